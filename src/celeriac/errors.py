@@ -1,0 +1,88 @@
+"""Every error that celeriac raises, in one tree.
+
+    CeleriacError
+    ├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
+    │   └── SubscriptionError   a handler cannot be registered; raised at import
+    ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
+    │   ├── InvalidData         its data does not fit the declared type
+    │   └── EventTooLarge       it is over the size limit
+    ├── BusUnavailable          Redis could not be reached within the limit
+    ├── LogFull                 Redis has no memory left for the log
+    ├── NotFound                no such event, handler or dead letter
+    ├── Retry                   control flow: a handler asks to run again later
+    └── Reject                  control flow: a handler gives the event up for good
+"""
+
+from __future__ import annotations
+
+
+class CeleriacError(Exception):
+    """The root: `except CeleriacError` catches all that celeriac raises."""
+
+
+class ConfigurationError(CeleriacError):
+    """A setting is wrong. The message lists every fault with the setting's name and the remedy."""
+
+
+class SubscriptionError(ConfigurationError):
+    """A handler cannot be registered: bad pattern, doubled name, or a signature without an event."""
+
+
+class InvalidEvent(CeleriacError, ValueError):
+    """An event breaks CloudEvents 1.0. The message names the attribute and what it should be."""
+
+
+class InvalidData(InvalidEvent):
+    """The data of an event does not fit the type declared for it."""
+
+
+class EventTooLarge(InvalidEvent):
+    """An encoded event is over `max_event_bytes`. Put the bulk in a store and emit its address."""
+
+
+class BusUnavailable(CeleriacError, ConnectionError):
+    """Redis did not answer within `emit_timeout`.
+
+    Whether the last attempt was written is not known. Emit again with the same `id`:
+    the same id twice within the de-duplication window is one event.
+
+    `emitted` is the number of events of an `emit_many` that were confirmed before.
+    """
+
+    def __init__(self, message: str, *, emitted: int = 0) -> None:
+        super().__init__(message)
+        self.emitted = emitted
+
+
+class LogFull(CeleriacError):
+    """Redis refuses writes for lack of memory (`maxmemory` with `noeviction`). Nothing was written.
+
+    `emitted` is the number of events of an `emit_many` that were accepted before.
+    """
+
+    def __init__(self, message: str, *, emitted: int = 0) -> None:
+        super().__init__(message)
+        self.emitted = emitted
+
+
+class NotFound(CeleriacError, LookupError):
+    """There is no such event, handler or dead letter."""
+
+
+class Retry(CeleriacError):
+    """Raise in a handler: run this delivery again.
+
+    `after` is in seconds; None takes the handler's own backoff. The attempt counts.
+    """
+
+    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+        super().__init__(reason or "retry requested by the handler")
+        self.after = after
+
+
+class Reject(CeleriacError):
+    """Raise in a handler: give the event up now. It goes to dead letters with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
