@@ -1,0 +1,138 @@
+"""Clients of Redis: how they are opened, how long a call is tried, how its failure is told."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.retry import Retry as RedisRetry
+
+from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
+
+T = TypeVar("T")
+Client = Any  # redis-py types each command as `Awaitable | value`, for both kinds of client at once
+
+# Server away, restarting, loading its file, or a replica that is about to be promoted.
+TRANSIENT = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError)
+FINAL = (AuthenticationError, AuthorizationError)
+
+
+def open_client(url: str, *, answer_within: float) -> Client:
+    """A pooled client, safe to share between threads and over forks. Does not connect yet.
+
+    A command that gets no answer `answer_within` seconds fails with redis.TimeoutError. Nothing
+    is retried here: `persist` does, so that the limit is one for all tries together.
+    """
+    try:
+        return redis.Redis.from_url(url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0))
+    except ValueError as error:
+        raise ConfigurationError(f"CELERIAC_REDIS_URL={url!r}: {error}") from None
+
+
+def _options(answer_within: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": answer_within,
+        "socket_connect_timeout": answer_within,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+    }
+
+
+def open_async_client(url: str, *, answer_within: float) -> Client:
+    """As `open_client`, for asyncio. Belongs to the event loop that first uses it."""
+    import redis.asyncio
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    return redis.asyncio.Redis.from_url(
+        url, **_options(answer_within), retry=AsyncRetry(NoBackoff(), 0)
+    )
+
+
+def address(url: str) -> str:
+    """The url without its password, for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+
+
+def pauses(seconds: float) -> Callable[[], float | None]:
+    """A fresh schedule of pauses between tries: 50 ms doubling to 1 s, with jitter.
+
+    Returns None when `seconds` have passed since it was made.
+    """
+    started, pause = time.monotonic(), 0.05
+
+    def following() -> float | None:
+        nonlocal pause
+        left = seconds - (time.monotonic() - started)
+        if left <= 0:
+            return None
+        chosen = min(left, pause * random.uniform(0.5, 1.0))
+        pause = min(1.0, pause * 2)
+        return chosen
+
+    return following
+
+
+def persist(call: Callable[[], T], *, url: str, seconds: float) -> T:
+    """The call's result, tried anew while Redis is away, for at most `seconds` in total.
+
+    Blocks. The call must be safe to repeat. Raises what `explain` makes of the last failure.
+    """
+    pause_after = pauses(seconds)
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return call()
+        except redis.RedisError as error:
+            pause = pause_after() if is_transient(error) else None
+            if pause is None:
+                raise explain(error, url=url, tries=tries, seconds=seconds) from error
+            time.sleep(pause)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed a moment later."""
+    return isinstance(error, TRANSIENT) and not isinstance(error, FINAL)
+
+
+def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) -> CeleriacError:
+    """What happened, which setting it hangs on, and the remedy."""
+    where = address(url)
+    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
+        return LogFull(
+            f"Redis at {where} is full (maxmemory with noeviction) and refused the write; "
+            "nothing was written. Let handlers catch up (`celeriac lag`), shorten "
+            "CELERIAC_RETENTION, or raise maxmemory"
+        )
+    if isinstance(error, FINAL):
+        return BusUnavailable(
+            f"Redis at {where} refused the login: {error}. Check user and password in "
+            "CELERIAC_REDIS_URL"
+        )
+    if isinstance(error, ResponseError) and not is_transient(error):
+        return BusUnavailable(
+            f"Redis at {where} refused the command: {error}. `celeriac doctor` checks its version "
+            "and settings"
+        )
+    return BusUnavailable(
+        f"cannot reach Redis at {where}: {error or type(error).__name__} "
+        f"({tries} {'try' if tries == 1 else 'tries'} in {seconds:g} s). Is it up, and is "
+        "CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long to try"
+    )

@@ -1,0 +1,61 @@
+"""The names of all keys in Redis. Everything of one domain shares its hash tag, so its slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    namespace: str = "celeriac"
+
+    @property
+    def domains(self) -> str:
+        """Set: every domain that has a log."""
+        return f"{self.namespace}:domains"
+
+    @property
+    def handlers(self) -> str:
+        """Hash: handler id → its record."""
+        return f"{self.namespace}:handlers"
+
+    @property
+    def workers(self) -> str:
+        """Hash: worker name → its record with the time of its last beat."""
+        return f"{self.namespace}:workers"
+
+    def base(self, domain: str) -> str:
+        """What every key of the domain begins with; scripts derive the rest from it."""
+        return f"{self.namespace}:{{{domain}}}:"
+
+    def events(self, domain: str) -> str:
+        """Stream: the log. Each entry has one field, `event`: a CloudEvent as JSON."""
+        return f"{self.namespace}:{{{domain}}}:events"
+
+    def delayed(self, domain: str) -> str:
+        """Sorted set: postponed events by their time in ms."""
+        return f"{self.namespace}:{{{domain}}}:delayed"
+
+    def dead(self, domain: str) -> str:
+        """Stream: dead letters."""
+        return f"{self.namespace}:{{{domain}}}:dead"
+
+    def bell(self, domain: str) -> str:
+        """Stream of one entry: rung when something became due at once."""
+        return f"{self.namespace}:{{{domain}}}:bell"
+
+    def due(self, domain: str, handler: str) -> str:
+        """Sorted set: pending entries that wait for their time in ms."""
+        return f"{self.base(domain)}due:{handler}"
+
+    def matrix(self, domain: str, handler: str, generation: int) -> str:
+        """Hash: event id → row of one generation."""
+        return f"{self.base(domain)}matrix:{handler}:{generation}"
+
+    def failures(self, domain: str, handler: str, generation: int) -> str:
+        """Hash: event id → its failed attempts, one JSON object a line."""
+        return f"{self.base(domain)}failures:{handler}:{generation}"
+
+    def stats(self, domain: str, handler: str) -> str:
+        """Hash: outcome → count, and the run time."""
+        return f"{self.base(domain)}stats:{handler}"

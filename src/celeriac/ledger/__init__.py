@@ -1,0 +1,33 @@
+from celeriac.ledger.ledger import (
+    Ask,
+    Claimed,
+    DeadLetter,
+    Delivery,
+    Lane,
+    Ledger,
+    Pending,
+    Settled,
+    Taken,
+)
+from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
+
+__all__ = [
+    "IN_FLIGHT",
+    "MOVES",
+    "SETTLED",
+    "Ask",
+    "Claimed",
+    "DeadLetter",
+    "Delivery",
+    "Failure",
+    "Lane",
+    "Ledger",
+    "Outcome",
+    "Pending",
+    "Place",
+    "Row",
+    "Settled",
+    "Taken",
+    "Verdict",
+]

@@ -1,0 +1,175 @@
+"""The ledger: where each delivery is, and what each handler did with each event.
+
+Every method is one atomic move (see `state.MOVES`), blocks for one round trip, may be repeated
+after a lost answer, and raises redis.RedisError where Redis cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.state import Outcome, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One handler in one domain: what a hint, a claim and a finish are about."""
+
+    domain: str
+    handler: str
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new."""
+
+    lane: Lane
+    limit: int
+    sweep: bool = False
+    most_new: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery that a dispatcher was given. `attempts` counts those begun before."""
+
+    entry: str
+    body: bytes | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown."""
+
+    deliveries: tuple[Delivery, ...] = ()
+    queued: int = 0
+    next_due_ms: int | None = None
+    mean_us: int = 0
+    removed: bool = False  # the handler has no group any more
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token."""
+
+    entry: str
+    verdict: Verdict
+    attempt: int
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one delivery, for `finish`."""
+
+    entry: str
+    event_id: str
+    attempt: int
+    outcome: Outcome
+    took_us: int = 0
+    delay_ms: int = 0
+    failure: Failure | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up. `event` is the body as it was in the log."""
+
+    id: str
+    domain: str
+    handler: str
+    entry: str
+    event_id: str
+    attempts: int
+    error: str
+    traceback: str
+    first_failed_ms: int
+    last_failed_ms: int
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One delivery in flight. `owner` is `queued:W`, `running:W`, `due` or `parked`."""
+
+    entry: str
+    owner: str
+    held_ms: int
+    attempts: int
+    due_ms: int | None = None
+
+
+class Ledger(Protocol):
+    # -- the dispatcher's side
+    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
+
+    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+        """Makes what the worker holds queued due at once; returns how many."""
+
+    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+        """Settles a queued entry that is no event; True if this wrote the dead letter."""
+
+    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+        """`finish` for deliveries that are queued and will not run."""
+
+    # -- the executor's side
+    def claim(
+        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+    ) -> list[Claimed]:
+        """Claims the (entry, event id) pairs of a hint that are queued; the rest is not returned."""
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        """Says what became of running deliveries; returns the entries no longer held."""
+
+    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        """Begins the lease of (entry, attempt) pairs anew; returns the entries no longer held."""
+
+    # -- the reader's side
+    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
+        """The handler's cell for each event, in order."""
+
+    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+        """The failed attempts, oldest first."""
+
+    def pending(self, lane: Lane, entry: str) -> Pending | None:
+        """Where a delivery in flight is; None if it is not in flight."""
+
+    def due(self, lane: Lane) -> int:
+        """How many deliveries wait for their time."""
+
+    def stats(self, lane: Lane) -> Mapping[str, int]:
+        """Counts of each outcome since the handler joined, `busy_us` and `mean_us`."""
+
+    # -- the operator's side
+    def dead(
+        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
+    ) -> list[DeadLetter]:
+        """Dead letters of a domain past the id `after`."""
+
+    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+        """One dead letter."""
+
+    def dead_count(self, domain: str) -> int:
+        """How many dead letters the domain has."""
+
+    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
+        """Makes a dead letter a delivery again; False if it is gone. `addressed` is its event
+        with this handler as the only reference, used where the log entry was trimmed."""
+
+    def discard(self, domain: str, letters: Sequence[str]) -> int:
+        """Removes dead letters for good; returns how many there were."""
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
+        """Runs (entry, event id) pairs again that are not in flight; returns how many."""
+
+    def forget(self, lane: Lane) -> None:
+        """Removes everything the handler has in the domain but its group and dead letters."""

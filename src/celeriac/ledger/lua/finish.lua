@@ -1,0 +1,74 @@
+#!lua flags=allow-oom
+-- finish: whoever holds deliveries says what became of them.
+--
+-- Promise: atomically, each delivery still held by this owner under this attempt goes to its next
+-- place (processed, skipped, due or dead), the matrix records it, and the statistics count it. A
+-- delivery whose lease was lost meanwhile is not touched: its new holder decides. Saying it again
+-- after a lost reply changes nothing.
+--
+-- KEYS  base
+-- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0,
+--       then for each: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
+--       error, traceback
+-- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
+--         · retry (due after the delay) · released (due at once, the attempt not counted) · dead
+-- Returns the entries that were no longer held.
+--! include _keys.lua
+--! include _matrix.lua
+--! include _lanes.lua
+local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
+local lost, counted, busy = {}, {}, 0
+local bell_wanted = false
+
+local function record(id, state, entry, attempt, took)
+  redis.call('HSET', rows, id, row(state, entry, attempt, took))
+end
+
+local function schedule(entry, delay, count)
+  redis.call('XCLAIM', stream, handler, 'due', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
+  redis.call('ZADD', due, now + delay, entry)
+  if delay < 1000 then bell_wanted = true end
+end
+
+local function bury(entry, id, attempt, failure, err, traceback)
+  local history = remember_failure(id, failure)
+  local first = string.match(history, '"at":(%d+)') or tostring(now)
+  redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', id,
+    'attempts', attempt, 'error', err, 'traceback', traceback,
+    'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
+end
+
+for i = 6, #ARGV, 9 do
+  local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
+  local held_by, _, count = holder(entry)
+  -- A queued delivery has begun count - 1 attempts; a running one has counted its own already.
+  if held_by ~= owner or count ~= attempt + 1 then
+    lost[#lost + 1] = entry
+  else
+    busy = busy + took
+    counted[outcome] = (counted[outcome] or 0) + 1
+    if outcome == 'retry' then
+      remember_failure(id, failure)
+      record(id, 'due', entry, attempt, took)
+      schedule(entry, delay, count)
+    elseif outcome == 'released' then
+      if attempt > 0 then redis.call('HDEL', rows, id) end
+      schedule(entry, 0, math.max(attempt, 1))
+    else
+      if outcome == 'dead' then
+        bury(entry, id, attempt, failure, ARGV[i + 7], ARGV[i + 8])
+      end
+      if outcome ~= 'ignored' then record(id, outcome, entry, attempt, took) end
+      redis.call('XACK', stream, handler, entry)
+      if ordered then leave_lane(entry) end
+    end
+  end
+end
+
+keep(rows)
+for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
+if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
+if mean > 0 then redis.call('HSET', stats, 'mean_us', mean) end
+if bell_wanted then ring() end
+return lost

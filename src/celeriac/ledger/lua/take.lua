@@ -1,0 +1,80 @@
+#!lua flags=allow-oom
+-- take: a dispatcher takes deliveries of one handler in one domain.
+--
+-- Promise: each delivery returned has moved, in this one atomic call, from exactly one place
+-- (waiting, due, or in flight with its lease over) to in flight under `queued:<worker>`, and no
+-- other dispatcher is given it until the lease is over again.
+--
+-- KEYS  base
+-- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
+--       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
+--       most parked, most new
+-- Returns {queued before, next due time ms or 0, mean run time µs or 0,
+--          {{entry, body or false, attempts begun}, …}}
+--! include _keys.lua
+--! include _lanes.lua
+local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
+local most_parked, most_new = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local queued, parked = 0, 0
+local pending = redis.call('XPENDING', stream, handler)
+for _, consumer in ipairs(pending[4] or {}) do
+  if consumer[1] == owner then queued = tonumber(consumer[2]) end
+  if consumer[1] == 'parked' then parked = tonumber(consumer[2]) end
+end
+local room = limit - queued
+local taken = {}
+
+local function take(entry)
+  local before = select(3, holder(entry))
+  local body = body_of(entry)
+  redis.call('XCLAIM', stream, handler, owner, 0, entry, 'FORCE', 'JUSTID',
+    'RETRYCOUNT', before or 1)
+  taken[#taken + 1] = {entry, body, (before or 1) - 1}
+  room = room - 1
+end
+
+if sweep then
+  -- A lease is over: its process died, or its hint was lost. Parked and due entries wait for
+  -- no process, and have no lease.
+  for _, consumer in ipairs(pending[4] or {}) do
+    if consumer[1] ~= 'due' and consumer[1] ~= 'parked' then
+      local over = redis.call('XPENDING', stream, handler, 'IDLE', lease, '-', '+',
+        math.max(limit, 1), consumer[1])
+      for _, p in ipairs(over) do
+        if room > 0 or consumer[1] == owner then take(p[1]) end
+      end
+    end
+  end
+end
+
+if room > 0 then
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
+    redis.call('ZREM', due, entry)
+    take(entry)
+  end
+end
+
+local want = math.min(room, most_new)
+if ordered then want = math.min(want, most_parked - parked) end
+if want > 0 then
+  local read = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', want,
+    'STREAMS', stream, '>')
+  if read and read[1] then
+    for _, item in ipairs(read[1][2]) do
+      local entry, body = item[1], false
+      for i = 1, #item[2], 2 do
+        if item[2][i] == 'event' then body = item[2][i + 1] end
+      end
+      if not ordered or enter_lane(entry, body) then
+        taken[#taken + 1] = {entry, body, 0}
+      else
+        redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
+      end
+    end
+  end
+end
+
+local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0, taken}

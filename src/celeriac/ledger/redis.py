@@ -1,0 +1,282 @@
+"""The ledger on Redis or Valkey: each move is one Lua script of `ledger/lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from celeriac.connection import Client, open_client
+from celeriac.keys import Keys
+from celeriac.ledger.ledger import (
+    Ask,
+    Claimed,
+    DeadLetter,
+    Delivery,
+    Lane,
+    Pending,
+    Settled,
+    Taken,
+)
+from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
+from celeriac.ledger.state import Verdict
+from celeriac.scripts import Script
+from celeriac.settings import Settings
+
+_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _invalid = (
+    Script("celeriac.ledger", f"{name}.lua")
+    for name in (
+        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "invalid",
+    )
+)  # fmt: skip
+
+# Of one handler in one domain: more are left waiting in the log, where they cost nothing.
+MOST_PARKED = 1000
+
+
+class RedisLedger:
+    """See Ledger for the promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.keys = Keys(settings.namespace)
+        self.lease_ms = int(settings.lease * 1000)
+        self.window_ms = int(settings.dedup_window * 1000)
+        self.client: Client = open_client(
+            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
+        )
+
+    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        if not asks:
+            return []
+        calls = [
+            (
+                self.keys.base(ask.lane.domain),
+                ask.lane.handler,
+                f"queued:{worker}",
+                ask.limit,
+                self.lease_ms,
+                int(ask.sweep),
+                int(ask.lane.ordered),
+                MOST_PARKED,
+                ask.most_new,
+            )
+            for ask in asks
+        ]
+        return [_taken(answer) for answer in _take.call_many(self.client, calls)]
+
+    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+        base = self.keys.base(lane.domain)
+        return int(_hand_back(self.client, base, lane.handler, f"queued:{worker}", most))
+
+    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+        answer = _invalid(
+            self.client,
+            self.keys.base(lane.domain),
+            lane.handler,
+            self.window_ms,
+            f"queued:{worker}",
+            int(lane.ordered),
+            entry,
+            error,
+        )
+        return bool(answer)
+
+    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+        return self._finish(f"queued:{worker}", lane, settled, 0)
+
+    def claim(
+        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+    ) -> list[Claimed]:
+        answer = _claim(
+            self.client,
+            self.keys.base(lane.domain),
+            lane.handler,
+            self.window_ms,
+            f"running:{worker}",
+            most_attempts,
+            *(value for pair in hinted for value in pair),
+        )
+        return [
+            Claimed(entry.decode(), Verdict(verdict.decode()), int(attempt), body or None)
+            for entry, verdict, attempt, body in answer
+        ]
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def _finish(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+    ) -> list[str]:
+        if not settled:
+            return []
+        arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
+        for one in settled:
+            failure = one.failure
+            arguments += (
+                one.entry, one.event_id, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
+                failure.encode() if failure else b"", failure.error if failure else "",
+                one.traceback,
+            )  # fmt: skip
+        lost = _finish(self.client, self.keys.base(lane.domain), *arguments)
+        return [entry.decode() for entry in lost]
+
+    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        lost = _renew(
+            self.client,
+            self.keys.base(lane.domain),
+            lane.handler,
+            f"running:{worker}",
+            *(value for pair in held for value in pair),
+        )
+        return [entry.decode() for entry in lost]
+
+    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
+        if not event_ids:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for generation in self._generations():
+            key = self.keys.matrix(lane.domain, lane.handler, generation)
+            pipeline.hmget(key, event_ids)
+        current, older = pipeline.execute()
+        found = (new or old for new, old in zip(current, older, strict=True))
+        return [parse_row(stored) if stored else None for stored in found]
+
+    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+        pipeline = self.client.pipeline(transaction=False)
+        for generation in self._generations():
+            pipeline.hget(self.keys.failures(lane.domain, lane.handler, generation), event_id)
+        current, older = pipeline.execute()
+        stored = current or older
+        return parse_failures(stored) if stored else []
+
+    def pending(self, lane: Lane, entry: str) -> Pending | None:
+        try:
+            found = self.client.xpending_range(
+                self.keys.events(lane.domain), lane.handler, min=entry, max=entry, count=1
+            )
+        except ResponseError:  # no such group
+            return None
+        if not found:
+            return None
+        one = found[0]
+        score = self.client.zscore(self.keys.due(lane.domain, lane.handler), entry)
+        owner = one["consumer"].decode()
+        return Pending(
+            entry=entry,
+            owner=owner,
+            held_ms=int(one["time_since_delivered"]),
+            attempts=int(one["times_delivered"]) - 1,
+            due_ms=None if score is None else int(score),
+        )
+
+    def due(self, lane: Lane) -> int:
+        return int(self.client.zcard(self.keys.due(lane.domain, lane.handler)))
+
+    def stats(self, lane: Lane) -> Mapping[str, int]:
+        found = self.client.hgetall(self.keys.stats(lane.domain, lane.handler))
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    def dead(
+        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
+    ) -> list[DeadLetter]:
+        key = self.keys.dead(domain)
+        if newest_first:
+            found = self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
+        else:
+            found = self.client.xrange(key, min=f"({after}" if after else "-", count=count)
+        return [_letter(domain, letter, fields) for letter, fields in found]
+
+    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+        try:
+            found = self.client.xrange(self.keys.dead(domain), min=letter, max=letter)
+        except ResponseError:  # not an id at all
+            return None
+        return _letter(domain, *found[0]) if found else None
+
+    def dead_count(self, domain: str) -> int:
+        return int(self.client.xlen(self.keys.dead(domain)))
+
+    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
+        answer = _redrive(
+            self.client,
+            self.keys.base(lane.domain),
+            lane.handler,
+            self.window_ms,
+            int(lane.ordered),
+            letter.id,
+            letter.entry,
+            letter.event_id,
+            addressed,
+        )
+        return bool(answer)
+
+    def discard(self, domain: str, letters: Sequence[str]) -> int:
+        return int(self.client.xdel(self.keys.dead(domain), *letters)) if letters else 0
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
+        answer = _schedule(
+            self.client,
+            self.keys.base(lane.domain),
+            lane.handler,
+            self.window_ms,
+            int(lane.ordered),
+            *(value for pair in entries for value in pair),
+        )
+        return int(answer)
+
+    def forget(self, lane: Lane) -> None:
+        keys, domain, handler = self.keys, lane.domain, lane.handler
+        doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
+        doomed.append(f"{keys.base(domain)}lanes:{handler}")
+        for generation in self._generations():
+            doomed.append(keys.matrix(domain, handler, generation))
+            doomed.append(keys.failures(domain, handler, generation))
+        literal = keys.base(domain).replace("[", "\\[")
+        doomed += self.client.scan_iter(match=f"{literal}lane:{handler}:*")
+        self.client.unlink(*doomed)
+
+    def _generations(self) -> tuple[int, int]:
+        # The server's clock decides, as in the scripts: this machine's may be off.
+        seconds, micros = self.client.time()
+        current = (seconds * 1000 + micros // 1000) // self.window_ms
+        return current, current - 1
+
+
+
+def _taken(answer: Any) -> Taken:
+    if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
+        return Taken(removed=True)
+    if isinstance(answer, Exception):
+        raise answer
+    queued, next_due, mean, deliveries = answer
+    return Taken(
+        deliveries=tuple(
+            Delivery(entry.decode(), body or None, int(attempts))
+            for entry, body, attempts in deliveries
+        ),
+        queued=int(queued),
+        next_due_ms=int(next_due) or None,
+        mean_us=int(mean),
+    )
+
+
+def _letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode(errors="replace")
+
+    return DeadLetter(
+        id=letter.decode(),
+        domain=domain,
+        handler=text(b"handler"),
+        entry=text(b"entry"),
+        event_id=text(b"id"),
+        attempts=int(fields.get(b"attempts", b"0")),
+        error=text(b"error"),
+        traceback=text(b"traceback"),
+        first_failed_ms=int(fields.get(b"first_failed", b"0")),
+        last_failed_ms=int(fields.get(b"last_failed", b"0")),
+        event=fields.get(b"event", b""),
+    )

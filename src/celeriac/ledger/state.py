@@ -1,0 +1,69 @@
+"""The life of a delivery: its places, and the only moves between them, each one atomic call.
+
+A delivery is one event for one handler. At any moment it is in exactly one place. The table below
+is the whole machine: the Lua scripts carry it out, the in-memory ledger interprets it, and
+`tests/contract` drives both through random lives and checks each step against it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Place(StrEnum):
+    WAITING = "waiting"  # ahead of the group's last delivered id
+    PARKED = "parked"  # pending; an earlier event of its subject is not finished (ordered=True)
+    QUEUED = "queued"  # pending; a worker's dispatcher sent a hint, or is about to
+    RUNNING = "running"  # pending; an executor claimed it and keeps its lease alive
+    DUE = "due"  # pending, and in the sorted set of times
+    PROCESSED = "processed"  # acknowledged; the matrix has its row
+    SKIPPED = "skipped"  # acknowledged; the handler's `when=` did not want it
+    IGNORED = "ignored"  # acknowledged without a row: not meant for this handler
+    DEAD = "dead"  # acknowledged; lies in the dead letters
+
+
+IN_FLIGHT = frozenset({Place.PARKED, Place.QUEUED, Place.RUNNING, Place.DUE})
+SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DEAD})
+
+MOVES: dict[tuple[Place, str], frozenset[Place]] = {
+    (Place.WAITING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    (Place.DUE, "take"): frozenset({Place.QUEUED}),
+    # the lease is over: its process died, or the hint was lost
+    (Place.QUEUED, "take"): frozenset({Place.QUEUED}),
+    (Place.RUNNING, "take"): frozenset({Place.QUEUED}),
+    (Place.QUEUED, "claim"): frozenset({Place.RUNNING}),
+    # the dispatcher settles in passing what the handler does not want
+    (Place.QUEUED, "finish"): frozenset({Place.SKIPPED, Place.IGNORED, Place.DEAD, Place.DUE}),
+    (Place.QUEUED, "hand_back"): frozenset({Place.DUE}),
+    (Place.RUNNING, "renew"): frozenset({Place.RUNNING}),
+    (Place.RUNNING, "finish"): frozenset(
+        {Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}
+    ),
+    # an earlier event of its subject left the lane
+    (Place.PARKED, "finish"): frozenset({Place.DUE}),
+    (Place.PROCESSED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    (Place.SKIPPED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    (Place.IGNORED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    (Place.DEAD, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    # by way of a new log entry where the old one was trimmed
+    (Place.DEAD, "redrive"): frozenset({Place.DUE, Place.PARKED, Place.WAITING}),
+}
+
+
+class Outcome(StrEnum):
+    """What became of a delivery, as told to `finish`."""
+
+    PROCESSED = "processed"
+    SKIPPED = "skipped"
+    IGNORED = "ignored"
+    RETRY = "retry"
+    RELEASED = "released"
+    DEAD = "dead"
+
+
+class Verdict(StrEnum):
+    """What `claim` says of a delivery."""
+
+    RUN = "run"
+    DUPLICATE = "duplicate"
+    EXHAUSTED = "exhausted"

@@ -1,0 +1,124 @@
+"""The event log: a stream for each domain, and a consumer group for each handler on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a domain's log. `id` is `<ms>-<sequence>`; `body` is None if it has no event."""
+
+    id: str
+    body: bytes | None
+
+    @property
+    def time_ms(self) -> int:
+        """When it entered the log, by the server's clock."""
+        return entry_time_ms(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Where one handler stands in one domain's log.
+
+    `pending` counts all that it was given and has not finished; `lag` all that it was not given
+    yet (None if the server cannot tell without counting).
+    """
+
+    handler: str
+    last_delivered: str
+    pending: int
+    lag: int | None
+    holders: Mapping[str, int]
+    oldest_pending: str | None
+
+
+def entry_time_ms(entry: str) -> int:
+    return int(entry.partition("-")[0])
+
+
+def entry_key(entry: str) -> tuple[int, int]:
+    """For comparing ids: `10-2` comes before `10-10`."""
+    ms, _, sequence = entry.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+class EventLog(Protocol):
+    """Appending and reading. Every method blocks for at most the time the client was opened with.
+
+    Where Redis cannot be reached, methods raise redis.RedisError as it came; callers translate.
+    """
+
+    def announce(self, domains: Iterable[str]) -> None:
+        """Puts domains into the set of domains. Idempotent."""
+
+    def domains(self) -> frozenset[str]:
+        """Every domain that was announced."""
+
+    def discover(self) -> frozenset[str]:
+        """Announces logs that foreign producers began without announcing; returns those. Scans."""
+
+    def append(self, domain: str, body: bytes) -> str:
+        """Appends one event, whole or not at all; returns its entry id."""
+
+    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        """Appends (domain, body) pairs in their order, in one round trip, each whole or not at all.
+
+        Returns how many were appended, counted from the first; raises the first failure with
+        attribute `appended` set to that count.
+        """
+
+    def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> int:
+        """Holds an event until its time; returns the time in ms."""
+
+    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        """Appends up to `most` postponed events whose time has come.
+
+        Returns how many, and the time in ms of the next one.
+        """
+
+    def read(
+        self,
+        domain: str,
+        *,
+        start: str = "-",
+        end: str = "+",
+        count: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        """Entries from `start` to `end`, both included; `(id` excludes."""
+
+    def length(self, domain: str) -> int:
+        """Entries in the log, finished ones that were not trimmed yet included."""
+
+    def postponed(self, domain: str) -> int:
+        """Events held until their time."""
+
+    def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
+        """Removes what is finished for every group and over the retention.
+
+        Returns how many entries and how many dead letters went.
+        """
+
+    def join(self, domain: str, handler: str, start: str) -> bool:
+        """Makes the handler's group from after entry `start` (`0`: the first, `$`: the newest).
+
+        False if it was there. Makes the log where there is none.
+        """
+
+    def leave(self, domain: str, handler: str) -> bool:
+        """Destroys the handler's group and all that was pending in it. False if there was none."""
+
+    def groups(self, domain: str) -> list[Group]:
+        """Every group on the domain's log."""
+
+    def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        """Blocks until an entry newer than `seen[domain]` comes or something falls due at once.
+
+        Returns `seen` with the newest known ids put in.
+        """

@@ -1,0 +1,194 @@
+"""The event log on Redis or Valkey streams."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from celeriac.connection import Client, open_client
+from celeriac.keys import Keys
+from celeriac.log.log import Entry, Group
+from celeriac.scripts import Script
+from celeriac.settings import Settings
+
+_postpone, _promote, _trim = (
+    Script("celeriac.log", f"{name}.lua") for name in ("postpone", "promote", "trim")
+)
+BELL = "bell"
+
+
+class RedisLog:
+    """See EventLog for the promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        # An answer may take half the limit, so that a frozen server leaves time for a second try.
+        self.client: Client = open_client(
+            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
+        )
+        self._patient: Client | None = None
+
+    def announce(self, domains: Iterable[str]) -> None:
+        names = list(domains)
+        if names:
+            self.client.sadd(self.keys.domains, *names)
+
+    def domains(self) -> frozenset[str]:
+        return frozenset(name.decode() for name in self.client.smembers(self.keys.domains))
+
+    def discover(self) -> frozenset[str]:
+        prefix, suffix = self.keys.base("\0").split("\0")
+        found = set()
+        for key in self.client.scan_iter(match=f"{prefix}*{suffix}events", _type="stream"):
+            found.add(key.decode().removeprefix(prefix).removesuffix(f"{suffix}events"))
+        new = frozenset(found - self.domains())
+        self.announce(new)
+        return new
+
+    def append(self, domain: str, body: bytes) -> str:
+        entry: bytes = self.client.execute_command(
+            "XADD", self.keys.events(domain), "*", "event", body
+        )
+        return entry.decode()
+
+    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        pipeline = self.client.pipeline(transaction=False)
+        for domain, body in items:
+            pipeline.execute_command("XADD", self.keys.events(domain), "*", "event", body)
+        answers = pipeline.execute(raise_on_error=False)
+        for appended, answer in enumerate(answers):
+            if isinstance(answer, Exception):
+                answer.appended = appended  # type: ignore[attr-defined]
+                raise answer
+        return len(answers)
+
+    def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> int:
+        delay = "" if delay_ms is None else delay_ms
+        at = "" if at_ms is None else at_ms
+        return int(_postpone(self.client, self.keys.base(domain), body, delay, at))
+
+    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        moved, following = _promote(self.client, self.keys.base(domain), most)
+        return int(moved), int(following) or None
+
+    def read(
+        self,
+        domain: str,
+        *,
+        start: str = "-",
+        end: str = "+",
+        count: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        key = self.keys.events(domain)
+        if newest_first:
+            found = self.client.xrevrange(key, max=end, min=start, count=count)
+        else:
+            found = self.client.xrange(key, min=start, max=end, count=count)
+        return [Entry(entry.decode(), fields.get(b"event")) for entry, fields in found]
+
+    def length(self, domain: str) -> int:
+        return int(self.client.xlen(self.keys.events(domain)))
+
+    def postponed(self, domain: str) -> int:
+        return int(self.client.zcard(self.keys.delayed(domain)))
+
+    def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
+        settings = self.settings
+        removed, buried = _trim(
+            self.client,
+            self.keys.base(domain),
+            int(settings.retention * 1000),
+            settings.retention_count,
+            int(settings.dead_retention * 1000),
+            "=" if exact else "~",
+        )
+        return int(removed), int(buried)
+
+    def join(self, domain: str, handler: str, start: str) -> bool:
+        self.announce([domain])
+        try:
+            self.client.xgroup_create(self.keys.events(domain), handler, id=start, mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" in str(error):
+                return False
+            raise
+        return True
+
+    def leave(self, domain: str, handler: str) -> bool:
+        try:
+            return bool(self.client.xgroup_destroy(self.keys.events(domain), handler))
+        except ResponseError:  # no such stream
+            return False
+
+    def groups(self, domain: str) -> list[Group]:
+        key = self.keys.events(domain)
+        try:
+            found = self.client.xinfo_groups(key)
+        except ResponseError:  # no such stream
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for group in found:
+            pipeline.xpending(key, group["name"])
+        pendings = pipeline.execute(raise_on_error=False) if found else []
+        return [_group(info, p) for info, p in zip(found, pendings, strict=True)]
+
+    def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        if not seen:
+            return seen
+        streams = {
+            (self.keys.bell(name[len(BELL) + 1 :]) if name.startswith(f"{BELL} ") else
+             self.keys.events(name)): name
+            for name in seen
+        }
+        answer = self._blocking_client().execute_command(
+            "XREAD", "COUNT", 1, "BLOCK", max(1, int(seconds * 1000)),
+            "STREAMS", *streams, *seen.values(),
+        )  # fmt: skip
+        newest = dict(seen)
+        for key, entries in _streams(answer):
+            newest[streams[key]] = entries[-1][0].decode()
+        return newest
+
+    def _blocking_client(self) -> Client:
+        # Its answers come late by design: a limit of its own.
+        if self._patient is None:
+            self._patient = open_client(self.settings.redis_url, answer_within=15.0)
+        return self._patient
+
+
+def _streams(answer: Any) -> Iterable[tuple[str, Any]]:
+    """XREAD's answer in RESP2 (list of pairs) and RESP3 (map)."""
+    pairs = answer.items() if isinstance(answer, dict) else answer or ()
+    for key, entries in pairs:
+        # RESP3 of redis-py wraps the entries of a stream in a list of their own.
+        if entries and isinstance(entries[0], list) and entries[0] and isinstance(
+            entries[0][0], (list, tuple)
+        ):
+            entries = entries[0]
+        yield key.decode(), entries
+
+
+def _group(info: Mapping[str, Any], pending: Any) -> Group:
+    holders: dict[str, int] = {}
+    oldest = None
+    if isinstance(pending, dict):
+        oldest = pending["min"].decode() if pending["min"] else None
+        holders = {c["name"].decode(): int(c["pending"]) for c in pending["consumers"] or ()}
+    lag = info.get("lag")
+    with contextlib.suppress(TypeError):
+        lag = max(0, int(lag))  # type: ignore[arg-type]
+    return Group(
+        handler=info["name"].decode(),
+        last_delivered=info["last-delivered-id"].decode(),
+        pending=int(info["pending"]),
+        lag=lag,
+        holders=holders,
+        oldest_pending=oldest,
+    )

@@ -1,0 +1,70 @@
+"""Which handlers there are, and which workers serve them.
+
+The registry says which handlers an event *should* have had; without it the matrix could not show
+what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+
+class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler as every process may know it.
+
+    `since` holds, for each domain its patterns reach, the log entry after which it takes part
+    (`0-0`: from the first). `options` is for people.
+    """
+
+    id: str
+    service: str
+    patterns: tuple[str, ...]
+    queue: str
+    ordered: bool = False
+    since: dict[str, str] = {}
+    registered_ms: int = 0
+    options: dict[str, str] = {}
+    doc: str = ""
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as it last said of itself. `beat_ms` is by the server's clock, `clock_ms` its own."""
+
+    name: str
+    service: str
+    hostname: str
+    pid: int
+    pool: str
+    processes: int
+    queues: tuple[str, ...]
+    version: str
+    beat_ms: int = 0
+    clock_ms: int = 0
+
+
+class Registry(Protocol):
+    """Every method blocks for one round trip and is idempotent."""
+
+    def handlers(self) -> Mapping[str, HandlerRecord]:
+        """Every registered handler by its id."""
+
+    def register(self, record: HandlerRecord) -> None:
+        """Adds the handler, or replaces its record."""
+
+    def unregister(self, handler: str) -> bool:
+        """Removes it; False if it was not there."""
+
+    def workers(self) -> list[WorkerRecord]:
+        """Every worker that has beaten within the last hour, the living and the lately dead."""
+
+    def beat(self, worker: WorkerRecord) -> None:
+        """Says that the worker lives."""
+
+    def depart(self, name: str) -> None:
+        """Says that the worker has stopped."""
+
+    def now_ms(self) -> int:
+        """The server's clock, ms since the epoch."""

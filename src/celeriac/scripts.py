@@ -1,0 +1,55 @@
+"""Lua scripts that lie beside the code, loaded into the server once and called by digest."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from celeriac.connection import Client
+
+
+class Script:
+    """One script. `--! include NAME` lines are replaced by the file of that name beside it."""
+
+    def __init__(self, package: str, name: str) -> None:
+        folder = files(package) / "lua"
+        lines = (folder / name).read_text().splitlines()
+        self.name = name
+        self.source = "\n".join(
+            (folder / line.split()[-1]).read_text() if line.startswith("--! include ") else line
+            for line in lines
+        )
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, client: Client, key: str, *args: Any) -> Any:
+        """Runs it on one key. Blocks for the round trip."""
+        try:
+            return client.execute_command("EVALSHA", self.digest, 1, key, *args)
+        except NoScriptError:
+            client.script_load(self.source)
+            return client.execute_command("EVALSHA", self.digest, 1, key, *args)
+
+    def call_many(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
+        """Runs it for each (key, *args) in one round trip; a failed call yields its exception."""
+        answers = self._pipelined(client, calls)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            client.script_load(self.source)
+            missed = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            again = self._pipelined(client, [calls[i] for i in missed])
+            for i, answer in zip(missed, again, strict=True):
+                answers[i] = answer
+        return answers
+
+    def _pipelined(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
+        if len(calls) == 1:
+            try:
+                return [client.execute_command("EVALSHA", self.digest, 1, *calls[0])]
+            except NoScriptError as error:
+                return [error]
+        pipeline = client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command("EVALSHA", self.digest, 1, *call)
+        return list(pipeline.execute(raise_on_error=False))

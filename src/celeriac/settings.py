@@ -1,0 +1,134 @@
+"""Settings of one service: read from the environment, checked all at once, then frozen."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from celeriac.errors import ConfigurationError
+
+DAY = 24 * 3600.0
+_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is read from `CELERIAC_<NAME>` where it is not given. Times are in seconds.
+
+    `retention` and `retention_count` bound the finished part of the log of each domain; what some
+    handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
+    at least (twice that at most), and so how long the same event id is one event.
+    """
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    broker_url: str = ""
+    service: str = ""
+    source: str = ""
+    namespace: str = "celeriac"
+
+    emit_timeout: float = 5.0
+    max_event_bytes: int = 1_048_576
+
+    lease: float = 30.0
+    chunk_time: float = 0.05
+    chunk_most: int = 500
+    read_ahead: int = 2
+
+    retention: float = 7 * DAY
+    retention_count: int = 1_000_000
+    dedup_window: float = 3 * DAY
+    dead_retention: float = 90 * DAY
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+        """Settings from `given`, then the environment, then the defaults.
+
+        Raises ConfigurationError, which lists every fault at once.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        known = {field.name: field for field in fields(cls)}
+        for name in given.keys() - known.keys():
+            faults.append(f"{name}: no such setting; there are {', '.join(sorted(known))}")
+        for name, field in known.items():
+            value = given.get(name)
+            variable = f"CELERIAC_{name.upper()}"
+            if value is None and environ.get(variable, "") != "":
+                value = environ[variable]
+            if value is None:
+                continue
+            try:
+                values[name] = _convert(value, type(field.default))
+            except ValueError as error:
+                faults.append(f"{variable}={value!r}: {error}")
+        if not faults:
+            settings = cls(**values)
+            faults = list(settings._faults())
+            if not faults:
+                return settings._completed()
+        raise ConfigurationError("celeriac cannot start:\n  " + "\n  ".join(faults))
+
+    def _faults(self) -> list[str]:
+        faults = []
+        for name in ("redis_url", "broker_url"):
+            url = getattr(self, name)
+            schemes = ("redis://", "rediss://", "unix://")
+            if name == "redis_url" and not url.startswith(schemes):
+                faults.append(
+                    f"CELERIAC_REDIS_URL={url!r}: must start with {', '.join(schemes)}, "
+                    "e.g. redis://127.0.0.1:6379/0"
+                )
+        if self.service and not _SERVICE.fullmatch(self.service):
+            faults.append(
+                f"CELERIAC_SERVICE={self.service!r}: letters, digits, _ and -, e.g. 'billing'; "
+                "it is the first part of each handler's name and the name of the queue"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.namespace):
+            faults.append(f"CELERIAC_NAMESPACE={self.namespace!r}: letters, digits and _ . : -")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not value >= least:
+                faults.append(f"CELERIAC_{name.upper()}={value}: must be at least {least}")
+        return faults
+
+    def _completed(self) -> Settings:
+        return replace(
+            self,
+            broker_url=self.broker_url or _broker_from(self.redis_url),
+            source=self.source or self.service or socket.gethostname(),
+        )
+
+
+_LEAST: dict[str, float] = {
+    "emit_timeout": 0.01,
+    "max_event_bytes": 256,
+    "lease": 0.5,
+    "chunk_time": 0.001,
+    "chunk_most": 1,
+    "read_ahead": 1,
+    "retention": 1,
+    "retention_count": 0,
+    "dedup_window": 1,
+    "dead_retention": 1,
+}
+
+
+def _convert(value: Any, kind: type) -> Any:
+    if kind is str:
+        return str(value)
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}") from None
+
+
+def _broker_from(redis_url: str) -> str:
+    """Celery's spelling of a unix socket differs from redis-py's."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://")
+    return redis_url
