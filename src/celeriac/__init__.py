@@ -1,1 +1,50 @@
-__version__ = "0.1.0"
+"""The event bus for microservices on Celery."""
+
+from celeriac.bus import EventBus, aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
+from celeriac.errors import (
+    BusUnavailable,
+    CeleriacError,
+    ConfigurationError,
+    EventTooLarge,
+    InvalidData,
+    InvalidEvent,
+    LogFull,
+    NotFound,
+    Reject,
+    Retry,
+    SubscriptionError,
+)
+from celeriac.event import Event, current_event
+from celeriac.settings import VERSION, Settings
+from celeriac.subscription import RetryPolicy
+
+__version__ = VERSION
+
+__all__ = [
+    # publishing
+    "Event",
+    "EventBus",
+    "aemit",
+    "aemit_many",
+    "default_bus",
+    "emit",
+    "emit_many",
+    "set_default_bus",
+    # handling
+    "Reject",
+    "Retry",
+    "RetryPolicy",
+    "current_event",
+    # settings
+    "Settings",
+    # errors
+    "BusUnavailable",
+    "CeleriacError",
+    "ConfigurationError",
+    "EventTooLarge",
+    "InvalidData",
+    "InvalidEvent",
+    "LogFull",
+    "NotFound",
+    "SubscriptionError",
+]

@@ -37,7 +37,9 @@ def open_client(url: str, *, answer_within: float) -> Client:
     is retried here: `persist` does, so that the limit is one for all tries together.
     """
     try:
-        return redis.Redis.from_url(url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0))
+        return redis.Redis.from_url(
+            url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0)
+        )
     except ValueError as error:
         raise ConfigurationError(f"CELERIAC_REDIS_URL={url!r}: {error}") from None
 

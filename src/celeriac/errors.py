@@ -1,16 +1,16 @@
 """Every error that celeriac raises, in one tree.
 
-    CeleriacError
-    ├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
-    │   └── SubscriptionError   a handler cannot be registered; raised at import
-    ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
-    │   ├── InvalidData         its data does not fit the declared type
-    │   └── EventTooLarge       it is over the size limit
-    ├── BusUnavailable          Redis could not be reached within the limit
-    ├── LogFull                 Redis has no memory left for the log
-    ├── NotFound                no such event, handler or dead letter
-    ├── Retry                   control flow: a handler asks to run again later
-    └── Reject                  control flow: a handler gives the event up for good
+CeleriacError
+├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
+│   └── SubscriptionError   a handler cannot be registered; raised at import
+├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
+│   ├── InvalidData         its data does not fit the declared type
+│   └── EventTooLarge       it is over the size limit
+├── BusUnavailable          Redis could not be reached within the limit
+├── LogFull                 Redis has no memory left for the log
+├── NotFound                no such event, handler or dead letter
+├── Retry                   control flow: a handler asks to run again later
+└── Reject                  control flow: a handler gives the event up for good
 """
 
 from __future__ import annotations

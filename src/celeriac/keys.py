@@ -20,6 +20,15 @@ class Keys:
         return f"{self.namespace}:handlers"
 
     @property
+    def removed(self) -> str:
+        """Set: handler ids that an operator removed; their workers stop serving them."""
+        return f"{self.namespace}:removed"
+
+    def rate(self, handler: str) -> str:
+        """What the keys of a handler's rate limit begin with."""
+        return f"{self.namespace}:{{rate:{handler}}}:"
+
+    @property
     def workers(self) -> str:
         """Hash: worker name → its record with the time of its last beat."""
         return f"{self.namespace}:workers"

@@ -6,7 +6,7 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.connection import Client
 
@@ -47,7 +47,7 @@ class Script:
         if len(calls) == 1:
             try:
                 return [client.execute_command("EVALSHA", self.digest, 1, *calls[0])]
-            except NoScriptError as error:
+            except ResponseError as error:
                 return [error]
         pipeline = client.pipeline(transaction=False)
         for call in calls:

@@ -11,6 +11,7 @@ from typing import Any
 
 from celeriac.errors import ConfigurationError
 
+VERSION = "0.1.0"
 DAY = 24 * 3600.0
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

@@ -1,7 +1,8 @@
 """The ledger: where each delivery is, and what each handler did with each event.
 
 Every method is one atomic move (see `state.MOVES`), blocks for one round trip, may be repeated
-after a lost answer, and raises redis.RedisError where Redis cannot be reached.
+after a lost answer, and raises redis.RedisError where Redis cannot be reached. A handler that was
+removed has nothing: nothing is taken, claimed or held any more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery that a dispatcher was given. `attempts` counts those begun before."""
+    """A delivery that a dispatcher was given. `attempts` counts those begun before.
+
+    `body` is None where another hand deleted the log entry; it is lost and no longer pending.
+    """
 
     entry: str
     body: bytes | None
@@ -119,6 +123,12 @@ class Ledger(Protocol):
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
 
+    def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
+        """How many of `want` deliveries the handler's rate allows now, over all workers.
+
+        Also returns the ms after which the next one is allowed. What is granted counts as used.
+        """
+
     # -- the executor's side
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
@@ -163,13 +173,15 @@ class Ledger(Protocol):
 
     def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
         """Makes a dead letter a delivery again; False if it is gone. `addressed` is its event
-        with this handler as the only reference, used where the log entry was trimmed."""
+        with this handler as the only reference, used where the log entry was trimmed. Raises
+        NotFound where the handler has no group."""
 
     def discard(self, domain: str, letters: Sequence[str]) -> int:
         """Removes dead letters for good; returns how many there were."""
 
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
-        """Runs (entry, event id) pairs again that are not in flight; returns how many."""
+        """Runs (entry, event id) pairs again that are settled; returns how many. Raises NotFound
+        where the handler has no group."""
 
     def forget(self, lane: Lane) -> None:
         """Removes everything the handler has in the domain but its group and dead letters."""

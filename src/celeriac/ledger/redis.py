@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, open_client
+from celeriac.errors import NotFound
 from celeriac.keys import Keys
 from celeriac.ledger.ledger import (
     Ask,
@@ -24,10 +25,10 @@ from celeriac.ledger.state import Verdict
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
-_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _invalid = (
+_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _invalid, _rate = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in (
-        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "invalid",
+        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "invalid", "rate",
     )
 )  # fmt: skip
 
@@ -66,31 +67,27 @@ class RedisLedger:
         return [_taken(answer) for answer in _take.call_many(self.client, calls)]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
-        base = self.keys.base(lane.domain)
-        return int(_hand_back(self.client, base, lane.handler, f"queued:{worker}", most))
+        answer = self._unless_removed(_hand_back, lane, lane.handler, f"queued:{worker}", most)
+        return int(answer or 0)
 
     def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
-        answer = _invalid(
-            self.client,
-            self.keys.base(lane.domain),
-            lane.handler,
-            self.window_ms,
-            f"queued:{worker}",
-            int(lane.ordered),
-            entry,
-            error,
-        )
+        arguments = (lane.handler, self.window_ms, f"queued:{worker}", int(lane.ordered))
+        answer = self._unless_removed(_invalid, lane, *arguments, entry, error)
         return bool(answer)
 
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         return self._finish(f"queued:{worker}", lane, settled, 0)
 
+    def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
+        granted, wait_ms = _rate(self.client, self.keys.rate(handler), want, per_second)
+        return int(granted), int(wait_ms)
+
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
-        answer = _claim(
-            self.client,
-            self.keys.base(lane.domain),
+        answer = self._unless_removed(
+            _claim,
+            lane,
             lane.handler,
             self.window_ms,
             f"running:{worker}",
@@ -98,8 +95,8 @@ class RedisLedger:
             *(value for pair in hinted for value in pair),
         )
         return [
-            Claimed(entry.decode(), Verdict(verdict.decode()), int(attempt), body or None)
-            for entry, verdict, attempt, body in answer
+            Claimed(entry.decode(), Verdict(verdict.decode()), int(attempt), body)
+            for entry, verdict, attempt, body in answer or ()
         ]
 
     def finish(
@@ -120,17 +117,16 @@ class RedisLedger:
                 failure.encode() if failure else b"", failure.error if failure else "",
                 one.traceback,
             )  # fmt: skip
-        lost = _finish(self.client, self.keys.base(lane.domain), *arguments)
+        lost = self._unless_removed(_finish, lane, *arguments)
+        if lost is None:
+            return [one.entry for one in settled]
         return [entry.decode() for entry in lost]
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
-        lost = _renew(
-            self.client,
-            self.keys.base(lane.domain),
-            lane.handler,
-            f"running:{worker}",
-            *(value for pair in held for value in pair),
-        )
+        pairs = (value for pair in held for value in pair)
+        lost = self._unless_removed(_renew, lane, lane.handler, f"running:{worker}", *pairs)
+        if lost is None:
+            return [entry for entry, _ in held]
         return [entry.decode() for entry in lost]
 
     def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
@@ -200,9 +196,9 @@ class RedisLedger:
         return int(self.client.xlen(self.keys.dead(domain)))
 
     def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
-        answer = _redrive(
-            self.client,
-            self.keys.base(lane.domain),
+        answer = self._of_group(
+            _redrive,
+            lane,
             lane.handler,
             self.window_ms,
             int(lane.ordered),
@@ -217,9 +213,9 @@ class RedisLedger:
         return int(self.client.xdel(self.keys.dead(domain), *letters)) if letters else 0
 
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
-        answer = _schedule(
-            self.client,
-            self.keys.base(lane.domain),
+        answer = self._of_group(
+            _schedule,
+            lane,
             lane.handler,
             self.window_ms,
             int(lane.ordered),
@@ -238,12 +234,26 @@ class RedisLedger:
         doomed += self.client.scan_iter(match=f"{literal}lane:{handler}:*")
         self.client.unlink(*doomed)
 
+    def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
+        """The script's answer; None where the handler has no group any more and so holds nothing."""
+        try:
+            return script(self.client, self.keys.base(lane.domain), *args)
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                return None
+            raise
+
+    def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
+        answer = self._unless_removed(script, lane, *args)
+        if answer is None:
+            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+        return answer
+
     def _generations(self) -> tuple[int, int]:
         # The server's clock decides, as in the scripts: this machine's may be off.
         seconds, micros = self.client.time()
         current = (seconds * 1000 + micros // 1000) // self.window_ms
         return current, current - 1
-
 
 
 def _taken(answer: Any) -> Taken:
@@ -254,8 +264,7 @@ def _taken(answer: Any) -> Taken:
     queued, next_due, mean, deliveries = answer
     return Taken(
         deliveries=tuple(
-            Delivery(entry.decode(), body or None, int(attempts))
-            for entry, body, attempts in deliveries
+            Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
         ),
         queued=int(queued),
         next_due_ms=int(next_due) or None,

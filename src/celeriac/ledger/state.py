@@ -31,6 +31,8 @@ MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     # the lease is over: its process died, or the hint was lost
     (Place.QUEUED, "take"): frozenset({Place.QUEUED}),
     (Place.RUNNING, "take"): frozenset({Place.QUEUED}),
+    # the handler is ordered no more
+    (Place.PARKED, "take"): frozenset({Place.QUEUED}),
     (Place.QUEUED, "claim"): frozenset({Place.RUNNING}),
     # the dispatcher settles in passing what the handler does not want
     (Place.QUEUED, "finish"): frozenset({Place.SKIPPED, Place.IGNORED, Place.DEAD, Place.DUE}),

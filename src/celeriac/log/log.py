@@ -71,9 +71,7 @@ class EventLog(Protocol):
         attribute `appended` set to that count.
         """
 
-    def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
-    ) -> int:
+    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         """Holds an event until its time; returns the time in ms."""
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
@@ -113,6 +111,9 @@ class EventLog(Protocol):
 
     def leave(self, domain: str, handler: str) -> bool:
         """Destroys the handler's group and all that was pending in it. False if there was none."""
+
+    def tidy(self, domain: str) -> int:
+        """Forgets workers long gone that hold nothing in any group; returns how many."""
 
     def groups(self, domain: str) -> list[Group]:
         """Every group on the domain's log."""

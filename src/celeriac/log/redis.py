@@ -14,9 +14,12 @@ from celeriac.log.log import Entry, Group
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
-_postpone, _promote, _trim = (
-    Script("celeriac.log", f"{name}.lua") for name in ("postpone", "promote", "trim")
+POSTPONE, _promote, _trim, _tidy = (
+    Script("celeriac.log", f"{name}.lua") for name in ("postpone", "promote", "trim", "tidy")
 )
+FORGET_CONSUMER_AFTER_MS = 3_600_000
+# Of trim.lua, 10,000 entries each.
+MOST_TRIM_STEPS = 50
 BELL = "bell"
 
 
@@ -66,12 +69,10 @@ class RedisLog:
                 raise answer
         return len(answers)
 
-    def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
-    ) -> int:
+    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         delay = "" if delay_ms is None else delay_ms
         at = "" if at_ms is None else at_ms
-        return int(_postpone(self.client, self.keys.base(domain), body, delay, at))
+        return int(POSTPONE(self.client, self.keys.base(domain), body, delay, at))
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         moved, following = _promote(self.client, self.keys.base(domain), most)
@@ -101,15 +102,21 @@ class RedisLog:
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         settings = self.settings
-        removed, buried = _trim(
-            self.client,
-            self.keys.base(domain),
-            int(settings.retention * 1000),
-            settings.retention_count,
-            int(settings.dead_retention * 1000),
-            "=" if exact else "~",
-        )
-        return int(removed), int(buried)
+        removed = buried = 0
+        for _ in range(MOST_TRIM_STEPS):
+            entries, letters, more = _trim(
+                self.client,
+                self.keys.base(domain),
+                int(settings.retention * 1000),
+                settings.retention_count,
+                int(settings.dead_retention * 1000),
+                "=" if exact else "~",
+            )
+            removed += int(entries)
+            buried += int(letters)
+            if not more:
+                break
+        return removed, buried
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         self.announce([domain])
@@ -127,6 +134,9 @@ class RedisLog:
         except ResponseError:  # no such stream
             return False
 
+    def tidy(self, domain: str) -> int:
+        return int(_tidy(self.client, self.keys.base(domain), FORGET_CONSUMER_AFTER_MS))
+
     def groups(self, domain: str) -> list[Group]:
         key = self.keys.events(domain)
         try:
@@ -142,19 +152,30 @@ class RedisLog:
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         if not seen:
             return seen
-        streams = {
-            (self.keys.bell(name[len(BELL) + 1 :]) if name.startswith(f"{BELL} ") else
-             self.keys.events(name)): name
-            for name in seen
-        }
+        streams = {self._stream(name): name for name in seen}
         answer = self._blocking_client().execute_command(
             "XREAD", "COUNT", 1, "BLOCK", max(1, int(seconds * 1000)),
             "STREAMS", *streams, *seen.values(),
         )  # fmt: skip
-        newest = dict(seen)
-        for key, entries in _streams(answer):
-            newest[streams[key]] = entries[-1][0].decode()
-        return newest
+        woken = [streams[key] for key in _keys(answer)]
+        # Straight to the newest: whoever waits takes all that is there next, and entries that
+        # other workers took meanwhile must not wake this one again, one by one.
+        return {**seen, **self._newest(woken)}
+
+    def _newest(self, names: Sequence[str]) -> dict[str, str]:
+        pipeline = self.client.pipeline(transaction=False)
+        for name in names:
+            pipeline.xrevrange(self._stream(name), count=1)
+        return {
+            name: entries[0][0].decode()
+            for name, entries in zip(names, pipeline.execute() if names else (), strict=True)
+            if entries
+        }
+
+    def _stream(self, name: str) -> str:
+        """The key behind a name in `seen`: a domain, or the bell of one."""
+        kind, _, domain = name.rpartition(" ")
+        return self.keys.bell(domain) if kind == BELL else self.keys.events(domain)
 
     def _blocking_client(self) -> Client:
         # Its answers come late by design: a limit of its own.
@@ -163,16 +184,10 @@ class RedisLog:
         return self._patient
 
 
-def _streams(answer: Any) -> Iterable[tuple[str, Any]]:
-    """XREAD's answer in RESP2 (list of pairs) and RESP3 (map)."""
-    pairs = answer.items() if isinstance(answer, dict) else answer or ()
-    for key, entries in pairs:
-        # RESP3 of redis-py wraps the entries of a stream in a list of their own.
-        if entries and isinstance(entries[0], list) and entries[0] and isinstance(
-            entries[0][0], (list, tuple)
-        ):
-            entries = entries[0]
-        yield key.decode(), entries
+def _keys(answer: Any) -> list[str]:
+    """The streams in XREAD's answer: pairs in RESP2, a map in RESP3."""
+    keys = answer if isinstance(answer, dict) else (key for key, _ in answer or ())
+    return [key.decode() for key in keys]
 
 
 def _group(info: Mapping[str, Any], pending: Any) -> Group:

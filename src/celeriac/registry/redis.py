@@ -31,9 +31,14 @@ class RedisRegistry:
 
     def register(self, record: HandlerRecord) -> None:
         self.client.hset(self.keys.handlers, record.id, msgspec.json.encode(record))
+        self.client.srem(self.keys.removed, record.id)
 
     def unregister(self, handler: str) -> bool:
+        self.client.sadd(self.keys.removed, handler)
         return bool(self.client.hdel(self.keys.handlers, handler))
+
+    def was_removed(self, handler: str) -> bool:
+        return bool(self.client.sismember(self.keys.removed, handler))
 
     def workers(self) -> list[WorkerRecord]:
         stored = self.client.hgetall(self.keys.workers)

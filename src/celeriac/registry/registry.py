@@ -24,6 +24,7 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...]
     queue: str
     ordered: bool = False
+    when: bool = False
     since: dict[str, str] = {}
     registered_ms: int = 0
     options: dict[str, str] = {}
@@ -31,7 +32,7 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it last said of itself. `beat_ms` is by the server's clock, `clock_ms` its own."""
+    """A worker as it last said of itself; `beat_ms` by the server's clock, `clock_ms` by its own."""
 
     name: str
     service: str
@@ -52,10 +53,13 @@ class Registry(Protocol):
         """Every registered handler by its id."""
 
     def register(self, record: HandlerRecord) -> None:
-        """Adds the handler, or replaces its record."""
+        """Adds the handler, or replaces its record, and forgets that it was ever removed."""
 
     def unregister(self, handler: str) -> bool:
-        """Removes it; False if it was not there."""
+        """Removes it and remembers that it was removed; False if it was not there."""
+
+    def was_removed(self, handler: str) -> bool:
+        """Whether it was removed on purpose, and not registered since."""
 
     def workers(self) -> list[WorkerRecord]:
         """Every worker that has beaten within the last hour, the living and the lately dead."""

@@ -9,7 +9,7 @@ local stats = base .. 'stats:' .. handler
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The body of a log entry, or false where it was trimmed or carries no `event` field.
+-- The body of a log entry: false where it was trimmed, '' where it carries no `event` field.
 local function body_of(entry)
   local found = redis.call('XRANGE', stream, entry, entry)
   if not found[1] then return false end
@@ -17,13 +17,26 @@ local function body_of(entry)
   for i = 1, #fields, 2 do
     if fields[i] == 'event' then return fields[i + 1] end
   end
-  return false
+  return ''
 end
 
 -- Who holds the delivery, for how long (ms), and its delivery count; nil if it is not pending.
 local function holder(entry)
   local p = redis.call('XPENDING', stream, handler, entry, entry, 1)[1]
   if p then return p[2], p[3], p[4] end
+end
+
+-- Whether the entry is ahead of the group: it will be given to it without anybody's doing.
+local function waiting(entry)
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local is = {}
+    for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+    if is['name'] == handler then
+      local after = '(' .. is['last-delivered-id']
+      return redis.call('XRANGE', stream, after, entry, 'COUNT', 1)[1] ~= nil
+    end
+  end
+  return false
 end
 
 local function ring()

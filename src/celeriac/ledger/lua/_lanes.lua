@@ -12,12 +12,35 @@ local function lane_name(body)
   return name
 end
 
--- Appends an entry to the lane of its subject; true if it is the head and may go.
+local function due_now(entry)
+  redis.call('XCLAIM', stream, handler, 'due', 0, entry, 'JUSTID')
+  redis.call('ZADD', due, now, entry)
+end
+
+-- Returns the head of a lane, which is due at once if it was parked. What is pending no more (its
+-- group was destroyed, or somebody deleted it from the log) would close the lane for ever: it is
+-- dropped.
+local function open_lane(list)
+  local head = redis.call('LINDEX', list, 0)
+  while head and not holder(head) do
+    redis.call('LPOP', list)
+    redis.call('HDEL', lane_of_entry, head)
+    head = redis.call('LINDEX', list, 0)
+  end
+  if head and holder(head) == 'parked' then
+    due_now(head)
+    ring()
+  end
+  return head
+end
+
+-- Appends a pending entry to the lane of its subject; true if it is the head and may go.
 local function enter_lane(entry, body)
   local lane = lane_name(body)
   local list = base .. 'lane:' .. handler .. ':' .. lane
-  redis.call('HSET', lane_of_entry, entry, lane)
-  return redis.call('RPUSH', list, entry) == 1
+  if redis.call('HSET', lane_of_entry, entry, lane) == 0 then redis.call('LREM', list, 0, entry) end
+  redis.call('RPUSH', list, entry)
+  return open_lane(list) == entry
 end
 
 -- Takes a finished entry out of its lane; the next head becomes due at once.
@@ -27,10 +50,11 @@ local function leave_lane(entry)
   redis.call('HDEL', lane_of_entry, entry)
   local list = base .. 'lane:' .. handler .. ':' .. lane
   redis.call('LREM', list, 1, entry)
-  local head = redis.call('LINDEX', list, 0)
-  if head and holder(head) == 'parked' then
-    redis.call('XCLAIM', stream, handler, 'due', 0, head, 'JUSTID')
-    redis.call('ZADD', due, now, head)
-    ring()
-  end
+  open_lane(list)
+end
+
+-- Makes a settled entry pending anew, without attempts: due at once, or parked in its lane.
+local function revive(entry, body, ordered)
+  redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
+  if ordered then enter_lane(entry, body) else due_now(entry) end
 end

@@ -6,6 +6,9 @@ local window = tonumber(ARGV[2])
 local generation = math.floor(now / window)
 local rows = base .. 'matrix:' .. handler .. ':' .. generation
 local older_rows = base .. 'matrix:' .. handler .. ':' .. (generation - 1)
+-- Which entries of the domain were no events, so that one handler alone makes a dead letter of it.
+local invalid = base .. 'invalid:' .. generation
+local older_invalid = base .. 'invalid:' .. (generation - 1)
 local failures = base .. 'failures:' .. handler .. ':' .. generation
 local older_failures = base .. 'failures:' .. handler .. ':' .. (generation - 1)
 
@@ -23,6 +26,29 @@ local function row_of(id)
   return redis.call('HGET', rows, id) or redis.call('HGET', older_rows, id)
 end
 
+-- Whether the same event came before in another entry. One that was in flight there and is not
+-- any more (its group was destroyed) does not count: nobody else would run the event.
+local function came_before(id, entry)
+  local known = row_of(id)
+  if not known then return false end
+  local state, other = string.match(known, '^(%S+) (%S+)')
+  return other ~= entry and ((state ~= 'running' and state ~= 'due') or holder(other) ~= nil)
+end
+
+-- Takes this entry's row back; the row of another entry of the same event stands. True if there
+-- was one to take.
+local function unrecord(id, entry)
+  local own = false
+  for _, key in ipairs({rows, older_rows}) do
+    local known = redis.call('HGET', key, id)
+    if known and string.match(known, '^%S+ (%S+)') == entry then
+      redis.call('HDEL', key, id)
+      own = true
+    end
+  end
+  return own
+end
+
 local function forget(id)
   redis.call('HDEL', rows, id)
   redis.call('HDEL', older_rows, id)
@@ -30,9 +56,15 @@ local function forget(id)
   redis.call('HDEL', older_failures, id)
 end
 
--- Appends one failed attempt (a JSON object) to the history and returns the whole history.
+local function forget_invalid(entry)
+  redis.call('HDEL', invalid, entry)
+  redis.call('HDEL', older_invalid, entry)
+end
+
+-- Appends one failed attempt (a JSON object, or '' for none) and returns the whole history.
 local function remember_failure(id, attempt)
   local past = redis.call('HGET', failures, id) or redis.call('HGET', older_failures, id)
+  if attempt == '' then return past or '' end
   local all = past and (past .. '\n' .. attempt) or attempt
   redis.call('HSET', failures, id, all)
   keep(failures)

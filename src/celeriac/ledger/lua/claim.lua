@@ -9,21 +9,22 @@
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts,
 --       then entry, event id for each
--- Returns {{entry, verdict, attempt, body or false}, …}; verdict is `run`, `duplicate` (another
+-- Returns {{entry, verdict, attempt, body}, …}; verdict is `run`, `duplicate` (another
 -- entry carries the same event id) or `exhausted` (its attempts ended in crashes).
 --! include _keys.lua
 --! include _matrix.lua
 local owner, most_attempts = ARGV[3], tonumber(ARGV[4])
-local claimed, seen = {}, {}
+local claimed = {}
 
 for i = 5, #ARGV, 2 do
   local entry, id = ARGV[i], ARGV[i + 1]
   local held_by, _, count = holder(entry)
-  if held_by and string.sub(held_by, 1, 7) == 'queued:' and not seen[entry] then
-    seen[entry] = true
+  local body = held_by and body_of(entry)
+  -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
+  -- sweep settles it.
+  if body and string.sub(held_by, 1, 7) == 'queued:' then
     local verdict, attempt = 'run', count
-    local known = row_of(id)
-    if known and string.match(known, '^%S+ (%S+)') ~= entry then
+    if came_before(id, entry) then
       verdict = 'duplicate'
     elseif attempt > most_attempts then
       verdict = 'exhausted'
@@ -32,7 +33,7 @@ for i = 5, #ARGV, 2 do
     if verdict == 'run' then
       redis.call('HSET', rows, id, row('running', entry, attempt, 0))
     end
-    claimed[#claimed + 1] = {entry, verdict, attempt, body_of(entry)}
+    claimed[#claimed + 1] = {entry, verdict, attempt, body}
   end
 end
 keep(rows)

@@ -11,12 +11,13 @@
 --       then for each: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
---         · retry (due after the delay) · released (due at once, the attempt not counted) · dead
+--         · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
 --! include _keys.lua
 --! include _matrix.lua
 --! include _lanes.lua
 local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
+local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
 
@@ -46,6 +47,8 @@ for i = 6, #ARGV, 9 do
   if held_by ~= owner or count ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
+    -- Settled in passing, unlike a claimed one, it was not compared with what came before.
+    if not running and outcome ~= 'ignored' and came_before(id, entry) then outcome = 'ignored' end
     busy = busy + took
     counted[outcome] = (counted[outcome] or 0) + 1
     if outcome == 'retry' then
@@ -53,13 +56,21 @@ for i = 6, #ARGV, 9 do
       record(id, 'due', entry, attempt, took)
       schedule(entry, delay, count)
     elseif outcome == 'released' then
-      if attempt > 0 then redis.call('HDEL', rows, id) end
-      schedule(entry, 0, math.max(attempt, 1))
+      if running then
+        count = count - 1
+        local own = unrecord(id, entry)
+        if own and attempt > 1 then record(id, 'due', entry, attempt - 1, 0) end
+      end
+      schedule(entry, delay, count)
     else
       if outcome == 'dead' then
         bury(entry, id, attempt, failure, ARGV[i + 7], ARGV[i + 8])
       end
-      if outcome ~= 'ignored' then record(id, outcome, entry, attempt, took) end
+      if outcome == 'ignored' then
+        if running then unrecord(id, entry) end
+      else
+        record(id, outcome, entry, attempt, took)
+      end
       redis.call('XACK', stream, handler, entry)
       if ordered then leave_lane(entry) end
     end

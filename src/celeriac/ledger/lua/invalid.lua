@@ -12,10 +12,10 @@
 --! include _lanes.lua
 local owner, ordered, entry, err = ARGV[3], ARGV[4] == '1', ARGV[5], ARGV[6]
 if holder(entry) ~= owner then return 0 end
-local met = base .. 'invalid:' .. generation
-local first = redis.call('HSETNX', met, entry, handler)
-keep(met)
-if first == 1 then
+local first = redis.call('HEXISTS', older_invalid, entry) == 0
+  and redis.call('HSETNX', invalid, entry, handler) == 1
+keep(invalid)
+if first then
   redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', '', 'attempts', 0,
     'error', err, 'traceback', '', 'first_failed', tostring(now), 'last_failed', tostring(now),
     'event', body_of(entry) or '')
@@ -23,4 +23,4 @@ if first == 1 then
 end
 redis.call('XACK', stream, handler, entry)
 if ordered then leave_lane(entry) end
-return first
+return first and 1 or 0

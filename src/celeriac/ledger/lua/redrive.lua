@@ -16,14 +16,12 @@ local ordered, letter, entry, id, addressed = ARGV[3] == '1', ARGV[4], ARGV[5], 
 if holder(entry) then return 0 end
 if redis.call('XDEL', dead, letter) == 0 then return 0 end
 forget(id)
+forget_invalid(entry)
 local body = body_of(entry)
-if body then
-  local owner = 'due'
-  if ordered and not enter_lane(entry, body) then owner = 'parked' end
-  redis.call('XCLAIM', stream, handler, owner, 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
-  if owner == 'due' then redis.call('ZADD', due, now, entry) end
-else
+if not body then
   redis.call('XADD', stream, '*', 'event', addressed)
+elseif not waiting(entry) then  -- else the group was set back, and is given it in any case
+  revive(entry, body, ordered)
 end
 ring()
 return 1

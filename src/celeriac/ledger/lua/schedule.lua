@@ -1,7 +1,8 @@
 -- schedule: runs past deliveries of one handler again (replay).
 --
 -- Promise: atomically, each named delivery that is not pending has its row of the matrix
--- forgotten and becomes due at once with no attempts; one that is pending is left alone.
+-- forgotten and becomes due at once with no attempts; one that is pending or still waiting is left
+-- alone.
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, ordered (1|0), then entry, event id for each
@@ -13,12 +14,9 @@ local ordered, scheduled = ARGV[3] == '1', 0
 for i = 4, #ARGV, 2 do
   local entry, id = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  if body and not holder(entry) then
+  if body and not holder(entry) and not waiting(entry) then
     forget(id)
-    local owner = 'due'
-    if ordered and not enter_lane(entry, body) then owner = 'parked' end
-    redis.call('XCLAIM', stream, handler, owner, 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
-    if owner == 'due' then redis.call('ZADD', due, now, entry) end
+    revive(entry, body, ordered)
     scheduled = scheduled + 1
   end
 end

@@ -10,7 +10,8 @@
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
 --       most parked, most new
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
---          {{entry, body or false, attempts begun}, …}}
+--          {{entry, body, attempts begun}, …}}; body is false where the log
+--          entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
 --! include _lanes.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -27,11 +28,12 @@ local room = limit - queued
 local taken = {}
 
 local function take(entry)
-  local before = select(3, holder(entry))
+  local count = select(3, holder(entry))
   local body = body_of(entry)
-  redis.call('XCLAIM', stream, handler, owner, 0, entry, 'FORCE', 'JUSTID',
-    'RETRYCOUNT', before or 1)
-  taken[#taken + 1] = {entry, body, (before or 1) - 1}
+  redis.call('XCLAIM', stream, handler, owner, 0, entry, 'JUSTID')
+  -- Without its log entry XCLAIM has dropped it from the pending ones.
+  if not body then leave_lane(entry) end
+  taken[#taken + 1] = {entry, body, count - 1}
   room = room - 1
 end
 
@@ -52,7 +54,15 @@ end
 if room > 0 then
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
     redis.call('ZREM', due, entry)
-    take(entry)
+    -- Left over from a group that was destroyed, where it is not pending as due.
+    if holder(entry) == 'due' then take(entry) end
+  end
+end
+
+if not ordered and parked > 0 and room > 0 then
+  -- The handler was ordered before; nobody else would ever free these.
+  for _, p in ipairs(redis.call('XPENDING', stream, handler, '-', '+', room, 'parked')) do
+    take(p[1])
   end
 end
 
@@ -63,7 +73,7 @@ if want > 0 then
     'STREAMS', stream, '>')
   if read and read[1] then
     for _, item in ipairs(read[1][2]) do
-      local entry, body = item[1], false
+      local entry, body = item[1], ''
       for i = 1, #item[2], 2 do
         if item[2][i] == 'event' then body = item[2][i + 1] end
       end

@@ -6,9 +6,12 @@
 --
 -- KEYS  base
 -- ARGV  longest age ms, most entries, longest age of dead letters ms, `~` (whole nodes) or `=`
--- Returns {entries removed, dead letters removed}.
+-- Returns {entries removed, dead letters removed, 1 if it should be called again}: what is over the
+-- count goes in steps, for each has to be read to be counted, and nobody shall wait for long.
 local stream, dead = KEYS[1] .. 'events', KEYS[1] .. 'dead'
-local age, most, dead_age, exactness = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local exactness = ARGV[4]
+local STEP, MOST_BY_COUNT = 256, 10000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -18,35 +21,45 @@ local function parse(id)
 end
 local function less(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end
 local function text(id) return string.format('%.0f-%.0f', id[1], id[2]) end
+-- A group that began at a point in time stands at the largest sequence there is, which is more
+-- than a number can count.
+local function after(id)
+  return id[2] < 2 ^ 53 and {id[1], id[2] + 1} or {id[1] + 1, 0}
+end
 
-local removed, buried = 0, 0
-if redis.call('EXISTS', stream) == 1 then
-  local cut = {math.max(now - age, 0), 0}
-  local surplus = redis.call('XLEN', stream) - most
-  if surplus > 0 then
-    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', math.min(surplus, 1000) + 1)
-    local kept = parse(oldest[#oldest][1])
-    if less(cut, kept) then cut = kept end
-  end
+-- The smallest entry that must stay; nil where there is no group.
+local function unfinished()
+  local smallest
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local name, delivered
-    for i = 1, #group, 2 do
-      if group[i] == 'name' then name = group[i + 1] end
-      if group[i] == 'last-delivered-id' then delivered = group[i + 1] end
-    end
-    local oldest_pending = redis.call('XPENDING', stream, name)[2]
-    local unfinished
-    if oldest_pending then
-      unfinished = parse(oldest_pending)
-    else
-      unfinished = parse(delivered)
-      unfinished[2] = unfinished[2] + 1
-    end
-    if less(unfinished, cut) then cut = unfinished end
+    local is = {}
+    for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+    local oldest_pending = redis.call('XPENDING', stream, is['name'])[2]
+    local id = oldest_pending and parse(oldest_pending) or after(parse(is['last-delivered-id']))
+    if not smallest or less(id, smallest) then smallest = id end
   end
-  removed = redis.call('XTRIM', stream, 'MINID', exactness, text(cut))
+  return smallest
+end
+
+local removed, buried, surplus = 0, 0, 0
+if redis.call('EXISTS', stream) == 1 then
+  local stays = unfinished()
+  local function trim_before(id)
+    if stays and less(stays, id) then id = stays end
+    return redis.call('XTRIM', stream, 'MINID', exactness, text(id))
+  end
+  removed = trim_before({math.max(now - age, 0), 0})
+  surplus = redis.call('XLEN', stream) - most
+  while surplus > 0 and removed < MOST_BY_COUNT do
+    local step = math.min(surplus, STEP)
+    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', step + 1)
+    local kept = parse(oldest[#oldest][1])
+    if #oldest == step then kept = after(kept) end
+    local gone = trim_before(kept)
+    removed = removed + gone
+    surplus = gone > 0 and surplus - gone or 0
+  end
 end
 if redis.call('EXISTS', dead) == 1 then
   buried = redis.call('XTRIM', dead, 'MINID', exactness, text({math.max(now - dead_age, 0), 0}))
 end
-return {removed, buried}
+return {removed, buried, surplus > 0 and 1 or 0}

@@ -1,0 +1,283 @@
+"""The bus of a service: `on` subscribes, `emit` publishes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from celery import Celery
+
+from celeriac.emitter import AsyncEmitter, Emission, Emitter
+from celeriac.event import Event, check_annotation
+from celeriac.event.attributes import check_type
+from celeriac.executor import Executor
+from celeriac.settings import Settings
+from celeriac.subscription import Predicate, Service, Start, make_handler
+from celeriac.subscription.policy import ErrorPolicies
+from celeriac.worker import install, make_app, register
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EventBus:
+    """One service's part of the bus.
+
+    `EventBus(app, service="billing")` works beside what the app already does: its other tasks and
+    its settings stay as they were. `EventBus(service="billing")` makes an app, which is `bus.app`.
+    Without `service` the bus only emits. Other settings come as keywords or from the environment
+    (`CELERIAC_REDIS_URL`, …: see Settings). Connects to nothing before the first emit.
+
+    Raises ConfigurationError, which lists every fault at once.
+    """
+
+    def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
+        if app is not None and not service:
+            service = _service_of(app)
+        self.settings = Settings.load(service=service or None, **settings)
+        self.service = Service(self.settings)
+        self.emitter = Emitter(self.settings, lambda: self.service.backend.log)
+        self._async = AsyncEmitter(self.emitter)
+        self._executor = Executor(self.service)
+        self._app = app
+        if app is not None:
+            install(app, self.service)
+
+    @property
+    def app(self) -> Celery:
+        """The Celery app: the given one, or one made for this service at the first use."""
+        if self._app is None:
+            self._app = make_app(self.settings)
+            install(self._app, self.service)
+            for handler in self.service.handlers.values():
+                register(self._app, handler, self._executor)
+        return self._app
+
+    # -- publishing
+
+    def emit(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        subject: str | None = None,
+        source: str | None = None,
+        time: datetime | None = None,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        handlers: Sequence[str] = (),
+        partitionkey: str | None = None,
+        correlationid: str | None = None,
+        causationid: str | None = None,
+        traceparent: str | None = None,
+        dataschema: str | None = None,
+        datacontenttype: str | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publishes an event for whoever subscribed, and returns its id.
+
+        When it returns, every handler subscribed at that time gets the event at least once. It
+        knows nothing of who they are, and costs the same for any number. Emitting the same `id`
+        twice within `dedup_window` is one event. `delay` (seconds or timedelta) or `at` (aware
+        datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
+        ones whose patterns match. Within a handler, cause and correlation follow by themselves.
+
+        Blocks for one round trip; where Redis is away, for at most `emit_timeout` seconds.
+        Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
+        written) or BusUnavailable (unknown: emit again with the same id).
+        """
+        event = self.event(
+            type,
+            data,
+            id=id,
+            subject=subject,
+            source=source,
+            time=time,
+            handlers=handlers,
+            partitionkey=partitionkey,
+            correlationid=correlationid,
+            causationid=causationid,
+            traceparent=traceparent,
+            dataschema=dataschema,
+            datacontenttype=datacontenttype,
+            extensions=extensions,
+        )
+        return self.emitter.emit(event, delay=delay, at=at)
+
+    def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
+        """Publishes any number of events in their order, and returns how many.
+
+        Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `emit`'s
+        arguments. They are pipelined, and memory stays bounded however long the iterable is.
+        On failure the exception's `emitted` counts the events known to be published; repeating
+        with the same ids repeats nothing.
+        """
+        return self.emitter.emit_many(events)
+
+    async def aemit(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        **attributes: Any,
+    ) -> str:
+        """`emit` for coroutines, on a connection of the running event loop."""
+        return await self._async.emit(self.event(type, data, **attributes), delay=delay, at=at)
+
+    async def aemit_many(
+        self,
+        events: Iterable[Emission | Mapping[str, Any]]
+        | AsyncIterable[Emission | Mapping[str, Any]],
+    ) -> int:
+        """`emit_many` for coroutines; takes async iterables too."""
+        return await self._async.emit_many(events)
+
+    async def aclose(self) -> None:
+        """Closes what `aemit` opened in the running event loop."""
+        await self._async.close()
+
+    def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
+        """An event of this service, checked and not published: for `emit_many`.
+
+        Takes `emit`'s attributes. Raises InvalidEvent or InvalidData.
+        """
+        given = {name: value for name, value in attributes.items() if value is not None}
+        return self.emitter.build(type, data, **given)
+
+    def declare(self, type: str, schema: Any) -> None:
+        """Says what the data of a type is: emit validates it, by pydantic, msgspec or dataclass.
+
+        Raises InvalidEvent for a bad type, SubscriptionError for what data cannot be read as.
+        """
+        check_type(type)
+        check_annotation(schema)
+        self.emitter.schemas[type] = schema
+
+    # -- subscribing
+
+    def on(
+        self,
+        *patterns: str,
+        name: str | None = None,
+        when: Predicate | None = None,
+        retries: int = 5,
+        backoff: float = 1.0,
+        backoff_most: float = 600.0,
+        jitter: float = 0.25,
+        on_error: ErrorPolicies | None = None,
+        time_limit: float | None = None,
+        soft_time_limit: float | None = None,
+        rate_limit: str | float | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        batch: int | None = None,
+        ordered: bool = False,
+        start: Start = "now",
+    ) -> Callable[[F], F]:
+        """Subscribes the decorated function, and returns it unchanged.
+
+        patterns: event types; `*` stands for one segment, `#` for zero or more.
+        name: the handler's durable identity within the service; the function's name by default.
+        when: takes the event and says whether the handler wants it.
+        retries, backoff, backoff_most, jitter: see RetryPolicy.
+        on_error: exception class → RetryPolicy, or None for dead at once.
+        time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
+        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service.
+        priority: 0 (normal) to 9 (most urgent).
+        queue: a Celery queue of its own; the service's by default.
+        batch: the function takes a list of up to so many events.
+        ordered: events of one subject (else partitionkey) one at a time, in order, across retries.
+        start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
+
+        Raises SubscriptionError, at import, with the remedy.
+        """
+
+        def subscribe(function: F) -> F:
+            handler = make_handler(
+                function,
+                patterns,
+                service=self._named(),
+                name=name,
+                when=when,
+                retries=retries,
+                backoff=backoff,
+                backoff_most=backoff_most,
+                jitter=jitter,
+                on_error=on_error,
+                time_limit=time_limit,
+                soft_time_limit=soft_time_limit,
+                rate_limit=rate_limit,
+                priority=priority,
+                queue=queue,
+                batch=batch,
+                ordered=ordered,
+                start=start,
+            )
+            self.service.add(handler)
+            if self._app is not None:
+                register(self._app, handler, self._executor)
+            return function
+
+        return subscribe
+
+    def _named(self) -> str:
+        if not self.settings.service:
+            from celeriac.errors import SubscriptionError
+
+            raise SubscriptionError(
+                "a bus without a service cannot subscribe: EventBus(service='billing'), or set "
+                "CELERIAC_SERVICE"
+            )
+        return self.settings.service
+
+    def __repr__(self) -> str:
+        return f"EventBus({self.settings.service!r}, handlers={sorted(self.service.handlers)})"
+
+
+def _service_of(app: Celery) -> str:
+    """The service's name where none is given: the environment's, else the app's own."""
+    import os
+
+    return os.environ.get("CELERIAC_SERVICE", "") or (app.main or "")
+
+
+_default: EventBus | None = None
+
+
+def default_bus() -> EventBus:
+    """The bus behind the module-level `emit`: made from the environment, or set."""
+    global _default
+    if _default is None:
+        _default = EventBus()
+    return _default
+
+
+def set_default_bus(bus: EventBus | None) -> None:
+    """Makes `bus` the one behind the module-level functions; None: the environment's again."""
+    global _default
+    _default = bus
+
+
+def emit(type: str, data: Any = None, **options: Any) -> str:
+    """`EventBus.emit` on the default bus."""
+    return default_bus().emit(type, data, **options)
+
+
+def emit_many(events: Iterable[Emission | Mapping[str, Any]]) -> int:
+    """`EventBus.emit_many` on the default bus."""
+    return default_bus().emit_many(events)
+
+
+async def aemit(type: str, data: Any = None, **options: Any) -> str:
+    """`EventBus.aemit` on the default bus."""
+    return await default_bus().aemit(type, data, **options)
+
+
+async def aemit_many(
+    events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
+) -> int:
+    """`EventBus.aemit_many` on the default bus."""
+    return await default_bus().aemit_many(events)

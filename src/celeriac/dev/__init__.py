@@ -1,0 +1,1 @@
+"""What developing celeriac takes and running it does not: an embedded server, the demo, faults."""

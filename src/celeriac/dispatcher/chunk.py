@@ -1,0 +1,92 @@
+"""How many events travel in one Celery task. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac.event import Peek
+from celeriac.ledger import Lane
+from celeriac.settings import Settings
+from celeriac.subscription import Handler
+
+# Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
+WORTH_A_TASK_US = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One delivery on its way to a chunk."""
+
+    entry: str
+    attempts: int
+    event: Peek
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one hint names: events of one handler in one domain, in the order of the log."""
+
+    handler: Handler
+    lane: Lane
+    items: tuple[Item, ...]
+
+    @property
+    def hinted(self) -> list[tuple[str, str]]:
+        return [(item.entry, item.event.id) for item in self.items]
+
+    def describe(self) -> dict[str, Any]:
+        """What people see of the hint in Flower: types and ids, never data."""
+        first = self.items[0].event
+        if len(self.items) == 1:
+            shown: dict[str, Any] = {"event": first.type, "id": first.id}
+            if first.subject is not None:
+                shown["subject"] = first.subject
+            if self.items[0].attempts:
+                shown["attempt"] = self.items[0].attempts + 1
+            return shown
+        types = sorted({item.event.type for item in self.items})
+        ids = [item.event.id for item in self.items]
+        return {"events": len(ids), "event": " ".join(types), "id": ids[0], "last": ids[-1]}
+
+
+def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Settings) -> int:
+    """Events in one task: about `chunk_time` of work, at least 1, at most `chunk_most`.
+
+    An unmeasured handler starts with 1. A handler with a time limit has 1, so that the limit is
+    of one event. What is ready is spread over the processes where the pieces are worth a task.
+    """
+    if handler.time_limit or handler.soft_time_limit:
+        return 1 if handler.batch is None else handler.batch
+    if mean_us <= 0:
+        return handler.batch or 1
+    most = max(1, min(s.chunk_most, int(s.chunk_time * 1e6 / mean_us)))
+    share = math.ceil(ready / max(1, processes))
+    worth = math.ceil(WORTH_A_TASK_US / mean_us)
+    return max(min(most, max(share, worth)), handler.batch or 1)
+
+
+def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
+    """How many deliveries one worker may hold queued: a few full chunks for each process."""
+    full = chunk_size(handler, mean_us, s.chunk_most * processes, processes, s)
+    most = full * processes * s.read_ahead
+    if handler.per_second is not None:
+        most = min(most, max(1, math.ceil(handler.per_second)))
+    return most
+
+
+def split(
+    handler: Handler, lane: Lane, items: Sequence[Item], mean_us: int, processes: int, s: Settings
+) -> list[Chunk]:
+    """Chunks of the items in their order; what was begun before goes alone.
+
+    A delivery whose process died under it, or that failed, takes no neighbour with it again.
+    """
+    alone = [item for item in items if item.attempts > 0]
+    fresh = [item for item in items if item.attempts == 0]
+    size = chunk_size(handler, mean_us, len(fresh), processes, s)
+    together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
+    groups = [[item] for item in alone] + together
+    return [Chunk(handler, lane, tuple(group)) for group in groups]

@@ -1,0 +1,259 @@
+"""The dispatcher: takes deliveries from the log and sends their hints. One per worker.
+
+A turn: take new, due and abandoned deliveries for every handler in one round trip; settle in
+passing what a handler does not want; send the rest as chunks, one Celery task each; wait at the
+doorbell. Nothing it holds is lost with it: what it took is pending under its name, and when the
+lease is over any other dispatcher of the service takes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from threading import Event as Flag
+from typing import Any
+
+import redis
+
+from celeriac.connection import address
+from celeriac.dispatcher.chunk import Chunk, Item, limit, split
+from celeriac.dispatcher.groups import join, rejoin
+from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.sift import sift
+from celeriac.errors import BusUnavailable
+from celeriac.ledger import Ask, Lane, Outcome, Settled, Taken
+from celeriac.log.redis import BELL
+from celeriac.registry import WorkerRecord
+from celeriac.subscription import Handler, Service
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Chunk], None]
+IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
+BUSY = 0.01  # pause while this worker holds all that it may
+
+
+class Dispatcher:
+    """One thread calls `run`, or `turn` again and again; `stop` may be called from any."""
+
+    def __init__(
+        self,
+        service: Service,
+        send: Send,
+        *,
+        processes: int,
+        queues: Iterable[str] | None = None,
+        describe: Callable[[], WorkerRecord],
+        gate: AbstractContextManager[Any] = nullcontext(),
+    ) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.processes = max(1, processes)
+        consumed = None if queues is None else frozenset(queues)
+        # By urgency: what is taken first is sent first.
+        self.handlers: list[Handler] = sorted(
+            (h for h in service.handlers.values() if consumed is None or h.queue in consumed),
+            key=lambda h: (-h.priority, h.id),
+        )
+        self._send = send
+        self._gate = gate  # closed while the process forks: see worker/fork_gate.py
+        self._janitor = Janitor(lambda: service.backend, describe)
+        self._stopped = Flag()
+        self._lanes: dict[Lane, Handler] = {}
+        self._mean: dict[Lane, int] = {}
+        self._unsent: list[Chunk] = []
+        self._seen: dict[str, str] = {}
+        self._domains: frozenset[str] = frozenset()
+        self._looked_for_domains = 0.0
+        self._next_sweep = 0.0
+        self._wildcard = any(h.matcher.domains is None for h in self.handlers)
+
+    def run(self) -> None:
+        """Turns until stopped. Redis going away is waited out; a turn that fails is logged."""
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                with self._gate:
+                    pause = self.turn()
+                if failures:
+                    log.info("celeriac: dispatching again")
+                failures = 0
+                self._wait(pause)
+            except Exception as error:
+                failures += 1
+                self._tell(error, failures)
+                self._stopped.wait(min(5.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
+
+    def stop(self) -> None:
+        """Ends `run` after its turn, at most IDLE seconds later."""
+        self._stopped.set()
+
+    def hand_back(self) -> None:
+        """After the last turn: what is queued here and not claimed becomes due for others."""
+        backend = self.service.backend
+        for lane in self._lanes:
+            while backend.ledger.hand_back(self.service.worker, lane):
+                pass
+        backend.registry.depart(self.service.worker)
+
+    # -- one turn
+
+    def turn(self) -> float:
+        """Dispatches what can be dispatched; returns the seconds that may pass until the next."""
+        self._join_new_domains()
+        self._flush_unsent()
+        asks = self._asks()
+        pauses: list[float] = []
+        next_due = None
+        for ask, taken in zip(asks, self._take(asks), strict=True):
+            handler = self._lanes[ask.lane]
+            if taken.removed:
+                self._on_removed(ask.lane, handler)
+                continue
+            self._mean[ask.lane] = taken.mean_us
+            if taken.queued + len(taken.deliveries) >= ask.limit:
+                pauses.append(self._until_room(ask.limit * taken.mean_us))
+            if taken.next_due_ms is not None:
+                next_due = min(next_due or taken.next_due_ms, taken.next_due_ms)
+            self._dispatch(handler, ask.lane, taken)
+        for domain in self._domains:
+            moved, following = self.service.backend.log.promote(domain)
+            if following is not None:
+                next_due = min(next_due or following, following)
+            if moved:
+                pauses.append(0.0)
+        if self._janitor.turn(self._domains, discover=self._wildcard):
+            self._looked_for_domains = 0.0
+        return min([self._until(next_due), *pauses])
+
+    def _take(self, asks: list[Ask]) -> list[Taken]:
+        return self.service.backend.ledger.take(self.service.worker, asks)
+
+    def _asks(self) -> list[Ask]:
+        now = time.monotonic()
+        sweep = now >= self._next_sweep
+        if sweep:
+            self._next_sweep = now + self.settings.lease / 4
+        return [
+            Ask(
+                lane,
+                limit(handler, self._mean.get(lane, 0), self.processes, self.settings),
+                sweep=sweep,
+            )
+            for lane, handler in self._lanes.items()
+        ]
+
+    def _dispatch(self, handler: Handler, lane: Lane, taken: Taken) -> None:
+        if not taken.deliveries:
+            return
+        ledger, worker = self.service.backend.ledger, self.service.worker
+        sifted = sift(handler, taken.deliveries)
+        for entry in sifted.gone:
+            log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
+        for entry, error in sifted.invalid:
+            ledger.bury_invalid(worker, lane, entry, error)
+            log.error("entry %s of %s is no event: %s", entry, lane.domain, error)
+        unwanted = sifted.unwanted
+        wanted = sifted.wanted
+        if handler.per_second is not None and wanted:
+            wanted, put_off = self._within_rate(handler, wanted)
+            unwanted += put_off
+        ledger.skip(worker, lane, unwanted)
+        chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
+        self._unsent += chunks
+        self._flush_unsent()
+
+    def _within_rate(
+        self, handler: Handler, wanted: list[Item]
+    ) -> tuple[list[Item], list[Settled]]:
+        assert handler.per_second is not None
+        granted, wait_ms = self.service.backend.ledger.grant(
+            handler.id, len(wanted), handler.per_second
+        )
+        step = 1000 / handler.per_second
+        put_off = [
+            Settled(
+                item.entry,
+                item.event.id,
+                item.attempts,
+                Outcome.RELEASED,
+                delay_ms=int(wait_ms + n * step),
+            )
+            for n, item in enumerate(wanted[granted:])
+        ]
+        return wanted[:granted], put_off
+
+    def _flush_unsent(self) -> None:
+        # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
+        while self._unsent:
+            self._send(self._unsent[0])
+            del self._unsent[0]
+
+    # -- domains and groups
+
+    def _join_new_domains(self) -> None:
+        now = time.monotonic()
+        if self._lanes and now - self._looked_for_domains < IDLE:
+            return
+        self._looked_for_domains = now
+        backend = self.service.backend
+        domains = backend.log.domains() if self._wildcard else frozenset()
+        if self._lanes and domains <= self._domains:
+            return
+        records = join(backend, self.handlers, domains)
+        for handler, record in zip(self.handlers, records, strict=True):
+            for domain in record.since:
+                self._serve(domain, handler)
+        self._domains = frozenset(lane.domain for lane in self._lanes) | domains
+
+    def _serve(self, domain: str, handler: Handler) -> None:
+        self._lanes[handler.lane(domain)] = handler
+        self._seen.setdefault(domain, "0-0")
+        self._seen.setdefault(f"{BELL} {domain}", "0-0")
+
+    def _on_removed(self, lane: Lane, handler: Handler) -> None:
+        record = rejoin(self.service.backend, handler)
+        if record is None:
+            log.warning(
+                "%s was removed by an operator; this worker stops serving it. Restart the worker "
+                "to register it anew",
+                handler.id,
+            )
+            self.handlers = [h for h in self.handlers if h.id != handler.id]
+            self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
+        else:
+            log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
+
+    # -- the doorbell
+
+    def _until_room(self, held_us: int) -> float:
+        """Till about a quarter of what this worker holds is done."""
+        return min(IDLE, max(BUSY, held_us / 1e6 / self.processes / 4))
+
+    def _until(self, due_ms: int | None) -> float:
+        if due_ms is None:
+            return IDLE
+        left = (due_ms - self.service.backend.registry.now_ms()) / 1000
+        return min(IDLE, max(BUSY, left))
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopped.is_set():
+            return
+        if seconds <= BUSY or not self._seen:
+            self._stopped.wait(seconds)
+        else:
+            self._seen = dict(self.service.backend.log.wait(self._seen, seconds))
+
+    def _tell(self, error: Exception, failures: int) -> None:
+        if isinstance(error, redis.RedisError):
+            where = address(self.settings.redis_url)
+            if failures in (1, 10) or failures % 60 == 0:
+                log.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
+        elif isinstance(error, BusUnavailable):
+            if failures in (1, 10) or failures % 60 == 0:
+                log.warning("celeriac: %s; waiting for it", error)
+        else:
+            log.exception("celeriac: a turn of the dispatcher failed; going on")

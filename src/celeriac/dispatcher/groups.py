@@ -1,0 +1,110 @@
+"""Joining: every handler gets its consumer group on each domain that its patterns reach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from celeriac.event import compile_patterns
+from celeriac.log import EventLog
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend, Handler
+
+FIRST = "0-0"
+NEWEST = "$"
+
+
+def plan_joins(
+    handler: Handler, known: HandlerRecord | None, domains: Collection[str]
+) -> Mapping[str, str]:
+    """Domain → the entry after which the handler takes part, for domains it is not yet in. Pure.
+
+    A handler seen for the first time begins where its `start` says. For one that was there, a
+    domain that its old patterns reached as well appeared later, so it begins with the very first
+    entry; a domain that only its new patterns reach begins where `start` says.
+    """
+    literal = handler.matcher.domains
+    reached = set(domains) if literal is None else set(literal)
+    if literal is None:
+        reached |= {p.partition(".")[0] for p in handler.patterns} - {"*", "#"}
+    since = known.since if known else {}
+    before = compile_patterns(*known.patterns).domains if known else frozenset()
+    plan = {}
+    for domain in sorted(reached - since.keys()):
+        appeared_later = known is not None and (before is None or domain in before)
+        plan[domain] = FIRST if appeared_later else _start(handler)
+    return plan
+
+
+def _start(handler: Handler) -> str:
+    if isinstance(handler.start, datetime):
+        # XGROUP takes "after this id": the last one before that millisecond
+        return f"{max(0, int(handler.start.timestamp() * 1000) - 1)}-{2**64 - 1}"
+    return FIRST if handler.start == "beginning" else NEWEST
+
+
+def join(
+    backend: Backend, handlers: Iterable[Handler], domains: Collection[str]
+) -> list[HandlerRecord]:
+    """Joins each handler's groups and registers it. Idempotent; returns the records in order."""
+    known = backend.registry.handlers()
+    newest: dict[str, str] = {}
+    return [_join(backend, h, known.get(h.id), domains, newest) for h in handlers]
+
+
+def _join(
+    backend: Backend,
+    handler: Handler,
+    known: HandlerRecord | None,
+    domains: Collection[str],
+    newest: dict[str, str],
+) -> HandlerRecord:
+    since = dict(known.since) if known else {}
+    for domain, start in plan_joins(handler, known, domains).items():
+        if start == NEWEST:
+            if domain not in newest:
+                newest[domain] = _newest(backend.log, domain)
+            start = newest[domain]
+        since[domain] = start
+    for domain, start in since.items():
+        # The group of a known handler is normally there; after a loss of Redis data it is not.
+        backend.log.join(domain, handler.id, start)
+    record = HandlerRecord(
+        id=handler.id,
+        service=handler.service,
+        patterns=handler.patterns,
+        queue=handler.queue,
+        ordered=handler.ordered,
+        when=handler.when is not None,
+        since=since,
+        registered_ms=known.registered_ms if known else backend.registry.now_ms(),
+        options=handler.options(),
+        doc=handler.doc,
+    )
+    if record != known:
+        backend.registry.register(record)
+    return record
+
+
+def rejoin(backend: Backend, handler: Handler) -> HandlerRecord | None:
+    """After its group vanished: None if an operator removed it, else joined from the first entry.
+
+    All that Redis held is lost then, so all that is there now came after.
+    """
+    if backend.registry.was_removed(handler.id):
+        return None
+    if handler.id not in backend.registry.handlers():
+        backend.registry.register(
+            HandlerRecord(
+                id=handler.id,
+                service=handler.service,
+                patterns=handler.patterns,
+                queue=handler.queue,
+            )
+        )
+    return join(backend, [handler], backend.log.domains())[0]
+
+
+def _newest(log: EventLog, domain: str) -> str:
+    entries = log.read(domain, count=1, newest_first=True)
+    return entries[0].id if entries else FIRST

@@ -1,0 +1,53 @@
+"""Housekeeping beside the dispatching: trim the logs, find foreign logs, beat."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from celeriac.registry import WorkerRecord
+from celeriac.subscription import Backend
+
+log = logging.getLogger(__name__)
+TRIM_EVERY = 10.0
+DISCOVER_EVERY = 30.0
+BEAT_EVERY = 5.0
+
+
+class Janitor:
+    """Runs each duty when its time has come. Not thread-safe; `turn` blocks for round trips."""
+
+    def __init__(
+        self,
+        backend: Callable[[], Backend],
+        describe: Callable[[], WorkerRecord],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._describe = describe
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def turn(self, domains: Iterable[str], *, discover: bool) -> bool:
+        """Does what is due; True if there may be domains not seen before."""
+        backend = self._backend()
+        if self._is_due("beat", BEAT_EVERY):
+            backend.registry.beat(self._describe())
+        if self._is_due("trim", TRIM_EVERY):
+            for domain in domains:
+                removed, buried = backend.log.trim(domain)
+                backend.log.tidy(domain)
+                if removed or buried:
+                    log.debug("trimmed %s: %d entries, %d dead letters", domain, removed, buried)
+        if discover and self._is_due("discover", DISCOVER_EVERY):
+            backend.log.discover()
+            return True
+        return False
+
+    def _is_due(self, duty: str, every: float) -> bool:
+        now = self._clock()
+        if duty in self._last and now - self._last[duty] < every:
+            return False
+        self._last[duty] = now
+        return True

@@ -1,0 +1,68 @@
+"""Which of the entries that a group was given the handler wants. Pure but for `when=`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from celeriac.dispatcher.chunk import Item
+from celeriac.errors import InvalidEvent
+from celeriac.event import Peek, decode, decode_data, meant_for, peek
+from celeriac.ledger import Delivery, Outcome, Settled
+from celeriac.subscription import Handler
+
+
+@dataclass(slots=True)
+class Sifted:
+    """`invalid` pairs an entry with what is wrong; `gone` are entries trimmed by another hand."""
+
+    wanted: list[Item] = field(default_factory=list)
+    unwanted: list[Settled] = field(default_factory=list)
+    invalid: list[tuple[str, str]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+def sift(handler: Handler, deliveries: Sequence[Delivery]) -> Sifted:
+    """Sorts deliveries by what is to be done with them."""
+    sifted = Sifted()
+    for delivery in deliveries:
+        if delivery.body is None:
+            sifted.gone.append(delivery.entry)
+            continue
+        try:
+            event = peek(delivery.body)
+            outcome = verdict(handler, event, delivery.body)
+        except InvalidEvent as error:
+            sifted.invalid.append((delivery.entry, str(error)))
+            continue
+        if outcome is None:
+            sifted.wanted.append(Item(delivery.entry, delivery.attempts, event))
+        else:
+            sifted.unwanted.append(Settled(delivery.entry, event.id, delivery.attempts, outcome))
+    return sifted
+
+
+def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:
+    """None if the handler wants the event; else how it is settled in passing."""
+    if not meant_for(handler.id, handler.matcher.matches(event.type), event.handlers):
+        return Outcome.IGNORED
+    if handler.when is not None and not wants(handler, body):
+        return Outcome.SKIPPED
+    return None
+
+
+def wants(handler: Handler, body: bytes) -> bool:
+    """What `when=` says. If it fails, the event goes to the executor, where the same failure
+    counts as the handler's own: it is recorded, retried, and in the end dead."""
+    if handler.when is None:
+        return True
+    try:
+        event: Any = decode_data(decode(body), handler.data_type)
+        return bool(handler.when(event))
+    except InvalidEvent:
+        # Data that does not fit is the executor's to bury; an envelope that does not, ours.
+        decode(body)
+        return True
+    except Exception:
+        return True

@@ -1,0 +1,4 @@
+from celeriac.emitter.aio import AsyncEmitter
+from celeriac.emitter.emitter import Emission, Emitter
+
+__all__ = ["AsyncEmitter", "Emission", "Emitter"]

@@ -1,0 +1,126 @@
+"""emit: build the event, check it, append it to its domain's log. One XADD, whoever subscribes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, TypeVar
+
+import redis
+
+from celeriac.connection import persist
+from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
+from celeriac.event import Event, build_event, encode, validate_for_emit
+from celeriac.log import EventLog
+from celeriac.settings import Settings
+
+T = TypeVar("T")
+Emission = Event[Any] | tuple[str, Any]
+PIPELINE = 500
+
+
+class Emitter:
+    """Emits into one log. Thread-safe, fork-safe; connects at the first emit."""
+
+    def __init__(self, settings: Settings, log: Callable[[], EventLog]) -> None:
+        self.settings = settings
+        self.schemas: dict[str, Any] = {}
+        self._log = log
+        self._announced: set[str] = set()
+
+    def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
+        """A new event, its data checked against the declared type. Raises InvalidEvent."""
+        if type in self.schemas:
+            data = validate_for_emit(type, data, self.schemas[type])
+        attributes.setdefault("source", self.settings.source)
+        return build_event(type, data, **attributes)
+
+    def encode(self, event: Event[Any]) -> bytes:
+        return encode(event, max_bytes=self.settings.max_event_bytes)
+
+    def emit(
+        self,
+        event: Event[Any],
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+    ) -> str:
+        """Appends the event, now or later; returns its id. See EventBus.emit."""
+        body = self.encode(event)
+        delay_ms, at_ms = when_ms(delay, at)
+        log = self._log()
+
+        def append() -> None:
+            self._announce(log, [event.domain])
+            if delay_ms is None and at_ms is None:
+                log.append(event.domain, body)
+            else:
+                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+        self._persist(append)
+        return event.id
+
+    def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
+        """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
+        emitted = 0
+        log = self._log()
+        encoded = ((event.domain, self.encode(event)) for event in map(self.as_event, events))
+        while items := list(islice(encoded, PIPELINE)):
+            done = 0
+
+            def append(items: Sequence[tuple[str, bytes]] = items) -> None:
+                nonlocal done
+                self._announce(log, {domain for domain, _ in items[done:]})
+                try:
+                    log.append_many(items[done:])
+                except redis.RedisError as error:
+                    # Those before the failure are confirmed: only the rest is tried again.
+                    done += getattr(error, "appended", 0)
+                    raise
+
+            try:
+                self._persist(append)
+            except (BusUnavailable, LogFull) as error:
+                error.emitted = emitted + done
+                raise
+            emitted += len(items)
+        return emitted
+
+    def as_event(self, given: Emission | Mapping[str, Any]) -> Event[Any]:
+        """An event from an Event, a (type, data) pair or a mapping of emit's arguments."""
+        if isinstance(given, Event):
+            return given
+        if isinstance(given, Mapping):
+            return self.build(**given)
+        if isinstance(given, tuple) and len(given) == 2:
+            return self.build(*given)
+        raise InvalidEvent(
+            f"cannot emit {type(given).__name__}: give (type, data), an Event, or a mapping with "
+            "'type' and 'data'"
+        )
+
+    def _announce(self, log: EventLog, domains: Iterable[str]) -> None:
+        new = [domain for domain in domains if domain not in self._announced]
+        if new:
+            log.announce(new)
+            self._announced.update(new)
+
+    def _persist(self, call: Callable[[], T]) -> T:
+        return persist(call, url=self.settings.redis_url, seconds=self.settings.emit_timeout)
+
+
+def when_ms(delay: float | timedelta | None, at: datetime | None) -> tuple[int | None, int | None]:
+    """(delay in ms, absolute time in ms), at most one of them given. Raises InvalidEvent."""
+    if delay is not None and at is not None:
+        raise InvalidEvent("give `delay` or `at`, not both")
+    if at is not None:
+        if at.tzinfo is None:
+            raise InvalidEvent(f"at={at!r} has no timezone; e.g. datetime.now(timezone.utc)")
+        return None, int(at.timestamp() * 1000)
+    if delay is None:
+        return None, None
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not 0 <= seconds < 1e10:
+        raise InvalidEvent(f"delay={delay!r}: seconds, from 0 up")
+    return int(seconds * 1000), None

@@ -1,0 +1,43 @@
+"""Events: their envelope, their form on the wire, their types and patterns on them."""
+
+from celeriac.event.addressing import meant_for
+from celeriac.event.annotation import event_type_argument, is_batch
+from celeriac.event.build import build_event
+from celeriac.event.codec import decode, encode
+from celeriac.event.correlation import Causality, current_event, handling, inherit
+from celeriac.event.envelope import Event, RawEvent
+from celeriac.event.extensions import Extensions, ExtensionValue
+from celeriac.event.identity import id_time_ms, new_event_id
+from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
+from celeriac.event.peek import Peek, peek
+from celeriac.event.schema import check_annotation, decode_data, validate_for_emit
+from celeriac.event.validation import validate
+
+__all__ = [
+    "Causality",
+    "Event",
+    "ExtensionValue",
+    "Extensions",
+    "Matcher",
+    "Pattern",
+    "Peek",
+    "RawEvent",
+    "build_event",
+    "check_annotation",
+    "compile_patterns",
+    "current_event",
+    "decode",
+    "decode_data",
+    "encode",
+    "event_type_argument",
+    "handling",
+    "id_time_ms",
+    "meant_for",
+    "inherit",
+    "is_batch",
+    "literal_domain",
+    "new_event_id",
+    "peek",
+    "validate",
+    "validate_for_emit",
+]

@@ -1,0 +1,29 @@
+"""The `handlers` attribute on the wire: names with spaces between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celeriac.errors import InvalidEvent
+from celeriac.event.attributes import check_handler
+
+
+def split_handlers(text: object) -> tuple[str, ...]:
+    """The names in the attribute; none for None. Raises InvalidEvent.
+
+    An empty string is refused: to read it as "everyone" could send an event meant for
+    one handler to all of them.
+    """
+    if text is None:
+        return ()
+    if not isinstance(text, str):
+        raise InvalidEvent(f"`handlers` must be a string, got {type(text).__name__}")
+    names = tuple(text.split(" "))
+    for name in names:
+        check_handler(name)
+    return names
+
+
+def meant_for(handler: str, matches: bool, references: Sequence[str]) -> bool:
+    """Whether type and handler references of an event lead to the handler."""
+    return matches and (not references or handler in references)

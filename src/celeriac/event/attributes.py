@@ -1,0 +1,158 @@
+"""What each CloudEvents attribute may hold. A check raises InvalidEvent naming the attribute."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from celeriac.errors import InvalidEvent
+
+MAX_LENGTH: Final = 255
+REQUIRED: Final = ("id", "source", "type")
+TEXTS: Final = ("subject", "correlationid", "causationid", "partitionkey")
+OPTIONAL: Final = (*TEXTS, "datacontenttype", "dataschema", "traceparent")
+CORE: Final = frozenset(
+    (*REQUIRED, *OPTIONAL, "specversion", "time", "handlers", "data", "data_base64")
+)
+
+_INT32: Final = range(-(2**31), 2**31)
+# CloudEvents 1.0, type system: control characters, surrogates and noncharacters are disallowed
+_DISALLOWED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+_TYPE = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"]*"))*')
+_ABSOLUTE_URI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`]+""")
+_EXTENSION_NAME = re.compile(r"[a-z0-9]+")
+# a Python function may have a name in any script; a service's name may hold a hyphen
+_HANDLER = re.compile(r"[\w-]+(?:\.[\w-]+)+")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+
+
+def check_text(name: str, value: object) -> None:
+    """A string that is not empty and has no control characters."""
+    if type(value) is str and value and value.isprintable():
+        return
+    if type(value) is not str:
+        raise InvalidEvent(f"`{name}` must be a string, got {type(value).__name__}")
+    if not value:
+        raise InvalidEvent(f"`{name}` must not be empty; leave it out when there is none")
+    if _DISALLOWED.search(value):
+        raise InvalidEvent(f"`{name}` must not hold control characters, surrogates, noncharacters")
+
+
+def check_id(value: object) -> None:
+    """A text of at most 255 characters."""
+    if type(value) is str and 0 < len(value) <= MAX_LENGTH and value.isprintable():
+        return
+    check_text("id", value)
+    if type(value) is str and len(value) > MAX_LENGTH:
+        raise InvalidEvent(
+            f"`id` is {len(value)} characters long; at most {MAX_LENGTH} are allowed"
+        )
+
+
+def check_type(value: object) -> None:
+    """Segments of letters, digits, `_` and `-`, separated by dots; at most 255 characters."""
+    if type(value) is not str:
+        raise InvalidEvent(f"`type` must be a string, got {type(value).__name__}")
+    _check_type(value)
+
+
+# a service sees few types, many times over; a refusal is not cached
+@lru_cache(maxsize=4096)
+def _check_type(value: str) -> None:
+    if fault := type_fault(value):
+        raise InvalidEvent(f"`type` {shown(value)} {fault}; write it like 'order.placed'")
+
+
+def type_fault(value: str) -> str:
+    """What is wrong with an event type, as the end of a sentence; empty when nothing is."""
+    if not value:
+        return "is empty"
+    if len(value) > MAX_LENGTH:
+        return f"is {len(value)} characters long, at most {MAX_LENGTH} are allowed"
+    if _TYPE.fullmatch(value):
+        return ""
+    if "" in value.split("."):
+        return "has an empty segment (a dot at an end, or two in a row)"
+    return "may only hold ASCII letters, digits, '_', '-' and dots"
+
+
+def check_time(value: object) -> None:
+    """A datetime with a time zone."""
+    if type(value) is datetime and value.tzinfo is UTC:
+        return
+    if not isinstance(value, datetime):
+        raise InvalidEvent(f"`time` must be a datetime, got {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidEvent("`time` must have a time zone, like datetime.now(timezone.utc)")
+
+
+def check_content_type(value: object) -> None:
+    """A media type of RFC 2045, like `application/json`."""
+    if type(value) is not str or not _is_content_type(value):
+        raise InvalidEvent("`datacontenttype` must be a media type like 'application/json'")
+
+
+@lru_cache(maxsize=256)
+def _is_content_type(value: str) -> bool:
+    return _CONTENT_TYPE.fullmatch(value) is not None
+
+
+def check_schema_uri(value: object) -> None:
+    """An absolute URI."""
+    check_text("dataschema", value)
+    if type(value) is str and _ABSOLUTE_URI.fullmatch(value) is None:
+        raise InvalidEvent("`dataschema` must be an absolute URI like 'https://example.com/order'")
+
+
+def check_traceparent(value: object) -> None:
+    """A W3C trace context: version, trace id, parent id and flags in lower-case hex."""
+    if type(value) is not str or _TRACEPARENT.fullmatch(value) is None:
+        raise InvalidEvent(
+            "`traceparent` must be a W3C trace context like "
+            "'00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'"
+        )
+
+
+def check_handler(value: object) -> None:
+    """A handler's name: `service.function`, without spaces."""
+    if type(value) is not str or _HANDLER.fullmatch(value) is None:
+        raise InvalidEvent(
+            f"`handlers` must name each handler like 'billing.charge_card', got {shown(value)}"
+        )
+
+
+def check_extension(name: object, value: object) -> None:
+    """A name of lower-case letters and digits that is not taken; a str, bool or 32-bit int."""
+    if type(name) is not str or _EXTENSION_NAME.fullmatch(name) is None:
+        raise InvalidEvent(
+            f"attribute {shown(name)} must be named with lower-case ASCII letters and digits only"
+        )
+    if name in CORE:
+        raise InvalidEvent(f"`{name}` is an attribute of its own and cannot be an extension")
+    if type(value) is str:
+        if _DISALLOWED.search(value):
+            raise InvalidEvent(f"`{name}` must not hold control characters")
+    elif type(value) is int:
+        if value not in _INT32:
+            raise InvalidEvent(f"`{name}` must fit in 32 bits; write a larger number as a string")
+    elif type(value) is not bool:
+        raise InvalidEvent(
+            f"`{name}` must be a string, a boolean or an integer, got {type(value).__name__}; "
+            "put structured values into data"
+        )
+
+
+def shown(value: object) -> str:
+    """A value for an error message, cut to about 60 characters."""
+    text = repr(value) if isinstance(value, str) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "…"

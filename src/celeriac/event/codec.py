@@ -1,0 +1,88 @@
+"""Events to and from the log: CloudEvents 1.0, structured mode, JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any, Union, cast
+
+import msgspec
+
+from celeriac.errors import EventTooLarge, InvalidData
+from celeriac.event.envelope import Event, RawEvent
+from celeriac.event.extensions import NO_EXTENSIONS
+from celeriac.event.thorough import read
+from celeriac.event.validation import validate
+
+
+class OtherVersion(msgspec.Struct, tag_field="specversion", tag="other"):
+    """Never on the wire: a union makes msgspec insist on `specversion`, a lone Struct does not."""
+
+
+def _encode_foreign(value: object) -> object:
+    # by its looks, so that pydantic is not imported for those who do not use it
+    dump: Any = getattr(type(value), "model_dump", None)
+    if dump is None:
+        raise TypeError(f"{type(value).__qualname__} has no JSON form")
+    # by alias, since that is what the same model validates
+    return dump(value, mode="json", by_alias=True)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_foreign)
+_decoder = msgspec.json.Decoder(Union[Event[msgspec.Raw], OtherVersion])  # noqa: UP007
+
+
+def encode(event: Event[Any], *, max_bytes: int | None = None) -> bytes:
+    """The event as one JSON object, without the attributes that are None.
+
+    Bytes go into `data_base64`; `msgspec.Raw` goes in as it is; NaN becomes null.
+    Raises InvalidEvent for a bad attribute, InvalidData for data without a JSON form, and
+    EventTooLarge for more than `max_bytes`.
+    """
+    validate(event)
+    try:
+        raw = _encode(event)
+    except Exception as error:
+        # whatever a model's own serializer raises is a fault of the data
+        reason = error if isinstance(error, TypeError) else type(error).__name__
+        raise InvalidData(f"data of {event.type} {event.id} cannot be encoded: {reason}") from error
+    if max_bytes is not None and len(raw) > max_bytes:
+        raise EventTooLarge(
+            f"{event.type} {event.id} is {len(raw)} bytes, over the limit of {max_bytes}; put the "
+            "bulk in a store and emit its address, or raise CELERIAC_MAX_EVENT_BYTES"
+        )
+    return raw
+
+
+def _encode(event: Event[Any]) -> bytes:
+    binary = isinstance(event.data, (bytes, bytearray, memoryview))
+    if event.handlers == () and event.extensions is NO_EXTENSIONS and not binary:
+        return _encoder.encode(event)
+    members: dict[str, Any] = dict(event.extensions)
+    if event.handlers:
+        members["handlers"] = " ".join(event.handlers)
+    if binary:
+        members["data_base64"] = event.data
+    plain = msgspec.structs.replace(
+        event, handlers=(), extensions=NO_EXTENSIONS, data=None if binary else event.data
+    )
+    head = _encoder.encode(plain)
+    return head[:-1] + b"," + _encoder.encode(members)[1:] if members else head
+
+
+def decode(raw: bytes) -> RawEvent:
+    """The event in `raw`, every attribute checked; its data stays JSON, for `decode_data`.
+
+    Raises InvalidEvent naming the attribute, whatever the bytes are.
+    """
+    try:
+        event = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read(raw)
+    if type(event) is not Event or (event.time and event.time.tzinfo is not UTC):
+        return read(raw)
+    # JSON with a member twice is at least 8 bytes longer than its shortest form, and `time`
+    # ('.5' for '.500000') can save at most 5: no longer than that form means nothing is doubled
+    if len(raw) > len(_encoder.encode(event)):
+        return read(raw)
+    validate(event)
+    return cast("RawEvent", event)

@@ -1,0 +1,122 @@
+"""Patterns on event types, as in AMQP topics: `*` is one segment, `#` is any number of them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from celeriac.errors import SubscriptionError
+from celeriac.event.attributes import MAX_LENGTH, shown
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]+|\*|#")
+
+
+class Pattern:
+    """One compiled pattern: `order.placed`, `order.*`, `#.failed`.
+
+    Raises SubscriptionError for a pattern that can never match.
+    """
+
+    __slots__ = ("_regex", "text")
+
+    def __init__(self, text: str) -> None:
+        check_pattern(text)
+        self.text = text
+        wild = "*" in text or "#" in text
+        self._regex = re.compile(_regex(text.split("."))) if wild else None
+
+    def matches(self, type_: str) -> bool:
+        """Whether the pattern reaches events of this type. Case counts."""
+        if self._regex is None:
+            return type_ == self.text
+        return self._regex.fullmatch("." + type_) is not None
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.text!r})"
+
+
+class Matcher:
+    """Several patterns as one. It remembers the answers for the last 4096 types; thread-safe."""
+
+    def __init__(self, patterns: tuple[Pattern, ...]) -> None:
+        self.patterns = patterns
+        self._remembered = lru_cache(maxsize=4096)(self._matches)
+
+    def matches(self, type_: str) -> bool:
+        """Whether any of the patterns reaches events of this type."""
+        return self._remembered(type_)
+
+    def _matches(self, type_: str) -> bool:
+        return any(pattern.matches(type_) for pattern in self.patterns)
+
+    @property
+    def domains(self) -> frozenset[str] | None:
+        """The domains that the patterns can reach; None if one of them can reach any domain."""
+        found = [literal_domain(pattern.text) for pattern in self.patterns]
+        named = frozenset(domain for domain in found if domain is not None)
+        return None if None in found else named
+
+    def __repr__(self) -> str:
+        return f"Matcher({', '.join(repr(pattern.text) for pattern in self.patterns)})"
+
+
+def compile_patterns(*patterns: str) -> Matcher:
+    """Raises SubscriptionError for a bad pattern, or when there is none."""
+    if not patterns:
+        raise SubscriptionError("no pattern is given; write one like 'order.placed' or 'order.*'")
+    return Matcher(tuple(Pattern(text) for text in dict.fromkeys(patterns)))
+
+
+def literal_domain(pattern: str) -> str | None:
+    """The only domain that a pattern can reach, or None when it can reach any."""
+    first = pattern.partition(".")[0]
+    return None if first in ("*", "#") else first
+
+
+def check_pattern(text: object) -> None:
+    """Raises SubscriptionError saying what is wrong with the pattern and what to write."""
+    if not isinstance(text, str):
+        raise SubscriptionError(f"a pattern must be a string, got {type(text).__name__}")
+    if not text:
+        raise SubscriptionError("a pattern is empty; '#' matches every event")
+    if len(text) > MAX_LENGTH:
+        raise SubscriptionError(
+            f"pattern {shown(text)} is {len(text)} characters long; "
+            f"an event type has at most {MAX_LENGTH}"
+        )
+    for segment in text.split("."):
+        if _SEGMENT.fullmatch(segment) is None:
+            raise SubscriptionError(f"pattern {shown(text)} {_segment_fault(segment)}")
+
+
+def _segment_fault(segment: str) -> str:
+    if not segment:
+        return "has an empty segment; remove the dot at its end, or the second of two dots"
+    if "*" in segment or "#" in segment:
+        return (
+            f"has a wildcard within {shown(segment)}; '*' and '#' stand for whole segments, "
+            "as in 'order.*' and 'order.#'"
+        )
+    return (
+        f"has {shown(segment)}; a segment may only hold ASCII letters, digits, '_' and '-', "
+        "or be '*' or '#'"
+    )
+
+
+def _regex(segments: list[str]) -> str:
+    """A regex for a type with a dot put before it.
+
+    Between two `#` the first place that fits is as good as any later one, so the group is
+    atomic: without that, each further `#` would multiply the time by the number of segments.
+    """
+    blocks = [""]
+    for segment in segments:
+        if segment == "#":
+            blocks.append("")
+        else:
+            blocks[-1] += r"\.[^.]+" if segment == "*" else rf"\.{re.escape(segment)}(?![^.])"
+    if len(blocks) == 1:
+        return blocks[0]
+    first, *middle, last = blocks
+    inner = "".join(rf"(?>(?:\.[^.]+)*?{block})" for block in middle if block)
+    return rf"{first}{inner}(?:\.[^.]+)*{last}"

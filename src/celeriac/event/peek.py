@@ -1,0 +1,51 @@
+"""What the dispatcher needs of an event, at a third of the cost of the whole."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from celeriac.errors import InvalidEvent
+from celeriac.event.addressing import split_handlers
+from celeriac.event.attributes import check_id, check_type
+from celeriac.event.codec import OtherVersion, decode
+
+
+class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
+    """The addressing of an event. The attributes are those of `Event`."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    partitionkey: str | None = None
+    correlationid: str | None = None
+    handler_refs: str | None = msgspec.field(default=None, name="handlers")
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """The handlers that the event is for; empty means everyone."""
+        return split_handlers(self.handler_refs)
+
+
+_decoder = msgspec.json.Decoder(Union[Peek, OtherVersion])  # noqa: UP007
+
+
+def peek(raw: bytes) -> Peek:
+    """The addressing of the event in `raw`, without its data and without checking the rest.
+
+    Raises InvalidEvent for what is not a CloudEvent 1.0, with the reason that `decode` gives.
+    """
+    try:
+        found = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if type(found) is not Peek:
+        decode(raw)
+        raise InvalidEvent("the event cannot be read")
+    check_id(found.id)
+    check_type(found.type)
+    if found.handler_refs is not None:
+        split_handlers(found.handler_refs)
+    return found

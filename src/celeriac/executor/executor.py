@@ -1,0 +1,284 @@
+"""The executor: claim, decode, run, decide, finish. One call for each chunk that a hint names.
+
+A hint proves nothing: what may run, the claim says. Each event of the chunk is isolated from its
+neighbours, and finished ones are told to the ledger every FLUSH_AFTER at least, so that a process
+that dies repeats no more than that and the event it was at.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from celeriac.connection import persist
+from celeriac.errors import CeleriacError, InvalidEvent, Retry
+from celeriac.event import Event, decode, decode_data, handling
+from celeriac.executor.call import call
+from celeriac.executor.lease import LeaseKeeper
+from celeriac.executor.report import FailedAttempt, Report
+from celeriac.ledger import Claimed, Failure, Lane, Outcome, Settled, Verdict
+from celeriac.subscription import Handler, Service, decide
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FLUSH_AFTER = 0.010  # seconds
+LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
+
+
+class Exhausted(CeleriacError):
+    """Every attempt ended with the death of its process."""
+
+
+class Executor:
+    """Executes for one service; shared by all threads of a process, and safe over forks."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.leases = LeaseKeeper(service)
+        self._mean_us: dict[str, float] = {}
+
+    def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
+        """Runs what the claim gives of (entry, event id) pairs. Blocks until all is finished.
+
+        Raises BusUnavailable where the ledger cannot be reached for a lease's time: what was
+        claimed is then taken again by another worker when its lease is over.
+        """
+        lane = handler.lane(domain)
+        claimed = self._persist(lambda: self._claim(handler, lane, hinted))
+        ids = dict(hinted)
+        work = _Work(self, handler, lane, len(hinted), {c.entry: c.attempt for c in claimed})
+        with self.leases.keeping(lane, work.held):
+            for some in _slices(claimed, handler.batch):
+                work.run(some, ids)
+            work.flush()
+        return work.report
+
+    def abandon(
+        self,
+        handler: Handler,
+        domain: str,
+        hinted: Sequence[tuple[str, str]],
+        error: BaseException,
+    ) -> None:
+        """Settles what a process of this worker was running when it died, without waiting for the
+        lease: each delivery it had not finished failed with `error`. Idempotent."""
+        lane, worker = handler.lane(domain), self.service.worker
+        ledger = self.service.backend.ledger
+        left: list[Claimed] = []
+        for entry, _ in hinted:
+            pending = ledger.pending(lane, entry)
+            if pending is not None and pending.owner == f"running:{worker}":
+                left.append(Claimed(entry, Verdict.RUN, pending.attempts, None))
+        work = _Work(self, handler, lane, len(hinted), {})
+        ids = dict(hinted)
+        for one in left:
+            work.fail(one, ids[one.entry], "", error, 0)
+        work.flush()
+
+    def _claim(
+        self, handler: Handler, lane: Lane, hinted: Sequence[tuple[str, str]]
+    ) -> list[Claimed]:
+        ledger, worker = self.service.backend.ledger, self.service.worker
+        return ledger.claim(worker, lane, hinted, handler.failure.most_attempts)
+
+    def _persist(self, tell: Callable[[], T]) -> T:
+        settings = self.service.settings
+        return persist(tell, url=settings.redis_url, seconds=settings.lease)
+
+    def note_mean(self, handler: Handler, took_us: float) -> int:
+        """The moving average of the handler's run time in this process, in µs, at least 1."""
+        before = self._mean_us.get(handler.id, took_us)
+        self._mean_us[handler.id] = mean = 0.7 * before + 0.3 * took_us
+        return max(1, round(mean))
+
+
+def _slices(claimed: Sequence[Claimed], batch: int | None) -> list[Sequence[Claimed]]:
+    size = batch or 1
+    return [claimed[i : i + size] for i in range(0, len(claimed), size)]
+
+
+class _Work:
+    """One chunk under way: what is still held, what is settled but not told yet."""
+
+    def __init__(
+        self, executor: Executor, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]
+    ) -> None:
+        self.executor, self.handler, self.lane = executor, handler, lane
+        self.held = held
+        self.report = Report(hinted=hinted)
+        self.settled: list[Settled] = []
+        self.flushed_at = time.monotonic()
+
+    def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
+        """Decodes and runs one event, or one batch of them."""
+        ready: list[tuple[Claimed, Event[Any]]] = []
+        for one in claimed:
+            event = self._event(one, ids[one.entry])
+            if event is not None:
+                ready.append((one, event))
+        if not ready:
+            return
+        if self.handler.batch is None:
+            self._run_one(*ready[0])
+        else:
+            self._run_batch(ready)
+        if time.monotonic() - self.flushed_at >= FLUSH_AFTER:
+            self.flush()
+
+    def _event(self, one: Claimed, event_id: str) -> Event[Any] | None:
+        """The event, its data decoded; None where the delivery is settled without a run."""
+        if one.verdict is Verdict.DUPLICATE or one.body is None:
+            self._settle(one, event_id, Outcome.IGNORED)
+            return None
+        try:
+            if one.verdict is Verdict.EXHAUSTED:
+                begun = one.attempt - 1
+                raise Exhausted(f"its process died in each of {begun} attempts; given up as poison")
+            event = decode(one.body)
+            if event.id != event_id:
+                # The hint is not from a dispatcher. Back with it, as if it had never been.
+                self._settle(one, event_id, Outcome.RELEASED)
+                return None
+            typed = decode_data(event, self.handler.data_type)
+            if self.handler.when is not None and not self.handler.when(typed):
+                self._settle(one, event_id, Outcome.SKIPPED)
+                self.report.skipped += 1
+                return None
+            return typed
+        except Exception as error:
+            self.fail(one, event_id, _type_of(one.body), error, 0)
+            return None
+
+    def _run_one(self, one: Claimed, event: Event[Any]) -> None:
+        started = time.perf_counter()
+        try:
+            with handling(event):
+                call(self.handler, event)
+        except SystemExit as error:
+            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
+            if type(error) is not SystemExit:
+                raise
+            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
+        except Exception as error:
+            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
+        else:
+            self._settle(one, event.id, Outcome.PROCESSED, took_us=_us(started))
+            self.report.processed += 1
+
+    def _run_batch(self, ready: Sequence[tuple[Claimed, Event[Any]]]) -> None:
+        """A batch that fails fails for each of its events; each runs alone at its next attempt."""
+        started = time.perf_counter()
+        events = [event for _, event in ready]
+        try:
+            with handling(events[0]):
+                call(self.handler, events)
+        except Exception as error:
+            share = _us(started) // len(ready)
+            for one, event in ready:
+                self.fail(one, event.id, event.type, error, share, event.correlationid)
+        else:
+            share = _us(started) // len(ready)
+            for one, event in ready:
+                self._settle(one, event.id, Outcome.PROCESSED, took_us=share)
+            self.report.processed += len(ready)
+
+    def fail(
+        self,
+        one: Claimed,
+        event_id: str,
+        event_type: str,
+        error: BaseException,
+        took_us: int,
+        correlation: str | None = None,
+    ) -> None:
+        decision = decide(self.handler.failure, error, one.attempt)
+        if isinstance(error, Exhausted):
+            decision = type(decision)(Outcome.DEAD)
+        trace = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+        self._settle(
+            one,
+            event_id,
+            decision.outcome,
+            took_us=took_us,
+            delay_ms=decision.delay_ms,
+            failure=Failure(
+                attempt=one.attempt - isinstance(error, Exhausted),
+                at=int(time.time() * 1000),
+                error=describe(error),
+                took=took_us,
+                worker=self.executor.service.worker,
+            ),
+            traceback=trace,
+        )
+        failed = FailedAttempt(
+            event_id, event_type, one.attempt, decision.outcome, error, trace, correlation
+        )
+        self.report.failures.append(failed)
+        tell = log.info if isinstance(error, Retry) else log.warning
+        after = f"retry in {decision.delay_ms / 1000:.3g} s"
+        tell(
+            "%s failed on %s %s in attempt %d (%s): %s",
+            self.handler.id,
+            event_type,
+            event_id,
+            one.attempt,
+            after if decision.outcome is Outcome.RETRY else "dead",
+            describe(error),
+        )
+
+    def _settle(
+        self,
+        one: Claimed,
+        event_id: str,
+        outcome: Outcome,
+        *,
+        took_us: int = 0,
+        delay_ms: int = 0,
+        failure: Failure | None = None,
+        traceback: str = "",
+    ) -> None:
+        self.settled.append(
+            Settled(
+                one.entry, event_id, one.attempt, outcome, took_us, delay_ms, failure, traceback
+            )
+        )
+
+    def flush(self) -> None:
+        """Tells the ledger what is settled."""
+        if not self.settled:
+            return
+        settled, self.settled = self.settled, []
+        executor = self.executor
+        ran = [s.took_us for s in settled if s.outcome is Outcome.PROCESSED]
+        mean = executor.note_mean(self.handler, sum(ran) / len(ran)) if ran else 0
+        ledger, worker = executor.service.backend.ledger, executor.service.worker
+        lost = executor._persist(lambda: ledger.finish(worker, self.lane, settled, mean))
+        for one in settled:
+            self.held.pop(one.entry, None)
+        if lost:
+            # A second try after a lost answer also finds nothing to finish, and that is no loss.
+            self.report.lost += lost
+            log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
+        self.flushed_at = time.monotonic()
+
+
+def describe(error: BaseException) -> str:
+    """`Type: message` in one line of bounded length."""
+    message = " ".join(str(error).split())
+    name = type(error).__qualname__
+    return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
+
+
+def _us(started: float) -> int:
+    return int((time.perf_counter() - started) * 1e6)
+
+
+def _type_of(body: bytes | None) -> str:
+    try:
+        return decode(body).type if body else ""
+    except InvalidEvent:
+        return ""

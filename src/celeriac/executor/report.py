@@ -1,0 +1,46 @@
+"""What came of a chunk, for Celery's result, for Flower and for the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from celeriac.ledger import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One attempt that failed. `error` is the exception as it was raised."""
+
+    event_id: str
+    event_type: str
+    attempt: int
+    outcome: Outcome
+    error: BaseException
+    traceback: str
+    correlation: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    hinted: int = 0
+    processed: int = 0
+    skipped: int = 0
+    failures: list[FailedAttempt] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def sole_failure(self) -> FailedAttempt | None:
+        """The failure, where the chunk was of one event: the task itself fails then."""
+        return self.failures[0] if self.hinted == 1 and self.failures else None
+
+    def __str__(self) -> str:
+        retried = sum(f.outcome is Outcome.RETRY for f in self.failures)
+        counts = {
+            "processed": self.processed,
+            "skipped": self.skipped,
+            "retried": retried,
+            "dead": len(self.failures) - retried,
+            "lease lost": len(self.lost),
+        }
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return said or "nothing to do: done, due or held elsewhere"

@@ -1,0 +1,172 @@
+"""A handler: a function, what it subscribes to, and how it is run. Frozen once registered."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from celeriac.errors import SubscriptionError
+from celeriac.event import Event, Matcher, compile_patterns
+from celeriac.ledger import Lane
+from celeriac.subscription.policy import ErrorPolicies, FailurePolicy, RetryPolicy
+from celeriac.subscription.signature import read_signature
+
+Start = Literal["now", "beginning"] | datetime
+Predicate = Callable[[Event[Any]], bool]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """One subscription. `id` is `service.name`, also the name of the Celery task."""
+
+    id: str
+    service: str
+    name: str
+    function: Callable[..., Any]
+    patterns: tuple[str, ...]
+    matcher: Matcher
+    when: Predicate | None
+    data_type: Any
+    is_async: bool
+    failure: FailurePolicy
+    queue: str
+    start: Start = "now"
+    ordered: bool = False
+    batch: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    per_second: float | None = None
+    priority: int = 0
+
+    def lane(self, domain: str) -> Lane:
+        return Lane(domain=domain, handler=self.id, ordered=self.ordered)
+
+    @property
+    def doc(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def options(self) -> dict[str, str]:
+        """What differs from the defaults, for people."""
+        policy = self.failure.default
+        shown: dict[str, Any] = {
+            "retries": policy.retries,
+            "backoff": f"{policy.backoff:g}s",
+            "ordered": self.ordered,
+            "batch": self.batch,
+            "time_limit": self.time_limit,
+            "rate": f"{self.per_second:g}/s" if self.per_second else None,
+            "priority": self.priority,
+            "when": self.when is not None,
+        }
+        return {name: str(value) for name, value in shown.items() if value not in (None, False, 0)}
+
+
+def make_handler(
+    function: Callable[..., Any],
+    patterns: Sequence[str],
+    *,
+    service: str,
+    name: str | None = None,
+    when: Predicate | None = None,
+    retries: int = 5,
+    backoff: float = 1.0,
+    backoff_most: float = 600.0,
+    jitter: float = 0.25,
+    on_error: ErrorPolicies | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    rate_limit: str | float | None = None,
+    priority: int = 0,
+    queue: str | None = None,
+    batch: int | None = None,
+    ordered: bool = False,
+    start: Start = "now",
+) -> Handler:
+    """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
+    name = name or getattr(function, "__name__", "")
+    if not _NAME.fullmatch(name):
+        raise SubscriptionError(
+            f"handler name {name!r}: letters, digits and _; give one with @bus.on(..., name='...')"
+        )
+    where = f"{service}.{name}"
+    try:
+        matcher = compile_patterns(*patterns)
+        signature = read_signature(function, batch=batch is not None)
+        policy = RetryPolicy(
+            retries=retries, backoff=backoff, backoff_most=backoff_most, jitter=jitter
+        )
+        _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
+        per_second = _per_second(rate_limit)
+    except SubscriptionError as error:
+        raise SubscriptionError(f"@bus.on for {where}: {error}") from None
+    return Handler(
+        id=where,
+        service=service,
+        name=name,
+        function=function,
+        patterns=tuple(dict.fromkeys(patterns)),
+        matcher=matcher,
+        when=when,
+        data_type=signature.data_type,
+        is_async=signature.is_async,
+        failure=FailurePolicy(policy, dict(on_error or {})),
+        queue=queue or service,
+        start=start,
+        ordered=ordered,
+        batch=batch,
+        time_limit=time_limit,
+        soft_time_limit=soft_time_limit,
+        per_second=per_second,
+        priority=priority,
+    )
+
+
+def _check_options(
+    batch: int | None,
+    ordered: bool,
+    priority: int,
+    start: Start,
+    time_limit: float | None,
+    soft_time_limit: float | None,
+    when: Predicate | None,
+) -> None:
+    if batch is not None and batch < 1:
+        raise SubscriptionError(f"batch={batch}: must be at least 1")
+    if batch is not None and ordered:
+        raise SubscriptionError(
+            "batch= and ordered=True exclude each other: a batch mixes subjects; drop one of them"
+        )
+    if not 0 <= priority <= 9:
+        raise SubscriptionError(f"priority={priority}: 0 (normal) to 9 (most urgent)")
+    if isinstance(start, datetime):
+        if start.tzinfo is None:
+            raise SubscriptionError(f"start={start!r}: give it a timezone, e.g. {UTC}")
+    elif start not in ("now", "beginning"):
+        raise SubscriptionError(f"start={start!r}: 'now', 'beginning' or a datetime")
+    for option, limit in (("time_limit", time_limit), ("soft_time_limit", soft_time_limit)):
+        if limit is not None and limit <= 0:
+            raise SubscriptionError(f"{option}={limit}: must be over 0 seconds")
+    if when is not None and not callable(when):
+        raise SubscriptionError(f"when={when!r}: a function of the event that returns a bool")
+
+
+def _per_second(rate: str | float | None) -> float | None:
+    """50 and '50/s' are fifty events a second, over all workers of the service."""
+    if rate is None:
+        return None
+    found = _RATE.fullmatch(rate.strip()) if isinstance(rate, str) else None
+    value = float(found[1]) / _SECONDS[found[2]] if found else rate
+    if isinstance(value, str) or not value > 0:
+        raise SubscriptionError(
+            f"rate_limit={rate!r}: events a time, like '50/s', '600/m' or '5/h'"
+        )
+    return float(value)

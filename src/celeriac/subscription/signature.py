@@ -1,0 +1,77 @@
+"""What a handler's function takes: one event or a list of them, and of what data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from celeriac.errors import SubscriptionError
+from celeriac.event import check_annotation, event_type_argument, is_batch
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    data_type: Any
+    is_async: bool
+
+
+def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
+    """Raises SubscriptionError, with the remedy, for a function that cannot take the events."""
+    name = getattr(function, "__qualname__", repr(function))
+    wanted = "events: list[Event[...]]" if batch else "event: Event[...]"
+    if not callable(function):
+        raise SubscriptionError(f"{name} is no function; decorate `def {name}({wanted})`")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise SubscriptionError(
+            f"{name} is a generator, and nothing would run it; remove `yield`, "
+            "and emit what follows with bus.emit(...)"
+        )
+    parameter = _event_parameter(function, name, wanted)
+    annotation = _annotation(function, parameter, name)
+    if annotation is inspect.Parameter.empty:
+        data_type: Any = Any
+    else:
+        data_type = event_type_argument(annotation)
+        if data_type is None:
+            raise SubscriptionError(
+                f"{name}({parameter.name}: {inspect.formatannotation(annotation)}) cannot take an "
+                f"event; write `{wanted}`"
+            )
+        if is_batch(annotation) != batch:
+            remedy = "remove batch=" if batch else "add batch=100, or take one event"
+            raise SubscriptionError(
+                f"{name} takes {'one event' if batch else 'a list'}; write `{wanted}`, or {remedy}"
+            )
+        check_annotation(data_type)
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
+    return Signature(data_type=data_type, is_async=is_async)
+
+
+def _event_parameter(function: Callable[..., Any], name: str, wanted: str) -> inspect.Parameter:
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    also_needed = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if not positional or len(needed) > 1 or also_needed:
+        given = ", ".join(str(p) for p in parameters)
+        raise SubscriptionError(
+            f"{name}({given}) cannot take an event: a handler is called with one argument; "
+            f"write `def {name}({wanted})`"
+        )
+    return positional[0]
+
+
+def _annotation(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Any:
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    try:
+        return get_type_hints(inspect.unwrap(function), include_extras=True)[parameter.name]
+    except NameError as error:
+        raise SubscriptionError(
+            f"{name}: the annotation {parameter.annotation!r} cannot be resolved ({error}); import "
+            "the type at module level, not under `if TYPE_CHECKING:` and not within a function"
+        ) from None

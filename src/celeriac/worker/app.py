@@ -1,0 +1,29 @@
+"""The Celery app of a service that has none of its own."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from celeriac.settings import Settings
+
+
+def make_app(settings: Settings) -> Celery:
+    """An app set up for hints: small, frequent, and worth nothing once they are started."""
+    app = Celery(settings.service, broker=settings.broker_url)
+    app.conf.update(
+        task_default_queue=settings.service,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        # The ledger, not the broker, decides what runs again: measured three times faster
+        # without the broker's emulation of acknowledgements (docs/adr/0003).
+        broker_transport_options=(
+            {"ack_emulation": False} if settings.broker_url.startswith(("redis", "rediss")) else {}
+        ),
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        enable_utc=True,
+    )
+    return app

@@ -1,0 +1,115 @@
+"""The dispatcher within `celery worker`: started and stopped with it, as beat is by -B."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+
+from celeriac.dispatcher import Dispatcher
+from celeriac.registry import WorkerRecord
+from celeriac.settings import VERSION
+from celeriac.subscription import Service
+from celeriac.subscription.service import worker_name
+from celeriac.worker.fork_gate import fork_gate
+from celeriac.worker.hint import hint_sender
+
+log = logging.getLogger(__name__)
+
+
+def install(app: Celery, service: Service) -> None:
+    """Makes every worker of the app consume the service's queues and dispatch its handlers.
+
+    With `-Q` a worker serves only the handlers whose queue it consumes.
+    """
+
+    def consume_queues(sender: str, instance: Any, **_: Any) -> None:
+        if instance.app is not app:
+            return
+        # Before the pool forks: pool processes claim under the worker's name.
+        service.worker = worker_name(sender)
+        for queue in sorted({handler.queue for handler in service.handlers.values()}):
+            app.amqp.queues.select_add(queue)
+
+    # Weak references would let the closure go at once.
+    signals.celeryd_init.connect(consume_queues, weak=False)
+    step = type(
+        f"Dispatcher_{service.settings.service}",
+        (DispatcherStep,),
+        {"service": service, "name": f"celeriac.dispatcher.{service.settings.service}"},
+    )
+    app.steps["worker"].add(step)
+
+
+class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """One dispatcher thread, started once the pool is up, stopped before all else."""
+
+    requires = ("celery.worker.components:Pool",)
+    service: Service
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._dispatcher: Dispatcher | None = None
+        self._thread: threading.Thread | None = None
+
+    def include_if(self, parent: Any) -> bool:
+        return bool(self.service.handlers)
+
+    def start(self, parent: Any) -> None:
+        app = parent.app
+        queues = tuple(app.amqp.queues.consume_from)
+        self._dispatcher = Dispatcher(
+            self.service,
+            hint_sender(app, watched=lambda: _has_monitors(parent)),
+            processes=_processes(parent),
+            queues=queues,
+            describe=lambda: describe(self.service, parent, queues),
+            gate=fork_gate(),
+        )
+        self._thread = threading.Thread(
+            target=self._dispatcher.run, name="celeriac-dispatcher", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._dispatcher is None or self._thread is None:
+            return
+        self._dispatcher.stop()
+        self._thread.join(timeout=5)
+        try:
+            self._dispatcher.hand_back()
+        except Exception as error:
+            log.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+        self._dispatcher = self._thread = None
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
+def _has_monitors(worker: Any) -> bool:
+    """Whether the worker sends task events, which Flower may turn on at any time."""
+    consumer = getattr(worker, "consumer", None)
+    dispatcher = getattr(consumer, "event_dispatcher", None)
+    return bool(dispatcher is not None and dispatcher.enabled)
+
+
+def _processes(worker: Any) -> int:
+    pool = worker.pool
+    return int(getattr(pool, "num_processes", None) or worker.concurrency or 1)
+
+
+def describe(service: Service, worker: Any, queues: tuple[str, ...]) -> WorkerRecord:
+    return WorkerRecord(
+        name=service.worker,
+        service=service.settings.service,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        pool=type(worker.pool).__module__.rpartition(".")[2],
+        processes=_processes(worker),
+        queues=queues,
+        version=VERSION,
+    )

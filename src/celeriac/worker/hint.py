@@ -1,0 +1,53 @@
+"""Sending hints: a chunk becomes one Celery task on the queue of its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from celeriac.connection import address
+from celeriac.dispatcher import Chunk
+from celeriac.errors import BusUnavailable
+
+
+def hint_sender(app: Celery, *, watched: Callable[[], bool]) -> Callable[[Chunk], None]:
+    """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
+
+    `watched` tells whether monitors are listening, so that executors send them what happens
+    within a chunk.
+    """
+
+    def send(chunk: Chunk) -> None:
+        first = chunk.items[0].event
+        single = len(chunk.items) == 1
+        kwargs = {"domain": chunk.lane.domain, "events": chunk.hinted}
+        if watched():
+            kwargs["watched"] = True
+        try:
+            app.tasks[chunk.handler.id].apply_async(
+                kwargs=kwargs,
+                kwargsrepr=repr(chunk.describe()),
+                argsrepr="()",
+                queue=chunk.handler.queue,
+                priority=_priority(app, chunk.handler.priority),
+                parent_id=first.id if single else None,
+                root_id=(first.correlationid or first.id) if single else None,
+                retry=False,
+            )
+        except (OperationalError, OSError) as error:
+            raise BusUnavailable(
+                f"the broker at {address(app.conf.broker_write_url or app.conf.broker_url)} does "
+                f"not take hints ({error}); CELERIAC_BROKER_URL names it"
+            ) from error
+
+    return send
+
+
+def _priority(app: Celery, urgency: int) -> int | None:
+    """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least."""
+    if urgency == 0:
+        return None
+    redis = str(app.conf.broker_url).startswith(("redis", "sentinel"))
+    return 0 if redis else urgency

@@ -1,0 +1,69 @@
+"""Handlers as Celery tasks: one task a handler, named `service.function`.
+
+The message is a hint: the domain, and (log entry, event id) pairs. It carries no data, and what
+it names is run only if the claim allows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Retry as CeleryRetry
+
+from celeriac.errors import Retry
+from celeriac.executor import Executor, Report
+from celeriac.ledger import Outcome
+from celeriac.subscription import Handler
+from celeriac.worker.watch import show_failures
+
+
+def register(app: Celery, handler: Handler, executor: Executor) -> None:
+    """Registers the handler's task. Its options touch no other task of the app."""
+
+    def deliver(self: Any, domain: str, events: list[list[str]], watched: bool = False) -> str:
+        report = executor.execute(
+            handler, domain, [(entry, event_id) for entry, event_id in events]
+        )
+        _raise_sole(report)
+        if report.failures and watched:
+            show_failures(self, handler, report)
+        return str(report)
+
+    def abandon(domain: str, events: list[tuple[str, str]], error: BaseException) -> None:
+        executor.abandon(handler, domain, events, error)
+
+    deliver.__name__ = handler.name
+    deliver.__doc__ = handler.function.__doc__
+    deliver.__module__ = handler.function.__module__
+    task = app.task(
+        deliver,
+        name=handler.id,
+        bind=True,
+        shared=False,
+        typing=False,
+        Request="celeriac.worker.request:HintRequest",
+        ignore_result=True,
+        store_errors_even_if_ignored=False,
+        # The ledger decides what runs again; a hint need not outlive its start.
+        acks_late=False,
+        # The broker's own redelivery would double what the lease heals.
+        reject_on_worker_lost=False,
+        max_retries=None,
+        serializer="json",
+        compression=None,
+        rate_limit=None,
+        time_limit=handler.time_limit,
+        soft_time_limit=handler.soft_time_limit,
+    )
+    task.abandon = abandon
+
+
+def _raise_sole(report: Report) -> None:
+    """A task of one event fails as its event did, so that Flower shows it failed."""
+    failure = report.sole_failure
+    if failure is None:
+        return
+    if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
+        raise CeleryRetry(str(failure.error), exc=failure.error)
+    raise failure.error

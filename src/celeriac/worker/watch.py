@@ -1,0 +1,51 @@
+"""What Flower sees of a failure within a chunk: a failed task of its own.
+
+A chunk of many events is one task, and it succeeds when each of its events is dealt with. So the
+failure of one of them is told to monitors as a task of that one event, by Celery's own task
+events; a failure is thus always a single failed task with its traceback.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from celeriac.executor import FailedAttempt, Report
+from celeriac.ledger import Outcome
+from celeriac.subscription import Handler
+
+
+def show_failures(task: Any, handler: Handler, report: Report) -> None:
+    """Sends the events of one failed task for each failure. Blocks for the broker's round trips."""
+    request = task.request
+    with task.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+        for failure in report.failures:
+            _show(dispatcher, handler, failure)
+
+
+def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:
+    shown = {"event": failure.event_type, "id": failure.event_id, "attempt": failure.attempt}
+    uuid = str(uuid4())
+    dispatcher.send(
+        "task-received",
+        uuid=uuid,
+        name=handler.id,
+        args="()",
+        kwargs=repr(shown),
+        retries=failure.attempt - 1,
+        eta=None,
+        expires=None,
+        parent_id=failure.event_id,
+        root_id=failure.correlation or failure.event_id,
+    )
+    dispatcher.send("task-started", uuid=uuid, pid=None)
+    retried = failure.outcome is Outcome.RETRY
+    dispatcher.send(
+        "task-failed",
+        uuid=uuid,
+        exception=repr(failure.error),
+        traceback=failure.traceback,
+        retried=retried,
+        timestamp=time.time(),
+    )

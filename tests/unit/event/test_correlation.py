@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from celeriac.event import build_event, current_event, handling, inherit
+from celeriac.event.correlation import Causality
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+first = build_event("a", None, source="s", id="1", traceparent=TRACE)
+second = build_event("b", None, source="s", id="2", correlationid="1", causationid="1")
+
+
+def test_outside_a_handler_nothing_is_inherited() -> None:
+    assert current_event() is None
+    assert inherit() == Causality(None, None, None)
+    assert inherit(correlationid="x") == Causality("x", None, None)
+
+
+def test_the_event_being_handled_is_the_cause() -> None:
+    with handling(second):
+        assert current_event() is second
+        assert inherit() == Causality("1", "2", None)
+    assert current_event() is None
+
+
+def test_the_id_of_the_first_event_becomes_the_correlation_id() -> None:
+    with handling(first):
+        assert inherit() == Causality("1", "1", TRACE)
+
+
+def test_what_is_given_wins() -> None:
+    with handling(second):
+        given = inherit(correlationid="c", causationid="d", traceparent=TRACE)
+    assert given == Causality("c", "d", TRACE)
+
+
+def test_handling_nests_and_ends_with_an_error_too() -> None:
+    with handling(first):
+        with pytest.raises(ZeroDivisionError), handling(second):
+            raise ZeroDivisionError
+        assert current_event() is first
+    assert current_event() is None
+
+
+def test_concurrent_tasks_have_causes_of_their_own() -> None:
+    async def cause(event_id: str) -> str | None:
+        with handling(build_event("a", None, source="s", id=event_id)):
+            await asyncio.sleep(0)
+            return inherit().causationid
+
+    async def both() -> list[str | None]:
+        return list(await asyncio.gather(cause("1"), cause("2")))
+
+    assert asyncio.run(both()) == ["1", "2"]

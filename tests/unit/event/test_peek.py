@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import build_event, decode, encode, peek
+
+MINIMAL = {"specversion": "1.0", "id": "1", "source": "/s", "type": "order.placed"}
+
+
+def test_a_peek_shows_the_addressing() -> None:
+    found = peek(
+        encode(
+            build_event(
+                "order.placed",
+                {"a": 1},
+                source="/s",
+                id="1",
+                subject="o/1",
+                partitionkey="p",
+                correlationid="c",
+                handlers=["a.b", "c.d"],
+                extensions={"tenant": "t"},
+            )
+        )
+    )
+    assert (found.type, found.id, found.subject) == ("order.placed", "1", "o/1")
+    assert (found.partitionkey, found.correlationid) == ("p", "c")
+    assert found.handlers == ("a.b", "c.d")
+
+
+def test_an_event_without_handlers_is_for_everyone() -> None:
+    assert peek(json.dumps(MINIMAL).encode()).handlers == ()
+    assert peek(json.dumps({**MINIMAL, "handlers": None}).encode()).handlers == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"specversion": "0.3"}, "`specversion`"),
+        ({"specversion": "other"}, "`specversion`"),
+        ({"specversion": None}, "`specversion`"),
+        ({"id": None}, "`id`"),
+        ({"id": ""}, "`id`"),
+        ({"source": None}, "`source`"),
+        ({"type": "a b"}, "`type`"),
+        ({"type": 5}, "`type`"),
+        ({"handlers": ""}, "`handlers`"),
+        ({"handlers": "x"}, "`handlers`"),
+        ({"handlers": ["a.b"]}, "`handlers`"),
+    ],
+)
+def test_what_is_no_cloudevent_is_refused_by_name(members: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidEvent, match=named):
+        peek(json.dumps({**MINIMAL, **members}).encode())
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_refused_with_invalid_event(raw: bytes) -> None:
+    with pytest.raises(InvalidEvent):
+        peek(raw)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*MINIMAL, "handlers", "subject", "time", "x", "data"]),
+        st.none() | st.text(max_size=3) | st.integers() | st.just("a.b") | st.just([]),
+    )
+)
+def test_a_peek_shows_what_decode_shows(members: dict[str, Any]) -> None:
+    raw = json.dumps({**MINIMAL, **members}).encode()
+    try:
+        event = decode(raw)
+    except InvalidEvent:
+        return
+    found = peek(raw)
+    assert (found.type, found.id, found.subject) == (event.type, event.id, event.subject)
+    assert found.handlers == event.handlers
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 10**5])
+def test_what_is_not_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidEvent):
+        peek(raw)
