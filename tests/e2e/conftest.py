@@ -1,0 +1,163 @@
+"""Real workers on a real server. Each test has a server of its own, so it may stop and kill it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+
+from celeriac import EventBus
+from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.matrix import Matrix
+
+APP = Path(__file__).parent / "app"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@dataclass
+class Worker:
+    """One `celery worker` process."""
+
+    process: GuardedProcess
+    log: Path
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group."""
+        self.process.kill_group()
+
+    def end(self) -> None:
+        self.process.kill_group()
+        self.process.wait(10)
+
+    def stop(self, timeout: float = 30) -> int:
+        """Warm shutdown."""
+        self.process.terminate()
+        return self.process.wait(timeout)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Deployment:
+    """A server, the workers started on it, and what their handlers did."""
+
+    server: EmbeddedServer
+    directory: Path
+    stack: ExitStack
+    lease: float = 3.0
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def effects(self) -> redis.Redis:
+        client: redis.Redis = redis.Redis.from_url(
+            self.server.url.removesuffix("/0") + "/1", decode_responses=True
+        )
+        return client
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "CELERIAC_REDIS_URL": self.server.url,
+            "EFFECTS_URL": self.server.url.removesuffix("/0") + "/1",
+            "LEASE": str(self.lease),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def bus(self) -> EventBus:
+        bus: EventBus = EventBus(service="tests", redis_url=self.server.url, lease=self.lease)
+        return bus
+
+    @property
+    def matrix(self) -> Matrix:
+        return Matrix(self.bus.service.backend)
+
+    def worker(
+        self, service: str = "billing", *, pool: str = "prefork", processes: int = 2,
+        app: str = "services", options: tuple[str, ...] = ()
+    ) -> Worker:
+        """Starts a worker of the service, and waits until it beats."""
+        log = self.directory / f"{service}-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool]
+        command += ["-c", str(processes), "-n", f"{service}{len(self.workers)}@%h"]
+        command += ["--loglevel", "info", "--without-mingle", "--without-gossip", *options]
+        with log.open("wb") as out:
+            process = guarded_popen(
+                command,
+                env={**self.environment, "CELERIAC_SERVICE": service},
+                cwd=APP,
+                stdout=out,
+                stderr=out,
+            )
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        self.stack.callback(worker.end)
+        registry = self.bus.service.backend.registry
+        self.until(
+            lambda: any(w.pid == process.pid for w in registry.workers())
+            or process.poll() is not None,
+            what=f"{service} to beat",
+        )
+        assert process.poll() is None, worker.said()
+        return worker
+
+    def joined(self, handler: str, domain: str) -> None:
+        """Waits until the handler has its group on the domain."""
+        log = self.bus.service.backend.log
+        self.until(lambda: any(g.handler == handler for g in log.groups(domain)), what=handler)
+
+    def missing(self) -> int:
+        """Deliveries that should be somewhere, and are not."""
+        return self.matrix.totals().missing
+
+    def runs(self, handler: str) -> Counter[str]:
+        """How often the handler ran on each event."""
+        found: list[str] = self.effects.lrange(f"effects:{handler}", 0, -1)  # type: ignore[assignment]
+        return Counter(found)
+
+    def until(
+        self, holds: Callable[[], bool], *, what: str = "", seconds: float = 30
+    ) -> None:
+        """Polls until it holds; the workers' logs are in the failure."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                said = "\n".join(f"--- {w.log.name}\n{w.said()[-3000:]}" for w in self.workers)
+                pytest.fail(f"waited {seconds} s in vain for {what or holds}\n{said}")
+            time.sleep(0.02)
+
+    def until_settled(self, seconds: float = 60) -> None:
+        """Until no delivery is waiting or in flight."""
+
+        log = self.bus.service.backend.log
+
+        def settled() -> bool:
+            groups = [g for domain in log.domains() for g in log.groups(domain)]
+            return all(g.lag == 0 and g.pending == 0 for g in groups)
+
+        self.until(settled, what="all deliveries to be settled", seconds=seconds)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with ExitStack() as stack:
+        data = tmp_path / "data"
+        data.mkdir()
+        server = stack.enter_context(start_server(data))
+        yield Deployment(server, tmp_path, stack)

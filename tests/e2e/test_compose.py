@@ -1,0 +1,168 @@
+"""docker-compose.yml without Docker: each command runs as a plain process, as it is written there.
+
+Only what a container would have for itself is changed: the host of Valkey, /tmp, and the port.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+import redis
+import yaml
+
+from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.dev.ports import free_port
+from celeriac.dev.server import find_server
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {"VALKEY_PASSWORD": "v4lkey", "FLOWER_PASSWORD": "fl0wer"}
+
+
+class Compose:
+    """The services of the file as processes of this machine."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.directory = directory
+        self.stack = stack
+        self.valkey_port, self.flower_port = free_port(), free_port()
+        self.services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
+            "services"
+        ]
+        self.processes: dict[str, GuardedProcess] = {}
+        binaries = directory / "bin"
+        binaries.mkdir()
+        (binaries / "valkey-server").symlink_to(find_server())
+        self.path = f"{Path(sys.executable).parent}:{binaries}:{os.environ['PATH']}"
+
+    def adapted(self, service: str, text: str) -> str:
+        """Interpolated as by Compose, then moved from the containers to here."""
+        text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: SECRETS.get(m[1], m[2]), text)
+        text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda m: SECRETS[m[1]], text).replace("$$", "$")
+        text = text.replace("@valkey:6379", f"@127.0.0.1:{self.valkey_port}")
+        text = text.replace("5555", str(self.flower_port)).replace("0.0.0.0", "127.0.0.1")
+        return text.replace("/tmp/", f"{self.directory}/{service}/")
+
+    def environment(self, service: str) -> dict[str, str]:
+        given = self.services[service]["environment"]
+        adapted = {name: self.adapted(service, value) for name, value in given.items()}
+        return {"HOME": str(self.directory), "PATH": self.path, "PYTHONUNBUFFERED": "1", **adapted}
+
+    def command(self, service: str) -> list[str]:
+        given = self.services[service]["command"]
+        words = shlex.split(given) if isinstance(given, str) else given
+        words = [self.adapted(service, word) for word in words]
+        if service == "valkey":
+            words[-1] += f" --port {self.valkey_port} --bind 127.0.0.1 --dir {self.directory}"
+        return words
+
+    def up(self, service: str) -> None:
+        (self.directory / service).mkdir()
+        with self.log(service).open("wb") as log:
+            process = guarded_popen(
+                self.command(service),
+                env=self.environment(service),
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                grace=10,
+            )
+        self.processes[service] = process
+        self.stack.callback(process.stop)
+
+    def run(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """As `docker compose exec`."""
+        return subprocess.run(
+            command, env=self.environment(service), cwd=ROOT, capture_output=True, text=True
+        )
+
+    def healthy(self, service: str) -> bool:
+        kind, *probe = self.services[service]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(service, *[self.adapted(service, word) for word in probe]).returncode == 0
+
+    def log(self, service: str) -> Path:
+        return self.directory / f"{service}.log"
+
+    def until(self, holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            ended = {
+                name: p.returncode for name, p in self.processes.items() if p.poll() is not None
+            }
+            if ended or time.monotonic() > deadline:
+                said = "\n".join(
+                    f"--- {name}\n{self.log(name).read_text()[-2000:]}" for name in self.processes
+                )
+                pytest.fail(f"waited in vain for {what}; ended: {ended}\n{said}")
+            time.sleep(0.1)
+
+    def until_healthy(self, service: str) -> None:
+        self.until(lambda: self.healthy(service), f"{service} to be healthy")
+
+    def says(self, service: str, text: str) -> None:
+        self.until(lambda: text in self.log(service).read_text(), f"{service} to say {text!r}")
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Iterator[Compose]:
+    with ExitStack() as stack:
+        yield Compose(tmp_path, stack)
+
+
+def test_the_shop_as_deployed_takes_an_order_through_all_its_services(compose: Compose) -> None:
+    """Every command starts and is healthy; what a customer orders is charged, sent and told."""
+    compose.up("valkey")
+    client = redis.Redis(port=compose.valkey_port, password=SECRETS["VALKEY_PASSWORD"])
+    compose.until(lambda: answers(client), "Valkey")
+    workers = [name for name, it in compose.services.items() if "worker" in str(it["command"])]
+    for service in compose.services.keys() - {"valkey"}:
+        compose.up(service)
+    for service in workers:
+        compose.until_healthy(service)
+    compose.until(lambda: client.hlen("celeriac:handlers") == 5, "the handlers to be registered")
+
+    order = "celery -A config call tasks.checkout.place_order --args [1]"
+    called = compose.run("orders", *order.split())
+    assert called.returncode == 0, called.stderr
+
+    compose.says("orders", "order 1 is completed")
+    compose.says("shipping", "order 1 goes out as CEL000000001")
+    compose.says("notifications", "to customer1@example.com: Order 1 is on its way")
+    compose.says("analytics", "1 order.completed")
+    compose.says("beat", "tasks.checkout.serve_customer")
+    flower_asks_for_its_password(compose)
+    for service in workers:
+        compose.processes[service].terminate()
+    assert [compose.processes[service].wait(20) for service in workers] == [0] * len(workers)
+
+
+def flower_asks_for_its_password(compose: Compose) -> None:
+    compose.until_healthy("flower")
+    url = f"http://127.0.0.1:{compose.flower_port}/workers"
+    with pytest.raises(HTTPError) as refused:
+        urlopen(url, timeout=10)
+    refused.value.close()
+    assert refused.value.code == 401
+    login = base64.b64encode(f"admin:{SECRETS['FLOWER_PASSWORD']}".encode()).decode()
+    with urlopen(Request(url, headers={"Authorization": f"Basic {login}"}), timeout=10) as answer:
+        assert answer.status == 200
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

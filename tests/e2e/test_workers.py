@@ -1,0 +1,70 @@
+"""How workers are run: re-forked pools, several of them, beside the tasks of an existing app."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from celery import Celery
+
+
+def test_pool_processes_forked_after_every_task_do_not_deadlock(deployment: Any) -> None:
+    """The dispatcher's thread runs beside constant forks."""
+    deployment.worker(options=("--max-tasks-per-child", "1"))
+    deployment.joined("billing.slow", "slow")
+    events = [deployment.bus.event("slow.one", {"seconds": 0}) for _ in range(150)]
+    deployment.bus.emit_many(events)
+    deployment.until_settled()
+    assert deployment.runs("billing.slow") == dict.fromkeys((e.id for e in events), 1)
+
+
+def test_workers_of_a_service_share_its_events(deployment: Any) -> None:
+    """Competing consumers: each event runs once, and both workers take part."""
+    deployment.worker(processes=1)
+    deployment.worker(processes=1)
+    deployment.joined("billing.slow", "slow")
+    events = [deployment.bus.event("slow.one", {"seconds": 0.02}) for _ in range(100)]
+    deployment.bus.emit_many(events)
+    deployment.until_settled()
+    assert deployment.runs("billing.slow") == dict.fromkeys((e.id for e in events), 1)
+    for worker in deployment.workers:
+        worker.stop()
+        assert "billing.slow" in worker.said()
+
+
+def test_the_main_process_killed_alone_loses_nothing(deployment: Any) -> None:
+    worker = deployment.worker()
+    deployment.joined("billing.work", "work")
+    events = [deployment.bus.event("work.one") for _ in range(1000)]
+    deployment.bus.emit_many(events)
+    deployment.until(lambda: len(deployment.runs("billing.work")) > 100, what="full flow")
+    os.kill(worker.process.pid, signal.SIGKILL)
+    deployment.worker()
+    deployment.until_settled()
+    assert set(deployment.runs("billing.work")) == {e.id for e in events}
+    assert deployment.missing() == 0
+
+
+def test_a_bus_on_an_existing_app_works_beside_its_tasks(deployment: Any) -> None:
+    deployment.worker(app="existing")
+    deployment.joined("billing.note", "order")
+    client = Celery(broker=deployment.server.url)
+    client.send_task("legacy.add", args=(2, 3), queue="legacy")
+    event_id = deployment.bus.emit("order.placed", {"n": 1})
+    deployment.until_settled()
+    assert deployment.runs("billing.note") == {event_id: 1}
+    deployment.until(lambda: deployment.effects.lrange("added", 0, -1) == ["5"], what="the task")
+
+
+def test_a_handler_removed_while_the_system_runs_is_served_no_more(deployment: Any) -> None:
+    """Its group is gone and does not come back until its worker is started anew."""
+    deployment.worker()
+    deployment.joined("billing.note", "order")
+    backend = deployment.bus.service.backend
+    backend.registry.unregister("billing.note")
+    backend.log.leave("order", "billing.note")
+    before = deployment.bus.emit("order.placed", {"n": 10})
+    deployment.until(lambda: deployment.runs("billing.anote") == {before: 1}, what="its neighbour")
+    assert not deployment.runs("billing.note")
+    assert "billing.note" not in {group.handler for group in backend.log.groups("order")}
