@@ -1,0 +1,38 @@
+"""The Celery app and the bus of this process: those of the service that it serves, if any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.schedules import crontab
+from celery.signals import celeryd_init
+
+from celeriac import EventBus
+from config import health, logging
+from config.events import EVENTS
+from config.services import CHOOSE, chosen_service
+
+service = chosen_service()
+bus = EventBus(service=service.name if service else "")
+for event_type, data in EVENTS.items():
+    bus.declare(event_type, data)
+
+app = bus.app
+app.conf.update(
+    imports=service.modules if service else (),
+    worker_concurrency=service.concurrency if service else None,
+    task_routes={"tasks.*": {"queue": "orders"}},
+    beat_schedule={
+        "customer": {"task": "tasks.checkout.serve_customer", "schedule": 5.0},
+        "prices": {"task": "tasks.catalogue.import_prices", "schedule": crontab(hour=3, minute=0)},
+    },
+)
+logging.install(service.name if service else "shop")
+health.install()
+
+
+@celeryd_init.connect
+def need_a_service(**_: Any) -> None:
+    """Flower, beat and whoever only emits serve nothing; a worker must know what it serves."""
+    if service is None:
+        raise SystemExit(CHOOSE)

@@ -1,0 +1,44 @@
+"""The services of the shop. A worker imports the modules of its own service and no others."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from celeriac import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`modules` hold its handlers and tasks; `concurrency` is the processes of one worker."""
+
+    name: str
+    modules: tuple[str, ...]
+    concurrency: int = 2
+
+
+SERVICES = {
+    service.name: service
+    for service in (
+        Service("orders", ("handlers.orders", "tasks.checkout", "tasks.catalogue")),
+        Service("billing", ("handlers.billing",)),
+        Service("shipping", ("handlers.shipping",)),
+        Service("notifications", ("handlers.notifications",)),
+        Service("analytics", ("handlers.analytics",), concurrency=1),
+    )
+}
+
+CHOOSE = (
+    "which service? Start a worker as `CELERIAC_SERVICE=billing celery -A config worker`; "
+    f"there are {', '.join(SERVICES)}"
+)
+
+
+def chosen_service() -> Service | None:
+    """The service named by CELERIAC_SERVICE; None if it names none."""
+    name = os.environ.get("CELERIAC_SERVICE", "")
+    if not name:
+        return None
+    if name not in SERVICES:
+        raise ConfigurationError(f"CELERIAC_SERVICE={name!r}: {CHOOSE}")
+    return SERVICES[name]

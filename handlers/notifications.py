@@ -1,0 +1,27 @@
+"""Notifications tells customers what happens to their orders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from celeriac import Event
+from config import bus
+from config.events import OrderEvent
+
+log = logging.getLogger(__name__)
+
+LETTERS = {
+    "order.placed": "Thank you for order {number}",
+    "payment.captured": "Order {number} is paid",
+    "payment.declined": "Your bank declined the payment of order {number}",
+    "shipment.sent": "Order {number} is on its way",
+}
+
+
+@bus.on("order.placed", "payment.*", "shipment.sent")
+async def send_mail(event: Event[OrderEvent]) -> None:
+    """Writes to the customer. The mail server is played by a pause of its usual length."""
+    await asyncio.sleep(0.002)
+    letter = LETTERS[event.type].format(number=event.data.number)
+    log.info("to %s: %s", event.data.email, letter)

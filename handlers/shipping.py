@@ -1,0 +1,20 @@
+"""Shipping sends what is paid."""
+
+from __future__ import annotations
+
+import logging
+
+from celeriac import Event
+from config import bus
+from config.events import PaymentCaptured, ShipmentSent
+
+log = logging.getLogger(__name__)
+
+
+@bus.on("payment.captured")
+def send_parcel(event: Event[PaymentCaptured]) -> None:
+    """Hands the parcel of a paid order to the carrier."""
+    paid = event.data
+    shipment = ShipmentSent(number=paid.number, email=paid.email, tracking=f"CEL{paid.number:09}")
+    log.info("order %d goes out as %s", shipment.number, shipment.tracking)
+    bus.emit("shipment.sent", shipment, subject=event.subject, id=f"{event.id}.shipment")
