@@ -1,0 +1,3 @@
+from celeriac.cli.dead.commands import dead
+
+__all__ = ["dead"]

@@ -1,0 +1,167 @@
+"""celeriac dead"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from celeriac.cli.dead.choice import choice_options, is_agreed, select, selection_options
+from celeriac.cli.dead.letters import (
+    NAME,
+    Choice,
+    choose,
+    discard_letters,
+    letter_at,
+    redrive_letter,
+    type_of,
+)
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.group import FAILED
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import age, console, count, state_text, table, when
+from celeriac.errors import NotFound
+from celeriac.ledger import DeadLetter
+
+
+@click.group()
+def dead() -> None:
+    """Deliveries that were given up.
+
+    Each is named `domain/id`, as `dead list` shows it.
+    """
+
+
+@dead.command("list")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@json_option
+@choice_options
+@pass_session
+def list_(session: Session, choice: Choice, limit: int, as_json: bool) -> None:
+    """Lists dead letters, the newest first."""
+    found = list(choose(session.backend, choice, newest_first=True, most=limit))
+    if as_json:
+        print_json([_plain(letter) for letter in found])
+        return
+    if not found:
+        click.echo("No dead letters.")
+        return
+    now_ms = session.backend.registry.now_ms()
+    table(
+        ("dead letter", "age", "handler", "event", "tries", "error"),
+        [
+            (
+                NAME.format(letter),
+                age((now_ms - letter.last_failed_ms) / 1000),
+                letter.handler,
+                type_of(letter),
+                letter.attempts,
+                state_text("dead", letter.error),
+            )
+            for letter in found
+        ],
+        right=("age", "tries"),
+        fold=("error",),
+    )
+    total = sum(map(session.backend.ledger.dead_count, session.backend.log.domains()))
+    if total > len(found):
+        click.echo(f"\n{len(found):,} shown of {total:,}")
+
+
+@dead.command()
+@click.argument("name", metavar="DEAD_LETTER")
+@json_option
+@pass_session
+def show(session: Session, name: str, as_json: bool) -> None:
+    """Shows one dead letter: error, traceback and event."""
+    letter = letter_at(session.backend, name)
+    if as_json:
+        print_json(_plain(letter))
+    else:
+        _show(letter)
+
+
+def _show(letter: DeadLetter) -> None:
+    from rich.text import Text
+
+    out = console()
+    out.print(Text.assemble((letter.handler, "bold"), " gave up ", (type_of(letter), "bold")))
+    facts = {
+        "name": NAME.format(letter),
+        "event": letter.event_id,
+        "attempts": str(letter.attempts),
+        "first failed": when(letter.first_failed_ms),
+        "last failed": when(letter.last_failed_ms),
+        "error": letter.error,
+    }
+    for fact, value in facts.items():
+        out.print(Text.assemble((f"  {fact:<12}", "dim"), " ", value), soft_wrap=True)
+    for text in (letter.traceback.rstrip(), letter.event.decode(errors="replace")):
+        if text:
+            out.print()
+            out.print(Text(text), soft_wrap=True)
+
+
+@dead.command()
+@selection_options
+@pass_session
+@click.pass_context
+def redrive(
+    ctx: click.Context,
+    session: Session,
+    names: tuple[str, ...],
+    choice: Choice,
+    everything: bool,
+    yes: bool,
+) -> None:
+    """Has dead letters delivered again, to the handler that gave them up."""
+    selected = select(session, names, choice, everything)
+    if not is_agreed(selected, "Redrive", yes):
+        return
+    records = session.backend.registry.handlers()
+    done, faults = 0, []
+    for domain, letter in selected:
+        try:
+            done += redrive_letter(session.backend, records, domain, letter)
+        except NotFound as error:
+            faults.append(str(error))
+    _report(ctx, "redriven", done, len(selected) - done - len(faults), faults)
+
+
+@dead.command()
+@selection_options
+@pass_session
+@click.pass_context
+def discard(
+    ctx: click.Context,
+    session: Session,
+    names: tuple[str, ...],
+    choice: Choice,
+    everything: bool,
+    yes: bool,
+) -> None:
+    """Removes dead letters for good."""
+    selected = select(session, names, choice, everything)
+    if is_agreed(selected, "Discard for good", yes):
+        done = discard_letters(session.backend, selected)
+        _report(ctx, "discarded", done, len(selected) - done, [])
+
+
+def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:
+    rest = f", {gone:,} were gone" if gone else ""
+    click.echo(f"{count(done, 'dead letter')} {verb}{rest}")
+    for fault in sorted(set(faults)):
+        click.echo(f"{faults.count(fault):,} not {verb}: {fault}", err=True)
+    if faults:
+        ctx.exit(FAILED)
+
+
+def _plain(letter: DeadLetter) -> dict[str, Any]:
+    """The event is given as it is, or as text where it is none."""
+    try:
+        event = msgspec.json.decode(letter.event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        event = letter.event.decode(errors="replace")
+    shown = {name: getattr(letter, name) for name in letter.__slots__}
+    return {"name": NAME.format(letter), "type": type_of(letter), **shown, "event": event}

@@ -1,0 +1,108 @@
+"""celeriac dispatcher"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+import redis
+
+from celeriac.registry import WorkerRecord
+from celeriac.settings import VERSION
+from celeriac.subscription.service import worker_name
+
+if TYPE_CHECKING:
+    from celeriac.bus import EventBus
+    from celeriac.dispatcher import Dispatcher
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("-A", "--app", "module", required=True, metavar="MODULE", help="Has the EventBus.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Of all workers it dispatches for: bounds how far it reads ahead.",
+)
+def dispatcher(module: str, processes: int) -> None:
+    """Runs the dispatcher of a service without a worker.
+
+    MODULE is `package.module`, or `package.module:name`. Workers have a dispatcher of their own;
+    this one is for hosts that have none. SIGTERM and SIGINT stop it, and what it took and sent
+    nobody goes back.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    bus = find_bus(module)
+    one = _make(bus, processes)
+    if not one.handlers:
+        raise click.BadParameter(f"{bus!r} has no handlers", param_hint="-A")
+    _stop_on_signals(one.stop)
+    log.info("celeriac: dispatching for %s", ", ".join(h.id for h in one.handlers))
+    one.run()
+    try:
+        one.hand_back()
+    except redis.RedisError as error:
+        log.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+
+
+def find_bus(where: str) -> EventBus:
+    """The EventBus in a module: the named one, else `bus`, else the only one."""
+    from celeriac.bus import EventBus
+
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    path, _, name = where.partition(":")
+    try:
+        module = import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not path.startswith(error.name):
+            raise
+        raise click.BadParameter(f"no module {path}", param_hint="-A") from None
+    found: Any = getattr(module, name or "bus", None)
+    if isinstance(found, EventBus):
+        return found
+    buses = {id(v): v for v in vars(module).values() if isinstance(v, EventBus)}
+    if name or len(buses) != 1:
+        reason = f"no EventBus {name}" if name else f"{len(buses)} EventBus objects and no `bus`"
+        raise click.BadParameter(f"{path} has {reason}", param_hint="-A")
+    return next(iter(buses.values()))
+
+
+def _make(bus: EventBus, processes: int) -> Dispatcher:
+    from celeriac.dispatcher import Dispatcher
+    from celeriac.worker.hint import hint_sender
+
+    app, service = bus.app, bus.service
+    app.loader.import_default_modules()
+    app.finalize()
+    service.worker = worker_name(f"{service.settings.service}-dispatcher")
+    return Dispatcher(
+        service,
+        hint_sender(app, watched=lambda: bool(app.conf.worker_send_task_events)),
+        processes=processes,
+        describe=lambda: WorkerRecord(
+            name=service.worker,
+            service=service.settings.service,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            pool="dispatcher",
+            processes=0,
+            queues=(),
+            version=VERSION,
+        ),
+    )
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())

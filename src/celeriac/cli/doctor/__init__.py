@@ -1,0 +1,3 @@
+from celeriac.cli.doctor.command import doctor
+
+__all__ = ["doctor"]

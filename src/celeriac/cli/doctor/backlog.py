@@ -1,0 +1,43 @@
+"""Is there more unfinished than there should be?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
+from celeriac.cli.show import age, count
+from celeriac.ledger.ledger import MOST_PARKED
+
+MOST_DUE = 10_000
+OLDEST_S = 3600.0
+
+
+def check_backlog(patient: Patient) -> Iterator[Finding]:
+    """Age of what is unfinished, retries, parked deliveries, dead letters."""
+    findings = [*_unfinished(patient), *_dead(patient)]
+    if not findings:
+        unfinished = sum(one.unfinished for one in patient.lags)
+        text = f"{count(unfinished, 'unfinished delivery', 'unfinished deliveries')}, none is old"
+        findings = [ok("backlog", text)]
+    yield from findings
+
+
+def _unfinished(patient: Patient) -> Iterator[Finding]:
+    for one in patient.lags:
+        where = f"{one.handler} in {one.domain}"
+        if one.due > MOST_DUE:
+            text = f"{where} has {count(one.due, 'delivery', 'deliveries')} due later"
+            yield warn("backlog", text, "many fail at once? celeriac events --state due")
+        if one.parked >= MOST_PARKED:
+            text = f"{where} has {one.parked:,} parked: few subjects hold up many events"
+            yield warn("backlog", text, "celeriac events --state parked: which subjects?")
+        if one.oldest_s is not None and one.oldest_s > OLDEST_S and one.registered:
+            text = f"{where}: {one.unfinished:,} unfinished, the oldest for {age(one.oldest_s)}"
+            yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")
+
+
+def _dead(patient: Patient) -> Iterator[Finding]:
+    for domain, letters in sorted(patient.dead.items()):
+        if letters:
+            text = f"{count(letters, 'dead letter')} in {domain}"
+            yield warn("dead", text, "celeriac dead list; then redrive or discard them")

@@ -1,0 +1,83 @@
+"""celeriac doctor"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from celeriac.cli.doctor.backlog import check_backlog
+from celeriac.cli.doctor.finding import Finding, Patient
+from celeriac.cli.doctor.server import check_server
+from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.group import FAILED
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console, state_text
+from celeriac.log.redis import RedisLog
+from celeriac.subscription import Backend
+
+CHECKS = (check_server, check_clocks, check_workers, check_groups, check_backlog)
+
+
+@click.command()
+@json_option
+@pass_session
+@click.pass_context
+def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
+    """Checks server, workers and handlers, and says what to do.
+
+    ok: as it should be. warn: look at it. fail: events are not handled, or may be lost.
+    """
+    patient = examine(session)
+    findings = [finding for check in CHECKS for finding in check(patient)]
+    healthy = all(finding.level != "fail" for finding in findings)
+    if as_json:
+        print_json({"healthy": healthy, "findings": findings})
+    else:
+        for finding in findings:
+            _show(finding)
+    if not healthy:
+        ctx.exit(FAILED)
+
+
+def examine(session: Session) -> Patient:
+    backend = session.backend
+    before = time.time()
+    now_ms = backend.registry.now_ms()
+    here_ms = int((before + time.time()) / 2 * 1000)
+    return Patient(
+        settings=session.settings,
+        info=_info(backend),
+        now_ms=now_ms,
+        clock_off_ms=here_ms - now_ms,
+        handlers=backend.registry.handlers(),
+        workers=backend.registry.workers(),
+        lags=session.matrix.lag(),
+        dead={domain: backend.ledger.dead_count(domain) for domain in backend.log.domains()},
+    )
+
+
+def _info(backend: Backend) -> Mapping[str, Any]:
+    if not isinstance(backend.log, RedisLog):
+        return {}
+    info: Mapping[str, Any] = backend.log.client.info()
+    return info
+
+
+def _show(finding: Finding) -> None:
+    from rich.text import Text
+
+    out = console()
+    out.print(
+        Text.assemble(
+            state_text(finding.level, f"{finding.level:<5}"),
+            (f"{finding.check:<12} ", "dim"),
+            finding.text,
+        ),
+        soft_wrap=True,
+    )
+    if finding.remedy:
+        out.print(Text.assemble(" " * 18, ("→ ", "dim"), finding.remedy), soft_wrap=True)

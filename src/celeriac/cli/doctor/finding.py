@@ -1,0 +1,51 @@
+"""What the doctor finds, and what there is to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from celeriac.matrix import HandlerLag
+from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.settings import Settings
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. `remedy` says what to do; it is empty if all is well."""
+
+    check: str
+    level: Literal["ok", "warn", "fail"]
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """The bus as it was found. `info` is Redis's INFO, empty for a store in memory.
+
+    `clock_off_ms` is how far this host's clock is ahead of the server's.
+    """
+
+    settings: Settings
+    info: Mapping[str, Any]
+    now_ms: int
+    clock_off_ms: int
+    handlers: Mapping[str, HandlerRecord]
+    workers: Sequence[WorkerRecord]
+    lags: Sequence[HandlerLag]
+    dead: Mapping[str, int]
+
+
+def ok(check: str, text: str) -> Finding:
+    return Finding(check=check, level="ok", text=text)
+
+
+def warn(check: str, text: str, remedy: str) -> Finding:
+    return Finding(check=check, level="warn", text=text, remedy=remedy)
+
+
+def fail(check: str, text: str, remedy: str) -> Finding:
+    return Finding(check=check, level="fail", text=text, remedy=remedy)

@@ -1,0 +1,98 @@
+"""Is every handler served, and does nothing hold the log back?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.show import age, count
+from celeriac.cli.workers import is_alive
+from celeriac.matrix import HandlerLag
+from celeriac.registry import HandlerRecord, WorkerRecord
+
+MOST_SKEW_MS = 5000
+JOINED_WITHIN_S = 10.0
+
+
+def check_clocks(patient: Patient) -> Iterator[Finding]:
+    """This host's clock and the workers', against the server's."""
+    off = {"this host": patient.clock_off_ms}
+    off |= {w.name: w.clock_ms - w.beat_ms for w in patient.workers if _lives(patient, w)}
+    wrong = {name: ms for name, ms in off.items() if abs(ms) > MOST_SKEW_MS}
+    for name, ms in wrong.items():
+        side = "ahead of" if ms > 0 else "behind"
+        text = f"{name} is {age(abs(ms) / 1000)} {side} the server"
+        yield warn("clock", text, "run NTP there: times of events and failures are off by that")
+    if not wrong:
+        yield ok("clock", f"{count(len(off), 'clock')} within {age(MOST_SKEW_MS / 1000)}")
+
+
+def check_workers(patient: Patient) -> Iterator[Finding]:
+    """A living worker for each service, and for each queue."""
+    living = [w for w in patient.workers if _lives(patient, w) and w.queues]
+    by_service: defaultdict[str, list[HandlerRecord]] = defaultdict(list)
+    for record in patient.handlers.values():
+        by_service[record.service].append(record)
+    for service, records in sorted(by_service.items()):
+        yield from _service(patient, service, records, [w for w in living if w.service == service])
+    for worker in patient.workers:
+        if not _lives(patient, worker):
+            ago = age((patient.now_ms - worker.beat_ms) / 1000)
+            text = f"{worker.name} is gone without a word, {ago} ago"
+            remedy = "killed, or cut off? What it held goes to others when its lease is over"
+            yield warn("worker", text, remedy)
+    if not patient.handlers:
+        remedy = "start one: celery -A <module> worker"
+        yield warn("worker", "no handler is registered: no worker was ever started", remedy)
+
+
+def _service(
+    patient: Patient, service: str, records: list[HandlerRecord], living: list[WorkerRecord]
+) -> Iterator[Finding]:
+    if not living:
+        unfinished = sum(one.unfinished for one in patient.lags if one.service == service)
+        waiting = count(unfinished, "unfinished delivery", "unfinished deliveries")
+        text = f"{service} has no living worker, and {waiting}"
+        remedy = "start one, or remove its handlers (celeriac handlers remove): they hold the log"
+        yield fail("worker", text, remedy)
+        return
+    consumed = {queue for worker in living for queue in worker.queues}
+    for queue in sorted({record.queue for record in records} - consumed):
+        text = f"nobody consumes the queue {queue} of {service}"
+        yield fail("worker", text, f"start a worker of {service} without -Q, or with -Q {queue}")
+    processes = sum(worker.processes for worker in living)
+    text = f"{service}: {count(len(living), 'worker')}, {count(processes, 'process', 'processes')}"
+    yield ok("worker", text)
+
+
+def check_groups(patient: Patient) -> Iterator[Finding]:
+    """A group for each handler, and a handler for each group."""
+    served = {worker.service for worker in patient.workers if _lives(patient, worker)}
+    faults = 0
+    for one in patient.lags:
+        where = f"{one.handler} in {one.domain}"
+        if not one.registered:
+            faults += 1
+            text = f"the group {where} is nobody's, and holds back {count(one.unfinished, 'event')}"
+            yield fail("group", text, f"celeriac handlers remove {one.handler}")
+        elif not one.joined and (_has_lost(patient, one) or _is_late(one, served)):
+            faults += 1
+            state = "lost its group" if _has_lost(patient, one) else "not joined"
+            remedy = f"restart a worker of {one.service}: it joins then"
+            yield fail("group", f"{where} has {state}, and gets nothing", remedy)
+    if not faults and patient.lags:
+        yield ok("group", f"{count(len(patient.lags), 'group')}, each of a registered handler")
+
+
+def _has_lost(patient: Patient, one: HandlerLag) -> bool:
+    return one.domain in patient.handlers[one.handler].since
+
+
+def _is_late(one: HandlerLag, served: set[str]) -> bool:
+    """Whether a living worker should have joined a new domain by now."""
+    return one.service in served and one.oldest_s is not None and one.oldest_s > JOINED_WITHIN_S
+
+
+def _lives(patient: Patient, worker: WorkerRecord) -> bool:
+    return is_alive(worker, patient.now_ms)

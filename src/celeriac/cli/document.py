@@ -1,0 +1,40 @@
+"""`--json`: one JSON document. Each `<name>_ms` has the same time in ISO 8601 beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+# As a failure is stored: see ledger/row.py.
+FAILURE_TIMES = {"at": "at_ms", "took": "took_us"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def print_json(value: Any) -> None:
+    """Prints a struct, dataclass or plain value."""
+    plain = msgspec.json.decode(msgspec.json.encode(value))
+    click.echo(msgspec.json.format(msgspec.json.encode(_with_iso(plain)), indent=2).decode())
+
+
+def _with_iso(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_iso(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown: dict[str, Any] = {}
+    for stored, item in value.items():
+        name = FAILURE_TIMES.get(stored, str(stored))
+        # what an event carries is its own affair
+        shown[name] = item if name in ("data", "event") else _with_iso(item)
+        if name.endswith("_ms"):
+            shown[name.removesuffix("_ms")] = None if item is None else iso(item)
+    return shown
+
+
+def iso(ms: int) -> str:
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,62 @@
+"""celeriac emit"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from celeriac.cli.session import Session, pass_session
+from celeriac.emitter import Emitter
+
+
+@click.command()
+@click.argument("type")
+@click.argument("json", required=False)
+@click.option("--subject", help="What the event is about, e.g. order/42.")
+@click.option("--id", "event_id", help="The same id twice is one event. [default: a new one]")
+@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Not before that.")
+@click.option("--handlers", metavar="NAMES", help="Only for these: billing.charge,mail.send")
+@pass_session
+def emit(
+    session: Session,
+    type: str,
+    json: str | None,
+    subject: str | None,
+    event_id: str | None,
+    delay: float | None,
+    handlers: str | None,
+) -> None:
+    """Emits one event, and prints its id.
+
+    JSON is its data: given here, by `-` read from standard input, by `@file` from a file.
+    """
+    emitter = Emitter(session.settings, lambda: session.backend.log)
+    given: dict[str, Any] = {"subject": subject, "id": event_id}
+    event = emitter.build(
+        type,
+        _data(json),
+        handlers=[name.strip() for name in handlers.split(",")] if handlers else (),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    click.echo(emitter.emit(event, delay=delay))
+
+
+def _data(given: str | None) -> Any:
+    if given is None:
+        return None
+    try:
+        if given == "-":
+            raw = sys.stdin.buffer.read()
+        elif given.startswith("@"):
+            with open(given[1:], "rb") as file:
+                raw = file.read()
+        else:
+            raw = given.encode()
+        return msgspec.json.decode(raw)
+    except OSError as error:
+        raise click.BadParameter(f"{given}: {error.strerror}", param_hint="JSON") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise click.BadParameter(f"no JSON: {error}", param_hint="JSON") from None

@@ -1,0 +1,61 @@
+"""celeriac events"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.moment import since_option
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import STYLES, table, when
+from celeriac.matrix import EventStatus, State
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+@click.command()
+@click.option("--type", "pattern", metavar="PATTERN", help="As handlers have: order.*, #.failed")
+@click.option(
+    "--state", type=click.Choice([state.value for state in State]), help="With a handler in it."
+)
+@since_option("Not older than this: 2026-11-23T07:00Z, or 15m.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@json_option
+@pass_session
+def events(
+    session: Session,
+    pattern: str | None,
+    state: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """The newest events, and how far each is with its handlers."""
+    wanted = None if state is None else State(state)
+    found = session.matrix.events(pattern=pattern, limit=limit, since=since, state=wanted)
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("No events.")
+    else:
+        table(
+            ("emitted (UTC)", "id", "type", "handlers"),
+            [(when(one.time_ms), one.id, one.type, _summary(one)) for one in found],
+            fold=("type", "handlers"),
+        )
+
+
+def _summary(one: EventStatus) -> Text:
+    """`2 processed, 1 dead`."""
+    from rich.text import Text
+
+    states = Counter(cell.state for cell in one.cells)
+    if not states:
+        return Text("none", style="dim")
+    parts = [Text(f"{states[s]} {s}", style=STYLES[s]) for s in State if s in states]
+    return Text(", ").join(parts)

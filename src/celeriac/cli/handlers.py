@@ -1,0 +1,102 @@
+"""celeriac handlers"""
+
+from __future__ import annotations
+
+import click
+
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import count, state_text, table, when
+from celeriac.cli.workers import is_alive
+from celeriac.errors import NotFound
+from celeriac.ledger import Lane
+from celeriac.matrix import HandlerLag
+from celeriac.registry import HandlerRecord, WorkerRecord
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def handlers(ctx: click.Context, as_json: bool) -> None:
+    """Lists the handlers; `handlers remove` takes one away."""
+    if ctx.invoked_subcommand is None:
+        session = ctx.find_object(Session)
+        assert session is not None
+        _list(session, as_json)
+
+
+def _list(session: Session, as_json: bool) -> None:
+    registry = session.backend.registry
+    records, now = registry.handlers().values(), registry.now_ms()
+    living = [worker for worker in registry.workers() if is_alive(worker, now)]
+    if as_json:
+        print_json([{**_plain(r), "workers": _names(r, living)} for r in records])
+    elif not records:
+        click.echo("No handlers. A handler is registered when its worker starts.")
+    else:
+        table(
+            ("handler", "events", "queue", "options", "takes part since", "workers"),
+            [
+                (
+                    record.id,
+                    " ".join(record.patterns),
+                    record.queue,
+                    " ".join(f"{name}={value}" for name, value in record.options.items()),
+                    _since(record),
+                    len(_names(record, living)) or state_text("fail", "none"),
+                )
+                for record in records
+            ],
+            right=("workers",),
+            fold=("events", "options", "takes part since"),
+        )
+
+
+def _plain(record: HandlerRecord) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def _names(record: HandlerRecord, living: list[WorkerRecord]) -> list[str]:
+    """The living workers that serve the handler."""
+    return [w.name for w in living if w.service == record.service and record.queue in w.queues]
+
+
+def _since(record: HandlerRecord) -> str:
+    firsts = [int(entry.partition("-")[0]) for entry in record.since.values()]
+    if not firsts:
+        return ""
+    return "the first event" if min(firsts) == 0 else when(min(firsts))
+
+
+@handlers.command()
+@click.argument("handler")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def remove(session: Session, handler: str, yes: bool) -> None:
+    """Removes a handler for good: what it has not finished is dropped.
+
+    Its dead letters stay. A worker that still has it stops serving it, and registers it anew when
+    it is restarted; so deploy without the handler first.
+    """
+    lags = [one for one in session.matrix.lag() if one.handler == handler]
+    registered = handler in session.backend.registry.handlers()
+    if not lags and not registered:
+        session.handler(handler)
+        raise NotFound(f"no handler {handler}")
+    unfinished = sum(one.unfinished for one in lags)
+    if not yes:
+        question = f"Remove {handler} and drop {count(unfinished, 'unfinished event')}?"
+        click.confirm(question, abort=True)
+    _remove(session, handler, lags)
+    dead = sum(one.dead for one in lags)
+    kept = f" {count(dead, 'dead letter')} kept: celeriac dead list --handler {handler}"
+    click.echo(f"{handler} is removed; {count(unfinished, 'event')} dropped.{kept if dead else ''}")
+
+
+def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:
+    backend = session.backend
+    # First, so that no worker takes the vanished group for an accident and joins again.
+    backend.registry.unregister(handler)
+    for domain in sorted(backend.log.domains() | {one.domain for one in lags}):
+        backend.log.leave(domain, handler)
+        backend.ledger.forget(Lane(domain, handler))

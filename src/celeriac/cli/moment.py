@@ -1,0 +1,45 @@
+"""Points in time on the command line: `2026-11-23T07:00Z`, or how long ago, as in `1h30m`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_SECONDS = (86400, 3600, 60, 1)
+
+
+class Moment(click.ParamType[datetime]):
+    """A time (ISO 8601; UTC where it names no zone) or a duration before now."""
+
+    name = "time|duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        ago = _AGO.fullmatch(value.strip())
+        if value.strip() and ago:
+            parts = zip(ago.groups(), _SECONDS, strict=True)
+            seconds = sum(int(number or 0) * unit for number, unit in parts)
+            return datetime.fromtimestamp(max(0.0, time.time() - seconds), UTC)
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            self.fail(f"{value!r}: a time like 2026-11-23T07:00Z, or how long ago, like 15m or 2d")
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def since_option(help: str, *, required: bool = False) -> Callable[[F], F]:
+    """The option `--since`."""
+    return click.option(
+        "--since", type=Moment(), metavar="TIME|DURATION", help=help, required=required
+    )

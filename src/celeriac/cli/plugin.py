@@ -1,0 +1,56 @@
+"""`celery -A config bus`: the same commands, with the settings of the app's EventBus.
+
+Every celery process imports this module, so nothing else is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Deferred(click.Group):
+    """Celeriac's own group, imported when it is asked for something."""
+
+    def _commands(self) -> Any:
+        from celeriac.cli.group import COMMANDS, Commands
+
+        commands = Commands(self.name)
+        # of no use to an app that has workers
+        commands.names = [name for name in COMMANDS if name != "dispatcher"]
+        return commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._commands().list_commands(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found: click.Command | None = self._commands().get_command(ctx, cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._commands().format_commands(ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from celeriac.cli.group import failing_in_one_line
+
+        with failing_in_one_line(ctx):
+            return super().invoke(ctx)
+
+
+@click.group(cls=Deferred)
+@click.pass_context
+def bus(ctx: click.Context) -> None:
+    """Looks at the event bus of the app, and operates it."""
+    from celeriac.cli.session import Session
+
+    service = next(_services(ctx.obj.app), None)
+    if service is None:
+        raise click.UsageError("the app has no event bus; make one: EventBus(app)")
+    ctx.obj = Session(service.settings, service.backend)
+
+
+def _services(app: Any) -> Any:
+    # Where EventBus(app) left its service: see worker/bootstep.py.
+    steps = (getattr(step, "service", None) for step in app.steps["worker"])
+    return (service for service in steps if service is not None)

@@ -1,0 +1,137 @@
+"""celeriac replay"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from celeriac.cli.group import Failure
+from celeriac.cli.moment import Moment, since_option
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import count
+from celeriac.errors import InvalidEvent
+from celeriac.event import Matcher, compile_patterns, meant_for, peek
+from celeriac.ledger import Lane
+from celeriac.log import Group, entry_key
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+PAGE = 500
+# What is due lies in the memory of Redis; what is in the log, lies there anyway.
+MOST_DUE = 10_000
+LOOK_AGAIN = 0.2  # seconds
+
+
+@click.command()
+@click.argument("handler")
+@since_option("From here: 2026-11-23T07:00Z, or 2h.", required=True)
+@click.option("--until", type=Moment(), metavar="TIME|DURATION", help="Up to here. [now]")
+@click.option("--type", "pattern", metavar="PATTERN", help="Only these: order.*, #.failed")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def replay(
+    session: Session,
+    handler: str,
+    since: datetime,
+    until: datetime | None,
+    pattern: str | None,
+    yes: bool,
+) -> None:
+    """Runs past events through one handler again.
+
+    It runs also what it processed before. What it has not finished, or was not given yet, comes
+    anyway and is left alone. Interrupting stops it; what was scheduled by then still runs.
+    """
+    record = session.handler(handler)
+    past = Past(session.backend, record, since, until, pattern)
+    found = sum(len(page) for _, page in past.pages())
+    if not found:
+        click.echo(f"No events for {handler} in that time.")
+        return
+    if not yes:
+        click.confirm(f"Run {count(found, 'event')} through {handler} again?", abort=True)
+    click.echo(f"{count(_schedule(past, found), 'event')} scheduled for {handler}")
+
+
+class Past:
+    """What a handler was given of the log in a span of time."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        record: HandlerRecord,
+        since: datetime,
+        until: datetime | None,
+        pattern: str | None,
+    ) -> None:
+        self.backend, self.record = backend, record
+        self._start = str(_ms(since))
+        self._until_ms = None if until is None else _ms(until)
+        self._own = compile_patterns(*record.patterns)
+        self._asked = compile_patterns(pattern) if pattern is not None else None
+
+    def pages(self) -> Iterator[tuple[Lane, list[tuple[str, str]]]]:
+        """(entry, event id) pairs by domain, oldest first. Raises Failure for a missing group."""
+        for domain in sorted(self.record.since):
+            lane = Lane(domain, self.record.id, self.record.ordered)
+            start, end = self._start, self._end(lane)
+            while some := self.backend.log.read(domain, start=start, end=end, count=PAGE):
+                wanted = ((entry.id, self._wanted_id(entry.body)) for entry in some)
+                yield lane, [(entry, id) for entry, id in wanted if id is not None]
+                start = f"({some[-1].id}"
+
+    def group(self, lane: Lane) -> Group:
+        for group in self.backend.log.groups(lane.domain):
+            if group.handler == lane.handler:
+                return group
+        raise Failure(
+            f"{lane.handler} has no group in the domain {lane.domain}; it joins again when its "
+            "worker is started"
+        )
+
+    def _end(self, lane: Lane) -> str:
+        last = self.group(lane).last_delivered
+        if self._until_ms is None or entry_key(last)[0] <= self._until_ms:
+            return last
+        return str(self._until_ms)
+
+    def _wanted_id(self, body: bytes | None) -> str | None:
+        try:
+            event = peek(body or b"")
+        except InvalidEvent:
+            return None
+        matches = _all_match(event.type, self._own, self._asked)
+        return event.id if meant_for(self.record.id, matches, event.handlers) else None
+
+
+def _all_match(type_: str, *matchers: Matcher | None) -> bool:
+    return all(matcher is None or matcher.matches(type_) for matcher in matchers)
+
+
+def _ms(moment: datetime) -> int:
+    return max(0, int(moment.timestamp() * 1000))
+
+
+def _schedule(past: Past, found: int) -> int:
+    """Schedules it all, never more than the workers keep up with; returns how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    scheduled = 0
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(f"replaying through {past.record.id}", total=found)
+        for lane, page in past.pages():
+            while _due(past.group(lane)) > MOST_DUE - PAGE:
+                progress.update(bar, description=f"waiting for {past.record.service} to catch up")
+                time.sleep(LOOK_AGAIN)
+            scheduled += past.backend.ledger.schedule(lane, page) if page else 0
+            progress.update(bar, advance=len(page), description=f"replaying {lane.domain}")
+    return scheduled
+
+
+def _due(group: Group) -> int:
+    return group.holders.get("due", 0) + group.holders.get("parked", 0)

@@ -1,0 +1,115 @@
+"""What people see: tables on a terminal, plain lines elsewhere. Times are UTC."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+STYLES: Mapping[str, str] = {
+    "processed": "green",
+    "skipped": "dim",
+    "waiting": "cyan",
+    "queued": "cyan",
+    "running": "blue",
+    "due": "yellow",
+    "parked": "yellow",
+    "dead": "red",
+    "missing": "bold red",
+    "forgotten": "dim",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+}
+# Elsewhere than on a terminal nothing is folded or cut off.
+UNBOUNDED = 1000
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else UNBOUNDED
+    return Console(file=sys.stdout, width=width, highlight=False)
+
+
+def state_text(state: str, text: str | None = None) -> Text:
+    from rich.text import Text
+
+    return Text(state if text is None else text, style=STYLES.get(state, ""))
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[str] = (),
+    fold: Iterable[str] = (),
+    gap: int = 2,
+) -> None:
+    """Prints a table. Columns in `right` are numbers, those in `fold` give way where it is narrow.
+
+    None and 0 are shown as a faint dot.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    for name in headers:
+        grid.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name not in fold,
+            overflow="fold" if name in fold else "ellipsis",
+        )
+    for row in rows:
+        shown = (cell if isinstance(cell, Text) else _plain(cell) for cell in row)
+        grid.add_row(*shown)
+    console().print(grid)
+
+
+def _plain(cell: object) -> Text:
+    from rich.text import Text
+
+    return Text("·", style="dim") if cell in (None, 0, "") else Text(str(cell))
+
+
+def when(ms: int | None, *, now_ms: int | None = None) -> str:
+    """`2026-11-23 07:05:18`, and how far from now."""
+    if ms is None:
+        return ""
+    text = f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    if now_ms is None:
+        return text
+    away = (now_ms - ms) / 1000
+    return f"{text} ({age(away)} ago)" if away >= 0 else f"{text} (in {age(-away)})"
+
+
+def age(seconds: float | None) -> str:
+    """`850 ms`, `12 s`, `3 min`, `5 h`, `2 d`."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def took(us: int | None) -> str:
+    """A run time: `12 µs`, `3.4 ms`, `1.2 s`."""
+    if not us:
+        return ""
+    if us < 1000:
+        return f"{us} µs"
+    return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1e6:.1f} s"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 event`, `3 events`, `2,000 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

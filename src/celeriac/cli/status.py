@@ -1,0 +1,82 @@
+"""celeriac status"""
+
+from __future__ import annotations
+
+import click
+
+from celeriac.cli.document import iso, json_option, print_json
+from celeriac.cli.group import MISSING
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.matrix import EventStatus, State
+
+
+@click.command()
+@click.argument("event_id")
+@json_option
+@pass_session
+@click.pass_context
+def status(ctx: click.Context, session: Session, event_id: str, as_json: bool) -> None:
+    """Where an event is, and what each handler did with it."""
+    found = session.matrix.status(event_id)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, session.backend.registry.now_ms())
+    if found.has(State.MISSING):
+        ctx.exit(MISSING)
+
+
+def _show(found: EventStatus, now_ms: int) -> None:
+    from rich.text import Text
+
+    out = console()
+    out.print(Text.assemble((found.type, "bold"), "  ", found.subject or ""))
+    postponed = found.place == "postponed"
+    facts = {
+        "id": found.id,
+        "source": found.source,
+        "postponed to" if postponed else "emitted": when(found.time_ms, now_ms=now_ms),
+        "entry": "" if postponed else f"{found.entry} of {found.domain}",
+        "only for": ", ".join(found.handlers),
+        "cause": found.causationid,
+        "correlation": found.correlationid,
+        "data": _shortened(found.data),
+    }
+    for name, fact in facts.items():
+        if fact:
+            out.print(Text.assemble((f"  {name:<12}", "dim"), " ", fact), soft_wrap=True)
+    out.print()
+    if not found.cells:
+        out.print("No handler takes part in it.")
+        return
+    table(
+        ("handler", "state", "attempts", "took", "when"),
+        [
+            (
+                cell.handler,
+                state_text(cell.state),
+                cell.attempts,
+                took(cell.took_us),
+                f"again at {when(cell.due_ms, now_ms=now_ms)}" if cell.due_ms else when(cell.at_ms),
+            )
+            for cell in found.cells
+        ],
+        right=("attempts", "took"),
+    )
+    failed = [cell for cell in found.cells if cell.failures]
+    for cell in failed:
+        out.print()
+        out.print(Text(cell.handler, style="bold"))
+        for failure in cell.failures:
+            head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
+            out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
+
+
+def _shortened(data: object) -> str:
+    if data is None:
+        return ""
+    if isinstance(data, (bytes, bytearray)):
+        return f"{len(data)} bytes"
+    text = bytes(data).decode(errors="replace")  # type: ignore[call-overload]
+    return text if len(text) <= 400 else f"{text[:400]}… ({len(text)} characters; --json has all)"

@@ -1,0 +1,107 @@
+"""How far each handler is: the groups of the log, and the statistics of the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from celeriac.event import compile_patterns
+from celeriac.ledger import Lane, Ledger
+from celeriac.log import EventLog, Group, entry_time_ms
+from celeriac.matrix.cell import HandlerLag
+from celeriac.matrix.stand import Stand, stands
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+PAGE = 500
+# Beyond these many of one domain, dead letters are attributed by the newest only.
+MOST_DEAD_COUNTED = 5000
+# Where Redis cannot tell how many entries a group has before it, more are not counted either.
+MOST_WAITING_COUNTED = 100_000
+
+
+def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> list[HandlerLag]:
+    """Every handler of one domain, and every group that belongs to no handler."""
+    dead = _dead_by_handler(backend.ledger, domain)
+    now = backend.registry.now_ms()
+    there = stands(backend.log, records, domain)
+    answer = [_lag(backend, stand, dead, now, registered=True) for stand in there]
+    known = {stand.record.id for stand in there}
+    for group in backend.log.groups(domain):
+        if group.handler not in known:
+            answer.append(_lag(backend, _orphan(domain, group), dead, now, registered=False))
+    return answer
+
+
+def _orphan(domain: str, group: Group) -> Stand:
+    service = group.handler.partition(".")[0]
+    record = HandlerRecord(id=group.handler, service=service, patterns=("#",), queue="")
+    return Stand(record, compile_patterns("#"), Lane(domain, group.handler), group)
+
+
+def _lag(
+    backend: Backend, stand: Stand, dead: Mapping[str, int], now_ms: int, *, registered: bool
+) -> HandlerLag:
+    domain, group, record = stand.lane.domain, stand.group, stand.record
+    stats = backend.ledger.stats(stand.lane)
+    waiting = _waiting(backend.log, stand)
+    held: Counter[str] = Counter()
+    for owner, count in group.holders.items() if group is not None else ():
+        held[owner.partition(":")[0]] += count
+    oldest = _oldest(backend.log, stand) if waiting or held else None
+    return HandlerLag(
+        handler=record.id,
+        service=record.service,
+        domain=domain,
+        waiting=waiting,
+        queued=held["queued"],
+        running=held["running"],
+        parked=held["parked"],
+        due=held["due"],
+        dead=dead.get(record.id, 0),
+        processed=stats.get("processed", 0),
+        retried=stats.get("retry", 0),
+        skipped=stats.get("skipped", 0),
+        failed=stats.get("dead", 0),
+        oldest_s=None if oldest is None else max(0, now_ms - oldest) / 1000,
+        mean_us=stats.get("mean_us", 0),
+        joined=group is not None,
+        registered=registered,
+    )
+
+
+def _waiting(log: EventLog, stand: Stand) -> int:
+    domain, group = stand.lane.domain, stand.group
+    if group is None:
+        return log.length(domain) if stand.since is None else 0
+    if group.lag is not None:
+        return group.lag
+    count, start = 0, f"({group.last_delivered}"
+    while count < MOST_WAITING_COUNTED and (some := log.read(domain, start=start, count=PAGE)):
+        count += len(some)
+        start = f"({some[-1].id}"
+    return count
+
+
+def _oldest(log: EventLog, stand: Stand) -> int | None:
+    """The time of the oldest entry that is not finished."""
+    group = stand.group
+    if group is not None and group.oldest_pending is not None:
+        return entry_time_ms(group.oldest_pending)
+    start = "-" if group is None else f"({group.last_delivered}"
+    first: Iterable[int] = (e.time_ms for e in log.read(stand.lane.domain, start=start, count=1))
+    return next(iter(first), None)
+
+
+def _dead_by_handler(ledger: Ledger, domain: str) -> Mapping[str, int]:
+    counted: Counter[str] = Counter()
+    if not ledger.dead_count(domain):
+        return counted
+    after = ""
+    while counted.total() < MOST_DEAD_COUNTED:
+        some = ledger.dead(domain, after=after, count=PAGE, newest_first=True)
+        counted.update(letter.handler for letter in some)
+        if len(some) < PAGE:
+            break
+        after = some[-1].id
+    return counted

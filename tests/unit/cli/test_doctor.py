@@ -1,0 +1,124 @@
+"""The doctor's findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac.cli.doctor.finding import Patient
+from celeriac.cli.doctor.server import check_server
+from celeriac.cli.doctor.services import check_clocks
+from celeriac.log.memory import MemoryClock
+from celeriac.registry import WorkerRecord
+from celeriac.settings import Settings
+from tests.unit.cli.conftest import Run, refuse
+from tests.unit.matrix.shop import Shop
+
+HEALTHY = {
+    "redis_version": "7.4.0",
+    "maxmemory_policy": "noeviction",
+    "maxmemory": 1000,
+    "used_memory": 100,
+    "aof_enabled": 1,
+}
+
+
+def patient(info: dict[str, Any], **given: Any) -> Patient:
+    parts: dict[str, Any] = {
+        "settings": Settings.load({}), "info": info, "now_ms": 0, "clock_off_ms": 0,
+        "handlers": {}, "workers": [], "lags": [], "dead": {},
+    }  # fmt: skip
+    return Patient(**{**parts, **given})
+
+
+def levels(run: Run) -> dict[str, str]:
+    """The worst level of each check."""
+    rank = ("ok", "warn", "fail")
+    worst: dict[str, str] = {}
+    for one in run("doctor", "--json").json["findings"]:
+        worst[one["check"]] = max(worst.get(one["check"], "ok"), one["level"], key=rank.index)
+    return worst
+
+
+def test_a_bus_in_order_is_healthy(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    answer = run("doctor")
+    assert 0 == answer.exit_code
+    assert all(line.startswith("ok") for line in answer.out.splitlines())
+    assert run("doctor", "--json").json["healthy"]
+
+
+def test_a_service_without_a_living_worker_fails(shop: Shop, run: Run, clock: MemoryClock) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    clock.advance(16_000)
+    assert "fail" == levels(run)["worker"]
+    assert 1 == run("doctor").exit_code
+
+
+def test_a_queue_that_nobody_consumes_fails(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.on("billing.slow", "order.placed", queue="slow")
+    shop.start()
+    service = shop.services["billing"]
+    partial = shop.record(service)
+    shop.backend.registry.beat(type(partial)(**{
+        **{name: getattr(partial, name) for name in partial.__struct_fields__},
+        "queues": ("billing",),
+    }))  # fmt: skip
+    assert "nobody consumes the queue slow" in run("doctor").out
+
+
+def test_groups_and_handlers_that_do_not_belong_together_fail(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    shop.backend.log.leave("order", "billing.charge")
+    shop.backend.log.join("order", "old.handler", "0")
+    out = run("doctor").out
+    assert "billing.charge in order has lost its group" in out
+    assert "celeriac handlers remove old.handler" in out
+
+
+def test_dead_letters_and_old_events_are_worth_a_look(
+    shop: Shop, run: Run, clock: MemoryClock
+) -> None:
+    shop.on("billing.charge", "order.placed", retries=0, function=refuse)
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    shop.emit("order.placed")
+    shop.settle("billing")
+    clock.advance(7_200_000)
+    found = levels(run)
+    assert ("warn", "warn") == (found["dead"], found["backlog"])
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({}, "ok"),
+        ({"redis_version": "6.2.14"}, "fail"),
+        ({"valkey_version": "8.0.1", "redis_version": "7.2.4"}, "ok"),
+        ({"maxmemory_policy": "allkeys-lru"}, "fail"),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": 0}, "warn"),
+        ({"aof_enabled": 0}, "warn"),
+        ({"aof_last_write_status": "err"}, "fail"),
+        ({"used_memory": 800}, "warn"),
+        ({"used_memory": 950}, "fail"),
+        ({"maxmemory": 0}, "ok"),
+    ],
+)
+def test_the_server_is_checked(change: dict[str, Any], level: str) -> None:
+    found = {finding.level for finding in check_server(patient({**HEALTHY, **change}))}
+    assert {"ok", level} == found
+    assert all(f.remedy for f in check_server(patient({**HEALTHY, **change})) if f.level != "ok")
+
+
+def test_a_clock_that_is_off_is_named() -> None:
+    worker = WorkerRecord(
+        name="w", service="s", hostname="h", pid=1, pool="solo", processes=1, queues=("s",),
+        version="0", beat_ms=100_000, clock_ms=80_000,
+    )  # fmt: skip
+    found = list(check_clocks(patient(HEALTHY, now_ms=100_000, workers=[worker])))
+    assert ["w is 20 s behind the server"] == [finding.text for finding in found]

@@ -1,0 +1,147 @@
+"""Commands that only read."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from celeriac.log.memory import MemoryClock
+from tests.unit.cli.conftest import Run, refuse
+from tests.unit.matrix.shop import Shop
+
+
+def test_status_shows_each_handler(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed", retries=0, function=refuse)
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    id = shop.emit("order.placed", {"n": 1}, subject="order/1")
+    shop.settle()
+    answer = run("status", id)
+    assert 0 == answer.exit_code
+    for text in ("order.placed", "order/1", '{"n":1}', "billing.charge", "dead", "declined"):
+        assert text in answer.out
+
+
+def test_status_as_json(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed", retries=0, function=refuse)
+    shop.start()
+    id = shop.emit("order.placed", {"n_ms": 1})
+    shop.settle()
+    found = run("status", id, "--json").json
+    assert {"n_ms": 1} == found["data"]
+    assert found["time_ms"] == datetime.fromisoformat(found["time"]).timestamp() * 1000
+    cell = found["cells"][0]
+    assert ("billing.charge", "dead", 1) == (cell["handler"], cell["state"], cell["attempts"])
+    failure = cell["failures"][0]
+    assert {"attempt", "at", "at_ms", "error", "took_us", "worker"} == set(failure)
+    assert failure["at"].endswith("Z")
+
+
+def test_status_ends_with_3_where_a_handler_misses_the_event(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    shop.backend.log.leave("order", "billing.charge")
+    answer = run("status", shop.emit("order.placed"))
+    assert 3 == answer.exit_code
+    assert "missing" in answer.out
+
+
+def test_status_of_an_unknown_event_ends_with_1(run: Run) -> None:
+    answer = run("status", "nope")
+    assert 1 == answer.exit_code
+    assert answer.err.startswith("Error: no event nope")
+
+
+def test_status_of_a_postponed_event_says_until_when(shop: Shop, run: Run) -> None:
+    answer = run("status", shop.emit("order.placed", delay=3600))
+    assert "postponed to" in answer.out
+    assert "in 60 min" in answer.out
+
+
+def test_events_are_listed_and_filtered(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    placed, cancelled = shop.emit("order.placed"), shop.emit("order.cancelled")
+    shop.settle()
+    answer = run("events")
+    assert placed in answer.out
+    assert cancelled in answer.out
+    assert "1 processed" in answer.out
+    assert [cancelled] == [
+        one["id"] for one in run("events", "--type", "*.cancelled", "--json").json
+    ]
+    assert [placed] == [one["id"] for one in run("events", "--state", "processed", "--json").json]
+    assert 1 == len(run("events", "--limit", "1", "--json").json)
+    assert 2 == len(run("events", "--since", "1m", "--json").json)
+    assert [] == run("events", "--since", "2999-01-01", "--json").json
+    assert "No events." in run("events", "--state", "dead").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("events", "--type", "order.["),
+        ("events", "--state", "lost"),
+        ("events", "--since", "soon"),
+        ("events", "--limit", "0"),
+        ("nothing",),
+    ],
+)
+def test_bad_input_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    answer = run(*arguments)
+    assert 2 == answer.exit_code
+    assert "Error: " in answer.err
+
+
+def test_lag_has_a_line_for_each_handler_and_domain(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed", "payment.due")
+    shop.start()
+    shop.emit("order.placed")
+    lines = run("lag").out.splitlines()
+    assert ["billing.charge", "order", "1"] == lines[1].split()[:3]
+    found = run("lag", "--json").json
+    assert {("order", 1), ("payment", 0)} == {(one["domain"], one["unfinished"]) for one in found}
+
+
+def test_workers_show_who_has_gone(shop: Shop, run: Run, clock: MemoryClock) -> None:
+    assert "No workers" in run("workers").out
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    assert [True] == [one["alive"] for one in run("workers", "--json").json]
+    clock.advance(60_000)
+    assert [False] == [one["alive"] for one in run("workers", "--json").json]
+    assert "(gone)" in run("workers").out
+
+
+def test_handlers_are_listed_with_their_workers(shop: Shop, run: Run, clock: MemoryClock) -> None:
+    assert "No handlers" in run("handlers").out
+    shop.on("billing.charge", "order.placed", "order.amended", retries=3)
+    shop.start()
+    found = run("handlers", "--json").json
+    assert ["order.placed", "order.amended"] == found[0]["patterns"]
+    assert [shop.services["billing"].worker] == found[0]["workers"]
+    assert "retries=3" in run("handlers").out
+    clock.advance(60_000)
+    assert "none" in run("handlers").out
+
+
+def test_output_elsewhere_than_on_a_terminal_is_neither_cut_nor_coloured(
+    shop: Shop, run: Run
+) -> None:
+    shop.on("billing.charge", "order.#")
+    shop.start()
+    type = "order." + "x" * 200
+    shop.emit(type)
+    out = run("events").out
+    assert type in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("command", ["events", "lag", "workers", "handlers", "doctor"])
+def test_every_reading_command_prints_one_json_document(shop: Shop, run: Run, command: str) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    shop.emit("order.placed")
+    assert json.loads(run(command, "--json").out)

@@ -1,0 +1,202 @@
+"""One event's row of the matrix, while the event goes its way."""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import Any
+
+import pytest
+
+from celeriac import NotFound
+from celeriac.event import new_event_id
+from celeriac.matrix import Matrix
+from celeriac.settings import Settings
+from celeriac.subscription import Backend
+from celeriac.subscription.service import redis_backend
+from tests.unit.matrix.shop import Shop
+
+
+def states(matrix: Matrix, event_id: str) -> dict[str, str]:
+    return {cell.handler: cell.state.value for cell in matrix.status(event_id).cells}
+
+
+def fail(_: Any) -> None:
+    raise ValueError("no")
+
+
+def test_the_walk_of_an_event_through_three_handlers(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.on("billing.audit", "order.#", when=lambda event: event.data["n"] > 1)
+    shop.on("mail.send", "order.placed", retries=1, backoff=600.0, function=fail)
+    shop.start()
+
+    id = shop.emit("order.placed", {"n": 1})
+    assert states(matrix, id) == {
+        "billing.audit": "waiting", "billing.charge": "waiting", "mail.send": "waiting",
+    }  # fmt: skip
+
+    shop.dispatch("billing")
+    assert states(matrix, id) == {
+        "billing.audit": "skipped", "billing.charge": "queued", "mail.send": "waiting",
+    }  # fmt: skip
+
+    shop.run()
+    shop.settle()
+    found = matrix.status(id)
+    assert states(matrix, id) == {
+        "billing.audit": "skipped", "billing.charge": "processed", "mail.send": "due",
+    }  # fmt: skip
+    due = found.cells[2]
+    assert due.attempts == 1
+    assert due.error == "ValueError: no"
+    assert [failure.attempt for failure in due.failures] == [1]
+    assert due.due_ms is not None
+    assert due.due_ms > found.time_ms
+
+
+def test_a_delivery_is_seen_running(shop: Shop, matrix: Matrix) -> None:
+    seen: list[str] = []
+
+    def look(event: Any) -> None:
+        seen.append(states(matrix, event.id)["billing.charge"])
+
+    shop.on("billing.charge", "order.placed", function=look)
+    shop.start()
+    shop.emit("order.placed")
+    shop.settle()
+    assert ["running"] == seen
+
+
+def test_ordered_events_behind_a_failed_one_are_parked(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.book", "order.#", ordered=True, backoff=600.0, function=fail)
+    shop.start()
+    first, second = (shop.emit("order.placed", subject="order/1") for _ in range(2))
+    shop.settle()
+    shop.settle()
+    assert {"billing.book": "due"} == states(matrix, first)
+    assert {"billing.book": "parked"} == states(matrix, second)
+
+
+def test_a_given_up_delivery_is_dead(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed", retries=0, function=fail)
+    shop.start()
+    id = shop.emit("order.placed")
+    shop.settle()
+    assert {"billing.charge": "dead"} == states(matrix, id)
+
+
+def test_handler_references_narrow_the_row(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    id = shop.emit("order.placed", handlers=["mail.send"])
+    shop.settle()
+    assert {"mail.send": "processed"} == states(matrix, id)
+
+
+def test_an_event_before_a_handler_joined_is_not_expected_of_it(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    before = shop.emit("order.placed")
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    shop.settle()
+    assert {"billing.charge": "processed"} == states(matrix, before)
+
+
+def test_a_replayed_event_has_a_cell_though_it_came_before(
+    shop: Shop, backend: Backend, matrix: Matrix
+) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    before = shop.emit("order.placed")
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    lane = shop.services["mail"].handlers["mail.send"].lane("order")
+    entry = matrix.find(before).entry
+    assert entry is not None
+    assert 1 == backend.ledger.schedule(lane, [(entry, before)])
+    assert "due" == states(matrix, before)["mail.send"]
+    shop.settle()
+    assert "processed" == states(matrix, before)["mail.send"]
+
+
+def test_a_delivery_without_a_trace_is_missing(
+    shop: Shop, backend: Backend, matrix: Matrix
+) -> None:
+    """As after a restore of an old copy: the group was given the event, and nobody has it."""
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    id = shop.emit("order.placed")
+    shop.settle()
+    assert {"billing.charge": "processed"} == states(matrix, id)
+    backend.ledger.forget(shop.services["billing"].handlers["billing.charge"].lane("order"))
+    found = matrix.status(id)
+    assert ["missing"] == [cell.state for cell in found.cells]
+    assert 1 == matrix.totals().missing
+
+
+def test_a_handler_whose_group_is_gone_misses_the_event(
+    shop: Shop, backend: Backend, matrix: Matrix
+) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    backend.log.leave("order", "billing.charge")
+    assert {"billing.charge": "missing"} == states(matrix, shop.emit("order.placed"))
+
+
+def test_an_event_of_a_new_domain_waits_for_a_wildcard_that_is_down(
+    shop: Shop, matrix: Matrix
+) -> None:
+    shop.on("audit.store", "#")
+    shop.emit("order.placed")
+    shop.start()
+    id = shop.emit("parcel.sent")
+    assert {"audit.store": "waiting"} == states(matrix, id)
+
+
+def test_a_postponed_event_is_found_and_waits(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    id = shop.emit("order.placed", {"n": 1}, delay=60)
+    found = matrix.status(id)
+    assert "postponed" == found.place
+    assert found.entry is None
+    assert {"billing.charge": "waiting"} == states(matrix, id)
+
+
+@pytest.mark.parametrize("id", ["my-own-id", "01919191-9191-7191-8191-919191919191"])
+def test_an_event_is_found_whatever_its_id_says(shop: Shop, matrix: Matrix, id: str) -> None:
+    for _ in range(5):
+        shop.emit("order.placed")
+    shop.emit("order.placed", id=id)
+    assert id == matrix.find(id).event.id
+
+
+@pytest.mark.parametrize("id", ["nope", new_event_id()])
+def test_an_unknown_event_is_not_found(shop: Shop, matrix: Matrix, id: str) -> None:
+    shop.emit("order.placed")
+    with pytest.raises(NotFound, match="order"):
+        matrix.status(id)
+
+
+def test_an_event_before_its_pattern_was_added_is_not_expected(
+    namespace: str, redis_url: str
+) -> None:
+    settings = Settings.load({}, redis_url=redis_url, namespace=namespace)
+    backend = redis_backend(settings)
+    before, after = Shop(backend, settings), Shop(backend, settings)
+    before.on("billing.charge", "order.placed")
+    before.start()
+    placed, early = before.emit("order.placed"), before.emit("order.amended")
+    before.settle()
+    sleep(0.01)
+    after.on("billing.charge", "order.placed", "order.amended")
+    after.start()
+    late = after.emit("order.amended")
+    after.settle()
+    matrix = Matrix(backend)
+    assert {} == states(matrix, early)
+    assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "processed"}
+    backend.ledger.forget(after.services["billing"].handlers["billing.charge"].lane("order"))
+    assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "missing"}
