@@ -1,0 +1,137 @@
+"""What the reference pages list is what the code has: no more and no less."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import celeriac
+from celeriac import EventBus, Settings, errors
+from celeriac.event import Event
+from celeriac.keys import Keys
+from celeriac.ledger.state import MOVES, Place
+from conftest import broken_links
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+
+def page(name: str) -> str:
+    return (DOCS / "reference" / name).read_text()
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every line of every table that begins with code."""
+    lines = re.findall(r"^\| (`.*) \|$", text, re.M)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
+
+
+def named(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def table(name: str, heading: str = "") -> list[str]:
+    """The first names in the rows of a page, from a heading to the next."""
+    text = page(name)
+    if heading:
+        text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [named(row[0])[0] for row in rows(text)]
+
+
+def test_every_setting_is_there_with_its_variable_and_default() -> None:
+    shown = {}
+    for setting, variable, default, *_ in rows(page("settings.md")):
+        shown[named(setting)[0]] = (named(variable)[0], default.strip("`").split()[0])
+    assert list(shown) == [field.name for field in fields(Settings)]
+    for field in fields(Settings):
+        variable, default = shown[field.name]
+        assert variable == f"CELERIAC_{field.name.upper()}"
+        if isinstance(field.default, (int, float)):
+            assert float(default) == field.default, field.name
+    assert shown["redis_url"][1] == Settings().redis_url
+    assert shown["namespace"][1] == Settings().namespace
+
+
+def test_every_error_is_there_in_its_place() -> None:
+    tree: dict[str, str] = {}
+    above: list[str] = []
+    drawing = page("errors.md").split("```")[1]
+    for line in drawing.split("\n"):
+        if found := re.match(r"([│├└─ ]*)(\w+)$", line):
+            depth = len(found[1]) // 4
+            tree[found[2]] = above[depth - 1] if depth else "Exception"
+            above[depth:] = [found[2]]
+    kinds = [
+        k for k in vars(errors).values() if inspect.isclass(k) and k.__module__ == errors.__name__
+    ]
+    assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds}
+    assert {*table("errors.md")} == tree.keys() - {"CeleriacError"}
+    assert all(hasattr(celeriac, name) for name in tree)
+
+
+def test_every_place_and_every_move_of_a_delivery_is_there() -> None:
+    text = page("delivery-states.md")
+    places, moves = text.split("| from | move | to | when |")
+    assert [named(row[0])[0] for row in rows(places)] == [place.value for place in Place]
+    shown = {(named(start)[0], named(move)[0]): {*named(to)} for start, move, to, _ in rows(moves)}
+    legal = {(start.value, move): {p.value for p in to} for (start, move), to in MOVES.items()}
+    assert shown == legal
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (\w+)$", text, re.M))
+    assert drawn == {(start, to, move) for (start, move), ends in legal.items() for to in ends}
+
+
+def parameters(function: Any) -> list[str]:
+    names = [p.name for p in inspect.signature(function).parameters.values()]
+    return [name for name in names if name != "self"]
+
+
+def test_every_option_of_on_is_there_with_its_default() -> None:
+    assert [name.lstrip("*") for name in table("on.md")] == parameters(EventBus.on)
+    signature = inspect.signature(EventBus.on).parameters
+    for option, default, _ in rows(page("on.md"))[1:]:
+        shown, real = default.strip("`"), signature[named(option)[0]].default
+        if real is not None:
+            assert shown == repr(real)
+        elif shown not in ("none", "{}"):
+            assert shown.startswith("the ")
+
+
+def test_every_argument_of_emit_is_there() -> None:
+    assert table("emit.md", "Arguments") == parameters(EventBus.emit)
+
+
+def test_every_attribute_of_an_event_is_there() -> None:
+    names = [cell for cell in table("event.md") if cell.isidentifier()]
+    assert sorted(names) == sorted(Event.__struct_fields__)
+
+
+def test_every_key_is_there() -> None:
+    keys, handler, generation = Keys(), "billing.charge_card", 6926
+    known = {keys.domains, keys.handlers, keys.removed, keys.workers, f"{keys.rate(handler)}tat"}
+    known |= {getattr(keys, name)("order") for name in ("events", "delayed", "dead", "bell")}
+    known |= {keys.due("order", handler), keys.stats("order", handler)}
+    known |= {
+        keys.matrix("order", handler, generation),
+        keys.failures("order", handler, generation),
+    }
+    scripts = {"invalid:6926", f"lane:{handler}:order/42", f"lanes:{handler}"}
+    assert {*table("redis-keys.md")} == known | {keys.base("order") + name for name in scripts}
+
+
+def test_the_index_names_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    paths = [str(path.relative_to(DOCS)) for path in PAGES if path != DOCS / "README.md"]
+    decisions = [path for path in paths if path.startswith("adr/") and path != "adr/README.md"]
+    assert [path for path in paths if f"({path})" not in index] == decisions
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
+    """Those of README.md and docs/ are checked by tests of their own: see conftest.py."""
+    assert broken_links(ROOT / name) == []
