@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac.errors import InvalidEvent
-from celeriac.event.addressing import split_handlers
+from celeriac.event.addressing import meant_for, split_handlers
 
 
 def test_names_are_separated_by_single_spaces() -> None:
@@ -18,3 +18,10 @@ def test_no_attribute_means_everyone() -> None:
 def test_a_bad_list_is_refused_and_never_read_as_everyone(text: object) -> None:
     with pytest.raises(InvalidEvent, match="`handlers`"):
         split_handlers(text)
+
+
+def test_an_event_is_meant_for_those_it_names_or_for_everyone_whose_pattern_matches() -> None:
+    assert meant_for("a.b", True, ())
+    assert meant_for("a.b", True, ("c.d", "a.b"))
+    assert not meant_for("a.b", True, ("c.d",))
+    assert not meant_for("a.b", False, ("a.b",))

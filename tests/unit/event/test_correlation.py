@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from celeriac.event import build_event, current_event, handling, inherit
+from celeriac.event import build_event, current_attempt, current_event, handling, inherit
 from celeriac.event.correlation import Causality
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -42,6 +42,16 @@ def test_handling_nests_and_ends_with_an_error_too() -> None:
             raise ZeroDivisionError
         assert current_event() is first
     assert current_event() is None
+
+
+def test_the_attempt_is_known_within_and_zero_outside() -> None:
+    assert current_attempt() == 0
+    with handling(first, 3):
+        assert current_attempt() == 3
+        with handling(second):
+            assert current_attempt() == 1
+        assert current_attempt() == 3
+    assert current_attempt() == 0
 
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:

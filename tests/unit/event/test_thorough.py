@@ -145,7 +145,8 @@ def test_handlers_are_read_from_one_string() -> None:
 
 
 def test_data_and_data_base64_together_are_refused() -> None:
-    for data in ({}, None):
+    values: list[Any] = [{}, None]
+    for data in values:
         with pytest.raises(InvalidEvent, match="`data` and `data_base64`"):
             decode(compact({**MINIMAL, "data": data, "data_base64": "AA=="}))
 

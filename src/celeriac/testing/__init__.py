@@ -1,0 +1,19 @@
+"""Testing services without Redis: `capture` what is emitted, or run the handlers `in_memory`."""
+
+from celeriac.testing.capture import capture
+from celeriac.testing.captured import Captured
+from celeriac.testing.events import make_event
+from celeriac.testing.memory import MemoryBus, in_memory
+from celeriac.testing.settlement import Dead, Left, Settlement, Unsettled
+
+__all__ = [
+    "Captured",
+    "Dead",
+    "Left",
+    "MemoryBus",
+    "Settlement",
+    "Unsettled",
+    "capture",
+    "in_memory",
+    "make_event",
+]

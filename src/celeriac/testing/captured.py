@@ -1,0 +1,161 @@
+"""Captured events: a list of what was emitted, and assertions on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, overload
+
+import msgspec
+
+from celeriac.event import Event, compile_patterns, encode
+from celeriac.testing.store import Emitted
+
+_ANY: Any = object()
+MOST_SHOWN = 20
+
+
+class Captured(Sequence[Event[Any]]):
+    """Emitted events, oldest first. `data` is as it is on the wire: dicts, lists, strings."""
+
+    def __init__(self, emitted: list[Emitted]) -> None:
+        self._emitted = emitted
+
+    @overload
+    def __getitem__(self, index: int) -> Event[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event[Any]]: ...
+    def __getitem__(self, index: int | slice) -> Event[Any] | list[Event[Any]]:
+        return [emitted.event for emitted in self._emitted][index]
+
+    def __len__(self) -> int:
+        return len(self._emitted)
+
+    @property
+    def types(self) -> list[str]:
+        """The types, in the order in which they were emitted."""
+        return [event.type for event in self]
+
+    def of(self, *patterns: str) -> Captured:
+        """Those whose type matches; patterns are those of `@bus.on`."""
+        matcher = compile_patterns(*patterns)
+        return Captured([one for one in self._emitted if matcher.matches(one.event.type)])
+
+    def clear(self) -> None:
+        """Forgets them, so that the next assertion is about what comes after."""
+        self._emitted.clear()
+
+    def assert_emitted(
+        self,
+        type: str,
+        data: Any = _ANY,
+        *,
+        times: int | None = None,
+        delay: float | None = None,
+        where: Callable[[Event[Any]], bool] | None = None,
+        **attributes: Any,
+    ) -> Event[Any]:
+        """The first event of the type that has all that is given; fails if there is none.
+
+        data: equal to this, a model or plain data. delay: put off by so many seconds.
+        times: exactly so many events match. where: what else must hold.
+        attributes: `subject=`, `id=`, `correlationid=`, … of the event.
+        """
+        __tracebackhide__ = True
+        found = self._matching(type, data, delay, where, attributes)
+        if found and (times is None or times == len(found)):
+            return found[0]
+        wanted = _wanted(type, data, delay, where, attributes)
+        if times is None or not found:
+            raise AssertionError(f"{wanted} was not emitted; {self._instead()}")
+        raise AssertionError(
+            f"{wanted} was emitted {_times(len(found))}, not {_times(times)}; {self._instead()}"
+        )
+
+    def assert_not_emitted(
+        self,
+        *patterns: str,
+        data: Any = _ANY,
+        where: Callable[[Event[Any]], bool] | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Fails if an event matched; without patterns, if there was any event."""
+        __tracebackhide__ = True
+        pattern = patterns or ("#",)
+        found = [event for event in self.of(*pattern) if _has(event, data, where, attributes)]
+        if found:
+            wanted = _wanted(" or ".join(pattern), data, None, where, attributes)
+            shown = "\n".join(f"  {_shown(event)}" for event in found[:MOST_SHOWN])
+            raise AssertionError(f"{wanted} was emitted {_times(len(found))}:\n{shown}")
+
+    def _matching(
+        self,
+        type: str,
+        data: Any,
+        delay: float | None,
+        where: Callable[[Event[Any]], bool] | None,
+        attributes: dict[str, Any],
+    ) -> list[Event[Any]]:
+        return [
+            one.event
+            for one in self._emitted
+            if one.event.type == type
+            and (delay is None or one.delay_ms == round(delay * 1000))
+            and _has(one.event, data, where, attributes)
+        ]
+
+    def _instead(self) -> str:
+        if not self:
+            return "nothing was emitted"
+        lines = [f"  {_shown(one.event, one.delay_ms)}" for one in self._emitted[:MOST_SHOWN]]
+        if len(self) > MOST_SHOWN:
+            lines.append(f"  … and {len(self) - MOST_SHOWN} more")
+        return "emitted was:\n" + "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Captured({', '.join(self.types)})"
+
+
+def _has(
+    event: Event[Any],
+    data: Any,
+    where: Callable[[Event[Any]], bool] | None,
+    attributes: dict[str, Any],
+) -> bool:
+    same = all(getattr(event, name) == value for name, value in attributes.items())
+    return same and (data is _ANY or _equal(event.data, data)) and (where is None or where(event))
+
+
+def _equal(emitted: Any, wanted: Any) -> bool:
+    """Compared as given first, since the likes of `mock.ANY` have no JSON form."""
+    if emitted == wanted:
+        return True
+    if isinstance(wanted, (bytes, bytearray)):
+        return False
+    try:
+        body = encode(Event(id="-", source="-", type="-", data=wanted))
+    except ValueError:
+        return False
+    return bool(emitted == msgspec.json.decode(body).get("data"))
+
+
+def _wanted(
+    type: str, data: Any, delay: float | None, where: object, attributes: dict[str, Any]
+) -> str:
+    parts: Iterable[tuple[str, Any]] = [
+        *attributes.items(),
+        *([] if data is _ANY else [("data", data)]),
+        *([] if delay is None else [("delay", delay)]),
+        *([] if where is None else [("where", getattr(where, "__name__", where))]),
+    ]
+    said = ", ".join(f"{name}={value!r}" for name, value in parts)
+    return f"{type} with {said}" if said else type
+
+
+def _shown(event: Event[Any], delay_ms: int | None = None) -> str:
+    subject = "" if event.subject is None else f" subject={event.subject!r}"
+    delay = "" if delay_ms is None else f" delay={delay_ms / 1000:g}"
+    return f"{event.type}{subject}{delay} data={event.data!r}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

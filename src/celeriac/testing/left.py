@@ -1,0 +1,66 @@
+"""What is not settled yet, and when it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import peek
+from celeriac.ledger import Lane, Pending, Place
+from celeriac.subscription import Backend
+from celeriac.testing.settlement import Left
+
+MOST = 1_000_000  # of what is read at once; a test has less
+
+
+def next_time_ms(backend: Backend, lanes: Iterable[Lane], lease_ms: int) -> int | None:
+    """When something can go on, which may be now; None where nothing is left."""
+    now = backend.registry.now_ms()
+    times = [at for domain in backend.log.domains() for at, _ in backend.log.upcoming(domain)]
+    for lane in lanes:
+        if _waiting(backend, lane):
+            return now
+        for held in _in_flight(backend, lane):
+            if held.due_ms is not None:
+                times.append(held.due_ms)
+            elif held.owner != Place.PARKED:
+                times.append(now - held.held_ms + lease_ms)
+    return max(now, min(times)) if times else None
+
+
+def unsettled(backend: Backend, lanes: Iterable[Lane]) -> Iterator[Left]:
+    """Everything that is left, for people."""
+    now = backend.registry.now_ms()
+    for lane in lanes:
+        for held in _in_flight(backend, lane):
+            body = next((e.body for e in backend.log.read(lane.domain, start=held.entry)), b"")
+            due = None if held.due_ms is None else max(0, held.due_ms - now) / 1000
+            yield Left(lane.handler, _named(body), held.owner.partition(":")[0], due)
+        after = _delivered(backend, lane)
+        for entry in backend.log.read(lane.domain, start=f"({after}") if after else ():
+            yield Left(lane.handler, _named(entry.body), Place.WAITING)
+    for domain in sorted(backend.log.domains()):
+        for at, body in backend.log.upcoming(domain):
+            yield Left("", _named(body), "postponed", max(0, at - now) / 1000)
+
+
+def _in_flight(backend: Backend, lane: Lane) -> list[Pending]:
+    return backend.ledger.pending_between(lane, "-", "+", MOST)
+
+
+def _delivered(backend: Backend, lane: Lane) -> str | None:
+    groups = backend.log.groups(lane.domain)
+    return next((g.last_delivered for g in groups if g.handler == lane.handler), None)
+
+
+def _waiting(backend: Backend, lane: Lane) -> bool:
+    groups = backend.log.groups(lane.domain)
+    return any(group.handler == lane.handler and group.lag for group in groups)
+
+
+def _named(body: bytes | None) -> str:
+    try:
+        event = peek(body or b"")
+    except InvalidEvent:
+        return "(no event)"
+    return f"{event.type} {event.id}"

@@ -1,0 +1,195 @@
+"""The bus in memory: the real dispatcher and executor, a clock that jumps, and no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from celeriac.bus import EventBus, default_bus
+from celeriac.dispatcher import Chunk
+from celeriac.errors import InvalidEvent
+from celeriac.event import peek
+from celeriac.ledger import Lane, Outcome, Place
+from celeriac.log import entry_key
+from celeriac.subscription import Handler
+from celeriac.testing.captured import Captured
+from celeriac.testing.left import MOST, next_time_ms, unsettled
+from celeriac.testing.settlement import Dead, Settlement, Unsettled
+from celeriac.testing.store import ProcessDied, Store, recorded
+from celeriac.testing.worker import MemoryWorker
+
+Named = str | Callable[..., Any]
+
+
+@contextmanager
+def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
+    """Puts the services of these buses on one bus in memory; without any, that of `emit`.
+
+    Every bus of the process emits into it inside; handlers run for the given ones, within
+    `settle`. Nothing reaches Redis or a broker. Afterwards all is as it was before.
+    """
+    served = buses or (default_bus(),)
+    memory = MemoryBus(Store(served[0].settings), served)
+    with memory.store.in_place():
+        memory.join()
+        yield memory
+
+
+class MemoryBus:
+    """Several services on one bus in memory. `emitted` is every event emitted on it so far."""
+
+    def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
+        self.store = store
+        self.emitted = Captured(store.log.emitted)
+        self._workers = [MemoryWorker(bus) for bus in buses]
+        self._errors: dict[tuple[str, str], BaseException] = {}
+        store.log.before_emit = self.join
+
+    def join(self) -> None:
+        """Lets handlers take part that were subscribed since. Every emit does it."""
+        for worker in self._workers:
+            worker.join()
+
+    # -- running
+
+    def settle(
+        self, *, most_steps: int = 10_000, jump: bool = True, shuffle: int | None = None
+    ) -> Settlement:
+        """Runs handlers until nothing is left to do; says what they did.
+
+        Retries, delays and rate limits make the clock jump to their time; with `jump=False` what
+        is not due yet stays. `shuffle` is the seed of a disorder in which deliveries run, as many
+        processes run them. What handlers raise becomes retries and dead letters, as in
+        production: see `assert_no_dead`. Time limits are not enforced.
+
+        Raises Unsettled where it does not end within `most_steps` turns.
+        """
+        random = None if shuffle is None else Random(shuffle)
+        settlement = Settlement()
+        for _ in range(most_steps):
+            appended = self.store.log.appended
+            sent = [(w, chunk) for w in self._workers for chunk in w.turn(random)]
+            for worker, chunk in sent:
+                self._run(worker, chunk, random, settlement)
+            if not sent and appended == self.store.log.appended and not self._go_on(jump):
+                return settlement
+        left = list(unsettled(self.store.backend, self._lanes()))
+        raise Unsettled(most_steps, left)
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Lets time pass on the bus. It runs nothing: `settle(jump=False)` does, if it is due."""
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        self.store.clock.advance(int(seconds * 1000))
+
+    @property
+    def now(self) -> datetime:
+        """The time on the bus."""
+        return datetime.fromtimestamp(self.store.clock.now_ms() / 1000, UTC)
+
+    # -- what came of it
+
+    @property
+    def dead(self) -> list[Dead]:
+        """The dead letters, oldest first."""
+        ledger, log = self.store.ledger, self.store.log
+        letters = [one for name in sorted(log.domains()) for one in ledger.dead(name, count=MOST)]
+        return [
+            Dead.of(letter, self._errors.get((letter.handler, letter.event_id)))
+            for letter in sorted(letters, key=lambda letter: letter.last_failed_ms)
+        ]
+
+    def assert_no_dead(self) -> None:
+        """Fails if there are dead letters, caused by what the first one's handler raised."""
+        __tracebackhide__ = True
+        dead = self.dead
+        if dead:
+            lines = "\n".join(f"  {one}" for one in dead[:20])
+            raise AssertionError(f"dead letters:\n{lines}") from dead[0].exception
+
+    def processed(self, handler: Named) -> Captured:
+        """The events that the handler processed, in the order in which they were emitted."""
+        done = [one for lane in self._lanes_of(handler) for one in self._done_in(lane)]
+        done.sort(key=lambda pair: entry_key(pair[0]))
+        return Captured([recorded(body) for _, body in done])
+
+    # -- faults
+
+    def redeliver_all(self, handler: Named | None = None) -> int:
+        """Makes every processed delivery due again, as after a crash of the worker between the
+        handler's end and its record; `settle` runs them. Returns how many.
+
+        A handler is idempotent if nothing differs afterwards.
+        """
+        lanes = self._lanes() if handler is None else self._lanes_of(handler)
+        return sum(
+            self.store.ledger.schedule(lane, [(entry, peek(body).id)])
+            for lane in lanes
+            for entry, body in self._done_in(lane)
+        )
+
+    def duplicate_all(self) -> int:
+        """Appends every event so far once more, with its id, as a producer does that got no answer.
+        Returns how many. The bus takes the same id for one event: no handler runs again."""
+        sent = [one for one in self.store.log.emitted if one.delay_ms is None and one.at_ms is None]
+        with self.store.log.silence():
+            for one in sent:
+                self.store.log.append(one.event.domain, one.body)
+        return len(sent)
+
+    def crash_before_ack(self, times: int = 1) -> None:
+        """Lets the process die the next `times` times between a handler's end and its record.
+        `settle` goes on when the lease is over, as any other worker would."""
+        self.store.ledger.deaths += times
+
+    # --
+
+    def _run(
+        self, worker: MemoryWorker, chunk: Chunk, random: Random | None, settlement: Settlement
+    ) -> None:
+        try:
+            report = worker.run(chunk, random)
+        except ProcessDied:
+            settlement.crashed += 1
+            return
+        settlement.add(report)
+        for failure in report.failures:
+            if failure.outcome is Outcome.DEAD:
+                self._errors[chunk.handler.id, failure.event_id] = failure.error
+
+    def _go_on(self, jump: bool) -> bool:
+        """Jumps to when something can go on; False where nothing can."""
+        store = self.store
+        time_ms = next_time_ms(store.backend, self._lanes(), store.ledger.lease_ms)
+        if time_ms is None:
+            return False
+        ahead = time_ms - store.clock.now_ms()
+        if ahead > 0:
+            if not jump:
+                return False
+            store.clock.advance(ahead)
+        return True
+
+    def _lanes(self) -> dict[Lane, Handler]:
+        return {lane: h for worker in self._workers for lane, h in worker.lanes.items()}
+
+    def _lanes_of(self, named: Named) -> list[Lane]:
+        found = [lane for lane, h in self._lanes().items() if named in (h.id, h.name, h.function)]
+        if not found:
+            known = ", ".join(sorted({lane.handler for lane in self._lanes()}))
+            raise LookupError(f"no handler {named!r} took part; there are {known or 'none'}")
+        return found
+
+    def _done_in(self, lane: Lane) -> list[tuple[str, bytes]]:
+        """The entries that the handler processed, and their bodies."""
+        done = []
+        for entry in self.store.log.read(lane.domain, count=MOST):
+            with suppress(InvalidEvent):
+                body = entry.body or b""
+                row = self.store.ledger.rows(lane, [peek(body).id])[0]
+                if row and row.entry == entry.id and row.state is Place.PROCESSED:
+                    done.append((entry.id, body))
+        return done

@@ -1,0 +1,114 @@
+"""The store that tests run on: log, ledger and registry in memory, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac.event import Event, decode, decode_data
+from celeriac.ledger import Lane, Settled
+from celeriac.ledger.memory import MemoryLedger
+from celeriac.log import ImmediateLog
+from celeriac.log.memory import MemoryClock, MemoryLog
+from celeriac.registry.memory import MemoryRegistry
+from celeriac.settings import Settings
+from celeriac.subscription import Backend, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """One emit: the event as its handlers read it, and when it was put off to."""
+
+    event: Event[Any]
+    body: bytes
+    delay_ms: int | None = None
+    at_ms: int | None = None
+
+
+def recorded(body: bytes, delay_ms: int | None = None, at_ms: int | None = None) -> Emitted:
+    return Emitted(decode_data(decode(body), Any), body, delay_ms, at_ms)
+
+
+class RecordingLog(MemoryLog):
+    """A log that notes what is emitted. `before_emit` is called ahead of each."""
+
+    def __init__(self, settings: Settings, clock: MemoryClock) -> None:
+        super().__init__(settings, clock)
+        self.emitted: list[Emitted] = []
+        self.appended = 0
+        self.before_emit: Callable[[], None] = lambda: None
+        self._recording = True
+
+    def append(self, domain: str, body: bytes) -> str:
+        self._note(body)
+        self.appended += 1
+        return super().append(domain, body)
+
+    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+        self._note(body, delay_ms, at_ms)
+        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        with self.silence():
+            return super().promote(domain, most)
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """What is appended inside is no emit."""
+        with self.lock:
+            before, self._recording = self._recording, False
+            try:
+                yield
+            finally:
+                self._recording = before
+
+    def _note(self, body: bytes, delay_ms: int | None = None, at_ms: int | None = None) -> None:
+        if not self._recording:
+            return
+        self.before_emit()
+        self.emitted.append(recorded(body, delay_ms, at_ms))
+
+
+class ProcessDied(BaseException):
+    """Stands for the death of a worker's process: nobody catches it but the test's runner."""
+
+
+class MortalLedger(MemoryLedger):
+    """A ledger whose next `deaths` finishes never arrive, as if the process had died before."""
+
+    deaths = 0
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        if self.deaths > 0:
+            self.deaths -= 1
+            raise ProcessDied
+        return super().finish(worker, lane, settled, mean_us)
+
+
+class Store:
+    """One bus in memory; its clock moves when it is told to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.clock = MemoryClock()
+        self.log = RecordingLog(settings, self.clock)
+        self.ledger = MortalLedger(settings, self.log)
+        self.registry = MemoryRegistry(self.clock)
+        self.backend = Backend(
+            log=self.log,
+            ledger=self.ledger,
+            registry=self.registry,
+            async_log=ImmediateLog(self.log),
+        )
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Every bus of the process works on this store inside, and on its own again after."""
+        before, Service.instead = Service.instead, self.backend
+        try:
+            yield
+        finally:
+            Service.instead = before

@@ -1,0 +1,111 @@
+"""A worker without processes: the dispatcher and the executor of one bus, in turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
+from itertools import count
+from random import Random
+from typing import TypeVar
+
+from celeriac.bus import EventBus
+from celeriac.dispatcher import Chunk, Dispatcher
+from celeriac.dispatcher.groups import join
+from celeriac.executor import Executor, Report
+from celeriac.ledger import Lane
+from celeriac.registry import WorkerRecord
+from celeriac.settings import VERSION
+from celeriac.subscription import Handler
+
+T = TypeVar("T")
+READ_AHEAD = 50
+
+
+class MemoryWorker:
+    """Serves the handlers that its bus has at the time; `join` notices new ones."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self.service = bus.service
+        self.lanes: dict[Lane, Handler] = {}
+        self._executor = Executor(self.service)
+        self._hints: list[Chunk] = []
+        self._served: frozenset[str] = frozenset()
+        self._domains: frozenset[str] = frozenset()
+        self._dispatcher: Dispatcher | None = None
+
+    def join(self) -> None:
+        """Gives each handler its groups, so that it gets what is emitted from now on."""
+        domains = self.service.backend.log.domains()
+        subscribed = self._served != self.service.handlers.keys()
+        if subscribed or domains != self._domains:
+            self._served, self._domains = frozenset(self.service.handlers), domains
+            self._find_lanes(domains)
+        if subscribed:
+            self._dispatcher = Dispatcher(
+                self.service,
+                self._hints.append,
+                processes=1,
+                describe=self._describe,
+                # By this clock an hour goes by at each look: no duty waits for the real one.
+                clock=count(0.0, 3600.0).__next__,
+            )
+
+    def turn(self, random: Random | None) -> list[Chunk]:
+        """One turn of the dispatcher: the hints it sent, shuffled where `random` is given."""
+        self.join()
+        if self._dispatcher is None:  # no handler yet
+            return []
+        self._dispatcher.processes = 1 if random is None else READ_AHEAD
+        self._dispatcher.turn()
+        sent, self._hints[:] = list(self._hints), []
+        if random is not None:
+            random.shuffle(sent)
+        return sent
+
+    def run(self, chunk: Chunk, random: Random | None) -> Report:
+        """Executes the hint in this process."""
+        hinted = chunk.hinted
+        if random is not None:
+            random.shuffle(hinted)
+        return _outside_of_loops(
+            lambda: self._executor.execute(chunk.handler, chunk.lane.domain, hinted)
+        )
+
+    def _find_lanes(self, domains: frozenset[str]) -> None:
+        handlers = list(self.service.handlers.values())
+        records = join(self.service.backend, handlers, domains)
+        self.lanes = {
+            handler.lane(domain): handler
+            for handler, record in zip(handlers, records, strict=True)
+            for domain in record.since
+        }
+
+    def _describe(self) -> WorkerRecord:
+        return WorkerRecord(
+            name=self.service.worker,
+            service=self.service.settings.service,
+            hostname="memory",
+            pid=0,
+            pool="memory",
+            processes=1,
+            queues=(),
+            version=VERSION,
+        )
+
+
+def _outside_of_loops(call: Callable[[], T]) -> T:
+    """The call's result. Async handlers need a thread in which no event loop runs, and an async
+    test has one in its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call()
+    return _thread().submit(copy_context().run, call).result()
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "celeriac-testing")

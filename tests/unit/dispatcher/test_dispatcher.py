@@ -1,0 +1,332 @@
+"""A turn of the dispatcher, over the store in memory and with a broker that only takes notes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from celeriac import BusUnavailable, Event, EventBus
+from celeriac.dispatcher.dispatcher import BUSY, IDLE
+from celeriac.executor import Executor
+from celeriac.ledger import Lane, Place
+from celeriac.testing.store import Store
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+
+ORDER = Lane("order", "billing.charge")
+
+
+def charge(event: Event) -> None: ...
+def bill(event: Event) -> None: ...
+def fail(event: Event) -> None:
+    raise ValueError("no")
+
+
+@pytest.fixture
+def charging(bus: EventBus, store: Store) -> EventBus:
+    bus.on("order.placed")(charge)
+    return bus
+
+
+def emit(bus: EventBus, *ids: str, type: str = "order.placed", **attributes: Any) -> None:
+    for id in ids:
+        bus.emit(type, id=id, **attributes)
+
+
+def run(bus: EventBus, sent: Sent) -> None:
+    """What the workers' pool does with the hints."""
+    executor = Executor(bus.service)
+    for chunk in sent:
+        executor.execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+    sent.clear()
+
+
+def test_a_new_event_is_hinted_once(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    turning = dispatcher()
+    emit(charging, "a")
+    turning.turn()
+    turning.turn()
+    assert [["a"]] == sent.ids
+    assert ORDER == sent[0].lane
+
+
+def test_what_came_before_the_first_start_is_not_for_it(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    emit(charging, "before")
+    dispatcher().turn()
+    assert [] == sent.ids
+
+
+def test_a_worker_holds_no_more_than_its_limit(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
+) -> None:
+    turning = dispatcher(processes=2)
+    emit(charging, *"abcdefgh")
+    turning.turn()
+    pause = turning.turn()
+    # unmeasured: one event a chunk, two chunks read ahead for each of two processes
+    assert [["a"], ["b"], ["c"], ["d"]] == sent.ids
+    assert BUSY <= pause <= IDLE
+    assert 4 == store.log.groups("order")[0].lag
+
+
+def test_room_is_filled_again(charging: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> None:
+    turning = dispatcher()
+    emit(charging, *"abcd")
+    turning.turn()
+    run(charging, sent)
+    turning.turn()
+    assert ["c", "d"] == [id for chunk in sent.ids for id in chunk]
+
+
+def test_what_the_handler_does_not_want_is_settled_in_passing_without_a_pause(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
+) -> None:
+    turning = dispatcher()
+    emit(charging, *"abcd", type="order.paid")
+    assert 0.0 == turning.turn()
+    turning.turn()
+    (group,) = store.log.groups("order")
+    assert [] == sent
+    assert (0, 0) == (group.pending, group.lag)
+
+
+def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
+    charging: EventBus, dispatcher: MakeDispatcher, store: Store
+) -> None:
+    turning = dispatcher()
+    store.ledger._book(ORDER).stats["mean_us"] = 10_000_000
+    emit(charging, *"abcdef", type="order.paid")
+    assert [0.0, 0.0, 0.0] == [turning.turn() for _ in range(3)]
+
+
+def test_after_a_failure_it_is_sent_alone(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", batch=3, backoff=1.0, jitter=0.0)(lambda_batch)
+    turning = dispatcher()
+    emit(bus, *"abc")
+    turning.turn()
+    assert [["a", "b", "c"]] == sent.ids
+    run(bus, sent)
+    assert [] == sent.ids
+    store.clock.advance(1000)
+    turning.turn()
+    assert [["a"], ["b"], ["c"]] == sent.ids
+
+
+def lambda_batch(events: list[Event]) -> None:
+    raise ValueError("no")
+
+
+def test_a_retry_is_not_hinted_before_its_time(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", backoff=10.0, jitter=0.0)(fail)
+    turning = dispatcher()
+    emit(bus, "a")
+    turning.turn()
+    run(bus, sent)
+    store.clock.advance(9_999)
+    assert turning.turn() == pytest.approx(BUSY)
+    assert [] == sent.ids
+    store.clock.advance(1)
+    turning.turn()
+    assert [["a"]] == sent.ids
+
+
+def test_a_hint_that_the_broker_refused_is_sent_in_the_next_turn(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    charging.on("order.placed", "payment.failed")(bill)
+    turning = dispatcher()
+    emit(charging, "a")
+    emit(charging, "b", type="payment.failed")
+    sent.away = BusUnavailable("the broker is away")
+    for _ in range(2):
+        with pytest.raises(BusUnavailable):
+            turning.turn()
+    sent.away = None
+    turning.turn()
+    # those of other handlers and domains that were taken in the same turn included
+    assert [["a"], ["a"], ["b"]] == sorted(sent.ids)
+
+
+def test_more_urgent_handlers_are_sent_first(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", name="low")(charge)
+    bus.on("order.placed", name="urgent", priority=9)(charge)
+    bus.on("order.placed", name="also_low")(charge)
+    turning = dispatcher()
+    emit(bus, "a")
+    turning.turn()
+    assert ["urgent", "also_low", "low"] == [chunk.handler.name for chunk in sent]
+
+
+def test_only_handlers_of_consumed_queues_are_served(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", name="here")(charge)
+    bus.on("order.placed", name="elsewhere", queue="slow")(charge)
+    turning = dispatcher(queues=["billing"])
+    emit(bus, "a")
+    turning.turn()
+    assert ["here"] == [chunk.handler.name for chunk in sent]
+    assert {"billing.here"} == store.registry.handlers().keys()
+
+
+def test_a_removed_handler_stops_being_served_in_all_its_domains(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    bus.on("order.placed", "payment.failed")(charge)
+    bus.on("order.placed")(bill)
+    turning = dispatcher()
+    store.registry.unregister("billing.charge")
+    for domain in ("order", "payment"):
+        store.log.leave(domain, "billing.charge")
+    with caplog.at_level(logging.WARNING):
+        turning.turn()
+    assert "billing.charge was removed by an operator" in caplog.text
+    emit(bus, "a")
+    turning.turn()
+    assert ["bill"] == [chunk.handler.name for chunk in sent]
+    assert {"billing.bill"} == store.registry.handlers().keys()
+
+
+@pytest.mark.parametrize("pattern", ["order.placed", "#"])
+def test_a_handler_whose_group_was_lost_joins_again(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent, pattern: str
+) -> None:
+    bus.on(pattern)(charge)
+    emit(bus, "old")
+    turning = dispatcher()
+    store.log.store.clear()
+    store.log._announced.clear()
+    store.registry._handlers.clear()
+    emit(bus, "new")
+    turning.turn()
+    turning.turn()
+    assert [["new"]] == sent.ids
+    assert store.registry.handlers().keys() == {"billing.charge"}
+
+
+def test_a_domain_that_appears_later_is_served_from_its_first_entry(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("#")(charge)
+    turning = dispatcher()
+    emit(bus, "first", "second", type="brand.new")
+    turning.turn()
+    assert [["first"], ["second"]] == sent.ids
+
+
+def test_a_rate_limit_puts_off_what_is_over_it(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", rate_limit="2/s")(charge)
+    turning = dispatcher(processes=4)
+    emit(bus, *"abcde")
+    turning.turn()
+    assert [["a"], ["b"]] == sent.ids
+    run(bus, sent)
+    turning.turn()
+    assert [] == sent.ids
+    assert 2 == store.ledger.due(ORDER)
+    for _ in range(8):
+        store.clock.advance(500)
+        turning.turn()
+        assert 1 >= len(sent)
+        run(bus, sent)
+    assert (0, 0) == (store.log.groups("order")[0].pending, store.log.groups("order")[0].lag)
+
+
+def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
+    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    turning = dispatcher()
+    emit(charging, "a")
+    turning.turn()
+    store.ledger.claim("dead worker", ORDER, sent[0].hinted, 9)
+    store.clock.advance(store.ledger.lease_ms)
+    turning.turn()
+    assert [["a"], ["a"]] == sent.ids
+    assert sent[1].items[0].attempts == 1
+
+
+def test_what_is_no_event_is_a_dead_letter_once_for_all_handlers(
+    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    charging.on("order.placed")(bill)
+    turning = dispatcher()
+    with store.log.silence():
+        store.log.append("order", b"not an event")
+    turning.turn()
+    (letter,) = store.ledger.dead("order")
+    assert b"not an event" == letter.event
+    assert [0, 0] == [group.pending for group in store.log.groups("order")]
+    assert [] == sent
+
+
+def test_a_delayed_event_enters_the_log_when_its_time_has_come(
+    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    turning = dispatcher()
+    charging.emit("order.placed", id="a", delay=60)
+    store.clock.advance(59_999)
+    turning.turn()
+    turning.turn()
+    assert [] == sent.ids
+    store.clock.advance(1)
+    assert 0.0 == turning.turn()
+    turning.turn()
+    assert [["a"]] == sent.ids
+
+
+def test_handing_back_makes_what_is_queued_due_for_others(
+    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    turning = dispatcher()
+    emit(charging, *"ab")
+    turning.turn()
+    assert [charging.service.worker] == [worker.name for worker in store.registry.workers()]
+    store.ledger.claim(charging.service.worker, ORDER, sent[0].hinted, 9)
+    turning.hand_back()
+    places = [store.ledger.pending(ORDER, c.items[0].entry) for c in sent]
+    assert [Place.RUNNING, Place.DUE] == [p and p.owner.partition(":")[0] for p in places]
+    assert [] == store.registry.workers()
+
+
+def test_a_stopped_dispatcher_turns_no_more(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    turning = dispatcher()
+    emit(charging, "a")
+    turning.stop()
+    turning.run()
+    assert [] == sent.ids
+
+
+def test_a_turn_that_fails_is_told_and_followed_by_the_next(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, caplog: pytest.LogCaptureFixture
+) -> None:
+    turning = dispatcher()
+    emit(charging, "a")
+    failures = iter([BusUnavailable("the broker is away"), None])
+
+    def send(chunk: object) -> None:
+        error = next(failures)
+        if error is not None:
+            raise error
+        turning.stop()
+
+    turning._send = send
+    with caplog.at_level(logging.INFO):
+        turning.run()
+    assert "the broker is away; waiting for it" in caplog.text
+    assert "dispatching again" in caplog.text

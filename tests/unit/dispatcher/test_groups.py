@@ -1,0 +1,115 @@
+"""Where a handler begins in each domain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from celeriac import Event
+from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Handler, make_handler
+from celeriac.testing.store import Store
+
+
+def take(event: Event) -> None: ...
+
+
+def handler(*patterns: str, start: Any = "now") -> Handler:
+    return make_handler(take, patterns, service="billing", start=start)
+
+
+def known(*patterns: str, **since: str) -> HandlerRecord:
+    return HandlerRecord(
+        id="billing.take", service="billing", patterns=patterns, queue="billing", since=since
+    )
+
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+BEFORE_AT = f"{int(AT.timestamp() * 1000) - 1}-{2**64 - 1}"
+
+PLANS: list[tuple[str, Handler, HandlerRecord | None, set[str], dict[str, str]]] = [
+    ("new: from now", handler("order.placed"), None, set(), {"order": NEWEST}),
+    ("new: from the beginning", handler("a.b", start="beginning"), None, {"a"}, {"a": FIRST}),
+    ("new: from a time", handler("a.b", start=AT), None, {"a"}, {"a": BEFORE_AT}),
+    ("new: only the domains it names", handler("a.b", "c.*"), None, {"a", "z"},
+     {"a": NEWEST, "c": NEWEST}),
+    ("new wildcard: every domain there is", handler("#"), None, {"a", "b"},
+     {"a": NEWEST, "b": NEWEST}),
+    ("new wildcard beside a name", handler("*.failed", "a.b"), None, {"z"},
+     {"a": NEWEST, "z": NEWEST}),
+    ("new wildcard, no domain yet", handler("#"), None, set(), {}),
+    ("known: nothing new", handler("a.b"), known("a.b", a="5-0"), {"a", "b"}, {}),
+    ("known wildcard: a domain appeared", handler("#"), known("#", a="5-0"), {"a", "b"},
+     {"b": FIRST}),
+    ("known wildcard: the first domain", handler("#"), known("#"), {"a"}, {"a": FIRST}),
+    ("known: a pattern was added", handler("a.b", "c.d"), known("a.b", a="5-0"), {"a", "c"},
+     {"c": NEWEST}),
+    ("known: a wildcard was added", handler("a.b", "#"), known("a.b", a="5-0"), {"a", "c"},
+     {"c": NEWEST}),
+    ("known: a name was added to a wildcard", handler("#", "c.d"), known("#", a="5-0"), {"a"},
+     {"c": FIRST}),
+    ("known: its pattern went", handler("c.d"), known("a.b", a="5-0"), {"a"}, {"c": NEWEST}),
+    ("known: its named domain was lost", handler("a.b"), known("a.b"), set(), {"a": FIRST}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("handler", "known", "domains", "plan"), [p[1:] for p in PLANS], ids=[p[0] for p in PLANS]
+)
+def test_the_plan(
+    handler: Handler, known: HandlerRecord | None, domains: set[str], plan: dict[str, str]
+) -> None:
+    assert plan == plan_joins(handler, known, domains)
+
+
+def test_a_start_before_the_epoch_is_the_beginning_of_time() -> None:
+    old = handler("a.b", start=datetime(1960, 1, 1, tzinfo=UTC))
+    assert plan_joins(old, None, set())["a"].startswith("0-")
+
+
+def test_joining_now_takes_part_after_the_newest_entry(store: Store) -> None:
+    with store.log.silence():
+        entry = store.log.append("order", b"{}")
+    (record,) = join(store.backend, [handler("order.placed")], set())
+    assert {"order": entry} == record.since
+    assert entry == store.log.groups("order")[0].last_delivered
+
+
+def test_joining_twice_changes_nothing(store: Store) -> None:
+    first = join(store.backend, [handler("order.placed")], set())
+    with store.log.silence():
+        store.log.append("order", b"{}")
+    store.clock.advance(1000)
+    assert first == join(store.backend, [handler("order.placed")], set())
+    assert {"billing.take": first[0]} == dict(store.registry.handlers())
+
+
+def test_a_group_that_was_lost_is_made_again_where_it_began(store: Store) -> None:
+    with store.log.silence():
+        entry = store.log.append("order", b"{}")
+    join(store.backend, [handler("order.placed")], set())
+    store.log.leave("order", "billing.take")
+    join(store.backend, [handler("order.placed")], set())
+    assert entry == store.log.groups("order")[0].last_delivered
+
+
+def test_who_was_removed_does_not_rejoin(store: Store) -> None:
+    some = handler("order.placed")
+    join(store.backend, [some], set())
+    store.registry.unregister(some.id)
+    store.log.leave("order", some.id)
+    assert rejoin(store.backend, some, "order") is None
+    assert [] == store.log.groups("order")
+
+
+@pytest.mark.parametrize("pattern", ["order.placed", "#"])
+def test_who_lost_everything_rejoins_from_the_first_entry(store: Store, pattern: str) -> None:
+    some = handler(pattern)
+    with store.log.silence():
+        store.log.append("order", b"{}")
+    record = rejoin(store.backend, some, "order")
+    assert record and {"order": FIRST} == record.since
+    assert 1 == store.log.groups("order")[0].lag

@@ -1,0 +1,113 @@
+"""Which entries a handler wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac import Event
+from celeriac.dispatcher.sift import sift
+from celeriac.event import build_event, encode
+from celeriac.ledger import Delivery, Outcome
+from celeriac.subscription import Handler, make_handler
+
+
+def take(event: Event) -> None: ...
+def take_int(event: Event[int]) -> None: ...
+
+
+def handler(*patterns: str, function: Any = take, when: Any = None) -> Handler:
+    return make_handler(
+        function, patterns or ("order.placed",), service="billing", name="take", when=when
+    )
+
+
+def delivery(
+    type: str = "order.placed",
+    data: Any = None,
+    *,
+    handlers: tuple[str, ...] = (),
+    entry: str = "1-0",
+    attempts: int = 0,
+) -> Delivery:
+    event = build_event(type, data, source="test", id="e1", handlers=handlers)
+    return Delivery(entry, encode(event), attempts)
+
+
+def outcome(handler: Handler, delivery: Delivery) -> str:
+    sifted = sift(handler, [delivery])
+    if sifted.wanted:
+        return "wanted"
+    return sifted.unwanted[0].outcome.value if sifted.unwanted else "neither"
+
+
+def test_what_the_patterns_match_is_wanted_and_keeps_its_attempts() -> None:
+    sifted = sift(handler(), [delivery(attempts=3)])
+    (item,) = sifted.wanted
+    assert ("1-0", 3, "e1") == (item.entry, item.attempts, item.event.id)
+
+
+def test_another_type_of_the_domain_is_ignored_with_its_attempts() -> None:
+    (settled,) = sift(handler(), [delivery("order.paid", attempts=1)]).unwanted
+    assert ("1-0", "e1", 1, Outcome.IGNORED) == (
+        settled.entry, settled.event_id, settled.attempt, settled.outcome
+    )  # fmt: skip
+
+
+def test_references_narrow_to_the_handlers_named() -> None:
+    assert "wanted" == outcome(handler(), delivery(handlers=("a.b", "billing.take")))
+    assert "ignored" == outcome(handler(), delivery(handlers=("a.b",)))
+
+
+def test_references_do_not_widen_the_patterns() -> None:
+    assert "ignored" == outcome(handler(), delivery("order.paid", handlers=("billing.take",)))
+
+
+def test_when_decides_on_the_typed_event() -> None:
+    big = handler(function=take_int, when=lambda event: event.data > 5)
+    assert "wanted" == outcome(big, delivery(data=6))
+    assert "skipped" == outcome(big, delivery(data=5))
+
+
+def test_when_is_not_asked_about_what_is_not_meant_for_it() -> None:
+    asked: list[str] = []
+
+    def when(event: Event) -> bool:
+        asked.append(event.id)
+        return True
+
+    curious = handler(when=when)
+    assert "ignored" == outcome(curious, delivery("order.paid"))
+    assert [] == asked
+
+
+def test_an_event_whose_when_raises_goes_to_the_executor() -> None:
+    assert "wanted" == outcome(handler(when=lambda event: 1 / 0), delivery())
+
+
+def test_data_that_does_not_fit_goes_to_the_executor() -> None:
+    picky = handler(function=take_int, when=lambda event: True)
+    assert "wanted" == outcome(picky, delivery(data="text"))
+
+
+def test_what_is_no_event_is_invalid_with_the_reason() -> None:
+    sifted = sift(handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)])
+    assert ["1-0", "2-0"] == [entry for entry, _ in sifted.invalid]
+    assert "specversion" in sifted.invalid[0][1]
+
+
+def test_an_envelope_that_only_the_full_reader_refuses_is_invalid_where_when_needs_it() -> None:
+    bad = Delivery("1-0", b'{"specversion":"1.0","id":"1","source":"","type":"order.placed"}', 0)
+    assert ["1-0"] == [e for e, _ in sift(handler(when=lambda event: True), [bad]).invalid]
+
+
+def test_what_another_hand_trimmed_is_gone() -> None:
+    assert ["1-0"] == sift(handler(), [Delivery("1-0", None, 0)]).gone
+
+
+def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
+    mixed = [
+        delivery(entry="1-0"), delivery("order.paid", entry="2-0"), Delivery("3-0", b"?", 0),
+        delivery(entry="4-0"),
+    ]  # fmt: skip
+    sifted = sift(handler(), mixed)
+    assert ["1-0", "4-0"] == [item.entry for item in sifted.wanted]

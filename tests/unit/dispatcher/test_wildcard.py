@@ -1,0 +1,23 @@
+"""Handlers that reach any domain, beside ones that name theirs."""
+
+from __future__ import annotations
+
+from celeriac import Event, EventBus
+from celeriac.testing.store import Store
+from tests.unit.dispatcher.conftest import MakeDispatcher
+
+
+def test_a_wildcard_joins_domains_that_its_neighbour_announced(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher
+) -> None:
+    """On an empty Redis: the domains come to be by the very join that offers them to it."""
+
+    @bus.on("order.placed")
+    def charge(event: Event) -> None: ...
+
+    @bus.on("#")
+    def audit(event: Event) -> None: ...
+
+    dispatcher().turn()
+    groups = {group.handler for group in store.log.groups("order")}
+    assert groups == {"billing.charge", "billing.audit"}

@@ -1,0 +1,58 @@
+"""Deliveries that are queued, as the dispatcher leaves them, and an executor to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from celeriac import EventBus
+from celeriac.event import peek
+from celeriac.executor import Executor, Report
+from celeriac.ledger import Ask, Lane, Place, Row
+from celeriac.subscription import Handler
+from celeriac.testing.store import Store
+
+
+class Bench:
+    """One handler, subscribed to `order.placed`."""
+
+    def __init__(self, bus: EventBus, store: Store) -> None:
+        self.bus, self.store = bus, store
+        self.executor = Executor(bus.service)
+
+    def subscribe(self, function: Callable[..., Any], **options: Any) -> Handler:
+        self.bus.on("order.placed", name="handle", **options)(function)
+        self.handler = self.bus.service.handlers["billing.handle"]
+        self.lane: Lane = self.handler.lane("order")
+        self.store.log.join("order", self.handler.id, "0")
+        return self.handler
+
+    def queue(self) -> list[tuple[str, str]]:
+        """The hint for all that can be taken now: what waits, what is due, whose lease is over."""
+        (taken,) = self.store.ledger.take(
+            self.bus.service.worker, [Ask(self.lane, limit=100, sweep=True)]
+        )
+        return [(d.entry, peek(d.body or b"").id) for d in taken.deliveries]
+
+    def execute(self, hinted: list[tuple[str, str]] | None = None) -> Report:
+        return self.executor.execute(
+            self.handler, "order", self.queue() if hinted is None else hinted
+        )
+
+    def row(self, event_id: str) -> Row | None:
+        return self.store.ledger.rows(self.lane, [event_id])[0]
+
+    def place(self, event_id: str) -> Place | None:
+        row = self.row(event_id)
+        return row.state if row else None
+
+    def emit(self, *ids: str, data: Any = None) -> None:
+        for id in ids:
+            self.bus.emit("order.placed", data, id=id)
+
+
+@pytest.fixture
+def bench(bus: EventBus, store: Store) -> Bench:
+    return Bench(bus, store)

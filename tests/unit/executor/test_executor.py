@@ -1,0 +1,380 @@
+"""Executing what a hint names: each event for itself, and each exactly as the claim allows."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from celeriac import Event, Reject, Retry, current_attempt, current_event
+from celeriac.event import build_event, encode
+from celeriac.executor import Report
+from celeriac.executor.executor import FLUSH_AFTER, LONGEST_ERROR, describe
+from celeriac.ledger import Outcome, Place
+from celeriac.testing.store import ProcessDied
+from tests.unit.executor.conftest import Bench
+
+ran: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    ran.clear()
+
+
+def note(event: Event) -> None:
+    ran.append(event.id)
+
+
+def fail_on_b(event: Event) -> None:
+    ran.append(event.id)
+    if event.id == "b":
+        raise ValueError("not b")
+
+
+def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit(*"abc")
+    report = bench.execute()
+    assert ["a", "b", "c"] == ran
+    assert (3, 3, "3 processed") == (report.hinted, report.processed, str(report))
+    assert {Place.PROCESSED} == {bench.place(id) for id in "abc"}
+    assert 0 == bench.store.log.groups("order")[0].pending
+
+
+def test_a_failure_leaves_its_neighbours_alone(bench: Bench) -> None:
+    bench.subscribe(fail_on_b, backoff=5.0, jitter=0.0)
+    bench.emit(*"abc")
+    report = bench.execute()
+    assert ["a", "b", "c"] == ran
+    assert [Place.PROCESSED, Place.DUE, Place.PROCESSED] == [bench.place(id) for id in "abc"]
+    (failure,) = report.failures
+    assert ("b", "order.placed", 1, Outcome.RETRY) == (
+        failure.event_id, failure.event_type, failure.attempt, failure.outcome
+    )  # fmt: skip
+    assert "fail_on_b" in failure.traceback
+    assert "2 processed, 1 retried" == str(report)
+    assert report.sole_failure is None
+
+
+def test_each_failed_attempt_is_recorded_and_the_last_is_dead(bench: Bench) -> None:
+    bench.subscribe(fail_on_b, retries=1, backoff=1.0, jitter=0.0)
+    bench.emit("b")
+    assert (failure := bench.execute().sole_failure) and isinstance(failure.error, ValueError)
+    bench.store.clock.advance(1000)
+    assert "1 dead" == str(bench.execute())
+    failures = bench.store.ledger.failures(bench.lane, "b")
+    assert [(1, "ValueError: not b"), (2, "ValueError: not b")] == [
+        (f.attempt, f.error) for f in failures
+    ]
+    (letter,) = bench.store.ledger.dead("order")
+    assert ("billing.handle", "b", 2) == (letter.handler, letter.event_id, letter.attempts)
+    assert "Traceback" in letter.traceback and "not b" in letter.traceback
+
+
+def test_a_failed_batch_is_retried_one_by_one(bench: Bench) -> None:
+    def store(events: list[Event]) -> None:
+        ran.append([event.id for event in events])
+        if len(events) > 1:
+            raise ValueError("too many")
+
+    bench.subscribe(store, batch=2, backoff=1.0, jitter=0.0)
+    bench.emit(*"abc")
+    report = bench.execute()
+    assert [["a", "b"], ["c"]] == ran
+    assert ["a", "b"] == [failure.event_id for failure in report.failures]
+    bench.store.clock.advance(1000)
+    for hint in bench.queue():
+        bench.execute([hint])
+    assert [["a"], ["b"]] == ran[2:]
+    assert {Place.PROCESSED} == {bench.place(id) for id in "abc"}
+
+
+def test_coroutines_run_in_one_loop_that_is_kept(bench: Bench) -> None:
+    async def handle(event: Event) -> None:
+        await asyncio.sleep(0)
+        ran.append(asyncio.get_running_loop())
+
+    bench.subscribe(handle)
+    bench.emit(*"ab")
+    bench.execute()
+    assert ran[0] is ran[1]
+
+
+def test_a_coroutine_behind_a_plain_decorator_runs_too(bench: Bench) -> None:
+    async def handle(event: Event) -> None:
+        note(event)
+
+    @functools.wraps(handle)
+    def plain(event: Event) -> Any:
+        return handle(event)
+
+    plain.__dict__.pop("__wrapped__")
+    bench.subscribe(plain)
+    bench.emit("a")
+    assert 1 == bench.execute().processed
+    assert ["a"] == ran
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_sys_exit_in_a_handler_is_a_failure(bench: Bench, batch: int | None) -> None:
+    def one(event: Event) -> None:
+        sys.exit(3)
+
+    def many(events: list[Event]) -> None:
+        sys.exit(3)
+
+    bench.subscribe(many if batch else one, batch=batch)
+    bench.emit(*"ab")
+    report = bench.execute()
+    assert ["SystemExit: 3"] * 2 == [describe(failure.error) for failure in report.failures]
+
+
+def test_a_coroutine_that_was_cancelled_has_failed(bench: Bench) -> None:
+    async def handle(event: Event) -> None:
+        raise asyncio.CancelledError
+
+    bench.subscribe(handle)
+    bench.emit(*"ab")
+    assert "2 retried" == str(bench.execute())
+
+
+def test_what_ends_the_process_passes_and_what_was_done_is_told(bench: Bench) -> None:
+    def handle(event: Event) -> None:
+        if event.id == "b":
+            raise KeyboardInterrupt
+
+    bench.subscribe(handle)
+    bench.emit(*"abc")
+    with pytest.raises(KeyboardInterrupt):
+        bench.execute()
+    assert [Place.PROCESSED, Place.RUNNING, Place.RUNNING] == [bench.place(id) for id in "abc"]
+
+
+def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit("a", "a", "b")
+    report = bench.execute()
+    assert ["a", "b"] == ran
+    assert 2 == report.processed
+    assert 0 == bench.store.log.groups("order")[0].pending
+
+
+def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit("a")
+    hint = bench.queue()
+    bench.execute(hint)
+    assert "nothing to do: done, due or held elsewhere" == str(bench.execute(hint))
+    assert ["a"] == ran
+
+
+def test_an_event_that_kills_its_process_is_buried_as_poison(bench: Bench) -> None:
+    bench.subscribe(note, retries=1)
+    bench.emit("a")
+    for _ in range(2):
+        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
+        bench.store.clock.advance(bench.store.ledger.lease_ms)
+    report = bench.execute()
+    assert [] == ran
+    assert "1 dead" == str(report)
+    (letter,) = bench.store.ledger.dead("order")
+    assert "died in each of 2 attempts; given up as poison" in letter.error
+
+
+def test_a_hint_with_another_event_id_is_released_and_not_run(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit("a")
+    ((entry, _),) = bench.queue()
+    report = bench.execute([(entry, "forged")])
+    assert [] == ran
+    assert "nothing to do: done, due or held elsewhere" == str(report)
+    pending = bench.store.ledger.pending(bench.lane, entry)
+    assert pending and (Place.DUE, 0) == (pending.owner, pending.attempts)
+    assert bench.row("forged") is None
+    bench.execute()
+    assert ["a"] == ran
+
+
+def test_a_hint_for_what_is_not_queued_runs_nothing(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit("a")
+    bench.execute([("1-1", "a"), (bench.store.log.read("order")[0].id, "a")])
+    assert [] == ran
+
+
+def test_data_that_does_not_fit_is_dead_at_once(bench: Bench) -> None:
+    def handle(event: Event[int]) -> None:
+        ran.append(event.data)
+
+    bench.subscribe(handle, retries=9)
+    bench.emit("a", data="text")
+    bench.emit("b", data=2)
+    assert "1 processed, 1 dead" == str(bench.execute())
+    assert [2] == ran
+    assert "does not fit int" in bench.store.ledger.dead("order")[0].error
+
+
+def test_an_envelope_that_breaks_the_standard_is_dead_at_once(bench: Bench) -> None:
+    bench.subscribe(note)
+    body = encode(build_event("order.placed", 1, source="x", id="a")).replace(b'"x"', b'""')
+    with bench.store.log.silence():
+        bench.store.log.append("order", body)
+    assert "1 dead" == str(bench.execute())
+    assert "InvalidEvent" in bench.store.ledger.dead("order")[0].error
+
+
+def test_retry_and_reject_are_control_flow(bench: Bench) -> None:
+    def handle(event: Event) -> None:
+        raise Retry(after=30) if event.id == "a" else Reject("no such customer")
+
+    bench.subscribe(handle)
+    bench.emit(*"ab")
+    assert "1 retried, 1 dead" == str(bench.execute())
+    assert "Reject: no such customer" == bench.store.ledger.dead("order")[0].error
+    bench.store.clock.advance(29_999)
+    assert [] == bench.queue()
+    bench.store.clock.advance(1)
+    assert 1 == len(bench.queue())
+
+
+def test_when_is_asked_again_and_its_failure_counts(bench: Bench) -> None:
+    bench.subscribe(note, when=lambda event: event.data["n"] > 1)
+    bench.emit("a", data={"n": 1})
+    bench.emit("b", data={"n": 2})
+    bench.emit("c", data={})
+    report = bench.execute()
+    assert "1 processed, 1 skipped, 1 retried" == str(report)
+    assert [Place.SKIPPED, Place.PROCESSED, Place.DUE] == [bench.place(id) for id in "abc"]
+
+
+def test_cause_and_correlation_follow_by_themselves(bench: Bench) -> None:
+    def handle(event: Event) -> None:
+        ran.append((current_event(), current_attempt()))
+        bench.bus.emit("payment.captured", id="effect")
+
+    bench.subscribe(handle)
+    bench.bus.emit("order.placed", id="cause", correlationid="chain")
+    bench.execute()
+    ((event, attempt),) = ran
+    assert ("cause", 1) == (event.id, attempt)
+    effect = bench.store.log.emitted[-1].event
+    assert ("cause", "chain") == (effect.causationid, effect.correlationid)
+    assert (None, 0) == (current_event(), current_attempt())
+
+
+def test_what_a_lost_lease_gave_away_is_reported(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handle(event: Event) -> None:
+        bench.store.clock.advance(bench.store.ledger.lease_ms)
+        bench.queue()
+
+    bench.subscribe(handle)
+    bench.emit("a")
+    assert "1 processed, 1 lease lost" == str(bench.execute())
+    assert "no longer held" in caplog.text
+    assert bench.place("a") is Place.RUNNING
+
+
+def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
+    places: list[Any] = []
+
+    def handle(event: Event) -> None:
+        places.append([bench.place(id) for id in "ab"])
+        time.sleep(FLUSH_AFTER)
+
+    bench.subscribe(handle)
+    bench.emit(*"ab")
+    bench.execute()
+    assert [[Place.RUNNING, Place.RUNNING], [Place.PROCESSED, Place.RUNNING]] == places
+
+
+def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    finish = bench.store.ledger.finish
+
+    def counted(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> list[str]:
+        told.append(len(settled))
+        return finish(worker, lane, settled, mean_us)
+
+    monkeypatch.setattr(bench.store.ledger, "finish", counted)
+    monkeypatch.setattr("celeriac.executor.executor.FLUSH_AFTER", 60.0)
+    bench.subscribe(note)
+    bench.emit(*"abcde")
+    bench.execute()
+    assert [5] == told
+
+
+def test_the_run_time_is_measured_for_the_dispatcher(bench: Bench) -> None:
+    bench.subscribe(lambda event: time.sleep(0.002))
+    bench.emit("a")
+    bench.execute()
+    assert 2000 <= bench.store.ledger.stats(bench.lane)["mean_us"] < 200_000
+
+
+def test_the_mean_moves_and_is_never_zero(bench: Bench) -> None:
+    handler = bench.subscribe(note)
+    assert [1000, 1300, 910] == [
+        bench.executor.note_mean(handler, took) for took in (1000, 2000, 0.4)
+    ]
+    assert 1 == [bench.executor.note_mean(handler, 0.0) for _ in range(50)][-1]
+
+
+def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> None:
+    handler = bench.subscribe(note, backoff=1.0, jitter=0.0)
+    bench.emit(*"abc")
+    hint = bench.queue()
+    worker = bench.bus.service.worker
+    bench.store.ledger.claim(worker, bench.lane, hint[:1], 9)
+    bench.store.ledger.claim("another", bench.lane, hint[1:2], 9)
+    for _ in range(2):
+        bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"))
+    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
+    assert [Place.DUE, "running:another", f"queued:{worker}"] == [o and o.owner for o in owners]
+    (failure,) = bench.store.ledger.failures(bench.lane, "a")
+    assert (1, "RuntimeError: SIGKILL") == (failure.attempt, failure.error)
+
+
+def test_an_executor_that_dies_before_it_tells_leaves_all_running(bench: Bench) -> None:
+    bench.subscribe(note)
+    bench.emit("a")
+    bench.store.ledger.deaths = 1
+    with pytest.raises(ProcessDied):
+        bench.execute()
+    assert bench.place("a") is Place.RUNNING
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("a\n  b"), "ValueError: a b"),
+        (ValueError(), "ValueError"),
+        (Mute(), "Mute: (its message cannot be shown)"),
+        (OSError("\udcff.txt"), "OSError: \\udcff.txt"),
+        (ValueError("x" * 9999), ("ValueError: " + "x" * 9999)[:LONGEST_ERROR]),
+    ],
+)
+def test_any_error_can_be_described_and_stored(bench: Bench, error: Exception, text: str) -> None:
+    def handle(event: Event) -> None:
+        raise error
+
+    bench.subscribe(handle)
+    bench.emit("a")
+    assert "1 retried" == str(bench.execute())
+    (failure,) = bench.store.ledger.failures(bench.lane, "a")
+    assert text == failure.error
+    failure.encode()
+
+
+def test_a_report_of_one_event_has_its_failure() -> None:
+    assert Report(hinted=1).sole_failure is None

@@ -1,0 +1,166 @@
+"""What the ledger on Redis has to withstand and the one in memory cannot meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from redis.exceptions import ResponseError
+
+from celeriac.ledger import Ask, Lane, Outcome, Settled
+from celeriac.ledger.redis import RedisLedger
+from celeriac.log.redis import RedisLog
+from celeriac.settings import Settings
+
+LANE = Lane("order", "billing.charge")
+ORDERED = Lane("order", "billing.ledger", ordered=True)
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    return replace(settings, redis_url=f"{settings.redis_url}?protocol={request.param}")
+
+
+@pytest.fixture
+def log(settings: Settings) -> RedisLog:
+    log = RedisLog(settings)
+    for lane in (LANE, ORDERED):
+        log.join(lane.domain, lane.handler, "0")
+    return log
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> RedisLedger:
+    return RedisLedger(settings)
+
+
+def event(event_id: str) -> bytes:
+    return b'{"id": "%s", "subject": "s"}' % event_id.encode()
+
+
+def take(ledger: RedisLedger, lane: Lane, *, over: bool = False) -> dict[str, bytes | None]:
+    ledger.lease_ms = 0 if over else 30_000
+    [taken] = ledger.take("w1", [Ask(lane, 100, sweep=over)])
+    return {delivery.entry: delivery.body for delivery in taken.deliveries}
+
+
+def test_a_life_from_the_log_to_the_matrix(log: RedisLog, ledger: RedisLedger) -> None:
+    entry = log.append("order", event("a"))
+    assert {entry: event("a")} == take(ledger, LANE)
+    pending = ledger.pending(LANE, entry)
+    assert pending is not None and ("queued:w1", 0) == (pending.owner, pending.attempts)
+    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
+    said = Settled(entry, "a", claimed.attempt, Outcome.RETRY, took_us=5)
+    assert [] == ledger.finish("w1", LANE, [said], mean_us=5)
+    pending = ledger.pending(LANE, entry)
+    assert pending is not None and pending.due_ms is not None
+    assert 1 == ledger.due(LANE)
+    assert [entry] == list(take(ledger, LANE))
+    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
+    assert [] == ledger.finish("w1", LANE, [replace(said, attempt=2, outcome=Outcome.DEAD)])
+    [letter] = ledger.dead("order")
+    assert letter == ledger.dead_letter("order", letter.id)
+    assert event("a") == letter.event
+    [row] = ledger.rows(LANE, ["a"])
+    assert row is not None and 2 == row.attempt
+    assert {"retry": 1, "dead": 1, "busy_us": 10, "mean_us": 5} == ledger.stats(LANE)
+
+
+def test_a_log_entry_without_an_event_is_taken_as_empty_and_buried(
+    log: RedisLog, ledger: RedisLedger
+) -> None:
+    entry = log.client.xadd(log.keys.events("order"), {"data": "x"}).decode()
+    for lane in (LANE, ORDERED):
+        assert {entry: b""} == take(ledger, lane)
+        assert {entry: b""} == take(ledger, lane, over=True)
+        ledger.bury_invalid("w1", lane, entry, "no event")
+        assert {} == take(ledger, lane, over=True)
+    assert [b""] == [letter.event for letter in ledger.dead("order")]
+
+
+@pytest.mark.parametrize("before", ["queued", "running", "due"])
+@pytest.mark.parametrize("lane", [LANE, ORDERED], ids=["plain", "ordered"])
+def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(
+    log: RedisLog, ledger: RedisLedger, lane: Lane, before: str
+) -> None:
+    entry, following = log.append("order", event("a")), log.append("order", event("b"))
+    take(ledger, lane)
+    if before != "queued":
+        ledger.claim("w1", lane, [(entry, "a")], 3)
+    if before == "due":
+        ledger.finish("w1", lane, [Settled(entry, "a", 1, Outcome.RETRY)])
+    log.client.xdel(log.keys.events("order"), entry)
+    taken = take(ledger, lane, over=True)
+    assert taken[entry] is None
+    assert None is ledger.pending(lane, entry)
+    taken |= take(ledger, lane)
+    assert event("b") == taken[following]
+    assert entry not in take(ledger, lane, over=True)
+
+
+def test_what_another_hand_deleted_is_not_claimed_but_left_for_the_sweep(
+    log: RedisLog, ledger: RedisLedger
+) -> None:
+    entry = log.append("order", event("a"))
+    take(ledger, LANE)
+    log.client.xdel(log.keys.events("order"), entry)
+    assert [] == ledger.claim("w1", LANE, [(entry, "a")], 3)
+    assert {entry: None} == take(ledger, LANE, over=True)
+
+
+def test_one_removed_handler_asked_alone_is_told_so(log: RedisLog, ledger: RedisLedger) -> None:
+    [taken] = ledger.take("w1", [Ask(Lane("order", "gone"), 10)])
+    assert taken.removed
+    [taken] = ledger.take("w1", [Ask(Lane("nothing", "gone"), 10)])
+    assert taken.removed
+
+
+def test_another_error_of_a_script_is_raised(log: RedisLog, ledger: RedisLedger) -> None:
+    log.client.set(log.keys.events("odd"), "no stream")
+    odd = Lane("odd", "billing.charge")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        ledger.take("w1", [Ask(odd, 10)])
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        ledger.take("w1", [Ask(odd, 10), Ask(LANE, 10)])
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        ledger.claim("w1", odd, [("1-1", "a")], 3)
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again(
+    log: RedisLog, ledger: RedisLedger
+) -> None:
+    entry = log.append("order", event("a"))
+    log.client.script_flush()
+    asks = [Ask(LANE, 10), Ask(ORDERED, 10)]
+    assert [1, 1] == [len(taken.deliveries) for taken in ledger.take("w1", asks)]
+    log.client.script_flush()
+    assert 1 == len(ledger.claim("w1", LANE, [(entry, "a")], 3))
+
+
+def test_a_row_outlives_one_window_and_not_two(settings: Settings, log: RedisLog) -> None:
+    ledger = RedisLedger(settings)
+    ledger.window_ms = 60_000
+    entry = log.append("order", event("a"))
+    take(ledger, LANE)
+    ledger.claim("w1", LANE, [(entry, "a")], 3)
+    ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.PROCESSED)])
+    [key] = log.client.scan_iter(f"{log.keys.base('order')}matrix:*")
+    assert 60_000 < log.client.pttl(key) <= 120_000
+    name, _, generation = key.decode().rpartition(":")
+    log.client.rename(key, f"{name}:{int(generation) - 1}")
+    [row] = ledger.rows(LANE, ["a"])
+    assert row is not None
+    again = log.append("order", event("a"))
+    take(ledger, LANE)
+    assert ["duplicate"] == [c.verdict for c in ledger.claim("w1", LANE, [(again, "a")], 3)]
+
+
+def test_forgetting_a_handler_leaves_no_key_of_it(log: RedisLog, ledger: RedisLedger) -> None:
+    for name in "abc":
+        log.append("order", event(name))
+    [head] = take(ledger, ORDERED)
+    ledger.claim("w1", ORDERED, [(head, "a")], 3)
+    ledger.finish("w1", ORDERED, [Settled(head, "a", 1, Outcome.RETRY, took_us=1)])
+    log.leave("order", ORDERED.handler)
+    ledger.forget(ORDERED)
+    assert [] == list(log.client.scan_iter(f"{log.keys.namespace}:*{ORDERED.handler}*"))

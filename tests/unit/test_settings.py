@@ -1,0 +1,90 @@
+"""Settings: arguments, then the environment, then defaults; faults are told all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from celeriac.errors import ConfigurationError
+from celeriac.settings import Settings
+
+
+def test_without_anything_there_are_defaults() -> None:
+    settings = Settings.load({})
+    assert "redis://127.0.0.1:6379/0" == settings.redis_url
+    assert "celeriac" == settings.namespace
+    assert settings.source
+
+
+def test_what_is_given_comes_before_the_environment_and_that_before_the_default() -> None:
+    environ = {"CELERIAC_LEASE": "20", "CELERIAC_CHUNK_MOST": "7", "CELERIAC_SERVICE": ""}
+    settings = Settings.load(environ, lease=10, service="billing")
+    assert (10.0, 7, 2) == (settings.lease, settings.chunk_most, settings.read_ahead)
+    assert "billing" == settings.service
+
+
+def test_the_process_s_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERIAC_NAMESPACE", "shop")
+    assert "shop" == Settings.load().namespace
+
+
+def test_none_means_not_given() -> None:
+    assert 20.0 == Settings.load({"CELERIAC_LEASE": "20"}, lease=None).lease
+
+
+def test_the_service_is_the_source_unless_another_is_given() -> None:
+    assert "billing" == Settings.load({}, service="billing").source
+    assert "https://shop" == Settings.load({}, service="billing", source="https://shop").source
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker_url"),
+    [
+        ("redis://h:6379/3", "redis://h:6379/3"),
+        ("rediss://h/0", "rediss://h/0"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
+    ],
+)
+def test_the_broker_is_the_same_redis_unless_another_is_given(
+    redis_url: str, broker_url: str
+) -> None:
+    assert broker_url == Settings.load({}, redis_url=redis_url).broker_url
+    given = Settings.load({}, redis_url=redis_url, broker_url="amqp://h")
+    assert "amqp://h" == given.broker_url
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"redis_url": "amqp://h"}, r"CELERIAC_REDIS_URL='amqp://h': must start with redis://"),
+        ({"service": "bill.ing"}, "CELERIAC_SERVICE='bill.ing': letters, digits"),
+        ({"namespace": "a b"}, "CELERIAC_NAMESPACE='a b'"),
+        ({"namespace": ""}, "CELERIAC_NAMESPACE=''"),
+        ({"lease": 0.4}, r"CELERIAC_LEASE=0\.4: must be .*at least 0\.5"),
+        ({"lease": "soon"}, "CELERIAC_LEASE='soon': must be a number"),
+        ({"chunk_most": "1.5"}, "CELERIAC_CHUNK_MOST='1.5': must be a whole number"),
+        ({"retention": float("nan")}, "CELERIAC_RETENTION=nan"),
+        ({"retention": "inf"}, "CELERIAC_RETENTION=inf: must be finite"),
+        ({"retention_count": -1}, "CELERIAC_RETENTION_COUNT=-1"),
+        ({"leese": 1}, "leese: no such setting; there are .*lease"),
+    ],
+)
+def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.load({}, **given)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        Settings.load({"CELERIAC_LEASE": "0"}, redis_url="http://h", read_ahead=0)
+    lines = str(told.value).splitlines()
+    assert "celeriac cannot start:" == lines[0]
+    assert 3 == len(lines[1:])
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.load({})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.lease = 1.0  # type: ignore[misc]

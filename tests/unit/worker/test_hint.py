@@ -1,0 +1,103 @@
+"""The message of a hint, and what people see of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from celeriac import BusUnavailable, Event, EventBus
+from celeriac.dispatcher import Chunk
+from celeriac.dispatcher.chunk import Item
+from celeriac.event import Peek
+from celeriac.worker.hint import hint_sender
+
+
+def charge(event: Event) -> None: ...
+
+
+class Published:
+    """What `apply_async` was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, broker: str, **options: Any) -> None:
+        self.app = Celery("billing", broker=broker, set_as_current=False)
+        bus = EventBus(self.app, service="billing", redis_url="redis://127.0.0.1:1/0")
+        bus.on("order.placed", **options)(charge)
+        self.handler = bus.service.handlers["billing.charge"]
+        self.options: dict[str, Any] = {}
+        self.error: Exception | None = None
+        monkeypatch.setattr(self.app.tasks["billing.charge"], "apply_async", self._publish)
+
+    def _publish(self, **options: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.options = options
+
+    def send(self, *events: Peek, watched: bool = False) -> dict[str, Any]:
+        items = tuple(Item(f"{n}-0", 0, event) for n, event in enumerate(events, 1))
+        chunk = Chunk(self.handler, self.handler.lane("order"), items)
+        hint_sender(self.app, watched=lambda: watched)(chunk)
+        return self.options
+
+
+def event(id: str, **attributes: Any) -> Peek:
+    return Peek(id=id, source="shop", type="order.placed", **attributes)
+
+
+def test_a_hint_of_one_event_shows_it_and_continues_its_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = Published(monkeypatch, "memory://").send(
+        event("a", subject="order/1", correlationid="chain")
+    )
+    assert {"domain": "order", "events": [("1-0", "a")]} == options["kwargs"]
+    assert "{'event': 'order.placed', 'id': 'a', 'subject': 'order/1'}" == options["kwargsrepr"]
+    assert ("a", "chain") == (options["parent_id"], options["root_id"])
+    assert ("billing", False) == (options["queue"], options["retry"])
+
+
+def test_the_first_event_of_a_chain_is_its_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Published(monkeypatch, "memory://").send(event("a"))
+    assert ("a", "a") == (options["parent_id"], options["root_id"])
+
+
+def test_a_hint_of_many_shows_how_many_and_belongs_to_no_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = Published(monkeypatch, "memory://", queue="slow").send(event("a"), event("b"))
+    assert "{'events': 2, 'event': 'order.placed', 'id': 'a', 'last': 'b'}" == options["kwargsrepr"]
+    assert (None, None, "slow") == (options["parent_id"], options["root_id"], options["queue"])
+
+
+def test_monitors_that_listen_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Published(monkeypatch, "memory://").send(event("a"), watched=True)["kwargs"]["watched"]
+
+
+@pytest.mark.parametrize(
+    ("broker", "urgency", "priority"),
+    [
+        ("redis://127.0.0.1:1/0", 0, None),
+        ("redis://127.0.0.1:1/0", 9, 0),
+        ("rediss://127.0.0.1:1/0", 1, 0),
+        ("sentinel://127.0.0.1:1", 5, 0),
+        ("amqp://127.0.0.1:1", 0, None),
+        ("amqp://127.0.0.1:1", 7, 7),
+    ],
+)
+def test_urgency_is_told_in_the_numbers_of_the_broker(
+    monkeypatch: pytest.MonkeyPatch, broker: str, urgency: int, priority: int | None
+) -> None:
+    assert priority == Published(monkeypatch, broker, priority=urgency).send(event("a"))["priority"]
+
+
+@pytest.mark.parametrize("error", [OperationalError("refused"), ConnectionResetError("reset")])
+def test_a_broker_that_is_away_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    published = Published(monkeypatch, "redis://:secret@127.0.0.1:1/0")
+    published.error = error
+    with pytest.raises(BusUnavailable, match="CELERIAC_BROKER_URL") as caught:
+        published.send(event("a"))
+    assert "127.0.0.1:1" in str(caught.value) and "secret" not in str(caught.value)

@@ -1,0 +1,121 @@
+"""Handlers as tasks of a Celery app that was there before."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Retry as CeleryRetry
+
+from celeriac import Event, EventBus, Retry
+from celeriac.ledger import Ask, Lane
+from celeriac.testing.store import Store
+from celeriac.worker.tasks import HandlerExited
+
+
+def charge(event: Event) -> None:
+    """Charges the card."""
+
+
+def call(bus: EventBus, store: Store, *ids: str) -> Any:
+    """What a pool process does with the hint of these events."""
+    lane = Lane("order", "billing.handle")
+    store.log.join("order", lane.handler, "0")
+    for id in ids:
+        bus.emit("order.placed", id=id)
+    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=100)])
+    hinted = [[d.entry, id] for d, id in zip(taken.deliveries, ids, strict=True)]
+    return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
+
+
+def test_an_app_that_was_there_keeps_its_settings_and_tasks() -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(task_acks_late=True, task_default_queue="shop", worker_prefetch_multiplier=8)
+
+    def clean() -> str:
+        return "clean"
+
+    cleanup: Any = app.task(clean, name="shop.cleanup", rate_limit="1/m")
+    app.finalize()
+    tasks, conf = dict(app.tasks), dict(app.conf)
+    bus = EventBus(app, service="billing")
+    bus.on("order.placed")(charge)
+    assert {**tasks, "billing.charge": app.tasks["billing.charge"]} == dict(app.tasks)
+    assert conf == dict(app.conf)
+    assert (True, "1/m") == (
+        app.tasks["shop.cleanup"].acks_late,
+        app.tasks["shop.cleanup"].rate_limit,
+    )
+    assert "clean" == cleanup()
+    assert app is bus.app
+
+
+def test_a_handler_is_a_task_with_its_name_doc_and_limits() -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    bus = EventBus(app, service="billing")
+    bus.on("order.placed", time_limit=9, soft_time_limit=5)(charge)
+    task = app.tasks["billing.charge"]
+    assert "Charges the card." == task.__doc__
+    assert (9, 5, True, False) == (
+        task.time_limit, task.soft_time_limit, task.ignore_result, task.acks_late
+    )  # fmt: skip
+
+
+def test_an_app_made_for_the_service_has_the_handlers_so_far_and_those_to_come() -> None:
+    bus = EventBus(service="billing", broker_url="memory://")
+    bus.on("order.placed")(charge)
+    assert "billing.charge" in bus.app.tasks
+    bus.on("order.placed", name="later")(charge)
+    assert "billing.later" in bus.app.tasks
+    assert ("billing", True) == (bus.app.conf.task_default_queue, bus.app.conf.task_ignore_result)
+
+
+def test_two_services_in_one_app_stand_side_by_side() -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    for service in ("billing", "shipping"):
+        EventBus(app, service=service).on("order.placed")(charge)
+    assert {"billing.charge", "shipping.charge"} <= app.tasks.keys()
+    steps: Any = app.steps
+    assert 2 == sum("celeriac" in str(step.name) for step in steps["worker"])
+
+
+def test_a_task_says_what_it_did(bus: EventBus, store: Store) -> None:
+    bus.on("order.placed", name="handle")(charge)
+    assert "2 processed" == call(bus, store, "a", "b")
+
+
+def test_a_task_of_one_event_fails_as_its_handler_did(bus: EventBus, store: Store) -> None:
+    def handle(event: Event) -> None:
+        raise ValueError("no")
+
+    bus.on("order.placed")(handle)
+    with pytest.raises(ValueError, match="no"):
+        call(bus, store, "a")
+
+
+def test_a_task_of_many_succeeds_and_counts_the_failures(bus: EventBus, store: Store) -> None:
+    def handle(event: Event) -> None:
+        raise ValueError("no")
+
+    bus.on("order.placed")(handle)
+    assert "2 retried" == call(bus, store, "a", "b")
+
+
+def test_asking_for_a_retry_is_shown_as_one(bus: EventBus, store: Store) -> None:
+    def handle(event: Event) -> None:
+        raise Retry("later", after=3)
+
+    bus.on("order.placed")(handle)
+    with pytest.raises(CeleryRetry, match="later"):
+        call(bus, store, "a")
+
+
+def test_sys_exit_in_a_handler_does_not_end_the_worker(bus: EventBus, store: Store) -> None:
+    def handle(event: Event) -> None:
+        sys.exit(1)
+
+    bus.on("order.placed")(handle)
+    with pytest.raises(HandlerExited, match="SystemExit: 1"):
+        call(bus, store, "a")
