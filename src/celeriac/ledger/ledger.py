@@ -14,6 +14,9 @@ from typing import Protocol
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Verdict
 
+# Of one handler in one domain: more are left waiting in the log, where they cost nothing.
+MOST_PARKED = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -113,75 +116,107 @@ class Ledger(Protocol):
     # -- the dispatcher's side
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
+        ...
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         """Makes what the worker holds queued due at once; returns how many."""
+        ...
 
     def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
         """Settles a queued entry that is no event; True if this wrote the dead letter."""
+        ...
 
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
+        ...
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         """How many of `want` deliveries the handler's rate allows now, over all workers.
 
         Also returns the ms after which the next one is allowed. What is granted counts as used.
         """
+        ...
 
     # -- the executor's side
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
-        """Claims the (entry, event id) pairs of a hint that are queued; the rest is not returned."""
+        """Claims what is queued of a hint's (entry, event id) pairs; the rest is not returned."""
+        ...
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
     ) -> list[str]:
         """Says what became of running deliveries; returns the entries no longer held."""
+        ...
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
         """Begins the lease of (entry, attempt) pairs anew; returns the entries no longer held."""
+        ...
 
     # -- the reader's side
     def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
         """The handler's cell for each event, in order."""
+        ...
 
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         """The failed attempts, oldest first."""
+        ...
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         """Where a delivery in flight is; None if it is not in flight."""
+        ...
+
+    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+        """Deliveries in flight of the entries from `first` to `last`, in the order of the log.
+
+        Both included; `(id` excludes.
+        """
+        ...
+
+    def remembers_from_ms(self) -> int:
+        """Since when no row is forgotten: an older entry may have had one that is gone."""
+        ...
 
     def due(self, lane: Lane) -> int:
         """How many deliveries wait for their time."""
+        ...
 
     def stats(self, lane: Lane) -> Mapping[str, int]:
         """Counts of each outcome since the handler joined, `busy_us` and `mean_us`."""
+        ...
 
     # -- the operator's side
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
     ) -> list[DeadLetter]:
         """Dead letters of a domain past the id `after`."""
+        ...
 
     def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
         """One dead letter."""
+        ...
 
     def dead_count(self, domain: str) -> int:
         """How many dead letters the domain has."""
+        ...
 
     def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
         """Makes a dead letter a delivery again; False if it is gone. `addressed` is its event
         with this handler as the only reference, used where the log entry was trimmed. Raises
         NotFound where the handler has no group."""
+        ...
 
     def discard(self, domain: str, letters: Sequence[str]) -> int:
         """Removes dead letters for good; returns how many there were."""
+        ...
 
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
         """Runs (entry, event id) pairs again that are settled; returns how many. Raises NotFound
         where the handler has no group."""
+        ...
 
     def forget(self, lane: Lane) -> None:
-        """Removes everything the handler has in the domain but its group and dead letters."""
+        """Removes everything the handler has in the domain but its dead letters. Only for one that
+        has left: what is due in a group that is there would wait for ever."""
+        ...

@@ -11,6 +11,7 @@ from celeriac.connection import Client, open_client
 from celeriac.errors import NotFound
 from celeriac.keys import Keys
 from celeriac.ledger.ledger import (
+    MOST_PARKED,
     Ask,
     Claimed,
     DeadLetter,
@@ -31,9 +32,6 @@ _take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _invalid, _rate
         "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "invalid", "rate",
     )
 )  # fmt: skip
-
-# Of one handler in one domain: more are left waiting in the log, where they cost nothing.
-MOST_PARKED = 1000
 
 
 class RedisLedger:
@@ -149,24 +147,32 @@ class RedisLedger:
         return parse_failures(stored) if stored else []
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
+        return next(iter(self.pending_between(lane, entry, entry, 1)), None)
+
+    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+        key = self.keys.events(lane.domain)
         try:
-            found = self.client.xpending_range(
-                self.keys.events(lane.domain), lane.handler, min=entry, max=entry, count=1
-            )
+            found = self.client.xpending_range(key, lane.handler, min=first, max=last, count=most)
         except ResponseError:  # no such group
-            return None
+            return []
         if not found:
-            return None
-        one = found[0]
-        score = self.client.zscore(self.keys.due(lane.domain, lane.handler), entry)
-        owner = one["consumer"].decode()
-        return Pending(
-            entry=entry,
-            owner=owner,
-            held_ms=int(one["time_since_delivered"]),
-            attempts=int(one["times_delivered"]) - 1,
-            due_ms=None if score is None else int(score),
-        )
+            return []
+        entries = [one["message_id"].decode() for one in found]
+        times = self.client.zmscore(self.keys.due(lane.domain, lane.handler), entries)
+        return [
+            Pending(
+                entry=entry,
+                owner=one["consumer"].decode(),
+                held_ms=int(one["time_since_delivered"]),
+                attempts=int(one["times_delivered"]) - 1,
+                due_ms=None if due_ms is None else int(due_ms),
+            )
+            for entry, one, due_ms in zip(entries, found, times, strict=True)
+        ]
+
+    def remembers_from_ms(self) -> int:
+        _, older = self._generations()
+        return older * self.window_ms
 
     def due(self, lane: Lane) -> int:
         return int(self.client.zcard(self.keys.due(lane.domain, lane.handler)))
@@ -235,7 +241,7 @@ class RedisLedger:
         self.client.unlink(*doomed)
 
     def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
-        """The script's answer; None where the handler has no group any more and so holds nothing."""
+        """The script's answer; None where the handler has no group any more, so holds nothing."""
         try:
             return script(self.client, self.keys.base(lane.domain), *args)
         except ResponseError as error:

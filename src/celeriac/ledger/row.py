@@ -12,7 +12,7 @@ from celeriac.log import entry_time_ms
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What handler j did with event i, last. Times are ms of the server's clock, `took_us` is µs."""
+    """What handler j did with event i, last. `at_ms` is by the server's clock."""
 
     state: Place
     entry: str
@@ -36,8 +36,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_row(stored: bytes) -> Row:
-    """From `state entry attempt after took`, where `after` counts ms from the entry's own time."""
-    state, entry, attempt, after, took = stored.decode().split(" ")
+    """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
+
+    A sixth field, the id of the dead letter, is for the scripts.
+    """
+    state, entry, attempt, after, took = stored.decode().split(" ")[:5]
     return Row(
         state=Place(state),
         entry=entry,

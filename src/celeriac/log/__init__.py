@@ -1,3 +1,12 @@
+from celeriac.log.aio import AsyncLog, ImmediateLog
 from celeriac.log.log import Entry, EventLog, Group, entry_key, entry_time_ms
 
-__all__ = ["Entry", "EventLog", "Group", "entry_key", "entry_time_ms"]
+__all__ = [
+    "AsyncLog",
+    "Entry",
+    "EventLog",
+    "Group",
+    "ImmediateLog",
+    "entry_key",
+    "entry_time_ms",
+]

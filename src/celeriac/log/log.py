@@ -54,15 +54,19 @@ class EventLog(Protocol):
 
     def announce(self, domains: Iterable[str]) -> None:
         """Puts domains into the set of domains. Idempotent."""
+        ...
 
     def domains(self) -> frozenset[str]:
         """Every domain that was announced."""
+        ...
 
     def discover(self) -> frozenset[str]:
         """Announces logs that foreign producers began without announcing; returns those. Scans."""
+        ...
 
     def append(self, domain: str, body: bytes) -> str:
         """Appends one event, whole or not at all; returns its entry id."""
+        ...
 
     def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
         """Appends (domain, body) pairs in their order, in one round trip, each whole or not at all.
@@ -70,15 +74,18 @@ class EventLog(Protocol):
         Returns how many were appended, counted from the first; raises the first failure with
         attribute `appended` set to that count.
         """
+        ...
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         """Holds an event until its time; returns the time in ms."""
+        ...
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         """Appends up to `most` postponed events whose time has come.
 
         Returns how many, and the time in ms of the next one.
         """
+        ...
 
     def read(
         self,
@@ -90,36 +97,52 @@ class EventLog(Protocol):
         newest_first: bool = False,
     ) -> list[Entry]:
         """Entries from `start` to `end`, both included; `(id` excludes."""
+        ...
 
     def length(self, domain: str) -> int:
         """Entries in the log, finished ones that were not trimmed yet included."""
+        ...
 
     def postponed(self, domain: str) -> int:
-        """Events held until their time."""
+        """How many events are held until their time."""
+        ...
+
+    def upcoming(
+        self, domain: str, *, start: int = 0, count: int = 1000
+    ) -> list[tuple[int, bytes]]:
+        """Events held until their time, as (time in ms, body), the next one first."""
+        ...
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         """Removes what is finished for every group and over the retention.
 
         Returns how many entries and how many dead letters went.
         """
+        ...
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         """Makes the handler's group from after entry `start` (`0`: the first, `$`: the newest).
 
         False if it was there. Makes the log where there is none.
         """
+        ...
 
     def leave(self, domain: str, handler: str) -> bool:
         """Destroys the handler's group and all that was pending in it. False if there was none."""
+        ...
 
     def tidy(self, domain: str) -> int:
         """Forgets workers long gone that hold nothing in any group; returns how many."""
+        ...
 
     def groups(self, domain: str) -> list[Group]:
         """Every group on the domain's log."""
+        ...
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
-        """Blocks until an entry newer than `seen[domain]` comes or something falls due at once.
+        """Blocks until an entry newer than `seen[domain]` comes or something falls due at once
+        (`seen["bell <domain>"]`), and no longer than `seconds`.
 
         Returns `seen` with the newest known ids put in.
         """
+        ...

@@ -21,6 +21,7 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 # Of trim.lua, 10,000 entries each.
 MOST_TRIM_STEPS = 50
 BELL = "bell"
+LONGEST_WAIT_MS = 10_000
 
 
 class RedisLog:
@@ -100,6 +101,13 @@ class RedisLog:
     def postponed(self, domain: str) -> int:
         return int(self.client.zcard(self.keys.delayed(domain)))
 
+    def upcoming(
+        self, domain: str, *, start: int = 0, count: int = 1000
+    ) -> list[tuple[int, bytes]]:
+        key = self.keys.delayed(domain)
+        found = self.client.zrange(key, start, start + count - 1, withscores=True)
+        return [(int(time_ms), body) for body, time_ms in found]
+
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         settings = self.settings
         removed = buried = 0
@@ -154,7 +162,7 @@ class RedisLog:
             return seen
         streams = {self._stream(name): name for name in seen}
         answer = self._blocking_client().execute_command(
-            "XREAD", "COUNT", 1, "BLOCK", max(1, int(seconds * 1000)),
+            "XREAD", "COUNT", 1, "BLOCK", max(1, min(int(seconds * 1000), LONGEST_WAIT_MS)),
             "STREAMS", *streams, *seen.values(),
         )  # fmt: skip
         woken = [streams[key] for key in _keys(answer)]
@@ -180,7 +188,8 @@ class RedisLog:
     def _blocking_client(self) -> Client:
         # Its answers come late by design: a limit of its own.
         if self._patient is None:
-            self._patient = open_client(self.settings.redis_url, answer_within=15.0)
+            limit = LONGEST_WAIT_MS / 1000 + 5
+            self._patient = open_client(self.settings.redis_url, answer_within=limit)
         return self._patient
 
 

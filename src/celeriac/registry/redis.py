@@ -9,10 +9,8 @@ import msgspec
 
 from celeriac.connection import Client, open_client
 from celeriac.keys import Keys
-from celeriac.registry.registry import HandlerRecord, WorkerRecord
+from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
-
-FORGET_WORKER_AFTER_MS = 3_600_000
 
 
 class RedisRegistry:

@@ -11,12 +11,15 @@ from typing import Protocol
 
 import msgspec
 
+FORGET_WORKER_AFTER_MS = 3_600_000
+
 
 class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A handler as every process may know it.
 
     `since` holds, for each domain its patterns reach, the log entry after which it takes part
-    (`0-0`: from the first). `options` is for people.
+    (`0-0`: from the first). `added` says when (ms) a pattern was added to a handler that was there
+    before: what came earlier, it ignored. `options` is for people.
     """
 
     id: str
@@ -26,13 +29,14 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     ordered: bool = False
     when: bool = False
     since: dict[str, str] = {}
+    added: dict[str, int] = {}
     registered_ms: int = 0
     options: dict[str, str] = {}
     doc: str = ""
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it last said of itself; `beat_ms` by the server's clock, `clock_ms` by its own."""
+    """A worker as it last said. `beat_ms` is by the server's clock, `clock_ms` by its own."""
 
     name: str
     service: str
@@ -51,24 +55,32 @@ class Registry(Protocol):
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
         """Every registered handler by its id."""
+        ...
 
     def register(self, record: HandlerRecord) -> None:
         """Adds the handler, or replaces its record, and forgets that it was ever removed."""
+        ...
 
     def unregister(self, handler: str) -> bool:
         """Removes it and remembers that it was removed; False if it was not there."""
+        ...
 
     def was_removed(self, handler: str) -> bool:
         """Whether it was removed on purpose, and not registered since."""
+        ...
 
     def workers(self) -> list[WorkerRecord]:
         """Every worker that has beaten within the last hour, the living and the lately dead."""
+        ...
 
     def beat(self, worker: WorkerRecord) -> None:
         """Says that the worker lives."""
+        ...
 
     def depart(self, name: str) -> None:
         """Says that the worker has stopped."""
+        ...
 
     def now_ms(self) -> int:
         """The server's clock, ms since the epoch."""
+        ...

@@ -12,7 +12,8 @@ local older_invalid = base .. 'invalid:' .. (generation - 1)
 local failures = base .. 'failures:' .. handler .. ':' .. generation
 local older_failures = base .. 'failures:' .. handler .. ':' .. (generation - 1)
 
--- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs.
+-- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
+-- the state is dead, the id of the dead letter.
 local function row(state, entry, attempt, took)
   local after = now - tonumber(string.match(entry, '^%d+'))
   return state .. ' ' .. entry .. ' ' .. attempt .. ' ' .. after .. ' ' .. took

@@ -21,8 +21,9 @@ local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
 
-local function record(id, state, entry, attempt, took)
-  redis.call('HSET', rows, id, row(state, entry, attempt, took))
+local function record(id, state, entry, attempt, took, letter)
+  local written = row(state, entry, attempt, took)
+  redis.call('HSET', rows, id, letter and written .. ' ' .. letter or written)
 end
 
 local function schedule(entry, delay, count)
@@ -34,7 +35,7 @@ end
 local function bury(entry, id, attempt, failure, err, traceback)
   local history = remember_failure(id, failure)
   local first = string.match(history, '"at":(%d+)') or tostring(now)
-  redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', id,
+  return redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', id,
     'attempts', attempt, 'error', err, 'traceback', traceback,
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
@@ -63,13 +64,14 @@ for i = 6, #ARGV, 9 do
       end
       schedule(entry, delay, count)
     else
+      local letter
       if outcome == 'dead' then
-        bury(entry, id, attempt, failure, ARGV[i + 7], ARGV[i + 8])
+        letter = bury(entry, id, attempt, failure, ARGV[i + 7], ARGV[i + 8])
       end
       if outcome == 'ignored' then
         if running then unrecord(id, entry) end
       else
-        record(id, outcome, entry, attempt, took)
+        record(id, outcome, entry, attempt, took, letter)
       end
       redis.call('XACK', stream, handler, entry)
       if ordered then leave_lane(entry) end

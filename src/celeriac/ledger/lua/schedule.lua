@@ -1,8 +1,8 @@
 -- schedule: runs past deliveries of one handler again (replay).
 --
--- Promise: atomically, each named delivery that is not pending has its row of the matrix
--- forgotten and becomes due at once with no attempts; one that is pending or still waiting is left
--- alone.
+-- Promise: atomically, each named delivery that is settled has its row of the matrix forgotten, its
+-- dead letter removed, and becomes due at once with no attempts; one that is pending or still
+-- waiting, or whose event is in flight in another entry, is left alone.
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, ordered (1|0), then entry, event id for each
@@ -14,7 +14,10 @@ local ordered, scheduled = ARGV[3] == '1', 0
 for i = 4, #ARGV, 2 do
   local entry, id = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  if body and not holder(entry) and not waiting(entry) then
+  local state, of, letter = string.match(row_of(id) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
+  local running = (state == 'running' or state == 'due') and holder(of)
+  if body and not running and not holder(entry) and not waiting(entry) then
+    if state == 'dead' then redis.call('XDEL', dead, letter) end
     forget(id)
     revive(entry, body, ordered)
     scheduled = scheduled + 1

@@ -1,0 +1,274 @@
+"""The ledger in memory: the same promises and the same moves, kept until the process ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from celeriac.errors import NotFound
+from celeriac.ledger.ledger import (
+    Ask,
+    Claimed,
+    DeadLetter,
+    Lane,
+    Pending,
+    Settled,
+    Taken,
+)
+from celeriac.ledger.memory_book import Book, Remembered
+from celeriac.ledger.memory_moves import Moves
+from celeriac.ledger.memory_take import take
+from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.state import Outcome, Place, Verdict
+from celeriac.log.memory import MemoryLog
+from celeriac.settings import Settings
+
+
+class MemoryLedger:
+    """See Ledger for the promises. Thread-safe; shares the store and the lock of the log."""
+
+    def __init__(self, settings: Settings, log: MemoryLog) -> None:
+        self.lease_ms = int(settings.lease * 1000)
+        self.window_ms = int(settings.dedup_window * 1000)
+        self.log = log
+        self._lock = log.lock
+        self._books: dict[tuple[str, str], Book] = {}
+        self._invalid: dict[str, Remembered[str]] = {}
+        self._arrivals: dict[str, float] = {}
+
+    # -- the dispatcher's side
+
+    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        with self._lock:
+            found = [(ask, self._moves(ask.lane)) for ask in asks]
+            return [
+                take(moves, f"queued:{worker}", ask, self.lease_ms)
+                if moves
+                else Taken(removed=True)
+                for ask, moves in found
+            ]
+
+    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+        with self._lock:
+            moves = self._moves(lane)
+            held = moves.group.held_by(f"queued:{worker}")[:most] if moves else []
+            for entry in held:
+                assert moves
+                moves.hand_back(entry)
+            if held and moves:
+                moves.ring()
+            return len(held)
+
+    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+        with self._lock:
+            moves = self._moves(lane)
+            held = moves.group.pending.get(entry) if moves else None
+            if moves is None or held is None or held.owner != f"queued:{worker}":
+                return False
+            met = self._invalid.setdefault(lane.domain, Remembered(self.window_ms))
+            first = met.get(entry, moves.now) is None
+            if first:
+                met.put(entry, lane.handler, moves.now)
+                moves.bury(
+                    DeadLetter(
+                        id="", domain=lane.domain, handler=lane.handler, entry=entry, event_id="",
+                        attempts=0, error=error, traceback="", first_failed_ms=moves.now,
+                        last_failed_ms=moves.now, event=moves.body(entry) or b"",
+                    )
+                )  # fmt: skip
+                moves.book.stats["dead"] += 1
+            moves.settle(entry, Place.DEAD if first else Place.IGNORED)
+            return first
+
+    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+        return self._finish(f"queued:{worker}", lane, settled, 0)
+
+    def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
+        with self._lock:
+            now, step = self.log.clock.now_ms(), 1000 / per_second
+            depth = max(1000.0, step)
+            arrival = max(self._arrivals.get(handler, 0.0), now)
+            granted = max(0, min(want, math.floor((now + depth - arrival) / step + 1e-9)))
+            self._arrivals[handler] = arrival = arrival + granted * step
+            return granted, max(0, math.ceil(arrival + step - now - depth))
+
+    # -- the executor's side
+
+    def claim(
+        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+    ) -> list[Claimed]:
+        with self._lock:
+            moves = self._moves(lane)
+            claimed = []
+            for entry, event_id in hinted if moves else ():
+                assert moves
+                held, body = moves.group.pending.get(entry), moves.body(entry)
+                if held is None or body is None or not held.owner.startswith("queued:"):
+                    continue
+                attempt, verdict = held.count, Verdict.RUN
+                if moves.book.came_before(event_id, entry, moves.group.pending, moves.now):
+                    verdict = Verdict.DUPLICATE
+                elif attempt > most_attempts:
+                    verdict = Verdict.EXHAUSTED
+                moves.run(entry, f"running:{worker}", attempt)
+                if verdict is Verdict.RUN:
+                    moves.book.record(event_id, Place.RUNNING, entry, attempt, 0, moves.now)
+                claimed.append(Claimed(entry, verdict, attempt, body))
+            return claimed
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def _finish(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+    ) -> list[str]:
+        with self._lock:
+            moves = self._moves(lane)
+            if moves is None or not settled:
+                return [one.entry for one in settled]
+            lost, book, running = [], moves.book, owner.startswith("running:")
+            for one in settled:
+                if moves.held(one.entry, owner, one.attempt) is None:
+                    lost.append(one.entry)
+                    continue
+                outcome = one.outcome
+                # settled in passing: unlike a claimed one, not compared with what came before
+                if not running and book.came_before(
+                    one.event_id, one.entry, moves.group.pending, moves.now
+                ):
+                    outcome = Outcome.IGNORED
+                moves.finish(one, outcome)
+                book.stats[outcome.value] += 1
+                if one.took_us:
+                    book.stats["busy_us"] += one.took_us
+            if mean_us:
+                book.stats["mean_us"] = mean_us
+            return lost
+
+    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        with self._lock:
+            moves, owner, lost = self._moves(lane), f"running:{worker}", []
+            for entry, attempt in held:
+                if moves and moves.held(entry, owner, attempt):
+                    moves.renew(entry, owner)
+                else:
+                    lost.append(entry)
+            return lost
+
+    # -- the reader's side
+
+    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
+        with self._lock:
+            rows, now = self._book(lane).rows, self.log.clock.now_ms()
+            return [rows.get(event_id, now) for event_id in event_ids]
+
+    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+        with self._lock:
+            return list(self._book(lane).failures.get(event_id, self.log.clock.now_ms()) or ())
+
+    def pending(self, lane: Lane, entry: str) -> Pending | None:
+        with self._lock:
+            moves = self._moves(lane)
+            held = moves.group.pending.get(entry) if moves else None
+            if moves is None or held is None:
+                return None
+            since = moves.now - held.since_ms
+            return Pending(entry, held.owner, since, held.count - 1, held.due_ms)
+
+    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+        with self._lock:
+            moves = self._moves(lane)
+            held = moves.group.between(first, last)[:most] if moves else []
+            found = (self.pending(lane, entry) for entry in held)
+            return [pending for pending in found if pending is not None]
+
+    def remembers_from_ms(self) -> int:
+        return self.log.clock.now_ms() - self.window_ms
+
+    def due(self, lane: Lane) -> int:
+        with self._lock:
+            moves = self._moves(lane)
+            return len(moves.group.held_by(Place.DUE)) if moves else 0
+
+    def stats(self, lane: Lane) -> Mapping[str, int]:
+        with self._lock:
+            return dict(self._book(lane).stats)
+
+    # -- the operator's side
+
+    def dead(
+        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
+    ) -> list[DeadLetter]:
+        bound = f"({after}" if after else ""
+        with self._lock:
+            letters = self.log.store[domain].dead
+            if newest_first:
+                found = letters.range("-", bound or "+")[::-1]
+            else:
+                found = letters.range(bound or "-", "+")
+        return [replace(letter, id=id) for id, letter in found[:count]]
+
+    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+        try:
+            with self._lock:
+                found = self.log.store[domain].dead.get(letter)
+        except ValueError:  # not an id at all
+            return None
+        return replace(found, id=letter) if found else None
+
+    def dead_count(self, domain: str) -> int:
+        with self._lock:
+            return len(self.log.store[domain].dead)
+
+    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
+        with self._lock:
+            moves = self._of_group(lane)
+            if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
+                return False
+            moves.book.forget(letter.event_id)
+            if lane.domain in self._invalid:
+                self._invalid[lane.domain].drop(letter.entry)
+            body = moves.body(letter.entry)
+            if body is None:
+                self.log.append(lane.domain, addressed)
+            elif not moves.group.waits_for(letter.entry):
+                moves.revive(letter.entry, body, "redrive", Place.DEAD)
+            moves.ring()
+            return True
+
+    def discard(self, domain: str, letters: Sequence[str]) -> int:
+        with self._lock:
+            return sum(map(self.log.store[domain].dead.remove, letters))
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
+        with self._lock:
+            moves, scheduled = self._of_group(lane), 0
+            for entry, event_id in entries:
+                if moves.schedule(entry, event_id):
+                    scheduled += 1
+            if scheduled:
+                moves.ring()
+            return scheduled
+
+    def forget(self, lane: Lane) -> None:
+        with self._lock:
+            self._books.pop((lane.domain, lane.handler), None)
+
+    # --
+
+    def _book(self, lane: Lane) -> Book:
+        return self._books.setdefault((lane.domain, lane.handler), Book(self.window_ms))
+
+    def _moves(self, lane: Lane) -> Moves | None:
+        """None where the handler has no group any more."""
+        group = self.log.store[lane.domain].groups.get(lane.handler)
+        return Moves(self.log, lane, group, self._book(lane)) if group else None
+
+    def _of_group(self, lane: Lane) -> Moves:
+        moves = self._moves(lane)
+        if moves is None:
+            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+        return moves

@@ -1,0 +1,131 @@
+"""What the in-memory ledger knows of one handler in one domain, beside the pending entries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container
+from typing import Generic, TypeVar
+
+import msgspec
+
+from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.state import Place
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """A mapping that forgets each value a window after it was last written."""
+
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._written: dict[str, tuple[int, T]] = {}
+
+    def put(self, key: str, value: T, now_ms: int) -> None:
+        # taken out first, so that the oldest stay in front
+        self._written.pop(key, None)
+        self._written[key] = (now_ms, value)
+
+    def get(self, key: str, now_ms: int) -> T | None:
+        self._expire(now_ms)
+        found = self._written.get(key)
+        return found[1] if found else None
+
+    def drop(self, key: str) -> None:
+        self._written.pop(key, None)
+
+    def _expire(self, now_ms: int) -> None:
+        while self._written:
+            oldest = next(iter(self._written))
+            if now_ms - self._written[oldest][0] < self._window_ms:
+                return
+            del self._written[oldest]
+
+
+class Lanes:
+    """For each subject its unfinished entries, oldest first. Only the head is ever out."""
+
+    def __init__(self) -> None:
+        self._lane_of: dict[str, str] = {}
+        self._entries: defaultdict[str, list[str]] = defaultdict(list)
+
+    def enter(self, entry: str, body: bytes) -> str:
+        """Appends the entry to the lane of its subject; returns the lane."""
+        if entry in self._lane_of:
+            self.leave(entry)
+        lane = _subject(body)
+        self._lane_of[entry] = lane
+        self._entries[lane].append(entry)
+        return lane
+
+    def leave(self, entry: str) -> str | None:
+        """Takes the entry out; returns the lane that it was in."""
+        lane = self._lane_of.pop(entry, None)
+        if lane is not None:
+            self._entries[lane].remove(entry)
+        return lane
+
+    def head(self, lane: str, pending: Container[str]) -> str | None:
+        """The oldest entry that is still pending; drops those before it that are not."""
+        entries = self._entries[lane]
+        while entries and entries[0] not in pending:
+            del self._lane_of[entries.pop(0)]
+        if not entries:
+            del self._entries[lane]
+            return None
+        return entries[0]
+
+
+class Book:
+    """Rows of the matrix, failures behind them, statistics, and the lanes of an ordered handler."""
+
+    def __init__(self, window_ms: int) -> None:
+        self.rows: Remembered[Row] = Remembered(window_ms)
+        self.failures: Remembered[list[Failure]] = Remembered(window_ms)
+        self.stats: defaultdict[str, int] = defaultdict(int)
+        self.lanes = Lanes()
+
+    def record(
+        self, event_id: str, state: Place, entry: str, attempt: int, took_us: int, now_ms: int
+    ) -> None:
+        row = Row(state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us)
+        self.rows.put(event_id, row, now_ms)
+
+    def unrecord(self, event_id: str, entry: str, now_ms: int) -> bool:
+        """Takes this entry's row back; False if the row is another entry's, or there is none."""
+        row = self.rows.get(event_id, now_ms)
+        if row is None or row.entry != entry:
+            return False
+        self.rows.drop(event_id)
+        return True
+
+    def came_before(self, event_id: str, entry: str, pending: Container[str], now_ms: int) -> bool:
+        """Whether the same event came in another entry that was run or is about to be."""
+        row = self.rows.get(event_id, now_ms)
+        if row is None or row.entry == entry:
+            return False
+        return row.state not in (Place.RUNNING, Place.DUE) or row.entry in pending
+
+    def add_failure(self, event_id: str, failure: Failure | None, now_ms: int) -> list[Failure]:
+        """The whole history with `failure` put at its end."""
+        history = [*(self.failures.get(event_id, now_ms) or ())]
+        if failure is not None:
+            history.append(failure)
+            self.failures.put(event_id, history, now_ms)
+        return history
+
+    def forget(self, event_id: str) -> None:
+        self.rows.drop(event_id)
+        self.failures.drop(event_id)
+
+
+def _subject(body: bytes) -> str:
+    try:
+        event = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if isinstance(event, dict):
+        for name in ("subject", "partitionkey"):
+            if isinstance(event.get(name), str):
+                return str(event[name])
+    return ""

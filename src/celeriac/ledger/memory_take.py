@@ -1,0 +1,65 @@
+"""Taking deliveries in memory: leases that are over, what is due, what is new; in this order."""
+
+from __future__ import annotations
+
+from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Taken
+from celeriac.ledger.memory_moves import Moves
+from celeriac.ledger.state import Place
+from celeriac.log import entry_key
+
+
+def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
+    """See Ledger.take, for one ask."""
+    group, room = moves.group, ask.limit
+    queued = len(group.held_by(owner))
+    parked = group.held_by(Place.PARKED)
+    room -= queued
+    taken: list[Delivery] = []
+
+    def take_over(entries: list[str], most: int) -> None:
+        for entry in entries[: max(0, most)]:
+            taken.append(Delivery(entry, moves.body(entry), moves.queue(entry, owner)))
+
+    if ask.sweep:
+        for holder, entries in _over(moves, lease_ms).items():
+            # what it held queued itself has its place in the limit already
+            most = ask.limit if holder == owner else min(ask.limit, room - len(taken))
+            take_over(entries, most)
+    take_over(_ready(moves), room - len(taken))
+    if not ask.lane.ordered:
+        # the handler was ordered before; nobody else would ever free these
+        take_over(parked, room - len(taken))
+    want = min(room - len(taken), ask.most_new)
+    if ask.lane.ordered:
+        want = min(want, MOST_PARKED - len(parked))
+    if want > 0:
+        for entry, body in moves.store.events.after(group.last, want):
+            if moves.receive(entry, body, owner):
+                taken.append(Delivery(entry, body, 0))
+            group.last = entry_key(entry)
+    return Taken(
+        deliveries=tuple(taken),
+        queued=queued,
+        next_due_ms=min((h.due_ms for h in group.pending.values() if h.due_ms), default=None),
+        mean_us=moves.book.stats.get("mean_us", 0),
+    )
+
+
+def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:
+    """Holder → its entries whose lease is over. Parked and due entries have none."""
+    over: dict[str, list[str]] = {}
+    for entry, held in moves.group.sorted():
+        process = held.owner not in (Place.DUE, Place.PARKED)
+        if process and moves.now - held.since_ms >= lease_ms:
+            over.setdefault(held.owner, []).append(entry)
+    return dict(sorted(over.items()))
+
+
+def _ready(moves: Moves) -> list[str]:
+    """What is due, in the order of time."""
+    found = [
+        (held.due_ms, entry)
+        for entry, held in moves.group.pending.items()
+        if held.due_ms is not None and held.due_ms <= moves.now
+    ]
+    return [entry for _, entry in sorted(found)]

@@ -1,0 +1,56 @@
+"""Appending for coroutines: what `aemit` needs of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from celeriac.log.log import EventLog
+
+
+class AsyncLog(Protocol):
+    """The appending half of EventLog, with the same promises, for any running event loop.
+
+    Nothing blocks the loop. Raises redis.RedisError as it came; callers translate.
+    """
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        """Puts domains into the set of domains. Idempotent."""
+
+    async def append(self, domain: str, body: bytes) -> None:
+        """Appends one event, whole or not at all."""
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Appends (domain, body) pairs in their order; the first failure has `appended` set."""
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        """Holds an event until its time."""
+
+    async def close(self) -> None:
+        """Closes what was opened in the running event loop. Idempotent."""
+
+
+class ImmediateLog:
+    """An AsyncLog on an EventLog that never waits, as the one in memory."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        self._log.announce(domains)
+
+    async def append(self, domain: str, body: bytes) -> None:
+        self._log.append(domain, body)
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        self._log.append_many(items)
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        self._log.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    async def close(self) -> None:
+        return None

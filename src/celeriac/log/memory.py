@@ -1,0 +1,211 @@
+"""The event log in memory: the same promises, kept until the process ends.
+
+It shares its store and its one lock with the in-memory ledger. Time passes when the clock is told
+so, which lets a test jump to the moment when something falls due.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from celeriac.log.log import Entry, Group, entry_key
+from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
+from celeriac.settings import Settings
+
+BELL = "bell"
+
+
+class MemoryClock:
+    """A clock that stands still until it is told to go on. Begins at the real time."""
+
+    def __init__(self, now_ms: int | None = None) -> None:
+        self._now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def advance(self, ms: int) -> None:
+        self._now_ms += ms
+
+
+class MemoryDomain:
+    """Everything of one domain. `dead` is the ledger's; it lies here because `trim` is one move."""
+
+    def __init__(self) -> None:
+        self.events: Stream[bytes] = Stream()
+        self.dead: Stream[Any] = Stream()
+        self.delayed: dict[bytes, int] = {}
+        self.groups: dict[str, MemoryGroup] = {}
+        self.bell: Key = (0, 0)
+
+    def unfinished(self) -> Key | None:
+        """The smallest id that some group was not given or has not finished."""
+        ids = []
+        for group in self.groups.values():
+            if group.pending:
+                ids.append(min(map(entry_key, group.pending)))
+            else:
+                ids.append((group.last[0], group.last[1] + 1))
+        return min(ids, default=None)
+
+
+class MemoryLog:
+    """See EventLog for the promises. Every method is thread-safe; only `wait` blocks."""
+
+    def __init__(self, settings: Settings, clock: MemoryClock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or MemoryClock()
+        self.lock = threading.Condition()
+        self.store: defaultdict[str, MemoryDomain] = defaultdict(MemoryDomain)
+        self._announced: set[str] = set()
+
+    def announce(self, domains: Iterable[str]) -> None:
+        with self.lock:
+            self._announced.update(domains)
+
+    def domains(self) -> frozenset[str]:
+        with self.lock:
+            return frozenset(self._announced)
+
+    def discover(self) -> frozenset[str]:
+        with self.lock:
+            begun = {name for name, domain in self.store.items() if domain.events.last > (0, 0)}
+            new = frozenset(begun - self._announced)
+            self._announced |= new
+            return new
+
+    def append(self, domain: str, body: bytes) -> str:
+        with self.lock:
+            self.lock.notify_all()
+            return self.store[domain].events.append(self.clock.now_ms(), body)
+
+    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        with self.lock:
+            for domain, body in items:
+                self.append(domain, body)
+        return len(items)
+
+    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+        with self.lock:
+            now = self.clock.now_ms()
+            time_ms = now + delay_ms if delay_ms is not None else at_ms
+            if time_ms is None:
+                raise ValueError("postpone needs delay_ms or at_ms")
+            self.store[domain].delayed[body] = time_ms
+            if time_ms - now < 1000:
+                self.ring(domain)
+            return time_ms
+
+    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        with self.lock:
+            delayed, now = self.store[domain].delayed, self.clock.now_ms()
+            ready = sorted((time_ms, body) for body, time_ms in delayed.items() if time_ms <= now)
+            for _, body in ready[:most]:
+                del delayed[body]
+                self.append(domain, body)
+            return len(ready[:most]), min(delayed.values(), default=None)
+
+    def read(
+        self,
+        domain: str,
+        *,
+        start: str = "-",
+        end: str = "+",
+        count: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        with self.lock:
+            found = self.store[domain].events.range(start, end)
+        chosen = found[::-1][:count] if newest_first else found[:count]
+        return [Entry(entry, body) for entry, body in chosen]
+
+    def length(self, domain: str) -> int:
+        with self.lock:
+            return len(self.store[domain].events)
+
+    def postponed(self, domain: str) -> int:
+        with self.lock:
+            return len(self.store[domain].delayed)
+
+    def upcoming(
+        self, domain: str, *, start: int = 0, count: int = 1000
+    ) -> list[tuple[int, bytes]]:
+        with self.lock:
+            found = sorted((time_ms, body) for body, time_ms in self.store[domain].delayed.items())
+            return found[start : start + count]
+
+    def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
+        # always exact: there are no nodes of a tree to remove whole
+        settings, now = self.settings, self.clock.now_ms()
+        with self.lock:
+            store = self.store[domain]
+            surplus = max(0, len(store.events) - settings.retention_count)
+            cut = max((now - int(settings.retention * 1000), 0), store.events.nth(surplus))
+            stays = store.unfinished()
+            removed = store.events.trim_before(cut if stays is None else min(cut, stays))
+            buried = store.dead.trim_before((now - int(settings.dead_retention * 1000), 0))
+            return removed, buried
+
+    def join(self, domain: str, handler: str, start: str) -> bool:
+        with self.lock:
+            self._announced.add(domain)
+            store = self.store[domain]
+            if handler in store.groups:
+                return False
+            store.groups[handler] = MemoryGroup(
+                store.events.last if start == "$" else entry_key(start)
+            )
+            return True
+
+    def leave(self, domain: str, handler: str) -> bool:
+        with self.lock:
+            return self.store[domain].groups.pop(handler, None) is not None
+
+    def tidy(self, domain: str) -> int:
+        # a worker is nothing here but the name of an owner
+        return 0
+
+    def groups(self, domain: str) -> list[Group]:
+        with self.lock:
+            store = self.store[domain]
+            return [_group(name, store, group) for name, group in sorted(store.groups.items())]
+
+    def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        with self.lock:
+            before = {
+                name: self._newest(name) if entry == "$" else entry_key(entry)
+                for name, entry in seen.items()
+            }
+            if seen:
+                self.lock.wait_for(lambda: self._newer(before), seconds)
+            return {**seen, **{name: entry_id(key) for name, key in self._newer(before).items()}}
+
+    def ring(self, domain: str) -> None:
+        """Wakes who waits for something to fall due. Called under the lock."""
+        store = self.store[domain]
+        store.bell = following(store.bell, self.clock.now_ms())
+        self.lock.notify_all()
+
+    def _newer(self, before: Mapping[str, Key]) -> dict[str, Key]:
+        newest = {name: self._newest(name) for name in before}
+        return {name: key for name, key in newest.items() if key > before[name]}
+
+    def _newest(self, name: str) -> Key:
+        kind, _, domain = name.rpartition(" ")
+        return self.store[domain].bell if kind == BELL else self.store[domain].events.last
+
+
+def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
+    pending = group.sorted()
+    return Group(
+        handler=name,
+        last_delivered=entry_id(group.last),
+        pending=len(pending),
+        lag=store.events.count_after(group.last),
+        holders=dict(sorted(Counter(held.owner for _, held in pending).items())),
+        oldest_pending=pending[0][0] if pending else None,
+    )

@@ -1,0 +1,63 @@
+"""Appending to Redis or Valkey streams from coroutines, by an async client, never a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
+
+from celeriac.connection import Client, open_async_client
+from celeriac.keys import Keys
+from celeriac.log.redis import POSTPONE
+from celeriac.settings import Settings
+
+
+class AsyncRedisLog:
+    """See AsyncLog for the promises. Each event loop gets a client of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        names = list(domains)
+        if names:
+            await self._client().sadd(self.keys.domains, *names)
+
+    async def append(self, domain: str, body: bytes) -> None:
+        await self._client().xadd(self.keys.events(domain), {"event": body})
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        pipeline = self._client().pipeline(transaction=False)
+        for domain, body in items:
+            pipeline.xadd(self.keys.events(domain), {"event": body})
+        for appended, answer in enumerate(await pipeline.execute(raise_on_error=False)):
+            if isinstance(answer, Exception):
+                answer.appended = appended  # type: ignore[attr-defined]
+                raise answer
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        await self._client().eval(
+            POSTPONE.source,
+            1,
+            self.keys.base(domain),
+            body,
+            "" if delay_ms is None else delay_ms,
+            "" if at_ms is None else at_ms,
+        )
+
+    async def close(self) -> None:
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _client(self) -> Client:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = open_async_client(
+                self.settings.redis_url, answer_within=max(self.settings.emit_timeout / 2, 0.05)
+            )
+        return self._clients[loop]

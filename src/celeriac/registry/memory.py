@@ -1,0 +1,66 @@
+"""The registry in memory: the same promises, kept until the process ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int: ...
+
+
+class MemoryRegistry:
+    """See Registry for the promises. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._handlers: dict[str, HandlerRecord] = {}
+        self._removed: set[str] = set()
+        self._workers: dict[str, WorkerRecord] = {}
+
+    def handlers(self) -> Mapping[str, HandlerRecord]:
+        with self._lock:
+            return dict(sorted(self._handlers.items()))
+
+    def register(self, record: HandlerRecord) -> None:
+        with self._lock:
+            self._handlers[record.id] = record
+            self._removed.discard(record.id)
+
+    def unregister(self, handler: str) -> bool:
+        with self._lock:
+            self._removed.add(handler)
+            return self._handlers.pop(handler, None) is not None
+
+    def was_removed(self, handler: str) -> bool:
+        with self._lock:
+            return handler in self._removed
+
+    def workers(self) -> list[WorkerRecord]:
+        with self._lock:
+            oldest = self.clock.now_ms() - FORGET_WORKER_AFTER_MS
+            living = {n: w for n, w in sorted(self._workers.items()) if w.beat_ms >= oldest}
+            self._workers = living
+            return list(living.values())
+
+    def beat(self, worker: WorkerRecord) -> None:
+        stamped = msgspec.structs.replace(
+            worker, beat_ms=self.clock.now_ms(), clock_ms=int(time.time() * 1000)
+        )
+        with self._lock:
+            self._workers[worker.name] = stamped
+
+    def depart(self, name: str) -> None:
+        with self._lock:
+            self._workers.pop(name, None)
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()

@@ -1,0 +1,386 @@
+"""A state machine that leads deliveries through random lives; see test_delivery_life."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from celeriac.ledger import MOVES, SETTLED, Claimed, Lane, Outcome, Place, Settled, Verdict
+from celeriac.log import entry_key
+from celeriac.settings import Settings
+from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
+
+PLAIN, ORDERED = Lane(DOMAIN, "plain"), Lane(DOMAIN, "ordered", ordered=True)
+LANES = st.sampled_from([PLAIN, ORDERED])
+WORKERS = st.sampled_from(["w1", "w2"])
+MOST_ATTEMPTS = 3
+MOST_SLOTS = 6
+_runs = itertools.count()
+
+VERDICTS = {
+    Verdict.RUN: Outcome.PROCESSED,
+    Verdict.DUPLICATE: Outcome.IGNORED,
+    Verdict.EXHAUSTED: Outcome.DEAD,
+}
+
+
+@dataclass
+class Slot:
+    """One entry of the log, by the names that the two implementations gave it."""
+
+    event_id: str
+    subject: str
+    entries: tuple[str, str]
+    only: str = ""
+    superseded: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Held:
+    """What an executor believes to hold, which may be long outlived."""
+
+    worker: str
+    lane: Lane
+    slot: int
+    attempt: int
+    verdict: Verdict
+
+
+class Life(RuleBasedStateMachine):
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = Settings.load(
+            {}, redis_url=self.url, namespace=f"life{next(_runs)}", retention_count=2
+        )
+        self.stores: tuple[Store, Store] = (MemoryStore(settings), RedisStore(settings))
+        self.slots: list[Slot] = []
+        self.hints: list[tuple[Lane, list[int]]] = []
+        self.held: list[Held] = []
+        self.places: dict[tuple[int, str], Place] = {}
+        self.processed: Counter[tuple[str, str]] = Counter()
+        self.allowed: Counter[tuple[str, str]] = Counter()
+        self.call = ""
+
+    @initialize()
+    def join(self) -> None:
+        for lane in (PLAIN, ORDERED):
+            for store in self.stores:
+                store.log.join(DOMAIN, lane.handler, "0")
+
+    # -- in lockstep
+
+    def both(self, do: Callable[[Store, int], Any]) -> Any:
+        first, second = (do(store, which) for which, store in enumerate(self.stores))
+        assert first == second
+        return first
+
+    def slot_of(self, which: int, entry: str) -> int:
+        return next(n for n, slot in enumerate(self.slots) if slot.entries[which] == entry)
+
+    def entry(self, which: int, slot: int) -> str:
+        return self.slots[slot].entries[which]
+
+    # -- what happens
+
+    def append(self, event_id: str, subject: str) -> None:
+        entries = tuple(store.emit(event_id, subject) for store in self.stores)
+        self.slots.append(Slot(event_id, subject, (entries[0], entries[1])))
+
+    @precondition(lambda self: len(self.slots) < MOST_SLOTS)
+    @rule(subject=st.sampled_from("ab"))
+    def emit(self, subject: str) -> None:
+        self.call = "append"
+        self.append(f"e{len(self.slots)}", subject)
+
+    @precondition(lambda self: 0 < len(self.slots) < MOST_SLOTS)
+    @rule(data=st.data())
+    def emit_again(self, data: st.DataObject) -> None:
+        self.call = "append"
+        slot = data.draw(st.sampled_from(self.slots))
+        self.append(slot.event_id, slot.subject)
+
+    @rule(worker=WORKERS, lane=LANES, over=st.booleans())
+    def work(self, worker: str, lane: Lane, over: bool) -> None:
+        """A worker takes and claims; if leases were over, somebody has crashed."""
+        for slots in self.take_all(worker, lane, over):
+            self.observe()
+            self.held += self.arrive(worker, lane, slots)
+
+    @rule(worker=WORKERS, lane=LANES, over=st.booleans())
+    def take(self, worker: str, lane: Lane, over: bool) -> None:
+        self.hints += [(lane, slots) for slots in self.take_all(worker, lane, over)]
+
+    def take_all(self, worker: str, lane: Lane, over: bool) -> list[list[int]]:
+        """The hints that a dispatcher would send; what is not for the handler it settles."""
+        self.call = "take"
+
+        def take(store: Store, which: int) -> set[tuple[int, int]]:
+            if over:
+                taken = store.sweep(lane, worker)
+                more = store.take(lane, worker)
+                deliveries = taken.deliveries + more.deliveries
+            else:
+                deliveries = store.take(lane, worker).deliveries
+            return {(self.slot_of(which, d.entry), d.attempts) for d in deliveries}
+
+        taken = sorted(slot for slot, _ in self.both(take))
+        meant = [slot for slot in taken if self.slots[slot].only in ("", lane.handler)]
+        if strangers := [slot for slot in taken if slot not in meant]:
+            self.observe()
+            self.skip(worker, lane, strangers, Outcome.IGNORED)
+        return [meant] if meant else []
+
+    def skip(self, worker: str, lane: Lane, slots: list[int], outcome: Outcome) -> None:
+        self.call = "finish"
+
+        def skip(store: Store, which: int) -> list[int]:
+            said = []
+            for slot in slots:
+                entry = self.entry(which, slot)
+                pending = store.ledger.pending(lane, entry)
+                attempts = pending.attempts if pending else 0
+                said.append(Settled(entry, self.slots[slot].event_id, attempts, outcome))
+            return [self.slot_of(which, e) for e in store.ledger.skip(worker, lane, said)]
+
+        self.both(skip)
+
+    @precondition(lambda self: self.hints)
+    @rule(
+        data=st.data(),
+        worker=WORKERS,
+        outcome=st.sampled_from([Outcome.SKIPPED, Outcome.RELEASED, Outcome.DEAD]),
+    )
+    def skip_one(self, data: st.DataObject, worker: str, outcome: Outcome) -> None:
+        lane, slots = data.draw(st.sampled_from(self.hints))
+        self.skip(worker, lane, slots[:1], outcome)
+
+    @precondition(lambda self: self.hints)
+    @rule(data=st.data(), worker=WORKERS, doubled=st.booleans())
+    def claim(self, data: st.DataObject, worker: str, doubled: bool) -> None:
+        """A hint arrives, at whichever worker; it may arrive again. One never drawn is lost."""
+        n = data.draw(st.integers(0, len(self.hints) - 1))
+        lane, slots = self.hints[n] if doubled else self.hints.pop(n)
+        self.held += self.arrive(worker, lane, slots + slots[:1])
+
+    def arrive(self, worker: str, lane: Lane, slots: list[int]) -> list[Held]:
+        self.call = "claim"
+
+        def claim(store: Store, which: int) -> list[tuple[int, Verdict, int]]:
+            hinted = [(self.entry(which, s), self.slots[s].event_id) for s in slots]
+            claimed = store.ledger.claim(worker, lane, hinted, MOST_ATTEMPTS)
+            return [(self.slot_of(which, c.entry), c.verdict, c.attempt) for c in claimed]
+
+        claimed = self.both(claim)
+        for _, verdict, attempt in claimed:
+            assert (verdict is Verdict.RUN) <= (attempt <= MOST_ATTEMPTS)
+            assert (verdict is Verdict.EXHAUSTED) <= (attempt > MOST_ATTEMPTS)
+        return [Held(worker, lane, slot, attempt, v) for slot, v, attempt in claimed]
+
+    @precondition(lambda self: self.held)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from([o for o in Outcome if o is not Outcome.IGNORED]),
+        far=st.booleans(),
+        again=st.booleans(),
+    )
+    def finish(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
+        """An executor says what became of a delivery, perhaps long after it lost it."""
+        n = data.draw(st.integers(0, len(self.held) - 1))
+        held = self.held[n] if again else self.held.pop(n)
+        if held.verdict is Verdict.DUPLICATE and outcome is not Outcome.RELEASED:
+            outcome = Outcome.IGNORED
+        if held.verdict is Verdict.EXHAUSTED:
+            outcome = Outcome.DEAD
+        self.say(held, outcome, HOUR_MS // 2 if far else 0)
+
+    def say(self, held: Held, outcome: Outcome, delay_ms: int = 0) -> None:
+        self.call = "finish"
+        slot = self.slots[held.slot]
+
+        def finish(store: Store, which: int) -> bool:
+            entry = self.entry(which, held.slot)
+            claimed = Claimed(entry, held.verdict, held.attempt, body(slot.event_id))
+            one = settled(claimed, outcome, delay_ms=delay_ms)
+            return not store.ledger.finish(held.worker, held.lane, [one])
+
+        if self.both(finish) and outcome is Outcome.PROCESSED:
+            self.processed[slot.event_id, held.lane.handler] += 1
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        self.call = "renew"
+        held = data.draw(st.sampled_from(self.held))
+        pair = (held.slot, held.attempt)
+        self.both(
+            lambda store, which: (
+                store.ledger.renew(held.worker, held.lane, [(self.entry(which, pair[0]), pair[1])])
+                == []
+            )
+        )
+
+    @rule(worker=WORKERS, lane=LANES)
+    def hand_back(self, worker: str, lane: Lane) -> None:
+        self.call = "hand_back"
+        self.both(lambda store, _: store.ledger.hand_back(worker, lane))
+
+    @rule()
+    def pass_hour(self) -> None:
+        self.call = "nothing"
+        for store in self.stores:
+            store.pass_hour()
+
+    @precondition(lambda self: Place.DEAD in self.places.values())
+    @rule(data=st.data(), twice=st.booleans())
+    def redrive(self, data: st.DataObject, twice: bool) -> None:
+        self.call = "redrive"
+        dead = sorted(key for key, place in self.places.items() if place is Place.DEAD)
+        slot, handler = data.draw(st.sampled_from(dead))
+        lane = PLAIN if handler == PLAIN.handler else ORDERED
+        one = self.slots[slot]
+        addressed = body(one.event_id, one.subject, only=handler)
+
+        def redrive(store: Store, which: int) -> tuple[bool, int]:
+            [letter] = [
+                letter
+                for letter in store.ledger.dead(DOMAIN)
+                if (letter.entry, letter.handler) == (self.entry(which, slot), handler)
+            ]
+            before = store.log.read(DOMAIN, count=1, newest_first=True)
+            done = store.ledger.redrive(lane, letter, addressed)
+            assert not twice or not store.ledger.redrive(lane, letter, addressed)
+            after = store.log.read(DOMAIN, count=1, newest_first=True)
+            return done, before != after
+
+        done, appended = self.both(redrive)
+        assert done
+        self.allowed[one.event_id, handler] += 1
+        if appended:
+            newest = [s.log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
+            one.superseded.add(handler)
+            del self.places[slot, handler]
+            self.slots.append(replace(one, entries=(newest[0], newest[1]), only=handler,
+                                      superseded=set()))  # fmt: skip
+
+    @precondition(lambda self: not SETTLED.isdisjoint(self.places.values()))
+    @rule(data=st.data(), others=st.booleans())
+    def replay(self, data: st.DataObject, others: bool) -> None:
+        """A settled delivery is replayed, or all of its handler in one call."""
+        self.call = "schedule"
+        ended = sorted(key for key, place in self.places.items() if place in SETTLED)
+        chosen, handler = data.draw(st.sampled_from(ended))
+        lane = PLAIN if handler == PLAIN.handler else ORDERED
+        slots = [n for n, slot in enumerate(self.slots) if slot.only in ("", handler)]
+        slots = [n for n in slots if others or n == chosen]
+
+        def schedule(store: Store, which: int) -> int:
+            pairs = [(self.entry(which, s), self.slots[s].event_id) for s in slots]
+            return store.ledger.schedule(lane, pairs)
+
+        self.both(schedule)
+        for slot in set(slots):
+            self.allowed[self.slots[slot].event_id, lane.handler] += 1
+
+    @rule()
+    def trim(self) -> None:
+        self.call = "trim"
+        self.both(lambda store, _: store.log.trim(DOMAIN, exact=True))
+
+    # -- what holds
+
+    def places_in(self, store: Store, which: int, lane: Lane) -> dict[int, Place]:
+        """Where each delivery of a handler is."""
+        [group] = [g for g in store.log.groups(DOMAIN) if g.handler == lane.handler]
+        delivered = entry_key(group.last_delivered)
+        rows = store.ledger.rows(lane, [slot.event_id for slot in self.slots])
+        places = {}
+        for n, (slot, row) in enumerate(zip(self.slots, rows, strict=True)):
+            entry = slot.entries[which]
+            if lane.handler in slot.superseded:
+                continue
+            if entry_key(entry) > delivered:
+                places[n] = Place.WAITING
+            elif pending := store.ledger.pending(lane, entry):
+                assert (pending.due_ms is not None) == (pending.owner == Place.DUE)
+                places[n] = Place(pending.owner.partition(":")[0])
+            elif row is None or row.entry != entry:
+                places[n] = Place.IGNORED
+            else:
+                assert row.state in SETTLED, f"its row says {row.state}, but it is not pending"
+                places[n] = row.state
+        return places
+
+    def eclipsed(self, was: Place, now: Place) -> bool:
+        """The event ran again in another entry, whose row is the event's row from then on."""
+        return was in SETTLED and now is Place.IGNORED
+
+    @invariant()
+    def observe(self) -> None:
+        for lane in (PLAIN, ORDERED) if self.slots else ():
+            there = self.both(lambda store, which: self.places_in(store, which, lane))  # noqa: B023
+            for slot, now in there.items():
+                was = self.places.get((slot, lane.handler), Place.WAITING)
+                if now is not was and not self.eclipsed(was, now):
+                    assert now in MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
+                self.places[slot, lane.handler] = now
+        self.one_place_each()
+
+    def one_place_each(self) -> None:
+        for which, store in enumerate(self.stores):
+            letters = Counter(
+                (self.slot_of(which, letter.entry), letter.handler)
+                for letter in store.ledger.dead(DOMAIN, count=10_000)
+            )
+            dead = {key: 1 for key, place in self.places.items() if place is Place.DEAD}
+            assert dead == letters
+            for lane in (PLAIN, ORDERED):
+                due = [k for k, p in self.places.items() if (k[1], p) == (lane.handler, Place.DUE)]
+                assert len(due) == store.ledger.due(lane)
+        out = Counter(
+            self.slots[slot].subject
+            for (slot, handler), place in self.places.items()
+            if handler == ORDERED.handler and place in (Place.QUEUED, Place.RUNNING, Place.DUE)
+        )
+        assert all(count == 1 for count in out.values()), "two of one subject are out"
+
+    # -- in the end
+
+    def teardown(self) -> None:
+        while not all(place in SETTLED for place in self.places.values()):
+            before = dict(self.places)
+            for lane in (PLAIN, ORDERED):
+                self.pass_hour()
+                for slots in self.take_all("w1", lane, over=True):
+                    self.observe()
+                    for held in self.arrive("w1", lane, slots):
+                        self.observe()
+                        self.say(held, VERDICTS[held.verdict])
+                self.observe()
+            assert before != self.places, f"stuck: {before}"
+        handlers = (PLAIN.handler, ORDERED.handler)
+        for event_id, handler in itertools.product({s.event_id for s in self.slots}, handlers):
+            self.settled_as_promised(event_id, handler)
+
+    def settled_as_promised(self, event_id: str, handler: str) -> None:
+        places = [
+            place
+            for (slot, of), place in self.places.items()
+            if of == handler and self.slots[slot].event_id == event_id
+        ]
+        assert set(places) <= SETTLED, f"{event_id} of {handler} never came to its end: {places}"
+        assert len([p for p in places if p is not Place.IGNORED]) == 1, f"{event_id}: {places}"
+        assert self.processed[event_id, handler] <= 1 + self.allowed[event_id, handler]

@@ -1,0 +1,152 @@
+"""Log, ledger and registry over one store, and the faults and times that the suite puts it to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celeriac.ledger import (
+    Ask,
+    Claimed,
+    Delivery,
+    Failure,
+    Lane,
+    Ledger,
+    Outcome,
+    Settled,
+    Taken,
+)
+from celeriac.ledger.memory import MemoryLedger
+from celeriac.ledger.redis import RedisLedger
+from celeriac.log import EventLog
+from celeriac.log.memory import MemoryClock, MemoryLog
+from celeriac.log.redis import RedisLog
+from celeriac.registry import Registry
+from celeriac.registry.memory import MemoryRegistry
+from celeriac.registry.redis import RedisRegistry
+from celeriac.settings import Settings
+
+DOMAIN = "order"
+HOUR_MS = 3_600_000
+
+
+def body(event_id: str, subject: str = "", **more: Any) -> bytes:
+    """An event as JSON, with as much in it as log and ledger look at."""
+    return json.dumps({"id": event_id, "subject": subject, **more}).encode()
+
+
+class Store:
+    """`log`, `ledger`, `registry` of one implementation, with shorthands for tests to read well."""
+
+    def __init__(self, log: EventLog, ledger: Ledger, registry: Registry) -> None:
+        self.log = log
+        self.ledger = ledger
+        self.registry = registry
+
+    @contextmanager
+    def leases_over(self) -> Iterator[None]:
+        """Within, every lease is over, as if its time had passed."""
+        raise NotImplementedError
+
+    def pass_hour(self) -> None:
+        """What is due, or postponed, within an hour is so now."""
+        raise NotImplementedError
+
+    def pass_ms(self, ms: int) -> None:
+        """Time passes."""
+        raise NotImplementedError
+
+    # -- shorthands
+
+    def emit(self, event_id: str, subject: str = "") -> str:
+        return self.log.append(DOMAIN, body(event_id, subject))
+
+    def take(self, lane: Lane, worker: str = "w1", limit: int = 100, most_new: int = 1000) -> Taken:
+        [taken] = self.ledger.take(worker, [Ask(lane, limit, most_new=most_new)])
+        return taken
+
+    def sweep(self, lane: Lane, worker: str = "w1", limit: int = 100) -> Taken:
+        """Takes with every lease over."""
+        with self.leases_over():
+            [taken] = self.ledger.take(worker, [Ask(lane, limit, sweep=True, most_new=0)])
+        return taken
+
+    def claim(
+        self, lane: Lane, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
+    ) -> list[Claimed]:
+        hinted = [(d.entry, json.loads(d.body or b"")["id"]) for d in deliveries]
+        return self.ledger.claim(worker, lane, hinted, most)
+
+    def run(self, lane: Lane, worker: str = "w1") -> list[Claimed]:
+        """Takes and claims what there is."""
+        return self.claim(lane, self.take(lane, worker).deliveries, worker)
+
+    def finish(
+        self,
+        lane: Lane,
+        claimed: Claimed,
+        outcome: Outcome = Outcome.PROCESSED,
+        worker: str = "w1",
+        **more: Any,
+    ) -> bool:
+        """True if the delivery was still held."""
+        return not self.ledger.finish(worker, lane, [settled(claimed, outcome, **more)])
+
+    def owner(self, lane: Lane, entry: str) -> str | None:
+        pending = self.ledger.pending(lane, entry)
+        return pending.owner if pending else None
+
+
+def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Settled:
+    event_id = json.loads(claimed.body or b"")["id"]
+    if outcome in (Outcome.RETRY, Outcome.DEAD):
+        failure = Failure(attempt=claimed.attempt, at=1000 + claimed.attempt, error="boom")
+        more = {"failure": failure, "traceback": "line 1", **more}
+    return Settled(claimed.entry, event_id, claimed.attempt, outcome, **more)
+
+
+class MemoryStore(Store):
+    def __init__(self, settings: Settings) -> None:
+        self.clock = MemoryClock()
+        log = MemoryLog(settings, self.clock)
+        self._ledger = MemoryLedger(settings, log)
+        super().__init__(log, self._ledger, MemoryRegistry(self.clock))
+
+    @contextmanager
+    def leases_over(self) -> Iterator[None]:
+        lease, self._ledger.lease_ms = self._ledger.lease_ms, 0
+        yield
+        self._ledger.lease_ms = lease
+
+    def pass_hour(self) -> None:
+        self.clock.advance(HOUR_MS)
+
+    def pass_ms(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+
+class RedisStore(Store):
+    def __init__(self, settings: Settings) -> None:
+        log = RedisLog(settings)
+        self.client, self.keys = log.client, log.keys
+        self._ledger = RedisLedger(settings)
+        super().__init__(log, self._ledger, RedisRegistry(settings))
+
+    @contextmanager
+    def leases_over(self) -> Iterator[None]:
+        lease, self._ledger.lease_ms = self._ledger.lease_ms, 0
+        yield
+        self._ledger.lease_ms = lease
+
+    def pass_ms(self, ms: int) -> None:
+        time.sleep(ms / 1000)
+
+    def pass_hour(self) -> None:
+        # its clock cannot be put on, so the times are put back
+        due = self.client.scan_iter(f"{self.keys.base(DOMAIN)}due:*")
+        for times in (*due, self.keys.delayed(DOMAIN)):
+            for member in self.client.zrange(times, 0, -1):
+                self.client.zincrby(times, -HOUR_MS, member)

@@ -1,0 +1,32 @@
+"""Random lives of deliveries, on both implementations in lockstep, against the table of moves.
+
+Whatever happens (workers that crash, hints that are lost or doubled, words that come late, events
+emitted twice, retries, redriving, replaying, trimming), after each step
+
+* both implementations say the same of every delivery;
+* each delivery is in exactly one place: due if and only if it has a time, dead if and only if it
+  has one dead letter, and of one subject at most one is out where the handler is ordered;
+* what moved made a move that `MOVES` allows to that call.
+
+And in the end, when leases have passed and everything is finished, each event is settled for each
+handler, and was processed once, and once more for each time that it was asked for again.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from celeriac.dev.server import EmbeddedServer
+from tests.contract.life import Life
+
+
+@pytest.mark.timeout(120)
+def test_every_life_of_a_delivery_keeps_the_promises(redis_server: EmbeddedServer) -> None:
+    class Here(Life):
+        url = redis_server.url
+
+    run_state_machine_as_test(
+        Here, settings=hypothesis_settings(max_examples=60, stateful_step_count=50)
+    )

@@ -1,0 +1,373 @@
+"""The promises of EventLog."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from celeriac.ledger import Ask, Lane, Outcome
+from celeriac.log import Group, entry_key
+from tests.contract.store import DOMAIN, HOUR_MS, Store
+
+MakeStore = Callable[..., Store]
+
+
+def ids(store: Store) -> list[str]:
+    return [entry.id for entry in store.log.read(DOMAIN)]
+
+
+def bodies(store: Store) -> list[bytes | None]:
+    return [entry.body for entry in store.log.read(DOMAIN)]
+
+
+def group(store: Store, handler: str) -> Group:
+    [found] = [g for g in store.log.groups(DOMAIN) if g.handler == handler]
+    return found
+
+
+# -- appending and reading
+
+
+def test_entries_come_back_in_the_order_in_which_they_went_in(store: Store) -> None:
+    appended = [store.log.append(DOMAIN, b"%d" % n) for n in range(20)]
+    assert appended == ids(store)
+    assert sorted(appended, key=entry_key) == appended
+    assert [b"%d" % n for n in range(20)] == bodies(store)
+    assert 20 == store.log.length(DOMAIN)
+
+
+def test_the_id_of_an_entry_begins_with_its_time(store: Store) -> None:
+    store.emit("a")
+    [entry] = store.log.read(DOMAIN)
+    assert abs(entry.time_ms - store.registry.now_ms()) < 60_000
+
+
+def test_a_range_includes_its_bounds_unless_they_are_in_parentheses(store: Store) -> None:
+    a, b, c = (store.emit(name) for name in "abc")
+    assert [a, b] == [e.id for e in store.log.read(DOMAIN, end=b)]
+    assert [b, c] == [e.id for e in store.log.read(DOMAIN, start=b)]
+    assert [c] == [e.id for e in store.log.read(DOMAIN, start=f"({b}")]
+    assert [a] == [e.id for e in store.log.read(DOMAIN, end=f"({b}")]
+    assert [] == store.log.read(DOMAIN, start=f"({c}")
+
+
+def test_newest_first_counts_from_the_newest(store: Store) -> None:
+    _, b, c = (store.emit(name) for name in "abc")
+    assert [c, b] == [e.id for e in store.log.read(DOMAIN, count=2, newest_first=True)]
+
+
+def test_reading_a_domain_that_is_not_there_finds_nothing(store: Store) -> None:
+    assert [] == store.log.read("nothing")
+    assert 0 == store.log.length("nothing") == store.log.postponed("nothing")
+    assert [] == store.log.groups("nothing")
+    assert (0, 0) == store.log.trim("nothing")
+    assert 0 == store.log.tidy("nothing")
+
+
+def test_many_are_appended_each_to_its_domain_in_their_order(store: Store) -> None:
+    items = [(name, b"%d" % n) for n, name in enumerate(["order", "payment", "order"])]
+    assert 3 == store.log.append_many(items)
+    assert [b"0", b"2"] == [e.body for e in store.log.read("order")]
+    assert [b"1"] == [e.body for e in store.log.read("payment")]
+
+
+def test_a_domain_is_known_once_it_was_announced(store: Store) -> None:
+    store.log.announce([])
+    assert frozenset() == store.log.domains()
+    store.log.announce(["order", "payment"])
+    store.log.announce(["order"])
+    assert {"order", "payment"} == store.log.domains()
+
+
+def test_a_log_that_a_foreign_producer_began_is_discovered_once(store: Store) -> None:
+    store.log.announce(["order"])
+    store.log.append("order", b"{}")
+    store.log.append("legacy", b"{}")
+    assert {"legacy"} == store.log.discover()
+    assert frozenset() == store.log.discover()
+    assert {"order", "legacy"} == store.log.domains()
+
+
+# -- postponed events
+
+
+def test_a_postponed_event_enters_the_log_when_its_time_has_come(store: Store) -> None:
+    now = store.registry.now_ms()
+    at = store.log.postpone(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
+    assert abs(now + HOUR_MS // 2 - at) < 60_000
+    assert (0, at) == store.log.promote(DOMAIN)
+    assert 1 == store.log.postponed(DOMAIN)
+    store.pass_hour()
+    assert (1, None) == store.log.promote(DOMAIN)
+    assert [b"later"] == bodies(store)
+    assert 0 == store.log.postponed(DOMAIN)
+
+
+def test_postponed_events_enter_in_the_order_of_their_times_and_once(store: Store) -> None:
+    now = store.registry.now_ms()
+    for n in (3, 1, 2):
+        store.log.postpone(DOMAIN, b"%d" % n, delay_ms=None, at_ms=now - 1000 + n)
+    assert (2, now - 997) == store.log.promote(DOMAIN, most=2)
+    assert (1, None) == store.log.promote(DOMAIN)
+    assert (0, None) == store.log.promote(DOMAIN)
+    assert [b"1", b"2", b"3"] == bodies(store)
+
+
+def test_the_same_event_postponed_twice_is_one_at_the_later_word(store: Store) -> None:
+    store.log.postpone(DOMAIN, b"later", delay_ms=1, at_ms=None)
+    store.log.postpone(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
+    assert 1 == store.log.postponed(DOMAIN)
+    assert 0 == store.log.promote(DOMAIN)[0]
+
+
+# -- groups
+
+
+@pytest.mark.parametrize(("start", "given"), [("0", [0, 1, 2]), ("$", [2]), ("first", [1, 2])])
+def test_a_group_is_given_what_comes_after_its_start(
+    store: Store, start: str, given: list[int]
+) -> None:
+    entries = [store.emit("0"), store.emit("1")]
+    assert store.log.join(DOMAIN, "billing.late", entries[0] if start == "first" else start)
+    entries.append(store.emit("2"))
+    taken = store.take(Lane(DOMAIN, "billing.late"))
+    assert [entries[n] for n in given] == [d.entry for d in taken.deliveries]
+
+
+def test_joining_twice_changes_nothing(store: Store) -> None:
+    store.emit("a")
+    assert store.log.join(DOMAIN, "billing.charge", "$")
+    assert not store.log.join(DOMAIN, "billing.charge", "0")
+    assert () == store.take(Lane(DOMAIN, "billing.charge")).deliveries
+
+
+def test_joining_makes_the_log_and_announces_it(store: Store) -> None:
+    store.log.join("new", "billing.charge", "$")
+    assert {"new"} == store.log.domains()
+    assert ["billing.charge"] == [g.handler for g in store.log.groups("new")]
+
+
+def test_a_handler_that_left_is_told_so(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    assert store.log.leave(DOMAIN, lane.handler)
+    assert not store.log.leave(DOMAIN, lane.handler)
+    assert not store.log.leave("nothing", lane.handler)
+    assert store.take(lane).removed
+    assert [] == store.log.groups(DOMAIN)
+
+
+def test_one_handler_that_left_takes_nothing_from_the_others(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    gone, there = store.ledger.take("w1", [Ask(Lane(DOMAIN, "gone"), 10), Ask(lane, 10)])
+    assert gone.removed
+    assert not there.removed
+    assert 1 == len(there.deliveries)
+
+
+def test_a_group_tells_what_it_was_not_given_and_who_holds_the_rest(
+    store: Store, lane: Lane
+) -> None:
+    a, _, c, _ = (store.emit(name) for name in "abcd")
+    taken = store.take(lane, limit=3)
+    store.claim(lane, taken.deliveries[:1])
+    [found] = store.log.groups(DOMAIN)
+    assert found.handler == lane.handler
+    assert found.last_delivered == c
+    assert found.pending == 3
+    assert found.lag == 1
+    assert found.holders == {"queued:w1": 2, "running:w1": 1}
+    assert found.oldest_pending == a
+
+
+def test_a_group_that_has_finished_has_nothing_pending(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed)
+    found = group(store, lane.handler)
+    assert (0, 0, {}, None) == (found.pending, found.lag, found.holders, found.oldest_pending)
+
+
+# -- trimming
+
+
+def finish_all(store: Store, lane: Lane) -> None:
+    for claimed in store.run(lane):
+        store.finish(lane, claimed)
+
+
+def test_trimming_keeps_the_newest_within_the_count(make_store: MakeStore) -> None:
+    store = make_store(retention_count=2)
+    entries = [store.emit(str(n)) for n in range(5)]
+    assert (3, 0) == store.log.trim(DOMAIN, exact=True)
+    assert entries[3:] == ids(store)
+    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
+
+
+def test_a_count_of_nothing_keeps_nothing(make_store: MakeStore) -> None:
+    store = make_store(retention_count=0)
+    for n in range(5):
+        store.emit(str(n))
+    assert (5, 0) == store.log.trim(DOMAIN, exact=True)
+    assert [] == ids(store)
+
+
+def test_far_more_than_the_count_goes_in_one_call(make_store: MakeStore) -> None:
+    store = make_store(retention_count=10)
+    store.log.append_many([(DOMAIN, b"{}")] * 12_000)
+    assert (11_990, 0) == store.log.trim(DOMAIN, exact=True)
+
+
+def test_trimming_removes_what_is_over_the_age(make_store: MakeStore) -> None:
+    store = make_store(retention=1)
+    store.emit("a")
+    store.pass_ms(1100)
+    b = store.emit("b")
+    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+    assert [b] == ids(store)
+
+
+def test_trimming_stops_at_what_a_group_was_not_given(make_store: MakeStore) -> None:
+    store = make_store(retention_count=0)
+    quick, slow = Lane(DOMAIN, "quick"), Lane(DOMAIN, "slow")
+    for one in (quick, slow):
+        store.log.join(DOMAIN, one.handler, "0")
+    entries = [store.emit(str(n)) for n in range(5)]
+    finish_all(store, quick)
+    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
+    for claimed in store.claim(slow, store.take(slow, limit=2).deliveries):
+        store.finish(slow, claimed)
+    assert (2, 0) == store.log.trim(DOMAIN, exact=True)
+    assert entries[2:] == ids(store)
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.RETRY, Outcome.RELEASED])
+def test_trimming_stops_at_what_is_pending_older_than_the_last_delivered(
+    make_store: MakeStore, outcome: Outcome | None
+) -> None:
+    store, lane = make_store(retention_count=0), Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    entries = [store.emit(str(n)) for n in range(5)]
+    claimed = store.run(lane)
+    for one in (claimed[0], claimed[1], claimed[3], claimed[4]):
+        store.finish(lane, one)
+    if outcome:
+        store.finish(lane, claimed[2], outcome)
+    assert (2, 0) == store.log.trim(DOMAIN, exact=True)
+    assert entries[2:] == ids(store)
+
+
+def test_trimming_stops_at_what_is_parked(make_store: MakeStore) -> None:
+    store, lane = make_store(retention_count=0), Lane(DOMAIN, "billing.ledger", ordered=True)
+    store.log.join(DOMAIN, lane.handler, "0")
+    a, b = store.emit("a", "s"), store.emit("b", "s")
+    [head] = store.run(lane)
+    store.finish(lane, head)
+    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+    assert a == head.entry
+    assert [b] == ids(store)
+
+
+def test_a_group_that_begins_at_a_point_in_time_does_not_hinder_trimming(
+    make_store: MakeStore,
+) -> None:
+    store = make_store(retention_count=0)
+    store.log.join(DOMAIN, "billing.charge", f"{store.registry.now_ms() - 1000}-{2**64 - 1}")
+    a = store.emit("a")
+    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
+    assert [a] == ids(store)
+    finish_all(store, Lane(DOMAIN, "billing.charge"))
+    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+
+
+def test_whole_nodes_never_take_along_what_is_not_finished(make_store: MakeStore) -> None:
+    store, lane = make_store(retention_count=0), Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    for n in range(500):
+        store.emit(str(n))
+    claimed = store.claim(lane, store.take(lane, limit=450).deliveries)
+    for one in claimed[:-1]:
+        store.finish(lane, one)
+    removed, _ = store.log.trim(DOMAIN)
+    assert 300 <= removed <= 449
+    assert claimed[-1].entry in ids(store)
+
+
+def test_dead_letters_have_a_retention_of_their_own(make_store: MakeStore) -> None:
+    store, lane = make_store(dead_retention=1), Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, Outcome.DEAD)
+    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
+    store.pass_ms(1100)
+    assert (0, 1) == store.log.trim(DOMAIN, exact=True)
+    assert 0 == store.ledger.dead_count(DOMAIN)
+
+
+def test_tidying_takes_no_delivery_along(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    store.take(lane)
+    store.log.tidy(DOMAIN)
+    assert "queued:w1" == store.owner(lane, entry)
+
+
+# -- waiting
+
+
+def in_a_moment(call: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(0.1, call)
+    timer.start()
+    return timer
+
+
+def test_waiting_ends_at_once_where_something_is_newer(store: Store) -> None:
+    entry = store.emit("a")
+    started = time.monotonic()
+    assert {DOMAIN: entry} == store.log.wait({DOMAIN: "0"}, 5)
+    assert time.monotonic() - started < 1
+
+
+def test_waiting_goes_straight_to_the_newest(store: Store) -> None:
+    newest = [store.emit(str(n)) for n in range(10)][-1]
+    seen = store.log.wait({DOMAIN: "0", "payment": "0"}, 5)
+    assert {DOMAIN: newest, "payment": "0"} == seen
+
+
+def test_waiting_ends_without_news_after_its_time(store: Store) -> None:
+    seen = {DOMAIN: store.emit("a"), f"bell {DOMAIN}": "0"}
+    started = time.monotonic()
+    assert seen == store.log.wait(seen, 0.1)
+    assert 0.05 < time.monotonic() - started < 1
+
+
+def test_waiting_on_nothing_ends_at_once(store: Store) -> None:
+    assert {} == store.log.wait({}, 5)
+
+
+def test_an_append_wakes_who_waits(store: Store) -> None:
+    timer = in_a_moment(lambda: store.emit("a"))
+    seen = store.log.wait({DOMAIN: "0", "payment": "0"}, 5)
+    timer.join()
+    assert {DOMAIN: ids(store)[0], "payment": "0"} == seen
+
+
+def test_what_falls_due_at_once_rings_the_bell(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    [claimed] = store.run(lane)
+    seen = {DOMAIN: claimed.entry, f"bell {DOMAIN}": "0"}
+    timer = in_a_moment(lambda: store.finish(lane, claimed, Outcome.RETRY))
+    rung = store.log.wait(seen, 5)
+    timer.join()
+    assert rung[f"bell {DOMAIN}"] != "0"
+    assert rung[DOMAIN] == claimed.entry
+
+
+def test_what_is_postponed_for_a_moment_rings_the_bell(store: Store) -> None:
+    seen = {f"bell {DOMAIN}": "0"}
+    store.log.postpone(DOMAIN, b"far", delay_ms=HOUR_MS, at_ms=None)
+    assert seen == store.log.wait(seen, 0.01)
+    store.log.postpone(DOMAIN, b"near", delay_ms=10, at_ms=None)
+    assert seen != store.log.wait(seen, 5)

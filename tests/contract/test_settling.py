@@ -1,0 +1,295 @@
+"""What becomes of a delivery once its handler ran: the matrix, retries, duplicates, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict
+from tests.contract.store import DOMAIN, HOUR_MS, Store, settled
+
+
+def state(store: Store, lane: Lane, event_id: str) -> str | None:
+    [row] = store.ledger.rows(lane, [event_id])
+    return row.state if row else None
+
+
+def test_a_processed_event_has_its_row_and_is_pending_no_more(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    assert Place.RUNNING == state(store, lane, "a")
+    assert store.finish(lane, claimed, took_us=1500)
+    [row] = store.ledger.rows(lane, ["a"])
+    assert row is not None
+    assert (Place.PROCESSED, entry, 1, 1500) == (row.state, row.entry, row.attempt, row.took_us)
+    assert abs(row.at_ms - store.registry.now_ms()) < 60_000
+    assert None is store.ledger.pending(lane, entry)
+    assert () == store.sweep(lane).deliveries
+
+
+def test_rows_come_in_the_order_asked(store: Store, lane: Lane) -> None:
+    for name in "ab":
+        store.emit(name)
+    claimed = store.run(lane)
+    store.finish(lane, claimed[1])
+    states = [row.state if row else None for row in store.ledger.rows(lane, ["b", "x", "a"])]
+    assert [Place.PROCESSED, None, Place.RUNNING] == states
+    assert [] == store.ledger.rows(lane, [])
+
+
+def test_saying_it_twice_changes_nothing(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    [claimed] = store.run(lane)
+    assert store.finish(lane, claimed)
+    assert not store.finish(lane, claimed)
+    assert not store.finish(lane, claimed, Outcome.DEAD)
+    one = settled(claimed, Outcome.PROCESSED)
+    assert [one.entry, one.entry] == store.ledger.finish("w1", lane, [one, one])
+    assert {"processed": 1} == store.ledger.stats(lane)
+    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert [] == store.ledger.finish("w1", lane, [])
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_outlived_attempt_changes_nothing(store: Store, lane: Lane, outcome: Outcome) -> None:
+    entry = store.emit("a")
+    [old] = store.run(lane)
+    [new] = store.claim(lane, store.sweep(lane).deliveries)
+    assert not store.finish(lane, old, outcome)
+    assert "running:w1" == store.owner(lane, entry)
+    assert Place.RUNNING == state(store, lane, "a")
+    assert store.finish(lane, new)
+
+
+def test_a_result_that_comes_after_the_lease_is_not_accepted(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    store.sweep(lane, "w2")
+    assert not store.finish(lane, claimed)
+    assert "queued:w2" == store.owner(lane, entry)
+
+
+def test_many_are_settled_at_once_and_each_for_itself(store: Store, lane: Lane) -> None:
+    for name in "abc":
+        store.emit(name)
+    a, b, c = store.run(lane)
+    store.finish(lane, b)
+    said = [settled(a, Outcome.PROCESSED), settled(b, Outcome.DEAD), settled(c, Outcome.SKIPPED)]
+    assert [b.entry] == store.ledger.finish("w1", lane, said)
+    assert ["processed", "processed", "skipped"] == [state(store, lane, x) for x in "abc"]
+
+
+# -- retries
+
+
+def test_a_retry_is_taken_when_its_time_has_come_and_not_before(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    now = store.registry.now_ms()
+    assert store.finish(lane, claimed, Outcome.RETRY, delay_ms=HOUR_MS // 2)
+    pending = store.ledger.pending(lane, entry)
+    assert pending is not None and pending.due_ms is not None
+    assert ("due", 1) == (pending.owner, pending.attempts)
+    assert abs(now + HOUR_MS // 2 - pending.due_ms) < 60_000
+    assert (Place.DUE, 1) == (state(store, lane, "a"), store.ledger.due(lane))
+    taken = store.take(lane)
+    assert () == taken.deliveries == store.sweep(lane).deliveries
+    assert pending.due_ms == taken.next_due_ms
+    store.pass_hour()
+    [delivery] = store.take(lane).deliveries
+    assert (entry, 1) == (delivery.entry, delivery.attempts)
+    assert 0 == store.ledger.due(lane)
+    assert [2] == [c.attempt for c in store.claim(lane, [delivery])]
+
+
+def test_what_is_due_first_is_taken_first(store: Store, lane: Lane) -> None:
+    for name in "abc":
+        store.emit(name)
+    for claimed, delay in zip(store.run(lane), (3000, 1000, 2000), strict=True):
+        store.finish(lane, claimed, Outcome.RETRY, delay_ms=delay)
+    store.pass_hour()
+    order = [c.entry for c in store.run(lane)]
+    a, b, c = sorted(order)
+    assert [b, c, a] == order
+
+
+def test_failures_are_kept_oldest_first(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    assert [] == store.ledger.failures(lane, "a")
+    for n in (1, 2):
+        [claimed] = store.run(lane)
+        failure = Failure(attempt=n, at=n, error=f'E{n} "at":7\n', took=5, worker="w1")
+        store.finish(lane, claimed, Outcome.RETRY, failure=failure)
+    assert [1, 2] == [f.attempt for f in store.ledger.failures(lane, "a")]
+    assert ['E1 "at":7\n', 'E2 "at":7\n'] == [f.error for f in store.ledger.failures(lane, "a")]
+
+
+def test_a_retry_without_a_failure_adds_nothing_to_the_history(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    for failure in (None, Failure(attempt=2, at=2, error="boom"), None):
+        [claimed] = store.run(lane)
+        store.finish(lane, claimed, Outcome.RETRY, failure=failure)
+    assert [2] == [f.attempt for f in store.ledger.failures(lane, "a")]
+
+
+def test_a_released_attempt_does_not_count(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    for _ in range(2):
+        [claimed] = store.run(lane)
+        assert 1 == claimed.attempt
+        assert store.finish(lane, claimed, Outcome.RELEASED)
+    assert None is state(store, lane, "a")
+    pending = store.ledger.pending(lane, entry)
+    assert pending is not None and ("due", 0) == (pending.owner, pending.attempts)
+
+
+def test_releasing_a_later_attempt_leaves_the_earlier_ones(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    store.finish(lane, store.run(lane)[0], Outcome.RETRY)
+    [second] = store.run(lane)
+    assert store.finish(lane, second, Outcome.RELEASED)
+    [row] = store.ledger.rows(lane, ["a"])
+    assert row is not None and (Place.DUE, 1) == (row.state, row.attempt)
+    [again] = store.run(lane)
+    assert 2 == again.attempt
+
+
+def test_what_turns_out_to_be_not_meant_for_the_handler_leaves_no_row(
+    store: Store, lane: Lane
+) -> None:
+    entry = store.emit("a")
+    store.finish(lane, store.run(lane)[0], Outcome.IGNORED)
+    assert None is state(store, lane, "a")
+    assert None is store.ledger.pending(lane, entry)
+
+
+# -- duplicates
+
+
+def queued(store: Store, lane: Lane) -> None:
+    store.take(lane, limit=1)
+
+
+def running(store: Store, lane: Lane) -> None:
+    store.claim(lane, store.take(lane, limit=1).deliveries)
+
+
+def finished(outcome: Outcome) -> Callable[[Store, Lane], None]:
+    def bring(store: Store, lane: Lane) -> None:
+        [claimed] = store.claim(lane, store.take(lane, limit=1).deliveries)
+        store.finish(lane, claimed, outcome, delay_ms=HOUR_MS)
+
+    bring.__name__ = outcome
+    return bring
+
+
+CAME_BEFORE = [running, *map(finished, (o for o in Outcome if o in "processed skipped retry dead"))]
+
+
+@pytest.mark.parametrize("bring", CAME_BEFORE)
+def test_a_second_entry_of_an_event_is_a_duplicate(
+    store: Store, lane: Lane, bring: Callable[[Store, Lane], None]
+) -> None:
+    first, second = store.emit("a"), store.emit("a")
+    bring(store, lane)
+    [before] = store.ledger.rows(lane, ["a"])
+    assert before is not None and first == before.entry
+    [claimed] = store.run(lane, "w2")
+    assert (second, Verdict.DUPLICATE) == (claimed.entry, claimed.verdict)
+    assert store.finish(lane, claimed, Outcome.IGNORED, "w2")
+    assert [before] == store.ledger.rows(lane, ["a"])
+
+
+def test_of_two_entries_of_an_event_that_are_queued_the_first_claimed_runs(
+    store: Store, lane: Lane
+) -> None:
+    first, second = store.emit("a"), store.emit("a")
+    deliveries = store.take(lane).deliveries
+    verdicts = [(c.entry, c.verdict) for c in store.claim(lane, deliveries[::-1])]
+    assert [(second, Verdict.RUN), (first, Verdict.DUPLICATE)] == verdicts
+
+
+def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
+    store: Store, lane: Lane
+) -> None:
+    first, second = store.emit("a"), store.emit("a")
+    one, two = store.run(lane)
+    assert (first, second) == (one.entry, two.entry)
+    store.finish(lane, one)
+    store.finish(lane, two, Outcome.RELEASED)
+    assert Place.PROCESSED == state(store, lane, "a")
+    assert [Verdict.DUPLICATE] == [c.verdict for c in store.run(lane)]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SKIPPED, Outcome.DEAD, Outcome.IGNORED])
+def test_a_duplicate_settled_in_passing_leaves_no_trace(
+    store: Store, lane: Lane, outcome: Outcome
+) -> None:
+    store.emit("a")
+    store.finish(lane, store.run(lane)[0])
+    second = store.emit("a")
+    store.take(lane)
+    assert [] == store.ledger.skip("w1", lane, [Settled(second, "a", 0, outcome)])
+    assert Place.PROCESSED == state(store, lane, "a")
+    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert None is store.ledger.pending(lane, second)
+
+
+def test_the_duplicate_runs_where_the_first_vanished_with_its_group(
+    store: Store, lane: Lane
+) -> None:
+    store.emit("a")
+    store.run(lane)
+    store.log.leave(DOMAIN, lane.handler)
+    store.log.join(DOMAIN, lane.handler, "$")
+    store.emit("a")
+    assert [Verdict.RUN] == [c.verdict for c in store.run(lane)]
+
+
+def test_the_same_event_is_no_duplicate_for_another_handler(
+    store: Store, lane: Lane, ordered: Lane
+) -> None:
+    store.emit("a")
+    assert [Verdict.RUN] == [c.verdict for c in store.run(lane)]
+    assert [Verdict.RUN] == [c.verdict for c in store.run(ordered)]
+
+
+def test_an_event_id_is_new_again_after_the_window(make_store: Callable[..., Store]) -> None:
+    store, lane = make_store(dedup_window=1), Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    store.emit("a")
+    store.finish(lane, store.run(lane)[0])
+    store.pass_ms(2100)
+    assert None is state(store, lane, "a")
+    store.emit("a")
+    assert [Verdict.RUN] == [c.verdict for c in store.run(lane)]
+
+
+# -- statistics
+
+
+def test_statistics_count_what_became_of_the_deliveries(store: Store, lane: Lane) -> None:
+    assert {} == store.ledger.stats(lane)
+    for name in "abcdef":
+        store.emit(name)
+    said = [settled(c, o, took_us=10) for c, o in zip(store.run(lane), Outcome, strict=True)]
+    store.ledger.finish("w1", lane, said, mean_us=12)
+    expected = {outcome.value: 1 for outcome in Outcome} | {"busy_us": 60, "mean_us": 12}
+    assert expected == store.ledger.stats(lane)
+    assert 12 == store.take(lane).mean_us
+
+
+def test_forgetting_a_handler_that_left_leaves_its_dead_letters(store: Store, lane: Lane) -> None:
+    for name in "ab":
+        store.emit(name)
+    a, b = store.run(lane)
+    store.finish(lane, a, Outcome.DEAD)
+    store.finish(lane, b, Outcome.RETRY)
+    store.log.leave(DOMAIN, lane.handler)
+    store.ledger.forget(lane)
+    assert [None, None] == store.ledger.rows(lane, ["a", "b"])
+    assert [] == store.ledger.failures(lane, "a")
+    assert {} == store.ledger.stats(lane)
+    assert 0 == store.ledger.due(lane)
+    assert 1 == store.ledger.dead_count(DOMAIN)
