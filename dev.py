@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "test": Command("the whole suite, or what arguments for pytest select", "test", "pytest"),
     "check": Command("ruff, mypy, pyright and the import layers, or those named", "check", None),
+    "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }
 
@@ -366,7 +367,8 @@ def renew_locks() -> int:
         raise Failure("`dev.py lock` needs uv on PATH (`pip install uv`)")
     subprocess.check_call([uv, "lock", "--upgrade"])
     os.makedirs("requirements", exist_ok=True)
-    for lock, group in (("demo", "demo"), ("test", "test"), ("check", "dev")):
+    groups = (("demo", "demo"), ("test", "test"), ("bench", "bench"), ("check", "dev"))
+    for lock, group in groups:
         target = os.path.join("requirements", lock + ".txt")
         export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--group", group]
         export += ["--no-emit-project", "--no-annotate", "--no-header", "-o", target]

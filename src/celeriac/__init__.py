@@ -14,7 +14,7 @@ from celeriac.errors import (
     Retry,
     SubscriptionError,
 )
-from celeriac.event import Event, current_event
+from celeriac.event import Event, current_attempt, current_event
 from celeriac.settings import VERSION, Settings
 from celeriac.subscription import RetryPolicy
 
@@ -34,6 +34,7 @@ __all__ = [
     "Reject",
     "Retry",
     "RetryPolicy",
+    "current_attempt",
     "current_event",
     # settings
     "Settings",

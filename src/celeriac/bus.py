@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from celery import Celery
 
 from celeriac.emitter import AsyncEmitter, Emission, Emitter
+from celeriac.errors import SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
@@ -37,7 +39,7 @@ class EventBus:
         self.settings = Settings.load(service=service or None, **settings)
         self.service = Service(self.settings)
         self.emitter = Emitter(self.settings, lambda: self.service.backend.log)
-        self._async = AsyncEmitter(self.emitter)
+        self._async = AsyncEmitter(self.emitter, lambda: self.service.backend.async_log)
         self._executor = Executor(self.service)
         self._app = app
         if app is not None:
@@ -108,7 +110,7 @@ class EventBus:
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
         """Publishes any number of events in their order, and returns how many.
 
-        Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `emit`'s
+        Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `event`'s
         arguments. They are pipelined, and memory stays bounded however long the iterable is.
         On failure the exception's `emitted` counts the events known to be published; repeating
         with the same ids repeats nothing.
@@ -225,8 +227,6 @@ class EventBus:
 
     def _named(self) -> str:
         if not self.settings.service:
-            from celeriac.errors import SubscriptionError
-
             raise SubscriptionError(
                 "a bus without a service cannot subscribe: EventBus(service='billing'), or set "
                 "CELERIAC_SERVICE"
@@ -239,8 +239,6 @@ class EventBus:
 
 def _service_of(app: Celery) -> str:
     """The service's name where none is given: the environment's, else the app's own."""
-    import os
-
     return os.environ.get("CELERIAC_SERVICE", "") or (app.main or "")
 
 

@@ -134,7 +134,7 @@ def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) ->
             "and settings"
         )
     return BusUnavailable(
-        f"cannot reach Redis at {where}: {error or type(error).__name__} "
+        f"cannot reach Redis at {where}: {str(error) or type(error).__name__} "
         f"({tries} {'try' if tries == 1 else 'tries'} in {seconds:g} s). Is it up, and is "
         "CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long to try"
     )

@@ -25,11 +25,16 @@ class ConfigurationError(CeleriacError):
 
 
 class SubscriptionError(ConfigurationError):
-    """A handler cannot be registered: bad pattern, doubled name, or a signature without an event."""
+    """A handler cannot be registered: bad pattern, doubled name, signature without an event."""
 
 
 class InvalidEvent(CeleriacError, ValueError):
-    """An event breaks CloudEvents 1.0. The message names the attribute and what it should be."""
+    """An event breaks CloudEvents 1.0. The message names the attribute and what it should be.
+
+    `emitted` is the number of events of an `emit_many` that were published before.
+    """
+
+    emitted: int = 0
 
 
 class InvalidData(InvalidEvent):

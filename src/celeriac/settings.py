@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -93,8 +94,10 @@ class Settings:
             faults.append(f"CELERIAC_NAMESPACE={self.namespace!r}: letters, digits and _ . : -")
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if not value >= least:
-                faults.append(f"CELERIAC_{name.upper()}={value}: must be at least {least}")
+            if not least <= value < math.inf:
+                faults.append(
+                    f"CELERIAC_{name.upper()}={value}: must be finite and at least {least}"
+                )
         return faults
 
     def _completed(self) -> Settings:

@@ -32,6 +32,7 @@ from celeriac.subscription import Handler, Service
 log = logging.getLogger(__name__)
 
 Send = Callable[[Chunk], None]
+OPEN = nullcontext()
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 BUSY = 0.01  # pause while this worker holds all that it may
 
@@ -47,7 +48,8 @@ class Dispatcher:
         processes: int,
         queues: Iterable[str] | None = None,
         describe: Callable[[], WorkerRecord],
-        gate: AbstractContextManager[Any] = nullcontext(),
+        gate: AbstractContextManager[Any] = OPEN,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
         self.settings = service.settings
@@ -60,13 +62,15 @@ class Dispatcher:
         )
         self._send = send
         self._gate = gate  # closed while the process forks: see worker/fork_gate.py
-        self._janitor = Janitor(lambda: service.backend, describe)
+        self._clock = clock
+        self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
         self._lanes: dict[Lane, Handler] = {}
         self._mean: dict[Lane, int] = {}
         self._unsent: list[Chunk] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
+        self._offered: frozenset[str] = frozenset()
         self._looked_for_domains = 0.0
         self._next_sweep = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
@@ -109,16 +113,21 @@ class Dispatcher:
         pauses: list[float] = []
         next_due = None
         for ask, taken in zip(asks, self._take(asks), strict=True):
-            handler = self._lanes[ask.lane]
+            handler = self._lanes.get(ask.lane)
+            if handler is None:  # removed, as was seen in another of its domains
+                continue
             if taken.removed:
                 self._on_removed(ask.lane, handler)
                 continue
             self._mean[ask.lane] = taken.mean_us
-            if taken.queued + len(taken.deliveries) >= ask.limit:
+            given, wanted = len(taken.deliveries), self._accept(handler, ask.lane, taken)
+            if taken.queued + wanted >= ask.limit:
                 pauses.append(self._until_room(ask.limit * taken.mean_us))
+            elif given >= ask.most_new or taken.queued + given >= ask.limit:
+                pauses.append(0.0)
             if taken.next_due_ms is not None:
                 next_due = min(next_due or taken.next_due_ms, taken.next_due_ms)
-            self._dispatch(handler, ask.lane, taken)
+        self._flush_unsent()
         for domain in self._domains:
             moved, following = self.service.backend.log.promote(domain)
             if following is not None:
@@ -133,7 +142,7 @@ class Dispatcher:
         return self.service.backend.ledger.take(self.service.worker, asks)
 
     def _asks(self) -> list[Ask]:
-        now = time.monotonic()
+        now = self._clock()
         sweep = now >= self._next_sweep
         if sweep:
             self._next_sweep = now + self.settings.lease / 4
@@ -146,9 +155,10 @@ class Dispatcher:
             for lane, handler in self._lanes.items()
         ]
 
-    def _dispatch(self, handler: Handler, lane: Lane, taken: Taken) -> None:
+    def _accept(self, handler: Handler, lane: Lane, taken: Taken) -> int:
+        """Settles what the handler does not want and chunks the rest; returns how many that is."""
         if not taken.deliveries:
-            return
+            return 0
         ledger, worker = self.service.backend.ledger, self.service.worker
         sifted = sift(handler, taken.deliveries)
         for entry in sifted.gone:
@@ -156,15 +166,14 @@ class Dispatcher:
         for entry, error in sifted.invalid:
             ledger.bury_invalid(worker, lane, entry, error)
             log.error("entry %s of %s is no event: %s", entry, lane.domain, error)
-        unwanted = sifted.unwanted
-        wanted = sifted.wanted
+        unwanted, wanted = sifted.unwanted, sifted.wanted
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off
         ledger.skip(worker, lane, unwanted)
         chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
         self._unsent += chunks
-        self._flush_unsent()
+        return len(sifted.wanted)
 
     def _within_rate(
         self, handler: Handler, wanted: list[Item]
@@ -195,15 +204,17 @@ class Dispatcher:
     # -- domains and groups
 
     def _join_new_domains(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self._lanes and now - self._looked_for_domains < IDLE:
             return
         self._looked_for_domains = now
         backend = self.service.backend
         domains = backend.log.domains() if self._wildcard else frozenset()
-        if self._lanes and domains <= self._domains:
+        if self._lanes and domains <= self._offered:
             return
         records = join(backend, self.handlers, domains)
+        # Not `_domains`: what this very join announced was not offered to wildcards yet.
+        self._offered = domains
         for handler, record in zip(self.handlers, records, strict=True):
             for domain in record.since:
                 self._serve(domain, handler)
@@ -215,7 +226,7 @@ class Dispatcher:
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
     def _on_removed(self, lane: Lane, handler: Handler) -> None:
-        record = rejoin(self.service.backend, handler)
+        record = rejoin(self.service.backend, handler, lane.domain)
         if record is None:
             log.warning(
                 "%s was removed by an operator; this worker stops serving it. Restart the worker "

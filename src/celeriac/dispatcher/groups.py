@@ -77,6 +77,7 @@ def _join(
         ordered=handler.ordered,
         when=handler.when is not None,
         since=since,
+        added=_added(backend, handler, known),
         registered_ms=known.registered_ms if known else backend.registry.now_ms(),
         options=handler.options(),
         doc=handler.doc,
@@ -86,10 +87,19 @@ def _join(
     return record
 
 
-def rejoin(backend: Backend, handler: Handler) -> HandlerRecord | None:
-    """After its group vanished: None if an operator removed it, else joined from the first entry.
+def _added(backend: Backend, handler: Handler, known: HandlerRecord | None) -> dict[str, int]:
+    if known is None or not known.since:
+        return {}
+    new = set(handler.patterns) - set(known.patterns)
+    now = backend.registry.now_ms() if new else 0
+    kept = {p: ms for p, ms in known.added.items() if p in handler.patterns}
+    return kept | dict.fromkeys(sorted(new), now)
 
-    All that Redis held is lost then, so all that is there now came after.
+
+def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | None:
+    """After its group in the domain vanished: None if an operator removed the handler, else joined.
+
+    Where Redis lost all that it held, from the first entry: all that is there now came after.
     """
     if backend.registry.was_removed(handler.id):
         return None
@@ -102,7 +112,8 @@ def rejoin(backend: Backend, handler: Handler) -> HandlerRecord | None:
                 queue=handler.queue,
             )
         )
-    return join(backend, [handler], backend.log.domains())[0]
+    # The set of domains may be lost too, and a handler with wildcards knows no domain by itself.
+    return join(backend, [handler], backend.log.domains() | {domain})[0]
 
 
 def _newest(log: EventLog, domain: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import redis
 
 from celeriac.connection import persist
+from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, build_event, encode, validate_for_emit
 from celeriac.log import EventLog
@@ -27,7 +28,7 @@ class Emitter:
         self.settings = settings
         self.schemas: dict[str, Any] = {}
         self._log = log
-        self._announced: set[str] = set()
+        self._announced = Announced()
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """A new event, its data checked against the declared type. Raises InvalidEvent."""
@@ -65,8 +66,8 @@ class Emitter:
         """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
         emitted = 0
         log = self._log()
-        encoded = ((event.domain, self.encode(event)) for event in map(self.as_event, events))
-        while items := list(islice(encoded, PIPELINE)):
+        given = iter(events)
+        while items := self._encoded(given, emitted):
             done = 0
 
             def append(items: Sequence[tuple[str, bytes]] = items) -> None:
@@ -87,11 +88,26 @@ class Emitter:
             emitted += len(items)
         return emitted
 
+    def _encoded(
+        self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
+    ) -> list[tuple[str, bytes]]:
+        """The next PIPELINE events as (domain, body), none of them published yet."""
+        try:
+            chosen = map(self.as_event, islice(events, PIPELINE))
+            return [(event.domain, self.encode(event)) for event in chosen]
+        except InvalidEvent as error:
+            error.emitted = emitted
+            raise
+
     def as_event(self, given: Emission | Mapping[str, Any]) -> Event[Any]:
         """An event from an Event, a (type, data) pair or a mapping of emit's arguments."""
         if isinstance(given, Event):
             return given
         if isinstance(given, Mapping):
+            if later := given.keys() & {"delay", "at"}:
+                raise InvalidEvent(
+                    f"emit_many publishes now; for {' and '.join(sorted(later))} call emit"
+                )
             return self.build(**given)
         if isinstance(given, tuple) and len(given) == 2:
             return self.build(*given)
@@ -101,10 +117,10 @@ class Emitter:
         )
 
     def _announce(self, log: EventLog, domains: Iterable[str]) -> None:
-        new = [domain for domain in domains if domain not in self._announced]
+        new = self._announced.missing(log, domains)
         if new:
             log.announce(new)
-            self._announced.update(new)
+            self._announced.add(new)
 
     def _persist(self, call: Callable[[], T]) -> T:
         return persist(call, url=self.settings.redis_url, seconds=self.settings.emit_timeout)

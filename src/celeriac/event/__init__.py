@@ -4,7 +4,13 @@ from celeriac.event.addressing import meant_for
 from celeriac.event.annotation import event_type_argument, is_batch
 from celeriac.event.build import build_event
 from celeriac.event.codec import decode, encode
-from celeriac.event.correlation import Causality, current_event, handling, inherit
+from celeriac.event.correlation import (
+    Causality,
+    current_attempt,
+    current_event,
+    handling,
+    inherit,
+)
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
 from celeriac.event.identity import id_time_ms, new_event_id
@@ -25,6 +31,7 @@ __all__ = [
     "build_event",
     "check_annotation",
     "compile_patterns",
+    "current_attempt",
     "current_event",
     "decode",
     "decode_data",
@@ -32,10 +39,10 @@ __all__ = [
     "event_type_argument",
     "handling",
     "id_time_ms",
-    "meant_for",
     "inherit",
     "is_batch",
     "literal_domain",
+    "meant_for",
     "new_event_id",
     "peek",
     "validate",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from celeriac.event.envelope import Event
 
 _current: ContextVar[Event[Any] | None] = ContextVar("celeriac_current_event", default=None)
+_attempt: ContextVar[int] = ContextVar("celeriac_current_attempt", default=0)
 
 
 class Causality(NamedTuple):
@@ -21,18 +22,24 @@ class Causality(NamedTuple):
 
 
 @contextmanager
-def handling(event: Event[Any]) -> Iterator[None]:
+def handling(event: Event[Any], attempt: int = 1) -> Iterator[None]:
     """Makes `event` the cause of what is emitted inside, in this thread or asyncio task."""
-    token = _current.set(event)
+    token, counted = _current.set(event), _attempt.set(attempt)
     try:
         yield
     finally:
+        _attempt.reset(counted)
         _current.reset(token)
 
 
 def current_event() -> Event[Any] | None:
     """The event being handled; None outside a handler."""
     return _current.get()
+
+
+def current_attempt() -> int:
+    """Which attempt at the event being handled this is, from 1; 0 outside a handler."""
+    return _attempt.get()
 
 
 def inherit(

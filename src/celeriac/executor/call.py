@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import copy_context
 from typing import Any
 
@@ -17,12 +18,15 @@ _local = threading.local()
 
 def call(handler: Handler, argument: Any) -> None:
     """Runs the function to its end in this thread; blocks. Raises what it raises."""
-    if not handler.is_async:
-        handler.function(argument)
-    elif _in_gevent():
-        _call_beside_gevent(handler.function, argument)
+    answer = handler.function(argument)
+    # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
+    # count as processed without having run.
+    if not inspect.iscoroutine(answer):
+        return
+    if _in_gevent():
+        _run_beside_greenlets(answer)
     else:
-        _runner().run(handler.function(argument), context=copy_context())
+        _runner().run(answer, context=copy_context())
 
 
 def _runner() -> asyncio.Runner:
@@ -45,13 +49,40 @@ def _in_gevent() -> bool:
     return bool(monkey.is_module_patched("threading"))
 
 
-def _call_beside_gevent(function: Callable[[Any], Coroutine[Any, Any, Any]], argument: Any) -> None:
-    """Runs the coroutine in a native thread of gevent's pool; only this greenlet waits."""
+def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Runs the coroutine in the one event loop of this process; only this greenlet waits.
+
+    Not in a native thread: what handlers share is patched for greenlets, and a patched lock or
+    socket used from two threads breaks.
+    """
+    from gevent.event import AsyncResult
+
+    loop, context, result = _greenlet_loop(), copy_context(), AsyncResult()
+
+    def finish(task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            result.set_exception(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            result.set_exception(error)
+        else:
+            result.set(None)
+
+    def begin() -> None:
+        loop.create_task(coroutine, context=context).add_done_callback(finish)
+
+    loop.call_soon_threadsafe(begin)
+    result.get()
+
+
+_greenlet_loops: dict[int, asyncio.AbstractEventLoop] = {}
+
+
+def _greenlet_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that a greenlet of this process runs for ever, on gevent's own selector."""
     import gevent
 
-    context = copy_context()
-
-    def run() -> None:
-        _runner().run(function(argument), context=context)
-
-    gevent.get_hub().threadpool.apply(run)
+    pid = os.getpid()
+    if pid not in _greenlet_loops:
+        loop = _greenlet_loops[pid] = asyncio.new_event_loop()
+        gevent.spawn(loop.run_forever)
+    return _greenlet_loops[pid]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -52,9 +53,12 @@ class Executor:
         ids = dict(hinted)
         work = _Work(self, handler, lane, len(hinted), {c.entry: c.attempt for c in claimed})
         with self.leases.keeping(lane, work.held):
-            for some in _slices(claimed, handler.batch):
-                work.run(some, ids)
-            work.flush()
+            try:
+                for some in _slices(claimed, handler.batch):
+                    work.run(some, ids)
+            finally:
+                # Also where the process is told to end: what is done must not run again.
+                work.flush()
         return work.report
 
     def abandon(
@@ -155,15 +159,8 @@ class _Work:
 
     def _run_one(self, one: Claimed, event: Event[Any]) -> None:
         started = time.perf_counter()
-        try:
-            with handling(event):
-                call(self.handler, event)
-        except SystemExit as error:
-            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
-            if type(error) is not SystemExit:
-                raise
-            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
-        except Exception as error:
+        error = self._call(event, event, one.attempt)
+        if error is not None:
             self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
         else:
             self._settle(one, event.id, Outcome.PROCESSED, took_us=_us(started))
@@ -173,18 +170,29 @@ class _Work:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
         events = [event for _, event in ready]
-        try:
-            with handling(events[0]):
-                call(self.handler, events)
-        except Exception as error:
-            share = _us(started) // len(ready)
-            for one, event in ready:
+        error = self._call(events, events[0], ready[0][0].attempt)
+        share = _us(started) // len(ready)
+        for one, event in ready:
+            if error is not None:
                 self.fail(one, event.id, event.type, error, share, event.correlationid)
-        else:
-            share = _us(started) // len(ready)
-            for one, event in ready:
+            else:
                 self._settle(one, event.id, Outcome.PROCESSED, took_us=share)
-            self.report.processed += len(ready)
+                self.report.processed += 1
+
+    def _call(self, argument: Any, cause: Event[Any], attempt: int) -> BaseException | None:
+        """Runs the handler's function; returns what it raised."""
+        try:
+            with handling(cause, attempt):
+                call(self.handler, argument)
+        except SystemExit as error:
+            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
+            if type(error) is not SystemExit:
+                raise
+            return error
+        except (Exception, CancelledError) as error:
+            # A coroutine that something cancelled has failed; it is no wish to end the process.
+            return error
+        return None
 
     def fail(
         self,
@@ -198,7 +206,7 @@ class _Work:
         decision = decide(self.handler.failure, error, one.attempt)
         if isinstance(error, Exhausted):
             decision = type(decision)(Outcome.DEAD)
-        trace = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+        trace = storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
         self._settle(
             one,
             event_id,
@@ -268,9 +276,17 @@ class _Work:
 
 def describe(error: BaseException) -> str:
     """`Type: message` in one line of bounded length."""
-    message = " ".join(str(error).split())
     name = type(error).__qualname__
+    try:
+        message = " ".join(storable(str(error)).split())
+    except Exception:
+        message = "(its message cannot be shown)"
     return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
+
+
+def storable(text: str) -> str:
+    """Escapes what UTF-8 has no bytes for, as the names of files can hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _us(started: float) -> int:

@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import redis
+from weakref import WeakSet
 
 from celeriac.ledger import Lane
 from celeriac.subscription import Service
@@ -18,14 +17,22 @@ log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """One daemon thread for each process that executes. Started by the first claim in it, because
-    a thread does not survive the fork of a pool process."""
+    """One daemon thread for each process that executes, while it executes. Thread-safe.
+
+    A fork leaves the child without the thread and without what the parent held; the first claim
+    in the child begins anew.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.begin_anew()
+        _keepers.add(self)
+
+    def begin_anew(self) -> None:
+        """Forgets what was held, as the child of a fork must."""
         self._held: dict[int, tuple[Lane, dict[str, int]]] = {}
-        self._pid = 0
         self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def keeping(self, lane: Lane, held: dict[str, int]) -> Iterator[None]:
@@ -33,29 +40,28 @@ class LeaseKeeper:
 
         The caller removes from `held` what it has finished.
         """
-        self._ensure_thread()
         key = id(held)
         with self._lock:
             self._held[key] = (lane, held)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="celeriac-leases", daemon=True
+                )
+                self._thread.start()
         try:
             yield
         finally:
             with self._lock:
-                del self._held[key]
-
-    def _ensure_thread(self) -> None:
-        if self._pid == os.getpid():
-            return
-        self._lock = threading.Lock()
-        self._held = {}
-        self._pid = os.getpid()
-        threading.Thread(target=self._run, name="celeriac-leases", daemon=True).start()
+                self._held.pop(key, None)
 
     def _run(self) -> None:
         period = self._service.settings.lease / 3
         while True:
             time.sleep(period)
             with self._lock:
+                if not self._held:
+                    self._thread = None
+                    return
                 held = [(lane, list(entries.items())) for lane, entries in self._held.values()]
             for lane, entries in held:
                 if entries:
@@ -64,12 +70,13 @@ class LeaseKeeper:
     def _renew(self, lane: Lane, entries: list[tuple[str, int]]) -> None:
         try:
             lost = self._service.backend.ledger.renew(self._service.worker, lane, entries)
-        except redis.RedisError as error:
+        except Exception as error:
+            # Whatever it is: without this thread every handler would lose its lease.
             log.warning("%s: leases were not renewed: %s", lane.handler, error)
             return
         # What was finished meanwhile is no longer held, and that is no loss.
         with self._lock:
-            still = {e for _, h in self._held.values() for e in h}
+            still = {entry for _, entries in self._held.values() for entry in list(entries)}
         lost = [entry for entry in lost if entry in still]
         if lost:
             log.warning(
@@ -77,3 +84,14 @@ class LeaseKeeper:
                 lane.handler,
                 ", ".join(lost),
             )
+
+
+_keepers: WeakSet[LeaseKeeper] = WeakSet()
+
+
+def _after_in_child() -> None:
+    for keeper in _keepers:
+        keeper.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_in_child)

@@ -12,7 +12,12 @@ from typing import Any, Literal
 from celeriac.errors import SubscriptionError
 from celeriac.event import Event, Matcher, compile_patterns
 from celeriac.ledger import Lane
-from celeriac.subscription.policy import ErrorPolicies, FailurePolicy, RetryPolicy
+from celeriac.subscription.policy import (
+    ErrorPolicies,
+    FailurePolicy,
+    RetryPolicy,
+    check_policies,
+)
 from celeriac.subscription.signature import read_signature
 
 Start = Literal["now", "beginning"] | datetime
@@ -92,7 +97,7 @@ def make_handler(
     start: Start = "now",
 ) -> Handler:
     """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
-    name = name or getattr(function, "__name__", "")
+    name = str(name or getattr(function, "__name__", ""))
     if not _NAME.fullmatch(name):
         raise SubscriptionError(
             f"handler name {name!r}: letters, digits and _; give one with @bus.on(..., name='...')"
@@ -104,6 +109,7 @@ def make_handler(
         policy = RetryPolicy(
             retries=retries, backoff=backoff, backoff_most=backoff_most, jitter=jitter
         )
+        check_policies(on_error or {})
         _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
         per_second = _per_second(rate_limit)
     except SubscriptionError as error:
@@ -155,8 +161,10 @@ def _check_options(
     for option, limit in (("time_limit", time_limit), ("soft_time_limit", soft_time_limit)):
         if limit is not None and limit <= 0:
             raise SubscriptionError(f"{option}={limit}: must be over 0 seconds")
-    if when is not None and not callable(when):
-        raise SubscriptionError(f"when={when!r}: a function of the event that returns a bool")
+    if when is not None and (not callable(when) or inspect.iscoroutinefunction(when)):
+        raise SubscriptionError(
+            f"when={when!r}: a function of the event that returns a bool; a coroutine cannot"
+        )
 
 
 def _per_second(rate: str | float | None) -> float | None:

@@ -9,12 +9,15 @@ handler says itself what it wants.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from celeriac.errors import InvalidData, InvalidEvent, Reject, Retry, SubscriptionError
 from celeriac.ledger.state import Outcome
+
+LONGEST = 10 * 365 * 24 * 3600.0  # seconds; a Retry(after=inf) still has a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,10 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for name in ("retries", "backoff", "backoff_most", "jitter"):
-            if getattr(self, name) < 0:
-                raise SubscriptionError(f"{name}={getattr(self, name)!r} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SubscriptionError(
+                    f"{name}={getattr(self, name)!r} must be a number from 0 up"
+                )
 
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds before the retry that follows attempt number `attempt`; chance is in [0, 1)."""
@@ -44,6 +49,18 @@ class RetryPolicy:
 
 
 ErrorPolicies = Mapping[type[BaseException], RetryPolicy | None]
+
+
+def check_policies(policies: ErrorPolicies) -> None:
+    """Raises SubscriptionError for what only a failure would show to be wrong."""
+    for kind, policy in policies.items():
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise SubscriptionError(f"on_error has {kind!r}, which is no class of exceptions")
+        if not (policy is None or isinstance(policy, RetryPolicy)):
+            raise SubscriptionError(
+                f"on_error has {policy!r} for {kind.__name__}; give a RetryPolicy(...), or None "
+                "for dead at once"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +105,5 @@ def decide(
         return Decision(Outcome.DEAD)
     seconds = chosen.delay(attempt, chance())
     if isinstance(error, Retry) and error.after is not None:
-        seconds = max(0.0, error.after)
+        seconds = min(max(0.0, error.after), LONGEST)
     return Decision(Outcome.RETRY, int(seconds * 1000))

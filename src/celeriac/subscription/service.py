@@ -8,16 +8,19 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from celeriac.errors import SubscriptionError
 from celeriac.ledger import Ledger
 from celeriac.ledger.redis import RedisLedger
-from celeriac.log import EventLog
+from celeriac.log import AsyncLog, EventLog
 from celeriac.log.redis import RedisLog
+from celeriac.log.redis_aio import AsyncRedisLog
 from celeriac.registry import Registry
 from celeriac.registry.redis import RedisRegistry
 from celeriac.settings import Settings
 from celeriac.subscription.handler import Handler
+from celeriac.subscription.signature import qualified_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,15 @@ class Backend:
     log: EventLog
     ledger: Ledger
     registry: Registry
+    async_log: AsyncLog
 
 
 class Service:
-    """What dispatcher and executor work for. The backend may be swapped, as tests do."""
+    """What dispatcher and executor work for."""
+
+    # While a test runs in memory, every service of the process works on this one instead of its
+    # own: no bus that the test did not think of reaches Redis. See celeriac.testing.
+    instead: ClassVar[Backend | None] = None
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -47,7 +55,7 @@ class Service:
         """Raises SubscriptionError where the name is taken."""
         there = self._handlers.get(handler.id)
         if there is not None:
-            first = f"{there.function.__module__}.{there.function.__qualname__}"
+            first = f"{there.function.__module__}.{qualified_name(there.function)}"
             raise SubscriptionError(
                 f"@bus.on for {handler.id}: the name is taken by {first}; a handler's name is its "
                 "durable identity, so give one of them another with @bus.on(..., name='...')"
@@ -56,6 +64,9 @@ class Service:
 
     @property
     def backend(self) -> Backend:
+        """Where the events of the service live. Connects to nothing yet."""
+        if Service.instead is not None:
+            return Service.instead
         if self._backend is None:
             self._backend = redis_backend(self.settings)
         return self._backend
@@ -68,7 +79,10 @@ class Service:
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
     return Backend(
-        log=RedisLog(settings), ledger=RedisLedger(settings), registry=RedisRegistry(settings)
+        log=RedisLog(settings),
+        ledger=RedisLedger(settings),
+        registry=RedisRegistry(settings),
+        async_log=AsyncRedisLog(settings),
     )
 
 

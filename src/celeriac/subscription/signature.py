@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_type_hints
 
 from celeriac.errors import SubscriptionError
@@ -19,7 +20,7 @@ class Signature:
 
 def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
     """Raises SubscriptionError, with the remedy, for a function that cannot take the events."""
-    name = getattr(function, "__qualname__", repr(function))
+    name = qualified_name(function)
     wanted = "events: list[Event[...]]" if batch else "event: Event[...]"
     if not callable(function):
         raise SubscriptionError(f"{name} is no function; decorate `def {name}({wanted})`")
@@ -51,8 +52,18 @@ def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
     return Signature(data_type=data_type, is_async=is_async)
 
 
+def qualified_name(function: Callable[..., Any]) -> str:
+    """The name for messages; a partial or an object that can be called has only a repr."""
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
 def _event_parameter(function: Callable[..., Any], name: str, wanted: str) -> inspect.Parameter:
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        raise SubscriptionError(
+            f"{name} does not say what it takes; wrap it: `def handler({wanted})`"
+        ) from None
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in positional if p.default is p.empty]
     also_needed = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
@@ -68,9 +79,13 @@ def _event_parameter(function: Callable[..., Any], name: str, wanted: str) -> in
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Any:
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
+    while isinstance(function, partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
     try:
         return get_type_hints(inspect.unwrap(function), include_extras=True)[parameter.name]
-    except NameError as error:
+    except (NameError, AttributeError) as error:
         raise SubscriptionError(
             f"{name}: the annotation {parameter.annotation!r} cannot be resolved ({error}); import "
             "the type at module level, not under `if TYPE_CHECKING:` and not within a function"

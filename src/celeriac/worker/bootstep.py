@@ -42,7 +42,8 @@ def install(app: Celery, service: Service) -> None:
         (DispatcherStep,),
         {"service": service, "name": f"celeriac.dispatcher.{service.settings.service}"},
     )
-    app.steps["worker"].add(step)
+    steps: Any = app.steps
+    steps["worker"].add(step)
 
 
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager
 
 _gate = threading.RLock()
 
 
-def fork_gate() -> threading.RLock:  # type: ignore[valid-type]
+def fork_gate() -> AbstractContextManager[bool]:
     """The process's gate. Hold it for what may hold other locks, never while waiting long."""
     return _gate
 

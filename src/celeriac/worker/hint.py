@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -22,7 +23,7 @@ def hint_sender(app: Celery, *, watched: Callable[[], bool]) -> Callable[[Chunk]
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
         single = len(chunk.items) == 1
-        kwargs = {"domain": chunk.lane.domain, "events": chunk.hinted}
+        kwargs: dict[str, Any] = {"domain": chunk.lane.domain, "events": chunk.hinted}
         if watched():
             kwargs["watched"] = True
         try:

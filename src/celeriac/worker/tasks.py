@@ -11,11 +11,15 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
-from celeriac.errors import Retry
-from celeriac.executor import Executor, Report
+from celeriac.errors import CeleriacError, Retry
+from celeriac.executor import Executor, Report, describe
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
 from celeriac.worker.watch import show_failures
+
+
+class HandlerExited(CeleriacError):
+    """A handler ended with an exception that would have ended the worker's process too."""
 
 
 def register(app: Celery, handler: Handler, executor: Executor) -> None:
@@ -36,7 +40,7 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
     deliver.__name__ = handler.name
     deliver.__doc__ = handler.function.__doc__
     deliver.__module__ = handler.function.__module__
-    task = app.task(
+    task: Any = app.task(
         deliver,
         name=handler.id,
         bind=True,
@@ -66,4 +70,7 @@ def _raise_sole(report: Report) -> None:
         return
     if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
         raise CeleryRetry(str(failure.error), exc=failure.error)
-    raise failure.error
+    if isinstance(failure.error, Exception):
+        raise failure.error
+    # sys.exit() in a handler must not end the worker as well.
+    raise HandlerExited(describe(failure.error)) from failure.error

@@ -1,0 +1,83 @@
+"""The stage: a server of its own, how long all takes, and what is started on it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import redis
+
+from benchmarks.tally import VARIABLE, Tally
+from celeriac.dev.server import EmbeddedServer, start_server
+
+ROOT = Path(__file__).resolve().parents[1]
+DATABASES = 32
+
+
+class Bench:
+    """Leaving its `with` block ends the server and removes its directory.
+
+    `seconds` is about how long one sample lasts, and `rounds` how many each contestant gives.
+    """
+
+    def __init__(
+        self, *, quick: bool, rounds: int | None = None, seconds: float | None = None
+    ) -> None:
+        self.quick = quick
+        self.rounds = rounds or (3 if quick else 7)
+        self.seconds = seconds or (0.25 if quick else 0.8)
+        self.server: EmbeddedServer
+        self._numbers = itertools.count()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Bench:
+        with ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="celeriac-bench-"))
+            self.directory = Path(directory)
+            # Without persistence, as research/performance.md was measured: it costs every
+            # contestant the same per byte, and the disk of a shared machine is noise.
+            extra = ("--databases", str(DATABASES))
+            self.server = stack.enter_context(
+                start_server(self.directory / "data", appendonly=False, extra=extra)
+            )
+            self.redis: Any = redis.Redis.from_url(self.server.url, decode_responses=True)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.redis.close()
+        self._stack.close()
+
+    def flush(self) -> None:
+        self.redis.flushall()
+
+    def database(self, number: int) -> str:
+        return f"{self.server.url.rpartition('/')[0]}/{number % DATABASES}"
+
+    def path(self, name: str) -> Path:
+        """A path in the directory that nothing else has."""
+        return self.directory / f"{next(self._numbers)}-{name}"
+
+    def tally(self) -> Tally:
+        return Tally(self.path("tally"))
+
+    def environment(self, url: str, tally: Tally) -> dict[str, str]:
+        """What tells a peer where to work; nothing of the caller's own bus."""
+        own = {k: v for k, v in os.environ.items() if not k.startswith("CELERIAC_")}
+        return {
+            **own,
+            "BENCH_URL": url,
+            VARIABLE: str(tally.path),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }

@@ -1,0 +1,58 @@
+"""FastStream on Redis streams, one consumer group a service; BENCH_BATCH for its batch handler."""
+
+# pyright: reportMissingImports=false
+# it is installed in the environment of the benchmarks only
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from faststream import FastStream
+from faststream.redis import RedisBroker, StreamSub
+
+from benchmarks.payload import ORDER
+from benchmarks.peers import work
+
+LIST_BATCH = 100
+BATCH = int(os.environ.get("BENCH_BATCH", "0"))
+
+# Without a logger: its line per message would cost more than the message.
+broker = RedisBroker(work.URL, logger=None)
+app = FastStream(broker, logger=None)
+consumer = f"{work.SERVICE}-{os.getpid()}"
+
+if BATCH:
+
+    @broker.subscriber(
+        stream=StreamSub(
+            "orders", group=work.SERVICE, consumer=consumer, batch=True, max_records=BATCH
+        )
+    )
+    async def handle_batch(events: list[dict[str, Any]]) -> None:
+        work.handle_many(events)
+
+else:
+
+    @broker.subscriber(stream=StreamSub("orders", group=work.SERVICE, consumer=consumer))
+    async def handle(data: dict[str, Any]) -> None:
+        work.handle(data)
+
+
+async def ready() -> None:
+    await broker.connect()
+
+
+async def emit(data: dict[str, Any]) -> None:
+    await broker.publish(data, stream="orders")
+
+
+async def fill(events: int) -> None:
+    for _ in range(events):
+        await broker.publish(ORDER, stream="orders")
+
+
+async def bulk(events: int) -> None:
+    """Its fastest way in: a list, a hundred at a time."""
+    for _ in range(events // LIST_BATCH):
+        await broker.publish_batch(*[ORDER] * LIST_BATCH, list="orders-list")

@@ -1,0 +1,51 @@
+"""Turns: every contestant is prepared, then all are sampled in each round, in changing order."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+from benchmarks.bench import Bench
+from benchmarks.measurement import Measurement, Outcome, Take
+
+
+def run(bench: Bench, measurement: Measurement) -> Outcome:
+    """Samples of all contestants. One that fails is out, with the reason, and the rest go on."""
+    outcome = Outcome(measurement)
+    chosen = [c for c in measurement.contestants if c.quick or not bench.quick]
+    takes: dict[str, Take] = {}
+    bench.flush()
+    with ExitStack() as stack:
+        for number, contestant in enumerate(chosen):
+            note(f"{measurement.name}: preparing {contestant.name}")
+            try:
+                opened = measurement.open(bench, contestant, bench.database(number))
+                takes[contestant.name] = stack.enter_context(opened)
+            except Exception as error:
+                outcome.failed[contestant.name] = reason(error)
+        for number in range(measurement.rounds or bench.rounds):
+            order = list(takes)
+            turn = number % len(order) if order else 0
+            for name in order[turn:] + order[:turn]:
+                note(f"{measurement.name}: round {number + 1}, {name}")
+                try:
+                    outcome.samples.setdefault(name, []).append(takes[name]())
+                except Exception as error:
+                    outcome.failed[name] = reason(error)
+                    # Rounds are compared one by one, so what is not whole is not used.
+                    outcome.samples.pop(name, None)
+                    del takes[name]
+    note("")
+    return outcome
+
+
+def reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:300]
+
+
+def note(text: str) -> None:
+    """A live line for whoever waits; nothing where nobody does."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K" + text[:100])
+        sys.stderr.flush()

@@ -1,0 +1,58 @@
+"""The latest failures, as the workers log them: also those that a retry has mended since."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LINE = re.compile(
+    r'at=(?P<at>\S+) .* say="(?P<handler>\S+) failed on (?P<event>\S+) (?P<id>\S+) '
+    r'in attempt (?P<attempt>\d+) \((?P<then>[^)]*)\): (?P<error>.*?)"( event=|$)'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    at: str
+    handler: str
+    attempt: int
+    then: str
+    error: str
+
+
+class FailureLog:
+    """Follows the logs of a directory."""
+
+    def __init__(self, directory: Path, keep: int = 5) -> None:
+        self.directory = directory
+        self._read: dict[Path, int] = {}
+        self._latest: deque[Failure] = deque(maxlen=keep)
+
+    def latest(self) -> Sequence[Failure]:
+        """The newest last."""
+        new: list[Failure] = []
+        for path in sorted(self.directory.glob("*.log")):
+            new += self._new_in(path)
+        self._latest.extend(sorted(new, key=lambda failure: failure.at))
+        return tuple(self._latest)
+
+    def _new_in(self, path: Path) -> list[Failure]:
+        with path.open("rb") as log:
+            log.seek(self._read.get(path, 0))
+            text = log.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        self._read[path] = self._read.get(path, 0) + len(complete)
+        lines = complete.decode(errors="replace").splitlines()
+        return [failure for line in lines if (failure := parse_failure(line)) is not None]
+
+
+def parse_failure(line: str) -> Failure | None:
+    """The failure that a line of a worker's log tells of, if it does."""
+    found = LINE.search(line)
+    if found is None:
+        return None
+    error = found["error"].replace('\\"', '"')
+    return Failure(found["at"], found["handler"], int(found["attempt"]), found["then"], error)

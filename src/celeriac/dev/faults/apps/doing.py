@@ -1,0 +1,113 @@
+"""What the handlers do, by name: most of them their work, some of them harm.
+
+The first segment of an event's type says which of them are for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celeriac.dev.faults.store import Store
+
+SERVICE = "billing"
+WORK = 0.002  # seconds
+VISIBILITY = 2.0  # seconds: of what stock Celery left unacknowledged
+SUBSCRIBED: dict[str, tuple[str, ...]] = {
+    "work": ("first", "second"),
+    "fan": ("fan_a", "fan_b", "fan_c", "fan_d"),
+    "slow": ("slow",),
+    "typed": ("typed",),
+    "raise": ("raises",),
+    "hang": ("hangs",),
+    "exit": ("exits",),
+    "segfault": ("segfaults",),
+    "memory": ("exhausts",),
+    "new": ("newcomer",),
+}
+TIME_LIMITS = {"hangs": 1.0}
+MEMORY = 256 * 1024 * 1024
+
+_stores: dict[int, Store] = {}
+
+
+def store() -> Store:
+    """This process's own: a connection to SQLite must not be carried over a fork."""
+    if os.getpid() not in _stores:
+        _stores[os.getpid()] = Store(os.environ["FAULTS_STORE"])
+    return _stores[os.getpid()]
+
+
+def domains() -> list[str]:
+    """Those that this worker subscribes to."""
+    return os.environ["FAULTS_DOMAINS"].split(",")
+
+
+def wide() -> int:
+    """With how many handlers for as many types, instead of the ones above."""
+    return int(os.environ.get("FAULTS_WIDE", "0"))
+
+
+def wide_type(n: int) -> str:
+    return f"wide{n % 10}.type{n}"
+
+
+def do(name: str, event_id: str) -> None:
+    """Runs a handler on an event, and leaves its traces in the store."""
+    handler = f"{SERVICE}.{name}"
+    store().began(handler, event_id)
+    HARM.get(name, work)()
+    store().effect(handler, event_id)
+
+
+def work() -> None:
+    time.sleep(WORK)
+
+
+def slow() -> None:
+    time.sleep(0.05)
+
+
+def raises() -> None:
+    raise ValueError("never works")
+
+
+def hangs() -> None:
+    time.sleep(60)
+
+
+def exits() -> None:
+    sys.exit(3)
+
+
+def segfaults() -> None:
+    ctypes.string_at(0)
+
+
+def exhausts() -> None:
+    """Takes memory up to a limit that is set for this process, and then some."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as statm:
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
+    try:
+        held: list[Any] = []
+        while True:
+            held.append(bytearray(16 * 1024 * 1024))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+HARM: dict[str, Callable[[], None]] = {
+    "slow": slow,
+    "raises": raises,
+    "hangs": hangs,
+    "exits": exits,
+    "segfaults": segfaults,
+    "exhausts": exhausts,
+}

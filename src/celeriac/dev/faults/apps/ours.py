@@ -1,0 +1,53 @@
+"""The service on celeriac: `celery -A celeriac.dev.faults.apps.ours worker`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from celeriac import Event, EventBus
+from celeriac.dev.faults.apps import doing
+
+bus = EventBus(service=doing.SERVICE)
+app = bus.app
+if "FAULTS_SOFT" in os.environ:
+    app.conf.worker_soft_shutdown_timeout = float(os.environ["FAULTS_SOFT"])
+
+
+class Payload(msgspec.Struct):
+    n: int
+
+
+def _handler(name: str) -> Callable[[Event[Any]], None]:
+    def handler(event: Event[Any]) -> None:
+        doing.do(name, event.id)
+
+    handler.__name__ = handler.__qualname__ = name
+    return handler
+
+
+def typed(event: Event[Payload]) -> None:
+    doing.do("typed", event.id)
+
+
+def _subscribe(name: str, pattern: str) -> None:
+    function = typed if name == "typed" else _handler(name)
+    bus.on(
+        pattern,
+        name=name,
+        retries=1 if name in doing.HARM else 5,
+        backoff=0.1,
+        time_limit=doing.TIME_LIMITS.get(name),
+    )(function)
+
+
+if doing.wide():
+    for n in range(doing.wide()):
+        _subscribe(f"wide_{n}", doing.wide_type(n))
+else:
+    for domain in doing.domains():
+        for name in doing.SUBSCRIBED[domain]:
+            _subscribe(name, f"{domain}.#")

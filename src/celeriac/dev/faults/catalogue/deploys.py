@@ -1,0 +1,73 @@
+"""Faults of scale and of deployment: backlogs, rolling deploys, very many handlers."""
+
+from __future__ import annotations
+
+import time
+
+from celeriac.dev.faults.apps.doing import wide_type
+from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.flow import new_ids
+from celeriac.dev.faults.scene import Scene
+
+WIDE = 1000
+
+
+def backlog(scene: Scene) -> None:
+    """Far older than the lease when a worker comes, and longer than the lease to work off."""
+    scene.worker().stop()
+    scene.publish("work.old", 1500)
+    scene.publish("slow.old", 150)
+    time.sleep(4 * scene.lease)
+    scene.worker()
+    scene.injected += 1
+
+
+def rolling(scene: Scene) -> None:
+    """Old and new at once, the old one stopped warmly while the new handler's events flow."""
+    old = [scene.worker(processes=1) for _ in range(2)]
+    with scene.flow():
+        for worker in old:
+            scene.busy()
+            scene.worker(processes=1, env={"FAULTS_DOMAINS": "work,new"})
+            scene.publish("new.one", 20)
+            scene.busy()
+            worker.stop()
+            scene.injected += 1
+    scene.publish("new.one", 20)
+
+
+def wide(scene: Scene) -> None:
+    scene.worker(env={"FAULTS_WIDE": str(WIDE)})
+    began = time.monotonic()
+    for n in range(WIDE):
+        ids = new_ids(1)
+        scene.side.publish(wide_type(n), ids)
+        scene.accepted(wide_type(n), ids)
+    scene.injected += WIDE
+    scene.notes.append(f"1,000 types published in {time.monotonic() - began:.1f} s")
+
+
+FAULTS = (
+    Fault(
+        name="backlog older than the lease",
+        about="by four leases when a worker comes; more than a lease to work off",
+        inject=backlog,
+        once=True,
+        domains=("work", "slow"),
+        lease=1.0,
+    ),
+    Fault(
+        name="rolling deploy",
+        about="two versions at once, the new one with one handler more",
+        inject=rolling,
+        once=True,
+        domains=("work",),
+    ),
+    Fault(
+        name="1,000 handlers, 1,000 event types",
+        about="each handler with a type of its own, in ten domains",
+        inject=wide,
+        once=True,
+        bound=120.0,
+    ),
+)

@@ -1,0 +1,85 @@
+"""Faults of handlers: they raise, hang, exit, crash, or are not there."""
+
+from __future__ import annotations
+
+from celeriac.dev.faults.fault import Fault, Inject
+from celeriac.dev.faults.scene import Scene
+
+NEIGHBOURS = 60
+
+
+def poison(domain: str) -> Inject:
+    """Some events whose handler fails each time, among others that must not suffer."""
+
+    def publish(scene: Scene) -> None:
+        scene.worker()
+        for _ in range(scene.times):
+            scene.publish(f"{domain}.poison", 1, fails=True)
+            scene.publish("work.neighbour", NEIGHBOURS)
+            scene.injected += 1
+
+    return publish
+
+
+def unknown(scene: Scene) -> None:
+    """A dispatcher of the new code sends its hints to a worker that runs the old."""
+    old = scene.worker(processes=1)
+    if scene.ours:
+        dispatcher = scene.dispatcher(FAULTS_DOMAINS="work,new")
+        scene.publish("new.one", 20)
+        scene.publish("work.one", 20)
+        scene.injected += 20
+        hinted = "unregistered task of type 'billing.newcomer'"
+        scene.until(lambda: hinted in old.said(), "the old worker to get a hint", 20)
+        dispatcher.stop()
+    else:
+        scene.publish("new.one", 20)
+        scene.publish("work.one", 20)
+        scene.injected += 20
+        scene.until(lambda: "newcomer" in old.said(), "the old worker to get a task", 20)
+    old.stop()
+    scene.worker(env={"FAULTS_DOMAINS": "work,new"})
+
+
+FAULTS = (
+    Fault(
+        name="handler raises",
+        about="each time; retried once, then dead",
+        inject=poison("raise"),
+        quick=True,
+        domains=("work", "raise"),
+    ),
+    Fault(
+        name="handler hangs",
+        about="past its time limit of 1 s, each time",
+        inject=poison("hang"),
+        domains=("work", "hang"),
+    ),
+    Fault(
+        name="handler exits",
+        about="sys.exit(3), each time",
+        inject=poison("exit"),
+        domains=("work", "exit"),
+    ),
+    Fault(
+        name="handler segfaults",
+        about="and its process with it, each time",
+        inject=poison("segfault"),
+        quick=True,
+        domains=("work", "segfault"),
+        bound=30.0,
+    ),
+    Fault(
+        name="handler exhausts memory",
+        about="up to an RLIMIT_AS, each time",
+        inject=poison("memory"),
+        domains=("work", "memory"),
+    ),
+    Fault(
+        name="handler unknown to the worker",
+        about="an old version gets the hint of a handler that only the new one has",
+        inject=unknown,
+        once=True,
+        domains=("work",),
+    ),
+)

@@ -1,0 +1,168 @@
+"""Faults of the server: it stops, dies, freezes, forgets, is full, or hands over to a replica."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from redis.exceptions import RedisError
+
+from celeriac.dev.faults.apps.doing import SERVICE
+from celeriac.dev.faults.catalogue.sentinel import failover
+from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.scene import Scene
+
+# Celery's queue in Redis: a list for each step of priority.
+QUEUES = [SERVICE, *(f"{SERVICE}\x06\x16{step}" for step in (3, 6, 9))]
+DOUBLE = """
+for _, queue in ipairs(KEYS) do
+  for _, message in ipairs(redis.call('LRANGE', queue, 0, -1)) do
+    redis.call('LPUSH', queue, message)
+  end
+end
+"""
+
+
+def restart(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            scene.server.stop()
+            time.sleep(1)
+            scene.server.start()
+            scene.injected += 1
+        scene.busy()
+
+
+def kill(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            scene.server.kill()
+            time.sleep(0.5)
+            scene.server.start()
+            scene.injected += 1
+        scene.busy()
+
+
+def freeze(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        scene.busy()
+        os.kill(scene.server.pid, signal.SIGSTOP)
+        scene.injected += 1
+        try:
+            time.sleep(10)
+        finally:
+            os.kill(scene.server.pid, signal.SIGCONT)
+
+
+def kill_clients(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        for _ in range(5 * scene.times):
+            scene.busy(30)
+            for kind in ("normal", "pubsub"):
+                with contextlib.suppress(RedisError):
+                    scene.redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            scene.injected += 1
+            time.sleep(0.3)
+
+
+def delete_queue(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            # Until there was something in it.
+            if scene.until(lambda: scene.redis.delete(*QUEUES), "a queue", 5, fatal=False):
+                scene.injected += 1
+
+
+def double_queue(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            scene.redis.eval(DOUBLE, len(QUEUES), *QUEUES)
+            scene.injected += 1
+
+
+def fill(scene: Scene) -> None:
+    """Nothing may be written for three seconds; what is there must be worked off all the same."""
+    scene.worker()
+    client = scene.redis
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            used = int(client.info("memory")["used_memory"])
+            client.config_set("maxmemory", max(1, used - 100_000))
+            scene.injected += 1
+            time.sleep(3)
+            client.config_set("maxmemory", 0)
+            scene.busy()
+
+
+FAULTS = (
+    Fault(
+        name="Redis: restart",
+        about="with AOF, away for a second",
+        inject=restart,
+        quick=True,
+        doubled=True,
+    ),
+    Fault(
+        name="Redis: SIGKILL, appendfsync always",
+        about="under flow, away for half a second",
+        inject=kill,
+        server=("--appendfsync", "always"),
+        doubled=True,
+    ),
+    Fault(
+        name="Redis: SIGKILL, appendfsync everysec",
+        about="under flow, away for half a second",
+        inject=kill,
+        doubled=True,
+    ),
+    Fault(
+        name="Redis: SIGSTOP 10 s",
+        about="longer than the lease",
+        inject=freeze,
+        once=True,
+        doubled=True,
+    ),
+    Fault(
+        name="Redis: CLIENT KILL of all",
+        about="every connection at once, under flow",
+        inject=kill_clients,
+        quick=True,
+    ),
+    Fault(
+        name="Celery queue deleted",
+        about="DEL while messages are in it",
+        inject=delete_queue,
+        quick=True,
+    ),
+    Fault(
+        name="Celery queue doubled",
+        about="each message in it is there twice",
+        inject=double_queue,
+        quick=True,
+    ),
+    Fault(
+        name="Redis: maxmemory reached",
+        about="noeviction, for three seconds; then released",
+        inject=fill,
+    ),
+    Fault(
+        name="Redis: failover to a replica",
+        about="three Sentinels promote it after the master's SIGKILL; a proxy follows them",
+        inject=failover,
+        once=True,
+        doubled=True,
+    ),
+)

@@ -1,0 +1,71 @@
+"""python3 dev.py faults"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from celeriac.dev.faults import show
+from celeriac.dev.faults.row import Row
+from celeriac.dev.faults.run import run
+from celeriac.dev.faults.table import chosen
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the chosen faults one after another. 0 if each row is as promised, and nothing lost."""
+    options = _options(argv)
+    faults = chosen(full=options.full, only=options.only)
+    if options.list:
+        for fault in faults:
+            print(f"{fault.name}: {fault.about}")
+        return 0
+    if not faults:
+        print(f"faults: no fault is named like {options.only!r}; --list shows all", file=sys.stderr)
+        return 2
+    directory = Path(options.logs or tempfile.mkdtemp(prefix="celeriac-faults-"))
+    rows: list[Row] = []
+    began = time.monotonic()
+    try:
+        for n, fault in enumerate(faults, 1):
+            print(f"{n}/{len(faults)} {fault.name}: {fault.about}", file=sys.stderr, flush=True)
+            place = directory / f"{n:02d}"
+            row = run(fault, place, full=options.full, stock=options.stock)
+            rows.append(row)
+            print(f"    {_said(row)}", file=sys.stderr, flush=True)
+    finally:
+        if not options.logs:
+            shutil.rmtree(directory, ignore_errors=True)
+    if options.json:
+        print(msgspec.json.encode([row.as_dict() for row in rows]).decode())
+    else:
+        print(show.markdown(rows) if options.markdown else show.text(rows))
+    failed = [row.fault for row in rows if not row.ok]
+    verdict = "FAILED: " + ", ".join(failed) if failed else "nothing lost"
+    print(f"{len(rows)} faults in {time.monotonic() - began:.0f} s; {verdict}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _said(row: Row) -> str:
+    verdict = row.failed or "ok"
+    return f"{verdict} ({row.seconds:.1f} s; {row.deliveries} deliveries, lost {row.lost})"
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dev.py faults", description="Injects faults, and counts what is lost or doubled."
+    )
+    parser.add_argument("--full", action="store_true", help="all faults, each more often")
+    parser.add_argument("--only", default="", metavar="NAME", help="those whose name contains it")
+    parser.add_argument("--no-stock", dest="stock", action="store_false", help="celeriac alone")
+    parser.add_argument("--json", action="store_true", help="the rows as one line of JSON")
+    parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    parser.add_argument("--list", action="store_true", help="name the faults and end")
+    parser.add_argument("--logs", metavar="DIRECTORY", help="keep what the workers said there")
+    return parser.parse_args(argv)

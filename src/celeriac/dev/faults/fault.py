@@ -1,0 +1,33 @@
+"""A fault: how it is injected, how often, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from celeriac.dev.faults.scene import Scene
+
+Inject = Callable[[Scene], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """`inject` starts what it needs on the scene, publishes, does harm and undoes it.
+
+    `domains` are those that the workers subscribe to. `once` is a fault that is injected once,
+    however long the run. `stock` is whether stock Celery suffers it too. `doubled` is whether
+    deliveries may run twice: only what was running when its process or its link died may.
+    `lease` and `bound`, the most time to settle, are in seconds; `server` are its options.
+    """
+
+    name: str
+    about: str
+    inject: Inject
+    quick: bool = False
+    domains: tuple[str, ...] = ("work",)
+    once: bool = False
+    stock: bool = True
+    doubled: bool = False
+    lease: float = 3.0
+    bound: float = 60.0
+    server: tuple[str, ...] = ()

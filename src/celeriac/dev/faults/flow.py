@@ -1,0 +1,62 @@
+"""A stream of events that goes on while faults are injected, and keeps the workers busy."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+BATCH = 20
+DEPTH = 160  # deliveries that are to lie before the workers
+MOST = 4000  # deliveries of one flow
+IDLE = 0.02
+
+
+def new_ids(count: int) -> list[str]:
+    return [f"{n:05d}-{secrets.token_hex(4)}" for n in range(count)]
+
+
+class Flow:
+    """Publishes until the end of its `with` block, BATCH at a time, as fast as workers take them.
+
+    Raises at the end what publishing raised.
+    """
+
+    def __init__(self, publish: Callable[[Sequence[str]], int], begun: Callable[[], int]) -> None:
+        self._publish, self._begun = publish, begun
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
+
+    def __enter__(self) -> Flow:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._thread.join(60)
+        if self._thread.is_alive() and error is None:
+            raise TimeoutError("the publisher hangs")
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        published = idle = 0
+        before = self._begun()
+        try:
+            while not self._stopped.is_set() and published < MOST:
+                # Lost ones are never begun: now and then some go out whatever lies there.
+                if published - (self._begun() - before) < DEPTH or idle >= 25:
+                    published += self._publish(new_ids(BATCH))
+                    idle = 0
+                else:
+                    idle += 1
+                    self._stopped.wait(IDLE)
+        except BaseException as error:
+            self._error = error

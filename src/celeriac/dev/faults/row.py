@@ -1,0 +1,71 @@
+"""One row of the table: what a fault did to a system, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from celeriac.dev.faults.store import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of the deliveries that were accepted.
+
+    `lost`: neither an effect nor a dead letter. `effects_doubled`: effects beyond one for an event
+    and handler, where the handler guards its effect by a unique key. `executions_doubled`: runs
+    beyond one for an event and handler, retries after a failure of its own not counted.
+    """
+
+    deliveries: int = 0
+    lost: int = 0
+    dead: int = 0
+    effects_doubled: int = 0
+    executions_doubled: int = 0
+
+
+def tally(
+    expected: Collection[Delivery],
+    failing: Collection[Delivery],
+    dead: Collection[Delivery],
+    runs: Counter[Delivery],
+    effects: Counter[Delivery],
+) -> Tally:
+    """Counts. `failing` are those of `expected` whose handler fails by design."""
+    expected, failing, dead = set(expected), set(failing), set(dead)
+    return Tally(
+        deliveries=len(expected),
+        lost=len(expected - effects.keys() - dead),
+        dead=len(dead),
+        effects_doubled=sum(effects.values()) - len(effects),
+        executions_doubled=sum(n - 1 for one, n in runs.items() if one not in failing),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A fault and what came of it. `failed` says why the row is no proof, if it is none."""
+
+    fault: str
+    injected: int
+    deliveries: int
+    lost: int | None
+    effects_doubled: int | None
+    executions_doubled: int | None
+    dead: int | None
+    heal: float | None
+    stock_deliveries: int | None
+    stock_lost: int | None
+    stock_doubled: int | None
+    note: str = ""
+    failed: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and self.lost == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ok": self.ok}

@@ -1,0 +1,140 @@
+"""Runs one fault on celeriac and on stock Celery at the same time, and makes the row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.row import Row, Tally
+from celeriac.dev.faults.scene import Scene, Skipped
+from celeriac.dev.faults.settle import settle, settle_stock
+from celeriac.dev.faults.side import Ours, Stock
+
+QUICK_TIMES, FULL_TIMES = 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a fault on one of the two systems."""
+
+    tally: Tally
+    injected: int
+    failing: int
+    healed: float | None
+    held: int
+    notes: tuple[str, ...]
+
+
+def run(fault: Fault, directory: Path, *, full: bool, stock: bool) -> Row:
+    """Ends by itself, and never raises: what goes wrong is in the row."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        theirs: Future[Outcome] | None = None
+        if stock and fault.stock:
+            theirs = pool.submit(_run_stock, fault, directory / "stock", full)
+        ours = pool.submit(_run_ours, fault, directory / "celeriac", full)
+        row = _row(fault, ours, theirs, lambda: time.monotonic() - began)
+    return row
+
+
+def _scene(fault: Fault, kind: type[Ours] | type[Stock], directory: Path, full: bool) -> Scene:
+    directory.mkdir(parents=True)
+    times = 1 if fault.once else FULL_TIMES if full else QUICK_TIMES
+    return Scene(
+        kind,
+        directory,
+        domains=fault.domains,
+        lease=fault.lease,
+        times=times,
+        server=fault.server,
+    )
+
+
+def _run_ours(fault: Fault, directory: Path, full: bool) -> Outcome:
+    scene = _scene(fault, Ours, directory, full)
+    try:
+        fault.inject(scene)
+        healed = settle(scene, fault.bound)
+        return _outcome(scene, healed)
+    finally:
+        scene.close()
+
+
+def _run_stock(fault: Fault, directory: Path, full: bool) -> Outcome:
+    scene = _scene(fault, Stock, directory, full)
+    try:
+        fault.inject(scene)
+        settle_stock(scene, fault.bound)
+        return _outcome(scene, None)
+    finally:
+        scene.close()
+
+
+def _outcome(scene: Scene, healed: float | None) -> Outcome:
+    notes = list(scene.notes)
+    if scene.restarted:
+        notes.append(f"{scene.restarted} worker exits")
+    return Outcome(scene.count(), scene.injected, len(scene.failing), healed, scene.side.held(), tuple(notes))
+
+
+def _row(
+    fault: Fault,
+    ours: Future[Outcome],
+    theirs: Future[Outcome] | None,
+    seconds: Callable[[], float],
+) -> Row:
+    notes: list[str] = []
+    failed, found, stock = "", None, None
+    try:
+        found = ours.result()
+        failed = _fault_of(fault, found)
+        notes += found.notes
+    except Skipped as skipped:
+        failed = f"skipped: {skipped}"
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}"
+    try:
+        stock = theirs.result() if theirs else None
+        notes += [f"stock: {note}" for note in stock.notes] if stock else []
+    except Exception as error:
+        notes.append(f"stock: {type(error).__name__}: {str(error)[:100]}")
+    return Row(
+        fault=fault.name,
+        injected=found.injected if found else 0,
+        deliveries=found.tally.deliveries if found else 0,
+        lost=found.tally.lost if found else None,
+        effects_doubled=found.tally.effects_doubled if found else None,
+        executions_doubled=found.tally.executions_doubled if found else None,
+        dead=found.tally.dead if found else None,
+        heal=round(found.healed, 1) if found and found.healed is not None else None,
+        stock_deliveries=stock.tally.deliveries if stock else None,
+        stock_lost=stock.tally.lost if stock else None,
+        stock_doubled=stock.tally.executions_doubled if stock else None,
+        note="; ".join(notes),
+        failed=failed,
+        seconds=round(seconds(), 1),
+    )
+
+
+def _fault_of(fault: Fault, found: Outcome) -> str:
+    """What the row shows that must not be; empty where all is as promised."""
+    tally = found.tally
+    if found.healed is None and found.held:
+        return f"not settled within {fault.bound:g} s, {found.held} still in flight"
+    if tally.lost:
+        return f"{tally.lost} lost"
+    if found.healed is None:
+        return f"not settled within {fault.bound:g} s"
+    if tally.dead != found.failing:
+        return f"{tally.dead} dead letters instead of {found.failing}"
+    if tally.effects_doubled:
+        return f"{tally.effects_doubled} guarded effects doubled"
+    if tally.executions_doubled and not fault.doubled:
+        return f"{tally.executions_doubled} executions doubled, and nothing had died"
+    if not found.injected:
+        return "nothing was injected"
+    return ""

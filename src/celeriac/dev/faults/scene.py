@@ -1,0 +1,227 @@
+"""A system under load, that a fault can be done to: a server, workers, a publisher, the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from celeriac.connection import Client, open_client
+from celeriac.dev.faults.flow import Flow, new_ids
+from celeriac.dev.faults.proxy import Proxy
+from celeriac.dev.faults.row import Tally, tally
+from celeriac.dev.faults.side import Ours, Side, Stock, handlers_of
+from celeriac.dev.faults.store import Delivery, Store
+from celeriac.dev.faults.worker import KEEP_ORPHANS, Worker
+from celeriac.dev.guard import guarded_popen
+from celeriac.dev.server import EmbeddedServer, start_server
+
+ANY = "*"
+
+
+class Skipped(Exception):
+    """This fault cannot be injected here. The message says why."""
+
+
+class Scene:
+    """One of the two systems. Close it to end all that it started."""
+
+    def __init__(
+        self,
+        kind: type[Ours] | type[Stock],
+        directory: Path,
+        *,
+        domains: Sequence[str],
+        lease: float,
+        times: int,
+        server: Sequence[str] = (),
+    ) -> None:
+        self.stack = ExitStack()
+        self.directory = directory
+        self.times = times
+        self.lease = lease
+        self.injected = 0
+        self.restarted = 0
+        self.notes: list[str] = []
+        self.workers: list[Worker] = []
+        self.expected: set[Delivery] = set()
+        self.failing: set[Delivery] = set()
+        self.invalid: set[str] = set()
+        self.stack.callback(self._end_workers)
+        self.server: EmbeddedServer = start_server(directory / "data", extra=tuple(server))
+        self.stack.push(self.server)
+        self.store = Store(directory / "store.sqlite")
+        self.store.create()
+        self.stack.callback(self.store.close)
+        self._kind, self._domains = kind, tuple(domains)
+        self.side: Side = kind(self.server.url, self.server.url, lease)
+        self.stack.callback(self.side.close)
+        # What new workers connect to.
+        self.url = self.server.url
+        self._proxy: Proxy | None = None
+
+    @property
+    def ours(self) -> bool:
+        return isinstance(self.side, Ours)
+
+    @property
+    def redis(self) -> Client:
+        """A client for the one who does the harm; a new connection pool each time."""
+        return open_client(self.server.url, answer_within=20)
+
+    def close(self) -> None:
+        self.stack.close()
+
+    def _end_workers(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+    # -- what runs
+
+    def link(self, *, publisher: bool = False) -> Proxy:
+        """A proxy between the workers and the server, and the publisher too if asked for."""
+        proxy = self._proxy = self.stack.enter_context(Proxy(self.server.port))
+        self.url = proxy.url
+        if publisher:
+            self.side = self._kind(proxy.url, self.server.url, self.lease)
+        return proxy
+
+    def follow(self, server: str) -> None:
+        """After a failover: another server has the data now."""
+        if self._proxy is not None:
+            self.side = self._kind(self._proxy.url, server, self.lease)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "CELERIAC_REDIS_URL": self.url,
+            "CELERIAC_BROKER_URL": "",
+            "CELERIAC_LEASE": str(self.lease),
+            "FAULTS_STORE": str(self.directory / "store.sqlite"),
+            "FAULTS_DOMAINS": ",".join(self._domains),
+            "PYTHONUNBUFFERED": "1",
+            **more,
+        }
+
+    def worker(
+        self,
+        *options: str,
+        processes: int = 2,
+        orphans: bool = False,
+        wait: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Starts a worker. `orphans`: its pool processes may outlive a kill of their main one."""
+        name = f"w{len(self.workers)}"
+        command = [sys.executable, "-m", "celery", "-A", self.side.app, "worker"]
+        command += ["-c", str(processes), "-n", f"{name}@%h", "--loglevel", "info"]
+        command += ["--without-mingle", "--without-gossip", *options]
+        return self._start(name, command, orphans, wait, env or {})
+
+    def dispatcher(self, **env: str) -> Worker:
+        """Starts `celeriac dispatcher`, which takes deliveries and sends hints, and runs none."""
+        name = f"w{len(self.workers)}"
+        program = "from celeriac.cli import main; main()"
+        command = [sys.executable, "-c", program, "dispatcher", "-A", self.side.app]
+        return self._start(name, command, False, True, env)
+
+    def _start(
+        self, name: str, command: list[str], orphans: bool, wait: bool, env: Mapping[str, str]
+    ) -> Worker:
+        log, pid_file = self.directory / f"{name}.log", None
+        if orphans:
+            pid_file = self.directory / f"{name}.pid"
+            command = ["/bin/sh", "-c", KEEP_ORPHANS, str(pid_file), *command]
+        with log.open("wb") as out:
+            process = guarded_popen(
+                command, env=self.environment(**env), cwd=self.directory, stdout=out, stderr=out
+            )
+        worker = Worker(process, log, pid_file)
+        self.workers.append(worker)
+        if wait:
+            self.until_ready(worker)
+        return worker
+
+    def until_ready(self, worker: Worker) -> None:
+        def ready() -> bool:
+            if not worker.alive:
+                raise RuntimeError(f"a worker did not start: {worker.said()[-2000:]}")
+            return worker.started and self.side.ready(worker.main, worker.said())
+
+        self.until(ready, "a worker to be ready", 40)
+
+    # -- what is published
+
+    def publish(
+        self, type: str, count: int = 1, *, fails: bool = False, data: Any = None
+    ) -> list[str]:
+        """Publishes new events; `fails` where their handlers fail by design. Returns the ids."""
+        ids = new_ids(count)
+        self.side.publish(type, ids, data)
+        self.accepted(type, ids, fails=fails)
+        return ids
+
+    def accepted(self, type: str, ids: Sequence[str], *, fails: bool = False) -> int:
+        """Notes events as accepted; returns how many deliveries that makes."""
+        deliveries = {(handler, id) for handler in handlers_of(type) for id in ids}
+        self.expected |= deliveries
+        if fails:
+            self.failing |= deliveries
+        return len(deliveries)
+
+    def accepted_invalid(self, entry: str) -> None:
+        """Notes an entry of the log that is no event: whichever handler meets it buries it."""
+        self.invalid.add(entry)
+        self.expected.add((ANY, entry))
+        self.failing.add((ANY, entry))
+
+    def flow(self, type: str = "work.flow") -> Flow:
+        """A stream of events to keep workers busy while harm is done."""
+
+        def publish(ids: Sequence[str]) -> int:
+            self.side.publish(type, ids)
+            return self.accepted(type, ids)
+
+        return Flow(publish, self.store.began_count)
+
+    def busy(self, executions: int = 60) -> None:
+        """Waits until so many more executions have begun."""
+        wanted = self.store.began_count() + executions
+        self.until(lambda: self.store.began_count() >= wanted, "work under way", 20, fatal=False)
+
+    # -- the end
+
+    def count(self) -> Tally:
+        dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}
+        return tally(
+            self.expected,
+            self.failing,
+            dead,
+            self.store.runs(),
+            self.store.effects(),
+        )
+
+    def until(
+        self, holds: Callable[[], bool], what: str, seconds: float, *, fatal: bool = True
+    ) -> bool:
+        """Polls; where it does not hold in time, raises or, if that is not fatal, is False."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                if fatal:
+                    raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
+                return False
+            time.sleep(0.03)
+        return True
+
+    def supervise(self) -> None:
+        """Starts a worker for each that ended by itself, as any service manager would."""
+        for worker in self.workers:
+            if not worker.alive and not worker.given_up:
+                worker.given_up = True
+                self.restarted += 1
+                self.worker()

@@ -1,0 +1,140 @@
+"""The two systems under test, seen alike: how to publish to each, and what each still holds."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from celery import Celery
+
+from celeriac import EventBus
+from celeriac.connection import Client, open_client
+from celeriac.dev.faults.apps.doing import SERVICE, SUBSCRIBED
+from celeriac.dev.faults.store import Delivery
+from celeriac.errors import BusUnavailable, LogFull
+from celeriac.registry import WorkerRecord
+
+PUBLISH_WITHIN = 45.0  # seconds for which a publisher tries again with the same ids
+
+
+class Side(Protocol):
+    name: str
+    app: str
+
+    def publish(self, type: str, ids: Sequence[str], data: Any = None) -> None:
+        """Returns when all are accepted: until then it tries again with the same ids."""
+
+    def dead(self) -> set[Delivery]:
+        """Deliveries given up with a reason."""
+
+    def held(self) -> int:
+        """Deliveries that are waiting or in flight; -1 where the system cannot tell."""
+
+    def ready(self, pid: int, said: str) -> bool:
+        """Whether the worker is at work."""
+
+    def close(self) -> None: ...
+
+
+def handlers_of(type: str) -> tuple[str, ...]:
+    """The ids of the handlers that subscribe to a type."""
+    domain = type.partition(".")[0]
+    if domain.startswith("wide"):
+        return (f"{SERVICE}.wide_{type.rpartition('type')[2]}",)
+    return tuple(f"{SERVICE}.{name}" for name in SUBSCRIBED[domain])
+
+
+class Ours:
+    """celeriac."""
+
+    name = "celeriac"
+    app = "celeriac.dev.faults.apps.ours"
+
+    def __init__(self, url: str, server: str, lease: float) -> None:
+        self._emitter = EventBus(redis_url=url, lease=lease, emit_timeout=2.0)
+        # Past any proxy: what is asked about the system must not suffer the fault.
+        self._reader = EventBus(redis_url=server, lease=lease)
+
+    @property
+    def bus(self) -> EventBus:
+        return self._emitter
+
+    def publish(self, type: str, ids: Sequence[str], data: Any = None) -> None:
+        bus, deadline = self._emitter, time.monotonic() + PUBLISH_WITHIN
+        events = [bus.event(type, data, id=id) for id in ids]
+        while True:
+            try:
+                bus.emit_many(events)
+                return
+            except (BusUnavailable, LogFull):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def dead(self) -> set[Delivery]:
+        backend = self._reader.service.backend
+        found: set[Delivery] = set()
+        for domain in backend.log.domains():
+            after = ""
+            while letters := backend.ledger.dead(domain, after=after, count=1000):
+                found |= {(letter.handler, letter.event_id or letter.entry) for letter in letters}
+                after = letters[-1].id
+        return found
+
+    def held(self) -> int:
+        log = self._reader.service.backend.log
+        groups = [group for domain in log.domains() for group in log.groups(domain)]
+        return sum(group.pending + (group.lag or 0) for group in groups)
+
+    def workers(self) -> list[WorkerRecord]:
+        return list(self._reader.service.backend.registry.workers())
+
+    def ready(self, pid: int, said: str) -> bool:
+        return any(worker.pid == pid for worker in self.workers())
+
+    def close(self) -> None: ...
+
+
+class Stock:
+    """Celery with a message for each subscriber."""
+
+    name = "stock"
+    app = "celeriac.dev.faults.apps.stock"
+
+    def __init__(self, url: str, server: str, lease: float) -> None:
+        self._celery = Celery("publisher", broker=url)
+        self._celery.conf.broker_transport_options = {"socket_timeout": 5.0}
+        self._client: Client = open_client(server, answer_within=20)
+
+    def publish(self, type: str, ids: Sequence[str], data: Any = None) -> None:
+        deadline = time.monotonic() + PUBLISH_WITHIN
+        for id in ids:
+            for handler in handlers_of(type):
+                self._send(handler, id, data, deadline)
+
+    def _send(self, handler: str, id: str, data: Any, deadline: float) -> None:
+        while True:
+            try:
+                self._celery.send_task(
+                    handler, args=(id, data), queue=SERVICE, task_id=f"{id}.{handler}"
+                )
+                return
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def dead(self) -> set[Delivery]:
+        return set()
+
+    def held(self) -> int:
+        return -1
+
+    def ready(self, pid: int, said: str) -> bool:
+        return " ready." in said
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._celery.close()

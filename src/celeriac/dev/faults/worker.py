@@ -1,0 +1,88 @@
+"""One worker process, and the ways in which it can be harmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from celeriac.dev.guard import GuardedProcess
+
+# `sh` stays the leader of the group, so the guard lets the pool processes of a killed main
+# process live for as long as they would by themselves.
+KEEP_ORPHANS = '"$@" & echo $! > "$0.part"; mv "$0.part" "$0"; wait $!; sleep 3'
+
+
+class Worker:
+    """A `celery worker` (or a dispatcher alone), its pool processes and its log."""
+
+    def __init__(self, process: GuardedProcess, log: Path, pid_file: Path | None) -> None:
+        self.process = process
+        self.log = log
+        self._pid_file = pid_file
+        self.given_up = False  # ended on purpose: nobody restarts it
+
+    @property
+    def main(self) -> int:
+        """The pid of Celery's main process."""
+        return self.process.pid if self._pid_file is None else int(self._pid_file.read_text())
+
+    @property
+    def started(self) -> bool:
+        return self._pid_file is None or self._pid_file.exists()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def children(self) -> list[int]:
+        """Its pool processes."""
+        try:
+            return [
+                int(pid)
+                for pid in Path(f"/proc/{self.main}/task/{self.main}/children").read_text().split()
+            ]
+        except FileNotFoundError:
+            return []
+
+    def kill_group(self) -> None:
+        """SIGKILL to main and pool processes at once."""
+        self.given_up = True
+        self.process.kill_group()
+        self.process.wait(10)
+
+    def kill_main(self) -> None:
+        """SIGKILL to the main process alone."""
+        self.given_up = True
+        os.kill(self.main, signal.SIGKILL)
+
+    def kill_child(self) -> None:
+        """SIGKILL to one pool process, if there is one at the moment."""
+        for pid in self.children()[:1]:
+            os.kill(pid, signal.SIGKILL)
+
+    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 20) -> bool:
+        """Sends the signal and waits for the end; kills the group, and is False, if it is late."""
+        self.given_up = True
+        self.process.send_signal(number)
+        try:
+            self.process.wait(seconds)
+        except Exception:
+            self.kill_group()
+            return False
+        return True
+
+    def freeze(self) -> None:
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def end(self) -> None:
+        """Whatever state it is in."""
+        self.given_up = True
+        self.process.kill_group()
+        self.process.wait(10)

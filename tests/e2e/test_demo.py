@@ -1,0 +1,163 @@
+"""The demo as `python3 dev.py demo` runs it: real processes, and nothing of them left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from celeriac.dev.server import EmbeddedServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "celeriac.dev.demo", *arguments]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Without settings of the caller, and with a directory of its own for temporary files."""
+    bare = {k: v for k, v in os.environ.items() if not k.startswith(("CELERIAC_", "FLOWER_"))}
+    return {**bare, "TMPDIR": str(tmp_path)}
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def test_every_order_is_accounted_for(environment: dict[str, str], tmp_path: Path) -> None:
+    """Of 60 orders one has a card that is dead, and six find the gateway down twice."""
+    ran = subprocess.run(
+        command("--events", "60", "--exit", "--json"),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["emitted"] == 60
+    assert told["missing"] == told["in_flight"] == 0
+    assert told["dead"] == told["expected_dead"] == 1
+    assert told["retried"] == 12
+    assert told["processed"] == told["expected"] - 1
+    # 60 placed, 59 paid or declined, 56 sent, and what orders says of the 115 last
+    assert told["events"] == 60 + 59 + 56 + 115
+    assert {name: it["processed"] for name, it in told["handlers"].items()} == {
+        "analytics.count_events": 290,
+        "billing.charge_card": 59,
+        "notifications.send_mail": 60 + 59 + 56,
+        "orders.advance": 115,
+        "shipping.send_parcel": 56,
+    }
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_of_the_user_is_left_as_it_was(
+    environment: dict[str, str], redis_server: EmbeddedServer
+) -> None:
+    """Queues of the same names included: what lies in them is of somebody else."""
+    url = redis_server.url.removesuffix("/0") + "/7"
+    client = redis.Redis.from_url(url)
+    client.rpush("billing", "a message of another application")
+    client.set("celeriac:handlers", "of another bus")
+    ran = subprocess.run(
+        command("--events", "10", "--exit", "--json"),
+        cwd=ROOT,
+        env={**environment, "CELERIAC_REDIS_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["emitted"] == 10
+    assert sorted(client.keys()) == [b"billing", b"celeriac:handlers"]
+    assert client.lrange("billing", 0, -1) == [b"a message of another application"]
+
+
+@pytest.fixture
+def endless(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that has placed its first orders."""
+    with subprocess.Popen(
+        command(),
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        try:
+            assert demo.stderr is not None
+            assert any(re.match(r"demo: \d+ orders", line) for line in demo.stderr)
+            yield demo
+        finally:
+            demo.kill()
+
+
+def test_ctrl_c_ends_it_with_a_summary(endless: subprocess.Popen[str], tmp_path: Path) -> None:
+    endless.send_signal(signal.SIGINT)
+    said, _ = endless.communicate(timeout=30)
+    assert endless.returncode == 0
+    assert "✓" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_left_of_it_after_kill_9(endless: subprocess.Popen[str], tmp_path: Path) -> None:
+    """No process and no file."""
+    begun = [pid for pid in processes() if str(tmp_path) in environ(pid)]
+    assert len(begun) > 10
+    endless.kill()
+    until(lambda: not set(begun) & set(processes()), 20, "its processes to end")
+    until(lambda: not list(tmp_path.iterdir()), 5, "its files to be gone")
+
+
+def processes() -> list[int]:
+    return [
+        int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and alive(path)
+    ]
+
+
+def alive(path: Path) -> bool:
+    try:
+        return path.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def environ(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_flower_takes_the_next_free_port(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = subprocess.run(
+            command("--events", "1", "--exit", "--json", "--port", str(port)),
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    flower = json.loads(ran.stdout)["flower"]
+    assert int(flower.rpartition(":")[2]) > port
