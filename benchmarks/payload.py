@@ -13,6 +13,7 @@ ORDER: dict[str, Any] = {
     "customer": 48213,
     "total": "129.90",
     "currency": "EUR",
+    "sku": "AB-123456",
 }
 if SIZE:
     ORDER["note"] = "x" * SIZE

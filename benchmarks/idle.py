@@ -1,0 +1,39 @@
+"""An idle worker: its memory, and the CPU it takes for nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.bench import Bench
+from benchmarks.crew import Crew, cpu_seconds, proportional_memory
+from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.remote import Remote
+
+
+@contextmanager
+def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """After one event, with nothing to do: MiB (proportional) and % of one core."""
+    tally = bench.tally()
+    with (
+        Remote(bench, contestant, url, tally) as remote,
+        Crew(bench, contestant, url, tally) as crew,
+    ):
+        crew.wake(remote)
+        crew.pause()
+        watched = max(2.0, bench.seconds * 15)
+
+        def take() -> Sample:
+            crew.resume()
+            time.sleep(1)
+            pids = crew.pids
+            before, started = cpu_seconds(pids), time.monotonic()
+            time.sleep(watched)
+            used = cpu_seconds(pids) - before
+            percent = 100 * used / (time.monotonic() - started)
+            memory = proportional_memory(pids)
+            crew.pause()
+            return {"MiB": memory, "% CPU": percent}
+
+        yield take

@@ -1,0 +1,74 @@
+"""Processing: a backlog is written while the workers stand still, then they drain it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.bench import Bench
+from benchmarks.calibrate import events_for
+from benchmarks.crew import Crew
+from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.remote import Remote
+
+LONGEST_DRAIN = 60.0
+CALM = 0.1  # seconds that the machine has to itself after what came before
+
+
+@contextmanager
+def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """Handler runs a second, over all handlers and services."""
+    tally = bench.tally()
+    with (
+        Remote(bench, contestant, url, tally) as remote,
+        Crew(bench, contestant, url, tally) as crew,
+    ):
+        crew.wake(remote)
+        crew.pause()
+
+        def run(events: int) -> float:
+            before = tally.size
+            remote.call("fill", events)
+            time.sleep(CALM)
+            started = time.perf_counter()
+            crew.resume()
+            done = tally.wait(before + events * contestant.fanout, LONGEST_DRAIN)
+            took = time.perf_counter() - started
+            crew.check()
+            if not done:
+                raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
+            crew.settle()  # its last acknowledgements are not for the next sample
+            crew.pause()
+            return took
+
+        events = contestant.events or events_for(bench.seconds, run)
+
+        def take() -> Sample:
+            return {"deliveries/s": events * contestant.fanout / run(events)}
+
+        yield take
+
+
+@contextmanager
+def perfect(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """What processes that do nothing but the handler's own work would reach."""
+    seconds = float(contestant.options["BENCH_WORK"])
+
+    def take() -> Sample:
+        count = max(20, int(bench.seconds / seconds / 2))
+        started = time.perf_counter()
+        for _ in range(count):
+            time.sleep(seconds)
+        took = (time.perf_counter() - started) / count
+        return {"deliveries/s": contestant.processes / took}
+
+    yield take
+
+
+@contextmanager
+def against_perfect(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """`perfect` for the peer that is none, `drained` for those that are."""
+    opened = perfect if contestant.peer == "nobody" else drained
+    with opened(bench, contestant, url) as take:
+        yield take
