@@ -1,80 +1,57 @@
-"""How the figures change with one quantity; measured with --full only."""
+"""How a figure changes with one quantity. Measured with --full only: it takes a quarter hour."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmarks import emit, process
-from benchmarks.measurement import Contestant as C
-from benchmarks.measurement import Measurement
+from benchmarks.measurement import Contestant, Measurement
+from benchmarks.table import spread, subscribers
 
-WORKERS = Measurement(
-    name="by-workers",
-    title="Processed, by workers of one process each",
-    open=process.drained,
-    contestants=tuple(
-        C(name=str(n), peer="celeriac", workers=n, processes=1) for n in (1, 2, 3, 4)
-    ),
-    full=True,
-)
+SIZES = (1, 1_000, 10_000, 100_000)
 
-HANDLERS = Measurement(
-    name="by-handlers",
-    title="Processed, by handlers of an event",
-    open=process.drained,
-    contestants=tuple(
-        C(name=str(n), peer="celeriac", options={"BENCH_HANDLERS": str(n)}, fanout=n)
-        for n in (1, 3, 10, 30, 100)
-    ),
-    full=True,
-)
 
-BACKLOG = Measurement(
-    name="by-backlog",
-    title="Processed, by events in the backlog",
-    open=process.drained,
-    contestants=tuple(
-        C(name=f"{n}", peer="celeriac", events=n) for n in (1_000, 10_000, 100_000, 1_000_000)
-    ),
-    full=True,
-    rounds=2,
-)
+def celeriac(name: object, **settings: object) -> Contestant:
+    return Contestant(str(name), "celeriac", **settings)  # type: ignore[arg-type]
 
-SIZE = Measurement(
-    name="by-size",
-    title="Processed, by bytes added to an event",
-    open=process.drained,
-    contestants=tuple(
-        C(name=str(n), peer="celeriac", options={"BENCH_SIZE": str(n)})
-        for n in (1, 1_000, 10_000, 100_000)
-    ),
-    full=True,
-)
 
-SIZE_EMIT = Measurement(
-    name="by-size-emit",
-    title="Emitted, by bytes added to an event",
-    open=emit.emitted,
-    contestants=tuple(
-        C(name=str(n), peer="celeriac", options={"BENCH_SIZE": str(n)})
-        for n in (1, 1_000, 10_000, 100_000)
-    ),
-    full=True,
-)
+def curve(
+    name: str, title: str, contestants: Iterable[Contestant], *, emitted: bool = False
+) -> Measurement:
+    unit, open = ("events/s", emit.emitted) if emitted else ("runs/s", process.drained)
+    return Measurement(name, title, unit, open, contestants=tuple(contestants), rounds=3)
 
-TYPES = Measurement(
-    name="by-types",
-    title="Processed, by types with a handler each, ten to a domain",
-    open=process.drained,
-    contestants=tuple(
-        C(
-            name=str(n),
-            peer="celeriac",
-            options={
-                "BENCH_HANDLERS": str(n),
-                "BENCH_TYPES": str(n),
-                "BENCH_DOMAINS": str(max(1, n // 10)),
-            },
-        )
-        for n in (1, 10, 100, 1000)
+
+CURVES = (
+    curve(
+        "by-workers",
+        "Processed, by workers of one process",
+        (celeriac(n, workers=n, processes=1) for n in (1, 2, 3, 4)),
     ),
-    full=True,
+    curve(
+        "by-handlers",
+        "Processed, by handlers of one event",
+        (celeriac(n, options=subscribers(n), fanout=n) for n in (1, 3, 10, 30, 100)),
+    ),
+    curve(
+        "by-backlog",
+        "Processed, by events in the backlog",
+        (celeriac(n, events=n) for n in (1_000, 10_000, 100_000, 1_000_000)),
+    ),
+    curve(
+        "by-size",
+        "Processed, by bytes added to an event",
+        (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
+    ),
+    curve(
+        "by-size-emit",
+        "Emitted, by bytes added to an event",
+        (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
+        emitted=True,
+    ),
+    curve(
+        "by-types",
+        "Processed, by types, ten to a domain, a handler each",
+        (celeriac(n, options=spread(n, max(1, n // 10))) for n in (1, 10, 100, 1000)),
+    ),
 )

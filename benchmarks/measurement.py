@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ Sample = Mapping[str, float]  # unit → value
 Take = Callable[[], Sample]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Contestant:
     """A peer in one setting. `peer` is a module of `benchmarks.peers`, `options` its environment.
 
@@ -25,6 +25,7 @@ class Contestant:
 
     name: str
     peer: str
+    _: KW_ONLY
     act: str = "one"
     options: Mapping[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ("billing",)
@@ -39,16 +40,20 @@ class Contestant:
 Open = Callable[["Bench", Contestant, str], AbstractContextManager[Take]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Goal:
-    """A bound for one contestant's value over another's; for the value itself without `to`."""
+    """A bound for one contestant's value over another's; for the value itself without `to`.
+
+    The unit is the measurement's first one where none is given.
+    """
 
     text: str
-    unit: str
     of: str
     to: str | None = None
+    _: KW_ONLY
     at_least: float | None = None
     at_most: float | None = None
+    unit: str = ""
 
     def holds(self, value: float) -> bool:
         return (self.at_least is None or value >= self.at_least) and (
@@ -60,16 +65,17 @@ class Goal:
         return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measurement:
     """`open` prepares a contestant on an empty database and yields what takes one sample."""
 
     name: str
     title: str
+    unit: str
     open: Open
+    _: KW_ONLY
     contestants: tuple[Contestant, ...]
     goals: tuple[Goal, ...] = ()
-    full: bool = False  # a curve, only measured with --full
     rounds: int | None = None  # where one says enough, since it does not vary
 
 
@@ -86,10 +92,11 @@ class Outcome:
 
     def ratios(self, goal: Goal) -> list[float]:
         """One for each round, of values that were measured seconds apart."""
-        own = self.values(goal.of, goal.unit)
+        unit = goal.unit or self.measurement.unit
+        own = self.values(goal.of, unit)
         if goal.to is None:
             return own
-        other = self.values(goal.to, goal.unit)
+        other = self.values(goal.to, unit)
         return [a / b for a, b in zip(own, other, strict=False) if b]
 
     def median(self, contestant: str, unit: str) -> float | None:

@@ -52,7 +52,7 @@ def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
                 raise crew.failure("did not handle all in time")
             crew.settle()
             return {
-                "bytes/delivery": (held(client, "*:matrix:*") - matrix)
+                "bytes/run": (held(client, "*:matrix:*") - matrix)
                 / (events * contestant.fanout),
                 "log bytes/event": (held(client, "*:events") - log) / events,
             }

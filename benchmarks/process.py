@@ -45,7 +45,7 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         events = contestant.events or events_for(bench.seconds, run)
 
         def take() -> Sample:
-            return {"deliveries/s": events * contestant.fanout / run(events)}
+            return {"runs/s": events * contestant.fanout / run(events)}
 
         yield take
 
@@ -61,7 +61,7 @@ def perfect(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         for _ in range(count):
             time.sleep(seconds)
         took = (time.perf_counter() - started) / count
-        return {"deliveries/s": contestant.processes / took}
+        return {"runs/s": contestant.processes / took}
 
     yield take
 

@@ -1,4 +1,4 @@
-"""What is measured, between whom, and what is aimed at."""
+"""The table: what is measured, between whom, and what issue 4 aims at."""
 
 from __future__ import annotations
 
@@ -7,361 +7,213 @@ from benchmarks.measurement import Contestant as C
 from benchmarks.measurement import Goal, Measurement
 
 THREE = ("billing", "shipping", "audit")
+WORK = {"BENCH_WORK": "0.005"}
+EVENTS = {"BENCH_TASK_EVENTS": "1"}
+
+
+def batch(most: int) -> dict[str, str]:
+    return {"BENCH_BATCH": str(most)}
 
 
 def subscribers(count: int) -> dict[str, str]:
     return {"BENCH_HANDLERS": str(count)}
 
 
-def many(domains: int) -> dict[str, str]:
-    return {"BENCH_HANDLERS": "1000", "BENCH_TYPES": "1000", "BENCH_DOMAINS": str(domains)}
+def spread(count: int, domains: int) -> dict[str, str]:
+    """So many handlers with a type each, evenly in the domains."""
+    return {
+        "BENCH_HANDLERS": str(count),
+        "BENCH_TYPES": str(count),
+        "BENCH_DOMAINS": str(domains),
+    }
 
 
-EMIT = Measurement(
-    name="emit",
-    title="Emit, one at a time",
-    open=emit.emitted,
-    contestants=(
-        C(name="raw XADD", peer="raw"),
-        C(name="celeriac", peer="celeriac"),
-        C(name="celeriac to 1", peer="celeriac", options=subscribers(1)),
-        C(name="celeriac to 3", peer="celeriac", options=subscribers(3), quick=False),
-        C(name="celeriac to 30", peer="celeriac", options=subscribers(30)),
-        C(name="celeriac async", peer="celeriac", act="async_one"),
-        C(name="FastStream stream", peer="faststream"),
-        C(name="huey", peer="huey", quick=False),
-        C(name="dramatiq", peer="dramatiq", quick=False),
-        C(name="taskiq", peer="taskiq", quick=False),
-        C(name="Celery .delay", peer="celery"),
-        C(name="Celery topic exchange", peer="celery_topic", quick=False),
-    ),
-    goals=(
-        Goal(text="emit, of raw XADD", unit="events/s", of="celeriac", to="raw XADD", at_least=0.9),
-        Goal(
-            text="emit, over Celery .delay",
-            unit="events/s",
-            of="celeriac",
-            to="Celery .delay",
-            at_least=4,
+# fmt: off
+ONE = C("1 handler and type", "celeriac", options=subscribers(1))
+MANY = C("1,000 in 100 domains", "celeriac", options=spread(1000, 100))
+CROWD = C("1,000 in one domain", "celeriac", options=spread(1000, 1))
+
+TABLE = (
+    Measurement(
+        "emit", "Emit, one at a time", "events/s", emit.emitted,
+        contestants=(
+            C("raw XADD", "raw"),
+            C("celeriac", "celeriac"),
+            C("celeriac to 1", "celeriac", options=subscribers(1)),
+            C("celeriac to 3", "celeriac", options=subscribers(3), quick=False),
+            C("celeriac to 30", "celeriac", options=subscribers(30)),
+            C("celeriac, async", "celeriac", act="async_one"),
+            C("FastStream stream", "faststream"),
+            C("huey", "huey", quick=False),
+            C("dramatiq", "dramatiq", quick=False),
+            C("taskiq stream", "taskiq", quick=False),
+            C("Celery .delay", "celery"),
+            C("Celery topic exchange", "celery_topic", quick=False),
         ),
-        Goal(
-            text="emit, to 30 subscribers over to 1",
-            unit="events/s",
-            of="celeriac to 30",
-            to="celeriac to 1",
-            at_least=0.97,
+        goals=(
+            Goal("emit : raw XADD", "celeriac", "raw XADD", at_least=0.9),
+            Goal("emit : Celery .delay", "celeriac", "Celery .delay", at_least=4),
+            Goal("emit to 30 : to 1", "celeriac to 30", "celeriac to 1", at_least=0.97),
         ),
     ),
-)
-
-BULK = Measurement(
-    name="bulk",
-    title="Emit in bulk",
-    open=emit.emitted,
-    contestants=(
-        C(name="raw, pipeline of 500", peer="raw", act="bulk"),
-        C(
-            name="raw, pipeline of 100",
-            peer="raw",
-            act="bulk",
-            options={"BENCH_PIPELINE": "100"},
+    Measurement(
+        "bulk", "Emit in bulk", "events/s", emit.emitted,
+        contestants=(
+            C("raw, pipeline of 500", "raw", act="bulk"),
+            C("raw, pipeline of 100", "raw", act="bulk", options={"BENCH_PIPELINE": "100"}),
+            C("celeriac emit_many", "celeriac", act="bulk"),
+            C("celeriac aemit_many", "celeriac", act="async_bulk", quick=False),
+            C("FastStream list, 100", "faststream", act="bulk"),
+            C("Celery, 100 in a message", "celery", act="bulk", quick=False),
         ),
-        C(name="celeriac emit_many", peer="celeriac", act="bulk"),
-        C(name="celeriac aemit_many", peer="celeriac", act="async_bulk", quick=False),
-        C(name="FastStream list, batch of 100", peer="faststream", act="bulk"),
-        C(name="Celery, 100 in one message", peer="celery", act="bulk", quick=False),
-    ),
-    goals=(
-        Goal(
-            text="emit in bulk, of raw pipelines",
-            unit="events/s",
-            of="celeriac emit_many",
-            to="raw, pipeline of 500",
-            at_least=0.8,
-        ),
-        Goal(
-            text="emit in bulk, over FastStream's list batch",
-            unit="events/s",
-            of="celeriac emit_many",
-            to="FastStream list, batch of 100",
-            at_least=1,
+        goals=(
+            Goal("emit_many : raw pipeline", "celeriac emit_many", "raw, pipeline of 500",
+                 at_least=0.8),
+            Goal("emit_many : FastStream list batch", "celeriac emit_many", "FastStream list, 100",
+                 at_least=1),
         ),
     ),
-)
-
-PROCESS = Measurement(
-    name="process",
-    title="Processed, trivial handler, two pool processes",
-    open=process.drained,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="celeriac, batch=500", peer="celeriac", options={"BENCH_BATCH": "500"}),
-        C(name="Celery, late ack", peer="celery"),
-        C(name="FastStream batch handler", peer="faststream", options={"BENCH_BATCH": "100"}),
-        C(name="FastStream stream", peer="faststream", quick=False),
-        C(name="dramatiq", peer="dramatiq", quick=False),
-        C(name="taskiq", peer="taskiq", quick=False),
-        C(name="huey", peer="huey", quick=False),
-        C(
-            name="Celery, late ack, task events",
-            peer="celery",
-            options={"BENCH_TASK_EVENTS": "1"},
-            quick=False,
+    Measurement(
+        "process", "Processed, trivial handler, two pool processes", "runs/s", process.drained,
+        contestants=(
+            C("celeriac", "celeriac"),
+            C("celeriac, batch=500", "celeriac", options=batch(500)),
+            C("Celery, late ack", "celery"),
+            C("FastStream batch of 100", "faststream", options=batch(100)),
+            C("FastStream stream", "faststream", quick=False),
+            C("dramatiq", "dramatiq", quick=False),
+            C("taskiq stream", "taskiq", quick=False),
+            C("huey", "huey", quick=False),
+            C("Celery, late ack, -E", "celery", options=EVENTS, quick=False),
+            C("celeriac, 1 process", "celeriac", processes=1, quick=False),
+            C("celeriac, 3 handlers", "celeriac", options=subscribers(3), fanout=3, quick=False),
+            C("celeriac, 10 handlers", "celeriac", options=subscribers(10), fanout=10, quick=False),
         ),
-        C(name="celeriac, 1 process", peer="celeriac", processes=1, quick=False),
-        C(
-            name="celeriac, 3 handlers",
-            peer="celeriac",
-            options=subscribers(3),
-            fanout=3,
-            quick=False,
-        ),
-        C(
-            name="celeriac, 10 handlers",
-            peer="celeriac",
-            options=subscribers(10),
-            fanout=10,
-            quick=False,
+        goals=(
+            Goal("processed : Celery prefork, late ack", "celeriac", "Celery, late ack",
+                 at_least=40),
+            Goal("processed : FastStream batch handler", "celeriac", "FastStream batch of 100",
+                 at_least=1.2),
+            Goal("processed, batch= : FastStream batch handler", "celeriac, batch=500",
+                 "FastStream batch of 100", at_least=2),
         ),
     ),
-    goals=(
-        Goal(
-            text="processed, over Celery prefork with late ack",
-            unit="deliveries/s",
-            of="celeriac",
-            to="Celery, late ack",
-            at_least=40,
-        ),
-        Goal(
-            text="processed, over FastStream's batch handler",
-            unit="deliveries/s",
-            of="celeriac",
-            to="FastStream batch handler",
-            at_least=1.2,
-        ),
-        Goal(
-            text="processed with batch=, over FastStream's batch handler",
-            unit="deliveries/s",
-            of="celeriac, batch=500",
-            to="FastStream batch handler",
-            at_least=2,
+    Measurement(
+        "pools", "Processed, by pool", "runs/s", process.drained,
+        contestants=(
+            C("prefork, 2", "celeriac", quick=False),
+            C("threads, 2", "celeriac", pool="threads", quick=False),
+            C("solo", "celeriac", pool="solo", processes=1, quick=False),
+            C("gevent, 20", "celeriac", pool="gevent", processes=20, quick=False),
         ),
     ),
-)
-
-POOLS = Measurement(
-    name="pools",
-    title="Processed, by pool",
-    open=process.drained,
-    contestants=(
-        C(name="prefork, 2", peer="celeriac", quick=False),
-        C(name="threads, 2", peer="celeriac", pool="threads", quick=False),
-        C(name="solo", peer="celeriac", pool="solo", processes=1, quick=False),
-        C(name="gevent, 20", peer="celeriac", pool="gevent", processes=20, quick=False),
-    ),
-)
-
-SERVICES = Measurement(
-    name="services",
-    title="Deliveries to three services, a worker with one process each",
-    open=process.drained,
-    contestants=(
-        C(name="celeriac", peer="celeriac", services=THREE, processes=1, fanout=3),
-        C(name="Celery topic exchange", peer="celery_topic", services=THREE, processes=1, fanout=3),
-        C(name="FastStream groups", peer="faststream", services=THREE, processes=1, fanout=3),
-    ),
-    goals=(
-        Goal(
-            text="deliveries to three services, over Celery topic exchange",
-            unit="deliveries/s",
-            of="celeriac",
-            to="Celery topic exchange",
-            at_least=10,
+    Measurement(
+        "services", "To three services, a worker of one process each", "runs/s", process.drained,
+        contestants=(
+            C("celeriac", "celeriac", services=THREE, processes=1, fanout=3),
+            C("Celery topic exchange", "celery_topic", services=THREE, processes=1, fanout=3),
+            C("FastStream groups", "faststream", services=THREE, processes=1, fanout=3),
         ),
-        Goal(
-            text="deliveries to three services, over FastStream",
-            unit="deliveries/s",
-            of="celeriac",
-            to="FastStream groups",
-            at_least=3,
+        goals=(
+            Goal("to three services : Celery topic exchange", "celeriac", "Celery topic exchange",
+                 at_least=10),
+            Goal("to three services : FastStream", "celeriac", "FastStream groups", at_least=3),
         ),
     ),
-)
-
-WORK = {"BENCH_WORK": "0.005"}
-SLOW = Measurement(
-    name="slow",
-    title="Handlers of 5 ms, two processes",
-    open=process.against_perfect,
-    contestants=(
-        C(name="perfect", peer="nobody", options=WORK),
-        C(name="celeriac", peer="celeriac", options=WORK),
-        C(name="Celery, late ack", peer="celery", options=WORK, quick=False),
+    Measurement(
+        "slow", "Handlers of 5 ms, two processes", "runs/s", process.against_perfect,
+        contestants=(
+            C("perfect", "nobody", options=WORK),
+            C("celeriac", "celeriac", options=WORK),
+            C("Celery, late ack", "celery", options=WORK, quick=False),
+        ),
+        goals=(Goal("5 ms handlers : perfect", "celeriac", "perfect", at_least=0.95),),
     ),
-    goals=(
-        Goal(
-            text="5 ms handlers, of perfect",
-            unit="deliveries/s",
-            of="celeriac",
-            to="perfect",
-            at_least=0.95,
+    Measurement(
+        "latency", "Latency at 100 events/s", "p50 ms", latency.measured,
+        contestants=(
+            C("celeriac", "celeriac"),
+            C("Celery, late ack", "celery"),
+            C("Celery, late ack, -E", "celery", options=EVENTS, quick=False),
+            C("FastStream stream", "faststream", quick=False),
+            C("dramatiq", "dramatiq", quick=False),
+            C("taskiq stream", "taskiq", quick=False),
+        ),
+        goals=(
+            Goal("latency p50 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.8),
+            Goal("latency p99 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.8,
+                 unit="p99 ms"),
         ),
     ),
-)
-
-LATENCY = Measurement(
-    name="latency",
-    title="Latency at 100 events/s",
-    open=latency.measured,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="Celery, late ack", peer="celery"),
-        C(
-            name="Celery, late ack, task events",
-            peer="celery",
-            options={"BENCH_TASK_EVENTS": "1"},
-            quick=False,
+    Measurement(
+        "backlog", "Redis memory of a backlogged event", "bytes/event", memory.backlogged,
+        contestants=(
+            C("raw stream", "raw", act="bulk"),
+            C("celeriac to 1", "celeriac", act="bulk", options=subscribers(1)),
+            C("celeriac to 10", "celeriac", act="bulk", options=subscribers(10)),
+            C("FastStream stream", "faststream", act="fill"),
+            C("taskiq stream", "taskiq", act="fill", quick=False),
+            C("dramatiq", "dramatiq", act="fill", quick=False),
+            C("Celery .delay × 1", "celery", act="fill"),
         ),
-        C(name="FastStream stream", peer="faststream", quick=False),
-        C(name="dramatiq", peer="dramatiq", quick=False),
-        C(name="taskiq", peer="taskiq", quick=False),
+        goals=(
+            Goal("backlog of 1 subscriber : raw stream", "celeriac to 1", "raw stream",
+                 at_most=1.15),
+            Goal("backlog of 10 subscribers : raw stream", "celeriac to 10", "raw stream",
+                 at_most=1.15),
+        ),
+        rounds=2,
     ),
-    goals=tuple(
-        Goal(
-            text=f"latency {unit.split()[0]}, of Celery prefork",
-            unit=unit,
-            of="celeriac",
-            to="Celery, late ack",
-            at_most=0.8,
-        )
-        for unit in ("p50 ms", "p99 ms")
+    Measurement(
+        "matrix", "Redis memory of a processed event", "bytes/run", memory.remembered,
+        contestants=(
+            C("celeriac", "celeriac"),
+            C("celeriac, 3 handlers", "celeriac", options=subscribers(3), fanout=3),
+        ),
+        goals=(Goal("matrix, bytes for each delivery", "celeriac", at_most=150),),
+        rounds=2,
     ),
-)
-
-BACKLOG = Measurement(
-    name="backlog",
-    title="Redis memory of a backlogged event",
-    open=memory.backlogged,
-    contestants=(
-        C(name="raw stream", peer="raw", act="bulk"),
-        C(name="celeriac to 1", peer="celeriac", act="bulk", options=subscribers(1)),
-        C(name="celeriac to 10", peer="celeriac", act="bulk", options=subscribers(10)),
-        C(name="FastStream stream", peer="faststream", act="fill"),
-        C(name="taskiq stream", peer="taskiq", act="fill", quick=False),
-        C(name="dramatiq", peer="dramatiq", act="fill", quick=False),
-        C(name="Celery .delay × 1", peer="celery", act="fill"),
+    Measurement(
+        "idle", "Idle worker, two processes", "MiB", idle.rested,
+        contestants=(
+            C("celeriac", "celeriac"),
+            C("Celery, late ack", "celery"),
+            C("FastStream stream", "faststream", quick=False),
+            C("dramatiq", "dramatiq", quick=False),
+        ),
+        goals=(
+            Goal("memory of an idle worker : Celery's", "celeriac", "Celery, late ack",
+                 at_most=1.1),
+            Goal("CPU of an idle worker, % of a core", "celeriac", at_most=0.5, unit="% CPU"),
+        ),
+        rounds=2,
     ),
-    goals=tuple(
-        Goal(
-            text=f"backlog of {n} subscriber{'s' * (n > 1)}, of a raw stream",
-            unit="bytes/event",
-            of=f"celeriac to {n}",
-            to="raw stream",
-            at_most=1.15,
-        )
-        for n in (1, 10)
+    Measurement(
+        "start", "Start of a worker until it has handled its first event", "s",
+        startup.first_event,
+        contestants=(C("celeriac", "celeriac"), C("Celery, late ack", "celery")),
+        rounds=2,
     ),
-    rounds=2,
-)
-
-MATRIX = Measurement(
-    name="matrix",
-    title="Redis memory of a processed event",
-    open=memory.remembered,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="celeriac, 3 handlers", peer="celeriac", options=subscribers(3), fanout=3),
+    Measurement(
+        "command", "--help of the command line", "s", startup.helped,
+        contestants=(C("celeriac", "celeriac"), C("celery", "celery"), C("python", "python")),
     ),
-    goals=(
-        Goal(
-            text="matrix, bytes per delivery",
-            unit="bytes/delivery",
-            of="celeriac",
-            at_most=150,
+    Measurement(
+        "many-emit", "Emit, with 1,000 handlers and types", "events/s", emit.emitted,
+        contestants=(ONE, MANY, CROWD),
+        goals=(
+            Goal("emit, 1,000 types in 100 domains : 1", MANY.name, ONE.name, at_least=0.83),
+            Goal("emit, 1,000 types in one domain : 1", CROWD.name, ONE.name, at_least=0.83),
         ),
     ),
-    rounds=2,
-)
-
-IDLE = Measurement(
-    name="idle",
-    title="Idle worker, two processes",
-    open=idle.rested,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="Celery, late ack", peer="celery"),
-        C(name="FastStream stream", peer="faststream", quick=False),
-        C(name="dramatiq", peer="dramatiq", quick=False),
-    ),
-    goals=(
-        Goal(
-            text="idle worker's memory, of Celery's",
-            unit="MiB",
-            of="celeriac",
-            to="Celery, late ack",
-            at_most=1.1,
+    Measurement(
+        "many-latency", "Latency at 100 events/s, with 1,000 handlers and types", "p50 ms",
+        latency.measured,
+        contestants=(ONE, MANY, CROWD),
+        goals=(
+            Goal("latency p50, 1,000 in 100 domains : 1", MANY.name, ONE.name, at_most=1.2),
+            Goal("latency p50, 1,000 in one domain : 1", CROWD.name, ONE.name, at_most=1.2),
         ),
-        Goal(text="idle worker, % of a core", unit="% CPU", of="celeriac", at_most=0.5),
+        rounds=2,
     ),
-    rounds=2,
-)
-
-STARTUP = Measurement(
-    name="start",
-    title="Start of the worker until its first event is handled",
-    open=startup.first_event,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="Celery, late ack", peer="celery"),
-    ),
-    rounds=3,
-)
-
-COMMAND = Measurement(
-    name="command",
-    title="Start of the command line (--help)",
-    open=startup.helped,
-    contestants=(
-        C(name="celeriac", peer="celeriac"),
-        C(name="celery", peer="celery"),
-        C(name="python", peer="python"),
-    ),
-)
-
-SPREAD = (
-    C(name="1 handler, 1 type", peer="celeriac", options=subscribers(1)),
-    C(name="1,000 of each in 100 domains", peer="celeriac", options=many(100)),
-    C(name="1,000 of each in 1 domain", peer="celeriac", options=many(1)),
-)
-
-
-def within(text: str, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> tuple[Goal, ...]:
-    return tuple(
-        Goal(
-            text=f"{text}, {c.name}, of 1",
-            unit=unit,
-            of=c.name,
-            to=SPREAD[0].name,
-            at_least=at_least,
-            at_most=at_most,
-        )
-        for c in SPREAD[1:]
-    )
-
-
-MANY_EMIT = Measurement(
-    name="many-emit",
-    title="Emit with 1,000 handlers and types",
-    open=emit.emitted,
-    contestants=SPREAD,
-    goals=within("emit", "events/s", at_least=0.83),
-)
-
-MANY_LATENCY = Measurement(
-    name="many-latency",
-    title="Latency at 100 events/s with 1,000 handlers and types",
-    open=latency.measured,
-    contestants=SPREAD,
-    goals=within("latency p50", "p50 ms", at_most=1.2),
-    rounds=2,
 )

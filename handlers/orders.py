@@ -19,7 +19,11 @@ STATES = {
 
 @bus.on(*STATES, ordered=True)
 def advance(event: Event[OrderEvent]) -> None:
-    """Moves an order on, and says so. `ordered`: the events of one order one after the other."""
+    """Moves an order on, and says so.
+
+    `ordered`: what payment says of one order comes one after the other, also across retries, and
+    so does what shipment says. Between the two domains there is no order, and none is needed.
+    """
     state = STATES[event.type]
     log.info("order %d is %s", event.data.number, state)
     bus.emit(f"order.{state}", event.data, subject=event.subject, id=f"{event.id}.{state}")

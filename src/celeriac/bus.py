@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-
-from celery import Celery
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.emitter import AsyncEmitter, Emission, Emitter
-from celeriac.errors import SubscriptionError
+from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
 from celeriac.settings import Settings
 from celeriac.subscription import Predicate, Service, Start, make_handler
 from celeriac.subscription.policy import ErrorPolicies
-from celeriac.worker import install, make_app, register
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +34,8 @@ class EventBus:
     """
 
     def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
+        if isinstance(app, str):
+            raise ConfigurationError(f"EventBus({app!r}) names no app; EventBus(service={app!r})")
         if app is not None and not service:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
@@ -43,12 +45,17 @@ class EventBus:
         self._executor = Executor(self.service)
         self._app = app
         if app is not None:
+            from celeriac.worker import install
+
             install(app, self.service)
 
     @property
     def app(self) -> Celery:
         """The Celery app: the given one, or one made for this service at the first use."""
         if self._app is None:
+            # Here and not above: who only emits is spared the import of Celery.
+            from celeriac.worker import install, make_app, register
+
             self._app = make_app(self.settings)
             install(self._app, self.service)
             for handler in self.service.handlers.values():
@@ -197,6 +204,13 @@ class EventBus:
         Raises SubscriptionError, at import, with the remedy.
         """
 
+        for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise SubscriptionError(
+                    f"@bus.on got {pattern!r} for a pattern; write @bus.on('order.placed') with "
+                    "parentheses, and several patterns as several arguments"
+                )
+
         def subscribe(function: F) -> F:
             handler = make_handler(
                 function,
@@ -220,6 +234,8 @@ class EventBus:
             )
             self.service.add(handler)
             if self._app is not None:
+                from celeriac.worker import register
+
                 register(self._app, handler, self._executor)
             return function
 

@@ -41,7 +41,7 @@ def open_client(url: str, *, answer_within: float) -> Client:
             url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0)
         )
     except ValueError as error:
-        raise ConfigurationError(f"CELERIAC_REDIS_URL={url!r}: {error}") from None
+        raise ConfigurationError(f"CELERIAC_REDIS_URL={address(url)}: {error}") from None
 
 
 def _options(answer_within: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ CeleriacError
 ├── BusUnavailable          Redis could not be reached within the limit
 ├── LogFull                 Redis has no memory left for the log
 ├── NotFound                no such event, handler or dead letter
+├── Exhausted               every attempt ended with the death of its process
 ├── Retry                   control flow: a handler asks to run again later
 └── Reject                  control flow: a handler gives the event up for good
 """
@@ -72,6 +73,10 @@ class LogFull(CeleriacError):
 
 class NotFound(CeleriacError, LookupError):
     """There is no such event, handler or dead letter."""
+
+
+class Exhausted(CeleriacError):
+    """Every attempt at a delivery ended with the death of its process; it was buried as poison."""
 
 
 class Retry(CeleriacError):

@@ -77,14 +77,14 @@ class Settings:
 
     def _faults(self) -> list[str]:
         faults = []
-        for name in ("redis_url", "broker_url"):
-            url = getattr(self, name)
-            schemes = ("redis://", "rediss://", "unix://")
-            if name == "redis_url" and not url.startswith(schemes):
-                faults.append(
-                    f"CELERIAC_REDIS_URL={url!r}: must start with {', '.join(schemes)}, "
-                    "e.g. redis://127.0.0.1:6379/0"
-                )
+        schemes = ("redis://", "rediss://", "unix://")
+        if not self.redis_url.startswith(schemes):
+            # only the scheme: the rest may hold a password
+            found = self.redis_url.partition(":")[0]
+            faults.append(
+                f"CELERIAC_REDIS_URL begins with {found!r}: must begin with {', '.join(schemes)}, "
+                "e.g. redis://127.0.0.1:6379/0"
+            )
         if self.service and not _SERVICE.fullmatch(self.service):
             faults.append(
                 f"CELERIAC_SERVICE={self.service!r}: letters, digits, _ and -, e.g. 'billing'; "

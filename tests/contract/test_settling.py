@@ -293,3 +293,20 @@ def test_forgetting_a_handler_that_left_leaves_its_dead_letters(store: Store, la
     assert {} == store.ledger.stats(lane)
     assert 0 == store.ledger.due(lane)
     assert 1 == store.ledger.dead_count(DOMAIN)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PROCESSED, Outcome.SKIPPED, Outcome.DEAD])
+def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
+    store: Store, lane: Lane, outcome: Outcome
+) -> None:
+    """A group that was destroyed and joined anew is given the past; the matrix knows it."""
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, outcome)
+    before = store.ledger.rows(lane, ["a"])
+    store.log.leave(lane.domain, lane.handler)
+    store.log.join(lane.domain, lane.handler, "0")
+    [again] = store.run(lane)
+    assert (entry, Verdict.DUPLICATE) == (again.entry, again.verdict)
+    store.finish(lane, again, Outcome.IGNORED)
+    assert before == store.ledger.rows(lane, ["a"])

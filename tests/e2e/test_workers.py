@@ -57,6 +57,20 @@ def test_a_bus_on_an_existing_app_works_beside_its_tasks(deployment: Any) -> Non
     deployment.until(lambda: deployment.effects.lrange("added", 0, -1) == ["5"], what="the task")
 
 
+def test_a_hint_for_a_handler_of_newer_code_waits_for_a_worker_that_has_it(
+    deployment: Any,
+) -> None:
+    """An old worker gets the hint, and puts the event off; no lease has to run out."""
+    deployment.lease = 60.0
+    deployment.worker(app="existing")
+    deployment.joined("billing.note", "order")
+    deployment.worker(processes=1)
+    deployment.joined("billing.work", "work")
+    ids = [deployment.bus.emit("work.one") for _ in range(20)]
+    deployment.until_settled(seconds=30)
+    assert deployment.runs("billing.work") == dict.fromkeys(ids, 1)
+
+
 def test_a_handler_removed_while_the_system_runs_is_served_no_more(deployment: Any) -> None:
     """Its group is gone and does not come back until its worker is started anew."""
     deployment.worker()

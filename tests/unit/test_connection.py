@@ -39,8 +39,14 @@ def test_opening_does_not_connect() -> None:
 
 
 def test_a_url_that_is_none_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="CELERIAC_REDIS_URL='http://h'"):
+    with pytest.raises(ConfigurationError, match="CELERIAC_REDIS_URL=http://h"):
         open_client("http://h", answer_within=1)
+
+
+def test_a_bad_url_is_named_without_its_password() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_client("redis://u:secret@h:99999/0", answer_within=1)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_client_does_not_try_on_its_own() -> None:

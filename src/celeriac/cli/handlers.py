@@ -58,7 +58,7 @@ def _plain(record: HandlerRecord) -> dict[str, object]:
 
 def _names(record: HandlerRecord, living: list[WorkerRecord]) -> list[str]:
     """The living workers that serve the handler."""
-    return [w.name for w in living if w.service == record.service and record.queue in w.queues]
+    return [w.name for w in living if record.id in w.handlers]
 
 
 def _since(record: HandlerRecord) -> str:

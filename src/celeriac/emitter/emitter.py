@@ -108,13 +108,21 @@ class Emitter:
                 raise InvalidEvent(
                     f"emit_many publishes now; for {' and '.join(sorted(later))} call emit"
                 )
-            return self.build(**given)
+            return self._build(given)
         if isinstance(given, tuple) and len(given) == 2:
             return self.build(*given)
+        shape = f" of {len(given)}" if isinstance(given, tuple) else ""
         raise InvalidEvent(
-            f"cannot emit {type(given).__name__}: give (type, data), an Event, or a mapping with "
-            "'type' and 'data'"
+            f"cannot emit {type(given).__name__}{shape}: give (type, data), an Event, or a mapping "
+            "with 'type' and 'data'"
         )
+
+    def _build(self, given: Mapping[str, Any]) -> Event[Any]:
+        try:
+            return self.build(**given)
+        except TypeError as error:
+            known = "type, data, and the attributes that emit takes"
+            raise InvalidEvent(f"cannot emit {sorted(given)}: a mapping has {known}") from error
 
     def _announce(self, log: EventLog, domains: Iterable[str]) -> None:
         new = self._announced.missing(log, domains)
@@ -131,12 +139,12 @@ def when_ms(delay: float | timedelta | None, at: datetime | None) -> tuple[int |
     if delay is not None and at is not None:
         raise InvalidEvent("give `delay` or `at`, not both")
     if at is not None:
-        if at.tzinfo is None:
-            raise InvalidEvent(f"at={at!r} has no timezone; e.g. datetime.now(timezone.utc)")
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise InvalidEvent(f"at={at!r}: a datetime with timezone, e.g. datetime.now(UTC)")
         return None, int(at.timestamp() * 1000)
     if delay is None:
         return None, None
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    if not 0 <= seconds < 1e10:
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e10:
         raise InvalidEvent(f"delay={delay!r}: seconds, from 0 up")
     return int(seconds * 1000), None

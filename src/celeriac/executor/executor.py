@@ -15,23 +15,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from celeriac.connection import persist
-from celeriac.errors import CeleriacError, InvalidEvent, Retry
+from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import Event, decode, decode_data, handling
 from celeriac.executor.call import call
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import Claimed, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.subscription import Handler, Service, decide
+from celeriac.subscription import Decision, Handler, Service, decide
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FLUSH_AFTER = 0.010  # seconds
 LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
-
-
-class Exhausted(CeleriacError):
-    """Every attempt ended with the death of its process."""
 
 
 class Executor:
@@ -205,7 +201,7 @@ class _Work:
     ) -> None:
         decision = decide(self.handler.failure, error, one.attempt)
         if isinstance(error, Exhausted):
-            decision = type(decision)(Outcome.DEAD)
+            decision = Decision(Outcome.DEAD)
         trace = storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
         self._settle(
             one,
@@ -226,16 +222,22 @@ class _Work:
             event_id, event_type, one.attempt, decision.outcome, error, trace, correlation
         )
         self.report.failures.append(failed)
-        tell = log.info if isinstance(error, Retry) else log.warning
-        after = f"retry in {decision.delay_ms / 1000:.3g} s"
-        tell(
+        self._tell(failed, decision)
+
+    def _tell(self, failed: FailedAttempt, decision: Decision) -> None:
+        """Once in the log: with its traceback if nothing follows but a person."""
+        retried = decision.outcome is Outcome.RETRY
+        level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
+        log.log(
+            level if retried else logging.ERROR,
             "%s failed on %s %s in attempt %d (%s): %s",
             self.handler.id,
-            event_type,
-            event_id,
-            one.attempt,
-            after if decision.outcome is Outcome.RETRY else "dead",
-            describe(error),
+            failed.event_type,
+            failed.event_id,
+            failed.attempt,
+            f"retry in {decision.delay_ms / 1000:.3g} s" if retried else "dead",
+            describe(failed.error),
+            exc_info=None if retried else failed.error,
         )
 
     def _settle(

@@ -92,19 +92,21 @@ class Book:
         self.rows.put(event_id, row, now_ms)
 
     def unrecord(self, event_id: str, entry: str, now_ms: int) -> bool:
-        """Takes this entry's row back; False if the row is another entry's, or there is none."""
+        """Takes the row of this entry's run back; False if it is of another, or there is none."""
         row = self.rows.get(event_id, now_ms)
-        if row is None or row.entry != entry:
+        if row is None or row.entry != entry or row.state is not Place.RUNNING:
             return False
         self.rows.drop(event_id)
         return True
 
     def came_before(self, event_id: str, entry: str, pending: Container[str], now_ms: int) -> bool:
-        """Whether the same event came in another entry that was run or is about to be."""
+        """Whether the event is settled, or in flight in another entry."""
         row = self.rows.get(event_id, now_ms)
-        if row is None or row.entry == entry:
+        if row is None:
             return False
-        return row.state not in (Place.RUNNING, Place.DUE) or row.entry in pending
+        if row.state not in (Place.RUNNING, Place.DUE):
+            return True
+        return row.entry != entry and row.entry in pending
 
     def add_failure(self, event_id: str, failure: Failure | None, now_ms: int) -> list[Failure]:
         """The whole history with `failure` put at its end."""

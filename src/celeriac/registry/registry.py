@@ -45,6 +45,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     processes: int
     queues: tuple[str, ...]
+    handlers: tuple[str, ...] = ()
     version: str
     beat_ms: int = 0
     clock_ms: int = 0

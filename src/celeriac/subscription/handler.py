@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -61,18 +61,18 @@ class Handler:
 
     def options(self) -> dict[str, str]:
         """What differs from the defaults, for people."""
-        policy = self.failure.default
+        policy, usual = self.failure.default, RetryPolicy()
         shown: dict[str, Any] = {
-            "retries": policy.retries,
-            "backoff": f"{policy.backoff:g}s",
+            "retries": policy.retries if policy.retries != usual.retries else None,
+            "backoff": f"{policy.backoff:g}s" if policy.backoff != usual.backoff else None,
             "ordered": self.ordered,
             "batch": self.batch,
             "time_limit": self.time_limit,
             "rate": f"{self.per_second:g}/s" if self.per_second else None,
-            "priority": self.priority,
+            "priority": self.priority or None,
             "when": self.when is not None,
         }
-        return {name: str(value) for name, value in shown.items() if value not in (None, False, 0)}
+        return {name: str(value) for name, value in shown.items() if value is not None and value is not False}
 
 
 def make_handler(
@@ -104,6 +104,18 @@ def make_handler(
         )
     where = f"{service}.{name}"
     try:
+        _check_kinds(
+            numbers={
+                "retries": retries,
+                "backoff": backoff,
+                "backoff_most": backoff_most,
+                "jitter": jitter,
+                "time_limit": time_limit,
+                "soft_time_limit": soft_time_limit,
+            },
+            whole={"retries": retries, "priority": priority, "batch": batch},
+            texts={"queue": queue},
+        )
         matcher = compile_patterns(*patterns)
         signature = read_signature(function, batch=batch is not None)
         policy = RetryPolicy(
@@ -136,6 +148,21 @@ def make_handler(
     )
 
 
+def _check_kinds(
+    *, numbers: Mapping[str, Any], whole: Mapping[str, Any], texts: Mapping[str, Any]
+) -> None:
+    for kinds, wanted, options in (
+        ((int, float), "a number", numbers),
+        ((int,), "a whole number", whole),
+        ((str,), "a name", texts),
+    ):
+        for option, value in options.items():
+            # True is an int for Python, and a mistake for everyone else
+            fits = isinstance(value, kinds) and not isinstance(value, bool) and value != ""
+            if value is not None and not fits:
+                raise SubscriptionError(f"{option}={value!r}: must be {wanted}")
+
+
 def _check_options(
     batch: int | None,
     ordered: bool,
@@ -153,6 +180,11 @@ def _check_options(
         )
     if not 0 <= priority <= 9:
         raise SubscriptionError(f"priority={priority}: 0 (normal) to 9 (most urgent)")
+    if time_limit is not None and soft_time_limit is not None and soft_time_limit >= time_limit:
+        raise SubscriptionError(
+            f"soft_time_limit={soft_time_limit}: must be under time_limit={time_limit}, which ends "
+            "the process"
+        )
     if isinstance(start, datetime):
         if start.tzinfo is None:
             raise SubscriptionError(f"start={start!r}: give it a timezone, e.g. {UTC}")

@@ -88,4 +88,5 @@ def redis_backend(settings: Settings) -> Backend:
 
 def worker_name(label: str) -> str:
     """A name no other worker has or had: its deliveries must not be taken for another's."""
-    return f"{label}@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(2)}"
+    node = label if "@" in label else f"{label}@{socket.gethostname()}"
+    return f"{node}/{os.getpid()}-{secrets.token_hex(2)}"

@@ -17,6 +17,7 @@ from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
+from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def install(app: Celery, service: Service) -> None:
 
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
+    put_off_unknown(service)
     step = type(
         f"Dispatcher_{service.settings.service}",
         (DispatcherStep,),
@@ -65,7 +67,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         queues = tuple(app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
-            hint_sender(app, watched=lambda: _has_monitors(parent)),
+            hint_sender(app, self.service, watched=lambda: _has_monitors(parent)),
             processes=_processes(parent),
             queues=queues,
             describe=lambda: describe(self.service, parent, queues),
@@ -112,5 +114,6 @@ def describe(service: Service, worker: Any, queues: tuple[str, ...]) -> WorkerRe
         pool=type(worker.pool).__module__.rpartition(".")[2],
         processes=_processes(worker),
         queues=queues,
+        handlers=tuple(sorted(h.id for h in service.handlers.values() if h.queue in queues)),
         version=VERSION,
     )

@@ -11,14 +11,20 @@ from kombu.exceptions import OperationalError
 from celeriac.connection import address
 from celeriac.dispatcher import Chunk
 from celeriac.errors import BusUnavailable
+from celeriac.subscription import Service
 
 
-def hint_sender(app: Celery, *, watched: Callable[[], bool]) -> Callable[[Chunk], None]:
+def hint_sender(
+    app: Celery, service: Service, *, watched: Callable[[], bool]
+) -> Callable[[Chunk], None]:
     """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
 
     `watched` tells whether monitors are listening, so that executors send them what happens
     within a chunk.
     """
+
+    # Without a priority all hints of a queue share one list, whose length tools can read.
+    uses_priorities = any(handler.priority for handler in service.handlers.values())
 
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
@@ -32,7 +38,7 @@ def hint_sender(app: Celery, *, watched: Callable[[], bool]) -> Callable[[Chunk]
                 kwargsrepr=repr(chunk.describe()),
                 argsrepr="()",
                 queue=chunk.handler.queue,
-                priority=_priority(app, chunk.handler.priority),
+                priority=_priority(app, chunk.handler.priority) if uses_priorities else None,
                 parent_id=first.id if single else None,
                 root_id=(first.correlationid or first.id) if single else None,
                 retry=False,
@@ -46,9 +52,7 @@ def hint_sender(app: Celery, *, watched: Callable[[], bool]) -> Callable[[Chunk]
     return send
 
 
-def _priority(app: Celery, urgency: int) -> int | None:
+def _priority(app: Celery, urgency: int) -> int:
     """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least."""
-    if urgency == 0:
-        return None
     redis = str(app.conf.broker_url).startswith(("redis", "sentinel"))
-    return 0 if redis else urgency
+    return 9 - urgency if redis else urgency

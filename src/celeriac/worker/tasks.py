@@ -54,6 +54,8 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
         # The broker's own redelivery would double what the lease heals.
         reject_on_worker_lost=False,
         max_retries=None,
+        # Expected: the executor logs a failure once, and with a traceback if it is final.
+        throws=(Exception,),
         serializer="json",
         compression=None,
         rate_limit=None,

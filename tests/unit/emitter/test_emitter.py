@@ -85,7 +85,9 @@ def test_when_is_counted_in_ms(delay: Any, at: Any, wanted: Any) -> None:
     ("delay", "at", "reason"),
     [
         (1, datetime(2100, 1, 1, tzinfo=UTC), "not both"),
-        (None, datetime(2100, 1, 1), "no timezone"),
+        (None, datetime(2100, 1, 1), "with timezone"),
+        (None, 1.5, "with timezone"),
+        ("5", None, "from 0 up"),
         (-1, None, "from 0 up"),
         (float("nan"), None, "from 0 up"),
         (float("inf"), None, "from 0 up"),

@@ -79,7 +79,7 @@ class Shop:
         queues = tuple(sorted({handler.queue for handler in service.handlers.values()}))
         return WorkerRecord(
             name=service.worker, service=name, hostname="host", pid=1, pool="solo",
-            processes=1, queues=queues, version="0",
+            processes=1, queues=queues, handlers=tuple(service.handlers), version="0",
         )  # fmt: skip
 
     def dispatch(self, *names: str) -> None:

@@ -91,7 +91,7 @@ def test_a_bad_pattern_is_refused_and_the_handler_named(patterns: tuple[str, ...
 
 def test_people_see_the_options_that_matter() -> None:
     handler = made(retries=3, rate_limit="2/s", on_error={ValueError: RetryPolicy(retries=9)})
-    assert {"retries": "3", "backoff": "1s", "rate": "2/s"} == handler.options()
+    assert {"retries": "3", "rate": "2/s"} == handler.options()
 
 
 def test_a_time_to_start_at_needs_its_zone_only() -> None:

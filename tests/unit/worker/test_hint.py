@@ -25,6 +25,7 @@ class Published:
         self.app = Celery("billing", broker=broker, set_as_current=False)
         bus = EventBus(self.app, service="billing", redis_url="redis://127.0.0.1:1/0")
         bus.on("order.placed", **options)(charge)
+        self.service = bus.service
         self.handler = bus.service.handlers["billing.charge"]
         self.options: dict[str, Any] = {}
         self.error: Exception | None = None
@@ -38,7 +39,7 @@ class Published:
     def send(self, *events: Peek, watched: bool = False) -> dict[str, Any]:
         items = tuple(Item(f"{n}-0", 0, event) for n, event in enumerate(events, 1))
         chunk = Chunk(self.handler, self.handler.lane("order"), items)
-        hint_sender(self.app, watched=lambda: watched)(chunk)
+        hint_sender(self.app, self.service, watched=lambda: watched)(chunk)
         return self.options
 
 
@@ -80,8 +81,8 @@ def test_monitors_that_listen_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("redis://127.0.0.1:1/0", 0, None),
         ("redis://127.0.0.1:1/0", 9, 0),
-        ("rediss://127.0.0.1:1/0", 1, 0),
-        ("sentinel://127.0.0.1:1", 5, 0),
+        ("rediss://127.0.0.1:1/0", 1, 8),
+        ("sentinel://127.0.0.1:1", 5, 4),
         ("amqp://127.0.0.1:1", 0, None),
         ("amqp://127.0.0.1:1", 7, 7),
     ],

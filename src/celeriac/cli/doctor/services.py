@@ -61,6 +61,12 @@ def _service(
     for queue in sorted({record.queue for record in records} - consumed):
         text = f"nobody consumes the queue {queue} of {service}"
         yield fail("worker", text, f"start a worker of {service} without -Q, or with -Q {queue}")
+    served = {handler for worker in living for handler in worker.handlers}
+    for record in records:
+        if record.id not in served and record.queue in consumed:
+            text = f"no living worker has {record.id} in its code, and its events wait for one"
+            remedy = f"deploy it again, or: celeriac handlers remove {record.id}"
+            yield fail("handler", text, remedy)
     processes = sum(worker.processes for worker in living)
     text = f"{service}: {count(len(living), 'worker')}, {count(processes, 'process', 'processes')}"
     yield ok("worker", text)

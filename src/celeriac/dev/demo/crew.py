@@ -155,8 +155,9 @@ def _work(service: str, processes: int) -> int:
 
 
 def _show(port: int) -> int:
-    """`celery -A config flower`. It imports for a second, and the workers go first."""
-    os.nice(10)
+    """`celery -A config flower`."""
+    # It imports for a second, in which the workers need the processor to be there.
+    time.sleep(1)
     command = import_module("celery.bin.celery")
     sys.argv = ["celery", "-A", "config", "flower", "--conf=config/flower.py", f"--port={port}"]
     return int(command.main() or 0)

@@ -100,6 +100,8 @@ class Proxy:
         self._pairs.add(pair)
         try:
             await pair.forward()
+        except asyncio.CancelledError:
+            pass  # the proxy ends; asyncio would complain of a callback that was cancelled
         finally:
             self._pairs.discard(pair)
 

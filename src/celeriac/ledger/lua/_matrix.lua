@@ -27,13 +27,15 @@ local function row_of(id)
   return redis.call('HGET', rows, id) or redis.call('HGET', older_rows, id)
 end
 
--- Whether the same event came before in another entry. One that was in flight there and is not
--- any more (its group was destroyed) does not count: nobody else would run the event.
+-- Whether the event is settled (in this entry or another), or in flight in another entry. One that
+-- was in flight and is not any more (its group was destroyed) does not count: nobody else would
+-- run the event.
 local function came_before(id, entry)
   local known = row_of(id)
   if not known then return false end
-  local state, other = string.match(known, '^(%S+) (%S+)')
-  return other ~= entry and ((state ~= 'running' and state ~= 'due') or holder(other) ~= nil)
+  local state, of = string.match(known, '^(%S+) (%S+)')
+  if state ~= 'running' and state ~= 'due' then return true end
+  return of ~= entry and holder(of) ~= nil
 end
 
 -- Takes this entry's row back; the row of another entry of the same event stands. True if there
@@ -42,7 +44,7 @@ local function unrecord(id, entry)
   local own = false
   for _, key in ipairs({rows, older_rows}) do
     local known = redis.call('HGET', key, id)
-    if known and string.match(known, '^%S+ (%S+)') == entry then
+    if known and string.match(known, '^running (%S+)') == entry then
       redis.call('HDEL', key, id)
       own = true
     end

@@ -60,6 +60,7 @@ FAULTS = (
         about="sys.exit(3), each time",
         inject=poison("exit"),
         domains=("work", "exit"),
+        bound=20.0,
     ),
     Fault(
         name="handler segfaults",
@@ -67,7 +68,7 @@ FAULTS = (
         inject=poison("segfault"),
         quick=True,
         domains=("work", "segfault"),
-        bound=30.0,
+        bound=20.0,
     ),
     Fault(
         name="handler exhausts memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from celeriac.dev.faults.fault import Fault, Inject
@@ -74,7 +75,8 @@ def wrong_clock(seconds: int) -> Inject:
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(WRONG_CLOCK.format(seconds=seconds))
         scene.worker(processes=1)
-        scene.worker(processes=1, env={"PYTHONPATH": str(folder)})
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        scene.worker(processes=1, env={"PYTHONPATH": path})
         scene.injected += 1
         with scene.flow():
             scene.busy(300)

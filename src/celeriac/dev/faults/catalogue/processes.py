@@ -168,6 +168,7 @@ FAULTS = (
         about="--max-tasks-per-child 1",
         inject=refork,
         quick=True,
+        lease=10.0,
     ),
     Fault(
         name="publisher: SIGKILL within emit",

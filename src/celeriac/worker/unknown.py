@@ -1,0 +1,56 @@
+"""A hint for a handler that this worker's code does not have, as in a rolling deployment.
+
+Celery logs such a message and throws it away. The delivery would be healed when its lease is
+over; here it is put off for a moment instead, so that a worker with the newer code gets it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import signals
+
+from celeriac.ledger import Lane, Outcome, Settled
+from celeriac.subscription import Service
+
+log = logging.getLogger(__name__)
+
+PUT_OFF_MS = 1000
+ANY_ATTEMPTS = 1_000_000
+
+
+def put_off_unknown(service: Service) -> None:
+    """Puts off the deliveries of unknown hints of this service. Errors are left to the lease."""
+    signals.task_unknown.connect(_receiver(service), weak=False)
+
+
+def _receiver(service: Service) -> Callable[..., None]:
+    def on_unknown(sender: Any, message: Any, name: str = "", **_: Any) -> None:
+        if not str(name).startswith(f"{service.settings.service}."):
+            return
+        try:
+            _, kwargs, _ = message.decode()
+            pairs = [(str(entry), str(event_id)) for entry, event_id in kwargs["events"]]
+            put_off(service, Lane(str(kwargs["domain"]), name), pairs)
+        except Exception as error:
+            log.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
+
+    return on_unknown
+
+
+def put_off(service: Service, lane: Lane, hinted: list[tuple[str, str]]) -> None:
+    """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
+    ledger, worker = service.backend.ledger, service.worker
+    claimed = ledger.claim(worker, lane, hinted, ANY_ATTEMPTS)
+    ids = dict(hinted)
+    ledger.finish(
+        worker,
+        lane,
+        [
+            Settled(c.entry, ids[c.entry], c.attempt, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+            for c in claimed
+        ],
+    )
+    log.warning("%s is not in this worker's code; another worker gets its event", lane.handler)
