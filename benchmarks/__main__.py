@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ from celeriac.errors import CeleriacError
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
+    # So that a SIGTERM, as of `timeout`, ends what was started and removes what was written.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [*TABLE, *(CURVES if options.full else ())]
     if options.only:
         chosen = [m for m in [*TABLE, *CURVES] if m.name in options.only]

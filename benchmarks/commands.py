@@ -24,7 +24,15 @@ def command(contestant: Contestant, name: str) -> list[str]:
     if peer == "dramatiq":
         return [str(BIN / "dramatiq"), module, "-p", n, "-t", "8"]
     if peer == "taskiq":
-        return [str(BIN / "taskiq"), "worker", f"{module}:broker", "-w", n, "--log-level", "WARNING"]
+        return [
+            str(BIN / "taskiq"),
+            "worker",
+            f"{module}:broker",
+            "-w",
+            n,
+            "--log-level",
+            "WARNING",
+        ]
     if peer == "faststream":
         return [str(BIN / "faststream"), "run", f"{module}:app", "--workers", n]
     if peer == "huey":

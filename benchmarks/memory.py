@@ -52,8 +52,7 @@ def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
                 raise crew.failure("did not handle all in time")
             crew.settle()
             return {
-                "bytes/run": (held(client, "*:matrix:*") - matrix)
-                / (events * contestant.fanout),
+                "bytes/run": (held(client, "*:matrix:*") - matrix) / (events * contestant.fanout),
                 "log bytes/event": (held(client, "*:events") - log) / events,
             }
 
@@ -64,5 +63,6 @@ def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
 def held(client: Any, pattern: str) -> int:
     """Bytes of all keys of that pattern, as the server counts them, every element looked at."""
     return sum(
-        client.memory_usage(key, samples=0) or 0 for key in client.scan_iter(match=pattern, count=1000)
+        client.memory_usage(key, samples=0) or 0
+        for key in client.scan_iter(match=pattern, count=1000)
     )

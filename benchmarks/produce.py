@@ -13,6 +13,8 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -37,13 +39,9 @@ def main(name: str, path: str) -> None:
 
 
 def run(peer: Any, name: str, arguments: list[Any]) -> dict[str, Any]:
-    generic = {"ready": ready, "one": one, "timed": timed}
-    function = getattr(peer, name, None)
+    function = getattr(peer, name, None) or partial(GENERIC[name], peer)
     started = time.perf_counter()
-    if function is not None:
-        answer = function(*arguments)
-    else:
-        answer = generic[name](peer, *arguments)
+    answer = function(*arguments)
     if inspect.iscoroutine(answer):
         answer = LOOP.run_until_complete(answer)
     return {"seconds": time.perf_counter() - started, "answer": answer}
@@ -88,6 +86,8 @@ async def timed_async(peer: Any, events: int, rate: float) -> None:
         await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
         await peer.emit({**ORDER, "sent": time.monotonic()})
 
+
+GENERIC: dict[str, Callable[..., Any]] = {"ready": ready, "one": one, "timed": timed}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

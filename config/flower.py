@@ -15,4 +15,4 @@ elif address not in ("127.0.0.1", "::1", "localhost"):
 # What happened is in the bus, which forgets nothing; Flower keeps in memory what it shows.
 persistent = False
 max_tasks = 20_000
-tasks_columns = "name,uuid,state,kwargs,result,received,runtime,worker"
+tasks_columns = "name,state,kwargs,uuid,result,runtime,received,worker"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import Celery
+
 from benchmarks.payload import ORDER
 from benchmarks.peers import work
-from celery import Celery
 
 MANY = 100
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu import Exchange, Queue
+from celery import Celery
+from kombu.entity import Exchange, Queue
 
 from benchmarks.payload import ORDER
 from benchmarks.peers import work
-from celery import Celery
 
 events = Exchange("events", type="topic")
 app = Celery(work.SERVICE, broker=work.URL)

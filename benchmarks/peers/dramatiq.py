@@ -1,8 +1,5 @@
 """dramatiq with its Redis broker."""
 
-# pyright: reportMissingImports=false
-# it is installed in the environment of the benchmarks only
-
 from __future__ import annotations
 
 from typing import Any

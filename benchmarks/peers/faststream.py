@@ -1,8 +1,5 @@
 """FastStream on Redis streams, one consumer group a service; BENCH_BATCH for its batch handler."""
 
-# pyright: reportMissingImports=false
-# it is installed in the environment of the benchmarks only
-
 from __future__ import annotations
 
 import os

@@ -1,8 +1,5 @@
 """huey with its Redis storage. It acknowledges nothing."""
 
-# pyright: reportMissingImports=false
-# it is installed in the environment of the benchmarks only
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,8 +1,5 @@
 """taskiq with its Redis stream broker, which acknowledges."""
 
-# pyright: reportMissingImports=false
-# it is installed in the environment of the benchmarks only
-
 from __future__ import annotations
 
 from typing import Any

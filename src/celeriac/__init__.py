@@ -1,6 +1,7 @@
 """The event bus for microservices on Celery."""
 
-from celeriac.bus import EventBus, aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
+from celeriac.bus import EventBus
+from celeriac.default import aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
 from celeriac.errors import (
     BusUnavailable,
     CeleriacError,

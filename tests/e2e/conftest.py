@@ -89,8 +89,13 @@ class Deployment:
         return Matrix(self.bus.service.backend)
 
     def worker(
-        self, service: str = "billing", *, pool: str = "prefork", processes: int = 2,
-        app: str = "services", options: tuple[str, ...] = ()
+        self,
+        service: str = "billing",
+        *,
+        pool: str = "prefork",
+        processes: int = 2,
+        app: str = "services",
+        options: tuple[str, ...] = (),
     ) -> Worker:
         """Starts a worker of the service, and waits until it beats."""
         log = self.directory / f"{service}-{len(self.workers)}.log"
@@ -110,8 +115,9 @@ class Deployment:
         self.stack.callback(worker.end)
         registry = self.bus.service.backend.registry
         self.until(
-            lambda: any(w.pid == process.pid for w in registry.workers())
-            or process.poll() is not None,
+            lambda: (
+                any(w.pid == process.pid for w in registry.workers()) or process.poll() is not None
+            ),
             what=f"{service} to beat",
         )
         assert process.poll() is None, worker.said()
@@ -131,9 +137,7 @@ class Deployment:
         found: list[str] = self.effects.lrange(f"effects:{handler}", 0, -1)  # type: ignore[assignment]
         return Counter(found)
 
-    def until(
-        self, holds: Callable[[], bool], *, what: str = "", seconds: float = 30
-    ) -> None:
+    def until(self, holds: Callable[[], bool], *, what: str = "", seconds: float = 30) -> None:
         """Polls until it holds; the workers' logs are in the failure."""
         deadline = time.monotonic() + seconds
         while not holds():

@@ -135,3 +135,11 @@ def test_the_index_names_every_page() -> None:
 def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
     """Those of README.md and docs/ are checked by tests of their own: see conftest.py."""
     assert broken_links(ROOT / name) == []
+
+
+def test_the_readme_quotes_the_shop_as_it_is() -> None:
+    """Each Python block names its file, and stands there word for word."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) >= 3
+    for file, quoted in blocks:
+        assert quoted in (ROOT / file).read_text()

@@ -58,7 +58,10 @@ def test_the_broker_is_the_same_redis_unless_another_is_given(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"redis_url": "amqp://h"}, "CELERIAC_REDIS_URL begins with 'amqp': must begin with redis://"),
+        (
+            {"redis_url": "amqp://h"},
+            "CELERIAC_REDIS_URL begins with 'amqp': must begin with redis://",
+        ),
         ({"service": "bill.ing"}, "CELERIAC_SERVICE='bill.ing': letters, digits"),
         ({"namespace": "a b"}, "CELERIAC_NAMESPACE='a b'"),
         ({"namespace": ""}, "CELERIAC_NAMESPACE=''"),

@@ -1,4 +1,5 @@
-from celeriac.executor.executor import Executor, describe
+from celeriac.executor.error_text import describe
+from celeriac.executor.executor import Executor
 from celeriac.executor.report import FailedAttempt, Report
 
 __all__ = ["Executor", "FailedAttempt", "Report", "describe"]

@@ -1,33 +1,23 @@
 """The executor: claim, decode, run, decide, finish. One call for each chunk that a hint names.
 
 A hint proves nothing: what may run, the claim says. Each event of the chunk is isolated from its
-neighbours, and finished ones are told to the ledger every FLUSH_AFTER at least, so that a process
-that dies repeats no more than that and the event it was at.
+neighbours, and finished ones are told to the ledger every work.FLUSH_AFTER, so that a process that
+dies repeats no more than that and the event it was at.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-import traceback
-from asyncio import CancelledError
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from celeriac.connection import persist
-from celeriac.errors import Exhausted, InvalidEvent, Retry
-from celeriac.event import Event, decode, decode_data, handling
-from celeriac.executor.call import call
 from celeriac.executor.lease import LeaseKeeper
-from celeriac.executor.report import FailedAttempt, Report
-from celeriac.ledger import Claimed, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.subscription import Decision, Handler, Service, decide
+from celeriac.executor.report import Report
+from celeriac.executor.work import Work
+from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.subscription import Handler, Service
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-FLUSH_AFTER = 0.010  # seconds
-LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
 
 
 class Executor:
@@ -47,7 +37,8 @@ class Executor:
         lane = handler.lane(domain)
         claimed = self._persist(lambda: self._claim(handler, lane, hinted))
         ids = dict(hinted)
-        work = _Work(self, handler, lane, len(hinted), {c.entry: c.attempt for c in claimed})
+        held = {c.entry: c.attempt for c in claimed}
+        work = self._work(handler, lane, len(hinted), held)
         with self.leases.keeping(lane, work.held):
             try:
                 for some in _slices(claimed, handler.batch):
@@ -73,7 +64,7 @@ class Executor:
             pending = ledger.pending(lane, entry)
             if pending is not None and pending.owner == f"running:{worker}":
                 left.append(Claimed(entry, Verdict.RUN, pending.attempts, None))
-        work = _Work(self, handler, lane, len(hinted), {})
+        work = self._work(handler, lane, len(hinted), {})
         ids = dict(hinted)
         for one in left:
             work.fail(one, ids[one.entry], "", error, 0)
@@ -84,6 +75,15 @@ class Executor:
     ) -> list[Claimed]:
         ledger, worker = self.service.backend.ledger, self.service.worker
         return ledger.claim(worker, lane, hinted, handler.failure.most_attempts)
+
+    def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
+        def finish(settled: Sequence[Settled]) -> list[str]:
+            ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
+            mean = self.note_mean(handler, sum(ran) / len(ran)) if ran else 0
+            ledger, worker = self.service.backend.ledger, self.service.worker
+            return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
+
+        return Work(self.service.worker, handler, hinted, held, finish)
 
     def _persist(self, tell: Callable[[], T]) -> T:
         settings = self.service.settings
@@ -99,204 +99,3 @@ class Executor:
 def _slices(claimed: Sequence[Claimed], batch: int | None) -> list[Sequence[Claimed]]:
     size = batch or 1
     return [claimed[i : i + size] for i in range(0, len(claimed), size)]
-
-
-class _Work:
-    """One chunk under way: what is still held, what is settled but not told yet."""
-
-    def __init__(
-        self, executor: Executor, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]
-    ) -> None:
-        self.executor, self.handler, self.lane = executor, handler, lane
-        self.held = held
-        self.report = Report(hinted=hinted)
-        self.settled: list[Settled] = []
-        self.flushed_at = time.monotonic()
-
-    def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
-        """Decodes and runs one event, or one batch of them."""
-        ready: list[tuple[Claimed, Event[Any]]] = []
-        for one in claimed:
-            event = self._event(one, ids[one.entry])
-            if event is not None:
-                ready.append((one, event))
-        if not ready:
-            return
-        if self.handler.batch is None:
-            self._run_one(*ready[0])
-        else:
-            self._run_batch(ready)
-        if time.monotonic() - self.flushed_at >= FLUSH_AFTER:
-            self.flush()
-
-    def _event(self, one: Claimed, event_id: str) -> Event[Any] | None:
-        """The event, its data decoded; None where the delivery is settled without a run."""
-        if one.verdict is Verdict.DUPLICATE or one.body is None:
-            self._settle(one, event_id, Outcome.IGNORED)
-            return None
-        try:
-            if one.verdict is Verdict.EXHAUSTED:
-                begun = one.attempt - 1
-                raise Exhausted(f"its process died in each of {begun} attempts; given up as poison")
-            event = decode(one.body)
-            if event.id != event_id:
-                # The hint is not from a dispatcher. Back with it, as if it had never been.
-                self._settle(one, event_id, Outcome.RELEASED)
-                return None
-            typed = decode_data(event, self.handler.data_type)
-            if self.handler.when is not None and not self.handler.when(typed):
-                self._settle(one, event_id, Outcome.SKIPPED)
-                self.report.skipped += 1
-                return None
-            return typed
-        except Exception as error:
-            self.fail(one, event_id, _type_of(one.body), error, 0)
-            return None
-
-    def _run_one(self, one: Claimed, event: Event[Any]) -> None:
-        started = time.perf_counter()
-        error = self._call(event, event, one.attempt)
-        if error is not None:
-            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
-        else:
-            self._settle(one, event.id, Outcome.PROCESSED, took_us=_us(started))
-            self.report.processed += 1
-
-    def _run_batch(self, ready: Sequence[tuple[Claimed, Event[Any]]]) -> None:
-        """A batch that fails fails for each of its events; each runs alone at its next attempt."""
-        started = time.perf_counter()
-        events = [event for _, event in ready]
-        error = self._call(events, events[0], ready[0][0].attempt)
-        share = _us(started) // len(ready)
-        for one, event in ready:
-            if error is not None:
-                self.fail(one, event.id, event.type, error, share, event.correlationid)
-            else:
-                self._settle(one, event.id, Outcome.PROCESSED, took_us=share)
-                self.report.processed += 1
-
-    def _call(self, argument: Any, cause: Event[Any], attempt: int) -> BaseException | None:
-        """Runs the handler's function; returns what it raised."""
-        try:
-            with handling(cause, attempt):
-                call(self.handler, argument)
-        except SystemExit as error:
-            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
-            if type(error) is not SystemExit:
-                raise
-            return error
-        except (Exception, CancelledError) as error:
-            # A coroutine that something cancelled has failed; it is no wish to end the process.
-            return error
-        return None
-
-    def fail(
-        self,
-        one: Claimed,
-        event_id: str,
-        event_type: str,
-        error: BaseException,
-        took_us: int,
-        correlation: str | None = None,
-    ) -> None:
-        decision = decide(self.handler.failure, error, one.attempt)
-        if isinstance(error, Exhausted):
-            decision = Decision(Outcome.DEAD)
-        trace = storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
-        self._settle(
-            one,
-            event_id,
-            decision.outcome,
-            took_us=took_us,
-            delay_ms=decision.delay_ms,
-            failure=Failure(
-                attempt=one.attempt - isinstance(error, Exhausted),
-                at=int(time.time() * 1000),
-                error=describe(error),
-                took=took_us,
-                worker=self.executor.service.worker,
-            ),
-            traceback=trace,
-        )
-        failed = FailedAttempt(
-            event_id, event_type, one.attempt, decision.outcome, error, trace, correlation
-        )
-        self.report.failures.append(failed)
-        self._tell(failed, decision)
-
-    def _tell(self, failed: FailedAttempt, decision: Decision) -> None:
-        """Once in the log: with its traceback if nothing follows but a person."""
-        retried = decision.outcome is Outcome.RETRY
-        level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
-        log.log(
-            level if retried else logging.ERROR,
-            "%s failed on %s %s in attempt %d (%s): %s",
-            self.handler.id,
-            failed.event_type,
-            failed.event_id,
-            failed.attempt,
-            f"retry in {decision.delay_ms / 1000:.3g} s" if retried else "dead",
-            describe(failed.error),
-            exc_info=None if retried else failed.error,
-        )
-
-    def _settle(
-        self,
-        one: Claimed,
-        event_id: str,
-        outcome: Outcome,
-        *,
-        took_us: int = 0,
-        delay_ms: int = 0,
-        failure: Failure | None = None,
-        traceback: str = "",
-    ) -> None:
-        self.settled.append(
-            Settled(
-                one.entry, event_id, one.attempt, outcome, took_us, delay_ms, failure, traceback
-            )
-        )
-
-    def flush(self) -> None:
-        """Tells the ledger what is settled."""
-        if not self.settled:
-            return
-        settled, self.settled = self.settled, []
-        executor = self.executor
-        ran = [s.took_us for s in settled if s.outcome is Outcome.PROCESSED]
-        mean = executor.note_mean(self.handler, sum(ran) / len(ran)) if ran else 0
-        ledger, worker = executor.service.backend.ledger, executor.service.worker
-        lost = executor._persist(lambda: ledger.finish(worker, self.lane, settled, mean))
-        for one in settled:
-            self.held.pop(one.entry, None)
-        if lost:
-            # A second try after a lost answer also finds nothing to finish, and that is no loss.
-            self.report.lost += lost
-            log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
-        self.flushed_at = time.monotonic()
-
-
-def describe(error: BaseException) -> str:
-    """`Type: message` in one line of bounded length."""
-    name = type(error).__qualname__
-    try:
-        message = " ".join(storable(str(error)).split())
-    except Exception:
-        message = "(its message cannot be shown)"
-    return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
-
-
-def storable(text: str) -> str:
-    """Escapes what UTF-8 has no bytes for, as the names of files can hold."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _us(started: float) -> int:
-    return int((time.perf_counter() - started) * 1e6)
-
-
-def _type_of(body: bytes | None) -> str:
-    try:
-        return decode(body).type if body else ""
-    except InvalidEvent:
-        return ""

@@ -72,7 +72,11 @@ class Handler:
             "priority": self.priority or None,
             "when": self.when is not None,
         }
-        return {name: str(value) for name, value in shown.items() if value is not None and value is not False}
+        return {
+            name: str(value)
+            for name, value in shown.items()
+            if value is not None and value is not False
+        }
 
 
 def make_handler(

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from celeriac.bus import EventBus, default_bus
+from celeriac.bus import EventBus
+from celeriac.default import default_bus
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek

@@ -8,6 +8,8 @@ from celery import Celery
 
 from celeriac.settings import Settings
 
+BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
+
 
 def make_app(settings: Settings) -> Celery:
     """An app set up for hints: small, frequent, and worth nothing once they are started."""
@@ -32,7 +34,14 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         return {}
     # The ledger, not the broker, decides what runs again: measured three times faster without the
     # broker's emulation of acknowledgements (docs/adr/0003).
-    options: dict[str, Any] = {"ack_emulation": False}
+    options: dict[str, Any] = {
+        "ack_emulation": False,
+        # A link that dies without a word would hold the dispatcher's next hint for ever.
+        "socket_timeout": BROKEN_AFTER,
+        "socket_connect_timeout": BROKEN_AFTER,
+        "socket_keepalive": True,
+        "health_check_interval": BROKEN_AFTER,
+    }
     if settings.namespace != Settings().namespace:
         # Two buses on one Redis have queues of the same names: hints must not cross over.
         options["global_keyprefix"] = f"{settings.namespace}:"

@@ -72,7 +72,8 @@ def _raise_sole(report: Report) -> None:
         return
     if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
         raise CeleryRetry(str(failure.error), exc=failure.error)
-    if isinstance(failure.error, Exception):
+    # sys.exit() in a handler must not end the worker as well; nor may a MemoryError, at which
+    # Celery ends the main process.
+    if isinstance(failure.error, Exception) and not isinstance(failure.error, MemoryError):
         raise failure.error
-    # sys.exit() in a handler must not end the worker as well.
     raise HandlerExited(describe(failure.error)) from failure.error

@@ -1,4 +1,4 @@
-"""The services that the end-to-end tests start: `CELERIAC_SERVICE=billing celery -A services worker`.
+"""What the end-to-end tests start as `CELERIAC_SERVICE=billing celery -A services worker`.
 
 Every handler writes what it did into a list of Redis beside the bus, so that tests count effects
 and not what the ledger says of them.

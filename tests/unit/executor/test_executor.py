@@ -13,7 +13,8 @@ import pytest
 from celeriac import Event, Reject, Retry, current_attempt, current_event
 from celeriac.event import build_event, encode
 from celeriac.executor import Report
-from celeriac.executor.executor import FLUSH_AFTER, LONGEST_ERROR, describe
+from celeriac.executor.error_text import LONGEST_ERROR, describe
+from celeriac.executor.work import FLUSH_AFTER
 from celeriac.ledger import Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
@@ -303,7 +304,7 @@ def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPat
         return finish(worker, lane, settled, mean_us)
 
     monkeypatch.setattr(bench.store.ledger, "finish", counted)
-    monkeypatch.setattr("celeriac.executor.executor.FLUSH_AFTER", 60.0)
+    monkeypatch.setattr("celeriac.executor.work.FLUSH_AFTER", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
     bench.execute()

@@ -36,7 +36,9 @@ def main(argv: Sequence[str]) -> int:
     options = parse(argv)
     sys.path.insert(0, str(ROOT))
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        # ignored already: the caller has said nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         with Processes() as processes:
             summary = Demo(options, processes).run()

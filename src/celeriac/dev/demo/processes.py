@@ -106,7 +106,7 @@ class Processes:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
-        if isinstance(error, Exception):
+        if isinstance(error, CeleriacError):
             # Whoever looks for the reason will want the logs.
             print(f"demo: the logs are kept in {self.directory}", file=sys.stderr)
         else:

@@ -78,7 +78,9 @@ def _outcome(scene: Scene, healed: float | None) -> Outcome:
     notes = list(scene.notes)
     if scene.restarted:
         notes.append(f"{scene.restarted} worker exits")
-    return Outcome(scene.count(), scene.injected, len(scene.failing), healed, scene.side.held(), tuple(notes))
+    return Outcome(
+        scene.count(), scene.injected, len(scene.failing), healed, scene.side.held(), tuple(notes)
+    )
 
 
 def _row(

@@ -191,7 +191,12 @@ class Scene:
     def busy(self, executions: int = 60) -> None:
         """Waits until so many more executions have begun."""
         wanted = self.store.began_count() + executions
-        self.until(lambda: self.store.began_count() >= wanted, "work under way", 20, fatal=False)
+
+        def begun() -> bool:
+            self.supervise()
+            return self.store.began_count() >= wanted
+
+        self.until(begun, "work under way", 20, fatal=False)
 
     # -- the end
 

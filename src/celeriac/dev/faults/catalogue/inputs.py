@@ -91,10 +91,7 @@ def queue_junk(scene: Scene) -> None:
                 scene.busy(40)
                 scene.redis.lpush(SERVICE, item)
                 scene.injected += 1
-                scene.supervise()
-            scene.busy(40)
-            scene.supervise()
-    scene.supervise()
+        scene.busy(40)
 
 
 FAULTS = (

@@ -1,0 +1,27 @@
+"""An error as text that can be stored: bounded, in one line, and always there."""
+
+from __future__ import annotations
+
+import traceback
+
+LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
+
+
+def describe(error: BaseException) -> str:
+    """`Type: message` in one line of bounded length."""
+    name = type(error).__qualname__
+    try:
+        message = " ".join(storable(str(error)).split())
+    except Exception:
+        message = "(its message cannot be shown)"
+    return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
+
+
+def trace(error: BaseException) -> str:
+    """The end of its traceback."""
+    return storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
+
+
+def storable(text: str) -> str:
+    """Escapes what UTF-8 has no bytes for, as the names of files can hold."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,207 @@
+"""One chunk under way: each event decoded, run and decided upon, apart from its neighbours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celeriac.errors import Exhausted, InvalidEvent, Retry
+from celeriac.event import Event, decode, decode_data, handling
+from celeriac.executor.call import call
+from celeriac.executor.error_text import describe, trace
+from celeriac.executor.report import FailedAttempt, Report
+from celeriac.ledger import Claimed, Failure, Outcome, Settled, Verdict
+from celeriac.subscription import Decision, Handler, decide
+
+log = logging.getLogger(__name__)
+
+# Tells the ledger what is settled; returns the entries that were no longer held.
+Finish = Callable[[Sequence[Settled]], list[str]]
+
+FLUSH_AFTER = 0.010  # seconds
+
+
+class Work:
+    """One chunk under way: what is still held, what is settled but not told yet."""
+
+    def __init__(
+        self, worker: str, handler: Handler, hinted: int, held: dict[str, int], finish: Finish
+    ) -> None:
+        self.worker, self.handler = worker, handler
+        self.finish = finish
+        self.held = held
+        self.report = Report(hinted=hinted)
+        self.settled: list[Settled] = []
+        self.flushed_at = time.monotonic()
+
+    def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
+        """Decodes and runs one event, or one batch of them."""
+        ready: list[tuple[Claimed, Event[Any]]] = []
+        for one in claimed:
+            event = self._event(one, ids[one.entry])
+            if event is not None:
+                ready.append((one, event))
+        if not ready:
+            return
+        if self.handler.batch is None:
+            self._run_one(*ready[0])
+        else:
+            self._run_batch(ready)
+        if time.monotonic() - self.flushed_at >= FLUSH_AFTER:
+            self.flush()
+
+    def _event(self, one: Claimed, event_id: str) -> Event[Any] | None:
+        """The event, its data decoded; None where the delivery is settled without a run."""
+        if one.verdict is Verdict.DUPLICATE or one.body is None:
+            self._settle(one, event_id, Outcome.IGNORED)
+            return None
+        try:
+            if one.verdict is Verdict.EXHAUSTED:
+                begun = one.attempt - 1
+                raise Exhausted(f"its process died in each of {begun} attempts; given up as poison")
+            event = decode(one.body)
+            if event.id != event_id:
+                # The hint is not from a dispatcher. Back with it, as if it had never been.
+                self._settle(one, event_id, Outcome.RELEASED)
+                return None
+            typed = decode_data(event, self.handler.data_type)
+            if self.handler.when is not None and not self.handler.when(typed):
+                self._settle(one, event_id, Outcome.SKIPPED)
+                self.report.skipped += 1
+                return None
+            return typed
+        except Exception as error:
+            self.fail(one, event_id, _type_of(one.body), error, 0)
+            return None
+
+    def _run_one(self, one: Claimed, event: Event[Any]) -> None:
+        started = time.perf_counter()
+        error = self._call(event, event, one.attempt)
+        if error is not None:
+            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
+        else:
+            self._settle(one, event.id, Outcome.PROCESSED, took_us=_us(started))
+            self.report.processed += 1
+
+    def _run_batch(self, ready: Sequence[tuple[Claimed, Event[Any]]]) -> None:
+        """A batch that fails fails for each of its events; each runs alone at its next attempt."""
+        started = time.perf_counter()
+        events = [event for _, event in ready]
+        error = self._call(events, events[0], ready[0][0].attempt)
+        share = _us(started) // len(ready)
+        for one, event in ready:
+            if error is not None:
+                self.fail(one, event.id, event.type, error, share, event.correlationid)
+            else:
+                self._settle(one, event.id, Outcome.PROCESSED, took_us=share)
+                self.report.processed += 1
+
+    def _call(self, argument: Any, cause: Event[Any], attempt: int) -> BaseException | None:
+        """Runs the handler's function; returns what it raised."""
+        try:
+            with handling(cause, attempt):
+                call(self.handler, argument)
+        except SystemExit as error:
+            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
+            if type(error) is not SystemExit:
+                raise
+            return error
+        except (Exception, CancelledError) as error:
+            # A coroutine that something cancelled has failed; it is no wish to end the process.
+            return error
+        return None
+
+    def fail(
+        self,
+        one: Claimed,
+        event_id: str,
+        event_type: str,
+        error: BaseException,
+        took_us: int,
+        correlation: str | None = None,
+    ) -> None:
+        decision = decide(self.handler.failure, error, one.attempt)
+        if isinstance(error, Exhausted):
+            decision = Decision(Outcome.DEAD)
+        text = trace(error)
+        self._settle(
+            one,
+            event_id,
+            decision.outcome,
+            took_us=took_us,
+            delay_ms=decision.delay_ms,
+            failure=Failure(
+                attempt=one.attempt - isinstance(error, Exhausted),
+                at=int(time.time() * 1000),
+                error=describe(error),
+                took=took_us,
+                worker=self.worker,
+            ),
+            traceback=text,
+        )
+        failed = FailedAttempt(
+            event_id, event_type, one.attempt, decision.outcome, error, text, correlation
+        )
+        self.report.failures.append(failed)
+        self._tell(failed, decision)
+
+    def _tell(self, failed: FailedAttempt, decision: Decision) -> None:
+        """Once in the log: with its traceback if nothing follows but a person."""
+        retried = decision.outcome is Outcome.RETRY
+        level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
+        log.log(
+            level if retried else logging.ERROR,
+            "%s failed on %s %s in attempt %d (%s): %s",
+            self.handler.id,
+            failed.event_type,
+            failed.event_id,
+            failed.attempt,
+            f"retry in {decision.delay_ms / 1000:.3g} s" if retried else "dead",
+            describe(failed.error),
+            exc_info=None if retried else failed.error,
+        )
+
+    def _settle(
+        self,
+        one: Claimed,
+        event_id: str,
+        outcome: Outcome,
+        *,
+        took_us: int = 0,
+        delay_ms: int = 0,
+        failure: Failure | None = None,
+        traceback: str = "",
+    ) -> None:
+        self.settled.append(
+            Settled(
+                one.entry, event_id, one.attempt, outcome, took_us, delay_ms, failure, traceback
+            )
+        )
+
+    def flush(self) -> None:
+        """Tells the ledger what is settled."""
+        if not self.settled:
+            return
+        settled, self.settled = self.settled, []
+        lost = self.finish(settled)
+        for one in settled:
+            self.held.pop(one.entry, None)
+        if lost:
+            # A second try after a lost answer also finds nothing to finish, and that is no loss.
+            self.report.lost += lost
+            log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
+        self.flushed_at = time.monotonic()
+
+
+def _us(started: float) -> int:
+    return int((time.perf_counter() - started) * 1e6)
+
+
+def _type_of(body: bytes | None) -> str:
+    try:
+        return decode(body).type if body else ""
+    except InvalidEvent:
+        return ""
