@@ -65,6 +65,10 @@ class Keys:
         """Hash: event id → its failed attempts, one JSON object a line."""
         return f"{self.base(domain)}failures:{handler}:{generation}"
 
+    def patterns(self, domain: str, handler: str) -> str:
+        """String: what the newest code of the handler subscribes to."""
+        return f"{self.base(domain)}patterns:{handler}"
+
     def stats(self, domain: str, handler: str) -> str:
         """Hash: outcome → count, and the run time."""
         return f"{self.base(domain)}stats:{handler}"

@@ -287,3 +287,11 @@ def test_a_rate_under_one_a_second_grants_one(store: Store) -> None:
     granted, wait_ms = store.ledger.grant("billing.slow", 3, 0.1)
     assert 1 == granted
     assert 9000 < wait_ms <= 10_000
+
+
+def test_what_the_newest_code_subscribes_to_comes_with_what_is_taken(
+    store: Store, lane: Lane
+) -> None:
+    assert store.take(lane).patterns == ()
+    store.ledger.note_patterns(lane, ["order.placed", "order.#"])
+    assert store.take(lane).patterns == ("order.placed", "order.#")

@@ -82,3 +82,22 @@ def test_a_handler_removed_while_the_system_runs_is_served_no_more(deployment: A
     deployment.until(lambda: deployment.runs("billing.anote") == {before: 1}, what="its neighbour")
     assert not deployment.runs("billing.note")
     assert "billing.note" not in {group.handler for group in backend.log.groups("order")}
+
+
+def test_an_old_worker_leaves_what_only_newer_code_wants_to_a_new_one(deployment: Any) -> None:
+    """Both versions read the same group during a rolling deployment."""
+    old = deployment.worker(app="existing")
+    deployment.joined("billing.note", "order")
+    deployment.worker(app="amended")
+    deployment.until(
+        lambda: (
+            deployment.bus.service.backend.registry.handlers()["billing.note"].patterns
+            == ("order.placed", "order.amended")
+        ),
+        what="the newer patterns",
+    )
+    ids = [deployment.bus.emit("order.amended") for _ in range(20)]
+    deployment.until(lambda: len(deployment.runs("billing.note")) == 20, what="all of them")
+    assert deployment.runs("billing.note") == dict.fromkeys(ids, 1)
+    assert deployment.effects.get("amended") == "20"
+    assert old.process.poll() is None

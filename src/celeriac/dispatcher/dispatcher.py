@@ -160,7 +160,7 @@ class Dispatcher:
         if not taken.deliveries:
             return 0
         ledger, worker = self.service.backend.ledger, self.service.worker
-        sifted = sift(handler, taken.deliveries)
+        sifted = sift(handler, taken.deliveries, taken.patterns)
         for entry in sifted.gone:
             log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
         for entry, error in sifted.invalid:
@@ -221,7 +221,10 @@ class Dispatcher:
         self._domains = frozenset(lane.domain for lane in self._lanes) | domains
 
     def _serve(self, domain: str, handler: Handler) -> None:
-        self._lanes[handler.lane(domain)] = handler
+        lane = handler.lane(domain)
+        if lane not in self._lanes:
+            self.service.backend.ledger.note_patterns(lane, handler.patterns)
+        self._lanes[lane] = handler
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 

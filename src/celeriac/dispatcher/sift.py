@@ -8,8 +8,8 @@ from typing import Any
 
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
-from celeriac.event import Peek, decode, decode_data, meant_for, peek
-from celeriac.ledger import Delivery, Outcome, Settled
+from celeriac.event import Peek, compile_patterns, decode, decode_data, meant_for, peek
+from celeriac.ledger import PUT_OFF_MS, Delivery, Outcome, Settled
 from celeriac.subscription import Handler
 
 
@@ -23,9 +23,14 @@ class Sifted:
     gone: list[str] = field(default_factory=list)
 
 
-def sift(handler: Handler, deliveries: Sequence[Delivery]) -> Sifted:
-    """Sorts deliveries by what is to be done with them."""
+def sift(handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str] = ()) -> Sifted:
+    """Sorts deliveries by what is to be done with them.
+
+    `newest` are the patterns of the newest code of the handler: what they reach and this code's do
+    not is put off, for a worker that has that code.
+    """
     sifted = Sifted()
+    newer = compile_patterns(*newest) if newest and set(newest) != set(handler.patterns) else None
     for delivery in deliveries:
         if delivery.body is None:
             sifted.gone.append(delivery.entry)
@@ -38,6 +43,20 @@ def sift(handler: Handler, deliveries: Sequence[Delivery]) -> Sifted:
             continue
         if outcome is None:
             sifted.wanted.append(Item(delivery.entry, delivery.attempts, event))
+        elif (
+            newer
+            and not handler.matcher.matches(event.type)
+            and meant_for(handler.id, newer.matches(event.type), event.handlers)
+        ):
+            sifted.unwanted.append(
+                Settled(
+                    delivery.entry,
+                    event.id,
+                    delivery.attempts,
+                    Outcome.RELEASED,
+                    delay_ms=PUT_OFF_MS,
+                )
+            )
         else:
             sifted.unwanted.append(Settled(delivery.entry, event.id, delivery.attempts, outcome))
     return sifted

@@ -13,7 +13,7 @@ from celeriac.event import Event, decode, decode_data, handling
 from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, trace
 from celeriac.executor.report import FailedAttempt, Report
-from celeriac.ledger import Claimed, Failure, Outcome, Settled, Verdict
+from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
 from celeriac.subscription import Decision, Handler, decide
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,10 @@ class Work:
             if event.id != event_id:
                 # The hint is not from a dispatcher. Back with it, as if it had never been.
                 self._settle(one, event_id, Outcome.RELEASED)
+                return None
+            if not self.handler.matcher.matches(event.type):
+                # Newer code of this handler wants it, and this is the older.
+                self._settle(one, event_id, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
                 return None
             typed = decode_data(event, self.handler.data_type)
             if self.handler.when is not None and not self.handler.when(typed):

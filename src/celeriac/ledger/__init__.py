@@ -1,4 +1,5 @@
 from celeriac.ledger.ledger import (
+    PUT_OFF_MS,
     Ask,
     Claimed,
     DeadLetter,
@@ -15,6 +16,7 @@ from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Ver
 __all__ = [
     "IN_FLIGHT",
     "MOVES",
+    "PUT_OFF_MS",
     "SETTLED",
     "Ask",
     "Claimed",

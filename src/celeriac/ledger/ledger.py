@@ -16,6 +16,8 @@ from celeriac.ledger.state import Outcome, Verdict
 
 # Of one handler in one domain: more are left waiting in the log, where they cost nothing.
 MOST_PARKED = 1000
+# How long a delivery waits that only a worker with newer code can run.
+PUT_OFF_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Taken:
     next_due_ms: int | None = None
     mean_us: int = 0
     removed: bool = False  # the handler has no group any more
+    patterns: tuple[str, ...] = ()  # as last told by note_patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,11 @@ class Ledger(Protocol):
 
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
+        ...
+
+    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
+        """Tells every dispatcher of the handler, with all it takes from now on, what the newest
+        code subscribes to: an older one must not settle what only the newer wants."""
         ...
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:

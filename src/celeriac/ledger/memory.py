@@ -84,6 +84,10 @@ class MemoryLedger:
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         return self._finish(f"queued:{worker}", lane, settled, 0)
 
+    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
+        with self._lock:
+            self._book(lane).patterns = tuple(patterns)
+
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         with self._lock:
             now, step = self.log.clock.now_ms(), 1000 / per_second

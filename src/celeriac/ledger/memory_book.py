@@ -83,6 +83,7 @@ class Book:
         self.rows: Remembered[Row] = Remembered(window_ms)
         self.failures: Remembered[list[Failure]] = Remembered(window_ms)
         self.stats: defaultdict[str, int] = defaultdict(int)
+        self.patterns: tuple[str, ...] = ()
         self.lanes = Lanes()
 
     def record(

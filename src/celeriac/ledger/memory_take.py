@@ -42,6 +42,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         queued=queued,
         next_due_ms=min((h.due_ms for h in group.pending.values() if h.due_ms), default=None),
         mean_us=moves.book.stats.get("mean_us", 0),
+        patterns=moves.book.patterns,
     )
 
 

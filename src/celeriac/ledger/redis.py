@@ -76,6 +76,9 @@ class RedisLedger:
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         return self._finish(f"queued:{worker}", lane, settled, 0)
 
+    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
+        self.client.set(self.keys.patterns(lane.domain, lane.handler), " ".join(patterns))
+
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         granted, wait_ms = _rate(self.client, self.keys.rate(handler), want, per_second)
         return int(granted), int(wait_ms)
@@ -232,6 +235,7 @@ class RedisLedger:
     def forget(self, lane: Lane) -> None:
         keys, domain, handler = self.keys, lane.domain, lane.handler
         doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
+        doomed.append(keys.patterns(domain, handler))
         doomed.append(f"{keys.base(domain)}lanes:{handler}")
         for generation in self._generations():
             doomed.append(keys.matrix(domain, handler, generation))
@@ -267,7 +271,7 @@ def _taken(answer: Any) -> Taken:
         return Taken(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, deliveries = answer
+    queued, next_due, mean, patterns, deliveries = answer
     return Taken(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
@@ -275,6 +279,7 @@ def _taken(answer: Any) -> Taken:
         queued=int(queued),
         next_due_ms=int(next_due) or None,
         mean_us=int(mean),
+        patterns=tuple(patterns.decode().split()),
     )
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from celery import signals
 
-from celeriac.ledger import Lane, Outcome, Settled
+from celeriac.ledger import PUT_OFF_MS, Lane, Outcome, Settled
 from celeriac.subscription import Service
 
 log = logging.getLogger(__name__)
 
-PUT_OFF_MS = 1000
 ANY_ATTEMPTS = 1_000_000
 
 

@@ -111,3 +111,14 @@ def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
     ]  # fmt: skip
     sifted = sift(handler(), mixed)
     assert ["1-0", "4-0"] == [item.entry for item in sifted.wanted]
+
+
+def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
+    """In a rolling deployment the old worker must leave it to the new one."""
+    newest = ("order.placed", "order.amended")
+    deliveries = [delivery("order.amended"), delivery("order.shipped")]
+    unwanted = sift(handler(), deliveries, newest).unwanted
+    assert [one.outcome for one in unwanted] == [Outcome.RELEASED, Outcome.IGNORED]
+    addressed = delivery("order.amended", handlers=("shipping.pack",))
+    (settled,) = sift(handler(), [addressed], newest).unwanted
+    assert settled.outcome is Outcome.IGNORED

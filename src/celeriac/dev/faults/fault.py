@@ -17,7 +17,9 @@ class Fault:
     `domains` are those that the workers subscribe to. `once` is a fault that is injected once,
     however long the run. `stock` is whether stock Celery suffers it too. `doubled` is whether
     deliveries may run twice: only what was running when its process or its link died may.
-    `lease` and `bound`, the most time to settle, are in seconds; `server` are its options.
+    `lease`, `bound` (the most time to settle) and `visibility` (stock Celery's timeout) are in
+    seconds; `server` are options of the server. `exits` is whether a worker may end by itself; a
+    service manager then starts another.
     """
 
     name: str
@@ -30,4 +32,6 @@ class Fault:
     doubled: bool = False
     lease: float = 3.0
     bound: float = 60.0
+    visibility: float = 2.0
     server: tuple[str, ...] = ()
+    exits: bool = False

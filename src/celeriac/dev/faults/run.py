@@ -14,7 +14,7 @@ from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.faults.settle import settle, settle_stock
 from celeriac.dev.faults.side import Ours, Stock
 
-QUICK_TIMES, FULL_TIMES = 2, 5
+QUICK_TIMES, FULL_TIMES = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Outcome:
     failing: int
     healed: float | None
     held: int
+    exits: int
     notes: tuple[str, ...]
 
 
@@ -49,6 +50,7 @@ def _scene(fault: Fault, kind: type[Ours] | type[Stock], directory: Path, full: 
         directory,
         domains=fault.domains,
         lease=fault.lease,
+        visibility=fault.visibility,
         times=times,
         server=fault.server,
     )
@@ -79,7 +81,13 @@ def _outcome(scene: Scene, healed: float | None) -> Outcome:
     if scene.restarted:
         notes.append(f"{scene.restarted} worker exits")
     return Outcome(
-        scene.count(), scene.injected, len(scene.failing), healed, scene.side.held(), tuple(notes)
+        tally=scene.count(),
+        injected=scene.injected,
+        failing=len(scene.failing),
+        healed=healed,
+        held=scene.side.held(),
+        exits=scene.restarted,
+        notes=tuple(notes),
     )
 
 
@@ -137,6 +145,8 @@ def _fault_of(fault: Fault, found: Outcome) -> str:
         return f"{tally.effects_doubled} guarded effects doubled"
     if tally.executions_doubled and not fault.doubled:
         return f"{tally.executions_doubled} executions doubled, and nothing had died"
+    if found.exits and not fault.exits:
+        return f"{found.exits} workers ended by themselves"
     if not found.injected:
         return "nothing was injected"
     return ""

@@ -37,6 +37,7 @@ class Scene:
         *,
         domains: Sequence[str],
         lease: float,
+        visibility: float,
         times: int,
         server: Sequence[str] = (),
     ) -> None:
@@ -44,6 +45,7 @@ class Scene:
         self.directory = directory
         self.times = times
         self.lease = lease
+        self.visibility = visibility
         self.injected = 0
         self.restarted = 0
         self.notes: list[str] = []
@@ -102,6 +104,7 @@ class Scene:
             "CELERIAC_BROKER_URL": "",
             "CELERIAC_LEASE": str(self.lease),
             "FAULTS_STORE": str(self.directory / "store.sqlite"),
+            "FAULTS_VISIBILITY": str(self.visibility),
             "FAULTS_DOMAINS": ",".join(self._domains),
             "PYTHONUNBUFFERED": "1",
             **more,

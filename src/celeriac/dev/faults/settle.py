@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from celeriac.dev.faults.apps.doing import VISIBILITY
 from celeriac.dev.faults.scene import Scene
 
 LOOK_AT_DEAD_EVERY = 0.2
@@ -25,14 +24,14 @@ def settle(scene: Scene, seconds: float) -> float | None:
 def settle_stock(scene: Scene, seconds: float) -> None:
     """The same for Celery, which does not tell what it holds: until nothing happens any more.
 
-    What is unacknowledged comes back within VISIBILITY and the second of the sweep, and a new
-    worker brings back what an old one's sweep forgot.
+    What is unacknowledged comes back within the visibility timeout and the second of the sweep,
+    and a new worker brings back what an old one's sweep forgot.
     """
     deadline = time.monotonic() + seconds
     for fresh in (False, True):
         if fresh:
             scene.worker(wait=False)
-        quiet_for, begun, since = VISIBILITY + 1.5, -1, time.monotonic()
+        quiet_for, begun, since = scene.visibility + 1.5, -1, time.monotonic()
         while time.monotonic() < deadline:
             if scene.store.effect_count() >= len(scene.expected) and scene.count().lost == 0:
                 return

@@ -28,12 +28,15 @@ class Side(Protocol):
 
     def dead(self) -> set[Delivery]:
         """Deliveries given up with a reason."""
+        ...
 
     def held(self) -> int:
         """Deliveries that are waiting or in flight; -1 where the system cannot tell."""
+        ...
 
     def ready(self, pid: int, said: str) -> bool:
         """Whether the worker is at work."""
+        ...
 
     def close(self) -> None: ...
 

@@ -5,6 +5,7 @@ local handler = ARGV[1]
 local stream, bell, dead = base .. 'events', base .. 'bell', base .. 'dead'
 local due = base .. 'due:' .. handler
 local stats = base .. 'stats:' .. handler
+local patterns = base .. 'patterns:' .. handler
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -10,6 +10,7 @@
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
 --       most parked, most new
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
+--          patterns of the newest code or '',
 --          {{entry, body, attempts begun}, …}}; body is false where the log
 --          entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
@@ -87,4 +88,5 @@ if want > 0 then
 end
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
-return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0, taken}
+return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
+  redis.call('GET', patterns) or '', taken}

@@ -17,7 +17,6 @@ from celeriac.dev.faults.store import Store
 
 SERVICE = "billing"
 WORK = 0.002  # seconds
-VISIBILITY = 2.0  # seconds: of what stock Celery left unacknowledged
 SUBSCRIBED: dict[str, tuple[str, ...]] = {
     "work": ("first", "second"),
     "fan": ("fan_a", "fan_b", "fan_c", "fan_d"),

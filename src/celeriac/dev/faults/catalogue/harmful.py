@@ -66,7 +66,6 @@ FAULTS = (
         name="handler segfaults",
         about="and its process with it, each time",
         inject=poison("segfault"),
-        quick=True,
         domains=("work", "segfault"),
         bound=20.0,
     ),

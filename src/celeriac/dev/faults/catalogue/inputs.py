@@ -113,6 +113,10 @@ FAULTS = (
         about="refused by emit; appended by another program it is handled",
         inject=huge,
         once=True,
+        # Reading it takes seconds in which nothing else runs, so no lease is renewed either.
+        lease=30.0,
+        visibility=30.0,
+        bound=100.0,
     ),
     Fault(
         name="input: unknown content type",
@@ -137,5 +141,6 @@ FAULTS = (
         inject=queue_junk,
         quick=True,
         doubled=True,
+        exits=True,
     ),
 )

@@ -1,0 +1,96 @@
+"""The proxy, each of its faults on a real connection."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from celeriac.dev.faults.proxy import Proxy
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        def answer(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    while data := connection.recv(1024):
+                        connection.sendall(data)
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(echo: int) -> Iterator[Proxy]:
+    with Proxy(echo) as proxy:
+        yield proxy
+
+
+def connect(proxy: Proxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+
+
+def said(connection: socket.socket) -> bytes:
+    connection.sendall(b"hello")
+    return connection.recv(1024)
+
+
+def test_it_forwards_both_ways(proxy: Proxy) -> None:
+    with connect(proxy) as connection:
+        assert said(connection) == b"hello"
+
+
+def test_slow_delays_each_way(proxy: Proxy) -> None:
+    with connect(proxy) as connection:
+        proxy.slow(0.1)
+        began = time.monotonic()
+        assert said(connection) == b"hello"
+        assert time.monotonic() - began >= 0.2
+
+
+def test_half_open_is_silence_for_old_connections_only(proxy: Proxy) -> None:
+    with connect(proxy) as old:
+        assert said(old) == b"hello"
+        assert proxy.half_open() == 1
+        old.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            said(old)
+        with connect(proxy) as new:
+            assert said(new) == b"hello"
+
+
+def test_cut_resets_what_is_there_and_refuses_more_until_mended(proxy: Proxy) -> None:
+    with connect(proxy) as old:
+        assert said(old) == b"hello"
+        proxy.cut()
+        assert not answers(old)
+        with connect(proxy) as refused:
+            assert not answers(refused)
+        proxy.mend()
+        with connect(proxy) as new:
+            assert said(new) == b"hello"
+
+
+def answers(connection: socket.socket) -> bool:
+    try:
+        return bool(said(connection))
+    except ConnectionError:
+        return False

@@ -1,0 +1,83 @@
+"""Choosing faults, counting what came of them, and showing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from celeriac.dev.faults import show
+from celeriac.dev.faults.command import main
+from celeriac.dev.faults.row import Row, tally
+from celeriac.dev.faults.table import FAULTS, chosen
+
+ROW = Row(
+    fault="Redis: restart",
+    injected=2,
+    deliveries=1200,
+    lost=0,
+    effects_doubled=0,
+    executions_doubled=3,
+    dead=0,
+    heal=1.5,
+    stock_deliveries=1100,
+    stock_lost=7,
+    stock_doubled=None,
+)
+A, B, C = ("billing.a", "1"), ("billing.a", "2"), ("billing.b", "1")
+
+
+def test_names_of_faults_are_unique_and_the_quick_ones_are_some_of_all() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    quick, full = chosen(full=False), chosen(full=True)
+    assert 0 < len(quick) < len(full) == len(FAULTS)
+    assert all(fault in full for fault in quick)
+
+
+def test_only_chooses_by_part_of_the_name_whether_quick_or_not() -> None:
+    assert [fault.name for fault in chosen(full=False, only="SENTINEL")] == []
+    assert [fault.name for fault in chosen(full=False, only="failover")] == [
+        "Redis: failover to a replica"
+    ]
+
+
+def test_lost_is_what_has_neither_effect_nor_dead_letter() -> None:
+    found = tally([A, B, C], [B], dead=[B], runs=Counter([A]), effects=Counter([A]))
+    assert (found.deliveries, found.lost, found.dead) == (3, 1, 1)
+
+
+def test_doubled_executions_and_effects_are_counted_apart() -> None:
+    found = tally([A, C], [], dead=[], runs=Counter([A, A, A, C]), effects=Counter([A, C]))
+    assert (found.executions_doubled, found.effects_doubled) == (2, 0)
+    found = tally([A], [], dead=[], runs=Counter([A, A]), effects=Counter([A, A]))
+    assert (found.executions_doubled, found.effects_doubled) == (1, 1)
+
+
+def test_retries_of_a_handler_that_fails_by_design_are_no_doubled_executions() -> None:
+    found = tally([A], [A], dead=[A], runs=Counter([A, A, A]), effects=Counter())
+    assert (found.lost, found.executions_doubled) == (0, 0)
+
+
+def test_a_row_is_ok_only_with_nothing_lost_and_nothing_failed() -> None:
+    assert ROW.ok
+    assert not replace(ROW, lost=1).ok
+    assert not replace(ROW, lost=None).ok
+    assert not replace(ROW, failed="not settled").ok
+
+
+def test_a_row_that_failed_says_so_in_both_tables() -> None:
+    failed = replace(ROW, failed="7 lost", note="a note")
+    for shown in (show.text([failed]), show.markdown([failed])):
+        assert "FAILED: 7 lost; a note" in shown
+        assert "1,200" in shown
+
+
+def test_list_names_faults_and_injects_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(chosen(full=False))
+
+
+def test_an_unknown_name_is_an_error_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "no such fault"]) == 2
+    assert "--list" in capsys.readouterr().err
