@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict
-from tests.contract.store import DOMAIN, HOUR_MS, Store, settled
+from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 
 def state(store: Store, lane: Lane, event_id: str) -> str | None:
@@ -310,3 +310,26 @@ def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
     assert (entry, Verdict.DUPLICATE) == (again.entry, again.verdict)
     store.finish(lane, again, Outcome.IGNORED)
     assert before == store.ledger.rows(lane, ["a"])
+
+
+def test_a_chunk_of_thousands_is_claimed_and_finished_at_once(store: Store, lane: Lane) -> None:
+    ids = [f"e{n}" for n in range(3000)]
+    store.log.append_many([(lane.domain, body(one)) for one in ids])
+    claimed = store.claim(lane, store.take(lane, limit=5000, most_new=5000).deliveries)
+    assert len(claimed) == 3000
+    done = [settled(one, Outcome.PROCESSED) for one in claimed]
+    assert store.ledger.finish("w1", lane, done) == []
+    assert store.ledger.finish("w1", lane, done) == [one.entry for one in claimed]
+    rows = store.ledger.rows(lane, ids)
+    assert {row.state for row in rows if row} == {Place.PROCESSED} and None not in rows
+
+
+def test_of_two_entries_of_an_event_skipped_together_the_second_is_ignored(
+    store: Store, lane: Lane
+) -> None:
+    first, _ = store.emit("a"), store.emit("a")
+    taken = store.take(lane).deliveries
+    store.ledger.skip("w1", lane, [Settled(d.entry, "a", 0, Outcome.SKIPPED) for d in taken])
+    [row] = store.ledger.rows(lane, ["a"])
+    assert row is not None and row.entry == first
+    assert store.ledger.stats(lane) == {"skipped": 1, "ignored": 1}

@@ -10,15 +10,18 @@ local patterns = base .. 'patterns:' .. handler
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The body of a log entry: false where it was trimmed, '' where it carries no `event` field.
-local function body_of(entry)
-  local found = redis.call('XRANGE', stream, entry, entry)
-  if not found[1] then return false end
-  local fields = found[1][2]
+-- What an entry's `event` field holds; '' where it has none.
+local function event_of(fields)
   for i = 1, #fields, 2 do
     if fields[i] == 'event' then return fields[i + 1] end
   end
   return ''
+end
+
+-- The body of a log entry; false where it was trimmed.
+local function body_of(entry)
+  local found = redis.call('XRANGE', stream, entry, entry)
+  return found[1] and event_of(found[1][2]) or false
 end
 
 -- Who holds the delivery, for how long (ms), and its delivery count; nil if it is not pending.

@@ -30,8 +30,7 @@ end
 -- Whether the event is settled (in this entry or another), or in flight in another entry. One that
 -- was in flight and is not any more (its group was destroyed) does not count: nobody else would
 -- run the event.
-local function came_before(id, entry)
-  local known = row_of(id)
+local function came_before(known, entry)
   if not known then return false end
   local state, of = string.match(known, '^(%S+) (%S+)')
   if state ~= 'running' and state ~= 'due' then return true end

@@ -13,28 +13,48 @@
 -- entry carries the same event id) or `exhausted` (its attempts ended in crashes).
 --! include _keys.lua
 --! include _matrix.lua
+--! include _many.lua
 local owner, most_attempts = ARGV[3], tonumber(ARGV[4])
-local claimed = {}
 
+local hinted, ids = {}, {}
 for i = 5, #ARGV, 2 do
-  local entry, id = ARGV[i], ARGV[i + 1]
-  local held_by, _, count = holder(entry)
-  local body = held_by and body_of(entry)
+  hinted[#hinted + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1]
+end
+if #hinted == 0 then return {} end
+local held, body, known = holders(hinted), bodies(hinted), rows_of(ids)
+
+local claimed, running, by_attempt = {}, {}, {}
+for i, entry in ipairs(hinted) do
+  local id, holds = ids[i], held[entry]
   -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
   -- sweep settles it.
-  if body and string.sub(held_by, 1, 7) == 'queued:' then
-    local verdict, attempt = 'run', count
-    if came_before(id, entry) then
+  if holds and body[entry] and string.sub(holds[1], 1, 7) == 'queued:' then
+    local verdict, attempt = 'run', holds[2]
+    if came_before(known[id], entry) then
       verdict = 'duplicate'
     elseif attempt > most_attempts then
       verdict = 'exhausted'
     end
-    redis.call('XCLAIM', stream, handler, owner, 0, entry, 'JUSTID', 'RETRYCOUNT', attempt + 1)
+    if not by_attempt[attempt] then by_attempt[attempt] = {} end
+    table.insert(by_attempt[attempt], entry)
     if verdict == 'run' then
-      redis.call('HSET', rows, id, row('running', entry, attempt, 0))
+      known[id] = row('running', entry, attempt, 0)
+      running[#running + 1], running[#running + 2] = id, known[id]
     end
-    claimed[#claimed + 1] = {entry, verdict, attempt, body}
+    claimed[#claimed + 1] = {entry, verdict, attempt, body[entry]}
+    held[entry] = nil
   end
 end
-keep(rows)
+
+for attempt, entries in pairs(by_attempt) do
+  in_slices(entries, function(_, ...)
+    local claim = {'XCLAIM', stream, handler, owner, 0, ...}
+    for _, word in ipairs({'JUSTID', 'RETRYCOUNT', attempt + 1}) do claim[#claim + 1] = word end
+    redis.call(unpack(claim))
+  end)
+end
+if #running > 0 then
+  in_slices(running, function(_, ...) redis.call('HSET', rows, ...) end)
+  keep(rows)
+end
 return claimed

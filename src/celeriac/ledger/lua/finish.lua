@@ -16,14 +16,16 @@
 --! include _keys.lua
 --! include _matrix.lua
 --! include _lanes.lua
+--! include _many.lua
 local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
+local done, recorded, written = {}, {}, {}
 
 local function record(id, state, entry, attempt, took, letter)
-  local written = row(state, entry, attempt, took)
-  redis.call('HSET', rows, id, letter and written .. ' ' .. letter or written)
+  written[id] = row(state, entry, attempt, took) .. (letter and ' ' .. letter or '')
+  recorded[#recorded + 1], recorded[#recorded + 2] = id, written[id]
 end
 
 local function schedule(entry, delay, count)
@@ -40,16 +42,21 @@ local function bury(entry, id, attempt, failure, err, traceback)
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 
+local said = {}
+for i = 6, #ARGV, 9 do said[#said + 1] = ARGV[i] end
+local held = holders(said)
+
 for i = 6, #ARGV, 9 do
   local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
-  local held_by, _, count = holder(entry)
+  local held_by, count = unpack(held[entry] or {})
+  held[entry] = nil
   -- A queued delivery has begun count - 1 attempts; a running one has counted its own already.
   if held_by ~= owner or count ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
     -- Settled in passing, unlike a claimed one, it was not compared with what came before.
-    if not running and outcome ~= 'ignored' and came_before(id, entry) then outcome = 'ignored' end
+    if not running and outcome ~= 'ignored' and came_before(written[id] or row_of(id), entry) then outcome = 'ignored' end
     busy = busy + took
     counted[outcome] = (counted[outcome] or 0) + 1
     if outcome == 'retry' then
@@ -73,13 +80,21 @@ for i = 6, #ARGV, 9 do
       else
         record(id, outcome, entry, attempt, took, letter)
       end
-      redis.call('XACK', stream, handler, entry)
-      if ordered then leave_lane(entry) end
+      if ordered then
+        redis.call('XACK', stream, handler, entry)
+        leave_lane(entry)
+      else
+        done[#done + 1] = entry
+      end
     end
   end
 end
 
-keep(rows)
+in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
+if #recorded > 0 then
+  in_slices(recorded, function(_, ...) redis.call('HSET', rows, ...) end)
+  keep(rows)
+end
 for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
 if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
 if mean > 0 then redis.call('HSET', stats, 'mean_us', mean) end

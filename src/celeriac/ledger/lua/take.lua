@@ -74,10 +74,7 @@ if want > 0 then
     'STREAMS', stream, '>')
   if read and read[1] then
     for _, item in ipairs(read[1][2]) do
-      local entry, body = item[1], ''
-      for i = 1, #item[2], 2 do
-        if item[2][i] == 'event' then body = item[2][i + 1] end
-      end
+      local entry, body = item[1], event_of(item[2])
       if not ordered or enter_lane(entry, body) then
         taken[#taken + 1] = {entry, body, 0}
       else
