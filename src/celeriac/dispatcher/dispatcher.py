@@ -20,6 +20,7 @@ import redis
 
 from celeriac.connection import address
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
+from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.sift import sift
@@ -67,6 +68,7 @@ class Dispatcher:
         self._stopped = Flag()
         self._lanes: dict[Lane, Handler] = {}
         self._mean: dict[Lane, int] = {}
+        self._flow = Flow()
         self._unsent: list[Chunk] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
@@ -120,8 +122,13 @@ class Dispatcher:
                 self._on_removed(ask.lane, handler)
                 continue
             self._mean[ask.lane] = taken.mean_us
+            self._flow.still_queued(ask.lane, taken.queued)
             given, wanted = len(taken.deliveries), self._accept(handler, ask.lane, taken)
-            if taken.queued + wanted >= ask.limit:
+            if ask.limit == 0 and not self._has_enough_hints(handler):
+                pauses.append(0.0)
+            elif ask.limit == 0:
+                pauses.append(self._until_room(taken.queued * taken.mean_us))
+            elif taken.queued + wanted >= ask.limit:
                 pauses.append(self._until_room(ask.limit * taken.mean_us))
             elif given >= ask.most_new or taken.queued + given >= ask.limit:
                 pauses.append(0.0)
@@ -149,11 +156,16 @@ class Dispatcher:
         return [
             Ask(
                 lane,
-                limit(handler, self._mean.get(lane, 0), self.processes, self.settings),
+                0
+                if self._has_enough_hints(handler)
+                else limit(handler, self._mean.get(lane, 0), self.processes, self.settings),
                 sweep=sweep,
             )
             for lane, handler in self._lanes.items()
         ]
+
+    def _has_enough_hints(self, handler: Handler) -> bool:
+        return self._flow.hints(handler.id) >= HINTS_AHEAD * self.processes
 
     def _accept(self, handler: Handler, lane: Lane, taken: Taken) -> int:
         """Settles what the handler does not want and chunks the rest; returns how many that is."""
@@ -199,7 +211,8 @@ class Dispatcher:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
         while self._unsent:
             self._send(self._unsent[0])
-            del self._unsent[0]
+            chunk = self._unsent.pop(0)
+            self._flow.sent(chunk.lane, len(chunk.items))
 
     # -- domains and groups
 

@@ -9,6 +9,7 @@ import pytest
 
 from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher.dispatcher import BUSY, IDLE
+from celeriac.dispatcher.flow import HINTS_AHEAD
 from celeriac.executor import Executor
 from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store
@@ -330,3 +331,22 @@ def test_a_turn_that_fails_is_told_and_followed_by_the_next(
         turning.run()
     assert "the broker is away; waiting for it" in caplog.text
     assert "dispatching again" in caplog.text
+
+
+def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
+) -> None:
+    """A quick handler under a steady flow gets few large hints, not one for each event."""
+    made = dispatcher()
+    emit(charging, "first")
+    made.turn()
+    run(charging, sent)
+    made.turn()
+    for n in range(HINTS_AHEAD + 10):
+        emit(charging, f"e{n}")
+        made.turn()
+    assert [len(ids) for ids in sent.ids] == [1] * HINTS_AHEAD
+    run(charging, sent)
+    made.turn()
+    made.turn()
+    assert [len(ids) for ids in sent.ids] == [10]
