@@ -45,6 +45,9 @@ COMMANDS = {
         "the bus at work on this machine, faults included", "demo", "celeriac.dev.demo"
     ),
     "test": Command("the whole suite, or what arguments for pytest select", "test", "pytest"),
+    "faults": Command(
+        "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
+    ),
     "check": Command("ruff, mypy, pyright and the import layers, or those named", "check", None),
     "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),

@@ -6,12 +6,13 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from statistics import median
 
 from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.curves import CURVES
 from benchmarks.machine import describe
-from benchmarks.measurement import Measurement
+from benchmarks.measurement import Measurement, Outcome
 from benchmarks.publish import publish
 from benchmarks.rounds import run
 from benchmarks.table import TABLE
@@ -25,17 +26,36 @@ def main(argv: Sequence[str]) -> int:
     chosen = [*TABLE, *(CURVES if options.full else ())]
     if options.only:
         chosen = [m for m in [*TABLE, *CURVES] if m.name in options.only]
+    outcomes: list[Outcome] = []
+    facts: dict[str, str] = {}
+    complete = False
     try:
-        with Bench(quick=options.quick, rounds=options.rounds, seconds=options.seconds) as bench:
-            facts = {**describe(bench), "command": " ".join(["dev.py bench", *argv])}
-            outcomes = [run(bench, measurement) for measurement in measurable(chosen, bench)]
+        with Bench(
+            quick=options.quick,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            patience=options.patience,
+        ) as bench:
+            facts = {**describe(bench), "command": " ".join(["python3 dev.py bench", *argv])}
+            for measurement in measurable(chosen, bench):
+                outcomes.append(run(bench, measurement))
+            facts["neighbours"] = neighbours(bench)
+        complete = True
+    except (KeyboardInterrupt, SystemExit):
+        print("bench: interrupted; this is what was measured until then", file=sys.stderr)
     except CeleriacError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print((report.as_json if options.json else report.text)(outcomes, facts))
-    if options.publish:
+    if options.publish and complete:
         publish(outcomes, facts)
-    return 0
+    return 0 if complete else 130
+
+
+def neighbours(bench: Bench) -> str:
+    shares = bench.neighbours.shares
+    middle = median(shares) if shares else 0.0
+    return f"{middle:.0%} of a core during a sample (median), at most {max(shares, default=0):.0%}"
 
 
 def measurable(chosen: Sequence[Measurement], bench: Bench) -> list[Measurement]:
@@ -56,6 +76,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
     )
     parser.add_argument("--rounds", type=int, help="samples of each contestant")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long each measurement may wait while others use the machine",
+    )
     parser.add_argument("--seconds", type=float, help="about how long a sample lasts")
     parser.add_argument(
         "--publish", action="store_true", help="write docs/reference/benchmarks.md and its charts"

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.neighbours import Neighbours
 from benchmarks.tally import VARIABLE, Tally
 from celeriac.dev.server import EmbeddedServer, start_server
 
@@ -22,15 +23,22 @@ DATABASES = 32
 class Bench:
     """Leaving its `with` block ends the server and removes its directory.
 
-    `seconds` is about how long one sample lasts, and `rounds` how many each contestant gives.
+    `seconds` is about how long one sample lasts, and `rounds` how many each contestant gives;
+    `patience` is how long a measurement waits for a machine that others keep busy.
     """
 
     def __init__(
-        self, *, quick: bool, rounds: int | None = None, seconds: float | None = None
+        self,
+        *,
+        quick: bool,
+        rounds: int | None = None,
+        seconds: float | None = None,
+        patience: float = 0.0,
     ) -> None:
         self.quick = quick
-        self.rounds = rounds or (3 if quick else 7)
+        self.rounds = rounds or (3 if quick else 5)
         self.seconds = seconds or (0.25 if quick else 0.8)
+        self.neighbours = Neighbours(patience)
         self.server: EmbeddedServer
         self._numbers = itertools.count()
         self._stack = ExitStack()
@@ -78,6 +86,8 @@ class Bench:
             **own,
             "BENCH_URL": url,
             VARIABLE: str(tally.path),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), *own.get("PYTHONPATH", "").split(os.pathsep)]
+            ),
             "PYTHONUNBUFFERED": "1",
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from benchmarks.measurement import Goal, Outcome
 
@@ -69,16 +68,15 @@ def text(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
 
 def as_json(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
     """One line. `value` is the median over the rounds, `low` and `high` their bounds."""
-    document: dict[str, Any] = {"facts": dict(facts), "goals": [], "measured": {}}
+    goals, measured = [], {}
     for outcome in outcomes:
-        measured = document["measured"][outcome.measurement.name] = {
+        measured[outcome.measurement.name] = {
             "samples": outcome.samples,
             "failed": outcome.failed,
         }
-        assert measured is not None
         for goal in outcome.measurement.goals:
             ratios = outcome.ratios(goal)
-            document["goals"].append(
+            goals.append(
                 {
                     "goal": goal.text,
                     "aim": goal.bound,
@@ -88,4 +86,5 @@ def as_json(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
                     "met": bool(ratios) and goal.holds(median(ratios)),
                 }
             )
+    document = {"facts": dict(facts), "goals": goals, "measured": measured}
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

@@ -15,6 +15,7 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
     chosen = [c for c in measurement.contestants if c.quick or not bench.quick]
     takes: dict[str, Take] = {}
     bench.flush()
+    bench.neighbours.begin()
     with ExitStack() as stack:
         for number, contestant in enumerate(chosen):
             note(f"{measurement.name}: preparing {contestant.name}")
@@ -29,7 +30,9 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
             for name in order[turn:] + order[:turn]:
                 note(f"{measurement.name}: round {number + 1}, {name}")
                 try:
-                    outcome.samples.setdefault(name, []).append(takes[name]())
+                    outcome.samples.setdefault(name, []).append(
+                        bench.neighbours.undisturbed(takes[name])
+                    )
                 except Exception as error:
                     outcome.failed[name] = reason(error)
                     # Rounds are compared one by one, so what is not whole is not used.

@@ -50,8 +50,8 @@ def test_what_was_not_counted_yet_is_not_called_zero() -> None:
 
 
 def test_a_curve_is_as_high_as_its_highest() -> None:
-    assert curve([0, 4, 8], 10) == " ▄█"
-    assert curve([1, 2, 3], 2) == "▅█"
+    assert curve([0, 3, 7], 10) == " ▃▇"
+    assert curve([1, 2, 4], 2) == "▄▇"
     assert curve([0, 0], 10) == curve([], 10) == ""
 
 

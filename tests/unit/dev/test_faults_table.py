@@ -43,19 +43,24 @@ def test_only_chooses_by_part_of_the_name_whether_quick_or_not() -> None:
 
 
 def test_lost_is_what_has_neither_effect_nor_dead_letter() -> None:
-    found = tally([A, B, C], [B], dead=[B], runs=Counter([A]), effects=Counter([A]))
+    found = tally([A, B, C], [B], dead=[B], left=[], runs=Counter([A]), effects=Counter([A]))
     assert (found.deliveries, found.lost, found.dead) == (3, 1, 1)
 
 
+def test_what_the_system_still_holds_is_late_and_not_lost() -> None:
+    found = tally([A, B], [], dead=[], left=[B], runs=Counter([A]), effects=Counter([A]))
+    assert found.lost == 0
+
+
 def test_doubled_executions_and_effects_are_counted_apart() -> None:
-    found = tally([A, C], [], dead=[], runs=Counter([A, A, A, C]), effects=Counter([A, C]))
+    found = tally([A, C], [], dead=[], left=[], runs=Counter([A, A, A, C]), effects=Counter([A, C]))
     assert (found.executions_doubled, found.effects_doubled) == (2, 0)
-    found = tally([A], [], dead=[], runs=Counter([A, A]), effects=Counter([A, A]))
+    found = tally([A], [], dead=[], left=[], runs=Counter([A, A]), effects=Counter([A, A]))
     assert (found.executions_doubled, found.effects_doubled) == (1, 1)
 
 
 def test_retries_of_a_handler_that_fails_by_design_are_no_doubled_executions() -> None:
-    found = tally([A], [A], dead=[A], runs=Counter([A, A, A]), effects=Counter())
+    found = tally([A], [A], dead=[A], left=[], runs=Counter([A, A, A]), effects=Counter())
     assert (found.lost, found.executions_doubled) == (0, 0)
 
 

@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,15 +29,22 @@ from typing import NoReturn
 
 # What a worker imports, but for the shop itself: that asks for its service when it is imported.
 BEFORE_FORK = (
-    "celery.apps.worker",
-    "celery.concurrency.prefork",
     "celery.app.amqp",
+    "celery.app.control",
     "celery.app.events",
+    "celery.app.log",
+    "celery.apps.worker",
+    "celery.backends.base",
+    "celery.concurrency.prefork",
     "celery.events.dispatcher",
+    "celery.fixups.django",
+    "celery.schedules",
+    "celery.worker.autoscale",
     "celery.worker.components",
     "celery.worker.consumer",
+    "celery.worker.consumer.delayed_delivery",
     "celery.worker.strategy",
-    "celery.worker.autoscale",
+    "kombu.pidbox",
     "kombu.transport.redis",
     "celeriac.dispatcher",
     "celeriac.worker.request",
@@ -125,7 +133,7 @@ def _fork(log: Path, run: Callable[..., int], *arguments: object) -> int:
     except SystemExit as end:
         print(end)
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -133,7 +141,7 @@ def _fork(log: Path, run: Callable[..., int], *arguments: object) -> int:
 
 
 def _log_to(path: Path) -> None:
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
+
+from redis.exceptions import RedisError
 
 from celeriac.connection import open_client
 from celeriac.dev.demo.crew import Crew, Plan
@@ -93,8 +97,10 @@ class Processes:
 
     def _remove_namespace(self) -> None:
         client = open_client(self.redis_url, answer_within=5)
-        for key in client.scan_iter(f"{self.namespace}:*", count=1000):
-            client.unlink(key)
+        # The server may be what is gone.
+        with contextlib.suppress(RedisError):
+            for key in client.scan_iter(f"{self.namespace}:*", count=1000):
+                client.unlink(key)
 
     def __enter__(self) -> Processes:
         return self
@@ -110,7 +116,7 @@ class Processes:
             # Whoever looks for the reason will want the logs.
             print(f"demo: the logs are kept in {self.directory}", file=sys.stderr)
         else:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            _remove(self.directory)
 
 
 def next_free(port: int) -> int:
@@ -124,3 +130,11 @@ def next_free(port: int) -> int:
                 continue
             return candidate
     raise DemoFailed(f"no port is free from {port} on; --port names another")
+
+
+def _remove(directory: Path) -> None:
+    """Also where processes that are being killed still write into it."""
+    deadline = time.monotonic() + 2
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.005)

@@ -20,7 +20,7 @@ from celeriac.dev.demo.summary import duration
 from celeriac.dev.demo.watch import HandlerRow, View
 
 WIDE = 100  # columns from which on there is room for the curve
-BARS = " ▁▂▃▄▅▆▇█"
+BARS = " ▁▂▃▄▅▆▇"
 
 
 class Screen:

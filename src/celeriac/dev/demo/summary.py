@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -66,6 +66,9 @@ class Summary:
             },
         }
         return msgspec.json.encode(told).decode()
+
+    def print(self, *, stderr: bool) -> None:
+        Console(stderr=stderr, highlight=False).print(self.render())
 
     def render(self) -> RenderableType:
         """For people."""

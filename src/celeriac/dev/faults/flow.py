@@ -11,6 +11,7 @@ BATCH = 20
 DEPTH = 160  # deliveries that are to lie before the workers
 MOST = 4000  # deliveries of one flow
 IDLE = 0.02
+STALLED = 50  # times IDLE without an execution
 
 
 def new_ids(count: int) -> list[str]:
@@ -48,15 +49,16 @@ class Flow:
 
     def _run(self) -> None:
         published = idle = 0
-        before = self._begun()
+        before = begun = self._begun()
         try:
             while not self._stopped.is_set() and published < MOST:
-                # Lost ones are never begun: now and then some go out whatever lies there.
-                if published - (self._begun() - before) < DEPTH or idle >= 25:
+                # Lost ones are never begun: where nothing begins, some go out whatever lies there.
+                idle = idle + 1 if begun == self._begun() else 0
+                begun = self._begun()
+                if published - (begun - before) < DEPTH or idle >= STALLED:
                     published += self._publish(new_ids(BATCH))
                     idle = 0
                 else:
-                    idle += 1
                     self._stopped.wait(IDLE)
         except BaseException as error:
             self._error = error

@@ -14,9 +14,10 @@ from celeriac.dev.faults.store import Delivery
 class Tally:
     """What became of the deliveries that were accepted.
 
-    `lost`: neither an effect nor a dead letter. `effects_doubled`: effects beyond one for an event
-    and handler, where the handler guards its effect by a unique key. `executions_doubled`: runs
-    beyond one for an event and handler, retries after a failure of its own not counted.
+    `lost`: neither an effect nor a dead letter, and not held by the system any more.
+    `effects_doubled`: effects beyond one for an event and handler, where the handler guards its
+    effect by a unique key. `executions_doubled`: runs beyond one for an event and handler,
+    retries after a failure of its own not counted.
     """
 
     deliveries: int = 0
@@ -30,14 +31,16 @@ def tally(
     expected: Collection[Delivery],
     failing: Collection[Delivery],
     dead: Collection[Delivery],
+    left: Collection[Delivery],
     runs: Counter[Delivery],
     effects: Counter[Delivery],
 ) -> Tally:
-    """Counts. `failing` are those of `expected` whose handler fails by design."""
+    """Counts. `failing` are those of `expected` whose handler fails by design, `left` those that
+    the system still holds."""
     expected, failing, dead = set(expected), set(failing), set(dead)
     return Tally(
         deliveries=len(expected),
-        lost=len(expected - effects.keys() - dead),
+        lost=len(expected - effects.keys() - dead - set(left)),
         dead=len(dead),
         effects_doubled=sum(effects.values()) - len(effects),
         executions_doubled=sum(n - 1 for one, n in runs.items() if one not in failing),

@@ -78,6 +78,9 @@ def _run_stock(fault: Fault, directory: Path, full: bool) -> Outcome:
 
 def _outcome(scene: Scene, healed: float | None) -> Outcome:
     notes = list(scene.notes)
+    late = scene.late()
+    if late and not scene.ours:
+        notes.append(f"{late} neither done nor lost, still in the queue")
     if scene.restarted:
         notes.append(f"{scene.restarted} worker exits")
     return Outcome(

@@ -209,9 +209,14 @@ class Scene:
             self.expected,
             self.failing,
             dead,
+            self.side.left(),
             self.store.runs(),
             self.store.effects(),
         )
+
+    def late(self) -> int:
+        """How many deliveries have no effect yet, while the system still holds them."""
+        return len((self.expected & self.side.left()) - self.store.effects().keys())
 
     def until(
         self, holds: Callable[[], bool], what: str, seconds: float, *, fatal: bool = True

@@ -30,10 +30,12 @@ def settle_stock(scene: Scene, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     for fresh in (False, True):
         if fresh:
+            if not scene.side.held():
+                return
             scene.worker(wait=False)
         quiet_for, begun, since = scene.visibility + 1.5, -1, time.monotonic()
         while time.monotonic() < deadline:
-            if scene.store.effect_count() >= len(scene.expected) and scene.count().lost == 0:
+            if scene.store.effect_count() >= len(scene.expected) and not scene.side.held():
                 return
             scene.supervise()
             now = scene.store.began_count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from celeriac.dev.faults.store import Delivery
 from celeriac.errors import BusUnavailable, LogFull
 from celeriac.registry import WorkerRecord
 
+# Celery's queue in Redis: a list for each step of priority.
+QUEUES = [SERVICE, *(f"{SERVICE}\x06\x16{step}" for step in (3, 6, 9))]
 PUBLISH_WITHIN = 45.0  # seconds for which a publisher tries again with the same ids
 
 
@@ -30,8 +33,13 @@ class Side(Protocol):
         """Deliveries given up with a reason."""
         ...
 
+    def left(self) -> set[Delivery]:
+        """Deliveries that the system still holds when it is told to be done with, by name: they
+        are late, not lost. Empty where it is enough to count them."""
+        ...
+
     def held(self) -> int:
-        """Deliveries that are waiting or in flight; -1 where the system cannot tell."""
+        """Deliveries that are waiting or in flight."""
         ...
 
     def ready(self, pid: int, said: str) -> bool:
@@ -86,6 +94,9 @@ class Ours:
                 after = letters[-1].id
         return found
 
+    def left(self) -> set[Delivery]:
+        return set()
+
     def held(self) -> int:
         log = self._reader.service.backend.log
         groups = [group for domain in log.domains() for group in log.groups(domain)]
@@ -132,8 +143,18 @@ class Stock:
     def dead(self) -> set[Delivery]:
         return set()
 
+    def left(self) -> set[Delivery]:
+        queued = [item for queue in QUEUES for item in self._client.lrange(queue, 0, -1)]
+        unacked = self._client.hvals("unacked")
+        found: set[Delivery] = set()
+        for message in (*map(_json, queued), *(_first(_json(raw)) for raw in unacked)):
+            with contextlib.suppress(TypeError, KeyError, ValueError):
+                id, handler = message["headers"]["id"].split(".", 1)
+                found.add((handler, id))
+        return found
+
     def held(self) -> int:
-        return -1
+        return len(self.left())
 
     def ready(self, pid: int, said: str) -> bool:
         return " ready." in said
@@ -141,3 +162,14 @@ class Stock:
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self._celery.close()
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else None

@@ -61,7 +61,7 @@ class Worker:
         for pid in self.children()[:1]:
             os.kill(pid, signal.SIGKILL)
 
-    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 20) -> bool:
+    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 10) -> bool:
         """Sends the signal and waits for the end; kills the group, and is False, if it is late."""
         self.given_up = True
         self.process.send_signal(number)

@@ -58,7 +58,7 @@ def _killed_in_the_middle(
     with open(reader, "rb") as confirmed:
         # The first is confirmed once there is a connection; the rest takes milliseconds.
         count = len(confirmed.read(1))
-        time.sleep(chance.uniform(0, 0.012))
+        time.sleep(chance.uniform(0, 0.005))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         count += len(confirmed.read())

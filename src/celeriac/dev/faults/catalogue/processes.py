@@ -52,7 +52,7 @@ def stopped_by(number: int, **env: str) -> Inject:
             for _ in range(scene.times):
                 scene.busy()
                 if not worker.stop(number):
-                    scene.notes.append("a stop took over 20 s and was ended by SIGKILL")
+                    scene.notes.append("a stop took over 10 s and was ended by SIGKILL")
                 scene.injected += 1
                 worker = scene.worker(env=env)
 

@@ -9,13 +9,11 @@ import time
 
 from redis.exceptions import RedisError
 
-from celeriac.dev.faults.apps.doing import SERVICE
 from celeriac.dev.faults.catalogue.sentinel import failover
 from celeriac.dev.faults.fault import Fault
 from celeriac.dev.faults.scene import Scene
+from celeriac.dev.faults.side import QUEUES
 
-# Celery's queue in Redis: a list for each step of priority.
-QUEUES = [SERVICE, *(f"{SERVICE}\x06\x16{step}" for step in (3, 6, 9))]
 DOUBLE = """
 for _, queue in ipairs(KEYS) do
   for _, message in ipairs(redis.call('LRANGE', queue, 0, -1)) do
