@@ -146,6 +146,10 @@ def environ(pid: int) -> str:
         return ""
 
 
+def stdout(pid: int) -> Path:
+    return Path(f"/proc/{pid}/fd/1").resolve()
+
+
 def test_flower_takes_the_next_free_port(environment: dict[str, str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -161,3 +165,14 @@ def test_flower_takes_the_next_free_port(environment: dict[str, str]) -> None:
         )
     flower = json.loads(ran.stdout)["flower"]
     assert int(flower.rpartition(":")[2]) > port
+
+
+def test_events_go_on_without_flower(endless: subprocess.Popen[str], tmp_path: Path) -> None:
+    (directory,) = tmp_path.glob("celeriac-demo-*")
+    (log,) = directory.glob("flower.log")
+    pids = [pid for pid in processes() if str(tmp_path) in environ(pid) and stdout(pid) == log]
+    assert len(pids) == 1
+    os.kill(pids[0], signal.SIGKILL)
+    until(lambda: "flower ended" in (directory / "crew.log").read_text(), 10, "the crew to see it")
+    time.sleep(0.5)
+    assert endless.poll() is None

@@ -58,7 +58,7 @@ def test_a_curve_is_as_high_as_its_highest() -> None:
 def test_without_a_terminal_it_says_plain_lines_on_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Screen(PLACES, Console(file=io.StringIO())) as screen:
+    with Screen(lambda: PLACES, Console(file=io.StringIO())) as screen:
         screen.say("waiting for billing")
         screen.show(VIEW, 0, [])
     said = capsys.readouterr()

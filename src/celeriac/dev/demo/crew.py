@@ -6,8 +6,8 @@
 
 Six commands would each take a second to import Celery, and the demo should be there at once. The
 crew is a process group of its own and ends as one: at the end of the demo, at its death (the
-kernel closes the pipe), or when one of them ends by itself. It ends with SIGKILL, for what it
-holds is of no use to anyone by then.
+kernel closes the pipe), or when one of the workers ends by itself. It ends with SIGKILL, for what
+it holds is of no use to anyone by then.
 """
 
 from __future__ import annotations
@@ -83,11 +83,12 @@ class Crew:
 
     def stop(self) -> None:
         """Ends all of it at once."""
+        # First this: it may not have become a group yet.
+        os.close(self._life)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         if not self._ended:
             os.waitpid(self.pid, 0)
-        os.close(self._life)
 
 
 def _lead(plan: Plan, death: int) -> NoReturn:
@@ -109,9 +110,12 @@ def _lead(plan: Plan, death: int) -> NoReturn:
             members[_fork(log, _show, plan.flower_port)] = "flower"
         while not select.select([death], [], [], 0.1)[0]:
             member, status = os.waitpid(-1, os.WNOHANG)
-            if member:
-                how = os.waitstatus_to_exitcode(status)
-                print(f"{members.get(member, member)} ended with {how}", flush=True)
+            if not member:
+                continue
+            how = os.waitstatus_to_exitcode(status)
+            print(f"{members.get(member, member)} ended with {how}", flush=True)
+            # Events go on without Flower, which may have lost a race for its port.
+            if members.get(member) != "flower":
                 break
         else:
             # Nobody else is left to clean up.

@@ -89,7 +89,10 @@ class Processes:
     @property
     def flower(self) -> str | None:
         """Flower's address, if there is a Flower."""
-        return None if self.flower_port is None else f"http://127.0.0.1:{self.flower_port}"
+        ended = any(line.startswith("flower ended") for line in self._tail("crew", 3))
+        if self.flower_port is None or ended:
+            return None
+        return f"http://127.0.0.1:{self.flower_port}"
 
     def _tail(self, name: str, lines: int) -> list[str]:
         log = self.directory / f"{name}.log"

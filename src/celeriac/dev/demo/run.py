@@ -36,7 +36,7 @@ class Demo:
 
     def run(self) -> Summary:
         """Blocks until it is over: all is dealt with, or Ctrl-C. Raises DemoFailed."""
-        with Screen(self._places()) as screen:
+        with Screen(self._places) as screen:
             self._wait_for_workers(screen)
             # Only now: the shop reads the environment when it is imported.
             from tasks import checkout
@@ -52,7 +52,7 @@ class Demo:
     def _places(self) -> list[tuple[str, str]]:
         processes = self.processes
         return [
-            ("Flower", processes.flower or "is not installed"),
+            ("Flower", processes.flower or "is not there"),
             (processes.server, processes.redis_url),
             ("Logs", str(processes.directory)),
             ("Ctrl-C", "ends all"),

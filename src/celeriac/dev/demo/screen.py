@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.columns import Columns
@@ -26,7 +26,9 @@ BARS = " ▁▂▃▄▅▆▇"
 class Screen:
     """A live screen on a terminal; elsewhere a line now and then. It writes to stderr."""
 
-    def __init__(self, places: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    def __init__(
+        self, places: Callable[[], Sequence[tuple[str, str]]], console: Console | None = None
+    ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.places = places
         self._started = self._said = time.monotonic()
@@ -49,7 +51,7 @@ class Screen:
         if self._live is not None:
             seconds = now - self._started
             self._live.update(
-                page(view, missing, failures, self.places, seconds, self.console.width),
+                page(view, missing, failures, self.places(), seconds, self.console.width),
                 refresh=True,
             )
         elif now - self._said >= 2:
