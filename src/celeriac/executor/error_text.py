@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
+E = TypeVar("E", bound=BaseException)
+
+OURS = str(Path(__file__).parents[1])
 LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
 
 
@@ -15,6 +21,14 @@ def describe(error: BaseException) -> str:
     except Exception:
         message = "(its message cannot be shown)"
     return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
+
+
+def from_their_code(error: E) -> E:
+    """The error with its traceback beginning in the handler's code, not in ours that called it."""
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(OURS):
+        frame = frame.tb_next
+    return error.with_traceback(frame or error.__traceback__)
 
 
 def trace(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import Event, decode, decode_data, handling
 from celeriac.executor.call import call
-from celeriac.executor.error_text import describe, trace
+from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
 from celeriac.subscription import Decision, Handler, decide
@@ -112,10 +112,10 @@ class Work:
             # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
             if type(error) is not SystemExit:
                 raise
-            return error
+            return from_their_code(error)
         except (Exception, CancelledError) as error:
             # A coroutine that something cancelled has failed; it is no wish to end the process.
-            return error
+            return from_their_code(error)
         return None
 
     def fail(
