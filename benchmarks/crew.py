@@ -1,4 +1,4 @@
-"""The workers of a contestant, which stand still (SIGSTOP) while others have their turn."""
+"""The workers of a contestant. They idle while others have their turn."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class Crew:
         return CrewError(f"{said}\n{self.contestant.name} {what}")
 
     def pause(self) -> None:
+        """SIGSTOP: they stand still, and find what was written meanwhile when they resume."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -130,7 +131,8 @@ def cpu_seconds(pids: list[int]) -> float:
     """What all threads of the processes have used so far; finer than the ticks of `stat`."""
     total = 0
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
+        # A process or thread may end while it is looked at.
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
                 total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9

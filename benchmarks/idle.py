@@ -21,19 +21,15 @@ def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         Crew(bench, contestant, url, tally) as crew,
     ):
         crew.wake(remote)
-        crew.pause()
         watched = max(2.0, bench.seconds * 15)
 
         def take() -> Sample:
-            crew.resume()
             time.sleep(1)
             pids = crew.pids
             before, started = cpu_seconds(pids), time.monotonic()
             time.sleep(watched)
             used = cpu_seconds(pids) - before
             percent = 100 * used / (time.monotonic() - started)
-            memory = proportional_memory(pids)
-            crew.pause()
-            return {"MiB": memory, "% CPU": percent}
+            return {"MiB": proportional_memory(pids), "% CPU": percent}
 
         yield take

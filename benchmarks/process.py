@@ -25,10 +25,11 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         Crew(bench, contestant, url, tally) as crew,
     ):
         crew.wake(remote)
-        crew.pause()
 
         def run(events: int) -> float:
             before = tally.size
+            # Only for this long: a pause makes clients of some peers time out, and back off.
+            crew.pause()
             remote.call("fill", events)
             time.sleep(CALM)
             started = time.perf_counter()
@@ -39,7 +40,6 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             if not done:
                 raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
             crew.settle()  # its last acknowledgements are not for the next sample
-            crew.pause()
             return took
 
         events = contestant.events or events_for(bench.seconds, run)

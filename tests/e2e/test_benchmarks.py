@@ -35,7 +35,7 @@ def test_producers_take_turns_and_one_that_cannot_start_is_told(bench: Bench) ->
     assert "absent" in report.text([outcome], {})
 
 
-def test_workers_stand_still_between_their_turns_and_leave_nothing(bench: Bench) -> None:
+def test_workers_drain_a_backlog_and_leave_nothing(bench: Bench) -> None:
     with bench:
         outcome = run(bench, measurement(process.drained, OURS))
         assert outcome.failed == {}

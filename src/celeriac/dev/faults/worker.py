@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 from celeriac.dev.guard import GuardedProcess
@@ -67,7 +69,10 @@ class Worker:
         self.process.send_signal(number)
         try:
             self.process.wait(seconds)
-        except Exception:
+        except subprocess.TimeoutExpired:
+            # Celery's main process answers this one with the stacks of its threads, in the log.
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
             self.kill_group()
             return False
         return True
