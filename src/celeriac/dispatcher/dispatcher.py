@@ -153,16 +153,14 @@ class Dispatcher:
         sweep = now >= self._next_sweep
         if sweep:
             self._next_sweep = now + self.settings.lease / 4
-        return [
-            Ask(
-                lane,
-                0
-                if self._has_enough_hints(handler)
-                else limit(handler, self._mean.get(lane, 0), self.processes, self.settings),
-                sweep=sweep,
-            )
-            for lane, handler in self._lanes.items()
-        ]
+        return [self._ask(lane, handler, sweep) for lane, handler in self._lanes.items()]
+
+    def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask:
+        most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
+        if not self._has_enough_hints(handler):
+            return Ask(lane, most, sweep=sweep)
+        # Lost hints count as waiting too, so a sweep needs its room to send them anew.
+        return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
 
     def _has_enough_hints(self, handler: Handler) -> bool:
         return self._flow.hints(handler.id) >= HINTS_AHEAD * self.processes

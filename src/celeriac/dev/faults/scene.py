@@ -237,4 +237,5 @@ class Scene:
             if not worker.alive and not worker.given_up:
                 worker.given_up = True
                 self.restarted += 1
-                self.worker()
+                # Not waited for: what ended the first may end this one too before it is ready.
+                self.worker(wait=False)
