@@ -144,6 +144,8 @@ FAULTS = (
         about="DEL while messages are in it",
         inject=delete_queue,
         quick=True,
+        # One lease heals all at once; one delivery at a time would take a minute.
+        bound=12.0,
     ),
     Fault(
         name="Celery queue doubled",
