@@ -27,7 +27,7 @@ app.conf.update(
         "prices": {"task": "tasks.catalogue.import_prices", "schedule": crontab(hour=3, minute=0)},
     },
 )
-logging.install(service.name if service else "shop")
+logging.install(bus.settings)
 health.install()
 
 

@@ -57,7 +57,7 @@ class EventBus:
             from celeriac.worker import install, make_app, register
 
             self._app = make_app(self.settings)
-            install(self._app, self.service)
+            install(self._app, self.service, own=True)
             for handler in self.service.handlers.values():
                 register(self._app, handler, self._executor)
         return self._app

@@ -45,6 +45,8 @@ class Settings:
     dedup_window: float = 3 * DAY
     dead_retention: float = 90 * DAY
 
+    log_format: str = ""
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         """Settings from `given`, then the environment, then the defaults.
@@ -92,6 +94,10 @@ class Settings:
             )
         if not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.namespace):
             faults.append(f"CELERIAC_NAMESPACE={self.namespace!r}: letters, digits and _ . : -")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = ", ".join(choice for choice in choices if choice)
+                faults.append(f"CELERIAC_{name.upper()}={getattr(self, name)!r}: one of {known}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not least <= value < math.inf:
@@ -119,6 +125,11 @@ _LEAST: dict[str, float] = {
     "retention_count": 0,
     "dedup_window": 1,
     "dead_retention": 1,
+}
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "log_format": ("", "json", "keyvalue"),
 }
 
 

@@ -6,8 +6,10 @@ from celeriac.event.build import build_event
 from celeriac.event.codec import decode, encode
 from celeriac.event.correlation import (
     Causality,
+    Handling,
     current_attempt,
     current_event,
+    current_handling,
     handling,
     inherit,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "Event",
     "ExtensionValue",
     "Extensions",
+    "Handling",
     "Matcher",
     "Pattern",
     "Peek",
@@ -33,6 +36,7 @@ __all__ = [
     "compile_patterns",
     "current_attempt",
     "current_event",
+    "current_handling",
     "decode",
     "decode_data",
     "encode",

@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 
 from celeriac.event.envelope import Event
 
-_current: ContextVar[Event[Any] | None] = ContextVar("celeriac_current_event", default=None)
-_attempt: ContextVar[int] = ContextVar("celeriac_current_attempt", default=0)
+
+class Handling(NamedTuple):
+    """What runs now: the event, or the first of `size`, and who handles it for which time."""
+
+    event: Event[Any]
+    attempt: int = 1
+    handler: str = ""
+    size: int = 1
+
+
+_current: ContextVar[Handling | None] = ContextVar("celeriac_handling", default=None)
 
 
 class Causality(NamedTuple):
@@ -22,24 +31,32 @@ class Causality(NamedTuple):
 
 
 @contextmanager
-def handling(event: Event[Any], attempt: int = 1) -> Iterator[None]:
+def handling(
+    event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
+) -> Iterator[None]:
     """Makes `event` the cause of what is emitted inside, in this thread or asyncio task."""
-    token, counted = _current.set(event), _attempt.set(attempt)
+    token = _current.set(Handling(event, attempt, handler, size))
     try:
         yield
     finally:
-        _attempt.reset(counted)
         _current.reset(token)
 
 
-def current_event() -> Event[Any] | None:
-    """The event being handled; None outside a handler."""
+def current_handling() -> Handling | None:
+    """What this thread or asyncio task handles; None outside a handler."""
     return _current.get()
+
+
+def current_event() -> Event[Any] | None:
+    """The event being handled, of a batch the first; None outside a handler."""
+    now = _current.get()
+    return None if now is None else now.event
 
 
 def current_attempt() -> int:
     """Which attempt at the event being handled this is, from 1; 0 outside a handler."""
-    return _attempt.get()
+    now = _current.get()
+    return 0 if now is None else now.attempt
 
 
 def inherit(
@@ -49,9 +66,10 @@ def inherit(
     traceparent: str | None = None,
 ) -> Causality:
     """The causality of an event emitted now. What is given wins over what is inherited."""
-    cause = _current.get()
-    if cause is None:
+    now = _current.get()
+    if now is None:
         return Causality(correlationid, causationid, traceparent)
+    cause = now.event
     return Causality(
         # the first event of a chain has no correlation id: its own id becomes that of the chain
         correlationid=_first(correlationid, cause.correlationid, cause.id),

@@ -106,7 +106,8 @@ class Work:
     def _call(self, argument: Any, cause: Event[Any], attempt: int) -> BaseException | None:
         """Runs the handler's function; returns what it raised."""
         try:
-            with handling(cause, attempt):
+            size = len(argument) if self.handler.batch is not None else 1
+            with handling(cause, attempt, self.handler.id, size):
                 call(self.handler, argument)
         except SystemExit as error:
             # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
@@ -166,6 +167,13 @@ class Work:
             f"retry in {decision.delay_ms / 1000:.3g} s" if retried else "dead",
             describe(failed.error),
             exc_info=None if retried else failed.error,
+            extra={
+                "event_type": failed.event_type,
+                "event_id": failed.event_id,
+                "handler": self.handler.id,
+                "attempt": failed.attempt,
+                "correlation_id": failed.correlation or failed.event_id,
+            },
         )
 
     def _settle(

@@ -17,15 +17,17 @@ from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
+from celeriac.worker.logs import install_logs
 from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
 
 
-def install(app: Celery, service: Service) -> None:
+def install(app: Celery, service: Service, *, own: bool = False) -> None:
     """Makes every worker of the app consume the service's queues and dispatch its handlers.
 
-    With `-Q` a worker serves only the handlers whose queue it consumes.
+    With `-Q` a worker serves only the handlers whose queue it consumes. `own`: celeriac made the
+    app, so that its logs may be touched.
     """
 
     def consume_queues(sender: str, instance: Any, **_: Any) -> None:
@@ -33,6 +35,7 @@ def install(app: Celery, service: Service) -> None:
             return
         # Before the pool forks: pool processes claim under the worker's name.
         service.worker = worker_name(sender)
+        install_logs(service.settings, own=own)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
             app.amqp.queues.select_add(queue)
 

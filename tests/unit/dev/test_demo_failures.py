@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from celeriac.dev.demo.failures import Failure, FailureLog, parse_failure
-from config.logging import KeyValueFormatter
+from celeriac.logging import KeyValueFormatter
 
 
 def logged(error: str, then: str = "retry in 0.5 s") -> str:
