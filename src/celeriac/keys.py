@@ -65,6 +65,15 @@ class Keys:
         """Hash: event id → its failed attempts, one JSON object a line."""
         return f"{self.base(domain)}failures:{handler}:{generation}"
 
+    def effects(self, domain: str, handler: str, generation: int) -> str:
+        """Hash: event id → what the handler emitted while it handled it, `type id` a line."""
+        return f"{self.base(domain)}effects:{handler}:{generation}"
+
+    def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
+        """Hash: event type and outcome or bucket → count; since ever, or of one minute."""
+        key = f"{self.base(domain)}tally:{handler}"
+        return key if minute is None else f"{key}:{minute}"
+
     def patterns(self, domain: str, handler: str) -> str:
         """String: what the newest code of the handler subscribes to."""
         return f"{self.base(domain)}patterns:{handler}"

@@ -119,6 +119,9 @@ def test_every_key_is_there() -> None:
     known |= {
         keys.matrix("order", handler, generation),
         keys.failures("order", handler, generation),
+        keys.effects("order", handler, generation),
+        keys.tally("order", handler),
+        keys.tally("order", handler, 29733000),
     }
     scripts = {"invalid:6926", f"lane:{handler}:order/42", f"lanes:{handler}"}
     assert {*table("redis-keys.md")} == known | {keys.base("order") + name for name in scripts}

@@ -23,6 +23,9 @@ def test_the_keys_of_a_handler_in_a_domain() -> None:
     assert "celeriac:{order}:matrix:billing.charge:7" == keys.matrix("order", "billing.charge", 7)
     assert "celeriac:{order}:failures:b.c:7" == keys.failures("order", "b.c", 7)
     assert "celeriac:{order}:stats:b.c" == keys.stats("order", "b.c")
+    assert "celeriac:{order}:effects:b.c:7" == keys.effects("order", "b.c", 7)
+    assert "celeriac:{order}:tally:b.c" == keys.tally("order", "b.c")
+    assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
 
 
 @pytest.mark.parametrize("name", ["events", "delayed", "dead", "bell"])

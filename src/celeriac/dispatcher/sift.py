@@ -58,7 +58,9 @@ def sift(handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str]
                 )
             )
         else:
-            sifted.unwanted.append(Settled(delivery.entry, event.id, delivery.attempts, outcome))
+            sifted.unwanted.append(
+                Settled(delivery.entry, event.id, delivery.attempts, outcome, type=event.type)
+            )
     return sifted
 
 

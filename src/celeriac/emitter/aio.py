@@ -13,7 +13,7 @@ from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import PIPELINE, Emission, Emitter, when_ms
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event
+from celeriac.event import Event, note_effects
 from celeriac.log import AsyncLog
 
 Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]]
@@ -48,25 +48,30 @@ class AsyncEmitter:
                 await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
         await self._persist(append)
+        note_effects((event,))
         return event.id
 
     async def emit_many(self, events: Emissions) -> int:
         """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
         emitted = 0
         chunk: list[tuple[str, bytes]] = []
+        chosen: list[Event[Any]] = []
         async for given in _each(events):
             try:
                 event = self.emitter.as_event(given)
                 chunk.append((event.domain, self.emitter.encode(event)))
+                chosen.append(event)
             except InvalidEvent as error:
                 error.emitted = emitted
                 raise
             if len(chunk) == PIPELINE:
                 await self._emit_chunk(chunk, emitted)
+                note_effects(chosen)
                 emitted += len(chunk)
-                chunk = []
+                chunk, chosen = [], []
         if chunk:
             await self._emit_chunk(chunk, emitted)
+            note_effects(chosen)
         return emitted + len(chunk)
 
     async def _emit_chunk(self, items: list[tuple[str, bytes]], before: int) -> None:

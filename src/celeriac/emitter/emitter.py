@@ -12,7 +12,7 @@ import redis
 from celeriac.connection import persist
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event, build_event, encode, validate_for_emit
+from celeriac.event import Event, build_event, encode, note_effects, validate_for_emit
 from celeriac.log import EventLog
 from celeriac.settings import Settings
 
@@ -60,6 +60,7 @@ class Emitter:
                 log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
         self._persist(append)
+        note_effects((event,))
         return event.id
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
@@ -67,7 +68,8 @@ class Emitter:
         emitted = 0
         log = self._log()
         given = iter(events)
-        while items := self._encoded(given, emitted):
+        while chosen := self._encoded(given, emitted):
+            chosen_events, items = chosen
             done = 0
 
             def append(items: Sequence[tuple[str, bytes]] = items) -> None:
@@ -85,16 +87,18 @@ class Emitter:
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
                 raise
+            note_effects(chosen_events)
             emitted += len(items)
         return emitted
 
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
-    ) -> list[tuple[str, bytes]]:
-        """The next PIPELINE events as (domain, body), none of them published yet."""
+    ) -> tuple[list[Event[Any]], list[tuple[str, bytes]]] | None:
+        """The next PIPELINE events, and as (domain, body); none of them published yet."""
         try:
-            chosen = map(self.as_event, islice(events, PIPELINE))
-            return [(event.domain, self.encode(event)) for event in chosen]
+            chosen = [self.as_event(one) for one in islice(events, PIPELINE)]
+            items = [(event.domain, self.encode(event)) for event in chosen]
+            return (chosen, items) if chosen else None
         except InvalidEvent as error:
             error.emitted = emitted
             raise

@@ -5,13 +5,16 @@ from celeriac.event.annotation import event_type_argument, is_batch
 from celeriac.event.build import build_event
 from celeriac.event.codec import decode, encode
 from celeriac.event.correlation import (
+    MOST_EFFECTS,
     Causality,
+    Effect,
     Handling,
     current_attempt,
     current_event,
     current_handling,
     handling,
     inherit,
+    note_effects,
 )
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
@@ -22,7 +25,9 @@ from celeriac.event.schema import check_annotation, decode_data, validate_for_em
 from celeriac.event.validation import validate
 
 __all__ = [
+    "MOST_EFFECTS",
     "Causality",
+    "Effect",
     "Event",
     "ExtensionValue",
     "Extensions",
@@ -48,6 +53,7 @@ __all__ = [
     "literal_domain",
     "meant_for",
     "new_event_id",
+    "note_effects",
     "peek",
     "validate",
     "validate_for_emit",

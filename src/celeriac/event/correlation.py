@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from celeriac.event.envelope import Event
 
+# Of one attempt: more effects than these are counted, and not named.
+MOST_EFFECTS = 100
 
-class Handling(NamedTuple):
-    """What runs now: the event, or the first of `size`, and who handles it for which time."""
+
+class Effect(NamedTuple):
+    """An event that was emitted while another was handled."""
+
+    type: str
+    id: str
+
+
+@dataclass(slots=True)
+class Handling:
+    """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
+
+    Of a batch `event` is the first of `size`. `effects` names the first MOST_EFFECTS that were
+    emitted; `effect_count` counts all.
+    """
 
     event: Event[Any]
     attempt: int = 1
     handler: str = ""
     size: int = 1
+    effects: list[Effect] = field(default_factory=list)
+    effect_count: int = 0
 
 
 _current: ContextVar[Handling | None] = ContextVar("celeriac_handling", default=None)
@@ -33,17 +51,29 @@ class Causality(NamedTuple):
 @contextmanager
 def handling(
     event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
-) -> Iterator[None]:
+) -> Iterator[Handling]:
     """Makes `event` the cause of what is emitted inside, in this thread or asyncio task."""
-    token = _current.set(Handling(event, attempt, handler, size))
+    under_way = Handling(event, attempt, handler, size)
+    token = _current.set(under_way)
     try:
-        yield
+        yield under_way
     finally:
         _current.reset(token)
 
 
+def note_effects(events: Iterable[Event[Any]]) -> None:
+    """Says what was emitted just now; outside a handler nothing comes of it."""
+    under_way = _current.get()
+    if under_way is None:
+        return
+    for event in events:
+        under_way.effect_count += 1
+        if len(under_way.effects) < MOST_EFFECTS:
+            under_way.effects.append(Effect(event.type, event.id))
+
+
 def current_handling() -> Handling | None:
-    """What this thread or asyncio task handles; None outside a handler."""
+    """The attempt under way; None outside a handler."""
     return _current.get()
 
 

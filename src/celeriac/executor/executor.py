@@ -13,7 +13,7 @@ from typing import TypeVar
 from celeriac.connection import persist
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.report import Report
-from celeriac.executor.work import Work
+from celeriac.executor.work import Work, type_of
 from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
 from celeriac.subscription import Handler, Service
 
@@ -63,12 +63,17 @@ class Executor:
         for entry, _ in hinted:
             pending = ledger.pending(lane, entry)
             if pending is not None and pending.owner == f"running:{worker}":
-                left.append(Claimed(entry, Verdict.RUN, pending.attempts, None))
+                body = self._body(domain, entry)
+                left.append(Claimed(entry, Verdict.RUN, pending.attempts, body))
         work = self._work(handler, lane, len(hinted), {})
         ids = dict(hinted)
         for one in left:
-            work.fail(one, ids[one.entry], "", error, 0)
+            work.fail(one, ids[one.entry], type_of(one.body), error, 0)
         work.flush()
+
+    def _body(self, domain: str, entry: str) -> bytes | None:
+        entries = self.service.backend.log.read(domain, start=entry, end=entry, count=1)
+        return entries[0].body if entries else None
 
     def _claim(
         self, handler: Handler, lane: Lane, hinted: Sequence[tuple[str, str]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
-from celeriac.event import Event, decode, decode_data, handling
+from celeriac.event import Effect, Event, decode, decode_data, handling
 from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
@@ -73,51 +73,66 @@ class Work:
                 return None
             typed = decode_data(event, self.handler.data_type)
             if self.handler.when is not None and not self.handler.when(typed):
-                self._settle(one, event_id, Outcome.SKIPPED)
+                self._settle(one, event_id, Outcome.SKIPPED, type=event.type)
                 self.report.skipped += 1
                 return None
             return typed
         except Exception as error:
-            self.fail(one, event_id, _type_of(one.body), error, 0)
+            self.fail(one, event_id, type_of(one.body), error, 0)
             return None
 
     def _run_one(self, one: Claimed, event: Event[Any]) -> None:
         started = time.perf_counter()
-        error = self._call(event, event, one.attempt)
+        error, effects = self._call(event, event, one.attempt)
+        took = _us(started)
         if error is not None:
-            self.fail(one, event.id, event.type, error, _us(started), event.correlationid)
+            self.fail(one, event.id, event.type, error, took, event.correlationid, effects)
         else:
-            self._settle(one, event.id, Outcome.PROCESSED, took_us=_us(started))
+            self._settle(
+                one, event.id, Outcome.PROCESSED, took_us=took, type=event.type, effects=effects
+            )
             self.report.processed += 1
 
     def _run_batch(self, ready: Sequence[tuple[Claimed, Event[Any]]]) -> None:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
         events = [event for _, event in ready]
-        error = self._call(events, events[0], ready[0][0].attempt)
+        error, effects = self._call(events, events[0], ready[0][0].attempt)
         share = _us(started) // len(ready)
         for one, event in ready:
             if error is not None:
-                self.fail(one, event.id, event.type, error, share, event.correlationid)
+                self.fail(one, event.id, event.type, error, share, event.correlationid, effects)
             else:
-                self._settle(one, event.id, Outcome.PROCESSED, took_us=share)
+                self._settle(
+                    one,
+                    event.id,
+                    Outcome.PROCESSED,
+                    took_us=share,
+                    type=event.type,
+                    effects=effects,
+                )
                 self.report.processed += 1
+            # what a batch emits follows from its first event
+            effects = ()
 
-    def _call(self, argument: Any, cause: Event[Any], attempt: int) -> BaseException | None:
-        """Runs the handler's function; returns what it raised."""
-        try:
-            size = len(argument) if self.handler.batch is not None else 1
-            with handling(cause, attempt, self.handler.id, size):
+    def _call(
+        self, argument: Any, cause: Event[Any], attempt: int
+    ) -> tuple[BaseException | None, tuple[Effect, ...]]:
+        """Runs the handler's function; returns what it raised, and what it emitted."""
+        failure: BaseException | None = None
+        size = len(argument) if self.handler.batch is not None else 1
+        with handling(cause, attempt, self.handler.id, size) as under_way:
+            try:
                 call(self.handler, argument)
-        except SystemExit as error:
-            # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
-            if type(error) is not SystemExit:
-                raise
-            return from_their_code(error)
-        except (Exception, CancelledError) as error:
-            # A coroutine that something cancelled has failed; it is no wish to end the process.
-            return from_their_code(error)
-        return None
+            except SystemExit as error:
+                # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
+                if type(error) is not SystemExit:
+                    raise
+                failure = from_their_code(error)
+            except (Exception, CancelledError) as error:
+                # A coroutine that something cancelled has failed; it is no wish to end the process.
+                failure = from_their_code(error)
+        return failure, tuple(under_way.effects)
 
     def fail(
         self,
@@ -127,6 +142,7 @@ class Work:
         error: BaseException,
         took_us: int,
         correlation: str | None = None,
+        effects: tuple[Effect, ...] = (),
     ) -> None:
         decision = decide(self.handler.failure, error, one.attempt)
         if isinstance(error, Exhausted):
@@ -146,6 +162,8 @@ class Work:
                 worker=self.worker,
             ),
             traceback=text,
+            type=event_type,
+            effects=effects,
         )
         failed = FailedAttempt(
             event_id, event_type, one.attempt, decision.outcome, error, text, correlation
@@ -186,10 +204,21 @@ class Work:
         delay_ms: int = 0,
         failure: Failure | None = None,
         traceback: str = "",
+        type: str = "",
+        effects: tuple[Effect, ...] = (),
     ) -> None:
         self.settled.append(
             Settled(
-                one.entry, event_id, one.attempt, outcome, took_us, delay_ms, failure, traceback
+                one.entry,
+                event_id,
+                one.attempt,
+                outcome,
+                took_us,
+                delay_ms,
+                failure,
+                traceback,
+                type,
+                effects,
             )
         )
 
@@ -212,7 +241,8 @@ def _us(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
 
 
-def _type_of(body: bytes | None) -> str:
+def type_of(body: bytes | None) -> str:
+    """The type of the event in `body`; '' where there is none to read."""
     try:
         return decode(body).type if body else ""
     except InvalidEvent:

@@ -12,6 +12,7 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
+from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 
 __all__ = [
     "IN_FLIGHT",
@@ -23,6 +24,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "Failure",
+    "Histogram",
     "Lane",
     "Ledger",
     "Outcome",
@@ -31,5 +33,8 @@ __all__ = [
     "Row",
     "Settled",
     "Taken",
+    "Tallies",
+    "Tally",
     "Verdict",
+    "sum_tallies",
 ]

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from celeriac.event import Effect
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Verdict
+from celeriac.ledger.tally import Tallies
 
 # Of one handler in one domain: more are left waiting in the log, where they cost nothing.
 MOST_PARKED = 1000
@@ -75,7 +77,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one delivery, for `finish`."""
+    """What became of one delivery, for `finish`. `type` is the event's, which it is counted by;
+    `effects` are the events that the attempt emitted."""
 
     entry: str
     event_id: str
@@ -85,6 +88,8 @@ class Settled:
     delay_ms: int = 0
     failure: Failure | None = None
     traceback: str = ""
+    type: str = ""
+    effects: tuple[Effect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,24 @@ class Ledger(Protocol):
 
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         """The failed attempts, oldest first."""
+        ...
+
+    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
+        """What the handler emitted while it handled each event, in order; of all attempts."""
+        ...
+
+    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+        """What each handler did by event type, since it joined; in one round trip for all."""
+        ...
+
+    def tallies_by_minute(
+        self, lanes: Sequence[Lane], minutes: int = 60
+    ) -> list[dict[int, Tallies]]:
+        """The same for each of the last `minutes` minutes, at most 60, the present one included.
+
+        Keys are minutes since the epoch by the server's clock; each is there, the oldest first. In
+        one round trip for all lanes, after one for the time.
+        """
         ...
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from celeriac.errors import NotFound
+from celeriac.event import Effect
 from celeriac.ledger.ledger import (
     Ask,
     Claimed,
@@ -21,6 +22,7 @@ from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_take import take
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
+from celeriac.ledger.tally import Tallies, sum_tallies
 from celeriac.log.memory import MemoryLog
 from celeriac.settings import Settings
 
@@ -146,6 +148,8 @@ class MemoryLedger:
                     outcome = Outcome.IGNORED
                 moves.finish(one, outcome)
                 book.stats[outcome.value] += 1
+                book.tally(one, outcome, moves.now)
+                book.add_effects(one.event_id, one.effects, moves.now)
                 if one.took_us:
                     book.stats["busy_us"] += one.took_us
             if mean_us:
@@ -172,6 +176,24 @@ class MemoryLedger:
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         with self._lock:
             return list(self._book(lane).failures.get(event_id, self.log.clock.now_ms()) or ())
+
+    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
+        with self._lock:
+            effects, now = self._book(lane).effects, self.log.clock.now_ms()
+            return [tuple(effects.get(event_id, now) or ()) for event_id in event_ids]
+
+    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+        with self._lock:
+            return [sum_tallies([self._book(lane).tallies]) for lane in lanes]
+
+    def tallies_by_minute(
+        self, lanes: Sequence[Lane], minutes: int = 60
+    ) -> list[dict[int, Tallies]]:
+        with self._lock:
+            this = self.log.clock.now_ms() // 60_000
+            span = range(this - min(minutes, 60) + 1, this + 1)
+            books = [self._book(lane).minutes for lane in lanes]
+            return [{m: sum_tallies([book.get(m, {})]) for m in span} for book in books]
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         with self._lock:

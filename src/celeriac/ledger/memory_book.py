@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
+from celeriac.event import Effect
+from celeriac.ledger.ledger import Settled
 from celeriac.ledger.row import Failure, Row
-from celeriac.ledger.state import Place
+from celeriac.ledger.state import Outcome, Place
+from celeriac.ledger.tally import UNCOUNTED, Tallies, Tally, tally_settled
+from celeriac.log import entry_time_ms
 
 T = TypeVar("T")
 
@@ -82,7 +86,10 @@ class Book:
     def __init__(self, window_ms: int) -> None:
         self.rows: Remembered[Row] = Remembered(window_ms)
         self.failures: Remembered[list[Failure]] = Remembered(window_ms)
+        self.effects: Remembered[list[Effect]] = Remembered(window_ms)
         self.stats: defaultdict[str, int] = defaultdict(int)
+        self.tallies: Tallies = {}
+        self.minutes: dict[int, Tallies] = {}
         self.patterns: tuple[str, ...] = ()
         self.lanes = Lanes()
 
@@ -116,6 +123,25 @@ class Book:
             history.append(failure)
             self.failures.put(event_id, history, now_ms)
         return history
+
+    def add_effects(self, event_id: str, effects: Sequence[Effect], now_ms: int) -> None:
+        """Puts those of one attempt to those of the attempts before it, each once."""
+        if effects:
+            known = self.effects.get(event_id, now_ms) or []
+            self.effects.put(event_id, [*known, *(e for e in effects if e not in known)], now_ms)
+
+    def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
+        """Counts what was settled, for all time and for the minute."""
+        if outcome in UNCOUNTED:
+            return
+        minute = now_ms // 60_000
+        for old in [m for m in self.minutes if m <= minute - 60]:
+            del self.minutes[old]
+        total_us = max(0, now_ms - entry_time_ms(one.entry)) * 1000
+        for tallies in (self.tallies, self.minutes.setdefault(minute, {})):
+            tally_settled(
+                tallies.setdefault(one.type, Tally()), outcome, one.attempt, one.took_us, total_us
+            )
 
     def forget(self, event_id: str) -> None:
         self.rows.drop(event_id)

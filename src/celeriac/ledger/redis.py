@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, open_client
 from celeriac.errors import NotFound
+from celeriac.event import Effect
 from celeriac.keys import Keys
 from celeriac.ledger.ledger import (
     MOST_PARKED,
@@ -23,6 +24,7 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
 from celeriac.ledger.state import Verdict
+from celeriac.ledger.tally import Tallies, parse_tallies
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
@@ -116,7 +118,7 @@ class RedisLedger:
             arguments += (
                 one.entry, one.event_id, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
                 failure.encode() if failure else b"", failure.error if failure else "",
-                one.traceback,
+                one.traceback, one.type, "\n".join(f"{e.type} {e.id}" for e in one.effects),
             )  # fmt: skip
         lost = self._unless_removed(_finish, lane, *arguments)
         if lost is None:
@@ -148,6 +150,34 @@ class RedisLedger:
         current, older = pipeline.execute()
         stored = current or older
         return parse_failures(stored) if stored else []
+
+    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
+        if not event_ids:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for generation in self._generations():
+            key = self.keys.effects(lane.domain, lane.handler, generation)
+            pipeline.hmget(key, event_ids)
+        current, older = pipeline.execute()
+        return [_effects(new or old) for new, old in zip(current, older, strict=True)]
+
+    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+        pipeline = self.client.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.hgetall(self.keys.tally(lane.domain, lane.handler))
+        return [parse_tallies(stored) for stored in pipeline.execute()]
+
+    def tallies_by_minute(
+        self, lanes: Sequence[Lane], minutes: int = 60
+    ) -> list[dict[int, Tallies]]:
+        this = int(self.client.time()[0]) // 60
+        span = range(this - min(minutes, 60) + 1, this + 1)
+        pipeline = self.client.pipeline(transaction=False)
+        for lane in lanes:
+            for minute in span:
+                pipeline.hgetall(self.keys.tally(lane.domain, lane.handler, minute))
+        found = iter(pipeline.execute())
+        return [{minute: parse_tallies(next(found)) for minute in span} for _ in lanes]
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         return next(iter(self.pending_between(lane, entry, entry, 1)), None)
@@ -235,11 +265,14 @@ class RedisLedger:
     def forget(self, lane: Lane) -> None:
         keys, domain, handler = self.keys, lane.domain, lane.handler
         doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
-        doomed.append(keys.patterns(domain, handler))
+        doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(f"{keys.base(domain)}lanes:{handler}")
         for generation in self._generations():
             doomed.append(keys.matrix(domain, handler, generation))
             doomed.append(keys.failures(domain, handler, generation))
+            doomed.append(keys.effects(domain, handler, generation))
+        this = int(self.client.time()[0]) // 60
+        doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
         literal = keys.base(domain).replace("[", "\\[")
         doomed += self.client.scan_iter(match=f"{literal}lane:{handler}:*")
         self.client.unlink(*doomed)
@@ -264,6 +297,11 @@ class RedisLedger:
         seconds, micros = self.client.time()
         current = (seconds * 1000 + micros // 1000) // self.window_ms
         return current, current - 1
+
+
+def _effects(stored: bytes | None) -> tuple[Effect, ...]:
+    lines = stored.decode().split("\n") if stored else ()
+    return tuple(Effect(*line.split(" ", 1)) for line in lines)
 
 
 def _taken(answer: Any) -> Taken:

@@ -4,8 +4,18 @@ import asyncio
 
 import pytest
 
-from celeriac.event import build_event, current_attempt, current_event, handling, inherit
-from celeriac.event.correlation import Causality
+from celeriac.event import (
+    MOST_EFFECTS,
+    Causality,
+    Effect,
+    build_event,
+    current_attempt,
+    current_event,
+    current_handling,
+    handling,
+    inherit,
+    note_effects,
+)
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 first = build_event("a", None, source="s", id="1", traceparent=TRACE)
@@ -52,6 +62,34 @@ def test_the_attempt_is_known_within_and_zero_outside() -> None:
             assert current_attempt() == 1
         assert current_attempt() == 3
     assert current_attempt() == 0
+
+
+def test_the_handler_is_known_within() -> None:
+    assert current_handling() is None
+    with handling(first, 2, "billing.charge"):
+        under_way = current_handling()
+        assert under_way is not None
+        assert ("billing.charge", 2, first) == (
+            under_way.handler,
+            under_way.attempt,
+            under_way.event,
+        )
+
+
+def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() -> None:
+    note_effects([second])
+    with handling(first) as under_way:
+        note_effects([second])
+        note_effects([first, second])
+    note_effects([first])
+    assert [Effect("b", "2"), Effect("a", "1"), Effect("b", "2")] == under_way.effects
+
+
+def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
+    with handling(first) as under_way:
+        note_effects([second] * (MOST_EFFECTS + 5))
+    assert MOST_EFFECTS == len(under_way.effects)
+    assert MOST_EFFECTS + 5 == under_way.effect_count
 
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:

@@ -11,6 +11,8 @@ local invalid = base .. 'invalid:' .. generation
 local older_invalid = base .. 'invalid:' .. (generation - 1)
 local failures = base .. 'failures:' .. handler .. ':' .. generation
 local older_failures = base .. 'failures:' .. handler .. ':' .. (generation - 1)
+local effects = base .. 'effects:' .. handler .. ':' .. generation
+local older_effects = base .. 'effects:' .. handler .. ':' .. (generation - 1)
 
 -- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
 -- the state is dead, the id of the dead letter.
@@ -56,6 +58,22 @@ local function forget(id)
   redis.call('HDEL', older_rows, id)
   redis.call('HDEL', failures, id)
   redis.call('HDEL', older_failures, id)
+end
+
+-- Puts the lines of one attempt to those of the attempts before it, each once.
+local function remember_effects(id, lines)
+  local all = redis.call('HGET', effects, id) or redis.call('HGET', older_effects, id)
+  if not all then
+    all = lines
+  else
+    for line in string.gmatch(lines, '[^\n]+') do
+      if not string.find('\n' .. all .. '\n', '\n' .. line .. '\n', 1, true) then
+        all = all .. '\n' .. line
+      end
+    end
+  end
+  redis.call('HSET', effects, id, all)
+  keep(effects)
 end
 
 local function forget_invalid(entry)

@@ -9,7 +9,7 @@
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0,
 --       then for each: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
---       error, traceback
+--       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
@@ -17,6 +17,7 @@
 --! include _matrix.lua
 --! include _lanes.lua
 --! include _many.lua
+--! include _tally.lua
 local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
@@ -43,10 +44,10 @@ local function bury(entry, id, attempt, failure, err, traceback)
 end
 
 local said = {}
-for i = 6, #ARGV, 9 do said[#said + 1] = ARGV[i] end
+for i = 6, #ARGV, 11 do said[#said + 1] = ARGV[i] end
 local held = holders(said)
 
-for i = 6, #ARGV, 9 do
+for i = 6, #ARGV, 11 do
   local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
   local held_by, count = unpack(held[entry] or {})
@@ -59,6 +60,8 @@ for i = 6, #ARGV, 9 do
     if not running and outcome ~= 'ignored' and came_before(written[id] or row_of(id), entry) then outcome = 'ignored' end
     busy = busy + took
     counted[outcome] = (counted[outcome] or 0) + 1
+    tally_settled(ARGV[i + 9], outcome, entry, attempt, took)
+    if ARGV[i + 10] ~= '' then remember_effects(id, ARGV[i + 10]) end
     if outcome == 'retry' then
       remember_failure(id, failure)
       record(id, 'due', entry, attempt, took)
@@ -98,5 +101,6 @@ end
 for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
 if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
 if mean > 0 then redis.call('HSET', stats, 'mean_us', mean) end
+write_tallies()
 if bell_wanted then ring() end
 return lost

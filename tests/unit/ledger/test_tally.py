@@ -1,0 +1,73 @@
+"""Counting what a handler did: buckets, quantiles, and the fields that the script writes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from celeriac.ledger import Histogram, Tally, sum_tallies
+from celeriac.ledger.tally import FIRST, LAST, bucket_of, parse_tallies, upper_bound_s
+
+
+@pytest.mark.parametrize(
+    ("us", "bucket"),
+    [
+        (0, FIRST),
+        (1, FIRST),
+        (999, 0),
+        (1000, 1),
+        (1999, 1),
+        (2000, 2),
+        (10**6, 10),
+        (10**13, LAST),
+    ],
+)
+def test_a_duration_is_counted_in_the_bucket_of_its_power_of_two(us: int, bucket: int) -> None:
+    assert bucket == bucket_of(us)
+    assert us / 1e6 < upper_bound_s(bucket)
+
+
+def test_the_last_bucket_has_no_bound() -> None:
+    assert math.inf == upper_bound_s(LAST)
+    assert 0.001 == upper_bound_s(0)
+
+
+def test_a_quantile_is_interpolated_within_its_bucket() -> None:
+    histogram = Histogram()
+    assert histogram.quantile(0.95) is None
+    assert histogram.mean_s is None
+    for _ in range(100):
+        histogram.observe(3000)  # between 2 and 4 ms
+    assert 0.003 == histogram.quantile(0.5)
+    assert 0.003 == histogram.mean_s
+    for _ in range(100):
+        histogram.observe(1_000_000)
+    middle, late = histogram.quantile(0.5), histogram.quantile(0.95)
+    assert middle is not None and middle <= 0.004
+    assert late is not None and 0.512 < late <= 1.024
+
+
+def test_fields_of_the_script_become_tallies_by_type() -> None:
+    stored = {
+        b"order.placed processed": b"7",
+        b"order.placed retry": b"2",
+        b"order.placed run 3": b"9",
+        b"order.placed run us": b"40000",
+        b"order.paid skipped": b"1",
+    }
+    tallies = parse_tallies(stored)
+    assert {"order.placed", "order.paid"} == tallies.keys()
+    placed = tallies["order.placed"]
+    assert (7, 2, 0, 9) == (placed.processed, placed.retried, placed.dead, placed.attempts)
+    assert Histogram({3: 9}, 40000) == placed.run
+    assert 1 == tallies["order.paid"].skipped
+
+
+def test_tallies_add_up_and_leave_their_parts_alone() -> None:
+    one = {"a": Tally(processed=1, run=Histogram({1: 1}, 5))}
+    two = {"a": Tally(processed=2, dead=1, run=Histogram({1: 1, 2: 1}, 7)), "b": Tally(retried=1)}
+    total = sum_tallies([one, two])
+    assert Tally(processed=3, dead=1, run=Histogram({1: 2, 2: 1}, 12)) == total["a"]
+    assert 1 == total["b"].retried
+    assert Tally(processed=1, run=Histogram({1: 1}, 5)) == one["a"]
