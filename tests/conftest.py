@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -19,6 +21,8 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "celeriac"))
 
+POSTGRES = os.environ.get("CELERIAC_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
+_databases = (f"celeriac_test_{os.getpid()}_{n}" for n in itertools.count())
 _namespaces = (f"t{os.getpid()}.{n}" for n in itertools.count())
 
 
@@ -44,3 +48,32 @@ def namespace() -> str:
 def settings(redis_url: str, namespace: str) -> Settings:
     """Settings of a service `billing` on the embedded server, in a namespace of its own."""
     return Settings.load({}, redis_url=redis_url, namespace=namespace, service="billing")
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The address of a PostgreSQL database of the test's own, dropped afterwards."""
+    try:
+        server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        reason = f"no PostgreSQL at {POSTGRES}: {error}"
+        # Where it is promised, a skip would hide that nothing was proven.
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    name = next(_databases)
+    with server:
+        server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"{POSTGRES}/{name}"
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database for SQLAlchemy; the test runs on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url.replace("postgresql://", "postgresql+psycopg://")

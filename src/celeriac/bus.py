@@ -184,6 +184,7 @@ class EventBus:
         queue: str | None = None,
         batch: int | None = None,
         ordered: bool = False,
+        inbox: Any = None,
         start: Start = "now",
     ) -> Callable[[F], F]:
         """Subscribes the decorated function, and returns it unchanged.
@@ -199,6 +200,9 @@ class EventBus:
         queue: a Celery queue of its own; the service's by default.
         batch: the function takes a list of up to so many events.
         ordered: events of one subject (else partitionkey) one at a time, in order, across retries.
+        inbox: what opens the transaction that the function runs in, and that notes the event, so
+            that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
+            The function may take the session as its second parameter.
         start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
 
         Raises SubscriptionError, at import, with the remedy.
@@ -230,6 +234,9 @@ class EventBus:
                 queue=queue,
                 batch=batch,
                 ordered=ordered,
+                inbox=inbox,
+                # As long as the matrix may still give the event out again.
+                inbox_keep=max(2 * self.settings.dedup_window, self.settings.retention),
                 start=start,
             )
             self.service.add(handler)

@@ -18,7 +18,7 @@ _local = threading.local()
 
 def call(handler: Handler, argument: Any) -> None:
     """Runs the function to its end in this thread; blocks. Raises what it raises."""
-    answer = handler.function(argument)
+    answer = (handler.receiver or handler.function)(argument)
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
     if not inspect.iscoroutine(answer):

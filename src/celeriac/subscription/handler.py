@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.errors import SubscriptionError
 from celeriac.event import Event, Matcher, compile_patterns
@@ -18,7 +18,10 @@ from celeriac.subscription.policy import (
     RetryPolicy,
     check_policies,
 )
-from celeriac.subscription.signature import read_signature
+from celeriac.subscription.signature import Signature, read_signature
+
+if TYPE_CHECKING:
+    from celeriac.inbox import IdempotentReceiver, Inbox
 
 Start = Literal["now", "beginning"] | datetime
 Predicate = Callable[[Event[Any]], bool]
@@ -50,6 +53,8 @@ class Handler:
     soft_time_limit: float | None = None
     per_second: float | None = None
     priority: int = 0
+    # Called instead of the function where the handler has an inbox.
+    receiver: IdempotentReceiver | None = None
 
     def lane(self, domain: str) -> Lane:
         return Lane(domain=domain, handler=self.id, ordered=self.ordered)
@@ -71,6 +76,7 @@ class Handler:
             "rate": f"{self.per_second:g}/s" if self.per_second else None,
             "priority": self.priority or None,
             "when": self.when is not None,
+            "inbox": self.receiver is not None,
         }
         return {
             name: str(value)
@@ -98,6 +104,8 @@ def make_handler(
     queue: str | None = None,
     batch: int | None = None,
     ordered: bool = False,
+    inbox: Any = None,
+    inbox_keep: float = 0.0,
     start: Start = "now",
 ) -> Handler:
     """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
@@ -121,7 +129,11 @@ def make_handler(
             texts={"queue": queue},
         )
         matcher = compile_patterns(*patterns)
-        signature = read_signature(function, batch=batch is not None)
+        kept_in = _inbox(inbox)
+        signature = read_signature(
+            function, batch=batch is not None, session=kept_in.gives if kept_in else ""
+        )
+        receiver = _receiver(function, where, signature, kept_in, inbox_keep)
         policy = RetryPolicy(
             retries=retries, backoff=backoff, backoff_most=backoff_most, jitter=jitter
         )
@@ -149,6 +161,42 @@ def make_handler(
         soft_time_limit=soft_time_limit,
         per_second=per_second,
         priority=priority,
+        receiver=receiver,
+    )
+
+
+def _inbox(given: Any) -> Inbox | None:
+    if given is None:
+        return None
+    # Here and not above: it is imported by those alone that have one.
+    from celeriac.inbox import as_inbox
+
+    return as_inbox(given)
+
+
+def _receiver(
+    function: Callable[..., Any],
+    handler: str,
+    signature: Signature,
+    inbox: Inbox | None,
+    keep: float,
+) -> IdempotentReceiver | None:
+    if inbox is None:
+        return None
+    from celeriac.inbox import IdempotentReceiver
+
+    if signature.is_async and not inbox.is_async:
+        raise SubscriptionError(
+            f"inbox={inbox!r} opens transactions that block, and the handler is a coroutine; give "
+            "an async_sessionmaker or an AsyncEngine, or write `def` without `async`"
+        )
+    if inbox.is_async and not signature.is_async:
+        raise SubscriptionError(
+            "inbox= opens transactions for coroutines; give a sessionmaker or an Engine, or write "
+            "`async def`"
+        )
+    return IdempotentReceiver(
+        handler, function, signature.takes_session, inbox, keep_ms=int(keep * 1000)
     )
 
 

@@ -16,10 +16,14 @@ from celeriac.event import check_annotation, event_type_argument, is_batch
 class Signature:
     data_type: Any
     is_async: bool
+    takes_session: bool = False
 
 
-def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
-    """Raises SubscriptionError, with the remedy, for a function that cannot take the events."""
+def read_signature(function: Callable[..., Any], *, batch: bool, session: str = "") -> Signature:
+    """Raises SubscriptionError, with the remedy, for a function that cannot take the events.
+
+    `session` names what it may take beside them, as a second parameter without a default.
+    """
     name = qualified_name(function)
     wanted = "events: list[Event[...]]" if batch else "event: Event[...]"
     if not callable(function):
@@ -29,7 +33,7 @@ def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
             f"{name} is a generator, and nothing would run it; remove `yield`, "
             "and emit what follows with bus.emit(...)"
         )
-    parameter = _event_parameter(function, name, wanted)
+    parameter, takes_session = _event_parameter(function, name, wanted, session)
     annotation = _annotation(function, parameter, name)
     if annotation is inspect.Parameter.empty:
         data_type: Any = Any
@@ -49,7 +53,7 @@ def read_signature(function: Callable[..., Any], *, batch: bool) -> Signature:
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
     )
-    return Signature(data_type=data_type, is_async=is_async)
+    return Signature(data_type=data_type, is_async=is_async, takes_session=takes_session)
 
 
 def qualified_name(function: Callable[..., Any]) -> str:
@@ -57,7 +61,9 @@ def qualified_name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__qualname__", repr(function)))
 
 
-def _event_parameter(function: Callable[..., Any], name: str, wanted: str) -> inspect.Parameter:
+def _event_parameter(
+    function: Callable[..., Any], name: str, wanted: str, session: str
+) -> tuple[inspect.Parameter, bool]:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:
@@ -67,13 +73,14 @@ def _event_parameter(function: Callable[..., Any], name: str, wanted: str) -> in
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in positional if p.default is p.empty]
     also_needed = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if not positional or len(needed) > 1 or also_needed:
+    if not positional or len(needed) > (2 if session else 1) or also_needed:
         given = ", ".join(str(p) for p in parameters)
+        called = f"its event and the {session} of its inbox" if session else "one argument"
         raise SubscriptionError(
-            f"{name}({given}) cannot take an event: a handler is called with one argument; "
-            f"write `def {name}({wanted})`"
+            f"{name}({given}) cannot take an event: a handler is called with {called}; "
+            f"write `def {name}({wanted}{f', {session}' if session else ''})`"
         )
-    return positional[0]
+    return positional[0], len(needed) == 2
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Any:

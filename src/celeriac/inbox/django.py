@@ -1,0 +1,101 @@
+"""The inbox in a database of Django. Needs `celeriac.django` in INSTALLED_APPS for its table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from celeriac.inbox import statement
+from celeriac.inbox.receiver import (
+    Argument,
+    IdempotentReceiver,
+    Key,
+    keys_of,
+    new_among,
+    slices,
+)
+from celeriac.inbox.session import in_session
+
+_NAMED = re.compile(r":(\w+)")
+
+
+class DjangoInbox:
+    """One `transaction.atomic(using=…)` for each call of the handler.
+
+    Handlers are plain functions: Django has no transactions for coroutines. They use the ORM, and
+    take no second parameter.
+    """
+
+    is_async = False
+    gives = ""
+
+    def __init__(self, using: str = "default") -> None:
+        self.using = using
+        self._prune_times = statement.PruneTimes()
+
+    def __repr__(self) -> str:
+        return f"DjangoInbox(using={self.using!r})"
+
+    def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
+        from django.db import connections, transaction
+
+        with transaction.atomic(using=self.using, durable=True):
+            connection = connections[self.using]
+            noted = note(connection, receiver.handler, keys_of(argument))
+            left = new_among(argument, noted)
+            if left is not None:
+                with in_session(connection):
+                    receiver.run(left, connection)
+        if self._prune_times.due():
+            self._prune(receiver.keep_ms)
+
+    def _prune(self, keep_ms: int) -> None:
+        from django.db import connections, transaction
+
+        try:
+            with transaction.atomic(using=self.using, durable=True):
+                if prune(connections[self.using], keep_ms):
+                    self._prune_times.again_soon()
+        except Exception as error:
+            statement.not_pruned(error)
+
+
+def note(connection: Any, handler: str, keys: Sequence[Key]) -> list[Key]:
+    """As the function of this name for SQLAlchemy, on a connection of Django."""
+    from django.db import DatabaseError
+
+    statement.check_dialect(connection.vendor)
+    many = statement.returns_rows(connection.vendor)
+    noted: list[Key] = []
+    try:
+        with connection.cursor() as cursor:
+            for some in slices(keys, statement.MOST_ROWS if many else 1):
+                sql, parameters = statement.note(connection.vendor, handler, some)
+                cursor.execute(for_django(sql), parameters)
+                if many:
+                    noted += [(str(event_id), str(domain)) for event_id, domain in cursor]
+                elif cursor.rowcount:
+                    noted += some
+    except DatabaseError as error:
+        explained = statement.explained(error)
+        if explained is error:
+            raise
+        raise explained from error
+    return noted
+
+
+def prune(connection: Any, keep_ms: int) -> bool:
+    """As the function of this name for SQLAlchemy, on a connection of Django."""
+    limits = statement.before(keep_ms)
+    with connection.cursor() as cursor:
+        cursor.execute(for_django(statement.PRUNE_UP_TO), limits)
+        found = cursor.fetchone()
+        up_to = found[0] if found else limits["before"] - 1
+        cursor.execute(for_django(statement.PRUNE), {"up_to": up_to})
+    return found is not None
+
+
+def for_django(sql: str) -> str:
+    """Django writes parameters `%(name)s`."""
+    return _NAMED.sub(r"%(\1)s", sql)

@@ -1,0 +1,46 @@
+"""The inbox's table, for SQLAlchemy and so for Alembic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.inbox.statement import TABLE
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData, Table
+
+
+def inbox_table(metadata: MetaData) -> Table:
+    """Puts the table `celeriac_inbox` into your metadata, where Alembic finds it. Idempotent.
+
+    A row for each event that a handler with `inbox=` has handled. It has no schema: it lies where
+    unqualified names lead.
+    """
+    from sqlalchemy import BigInteger, Column, Index, String, Table
+    from sqlalchemy.dialects.mysql import VARCHAR
+    from sqlalchemy.schema import BLANK_SCHEMA
+
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
+    # Ids that differ by case alone are two events; MySQL's usual collations say otherwise.
+    exact = VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin")
+    text = String(255).with_variant(exact, "mysql", "mariadb")
+    return Table(
+        TABLE,
+        metadata,
+        Column("event_id", text, primary_key=True),
+        Column("handler", text, primary_key=True),
+        Column("domain", text, primary_key=True),
+        Column("at_ms", BigInteger, nullable=False),
+        Index(f"{TABLE}_at_ms", "at_ms"),
+        schema=BLANK_SCHEMA,
+    )
+
+
+def create_inbox(bind: Engine | Connection) -> None:
+    """Makes the table if it is not there, for who has no migrations. Blocks; idempotent."""
+    from sqlalchemy import MetaData
+
+    metadata = MetaData()
+    inbox_table(metadata)
+    metadata.create_all(bind)

@@ -1,0 +1,35 @@
+"""A database with an inbox, and a table for effects that has no unique key of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from celeriac.inbox import create_inbox
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_engine(database_url, poolclass=NullPool)
+    create_inbox(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE effect (event_id VARCHAR(255))"))
+    yield engine
+    engine.dispose()
+
+
+def effects(engine: Engine) -> Counter[str]:
+    """How often the handler's effect is there, by event id."""
+    with engine.begin() as connection:
+        return Counter(connection.execute(text("SELECT event_id FROM effect")).scalars())
+
+
+def noted(engine: Engine) -> list[tuple[str, str, str]]:
+    """The rows of the inbox as (event id, handler, domain)."""
+    sql = "SELECT event_id, handler, domain FROM celeriac_inbox ORDER BY 1, 2, 3"
+    with engine.begin() as connection:
+        return [(str(a), str(b), str(c)) for a, b, c in connection.execute(text(sql))]

@@ -1,0 +1,82 @@
+"""The same through SQLAlchemy's asyncio extension, with handlers that are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from celeriac import Event, EventBus, SubscriptionError
+from celeriac.event import build_event
+from celeriac.inbox import IdempotentReceiver, as_inbox, current_session
+from celeriac.testing import in_memory
+from tests.unit.inbox.conftest import effects, noted
+
+EFFECT = text("INSERT INTO effect VALUES (:id)")
+
+
+@pytest.fixture
+def sessions(engine: Engine, database_url: str) -> async_sessionmaker[AsyncSession]:
+    url = database_url.replace("sqlite://", "sqlite+aiosqlite://")
+    return async_sessionmaker(create_async_engine(url, poolclass=NullPool))
+
+
+def test_a_repeated_delivery_is_processed_without_a_run(
+    bus: EventBus, engine: Engine, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    @bus.on("order.placed", inbox=sessions)
+    async def charge(event: Event, session: AsyncSession) -> None:
+        assert current_session() is session
+        await session.execute(EFFECT, {"id": event.id})
+
+    with in_memory(bus) as memory:
+        bus.emit("order.placed", id="a")
+        memory.crash_before_ack()
+        memory.settle()
+        memory.redeliver_all()
+        assert memory.settle().processed == 1
+        memory.assert_no_dead()
+    assert effects(engine) == {"a": 1}
+
+
+def test_a_coroutine_that_raises_leaves_nothing(
+    bus: EventBus, engine: Engine, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    @bus.on("order.placed", inbox=sessions.kw["bind"], batch=5, retries=0)
+    async def store(events: list[Event]) -> None:
+        await current_session().execute(EFFECT, [{"id": event.id} for event in events])
+        raise ValueError
+
+    with in_memory(bus) as memory:
+        bus.emit("order.placed", id="a")
+        assert memory.settle().dead == 1
+    assert (effects(engine), noted(engine)) == ({}, [])
+
+
+def test_a_cancelled_coroutine_leaves_nothing(
+    engine: Engine, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    async def charge(event: Event, session: AsyncSession) -> None:
+        await session.execute(EFFECT, {"id": event.id})
+        await asyncio.sleep(60)
+
+    receiver = IdempotentReceiver("b.charge", charge, True, as_inbox(sessions), keep_ms=60_000)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receiver(build_event("order.placed", source="t", data=1)), 0.5)
+
+    asyncio.run(main())
+    assert (effects(engine), noted(engine)) == ({}, [])
+
+
+def test_a_plain_function_needs_a_factory_that_blocks(
+    bus: EventBus, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    with pytest.raises(SubscriptionError, match="async def"):
+
+        @bus.on("order.placed", inbox=sessions)
+        def h(event: Event) -> None: ...
