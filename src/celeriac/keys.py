@@ -49,6 +49,18 @@ class Keys:
         """Stream: dead letters."""
         return f"{self.namespace}:{{{domain}}}:dead"
 
+    def dead_groups(self, domain: str) -> str:
+        """Hash: handler and type of error → how many dead letters."""
+        return f"{self.namespace}:{{{domain}}}:dead_groups"
+
+    def dead_newest(self, domain: str) -> str:
+        """Hash: handler and type of error → the id of the newest dead letter."""
+        return f"{self.namespace}:{{{domain}}}:dead_newest"
+
+    def audit(self, domain: str) -> str:
+        """Stream: what people had done to deliveries of the domain, and who they were."""
+        return f"{self.namespace}:{{{domain}}}:audit"
+
     def bell(self, domain: str) -> str:
         """Stream of one entry: rung when something became due at once."""
         return f"{self.namespace}:{{{domain}}}:bell"

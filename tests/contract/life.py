@@ -261,8 +261,8 @@ class Life(RuleBasedStateMachine):
                 if (letter.entry, letter.handler) == (self.entry(which, slot), handler)
             ]
             before = store.log.read(DOMAIN, count=1, newest_first=True)
-            done = store.ledger.redrive(lane, letter, addressed)
-            assert not twice or not store.ledger.redrive(lane, letter, addressed)
+            done = bool(store.ledger.redrive(lane, [(letter, addressed)]))
+            assert not twice or not store.ledger.redrive(lane, [(letter, addressed)])
             after = store.log.read(DOMAIN, count=1, newest_first=True)
             return done, before != after
 

@@ -69,7 +69,7 @@ def test_a_discarded_dead_letter_is_gone(store: Store, lane: Lane) -> None:
     assert 0 == store.ledger.discard(DOMAIN, [letter.id])
     assert 0 == store.ledger.discard(DOMAIN, [])
     assert 0 == store.ledger.dead_count(DOMAIN)
-    assert not store.ledger.redrive(lane, letter, b"")
+    assert not store.ledger.redrive(lane, [(letter, b"")])
 
 
 # -- redriving
@@ -77,7 +77,7 @@ def test_a_discarded_dead_letter_is_gone(store: Store, lane: Lane) -> None:
 
 def test_a_redriven_delivery_begins_anew(store: Store, lane: Lane) -> None:
     letter = bury(store, lane)
-    assert store.ledger.redrive(lane, letter, b"unused")
+    assert store.ledger.redrive(lane, [(letter, b"unused")])
     assert 0 == store.ledger.dead_count(DOMAIN)
     assert [None] == store.ledger.rows(lane, ["a"])
     assert [] == store.ledger.failures(lane, "a")
@@ -89,16 +89,16 @@ def test_a_redriven_delivery_begins_anew(store: Store, lane: Lane) -> None:
 
 def test_redriving_twice_is_redriving_once(store: Store, lane: Lane) -> None:
     letter = bury(store, lane)
-    assert store.ledger.redrive(lane, letter, b"")
-    assert not store.ledger.redrive(lane, letter, b"")
+    assert store.ledger.redrive(lane, [(letter, b"")])
+    assert not store.ledger.redrive(lane, [(letter, b"")])
     assert 1 == len(store.run(lane))
-    assert not store.ledger.redrive(lane, letter, b"")
+    assert not store.ledger.redrive(lane, [(letter, b"")])
 
 
 def test_redriving_rings_the_bell(store: Store, lane: Lane) -> None:
     letter = bury(store, lane)
     seen = {f"bell {DOMAIN}": "0"}
-    store.ledger.redrive(lane, letter, b"")
+    store.ledger.redrive(lane, [(letter, b"")])
     assert seen != store.log.wait(seen, 1)
 
 
@@ -110,8 +110,8 @@ def test_where_the_entry_was_trimmed_the_event_is_appended_addressed(
     letter = bury(store, lane)
     assert (1, 0) == store.log.trim(DOMAIN, exact=True)
     addressed = body("a", handlers=lane.handler)
-    assert store.ledger.redrive(lane, letter, addressed)
-    assert not store.ledger.redrive(lane, letter, addressed)
+    assert store.ledger.redrive(lane, [(letter, addressed)])
+    assert not store.ledger.redrive(lane, [(letter, addressed)])
     assert [addressed] == [e.body for e in store.log.read(DOMAIN)]
     [claimed] = store.run(lane)
     assert (Verdict.RUN, 1, addressed) == (claimed.verdict, claimed.attempt, claimed.body)
@@ -123,7 +123,7 @@ def test_an_entry_that_a_new_group_is_given_anyway_is_not_redriven_beside_it(
     letter = bury(store, lane)
     store.log.leave(DOMAIN, lane.handler)
     store.log.join(DOMAIN, lane.handler, "0")
-    assert store.ledger.redrive(lane, letter, b"")
+    assert store.ledger.redrive(lane, [(letter, b"")])
     assert [letter.entry] == [c.entry for c in store.run(lane)]
     assert () == store.take(lane).deliveries
     assert 0 == store.ledger.due(lane)
@@ -133,7 +133,7 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(store: Store, l
     letter = bury(store, lane)
     store.log.leave(DOMAIN, lane.handler)
     with pytest.raises(NotFound, match=r"billing\.charge is subscribed to nothing"):
-        store.ledger.redrive(lane, letter, b"")
+        store.ledger.redrive(lane, [(letter, b"")])
     with pytest.raises(NotFound):
         store.ledger.schedule(lane, [(letter.entry, "a")])
     assert 1 == store.ledger.dead_count(DOMAIN)
@@ -226,7 +226,7 @@ def test_only_what_the_worker_holds_queued_is_buried_as_invalid(store: Store, la
 def test_what_is_no_event_is_buried_again_after_it_was_redriven(store: Store, lane: Lane) -> None:
     store.log.append(DOMAIN, b"not json")
     assert invalid(store, lane)
-    assert store.ledger.redrive(lane, store.ledger.dead(DOMAIN)[0], b"unused")
+    assert store.ledger.redrive(lane, [(store.ledger.dead(DOMAIN)[0], b"unused")])
     assert invalid(store, lane)
     assert 1 == store.ledger.dead_count(DOMAIN)
 

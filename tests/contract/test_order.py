@@ -135,7 +135,7 @@ def test_a_replayed_or_redriven_event_joins_the_end_of_its_lane(
     store.finish(ordered, store.run(ordered)[0], Outcome.DEAD)
     [running] = store.run(ordered)
     assert b == running.entry
-    store.ledger.redrive(ordered, store.ledger.dead(DOMAIN)[0], b"")
+    store.ledger.redrive(ordered, [(store.ledger.dead(DOMAIN)[0], b"")])
     assert "parked" == store.owner(ordered, a)
     store.finish(ordered, running)
     [again] = store.run(ordered)

@@ -90,7 +90,7 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
     from celeriac.ledger import Lane
 
     assert handler.id == letter.handler
-    assert backend.ledger.redrive(Lane("order", letter.handler), letter, letter.event)
+    assert backend.ledger.redrive(Lane("order", letter.handler), [(letter, letter.event)])
     deployment.until(lambda: deployment.runs("billing.broken") == {event_id: 3}, what="redrive")
     deployment.until_settled()
     assert backend.ledger.dead("order") == []

@@ -1,3 +1,4 @@
+from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     PUT_OFF_MS,
     Ask,
@@ -20,7 +21,9 @@ __all__ = [
     "PUT_OFF_MS",
     "SETTLED",
     "Ask",
+    "Audited",
     "Claimed",
+    "DeadGroup",
     "DeadLetter",
     "Delivery",
     "Failure",
@@ -36,5 +39,6 @@ __all__ = [
     "Tallies",
     "Tally",
     "Verdict",
+    "exception_of",
     "sum_tallies",
 ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from celeriac.event import Effect
+from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Verdict
 from celeriac.ledger.tally import Tallies
@@ -232,19 +233,36 @@ class Ledger(Protocol):
         """How many dead letters the domain has."""
         ...
 
-    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
-        """Makes a dead letter a delivery again; False if it is gone. `addressed` is its event
-        with this handler as the only reference, used where the log entry was trimmed. Raises
-        NotFound where the handler has no group."""
+    def dead_groups(self, domain: str) -> list[DeadGroup]:
+        """The dead letters of the domain, counted by handler and type of error. Does not read
+        them: the counts are kept."""
         ...
 
-    def discard(self, domain: str, letters: Sequence[str]) -> int:
-        """Removes dead letters for good; returns how many there were."""
+    def redrive(
+        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
+        """Makes dead letters of the handler deliveries again; returns how many were there still.
+
+        With each comes its event with this handler as the only reference, used where the log entry
+        was trimmed. `note` (who asks, and why) is recorded in the same move. Raises NotFound where
+        the handler has no group."""
         ...
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
-        """Runs (entry, event id) pairs again that are settled; returns how many. Raises NotFound
-        where the handler has no group."""
+    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+        """Removes dead letters for good; returns how many there were. Records `note`."""
+        ...
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+        """Runs (entry, event id) pairs again that are settled; returns how many. Records `note`.
+        Raises NotFound where the handler has no group."""
+        ...
+
+    def record(self, domain: str, note: bytes) -> None:
+        """Records an act that is no move of a delivery."""
+        ...
+
+    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        """What was recorded, the newest first. The oldest of more than 10,000 are forgotten."""
         ...
 
     def forget(self, lane: Lane) -> None:

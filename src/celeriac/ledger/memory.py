@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from celeriac.errors import NotFound
 from celeriac.event import Effect
+from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     Ask,
     Claimed,
@@ -24,6 +26,7 @@ from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
 from celeriac.log.memory import MemoryLog
+from celeriac.log.memory_stream import Stream
 from celeriac.settings import Settings
 
 
@@ -38,6 +41,7 @@ class MemoryLedger:
         self._books: dict[tuple[str, str], Book] = {}
         self._invalid: dict[str, Remembered[str]] = {}
         self._arrivals: dict[str, float] = {}
+        self._acts: defaultdict[str, Stream[tuple[bytes, int]]] = defaultdict(Stream)
 
     # -- the dispatcher's side
 
@@ -249,27 +253,48 @@ class MemoryLedger:
         with self._lock:
             return len(self.log.store[domain].dead)
 
-    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
+    def dead_groups(self, domain: str) -> list[DeadGroup]:
+        found: dict[tuple[str, str], list[str]] = {}
+        with self._lock:
+            for id, letter in self.log.store[domain].dead.range("-", "+"):
+                found.setdefault((letter.handler, exception_of(letter.error)), []).append(id)
+        return [DeadGroup(domain, *key, len(ids), ids[-1]) for key, ids in sorted(found.items())]
+
+    def redrive(
+        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
+        if not letters:
+            return 0
         with self._lock:
             moves = self._of_group(lane)
-            if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
-                return False
-            moves.book.forget(letter.event_id)
-            if lane.domain in self._invalid:
-                self._invalid[lane.domain].drop(letter.entry)
-            body = moves.body(letter.entry)
-            if body is None:
-                self.log.append(lane.domain, addressed)
-            elif not moves.group.waits_for(letter.entry):
-                moves.revive(letter.entry, body, "redrive", Place.DEAD)
-            moves.ring()
-            return True
+            done = sum(self._redrive(moves, letter, addressed) for letter, addressed in letters)
+            if done:
+                moves.ring()
+                self._audit(lane.domain, note, done)
+            return done
 
-    def discard(self, domain: str, letters: Sequence[str]) -> int:
+    def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes) -> bool:
+        domain = moves.lane.domain
+        if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
+            return False
+        moves.book.forget(letter.event_id)
+        if domain in self._invalid:
+            self._invalid[domain].drop(letter.entry)
+        body = moves.body(letter.entry)
+        if body is None:
+            self.log.append(domain, addressed)
+        elif not moves.group.waits_for(letter.entry):
+            moves.revive(letter.entry, body, "redrive", Place.DEAD)
+        return True
+
+    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
         with self._lock:
-            return sum(map(self.log.store[domain].dead.remove, letters))
+            done = sum(map(self.log.store[domain].dead.remove, letters))
+            if done:
+                self._audit(domain, note, done)
+            return done
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         with self._lock:
             moves, scheduled = self._of_group(lane), 0
             for entry, event_id in entries:
@@ -277,7 +302,21 @@ class MemoryLedger:
                     scheduled += 1
             if scheduled:
                 moves.ring()
+                self._audit(lane.domain, note, scheduled)
             return scheduled
+
+    def _audit(self, domain: str, note: bytes, count: int) -> None:
+        if note:
+            self._acts[domain].append(self.log.clock.now_ms(), (note, count))
+
+    def record(self, domain: str, note: bytes) -> None:
+        with self._lock:
+            self._audit(domain, note, 0)
+
+    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        with self._lock:
+            found = self._acts[domain].range("-", f"({before}" if before else "+")[::-1]
+            return [Audited(id, domain, note, done) for id, (note, done) in found[:count]]
 
     def forget(self, lane: Lane) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from celeriac.connection import Client, open_client
 from celeriac.errors import NotFound
 from celeriac.event import Effect
 from celeriac.keys import Keys
+from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.ledger import (
     MOST_PARKED,
     Ask,
@@ -28,10 +29,11 @@ from celeriac.ledger.tally import Tallies, parse_tallies
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
-_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _invalid, _rate = (
+_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _discard, _invalid, _rate = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in (
-        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "invalid", "rate",
+        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "discard",
+        "invalid", "rate",
     )
 )  # fmt: skip
 
@@ -234,33 +236,64 @@ class RedisLedger:
     def dead_count(self, domain: str) -> int:
         return int(self.client.xlen(self.keys.dead(domain)))
 
-    def redrive(self, lane: Lane, letter: DeadLetter, addressed: bytes) -> bool:
+    def dead_groups(self, domain: str) -> list[DeadGroup]:
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.hgetall(self.keys.dead_groups(domain))
+        pipeline.hgetall(self.keys.dead_newest(domain))
+        counts, newest = pipeline.execute()
+        found = []
+        for name, count in sorted(counts.items()):
+            handler, _, exception = name.decode().partition(" ")
+            last = newest.get(name, b"").decode()
+            found.append(DeadGroup(domain, handler, exception, int(count), last))
+        return found
+
+    def redrive(
+        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
+        if not letters:
+            return 0
         answer = self._of_group(
             _redrive,
             lane,
             lane.handler,
             self.window_ms,
             int(lane.ordered),
-            letter.id,
-            letter.entry,
-            letter.event_id,
-            addressed,
+            note,
+            *(
+                value
+                for letter, addressed in letters
+                for value in (letter.id, letter.entry, letter.event_id, addressed)
+            ),
         )
-        return bool(answer)
+        return int(answer)
 
-    def discard(self, domain: str, letters: Sequence[str]) -> int:
-        return int(self.client.xdel(self.keys.dead(domain), *letters)) if letters else 0
+    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+        return int(_discard(self.client, self.keys.base(domain), "", note, *letters))
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]]) -> int:
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
             _schedule,
             lane,
             lane.handler,
             self.window_ms,
             int(lane.ordered),
+            note,
             *(value for pair in entries for value in pair),
         )
         return int(answer)
+
+    def record(self, domain: str, note: bytes) -> None:
+        key = self.keys.audit(domain)
+        self.client.xadd(key, {"note": note, "count": 0}, maxlen=10_000, approximate=True)
+
+    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        end = f"({before}" if before else "+"
+        found = self.client.xrevrange(self.keys.audit(domain), max=end, count=count)
+        return [
+            Audited(id.decode(), domain, fields[b"note"], int(fields[b"count"]))
+            for id, fields in found
+        ]
 
     def forget(self, lane: Lane) -> None:
         keys, domain, handler = self.keys, lane.domain, lane.handler

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from celeriac.cli.dead.letters import Choice, choose, letter_at
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
+from celeriac.operation import Choice, choose, letter_at
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import secrets
 from typing import Any
 
 import click
 import msgspec
 
 from celeriac.cli.dead.choice import choice_options, is_agreed, select, selection_options
-from celeriac.cli.dead.letters import (
-    NAME,
-    Choice,
-    choose,
-    discard_letters,
-    letter_at,
-    redrive_letter,
-    type_of,
-)
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when
 from celeriac.errors import NotFound
 from celeriac.ledger import DeadLetter
+from celeriac.operation import (
+    Choice,
+    Note,
+    choose,
+    discard_letters,
+    letter_at,
+    redrive_letter,
+    type_of,
+)
+
+# An id is unique within its domain.
+NAME = "{0.domain}/{0.id}"
 
 
 @click.group()
@@ -120,10 +126,11 @@ def redrive(
     if not is_agreed(selected, "Redrive", yes):
         return
     records = session.backend.registry.handlers()
+    note = _note("redrive", names, choice)
     done, faults = 0, []
     for domain, letter in selected:
         try:
-            done += redrive_letter(session.backend, records, domain, letter)
+            done += redrive_letter(session.backend, records, domain, letter, note)
         except NotFound as error:
             faults.append(str(error))
     _report(ctx, "redriven", done, len(selected) - done - len(faults), faults)
@@ -144,8 +151,27 @@ def discard(
     """Removes dead letters for good."""
     selected = select(session, names, choice, everything)
     if is_agreed(selected, "Discard for good", yes):
-        done = discard_letters(session.backend, selected)
+        done = discard_letters(session.backend, selected, _note("discard", names, choice))
         _report(ctx, "discarded", done, len(selected) - done, [])
+
+
+def _note(verb: str, names: tuple[str, ...], choice: Choice) -> bytes:
+    """For the audit log, which Flower shows."""
+    said = {"handler": choice.handler, "type": choice.pattern, "error": choice.error}
+    what = " ".join(f"{name}={value}" for name, value in said.items() if value is not None)
+    named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
+    operation = secrets.token_hex(8)
+    note = Note(
+        who=_user(), did=verb, what=what or named or "all", via="celeriac", operation=operation
+    )
+    return note.encode()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # nobody by that number
+        return str(os.getuid())
 
 
 def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:

@@ -18,6 +18,7 @@
 --! include _lanes.lua
 --! include _many.lua
 --! include _tally.lua
+--! include _dead.lua
 local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
@@ -38,8 +39,7 @@ end
 local function bury(entry, id, attempt, failure, err, traceback)
   local history = remember_failure(id, failure)
   local first = string.match(history, '"at":(%d+)') or tostring(now)
-  return redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', id,
-    'attempts', attempt, 'error', err, 'traceback', traceback,
+  return write_dead(err, 'entry', entry, 'id', id, 'attempts', attempt, 'traceback', traceback,
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 

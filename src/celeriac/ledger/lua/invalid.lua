@@ -10,15 +10,15 @@
 --! include _keys.lua
 --! include _matrix.lua
 --! include _lanes.lua
+--! include _dead.lua
 local owner, ordered, entry, err = ARGV[3], ARGV[4] == '1', ARGV[5], ARGV[6]
 if holder(entry) ~= owner then return 0 end
 local first = redis.call('HEXISTS', older_invalid, entry) == 0
   and redis.call('HSETNX', invalid, entry, handler) == 1
 keep(invalid)
 if first then
-  redis.call('XADD', dead, '*', 'handler', handler, 'entry', entry, 'id', '', 'attempts', 0,
-    'error', err, 'traceback', '', 'first_failed', tostring(now), 'last_failed', tostring(now),
-    'event', body_of(entry) or '')
+  write_dead(err, 'entry', entry, 'id', '', 'attempts', 0, 'traceback', '',
+    'first_failed', tostring(now), 'last_failed', tostring(now), 'event', body_of(entry) or '')
   redis.call('HINCRBY', stats, 'dead', 1)
 end
 redis.call('XACK', stream, handler, entry)

@@ -1,27 +1,35 @@
--- redrive: a dead letter becomes a delivery again.
+-- redrive: dead letters of one handler become deliveries again.
 --
--- Promise: atomically, the dead letter is gone and its delivery is due at once with no attempts
--- and an empty row; if its log entry was trimmed, the event is appended to the log again,
--- addressed to this handler alone. Asked twice, it is done once.
+-- Promise: atomically, each named dead letter that is there is gone, and its delivery is due at once
+-- with no attempts and an empty row; if its log entry was trimmed, the event is appended to the log
+-- again, addressed to this handler alone. Asked twice, it is done once. Who asked is recorded.
 --
 -- KEYS  base
--- ARGV  handler, retention window ms, ordered (1|0), dead letter id, entry, event id,
---       the event addressed to this handler alone
--- Returns 1, or 0 if the dead letter is not there (any more).
+-- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then for each: dead letter
+--       id, entry, event id, the event addressed to this handler alone
+-- Returns how many became deliveries.
 --! include _keys.lua
 --! include _matrix.lua
 --! include _lanes.lua
-local ordered, letter, entry, id, addressed = ARGV[3] == '1', ARGV[4], ARGV[5], ARGV[6], ARGV[7]
--- First of all, because it fails where the handler was removed, and a script is not rolled back.
-if holder(entry) then return 0 end
-if redis.call('XDEL', dead, letter) == 0 then return 0 end
-forget(id)
-forget_invalid(entry)
-local body = body_of(entry)
-if not body then
-  redis.call('XADD', stream, '*', 'event', addressed)
-elseif not waiting(entry) then  -- else the group was set back, and is given it in any case
-  revive(entry, body, ordered)
+--! include _dead.lua
+--! include _audit.lua
+local ordered, done = ARGV[3] == '1', 0
+for i = 5, #ARGV, 4 do
+  local letter, entry, id, addressed = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  -- First of all, because it fails where the handler was removed, and a script is not rolled back.
+  local held = holder(entry)
+  if not held and remove_dead(letter) then
+    forget(id)
+    forget_invalid(entry)
+    local body = body_of(entry)
+    if not body then
+      redis.call('XADD', stream, '*', 'event', addressed)
+    elseif not waiting(entry) then  -- else the group was set back, and is given it in any case
+      revive(entry, body, ordered)
+    end
+    done = done + 1
+  end
 end
-ring()
-return 1
+if done > 0 then ring() end
+audit(ARGV[4], done)
+return done

@@ -2,26 +2,29 @@
 --
 -- Promise: atomically, each named delivery that is settled has its row of the matrix forgotten, its
 -- dead letter removed, and becomes due at once with no attempts; one that is pending or still
--- waiting, or whose event is in flight in another entry, is left alone.
+-- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
 --
 -- KEYS  base
--- ARGV  handler, retention window ms, ordered (1|0), then entry, event id for each
+-- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then entry, event id for each
 -- Returns how many were scheduled.
 --! include _keys.lua
 --! include _matrix.lua
 --! include _lanes.lua
+--! include _dead.lua
+--! include _audit.lua
 local ordered, scheduled = ARGV[3] == '1', 0
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local entry, id = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
   local state, of, letter = string.match(row_of(id) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
   local running = (state == 'running' or state == 'due') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
-    if state == 'dead' then redis.call('XDEL', dead, letter) end
+    if state == 'dead' then remove_dead(letter) end
     forget(id)
     revive(entry, body, ordered)
     scheduled = scheduled + 1
   end
 end
 if scheduled > 0 then ring() end
+audit(ARGV[4], scheduled)
 return scheduled

@@ -11,7 +11,7 @@
 local stream, dead = KEYS[1] .. 'events', KEYS[1] .. 'dead'
 local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local exactness = ARGV[4]
-local STEP, MOST_BY_COUNT = 256, 10000
+local STEP, MOST_BY_COUNT, MOST_DEAD = 256, 10000, 1000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -25,6 +25,12 @@ local function text(id) return string.format('%.0f-%.0f', id[1], id[2]) end
 -- than a number can count.
 local function after(id)
   return id[2] < 2 ^ 53 and {id[1], id[2] + 1} or {id[1] + 1, 0}
+end
+
+-- As in ledger/lua/_dead.lua.
+local function group_of(by, err)
+  local kind = string.match(err, '^([%w_%.<>]+):') or string.match(err, '^([%w_%.<>]+)$') or ''
+  return by .. ' ' .. kind
 end
 
 -- The smallest entry that must stay; nil where there is no group.
@@ -59,7 +65,18 @@ if redis.call('EXISTS', stream) == 1 then
     surplus = gone > 0 and surplus - gone or 0
   end
 end
-if redis.call('EXISTS', dead) == 1 then
-  buried = redis.call('XTRIM', dead, 'MINID', exactness, text({math.max(now - dead_age, 0), 0}))
+-- Dead letters go one by one, for each is counted out of its group: see ledger/lua/_dead.lua.
+local old = redis.call('XRANGE', dead, '-', '(' .. text({math.max(now - dead_age, 0), 0}),
+  'COUNT', MOST_DEAD)
+for _, letter in ipairs(old) do
+  local is = {}
+  for i = 1, #letter[2], 2 do is[letter[2][i]] = letter[2][i + 1] end
+  local group = group_of(is['handler'] or '', is['error'] or '')
+  redis.call('XDEL', dead, letter[1])
+  if redis.call('HINCRBY', KEYS[1] .. 'dead_groups', group, -1) <= 0 then
+    redis.call('HDEL', KEYS[1] .. 'dead_groups', group)
+    redis.call('HDEL', KEYS[1] .. 'dead_newest', group)
+  end
 end
-return {removed, buried, surplus > 0 and 1 or 0}
+buried = #old
+return {removed, buried, (surplus > 0 or buried == MOST_DEAD) and 1 or 0}

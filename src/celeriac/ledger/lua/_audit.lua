@@ -1,0 +1,7 @@
+-- Included by scripts that carry out what a person asked for: who it was is recorded in the same
+-- call, so that nothing is done unseen. `note` is JSON, or '' where nobody is to be named.
+local function audit(note, count)
+  if note ~= '' and count > 0 then
+    redis.call('XADD', base .. 'audit', 'MAXLEN', '~', 10000, '*', 'note', note, 'count', count)
+  end
+end

@@ -1,0 +1,25 @@
+"""What people do to deliveries, from the command line or in Flower: choose, redrive, discard."""
+
+from celeriac.operation.batch import Batch, count_batch, discard_batch, redrive_batch
+from celeriac.operation.choice import Choice, choose, letter_at, type_of
+from celeriac.operation.note import Act, Note, acts
+from celeriac.operation.page import DeadPage, dead_page
+from celeriac.operation.single import discard_letters, redrive_letter
+
+__all__ = [
+    "Act",
+    "Batch",
+    "Choice",
+    "DeadPage",
+    "Note",
+    "acts",
+    "choose",
+    "count_batch",
+    "dead_page",
+    "discard_batch",
+    "discard_letters",
+    "letter_at",
+    "redrive_batch",
+    "redrive_letter",
+    "type_of",
+]

@@ -1,0 +1,113 @@
+"""Many dead letters at once, in steps that are short: each one atomic, none reads them all.
+
+Whoever asks goes on with the `after` of the last step until `end`. What is given up meanwhile is
+left alone if the choice has `until_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from celeriac.errors import NotFound
+from celeriac.ledger import DeadLetter, Lane
+from celeriac.operation.choice import Choice
+from celeriac.operation.single import addressed, lane_of
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+READ = 200
+MOST_READ = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step. `chosen` letters were met, `done` of them moved, `refused` could not be, for
+    `faults`; the rest were gone. `after` is where the next step goes on."""
+
+    chosen: int
+    done: int
+    refused: int
+    faults: tuple[str, ...]
+    after: str
+    end: bool
+
+
+def count_batch(backend: Backend, choice: Choice, after: str = "") -> Batch:
+    """Counts only."""
+    return _batch(backend, choice, after, lambda letters: (0, 0, set()))
+
+
+def redrive_batch(
+    backend: Backend,
+    records: Mapping[str, HandlerRecord],
+    choice: Choice,
+    after: str = "",
+    note: bytes = b"",
+) -> Batch:
+    """Delivers the next few again. Those of a handler that was removed are refused."""
+
+    def redrive(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
+        done, refused, faults = 0, 0, set()
+        lanes: dict[Lane, list[DeadLetter]] = {}
+        for letter in letters:
+            try:
+                lanes.setdefault(lane_of(records, letter), []).append(letter)
+            except NotFound as error:
+                refused += 1
+                faults.add(str(error))
+        for lane, own in lanes.items():
+            pairs = [(letter, addressed(letter)) for letter in own]
+            try:
+                done += backend.ledger.redrive(lane, pairs, note)
+            except NotFound as error:
+                refused += len(own)
+                faults.add(str(error))
+        return done, refused, faults
+
+    return _batch(backend, choice, after, redrive)
+
+
+def discard_batch(backend: Backend, choice: Choice, after: str = "", note: bytes = b"") -> Batch:
+    """Removes the next few for good."""
+
+    def discard(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
+        ids = [letter.id for letter in letters]
+        return backend.ledger.discard(letters[0].domain, ids, note), 0, set()
+
+    return _batch(backend, choice, after, discard)
+
+
+def _batch(
+    backend: Backend,
+    choice: Choice,
+    after: str,
+    act: Callable[[Sequence[DeadLetter]], tuple[int, int, set[str]]],
+) -> Batch:
+    """Acts on what is chosen of one reading after the other, until some were or enough was read."""
+    is_chosen = choice.test()
+    chosen = done = refused = read = 0
+    faults: set[str] = set()
+    for some in _readings(backend, after):
+        read += len(some)
+        after = f"{some[0].domain}/{some[-1].id}"
+        wanted = list(filter(is_chosen, some))
+        if wanted:
+            moved, kept, why = act(wanted)
+            chosen, done, refused = chosen + len(wanted), done + moved, refused + kept
+            faults |= why
+        if read >= MOST_READ or done >= READ:
+            return Batch(chosen, done, refused, tuple(sorted(faults)), after, end=False)
+    return Batch(chosen, done, refused, tuple(sorted(faults)), after, end=True)
+
+
+def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
+    """Domain by domain, oldest first, from after `domain/id`; each is of one domain."""
+    reached, _, id = after.rpartition("/")
+    for domain in sorted(backend.log.domains()):
+        if domain < reached:
+            continue
+        last = id if domain == reached else ""
+        while some := backend.ledger.dead(domain, after=last, count=READ):
+            yield some
+            last = some[-1].id

@@ -1,0 +1,64 @@
+"""Who had what done: the note that goes into the same call as the act, and how it is read."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from itertools import islice
+
+import msgspec
+
+from celeriac.ledger import Audited
+from celeriac.log import entry_key
+from celeriac.subscription import Backend
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`who` is a user of Flower or of the machine; `did` a verb; `what` names it for people; acts
+    of one `operation` belong together."""
+
+    who: str
+    did: str
+    what: str
+    via: str = "flower"
+    operation: str = ""
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """Acts of one operation in one domain, summed. `at_ms` is when the last was."""
+
+    id: str
+    domain: str
+    at_ms: int
+    count: int
+    note: Note
+
+
+def acts(backend: Backend, *, count: int = 200) -> list[Act]:
+    """What people did lately in every domain, the newest first; reads `count` records of each."""
+    found = heapq.merge(
+        *(backend.ledger.audited(domain, count=count) for domain in sorted(backend.log.domains())),
+        key=lambda one: entry_key(one.id),
+        reverse=True,
+    )
+    return _summed(islice(found, count))
+
+
+def _summed(found: Iterable[Audited]) -> list[Act]:
+    answer: dict[tuple[str, ...], Act] = {}
+    for one in found:
+        try:
+            note = msgspec.json.decode(one.note, type=Note)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            note = Note(who="", did="", what=one.note.decode(errors="replace"), via="")
+        key = (note.operation, note.did, note.what) if note.operation else (one.domain, one.id)
+        first = answer.get(key)
+        if first is not None:
+            answer[key] = msgspec.structs.replace(first, count=first.count + one.count)
+            continue
+        at_ms = entry_key(one.id)[0]
+        answer[key] = Act(id=one.id, domain=one.domain, at_ms=at_ms, count=one.count, note=note)
+    return list(answer.values())
