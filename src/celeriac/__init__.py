@@ -16,7 +16,7 @@ from celeriac.errors import (
     Retry,
     SubscriptionError,
 )
-from celeriac.event import Event, current_attempt, current_event
+from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.settings import VERSION, Settings
 from celeriac.subscription import RetryPolicy
 
@@ -26,6 +26,7 @@ __all__ = [
     # publishing
     "Event",
     "EventBus",
+    "Sensitive",
     "aemit",
     "aemit_many",
     "default_bus",

@@ -82,6 +82,7 @@ class EventBus:
         traceparent: str | None = None,
         dataschema: str | None = None,
         datacontenttype: str | None = None,
+        sensitive: Sequence[str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> str:
         """Publishes an event for whoever subscribed, and returns its id.
@@ -91,6 +92,7 @@ class EventBus:
         twice within `dedup_window` is one event. `delay` (seconds or timedelta) or `at` (aware
         datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
         ones whose patterns match. Within a handler, cause and correlation follow by themselves.
+        `sensitive` are paths of data to be masked, beside what its type marks as Sensitive.
 
         Blocks for one round trip; where Redis is away, for at most `emit_timeout` seconds.
         Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
@@ -110,6 +112,7 @@ class EventBus:
             traceparent=traceparent,
             dataschema=dataschema,
             datacontenttype=datacontenttype,
+            sensitive=sensitive,
             extensions=extensions,
         )
         return self.emitter.emit(event, delay=delay, at=at)

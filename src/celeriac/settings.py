@@ -23,7 +23,8 @@ class Settings:
 
     `retention` and `retention_count` bound the finished part of the log of each domain; what some
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
-    at least (twice that at most), and so how long the same event id is one event.
+    at least (twice that at most), and so how long the same event id is one event. `sensitive` names
+    members of data, with commas between them, that are masked wherever they are.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -31,6 +32,7 @@ class Settings:
     service: str = ""
     source: str = ""
     namespace: str = "celeriac"
+    sensitive: str = ""
 
     emit_timeout: float = 5.0
     max_event_bytes: int = 1_048_576
@@ -76,6 +78,11 @@ class Settings:
             if not faults:
                 return settings._completed()
         raise ConfigurationError("celeriac cannot start:\n  " + "\n  ".join(faults))
+
+    @property
+    def sensitive_names(self) -> frozenset[str]:
+        """The names in `sensitive`."""
+        return frozenset(filter(None, map(str.strip, self.sensitive.split(","))))
 
     def _faults(self) -> list[str]:
         faults = []

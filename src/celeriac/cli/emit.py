@@ -19,6 +19,7 @@ from celeriac.emitter import Emitter
 @click.option("--id", "event_id", help="The same id twice is one event. [default: a new one]")
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Not before that.")
 @click.option("--handlers", metavar="NAMES", help="Only for these: billing.charge,mail.send")
+@click.option("--sensitive", metavar="PATHS", help="To be masked: card,customer.email")
 @pass_session
 def emit(
     session: Session,
@@ -28,6 +29,7 @@ def emit(
     event_id: str | None,
     delay: float | None,
     handlers: str | None,
+    sensitive: str | None,
 ) -> None:
     """Emits one event, and prints its id.
 
@@ -38,10 +40,15 @@ def emit(
     event = emitter.build(
         type,
         _data(json),
-        handlers=[name.strip() for name in handlers.split(",")] if handlers else (),
+        handlers=_listed(handlers),
+        sensitive=_listed(sensitive),
         **{name: value for name, value in given.items() if value is not None},
     )
     click.echo(emitter.emit(event, delay=delay))
+
+
+def _listed(given: str | None) -> list[str]:
+    return [name.strip() for name in given.split(",")] if given else []
 
 
 def _data(given: str | None) -> Any:

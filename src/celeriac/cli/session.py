@@ -27,7 +27,7 @@ class Session:
 
     @property
     def matrix(self) -> Matrix:
-        return Matrix(self.backend)
+        return Matrix(self.backend, self.settings.sensitive_names)
 
     def handler(self, name: str) -> HandlerRecord:
         """The registered handler. Raises NotFound, which names those there are."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from celeriac.cli.document import iso, json_option, print_json
 from celeriac.cli.group import MISSING
+from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
 from celeriac.matrix import EventStatus, State
@@ -14,11 +16,16 @@ from celeriac.matrix import EventStatus, State
 @click.command()
 @click.argument("event_id")
 @json_option
+@reveal_option
 @pass_session
 @click.pass_context
-def status(ctx: click.Context, session: Session, event_id: str, as_json: bool) -> None:
+def status(
+    ctx: click.Context, session: Session, event_id: str, as_json: bool, reveal: bool
+) -> None:
     """Where an event is, and what each handler did with it."""
     found = session.matrix.status(event_id)
+    if reveal:
+        found = msgspec.structs.replace(found, data=session.matrix.find(event_id).event.data)
     if as_json:
         print_json(found)
     else:
@@ -41,7 +48,7 @@ def _show(found: EventStatus, now_ms: int) -> None:
         "only for": ", ".join(found.handlers),
         "cause": found.causationid,
         "correlation": found.correlationid,
-        "data": _shortened(found.data),
+        "data": shown_data(found.data),
     }
     for name, fact in facts.items():
         if fact:
@@ -71,12 +78,3 @@ def _show(found: EventStatus, now_ms: int) -> None:
         for failure in cell.failures:
             head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
             out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
-
-
-def _shortened(data: object) -> str:
-    if data is None:
-        return ""
-    if isinstance(data, (bytes, bytearray)):
-        return f"{len(data)} bytes"
-    text = bytes(data).decode(errors="replace")  # type: ignore[call-overload]
-    return text if len(text) <= 400 else f"{text[:400]}… ({len(text)} characters; --json has all)"

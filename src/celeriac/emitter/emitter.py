@@ -12,7 +12,15 @@ import redis
 from celeriac.connection import persist
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event, build_event, encode, note_effects, validate_for_emit
+from celeriac.event import (
+    Event,
+    build_event,
+    encode,
+    join_paths,
+    note_effects,
+    sensitive_attribute,
+    validate_for_emit,
+)
 from celeriac.log import EventLog
 from celeriac.settings import Settings
 
@@ -32,8 +40,11 @@ class Emitter:
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """A new event, its data checked against the declared type. Raises InvalidEvent."""
-        if type in self.schemas:
-            data = validate_for_emit(type, data, self.schemas[type])
+        schema = self.schemas.get(type, Any)
+        data = validate_for_emit(type, data, schema)
+        marked = sensitive_attribute(schema, data.__class__)
+        if marked or "sensitive" in attributes:
+            attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
         attributes.setdefault("source", self.settings.source)
         return build_event(type, data, **attributes)
 

@@ -19,9 +19,11 @@ from celeriac.event.correlation import (
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
 from celeriac.event.identity import id_time_ms, new_event_id
+from celeriac.event.masking import masked, masked_envelope, sensitive_values, without
 from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
 from celeriac.event.peek import Peek, peek
 from celeriac.event.schema import check_annotation, decode_data, validate_for_emit
+from celeriac.event.sensitive import Sensitive, join_paths, sensitive_attribute
 from celeriac.event.validation import validate
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Pattern",
     "Peek",
     "RawEvent",
+    "Sensitive",
     "build_event",
     "check_annotation",
     "compile_patterns",
@@ -50,11 +53,17 @@ __all__ = [
     "id_time_ms",
     "inherit",
     "is_batch",
+    "join_paths",
     "literal_domain",
+    "masked",
+    "masked_envelope",
     "meant_for",
     "new_event_id",
     "note_effects",
     "peek",
+    "sensitive_attribute",
+    "sensitive_values",
     "validate",
     "validate_for_emit",
+    "without",
 ]

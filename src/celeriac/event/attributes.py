@@ -11,7 +11,7 @@ from celeriac.errors import InvalidEvent
 
 MAX_LENGTH: Final = 255
 REQUIRED: Final = ("id", "source", "type")
-TEXTS: Final = ("subject", "correlationid", "causationid", "partitionkey")
+TEXTS: Final = ("subject", "correlationid", "causationid", "partitionkey", "sensitive")
 OPTIONAL: Final = (*TEXTS, "datacontenttype", "dataschema", "traceparent")
 CORE: Final = frozenset(
     (*REQUIRED, *OPTIONAL, "specversion", "time", "handlers", "data", "data_base64")
@@ -27,6 +27,7 @@ _DISALLOWED = re.compile(
 _TYPE = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"]*"))*')
+_JSON = re.compile(r"[^/;]+/(?:[^;]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _ABSOLUTE_URI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`]+""")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]+")
 # a Python function may have a name in any script; a service's name may hold a hyphen
@@ -105,6 +106,11 @@ def check_content_type(value: object) -> None:
 @lru_cache(maxsize=256)
 def _is_content_type(value: str) -> bool:
     return _CONTENT_TYPE.fullmatch(value) is not None
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether data of that type is JSON; None is."""
+    return content_type is None or _JSON.fullmatch(content_type) is not None
 
 
 def check_schema_uri(value: object) -> None:

@@ -31,6 +31,7 @@ def build_event(
     correlationid: str | None = None,
     causationid: str | None = None,
     traceparent: str | None = None,
+    sensitive: str | None = None,
     handlers: Sequence[str] = (),
     extensions: Mapping[str, ExtensionValue] | None = None,
 ) -> Event[T]:
@@ -55,6 +56,7 @@ def build_event(
         causationid=_optional(cause.causationid),
         partitionkey=_optional(partitionkey),
         traceparent=_optional(cause.traceparent),
+        sensitive=_optional(sensitive),
         data=data,
         handlers=_handlers(handlers),
         extensions=Extensions(extensions) if extensions else NO_EXTENSIONS,

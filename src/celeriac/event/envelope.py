@@ -45,7 +45,8 @@ class Event(
 
     The constructor checks nothing: `build_event` and `decode` return valid events only,
     and `encode` refuses an invalid one. `time` is in UTC. `handlers` names those the event
-    is for, as `service.function`; empty means everyone who subscribed.
+    is for, as `service.function`; empty means everyone who subscribed. `sensitive` names the parts
+    of the data that people must not see (see event/sensitive.py).
     """
 
     id: str
@@ -59,6 +60,7 @@ class Event(
     causationid: str | None = None
     partitionkey: str | None = None
     traceparent: str | None = None
+    sensitive: str | None = None
     data: T = cast("T", None)
     handlers: HandlerRefs = ()
     extensions: Extensions = NO_EXTENSIONS

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from celeriac.errors import InvalidData
 from celeriac.event.annotation import annotation_name
+from celeriac.event.attributes import is_json
 from celeriac.event.envelope import Event
 from celeriac.event.reader import Misfit, reader_for
-
-_JSON = re.compile(r"[^/;]+/(?:[^;]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
 def check_annotation(annotation: Any) -> None:
@@ -36,7 +34,7 @@ def _decoded(event: Event[Any], annotation: Any) -> Any:
     reader = reader_for(annotation)
     try:
         if isinstance(data, msgspec.Raw):
-            if annotation is bytes and not _is_json(event.datacontenttype):
+            if annotation is bytes and not is_json(event.datacontenttype):
                 # msgspec would take the text for base64
                 return reader_for(str).from_json(data).encode()
             return reader.from_json(data)
@@ -52,16 +50,12 @@ def _decoded(event: Event[Any], annotation: Any) -> Any:
 
 def _binary(event: Event[Any], annotation: Any) -> Any:
     reader = reader_for(annotation)
-    if not _is_json(event.datacontenttype):
+    if not is_json(event.datacontenttype):
         return reader.from_python(event.data)
     try:
         return reader.from_python(event.data)
     except Misfit:
         return reader.from_json(event.data)
-
-
-def _is_json(content_type: str | None) -> bool:
-    return content_type is None or _JSON.fullmatch(content_type) is not None
 
 
 def validate_for_emit(type_: str, data: Any, annotation: Any) -> Any:

@@ -40,6 +40,8 @@ def validate(event: Event[Any]) -> None:
         check_text("causationid", event.causationid)
     if event.partitionkey is not None:
         check_text("partitionkey", event.partitionkey)
+    if event.sensitive is not None:
+        check_text("sensitive", event.sensitive)
     if event.traceparent is not None:
         check_traceparent(event.traceparent)
     if event.handlers != ():

@@ -33,6 +33,8 @@ def from_their_code(error: E) -> E:
 
 def trace(error: BaseException) -> str:
     """The end of its traceback."""
+    if masked := getattr(error, "masked_trace", ""):
+        return str(masked)
     return storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
 
 

@@ -88,7 +88,8 @@ class Executor:
             ledger, worker = self.service.backend.ledger, self.service.worker
             return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
 
-        return Work(self.service.worker, handler, hinted, held, finish)
+        names = self.service.settings.sensitive_names
+        return Work(self.service.worker, handler, hinted, held, finish, names)
 
     def _persist(self, tell: Callable[[], T]) -> T:
         settings = self.service.settings

@@ -12,6 +12,7 @@ from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import Effect, Event, decode, decode_data, handling
 from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, from_their_code, trace
+from celeriac.executor.masking import masked_error
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
 from celeriac.subscription import Decision, Handler, decide
@@ -28,10 +29,17 @@ class Work:
     """One chunk under way: what is still held, what is settled but not told yet."""
 
     def __init__(
-        self, worker: str, handler: Handler, hinted: int, held: dict[str, int], finish: Finish
+        self,
+        worker: str,
+        handler: Handler,
+        hinted: int,
+        held: dict[str, int],
+        finish: Finish,
+        sensitive: frozenset[str] = frozenset(),
     ) -> None:
         self.worker, self.handler = worker, handler
         self.finish = finish
+        self.sensitive = sensitive  # names of members that are masked in errors
         self.held = held
         self.report = Report(hinted=hinted)
         self.settled: list[Settled] = []
@@ -99,9 +107,13 @@ class Work:
         events = [event for _, event in ready]
         error, effects = self._call(events, events[0], ready[0][0].attempt)
         share = _us(started) // len(ready)
+        # the value of any of them may be in it
+        shown = error and masked_error(error, [one.body for one, _ in ready], self.sensitive)
         for one, event in ready:
             if error is not None:
-                self.fail(one, event.id, event.type, error, share, event.correlationid, effects)
+                self.fail(
+                    one, event.id, event.type, error, share, event.correlationid, effects, shown
+                )
             else:
                 self._settle(
                     one,
@@ -143,10 +155,14 @@ class Work:
         took_us: int,
         correlation: str | None = None,
         effects: tuple[Effect, ...] = (),
+        shown: BaseException | None = None,
     ) -> None:
+        """`shown` is the error without sensitive values; by default without those of this event."""
         decision = decide(self.handler.failure, error, one.attempt)
         if isinstance(error, Exhausted):
             decision = Decision(Outcome.DEAD)
+        counted = one.attempt - isinstance(error, Exhausted)
+        error = shown or masked_error(error, [one.body], self.sensitive)
         text = trace(error)
         self._settle(
             one,
@@ -155,7 +171,7 @@ class Work:
             took_us=took_us,
             delay_ms=decision.delay_ms,
             failure=Failure(
-                attempt=one.attempt - isinstance(error, Exhausted),
+                attempt=counted,
                 at=int(time.time() * 1000),
                 error=describe(error),
                 took=took_us,

@@ -6,7 +6,7 @@ Times called `_ms` are ms since the epoch by the server's clock.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and its row of the matrix. `data` is there in the answer to `status` only."""
+    """An event and its row of the matrix. `data`, masked, is in the answer to `status` only."""
 
     id: str
     type: str
@@ -75,7 +75,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     correlationid: str | None = None
     causationid: str | None = None
     handlers: tuple[str, ...] = ()
-    data: msgspec.Raw | bytes | None = None
+    data: Any = None
 
     def has(self, state: State) -> bool:
         """Whether any cell is in that state."""

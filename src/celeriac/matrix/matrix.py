@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 
 import msgspec
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import Event, Peek, compile_patterns, literal_domain, peek
+from celeriac.event import Event, Peek, compile_patterns, literal_domain, masked, peek
 from celeriac.log import Entry, entry_key
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
 from celeriac.matrix.count import Count
@@ -28,13 +28,15 @@ class Matrix:
     """Reads only. Every method blocks, and raises redis.RedisError where Redis is away.
 
     What moves while it is read is seen in its old place or in its new one, never in none.
+    Data is masked: what the events themselves name, and members called one of `sensitive`.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
         self.backend = backend
+        self.sensitive = frozenset(sensitive)
 
     def find(self, event_id: str) -> Located:
-        """The event by its id, postponed ones included. Raises NotFound."""
+        """The event by its id, as it is, postponed ones included. Raises NotFound."""
         return locate(self.backend, self._records(), event_id)
 
     def status(self, event_id: str) -> EventStatus:
@@ -62,7 +64,7 @@ class Matrix:
             correlationid=event.correlationid,
             causationid=event.causationid,
             handlers=event.handlers,
-            data=event.data,
+            data=masked(event, self.sensitive),
         )
 
     def _with_failures(self, stand: Stand, found: Found, event: Event) -> Cell:

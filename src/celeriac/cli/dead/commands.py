@@ -13,9 +13,11 @@ import msgspec
 from celeriac.cli.dead.choice import choice_options, is_agreed, select, selection_options
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
+from celeriac.cli.reveal import reveal_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when
 from celeriac.errors import NotFound
+from celeriac.event import masked_envelope
 from celeriac.ledger import DeadLetter
 from celeriac.operation import (
     Choice,
@@ -42,13 +44,14 @@ def dead() -> None:
 @dead.command("list")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @json_option
+@reveal_option
 @choice_options
 @pass_session
-def list_(session: Session, choice: Choice, limit: int, as_json: bool) -> None:
+def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: bool) -> None:
     """Lists dead letters, the newest first."""
     found = list(choose(session.backend, choice, newest_first=True, most=limit))
     if as_json:
-        print_json([_plain(letter) for letter in found])
+        print_json([_plain(letter, _event(session, letter, reveal)) for letter in found])
         return
     if not found:
         click.echo("No dead letters.")
@@ -78,17 +81,29 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool) -> None:
 @dead.command()
 @click.argument("name", metavar="DEAD_LETTER")
 @json_option
+@reveal_option
 @pass_session
-def show(session: Session, name: str, as_json: bool) -> None:
+def show(session: Session, name: str, as_json: bool, reveal: bool) -> None:
     """Shows one dead letter: error, traceback and event."""
     letter = letter_at(session.backend, name)
+    event = _event(session, letter, reveal)
     if as_json:
-        print_json(_plain(letter))
+        print_json(_plain(letter, event))
     else:
-        _show(letter)
+        _show(letter, event)
 
 
-def _show(letter: DeadLetter) -> None:
+def _event(session: Session, letter: DeadLetter, reveal: bool) -> Any:
+    """The event as JSON values, masked unless it shall not be; a text where it is no event."""
+    if not reveal:
+        return masked_envelope(letter.event, session.settings.sensitive_names)
+    try:
+        return msgspec.json.decode(letter.event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return letter.event.decode(errors="replace")
+
+
+def _show(letter: DeadLetter, event: Any) -> None:
     from rich.text import Text
 
     out = console()
@@ -103,7 +118,8 @@ def _show(letter: DeadLetter) -> None:
     }
     for fact, value in facts.items():
         out.print(Text.assemble((f"  {fact:<12}", "dim"), " ", value), soft_wrap=True)
-    for text in (letter.traceback.rstrip(), letter.event.decode(errors="replace")):
+    body = event if isinstance(event, str) else msgspec.json.encode(event).decode()
+    for text in (letter.traceback.rstrip(), body):
         if text:
             out.print()
             out.print(Text(text), soft_wrap=True)
@@ -183,11 +199,6 @@ def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[st
         ctx.exit(FAILED)
 
 
-def _plain(letter: DeadLetter) -> dict[str, Any]:
-    """The event is given as it is, or as text where it is none."""
-    try:
-        event = msgspec.json.decode(letter.event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        event = letter.event.decode(errors="replace")
+def _plain(letter: DeadLetter, event: Any) -> dict[str, Any]:
     shown = {name: getattr(letter, name) for name in letter.__slots__}
     return {"name": NAME.format(letter), "type": type_of(letter), **shown, "event": event}

@@ -1,0 +1,72 @@
+"""An error without the sensitive values of the events that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from celeriac.errors import InvalidEvent, Reject, Retry
+from celeriac.event import decode, sensitive_values, without
+from celeriac.executor.error_text import storable, trace
+
+
+class MaskedError(Exception):
+    """Stands in for an error whose text held a sensitive value, under the name of its class.
+
+    It has the error's traceback, also as text, but not the errors that led to it: their texts may
+    hold the value too.
+    """
+
+    masked_trace = ""
+
+    def __reduce__(self) -> Any:
+        # Celery then sends name and text to its main process, and not the nearest class it knows.
+        raise TypeError("stands in for another error")
+
+
+def masked_error(
+    error: BaseException, bodies: Iterable[bytes | None], names: frozenset[str]
+) -> BaseException:
+    """The error itself where its text holds no sensitive value of the events; else a stand-in."""
+    values = _values(bodies, names)
+    if not values:
+        return error
+    text, written = _text(error), trace(error)
+    masked_text, masked_trace = without(text, values), without(written, values)
+    if (text, written) == (masked_text, masked_trace):
+        return error
+    instead = _stand_in(error, masked_text).with_traceback(error.__traceback__)
+    instead.masked_trace = masked_trace  # type: ignore[attr-defined]
+    return instead
+
+
+def _values(bodies: Iterable[bytes | None], names: frozenset[str]) -> list[str]:
+    values: list[str] = []
+    for body in bodies:
+        # a look at the bytes spares most events the decoding
+        if body is None or not (names or b'"sensitive"' in body):
+            continue
+        try:
+            values += sensitive_values(decode(body), names)
+        except InvalidEvent:
+            continue
+    return sorted(values, key=len, reverse=True)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return storable(str(error))
+    except Exception:
+        return ""
+
+
+def _stand_in(error: BaseException, text: str) -> BaseException:
+    # these two are control flow, for Celery as well
+    if isinstance(error, Retry):
+        return Retry(text, after=error.after)
+    if isinstance(error, Reject):
+        return Reject(text)
+    kind = type(error)
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    instead: BaseException = type(kind.__name__, (MaskedError,), named)(text)
+    return instead
