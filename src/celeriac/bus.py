@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.emitter import AsyncEmitter, Emission, Emitter
+from celeriac.emitter import Emission, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
@@ -40,8 +40,11 @@ class EventBus:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
         self.service = Service(self.settings)
-        self.emitter = Emitter(self.settings, lambda: self.service.backend.log)
-        self._async = AsyncEmitter(self.emitter, lambda: self.service.backend.async_log)
+        self.emitter, self._async = make_emitters(
+            self.settings,
+            lambda: self.service.backend.log,
+            lambda: self.service.backend.async_log,
+        )
         self._executor = Executor(self.service)
         self._app = app
         if app is not None:

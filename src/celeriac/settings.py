@@ -48,6 +48,7 @@ class Settings:
     dead_retention: float = 90 * DAY
 
     log_format: str = ""
+    tracing: str = "off"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -137,6 +138,7 @@ _LEAST: dict[str, float] = {
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "log_format": ("", "json", "keyvalue"),
+    "tracing": ("off", "on", "linked"),
 }
 
 

@@ -21,6 +21,7 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", t
     subject: str | None = None
     partitionkey: str | None = None
     correlationid: str | None = None
+    traceparent: str | None = None
     handler_refs: str | None = msgspec.field(default=None, name="handlers")
 
     @property

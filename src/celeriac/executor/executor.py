@@ -8,6 +8,7 @@ dies repeats no more than that and the event it was at.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from celeriac.connection import persist
@@ -15,7 +16,9 @@ from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.report import Report
 from celeriac.executor.work import Work, type_of
 from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.settings import Settings
 from celeriac.subscription import Handler, Service
+from celeriac.tracing import tracing_of
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ class Executor:
         self.service = service
         self.leases = LeaseKeeper(service)
         self._mean_us: dict[str, float] = {}
+        self._make_work = _work_maker(service.settings)
 
     def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
         """Runs what the claim gives of (entry, event id) pairs. Blocks until all is finished.
@@ -89,7 +93,7 @@ class Executor:
             return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
 
         names = self.service.settings.sensitive_names
-        return Work(self.service.worker, handler, hinted, held, finish, names)
+        return self._make_work(self.service.worker, handler, hinted, held, finish, names)
 
     def _persist(self, tell: Callable[[], T]) -> T:
         settings = self.service.settings
@@ -100,6 +104,16 @@ class Executor:
         before = self._mean_us.get(handler.id, took_us)
         self._mean_us[handler.id] = mean = 0.7 * before + 0.3 * took_us
         return max(1, round(mean))
+
+
+def _work_maker(settings: Settings) -> Callable[..., Work]:
+    """Chosen once, so that work which is not traced pays nothing for it."""
+    tracing = tracing_of(settings)
+    if tracing is None:
+        return Work
+    from celeriac.executor.traced import TracedWork
+
+    return partial(TracedWork, tracing)
 
 
 def _slices(claimed: Sequence[Claimed], batch: int | None) -> list[Sequence[Claimed]]:

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from celeriac.connection import address
 from celeriac.dispatcher import Chunk
+from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
 
@@ -49,7 +50,7 @@ def hint_sender(
                 f"not take hints ({error}); CELERIAC_BROKER_URL names it"
             ) from error
 
-    return send
+    return traced(send, service.settings)
 
 
 def _priority(app: Celery, urgency: int) -> int:

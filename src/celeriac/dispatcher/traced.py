@@ -1,0 +1,22 @@
+"""A span for each hint that a dispatcher sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celeriac.dispatcher.chunk import Chunk
+from celeriac.settings import Settings
+from celeriac.tracing import tracing_of
+
+
+def traced(send: Callable[[Chunk], None], settings: Settings) -> Callable[[Chunk], None]:
+    """`send` itself where tracing is off."""
+    tracing = tracing_of(settings)
+    if tracing is None:
+        return send
+
+    def send_traced(chunk: Chunk) -> None:
+        with tracing.dispatch(chunk.handler.id, [item.event for item in chunk.items]):
+            send(chunk)
+
+    return send_traced

@@ -1,0 +1,35 @@
+"""OpenTelemetry: one trace from `emit` to every handler. Off, nothing of it is imported.
+
+Only the API of OpenTelemetry is used: which spans are kept, and where they go, is the business of
+the SDK that the application sets up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.errors import ConfigurationError
+from celeriac.settings import Settings
+
+if TYPE_CHECKING:
+    from celeriac.tracing.tracing import Tracing
+
+
+def tracing_of(settings: Settings) -> Tracing | None:
+    """What `settings.tracing` asks for; None where it is off.
+
+    Raises ConfigurationError where it is on and OpenTelemetry is not installed.
+    """
+    if settings.tracing == "off":
+        return None
+    try:
+        from celeriac.tracing.tracing import Tracing
+    except ImportError as error:
+        raise ConfigurationError(
+            f"CELERIAC_TRACING={settings.tracing} needs OpenTelemetry ({error}): pip install "
+            "'celeriac[otel]' and an SDK, or set CELERIAC_TRACING=off"
+        ) from error
+    return Tracing(linked=settings.tracing == "linked")
+
+
+__all__ = ["tracing_of"]
