@@ -1,6 +1,7 @@
 """The event bus for microservices on Celery."""
 
 from celeriac.bus import EventBus
+from celeriac.circuit import Breaker
 from celeriac.default import aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
 from celeriac.errors import (
     BusUnavailable,
@@ -34,6 +35,7 @@ __all__ = [
     "emit_many",
     "set_default_bus",
     # handling
+    "Breaker",
     "Reject",
     "Retry",
     "RetryPolicy",

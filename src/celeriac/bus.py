@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celeriac.circuit import Breaker
 from celeriac.emitter import Emission, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
@@ -192,6 +193,8 @@ class EventBus:
         ordered: bool = False,
         inbox: Any = None,
         start: Start = "now",
+        concurrency: int | None = None,
+        breaker: Breaker | None = None,
     ) -> Callable[[F], F]:
         """Subscribes the decorated function, and returns it unchanged.
 
@@ -210,6 +213,8 @@ class EventBus:
             that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
             The function may take the session as its second parameter.
         start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
+        concurrency: so many events at once at most, over all workers of the service.
+        breaker: when the handler is paused because its calls keep failing: see Breaker.
 
         Raises SubscriptionError, at import, with the remedy.
         """
@@ -244,6 +249,8 @@ class EventBus:
                 # As long as the matrix may still give the event out again.
                 inbox_keep=max(2 * self.settings.dedup_window, self.settings.retention),
                 start=start,
+                concurrency=concurrency,
+                breaker=breaker,
             )
             self.service.add(handler)
             if self._app is not None:

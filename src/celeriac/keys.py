@@ -29,6 +29,11 @@ class Keys:
         return f"{self.namespace}:{{rate:{handler}}}:"
 
     @property
+    def circuits(self) -> str:
+        """What the keys of the handlers' circuit breakers begin with."""
+        return f"{self.namespace}:{{circuits}}:"
+
+    @property
     def workers(self) -> str:
         """Hash: worker name → its record with the time of its last beat."""
         return f"{self.namespace}:workers"

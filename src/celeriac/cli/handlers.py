@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from celeriac.cli.circuit import circuit_text
 from celeriac.cli.document import json_option, print_json
+from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.workers import is_alive
@@ -18,7 +20,7 @@ from celeriac.registry import HandlerRecord, WorkerRecord
 @json_option
 @click.pass_context
 def handlers(ctx: click.Context, as_json: bool) -> None:
-    """Lists the handlers; `handlers remove` takes one away."""
+    """Lists the handlers; `pause`, `resume` and `remove` steer one."""
     if ctx.invoked_subcommand is None:
         session = ctx.find_object(Session)
         assert session is not None
@@ -28,9 +30,15 @@ def handlers(ctx: click.Context, as_json: bool) -> None:
 def _list(session: Session, as_json: bool) -> None:
     registry = session.backend.registry
     records, now = registry.handlers().values(), registry.now_ms()
+    circuits = session.backend.circuits.all()
     living = [worker for worker in registry.workers() if is_alive(worker, now)]
     if as_json:
-        print_json([{**_plain(r), "workers": _names(r, living)} for r in records])
+        print_json(
+            [
+                {**_plain(r), "workers": _names(r, living), "circuit": circuits.get(r.id)}
+                for r in records
+            ]
+        )
     elif not records:
         click.echo("No handlers. A handler is registered when its worker starts.")
     else:
@@ -50,6 +58,8 @@ def _list(session: Session, as_json: bool) -> None:
             right=("workers",),
             fold=("events", "options", "takes part since"),
         )
+        for circuit in circuits.values():
+            click.echo(f"{circuit.handler} {circuit_text(circuit, now)}")
 
 
 def _plain(record: HandlerRecord) -> dict[str, object]:
@@ -93,8 +103,37 @@ def remove(session: Session, handler: str, yes: bool) -> None:
     click.echo(f"{handler} is removed; {count(unfinished, 'event')} dropped.{kept if dead else ''}")
 
 
+@handlers.command()
+@click.argument("handler")
+@click.option("--for", "for_how_long", type=DURATION, help="Resumes by itself after it: 15m, 2h.")
+@click.option("--reason", default="", help="For those who find it paused.")
+@pass_session
+def pause(session: Session, handler: str, for_how_long: float | None, reason: str) -> None:
+    """Pauses a handler in all workers: its events wait in the log, and cost no attempt.
+
+    What runs at that moment ends. Workers follow within a second.
+    """
+    session.handler(handler)
+    for_ms = None if for_how_long is None else int(for_how_long * 1000)
+    circuit = session.backend.circuits.pause(handler, for_ms=for_ms, reason=reason)
+    click.echo(f"{handler} {circuit_text(circuit, session.backend.registry.now_ms())}")
+
+
+@handlers.command()
+@click.argument("handler")
+@pass_session
+def resume(session: Session, handler: str) -> None:
+    """Resumes a handler that was paused by hand or by its circuit breaker."""
+    session.handler(handler)
+    if session.backend.circuits.resume(handler):
+        click.echo(f"{handler} goes on.")
+    else:
+        click.echo(f"{handler} was not paused.")
+
+
 def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:
     backend = session.backend
+    backend.circuits.resume(handler)
     # First, so that no worker takes the vanished group for an accident and joins again.
     backend.registry.unregister(handler)
     for domain in sorted(backend.log.domains() | {one.domain for one in lags}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from celeriac.circuit import CircuitState
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, state_text, table, took
@@ -39,6 +40,8 @@ def _row(one: HandlerLag) -> tuple[object, ...]:
         name: object = state_text("warn", f"{one.handler} (nobody's)")
     elif not one.joined and one.waiting == 0:
         name = state_text("missing", f"{one.handler} (no group)")
+    elif one.circuit is not CircuitState.CLOSED:
+        name = state_text("warn", f"{one.handler} ({one.circuit})")
     else:
         name = one.handler
     return (

@@ -26,16 +26,39 @@ class Moment(click.ParamType[datetime]):
     ) -> datetime:
         if isinstance(value, datetime):
             return value
-        ago = _AGO.fullmatch(value.strip())
-        if value.strip() and ago:
-            parts = zip(ago.groups(), _SECONDS, strict=True)
-            seconds = sum(int(number or 0) * unit for number, unit in parts)
+        seconds = _seconds(value)
+        if seconds is not None:
             return datetime.fromtimestamp(max(0.0, time.time() - seconds), UTC)
         try:
             moment = datetime.fromisoformat(value.strip())
         except ValueError:
             self.fail(f"{value!r}: a time like 2026-11-23T07:00Z, or how long ago, like 15m or 2d")
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Duration(click.ParamType[float]):
+    """A duration, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = value if isinstance(value, (int, float)) else _seconds(value)
+        if seconds is None or seconds <= 0:
+            self.fail(f"{value!r}: a duration like 30s, 15m, 2h or 1d12h")
+        return float(seconds)
+
+
+DURATION = Duration()
+
+
+def _seconds(text: str) -> int | None:
+    found = _AGO.fullmatch(text.strip())
+    if not text.strip() or found is None:
+        return None
+    parts = zip(found.groups(), _SECONDS, strict=True)
+    return sum(int(number or 0) * unit for number, unit in parts)
 
 
 def since_option(help: str, *, required: bool = False) -> Callable[[F], F]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from celeriac.cli.circuit import circuit_text
 from celeriac.cli.document import iso, json_option, print_json
 from celeriac.cli.group import MISSING
 from celeriac.cli.reveal import reveal_option, shown_data
@@ -29,7 +30,9 @@ def status(
     if as_json:
         print_json(found)
     else:
-        _show(found, session.backend.registry.now_ms())
+        now = session.backend.registry.now_ms()
+        _show(found, now)
+        _show_circuits(found, session, now)
     if found.has(State.MISSING):
         ctx.exit(MISSING)
 
@@ -78,3 +81,12 @@ def _show(found: EventStatus, now_ms: int) -> None:
         for failure in cell.failures:
             head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
             out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
+
+
+def _show_circuits(found: EventStatus, session: Session, now_ms: int) -> None:
+    """Why nothing goes on, where a handler is paused."""
+    circuits = session.backend.circuits.all()
+    for cell in found.cells:
+        circuit = circuits.get(cell.handler)
+        if circuit is not None and cell.state not in (State.PROCESSED, State.SKIPPED, State.DEAD):
+            click.echo(f"\n{cell.handler} {circuit_text(circuit, now_ms)}")

@@ -20,6 +20,7 @@ import redis
 
 from celeriac.connection import address
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
+from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
@@ -69,6 +70,7 @@ class Dispatcher:
         self._lanes: dict[Lane, Handler] = {}
         self._mean: dict[Lane, int] = {}
         self._flow = Flow()
+        self._doors = Doors()
         self._unsent: list[Chunk] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
@@ -110,6 +112,7 @@ class Dispatcher:
     def turn(self) -> float:
         """Dispatches what can be dispatched; returns the seconds that may pass until the next."""
         self._join_new_domains()
+        self._look_at_circuits()
         self._flush_unsent()
         asks = self._asks()
         pauses: list[float] = []
@@ -153,9 +156,14 @@ class Dispatcher:
         sweep = now >= self._next_sweep
         if sweep:
             self._next_sweep = now + self.settings.lease / 4
-        return [self._ask(lane, handler, sweep) for lane, handler in self._lanes.items()]
+        asks = (self._ask(lane, handler, sweep) for lane, handler in self._lanes.items())
+        return [ask for ask in asks if ask is not None]
 
-    def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask:
+    def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask | None:
+        """None where nothing may be taken: not even what is due, which stays where it is."""
+        through = self._doors.most(handler.id)
+        if through is not None:
+            return Ask(lane, through, sweep=sweep, most_new=through) if through else None
         most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
         if not self._has_enough_hints(handler):
             return Ask(lane, most, sweep=sweep)
@@ -211,6 +219,23 @@ class Dispatcher:
             self._send(self._unsent[0])
             chunk = self._unsent.pop(0)
             self._flow.sent(chunk.lane, len(chunk.items))
+            self._doors.sent(chunk.handler.id)
+
+    # -- circuits
+
+    def _look_at_circuits(self) -> None:
+        """What is queued for a handler that was shut goes back: its hints find nothing to claim."""
+        lease_ms, service = int(self.settings.lease * 1000), self.service
+        for shut in self._doors.look(
+            service.backend, service.worker, self.handlers, lease_ms, self._clock()
+        ):
+            log.warning("%s is paused: see `celeriac handlers`; its events wait in the log", shut)
+            self._unsent = [chunk for chunk in self._unsent if chunk.handler.id != shut]
+            for lane in self._lanes:
+                while lane.handler == shut and service.backend.ledger.hand_back(
+                    service.worker, lane
+                ):
+                    pass
 
     # -- domains and groups
 

@@ -7,11 +7,15 @@ dies repeats no more than that and the event it was at.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from celeriac.circuit import Circuit
 from celeriac.connection import persist
+from celeriac.executor.breaking import Breaking
+from celeriac.executor.error_text import describe
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.report import Report
 from celeriac.executor.work import Work, type_of
@@ -21,6 +25,10 @@ from celeriac.subscription import Handler, Service
 from celeriac.tracing import tracing_of
 
 T = TypeVar("T")
+
+# A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
+# seconds, is of a handler that has become slow: the rest travels anew, one by one.
+LONGEST_CHUNKS, LONGEST_CHUNK = 10, 1.0
 
 
 class Executor:
@@ -39,18 +47,37 @@ class Executor:
         claimed is then taken again by another worker when its lease is over.
         """
         lane = handler.lane(domain)
+        breaking = self._breaking(handler)
+        if breaking is not None and not breaking.circuit.flows:
+            # Its events stay queued as they are; the dispatcher that holds them gives them back.
+            return Report(hinted=len(hinted))
         claimed = self._persist(lambda: self._claim(handler, lane, hinted))
         ids = dict(hinted)
         held = {c.entry: c.attempt for c in claimed}
         work = self._work(handler, lane, len(hinted), held)
+        work.breaking = breaking
         with self.leases.keeping(lane, work.held):
             try:
-                for some in _slices(claimed, handler.batch):
-                    work.run(some, ids)
+                self._run(work, _slices(claimed, handler.batch), ids)
             finally:
                 # Also where the process is told to end: what is done must not run again.
                 work.flush()
+        if breaking is not None:
+            breaking.flush()
         return work.report
+
+    def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], ids: dict[str, str]) -> None:
+        """Runs slice by slice, and gives the rest back where the circuit opens, or where the
+        handler became so slow that others would wait too long for this process."""
+        started = time.monotonic()
+        longest = max(LONGEST_CHUNK, LONGEST_CHUNKS * self.service.settings.chunk_time)
+        for done, some in enumerate(slices, 1):
+            work.run(some, ids)
+            halted = work.breaking is not None and not work.breaking.goes_on()
+            if halted or time.monotonic() - started > longest:
+                for rest in slices[done:]:
+                    work.release(rest, ids)
+                return
 
     def abandon(
         self,
@@ -74,6 +101,25 @@ class Executor:
         for one in left:
             work.fail(one, ids[one.entry], type_of(one.body), error, 0)
         work.flush()
+        breaking = self._breaking(handler) if left else None
+        if breaking is not None:
+            breaking.note(error)
+            breaking.reason = describe(error)
+            breaking.flush()
+
+    def _breaking(self, handler: Handler) -> Breaking | None:
+        """None for a handler without a breaker, which is asked nothing."""
+        breaker = handler.breaker
+        if breaker is None:
+            return None
+        circuits = self.service.backend.circuits
+
+        def tell(calls: int, failures: int, reason: str) -> Circuit:
+            return self._persist(
+                lambda: circuits.tell(handler.id, breaker, calls, failures, reason)
+            )
+
+        return Breaking(self._persist(lambda: circuits.get(handler.id)), tell)
 
     def _body(self, domain: str, entry: str) -> bytes | None:
         entries = self.service.backend.log.read(domain, start=entry, end=entry, count=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import Effect, Event, decode, decode_data, handling
+from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.masking import masked_error
@@ -42,6 +43,7 @@ class Work:
         self.sensitive = sensitive  # names of members that are masked in errors
         self.held = held
         self.report = Report(hinted=hinted)
+        self.breaking: Breaking | None = None
         self.settled: list[Settled] = []
         self.flushed_at = time.monotonic()
 
@@ -127,6 +129,11 @@ class Work:
             # what a batch emits follows from its first event
             effects = ()
 
+    def release(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
+        """Gives back what was claimed and not begun: due at once, its attempt not counted."""
+        for one in claimed:
+            self._settle(one, ids[one.entry], Outcome.RELEASED)
+
     def _call(
         self, argument: Any, cause: Event[Any], attempt: int
     ) -> tuple[BaseException | None, tuple[Effect, ...]]:
@@ -144,6 +151,8 @@ class Work:
             except (Exception, CancelledError) as error:
                 # A coroutine that something cancelled has failed; it is no wish to end the process.
                 failure = from_their_code(error)
+        if self.breaking is not None:
+            self.breaking.note(failure)
         return failure, tuple(under_way.effects)
 
     def fail(
@@ -164,6 +173,8 @@ class Work:
         counted = one.attempt - isinstance(error, Exhausted)
         error = shown or masked_error(error, [one.body], self.sensitive)
         text = trace(error)
+        if self.breaking is not None:
+            self.breaking.reason = describe(error)
         self._settle(
             one,
             event_id,

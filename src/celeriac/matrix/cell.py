@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from celeriac.circuit import CircuitState
 from celeriac.event import RawEvent
 from celeriac.ledger import Failure
 
@@ -88,7 +89,7 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
     `waiting` counts entries of the log that it was not given yet, unwanted ones included; `dead`
     what lies in dead letters now. `processed`, `retried`, `skipped` and `failed` (given up) count
     since the handler joined. `joined` is False where it has no group, `registered` where there is
-    a group that belongs to no handler.
+    a group that belongs to no handler. `circuit` is the handler's, in all its domains.
     """
 
     handler: str
@@ -108,6 +109,7 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
     mean_us: int = 0
     joined: bool = True
     registered: bool = True
+    circuit: CircuitState = CircuitState.CLOSED
 
     @property
     def unfinished(self) -> int:

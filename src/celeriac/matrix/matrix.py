@@ -9,6 +9,7 @@ from itertools import groupby, islice
 
 import msgspec
 
+from celeriac.circuit import Circuit
 from celeriac.errors import InvalidEvent
 from celeriac.event import Event, Peek, compile_patterns, literal_domain, masked, peek
 from celeriac.log import Entry, entry_key
@@ -137,8 +138,21 @@ class Matrix:
         """How far every handler is in every domain it reaches, and groups that nobody owns."""
         records = self._records()
         domains = self._domains(records)
-        found = [one for domain in domains for one in lag_of(self.backend, records, domain)]
+        circuits = self.backend.circuits.all()
+        found = [
+            msgspec.structs.replace(one, circuit=circuits[one.handler].state)
+            if one.handler in circuits
+            else one
+            for domain in domains
+            for one in lag_of(self.backend, records, domain)
+        ]
         return sorted(found, key=lambda one: (one.handler, one.domain))
+
+    def circuits(self) -> list[Circuit]:
+        """The circuit of every registered handler, and of others that somebody paused."""
+        known = self.backend.circuits.all()
+        names = known.keys() | {record.id for record in self._records()}
+        return [known.get(name, Circuit(handler=name)) for name in sorted(names)]
 
     def totals(self, progress: Callable[[int, int], None] | None = None) -> Totals:
         """Every event of every log, counted by what became of it.

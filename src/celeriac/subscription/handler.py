@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from celeriac.circuit import Breaker
 from celeriac.errors import SubscriptionError
 from celeriac.event import Event, Matcher, compile_patterns
 from celeriac.ledger import Lane
@@ -55,6 +56,8 @@ class Handler:
     priority: int = 0
     # Called instead of the function where the handler has an inbox.
     receiver: IdempotentReceiver | None = None
+    concurrency: int | None = None
+    breaker: Breaker | None = None
 
     def lane(self, domain: str) -> Lane:
         return Lane(domain=domain, handler=self.id, ordered=self.ordered)
@@ -75,6 +78,8 @@ class Handler:
             "time_limit": self.time_limit,
             "rate": f"{self.per_second:g}/s" if self.per_second else None,
             "priority": self.priority or None,
+            "concurrency": self.concurrency,
+            "breaker": self.breaker,
             "when": self.when is not None,
             "inbox": self.receiver is not None,
         }
@@ -107,6 +112,8 @@ def make_handler(
     inbox: Any = None,
     inbox_keep: float = 0.0,
     start: Start = "now",
+    concurrency: int | None = None,
+    breaker: Breaker | None = None,
 ) -> Handler:
     """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
     name = str(name or getattr(function, "__name__", ""))
@@ -125,7 +132,12 @@ def make_handler(
                 "time_limit": time_limit,
                 "soft_time_limit": soft_time_limit,
             },
-            whole={"retries": retries, "priority": priority, "batch": batch},
+            whole={
+                "retries": retries,
+                "priority": priority,
+                "batch": batch,
+                "concurrency": concurrency,
+            },
             texts={"queue": queue},
         )
         matcher = compile_patterns(*patterns)
@@ -140,6 +152,7 @@ def make_handler(
         check_policies(on_error or {})
         _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
         per_second = _per_second(rate_limit)
+        _check_protection(concurrency, breaker)
     except SubscriptionError as error:
         raise SubscriptionError(f"@bus.on for {where}: {error}") from None
     return Handler(
@@ -162,6 +175,8 @@ def make_handler(
         per_second=per_second,
         priority=priority,
         receiver=receiver,
+        concurrency=concurrency,
+        breaker=breaker,
     )
 
 
@@ -198,6 +213,15 @@ def _receiver(
     return IdempotentReceiver(
         handler, function, signature.takes_session, inbox, keep_ms=int(keep * 1000)
     )
+
+
+def _check_protection(concurrency: int | None, breaker: Breaker | None) -> None:
+    if concurrency is not None and concurrency < 1:
+        raise SubscriptionError(f"concurrency={concurrency}: must be at least 1")
+    if breaker is not None and not isinstance(breaker, Breaker):
+        raise SubscriptionError(
+            f"breaker={breaker!r}: give a Breaker(failures=5, within=60, pause=30)"
+        )
 
 
 def _check_kinds(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from celeriac.circuit import Circuits, RedisCircuits
 from celeriac.errors import SubscriptionError
 from celeriac.ledger import Ledger
 from celeriac.ledger.redis import RedisLedger
@@ -25,12 +26,13 @@ from celeriac.subscription.signature import qualified_name
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger and registry, which must lie in the same store."""
+    """Log, ledger, registry and circuits, which must lie in the same store."""
 
     log: EventLog
     ledger: Ledger
     registry: Registry
     async_log: AsyncLog
+    circuits: Circuits
 
 
 class Service:
@@ -83,6 +85,7 @@ def redis_backend(settings: Settings) -> Backend:
         ledger=RedisLedger(settings),
         registry=RedisRegistry(settings),
         async_log=AsyncRedisLog(settings),
+        circuits=RedisCircuits(settings),
     )
 
 

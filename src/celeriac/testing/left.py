@@ -17,7 +17,13 @@ def next_time_ms(backend: Backend, lanes: Iterable[Lane], lease_ms: int) -> int 
     """When something can go on, which may be now; None where nothing is left."""
     now = backend.registry.now_ms()
     times = [at for domain in backend.log.domains() for at, _ in backend.log.upcoming(domain)]
+    circuits = backend.circuits.all()
     for lane in lanes:
+        circuit = circuits.get(lane.handler)
+        if circuit is not None and not circuit.flows:
+            if circuit.until_ms is not None and _unfinished(backend, lane):
+                times.append(circuit.until_ms)
+            continue
         if _waiting(backend, lane):
             return now
         for held in _in_flight(backend, lane):
@@ -56,6 +62,10 @@ def _delivered(backend: Backend, lane: Lane) -> str | None:
 def _waiting(backend: Backend, lane: Lane) -> bool:
     groups = backend.log.groups(lane.domain)
     return any(group.handler == lane.handler and group.lag for group in groups)
+
+
+def _unfinished(backend: Backend, lane: Lane) -> bool:
+    return _waiting(backend, lane) or bool(_in_flight(backend, lane))
 
 
 def _named(body: bytes | None) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from celeriac.circuit import MemoryCircuits
 from celeriac.event import Event, decode, decode_data
 from celeriac.ledger import Lane, Settled
 from celeriac.ledger.memory import MemoryLedger
@@ -102,6 +103,7 @@ class Store:
             ledger=self.ledger,
             registry=self.registry,
             async_log=ImmediateLog(self.log),
+            circuits=MemoryCircuits(self.clock),
         )
 
     @contextmanager

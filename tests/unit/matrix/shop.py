@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from celeriac.circuit import MemoryCircuits
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.emitter import Emitter
 from celeriac.event import Event
@@ -27,6 +28,7 @@ def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Back
         ledger=MemoryLedger(settings, log),
         registry=MemoryRegistry(clock),
         async_log=ImmediateLog(log),
+        circuits=MemoryCircuits(clock),
     )
 
 

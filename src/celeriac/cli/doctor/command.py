@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from celeriac.cli.doctor.backlog import check_backlog
+from celeriac.cli.doctor.circuits import check_circuits
 from celeriac.cli.doctor.finding import Finding, Patient
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
@@ -19,7 +20,7 @@ from celeriac.cli.show import console, state_text
 from celeriac.log.redis import RedisLog
 from celeriac.subscription import Backend
 
-CHECKS = (check_server, check_clocks, check_workers, check_groups, check_backlog)
+CHECKS = (check_server, check_clocks, check_workers, check_groups, check_circuits, check_backlog)
 
 
 @click.command()
@@ -57,6 +58,7 @@ def examine(session: Session) -> Patient:
         workers=backend.registry.workers(),
         lags=session.matrix.lag(),
         dead={domain: backend.ledger.dead_count(domain) for domain in backend.log.domains()},
+        circuits=backend.circuits.all(),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from celeriac.circuit import Circuit
 from celeriac.matrix import HandlerLag
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
@@ -37,6 +38,7 @@ class Patient:
     workers: Sequence[WorkerRecord]
     lags: Sequence[HandlerLag]
     dead: Mapping[str, int]
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
 
 
 def ok(check: str, text: str) -> Finding:

@@ -1,0 +1,30 @@
+#!lua flags=allow-oom
+-- probe: a dispatcher asks what it may take of a handler.
+--
+-- Promise: atomically, of an open circuit whose pause is over exactly one worker gets the trial, and
+-- has it until it was silent for a lease; a pause by hand whose time is over ends.
+--
+-- KEYS  base
+-- ARGV  handler, worker, lease ms
+-- Returns {the circuit as JSON or '' where it is closed, 1 where the worker may take one event}.
+--! include _circuit.lua
+local worker, lease = ARGV[2], tonumber(ARGV[3])
+local circuit = load_circuit()
+if circuit.state == 'closed' then return {'', 0} end
+if circuit.state == 'paused' then
+  if circuit['until'] and now >= circuit['until'] then
+    close()
+    return {'', 0}
+  end
+  return {cjson.encode(circuit), 0}
+end
+if circuit.state == 'open' then
+  if now < circuit['until'] then return {cjson.encode(circuit), 0} end
+  circuit = {state = 'half-open', since = now, reason = circuit.reason, trial = '', trial_until = 0}
+end
+if circuit.trial ~= worker then
+  if circuit.trial ~= '' and now < circuit.trial_until then return {cjson.encode(circuit), 0} end
+  circuit.trial, circuit.since = worker, now
+end
+circuit.trial_until = now + lease
+return {store(circuit), 1}

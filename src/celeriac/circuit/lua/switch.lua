@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- switch: somebody pauses or resumes a handler by hand.
+--
+-- Promise: atomically, the circuit is paused, or closed with all that was counted forgotten.
+--
+-- KEYS  base
+-- ARGV  handler, `pause` or `resume`, ms to pause for or '', reason
+-- Returns the paused circuit as JSON; for `resume` 1, or 0 where it was closed.
+--! include _circuit.lua
+if ARGV[2] == 'resume' then return close() end
+local circuit = {state = 'paused', since = now, reason = ARGV[4]}
+if ARGV[3] ~= '' then circuit['until'] = now + tonumber(ARGV[3]) end
+return store(circuit)

@@ -1,0 +1,77 @@
+"""The circuits in Redis or Valkey: each move is one Lua script of `circuit/lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from celeriac.circuit.circuit import BUCKETS, Breaker, Circuit, CircuitState, Probe
+from celeriac.connection import Client, open_client
+from celeriac.keys import Keys
+from celeriac.scripts import Script
+from celeriac.settings import Settings
+
+_tell, _probe, _switch = (
+    Script("celeriac.circuit", f"{name}.lua") for name in ("tell", "probe", "switch")
+)
+
+
+class _Stored(msgspec.Struct):
+    state: CircuitState
+    since: int
+    reason: str = ""
+    trial: str = ""
+    until: int | None = None
+
+
+class RedisCircuits:
+    """See Circuits for the promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.base = Keys(settings.namespace).circuits
+        self.client: Client = open_client(
+            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
+        )
+
+    def all(self) -> Mapping[str, Circuit]:
+        stored = self.client.hgetall(f"{self.base}states")
+        found = {name.decode(): value for name, value in stored.items()}
+        return {name: _circuit(name, found[name]) for name in sorted(found)}
+
+    def get(self, handler: str) -> Circuit:
+        return _circuit(handler, self.client.hget(f"{self.base}states", handler))
+
+    def tell(
+        self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
+    ) -> Circuit:
+        answer = _tell(
+            self.client, self.base, handler, calls, failures, breaker.failures,
+            int(breaker.within * 1000), breaker.share, int(breaker.pause * 1000), reason, BUCKETS,
+        )  # fmt: skip
+        return _circuit(handler, answer)
+
+    def probe(self, handler: str, worker: str, lease_ms: int) -> Probe:
+        answer, trial = _probe(self.client, self.base, handler, worker, lease_ms)
+        circuit = _circuit(handler, answer)
+        return Probe(circuit, None if circuit.state is CircuitState.CLOSED else int(trial))
+
+    def pause(self, handler: str, *, for_ms: int | None = None, reason: str = "") -> Circuit:
+        for_how_long = "" if for_ms is None else for_ms
+        return _circuit(
+            handler, _switch(self.client, self.base, handler, "pause", for_how_long, reason)
+        )
+
+    def resume(self, handler: str) -> bool:
+        return bool(_switch(self.client, self.base, handler, "resume", "", ""))
+
+
+def _circuit(handler: str, stored: Any) -> Circuit:
+    if not stored:
+        return Circuit(handler=handler)
+    found = msgspec.json.decode(stored, type=_Stored, strict=False)
+    return Circuit(
+        handler=handler, state=found.state, since_ms=found.since, until_ms=found.until,
+        reason=found.reason, trial=found.trial,
+    )  # fmt: skip

@@ -1,0 +1,25 @@
+"""A circuit in words, for people."""
+
+from __future__ import annotations
+
+from celeriac.circuit import Circuit, CircuitState
+from celeriac.cli.show import when
+
+_WORDS = {
+    CircuitState.CLOSED: "is served",
+    CircuitState.OPEN: "is paused by its circuit breaker (open)",
+    CircuitState.HALF_OPEN: "has one event on trial (half-open)",
+    CircuitState.PAUSED: "is paused by hand",
+}
+
+
+def circuit_text(circuit: Circuit, now_ms: int) -> str:
+    """`is paused by hand since 10:00:00, until 10:15:00 (in 15 min): maintenance`."""
+    text = _WORDS[circuit.state]
+    if circuit.since_ms is not None:
+        text += f" since {when(circuit.since_ms)}"
+    if circuit.until_ms is not None:
+        text += f", until {when(circuit.until_ms, now_ms=now_ms)}"
+    elif circuit.state is CircuitState.PAUSED:
+        text += f", until `celeriac handlers resume {circuit.handler}`"
+    return f"{text}: {circuit.reason}" if circuit.reason else text

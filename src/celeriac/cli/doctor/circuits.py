@@ -1,0 +1,19 @@
+"""Is a handler paused?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celeriac.circuit import CircuitState
+from celeriac.cli.circuit import circuit_text
+from celeriac.cli.doctor.finding import Finding, Patient, warn
+
+
+def check_circuits(patient: Patient) -> Iterator[Finding]:
+    """Every circuit that is not closed."""
+    for circuit in patient.circuits.values():
+        text = f"{circuit.handler} {circuit_text(circuit, patient.now_ms)}"
+        resume = f"celeriac handlers resume {circuit.handler}"
+        if circuit.state is not CircuitState.PAUSED:
+            resume = f"mend its cause; it goes on by itself, or: {resume}"
+        yield warn("circuit", text, resume)

@@ -1,0 +1,51 @@
+"""Which handlers a dispatcher may take for: what the circuits of the bus say, kept at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celeriac.circuit import Probe
+from celeriac.subscription import Backend, Handler
+
+LOOK_EVERY = 0.5  # seconds; at each turn where a handler has a breaker, which opens in a moment
+
+
+class Doors:
+    """What each handler's circuit lets through, as this dispatcher last saw it."""
+
+    def __init__(self) -> None:
+        self._looked_at: float | None = None
+        self._probes: dict[str, Probe] = {}
+        # Of a trial that was sent: since when the circuit is as it was then.
+        self._tried: dict[str, int | None] = {}
+
+    def look(
+        self, backend: Backend, worker: str, handlers: Sequence[Handler], lease_ms: int, now: float
+    ) -> list[str]:
+        """Asks, where it is time to; returns the handlers that are newly shut."""
+        watched = any(handler.breaker is not None for handler in handlers)
+        if self._looked_at is not None and not watched and now - self._looked_at < LOOK_EVERY:
+            return []
+        self._looked_at = now
+        there, before = backend.circuits.all(), self._probes
+        probes = {
+            handler.id: backend.circuits.probe(handler.id, worker, lease_ms)
+            for handler in handlers
+            if handler.id in there
+        }
+        self._probes = {name: probe for name, probe in probes.items() if probe.most is not None}
+        return [n for n, p in self._probes.items() if p.most == 0 and n not in before]
+
+    def most(self, handler: str) -> int | None:
+        """How many events may be taken: None for any number, 1 for a trial, 0 for none."""
+        probe = self._probes.get(handler)
+        if probe is None:
+            return None
+        tried = self._tried.get(handler, 0) == probe.circuit.since_ms
+        return 0 if tried else probe.most
+
+    def sent(self, handler: str) -> None:
+        """A hint of the handler was sent: where it is on trial, this is the one event."""
+        probe = self._probes.get(handler)
+        if probe is not None:
+            self._tried[handler] = probe.circuit.since_ms

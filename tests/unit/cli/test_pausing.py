@@ -1,0 +1,70 @@
+"""Pausing and resuming a handler, and where one sees that it is paused."""
+
+from __future__ import annotations
+
+import pytest
+
+from celeriac import Breaker
+from celeriac.circuit import CircuitState
+from celeriac.log.memory import MemoryClock
+from tests.unit.cli.conftest import Run
+from tests.unit.matrix.shop import Shop
+
+H = "billing.charge"
+
+
+@pytest.fixture(autouse=True)
+def served(shop: Shop) -> None:
+    shop.on(H, "order.placed")
+    shop.start()
+
+
+def test_a_paused_handler_is_shown_everywhere(run: Run, shop: Shop) -> None:
+    event_id = shop.emit("order.placed", {"n": 1})
+    answer = run("handlers", "pause", H, "--for", "15m", "--reason", "bank is closed")
+    assert "paused by hand" in answer.out and "in 15 min" in answer.out
+    for command in (("handlers",), ("status", event_id)):
+        assert "bank is closed" in run(*command).out, command
+    assert f"{H} (paused)" in run("lag").out
+    [found] = run("lag", "--json").json
+    assert found["circuit"] == "paused"
+    [found] = run("handlers", "--json").json
+    assert found["circuit"]["reason"] == "bank is closed"
+    found = [one for one in run("doctor", "--json").json["findings"] if one["check"] == "circuit"]
+    assert [one["remedy"] for one in found] == [f"celeriac handlers resume {H}"]
+
+
+def test_resume_says_whether_it_was_paused(run: Run, shop: Shop) -> None:
+    run("handlers", "pause", H)
+    assert "goes on" in run("handlers", "resume", H).out
+    assert "was not paused" in run("handlers", "resume", H).out
+    assert shop.backend.circuits.all() == {}
+
+
+def test_an_open_breaker_is_told_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
+    shop.backend.circuits.tell(H, Breaker(failures=1, pause=60), 1, 1, "ConnectionError: down")
+    assert "ConnectionError: down" in run("doctor").out
+    assert "circuit breaker (open)" in run("handlers").out
+    clock.advance(61_000)
+    shop.backend.circuits.probe(H, "w", 1000)
+    assert "on trial" in run("handlers").out
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_an_unknown_handler_is_refused(run: Run, command: str) -> None:
+    answer = run("handlers", command, "billing.charg")
+    assert answer.exit_code == 1
+    assert H in answer.err
+
+
+@pytest.mark.parametrize("duration", ["", "0s", "soon", "-5m"])
+def test_a_mistaken_duration_is_refused(run: Run, duration: str) -> None:
+    answer = run("handlers", "pause", H, f"--for={duration}")
+    assert answer.exit_code == 2
+    assert "15m" in answer.err
+
+
+def test_removing_a_handler_forgets_its_pause(run: Run, shop: Shop) -> None:
+    run("handlers", "pause", H)
+    run("handlers", "remove", H, "--yes")
+    assert shop.backend.circuits.get(H).state is CircuitState.CLOSED

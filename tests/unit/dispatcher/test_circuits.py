@@ -1,0 +1,101 @@
+"""A paused handler: what its dispatcher leaves in the log, gives back, and takes again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac import Breaker, Event, EventBus
+from celeriac.circuit import CircuitState
+from celeriac.testing.store import Store
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+
+
+def subscribed(bus: EventBus, **options: Any) -> None:
+    @bus.on("order.placed", **options)
+    def charge(event: Event[Any]) -> None: ...
+
+
+def test_nothing_is_taken_for_a_paused_handler(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    subscribed(bus)
+    made = dispatcher()
+    store.backend.circuits.pause("billing.charge")
+    bus.emit("order.placed", {})
+    made.turn()
+    assert sent == []
+    [group] = store.log.groups("order")
+    assert (group.lag, group.pending) == (1, 0)
+    store.backend.circuits.resume("billing.charge")
+    made.turn()
+    assert len(sent) == 1
+
+
+def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    subscribed(bus)
+    made = dispatcher()
+    event_id = bus.emit("order.placed", {})
+    made.turn()
+    [hint] = sent
+    store.backend.circuits.pause("billing.charge")
+    made.turn()
+    lane = bus.service.handlers["billing.charge"].lane("order")
+    assert store.ledger.claim("w", lane, hint.hinted, 5) == []
+    sent.clear()
+    store.backend.circuits.resume("billing.charge")
+    made.turn()
+    assert sent.ids == [[event_id]]
+
+
+def test_a_neighbour_is_served_meanwhile(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    subscribed(bus)
+
+    @bus.on("order.placed")
+    def other(event: Event[Any]) -> None: ...
+
+    made = dispatcher()
+    store.backend.circuits.pause("billing.charge")
+    bus.emit("order.placed", {})
+    made.turn()
+    assert [chunk.handler.name for chunk in sent] == ["other"]
+
+
+def test_of_a_handler_on_trial_one_event_is_sent(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    breaker = Breaker(failures=1, pause=1.0)
+    subscribed(bus, breaker=breaker)
+    made = dispatcher()
+    circuits = store.backend.circuits
+    circuits.tell("billing.charge", breaker, 1, 1, "down")
+    first, *_ = [bus.emit("order.placed", {}) for _ in range(3)]
+    made.turn()
+    assert sent == []
+    store.clock.advance(1001)
+    for _ in range(3):
+        made.turn()
+    assert sent.ids == [[first]]
+    assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN
+    circuits.tell("billing.charge", breaker, 1, 0)
+    made.turn()
+    assert len(sent) > 1
+
+
+def test_a_trial_waits_for_an_event_to_come(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    """Nothing was in the log when the pause was over; the first that comes is tried at once."""
+    breaker = Breaker(failures=1, pause=1.0)
+    subscribed(bus, breaker=breaker)
+    made = dispatcher()
+    store.backend.circuits.tell("billing.charge", breaker, 1, 1, "down")
+    store.clock.advance(1001)
+    made.turn()
+    made.turn()
+    event_id = bus.emit("order.placed", {})
+    made.turn()
+    assert sent.ids == [[event_id]]
