@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry as RedisRetry
 
+from celeriac.client import DirectClient
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ def open_client(url: str, *, answer_within: float) -> Client:
     is retried here: `persist` does, so that the limit is one for all tries together.
     """
     try:
-        return redis.Redis.from_url(
+        return DirectClient.from_url(
             url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0)
         )
     except ValueError as error:

@@ -13,7 +13,7 @@ from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import PIPELINE, Emission, Emitter, when_ms
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event, note_effects
+from celeriac.event import Event, new_event_ids, note_effects
 from celeriac.log import AsyncLog
 
 Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]]
@@ -54,12 +54,14 @@ class AsyncEmitter:
     async def emit_many(self, events: Emissions) -> int:
         """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
         emitted = 0
+        ids = new_event_ids(PIPELINE)
         chunk: list[tuple[str, bytes]] = []
         chosen: list[Event[Any]] = []
         async for given in _each(events):
             try:
-                event = self.emitter.as_event(given)
-                chunk.append((event.domain, self.emitter.encode(event)))
+                event = self.emitter.as_event(given, ids)
+                body = self.emitter.encode(event, valid=not isinstance(given, Event))
+                chunk.append((event.domain, body))
                 chosen.append(event)
             except InvalidEvent as error:
                 error.emitted = emitted
@@ -68,7 +70,7 @@ class AsyncEmitter:
                 await self._emit_chunk(chunk, emitted)
                 note_effects(chosen)
                 emitted += len(chunk)
-                chunk, chosen = [], []
+                ids, chunk, chosen = new_event_ids(PIPELINE), [], []
         if chunk:
             await self._emit_chunk(chunk, emitted)
             note_effects(chosen)

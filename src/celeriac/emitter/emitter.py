@@ -17,7 +17,9 @@ from celeriac.event import (
     build_event,
     encode,
     join_paths,
+    new_event_ids,
     note_effects,
+    plain_event,
     sensitive_attribute,
     validate_for_emit,
 )
@@ -40,16 +42,17 @@ class Emitter:
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """A new event, its data checked against the declared type. Raises InvalidEvent."""
-        schema = self.schemas.get(type, Any)
-        data = validate_for_emit(type, data, schema)
-        marked = sensitive_attribute(schema, data.__class__)
+        data, marked = self._declared(type, data)
         if marked or "sensitive" in attributes:
             attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
-        attributes.setdefault("source", self.settings.source)
+        if not attributes:
+            return plain_event(type, data, source=self.settings.source)
+        if "source" not in attributes:
+            attributes["source"] = self.settings.source
         return build_event(type, data, **attributes)
 
-    def encode(self, event: Event[Any]) -> bytes:
-        return encode(event, max_bytes=self.settings.max_event_bytes)
+    def encode(self, event: Event[Any], *, valid: bool = False) -> bytes:
+        return encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
 
     def emit(
         self,
@@ -106,16 +109,23 @@ class Emitter:
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
     ) -> tuple[list[Event[Any]], list[tuple[str, bytes]]] | None:
         """The next PIPELINE events, and as (domain, body); none of them published yet."""
+        ids, most = new_event_ids(PIPELINE), self.settings.max_event_bytes
+        chosen, items = [], []
         try:
-            chosen = [self.as_event(one) for one in islice(events, PIPELINE)]
-            items = [(event.domain, self.encode(event)) for event in chosen]
-            return (chosen, items) if chosen else None
+            for given in islice(events, PIPELINE):
+                event = self.as_event(given, ids)
+                body = encode(event, max_bytes=most, valid=not isinstance(given, Event))
+                chosen.append(event)
+                items.append((event.domain, body))
         except InvalidEvent as error:
             error.emitted = emitted
             raise
+        return (chosen, items) if chosen else None
 
-    def as_event(self, given: Emission | Mapping[str, Any]) -> Event[Any]:
+    def as_event(self, given: Emission | Mapping[str, Any], ids: Iterator[str]) -> Event[Any]:
         """An event from an Event, a (type, data) pair or a mapping of emit's arguments."""
+        if type(given) is tuple and len(given) == 2:
+            return self._pair(*given, next(ids))
         if isinstance(given, Event):
             return given
         if isinstance(given, Mapping):
@@ -131,6 +141,18 @@ class Emitter:
             f"cannot emit {type(given).__name__}{shape}: give (type, data), an Event, or a mapping "
             "with 'type' and 'data'"
         )
+
+    def _pair(self, type: str, data: Any, id: str) -> Event[Any]:
+        data, marked = self._declared(type, data)
+        if marked:
+            return build_event(type, data, source=self.settings.source, id=id, sensitive=marked)
+        return plain_event(type, data, source=self.settings.source, id=id)
+
+    def _declared(self, type: str, data: Any) -> tuple[Any, str | None]:
+        """The data as its declared type has it, and what that marks as sensitive."""
+        schema = self.schemas.get(type, Any)
+        data = validate_for_emit(type, data, schema)
+        return data, sensitive_attribute(schema, data.__class__)
 
     def _build(self, given: Mapping[str, Any]) -> Event[Any]:
         try:

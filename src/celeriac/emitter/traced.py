@@ -42,8 +42,8 @@ class TracedEmitter(Emitter):
         with _many(self.tracing):
             return super().emit_many(events)
 
-    def as_event(self, given: Emission | Mapping[str, Any]) -> Event[Any]:
-        event, put = super().as_event(given), _put.get()
+    def as_event(self, given: Emission | Mapping[str, Any], ids: Iterator[str]) -> Event[Any]:
+        event, put = super().as_event(given, ids), _put.get()
         return event if put is None else put(event)
 
 

@@ -2,7 +2,7 @@
 
 from celeriac.event.addressing import meant_for
 from celeriac.event.annotation import event_type_argument, is_batch
-from celeriac.event.build import build_event
+from celeriac.event.build import build_event, plain_event
 from celeriac.event.codec import decode, encode
 from celeriac.event.correlation import (
     MOST_EFFECTS,
@@ -18,7 +18,7 @@ from celeriac.event.correlation import (
 )
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
-from celeriac.event.identity import id_time_ms, new_event_id
+from celeriac.event.identity import id_time_ms, new_event_id, new_event_ids
 from celeriac.event.masking import masked, masked_envelope, sensitive_values, without
 from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
 from celeriac.event.peek import Peek, peek
@@ -59,8 +59,10 @@ __all__ = [
     "masked_envelope",
     "meant_for",
     "new_event_id",
+    "new_event_ids",
     "note_effects",
     "peek",
+    "plain_event",
     "sensitive_attribute",
     "sensitive_values",
     "validate",

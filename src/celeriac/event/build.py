@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from celeriac.errors import InvalidEvent
-from celeriac.event.attributes import check_time
-from celeriac.event.correlation import inherit
+from celeriac.event.attributes import check_text, check_time, check_type
+from celeriac.event.correlation import current_event, inherit
 from celeriac.event.envelope import Event
 from celeriac.event.extensions import NO_EXTENSIONS, Extensions, ExtensionValue
 from celeriac.event.identity import new_event_id
 from celeriac.event.validation import validate
 
 T = TypeVar("T")
+BINARY = (bytes, bytearray, memoryview)
 
 
 def build_event(
@@ -41,42 +42,57 @@ def build_event(
     Bytes without a `datacontenttype` are `application/octet-stream`.
     Raises InvalidEvent naming the attribute that is wrong.
     """
-    if datacontenttype is None and isinstance(data, (bytes, bytearray, memoryview)):
+    if datacontenttype is None and isinstance(data, BINARY):
         datacontenttype = "application/octet-stream"
-    cause = inherit(correlationid=correlationid, causationid=causationid, traceparent=traceparent)
+    if current_event() is not None:
+        correlationid, causationid, traceparent = inherit(
+            correlationid=correlationid, causationid=causationid, traceparent=traceparent
+        )
     event = Event(
         id=new_event_id() if id is None else _text(id),
         source=_text(source),
         type=_text(type),
-        subject=_optional(subject),
-        time=_utc(time),
-        datacontenttype=_optional(datacontenttype),
-        dataschema=_optional(dataschema),
-        correlationid=_optional(cause.correlationid),
-        causationid=_optional(cause.causationid),
-        partitionkey=_optional(partitionkey),
-        traceparent=_optional(cause.traceparent),
-        sensitive=_optional(sensitive),
+        subject=None if subject is None else _text(subject),
+        time=datetime.now(UTC) if time is None else _utc(time),
+        datacontenttype=None if datacontenttype is None else _text(datacontenttype),
+        dataschema=None if dataschema is None else _text(dataschema),
+        correlationid=None if correlationid is None else _text(correlationid),
+        causationid=None if causationid is None else _text(causationid),
+        partitionkey=None if partitionkey is None else _text(partitionkey),
+        traceparent=None if traceparent is None else _text(traceparent),
+        sensitive=None if sensitive is None else _text(sensitive),
         data=data,
-        handlers=_handlers(handlers),
+        handlers=_handlers(handlers) if handlers != () else (),
         extensions=Extensions(extensions) if extensions else NO_EXTENSIONS,
     )
     validate(event)
     return event
 
 
+def plain_event(kind: str, data: T, *, source: str, id: str | None = None) -> Event[T]:
+    """`build_event` of a type and data alone, at a third of its cost. `id` is a new one's."""
+    if (
+        type(kind) is not str
+        or type(source) is not str
+        or isinstance(data, BINARY)
+        or current_event() is not None
+    ):
+        return build_event(kind, data, source=source, id=id)
+    check_text("source", source)
+    check_type(kind)
+    return Event(
+        id=id or new_event_id(), source=source, type=kind, time=datetime.now(UTC), data=data
+    )
+
+
 def _text(value: str) -> str:
     # a member of a str enum goes out as its value; what is no str at all, `validate` refuses
+    if type(value) is str:
+        return value
     return str.__str__(value) if isinstance(value, str) else value
 
 
-def _optional(value: str | None) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _utc(time: datetime | None) -> datetime:
-    if time is None:
-        return datetime.now(UTC)
+def _utc(time: datetime) -> datetime:
     check_time(time)
     try:
         return time.astimezone(UTC)

@@ -8,6 +8,7 @@ from typing import Any, Union, cast
 import msgspec
 
 from celeriac.errors import EventTooLarge, InvalidData
+from celeriac.event.build import BINARY
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.thorough import read
@@ -31,14 +32,16 @@ _encoder = msgspec.json.Encoder(enc_hook=_encode_foreign)
 _decoder = msgspec.json.Decoder(Union[Event[msgspec.Raw], OtherVersion])  # noqa: UP007
 
 
-def encode(event: Event[Any], *, max_bytes: int | None = None) -> bytes:
+def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = False) -> bytes:
     """The event as one JSON object, without the attributes that are None.
 
-    Bytes go into `data_base64`; `msgspec.Raw` goes in as it is; NaN becomes null.
+    `valid` says that it is as `build_event` made it, with its attributes checked. Bytes go into
+    `data_base64`; `msgspec.Raw` goes in as it is; NaN becomes null.
     Raises InvalidEvent for a bad attribute, InvalidData for data without a JSON form, and
     EventTooLarge for more than `max_bytes`.
     """
-    validate(event)
+    if not valid:
+        validate(event)
     try:
         raw = _encode(event)
     except Exception as error:
@@ -54,7 +57,7 @@ def encode(event: Event[Any], *, max_bytes: int | None = None) -> bytes:
 
 
 def _encode(event: Event[Any]) -> bytes:
-    binary = isinstance(event.data, (bytes, bytearray, memoryview))
+    binary = isinstance(event.data, BINARY)
     if event.handlers == () and event.extensions is NO_EXTENSIONS and not binary:
         return _encoder.encode(event)
     members: dict[str, Any] = dict(event.extensions)

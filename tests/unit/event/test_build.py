@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import build_event, decode, encode, handling, id_time_ms
+from celeriac.event import build_event, decode, encode, handling, id_time_ms, plain_event
 
 
 class Order(StrEnum):
@@ -102,3 +102,26 @@ def test_a_bad_attribute_is_refused_by_name(arguments: dict[str, Any], named: st
     given: dict[str, Any] = {"type": "a", "data": None, "source": "s", **arguments}
     with handling(build_event("a", None, source="s")), pytest.raises(InvalidEvent, match=named):
         build_event(**given)
+
+
+# -- the short way
+
+
+@pytest.mark.parametrize("kind", ["order.placed", Order.PLACED])
+@pytest.mark.parametrize("data", [None, {"a": 1}, b"bytes"])
+def test_a_plain_event_is_what_build_event_makes(kind: str, data: object) -> None:
+    plain = plain_event(kind, data, source="orders", id="x")
+    built = build_event(kind, data, source="orders", id="x", time=plain.time)
+    assert encode(plain, valid=True) == encode(built)
+
+
+def test_a_plain_event_follows_from_the_one_being_handled() -> None:
+    cause = build_event("order.placed", None, source="orders")
+    with handling(cause):
+        assert plain_event("payment.captured", None, source="billing").causationid == cause.id
+
+
+@pytest.mark.parametrize(("kind", "source"), [("order..placed", "orders"), ("a.b", ""), (1, "o")])
+def test_a_plain_event_is_checked_too(kind: Any, source: str) -> None:
+    with pytest.raises(InvalidEvent):
+        plain_event(kind, None, source=source)

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from celeriac.event import id_time_ms, new_event_id
+from celeriac.event import id_time_ms, new_event_id, new_event_ids
 
 
 def test_an_id_is_a_canonical_uuid_of_version_7() -> None:
@@ -27,6 +27,13 @@ def test_an_id_holds_the_milliseconds_of_its_making() -> None:
 
 def test_ids_do_not_repeat() -> None:
     assert len({new_event_id() for _ in range(20_000)}) == 20_000
+
+
+def test_ids_made_together_differ_and_sort() -> None:
+    ids = list(new_event_ids(500))
+    assert len(set(ids)) == 500
+    assert all(uuid.UUID(text).version == 7 for text in ids)
+    assert [text[:18] for text in ids] == sorted(text[:18] for text in ids)
 
 
 def test_ids_sort_by_the_time_of_their_making() -> None:

@@ -1,0 +1,128 @@
+"""A client of Redis that keeps its connections at hand.
+
+redis-py's own client spends twice as long around a command (the pool's lock and poll, retries, two
+records for its metrics) as on packing it and on parsing the answer: measured in docs/adr/0008.
+Everything here stands on public methods: `connection_pool.get_connection`, and of a connection
+`send_command`, `pack_commands`, `send_packed_command`, `read_response`, `can_read`, `disconnect`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+# Rested longer, a connection is asked first whether the server closed it meanwhile.
+FRESH = 0.05  # seconds
+
+Connection = Any  # redis-py has no one type for what its pools give
+
+
+class DirectClient(redis.Redis):
+    """As redis.Redis, for threads and over forks, but that it tries nothing a second time.
+
+    A connection is one command's at a time. One on which something failed half-way is closed.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._resting: list[tuple[Connection, float]] = []
+        self._process = os.getpid()
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """One command, one round trip. Raises redis.RedisError."""
+        connection = self._borrow()
+        try:
+            connection.send_command(*args)
+            answer = self.parse_response(connection, args[0], **options)
+        except ResponseError:
+            self._give_back(connection)
+            raise
+        except BaseException:
+            self._drop(connection)
+            raise
+        self._give_back(connection)
+        return answer
+
+    def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """The raw answers of all, in one round trip; a refused one's is its ResponseError."""
+        commands = list(commands)
+        connection = self._borrow()
+        try:
+            packed = connection.pack_commands(commands)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return self._sent(connection, packed, len(commands))()
+
+    def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
+        """Sends packed commands; the function returned waits for their answers and reads them.
+
+        It must be called once, or the connection is lost. Raises as `execute_many` does.
+        """
+        return self._sent(self._borrow(), [packed], answers)
+
+    def pipeline(self, *args: Any, **options: Any) -> Any:
+        """redis-py's own. It asks the pool for a connection, which may be out of them."""
+        while self._resting:
+            self.connection_pool.release(self._resting.pop()[0])
+        return super().pipeline(*args, **options)
+
+    def _sent(
+        self, connection: Connection, packed: Sequence[bytes], answers: int
+    ) -> Callable[[], list[Any]]:
+        try:
+            connection.send_packed_command(packed)
+        except BaseException:
+            self._drop(connection)
+            raise
+
+        def read() -> list[Any]:
+            found: list[Any] = []
+            try:
+                for _ in range(answers):
+                    try:
+                        found.append(connection.read_response())
+                    except ResponseError as error:
+                        found.append(error)
+            except BaseException:
+                self._drop(connection)
+                raise
+            self._give_back(connection)
+            return found
+
+        return read
+
+    def _borrow(self) -> Connection:
+        if self._process != os.getpid():
+            # The sockets are the parent's.
+            self._resting = []
+            self._process = os.getpid()
+        try:
+            # Not `if`: another thread may take the last one in between.
+            connection, since = self._resting.pop()
+        except IndexError:
+            return self.connection_pool.get_connection()
+        if time.monotonic() - since > FRESH and _is_spoilt(connection):
+            connection.disconnect()
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        self._resting.append((connection, time.monotonic()))
+
+    def _drop(self, connection: Connection) -> None:
+        # It connects anew when it is used again.
+        connection.disconnect()
+        self._give_back(connection)
+
+
+def _is_spoilt(connection: Connection) -> bool:
+    """Whether the server closed it, or sent what nobody asked for."""
+    try:
+        return bool(connection.can_read())
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return True
