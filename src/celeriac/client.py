@@ -36,9 +36,10 @@ class DirectClient(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """One command, one round trip. Raises redis.RedisError."""
         connection = self._borrow()
+        parse: Any = self.parse_response  # it has no types
         try:
             connection.send_command(*args)
-            answer = self.parse_response(connection, args[0], **options)
+            answer = parse(connection, args[0], **options)
         except ResponseError:
             self._give_back(connection)
             raise

@@ -6,7 +6,7 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from celeriac.connection import Client
 
@@ -34,22 +34,14 @@ class Script:
 
     def call_many(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
         """Runs it for each (key, *args) in one round trip; a failed call yields its exception."""
-        answers = self._pipelined(client, calls)
+        answers = self._sent(client, calls)
         if any(isinstance(answer, NoScriptError) for answer in answers):
             client.script_load(self.source)
             missed = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            again = self._pipelined(client, [calls[i] for i in missed])
+            again = self._sent(client, [calls[i] for i in missed])
             for i, answer in zip(missed, again, strict=True):
                 answers[i] = answer
         return answers
 
-    def _pipelined(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
-        if len(calls) == 1:
-            try:
-                return [client.execute_command("EVALSHA", self.digest, 1, *calls[0])]
-            except ResponseError as error:
-                return [error]
-        pipeline = client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command("EVALSHA", self.digest, 1, *call)
-        return list(pipeline.execute(raise_on_error=False))
+    def _sent(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
+        return list(client.execute_many(("EVALSHA", self.digest, 1, *call) for call in calls))

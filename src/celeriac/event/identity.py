@@ -32,10 +32,8 @@ def _event_id(entropy: str) -> str:
     milliseconds, nanoseconds = divmod(time_ns(), 1_000_000)
     # RFC 9562, 6.2, method 3: the 12 bits after the version hold the fraction of the millisecond.
     # 8 is the variant; of the 62 free bits behind it 60 are random.
-    return (
-        f"{_head(milliseconds)}{nanoseconds * 4096 // 1_000_000:03x}"
-        f"-8{entropy[:3]}-{entropy[3:15]}"
-    )
+    fraction = nanoseconds * 4096 // 1_000_000
+    return f"{_head(milliseconds)}{fraction:03x}-8{entropy[:3]}-{entropy[3:15]}"
 
 
 @lru_cache(maxsize=1)
