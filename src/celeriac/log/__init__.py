@@ -1,5 +1,5 @@
 from celeriac.log.aio import AsyncLog, ImmediateLog
-from celeriac.log.log import Entry, EventLog, Group, entry_key, entry_time_ms
+from celeriac.log.log import Entry, EventLog, Group, entry_key, entry_time_ms, is_entry
 
 __all__ = [
     "AsyncLog",
@@ -9,4 +9,5 @@ __all__ = [
     "ImmediateLog",
     "entry_key",
     "entry_time_ms",
+    "is_entry",
 ]

@@ -40,6 +40,13 @@ def entry_time_ms(entry: str) -> int:
     return int(entry.partition("-")[0])
 
 
+def is_entry(text: str) -> bool:
+    """Whether it is the id of an entry at all: what comes from outside may be anything."""
+    ms, _, sequence = text.partition("-")
+    digits = ms + sequence
+    return bool(ms and sequence) and digits.isascii() and digits.isdigit() and len(text) <= 41
+
+
 def entry_key(entry: str) -> tuple[int, int]:
     """For comparing ids: `10-2` comes before `10-10`."""
     ms, _, sequence = entry.partition("-")

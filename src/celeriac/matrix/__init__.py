@@ -2,5 +2,23 @@
 
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
 from celeriac.matrix.matrix import Matrix
+from celeriac.matrix.overview import HandlerView, Minute, TypeView
+from celeriac.matrix.search import EventPage, Query
+from celeriac.matrix.tree import Cause, Tree
 
-__all__ = ["Cell", "EventStatus", "HandlerLag", "Located", "Matrix", "State", "Totals"]
+__all__ = [
+    "Cause",
+    "Cell",
+    "EventPage",
+    "EventStatus",
+    "HandlerLag",
+    "HandlerView",
+    "Located",
+    "Matrix",
+    "Minute",
+    "Query",
+    "State",
+    "Totals",
+    "Tree",
+    "TypeView",
+]

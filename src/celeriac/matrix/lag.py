@@ -14,8 +14,6 @@ from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
 PAGE = 500
-# Beyond these many of one domain, dead letters are attributed by the newest only.
-MOST_DEAD_COUNTED = 5000
 # Where Redis cannot tell how many entries a group has before it, more are not counted either.
 MOST_WAITING_COUNTED = 100_000
 
@@ -95,13 +93,6 @@ def _oldest(log: EventLog, stand: Stand) -> int | None:
 
 def _dead_by_handler(ledger: Ledger, domain: str) -> Mapping[str, int]:
     counted: Counter[str] = Counter()
-    if not ledger.dead_count(domain):
-        return counted
-    after = ""
-    while counted.total() < MOST_DEAD_COUNTED:
-        some = ledger.dead(domain, after=after, count=PAGE, newest_first=True)
-        counted.update(letter.handler for letter in some)
-        if len(some) < PAGE:
-            break
-        after = some[-1].id
+    for group in ledger.dead_groups(domain):
+        counted[group.handler] += group.count
     return counted

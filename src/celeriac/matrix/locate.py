@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from celeriac.errors import InvalidEvent, NotFound
 from celeriac.event import decode, id_time_ms, peek
-from celeriac.log import Entry, EventLog
+from celeriac.log import Entry, EventLog, is_entry
 from celeriac.matrix.cell import Located
 from celeriac.matrix.stand import stands
 from celeriac.registry import HandlerRecord
@@ -17,19 +17,28 @@ PAGE = 1000
 WINDOWS_MS = (2_000, 300_000)
 
 
-def locate(backend: Backend, records: Sequence[HandlerRecord], event_id: str) -> Located:
+def locate(
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    event_id: str,
+    *,
+    near: str = "",
+    everywhere: bool = True,
+) -> Located:
     """The event. Raises NotFound.
 
-    A row of the matrix names the entry. Without one, a UUIDv7 tells when it was emitted. At last
-    everything is read, newest first.
+    `near` (`domain/entry`) may name the entry. A row of the matrix does. Without one, a UUIDv7
+    tells when it was emitted. At last `everywhere` is read, newest first.
     """
     log = backend.log
     domains = sorted(log.domains())
-    for candidates in _candidates(backend, records, domains, event_id):
+    for candidates in _candidates(backend, records, domains, event_id, near):
         for domain, entry in candidates:
             if _id_of(entry.body) == event_id and entry.body is not None:
                 return _in_log(domain, entry, entry.body)
-    found = _postponed(log, domains, event_id) or _everywhere(log, domains, event_id)
+    found = _postponed(log, domains, event_id)
+    if found is None and everywhere:
+        found = _everywhere(log, domains, event_id)
     if found is None:
         raise NotFound(
             f"no event {event_id} in the logs of {', '.join(domains) or 'any domain'}; it was "
@@ -39,8 +48,16 @@ def locate(backend: Backend, records: Sequence[HandlerRecord], event_id: str) ->
 
 
 def _candidates(
-    backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], event_id: str
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    domains: Sequence[str],
+    event_id: str,
+    near: str,
 ) -> Iterator[Iterator[tuple[str, Entry]]]:
+    domain, _, entry = near.rpartition("/")
+    if domain in domains and is_entry(entry):
+        there = backend.log.read(domain, start=entry, end=entry, count=1)
+        yield ((domain, one) for one in there)
     yield _by_rows(backend, records, domains, event_id)
     at = id_time_ms(event_id)
     if at is not None:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from itertools import groupby, islice
 
 import msgspec
 
 from celeriac.circuit import Circuit
-from celeriac.errors import InvalidEvent
-from celeriac.event import Event, Peek, compile_patterns, literal_domain, masked, peek
-from celeriac.log import Entry, entry_key
+from celeriac.event import Event, masked
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
 from celeriac.matrix.locate import locate
-from celeriac.matrix.page import PAGE, Found, Item, page_cells
+from celeriac.matrix.overview import HandlerView, overview
+from celeriac.matrix.page import Found, Item, page_cells
+from celeriac.matrix.search import EventPage, Query, search
 from celeriac.matrix.stand import Stand, stands
+from celeriac.matrix.tree import Tree, tree
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
-
-LEAST_READ = 100
 
 
 class Matrix:
@@ -36,14 +34,21 @@ class Matrix:
         self.backend = backend
         self.sensitive = frozenset(sensitive)
 
-    def find(self, event_id: str) -> Located:
-        """The event by its id, as it is, postponed ones included. Raises NotFound."""
-        return locate(self.backend, self._records(), event_id)
+    def find(self, event_id: str, *, near: str = "", everywhere: bool = True) -> Located:
+        """The event by its id, as it is, postponed ones included. Raises NotFound.
+
+        `near`, a `domain/entry` where it was seen, is looked at first. Without `everywhere` the
+        logs are not read through for it, which takes a while where they are long.
+        """
+        return locate(self.backend, self._records(), event_id, near=near, everywhere=everywhere)
 
     def status(self, event_id: str) -> EventStatus:
         """The event, and one cell for every handler it concerns. Raises NotFound."""
-        located, records = self.find(event_id), self._records()
-        event = located.event
+        return self.status_of(self.find(event_id))
+
+    def status_of(self, located: Located) -> EventStatus:
+        """The same of an event that was found."""
+        records, event = self._records(), located.event
         if located.entry is None:
             there = stands(self.backend.log, records, located.domain)
             waiting = Found(State.WAITING, None, None)
@@ -90,49 +95,26 @@ class Matrix:
         `pattern` is one as handlers have; `state` asks for a cell in that state. Raises
         SubscriptionError for a bad pattern.
         """
-        records = self._records()
-        entries = self._newest_first(domain, pattern, since, max(LEAST_READ, min(limit, PAGE)))
-        answer: list[EventStatus] = []
-        while len(answer) < limit and (some := list(islice(entries, max(LEAST_READ, limit)))):
-            found = self._statuses(records, some)
-            answer += (one for one in found if state is None or one.has(state))
-        return answer[:limit]
+        query = Query(
+            domain=domain,
+            pattern=pattern,
+            state=state,
+            since_ms=None if since is None else int(since.timestamp() * 1000),
+        )
+        found = search(self.backend, self._records(), query, limit=limit, most_read=sys.maxsize)
+        return list(found.events)
 
-    def _newest_first(
-        self, domain: str | None, pattern: str | None, since: datetime | None, page: int
-    ) -> Iterator[tuple[str, Entry, Peek]]:
-        matcher = None if pattern is None else compile_patterns(pattern)
-        domain = domain or (None if pattern is None else literal_domain(pattern))
-        domains = self.backend.log.domains() if domain is None else {domain}
-        start = "-" if since is None else str(int(since.timestamp() * 1000))
+    def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
+        """A page of events, newest first, at a bounded cost: see `search`."""
+        return search(self.backend, self._records(), query, before=before, limit=limit)
 
-        def of(name: str) -> Iterator[tuple[str, Entry]]:
-            end = "+"
-            while some := self.backend.log.read(
-                name, start=start, end=end, count=page, newest_first=True
-            ):
-                yield from ((name, entry) for entry in some)
-                end = f"({some[-1].id}"
+    def causes(self, located: Located) -> Tree:
+        """Which event caused which, around one event: see `tree`."""
+        return tree(self.backend, self._records(), located)
 
-        for name, entry in heapq.merge(
-            *map(of, sorted(domains)), key=lambda pair: entry_key(pair[1].id), reverse=True
-        ):
-            event = _peeked(entry)
-            if event is not None and (matcher is None or matcher.matches(event.type)):
-                yield name, entry, event
-
-    def _statuses(
-        self, records: Sequence[HandlerRecord], some: Sequence[tuple[str, Entry, Peek]]
-    ) -> list[EventStatus]:
-        by_place: dict[tuple[str, str], EventStatus] = {}
-        ordered = sorted(some, key=lambda one: one[0])
-        for domain, group in groupby(ordered, key=lambda one: one[0]):
-            items = [Item(entry.id, event) for _, entry, event in group]
-            rows = page_cells(self.backend, records, domain, items)
-            for item, found in zip(items, rows, strict=True):
-                cells = tuple(one.cell(stand.record) for stand, one in found)
-                by_place[domain, item.entry] = _status(domain, item, cells)
-        return [by_place[domain, entry.id] for domain, entry, _ in some]
+    def overview(self) -> list[HandlerView]:
+        """What every handler is doing, domains together: see `overview`."""
+        return overview(self.backend, self._records(), self.lag())
 
     def lag(self) -> list[HandlerLag]:
         """How far every handler is in every domain it reaches, and groups that nobody owns."""
@@ -175,27 +157,3 @@ class Matrix:
     def _domains(self, records: Sequence[HandlerRecord]) -> list[str]:
         joined = {domain for record in records for domain in record.since}
         return sorted(self.backend.log.domains() | joined)
-
-
-def _peeked(entry: Entry) -> Peek | None:
-    try:
-        return peek(entry.body) if entry.body is not None else None
-    except InvalidEvent:
-        return None
-
-
-def _status(domain: str, item: Item, cells: tuple[Cell, ...]) -> EventStatus:
-    event, entry = item.event, item.entry
-    return EventStatus(
-        id=event.id,
-        type=event.type,
-        source=event.source,
-        domain=domain,
-        entry=entry,
-        place="log",
-        time_ms=entry_key(entry)[0],
-        cells=cells,
-        subject=event.subject,
-        correlationid=event.correlationid,
-        handlers=event.handlers,
-    )

@@ -1,0 +1,229 @@
+"""The newest events, page by page, at a cost that does not grow with the log.
+
+The logs of all domains are read backwards as one. A page ends when it is full, or when so many
+entries were read; its cursor says where the next one goes on. Nothing is skipped and nothing comes
+twice, whatever is emitted meanwhile.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import Peek, compile_patterns, literal_domain, peek
+from celeriac.log import Entry, EventLog, entry_key
+from celeriac.matrix.cell import Cell, EventStatus, State
+from celeriac.matrix.page import Item, page_cells
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+READ = 200  # entries of one domain at a time
+CELLS = 500  # events whose cells are looked up at a time, where it is they that decide
+MOST_READ = 5000
+
+Seen = tuple[str, Entry, Peek]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which events; what is None does not restrict.
+
+    `pattern` is one as handlers have; `id` and `subject` are what an id or subject begins with.
+    `service`, `handler` and `state` ask for one cell that fits all of them. Times are ms since
+    the epoch.
+    """
+
+    pattern: str | None = None
+    domain: str | None = None
+    id: str | None = None
+    subject: str | None = None
+    service: str | None = None
+    handler: str | None = None
+    state: State | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    @property
+    def asks_for_cells(self) -> bool:
+        return any((self.service, self.handler, self.state))
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`older` is the cursor of what comes after, None at the end of the logs. `full` is False
+    where the search stopped at `searched_ms` because enough was read."""
+
+    events: tuple[EventStatus, ...]
+    older: str | None = None
+    full: bool = True
+    searched_ms: int | None = None
+
+
+def search(
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    query: Query,
+    *,
+    before: str = "",
+    limit: int = 50,
+    most_read: int = MOST_READ,
+) -> EventPage:
+    """Up to `limit` events past the cursor, newest first.
+
+    Raises SubscriptionError for a bad pattern.
+    """
+    fits = _event_test(query)
+    chosen = [record for record in records if _serves(query, record)]
+    entries = _newest_first(backend.log, _domains(backend.log, query, chosen), query, before)
+    found: list[EventStatus] = []
+    at_once = CELLS if query.asks_for_cells else limit
+    read, last = 0, None
+    while True:
+        some: list[Seen] = []
+        end = True
+        for domain, entry in entries:
+            read, last = read + 1, (domain, entry.id)
+            event = _peeked(entry)
+            if event is not None and fits(event):
+                some.append((domain, entry, event))
+            if len(some) >= at_once or read >= most_read:
+                end = False
+                break
+        for one in _fitting(backend, records, chosen, query, some):
+            found.append(one)
+            if len(found) == limit:
+                return _page(found, (one.domain, one.entry or ""), full=True)
+        if end:
+            return EventPage(events=tuple(found))
+        if read >= most_read:
+            return _page(found, last, full=False)
+
+
+def statuses(
+    backend: Backend, records: Sequence[HandlerRecord], some: Sequence[Seen]
+) -> list[EventStatus]:
+    """Events of any domains with their cells, in the order given."""
+    by_place: dict[tuple[str, str], EventStatus] = {}
+    ordered = sorted(some, key=lambda one: one[0])
+    for domain, group in groupby(ordered, key=lambda one: one[0]):
+        items = [Item(entry.id, event) for _, entry, event in group]
+        rows = page_cells(backend, records, domain, items)
+        for item, found in zip(items, rows, strict=True):
+            cells = tuple(one.cell(stand.record) for stand, one in found)
+            by_place[domain, item.entry] = _status(domain, item, cells)
+    return [by_place[domain, entry.id] for domain, entry, _ in some]
+
+
+def _page(found: list[EventStatus], last: tuple[str, str] | None, *, full: bool) -> EventPage:
+    assert last is not None
+    domain, entry = last
+    return EventPage(
+        events=tuple(found),
+        older=f"{domain}/{entry}",
+        full=full,
+        searched_ms=entry_key(entry)[0],
+    )
+
+
+def _event_test(query: Query) -> Callable[[Peek], bool]:
+    matcher = None if query.pattern is None else compile_patterns(query.pattern)
+
+    def fits(event: Peek) -> bool:
+        return (
+            (query.id is None or event.id.startswith(query.id))
+            and (query.subject is None or (event.subject or "").startswith(query.subject))
+            and (matcher is None or matcher.matches(event.type))
+        )
+
+    return fits
+
+
+def _serves(query: Query, record: HandlerRecord) -> bool:
+    return query.service in (None, record.service) and query.handler in (None, record.id)
+
+
+def _domains(log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
+    """Where there may be such events at all."""
+    domains = log.domains() if query.domain is None else frozenset({query.domain})
+    if query.pattern is not None and (literal := literal_domain(query.pattern)) is not None:
+        domains = domains & {literal}
+    if query.service or query.handler:
+        matchers = [compile_patterns(*record.patterns) for record in chosen]
+        if all(matcher.domains is not None for matcher in matchers):
+            reached = {domain for matcher in matchers for domain in matcher.domains or ()}
+            reached |= {domain for record in chosen for domain in record.since}
+            domains = domains & reached
+    return sorted(domains)
+
+
+def _newest_first(
+    log: EventLog, domains: Sequence[str], query: Query, before: str
+) -> Iterator[tuple[str, Entry]]:
+    """By entry, and entries of the same id by the name of their domain, both falling."""
+    start = "-" if query.since_ms is None else str(query.since_ms)
+    reached, _, bound = before.rpartition("/")
+
+    def of(domain: str) -> Iterator[tuple[str, Entry]]:
+        end = "+" if query.until_ms is None else str(query.until_ms)
+        if bound:
+            end = f"({bound}" if domain >= reached else bound
+        while some := log.read(domain, start=start, end=end, count=READ, newest_first=True):
+            yield from ((domain, entry) for entry in some)
+            end = f"({some[-1].id}"
+
+    return heapq.merge(
+        *map(of, domains), key=lambda pair: (entry_key(pair[1].id), pair[0]), reverse=True
+    )
+
+
+def _fitting(
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    chosen: Sequence[HandlerRecord],
+    query: Query,
+    some: Sequence[Seen],
+) -> list[EventStatus]:
+    if query.asks_for_cells and len(chosen) < len(records):
+        # First only what decides; the whole row for those that fit.
+        there = statuses(backend, chosen, some)
+        some = [seen for seen, one in zip(some, there, strict=True) if _has(query, one)]
+    return [one for one in statuses(backend, records, some) if _has(query, one)]
+
+
+def _has(query: Query, one: EventStatus) -> bool:
+    if not query.asks_for_cells:
+        return True
+    return any(
+        query.service in (None, cell.service)
+        and query.handler in (None, cell.handler)
+        and query.state in (None, cell.state)
+        for cell in one.cells
+    )
+
+
+def _peeked(entry: Entry) -> Peek | None:
+    try:
+        return peek(entry.body) if entry.body is not None else None
+    except InvalidEvent:
+        return None
+
+
+def _status(domain: str, item: Item, cells: tuple[Cell, ...]) -> EventStatus:
+    event, entry = item.event, item.entry
+    return EventStatus(
+        id=event.id,
+        type=event.type,
+        source=event.source,
+        domain=domain,
+        entry=entry,
+        place="log",
+        time_ms=entry_key(entry)[0],
+        cells=cells,
+        subject=event.subject,
+        correlationid=event.correlationid,
+        handlers=event.handlers,
+    )

@@ -1,0 +1,195 @@
+"""Which event caused which: up to the first cause, and down to what came of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import msgspec
+
+from celeriac.errors import NotFound
+from celeriac.event import Peek, id_time_ms, meant_for
+from celeriac.log import entry_key
+from celeriac.matrix.cell import Cell, Located
+from celeriac.matrix.locate import locate
+from celeriac.matrix.page import Item, page_cells
+from celeriac.matrix.stand import Stand, stands
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+MOST_CAUSES = 20  # steps up
+MOST_NODES = 60  # events in all
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a tree. `handler` emitted it while it handled the event `parent`.
+
+    `entry` is None where nobody knows it yet: no handler has begun with it. `gone` is True where
+    the event itself is in the log no more.
+    """
+
+    id: str
+    type: str
+    domain: str
+    depth: int = 0
+    entry: str | None = None
+    time_ms: int | None = None
+    parent: str | None = None
+    handler: str = ""
+    cells: tuple[Cell, ...] = ()
+    gone: bool = False
+
+
+class Tree(msgspec.Struct, frozen=True, kw_only=True):
+    """Every event after its parent, siblings in the order in which they were emitted.
+
+    `unseen` effects are not in it, for the tree is as large as it may be.
+    """
+
+    nodes: tuple[Cause, ...]
+    unseen: int = 0
+
+
+def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -> Tree:
+    """The tree that an event belongs to. Reads no log through; see MOST_CAUSES, MOST_NODES."""
+    top = _first_cause(backend, records, located)
+    known = {node.id for node in top}
+    levels: list[list[Cause]] = [[node] for node in top]
+    unseen = 0
+    depth = 0
+    while depth < len(levels):
+        found = _effects(backend, records, levels[depth])
+        following = levels[depth + 1] if depth + 1 < len(levels) else []
+        for effect in found:
+            if effect.id in known:
+                following = [_with_handler(node, effect) for node in following]
+            elif len(known) < MOST_NODES:
+                known.add(effect.id)
+                following = [*following, effect]
+            else:
+                unseen += 1
+        if following:
+            placed = _placed(backend, records, following)
+            levels[depth + 1 : depth + 2] = [placed]
+        depth += 1
+    return Tree(nodes=tuple(_in_order([node for level in levels for node in level])), unseen=unseen)
+
+
+def _with_handler(node: Cause, effect: Cause) -> Cause:
+    same = node.id == effect.id
+    return msgspec.structs.replace(node, handler=effect.handler) if same else node
+
+
+def _first_cause(
+    backend: Backend, records: Sequence[HandlerRecord], located: Located
+) -> list[Cause]:
+    """The event and the causes above it, the first cause first."""
+    chain, at = [located], located
+    missing: Cause | None = None
+    seen = {located.event.id}
+    while (cause := at.event.causationid) and cause not in seen and len(chain) < MOST_CAUSES:
+        seen.add(cause)
+        try:
+            at = locate(backend, records, cause, everywhere=False)
+        except NotFound:
+            missing = Cause(id=cause, type="", domain="", gone=True)
+            break
+        chain.append(at)
+    found = [
+        Cause(
+            id=one.event.id,
+            type=one.event.type,
+            domain=one.domain,
+            entry=one.entry,
+            time_ms=one.time_ms,
+            parent=one.event.causationid,
+        )
+        for one in reversed(chain)
+    ]
+    whole = [missing, *found] if missing else found
+    whole[0] = msgspec.structs.replace(whole[0], parent=None)
+    numbered = [msgspec.structs.replace(node, depth=n) for n, node in enumerate(whole)]
+    return _placed(backend, records, numbered)
+
+
+def _effects(
+    backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
+) -> list[Cause]:
+    """What was emitted while these were handled."""
+    answer: list[Cause] = []
+    for domain, nodes in _by_domain(level):
+        for stand in stands(backend.log, records, domain):
+            wanting = [node for node in nodes if stand.matcher.matches(node.type)]
+            emitted = backend.ledger.effects(stand.lane, [node.id for node in wanting])
+            for node, effects in zip(wanting, emitted, strict=True):
+                answer += (
+                    Cause(
+                        id=effect.id,
+                        type=effect.type,
+                        domain=effect.type.partition(".")[0],
+                        depth=node.depth + 1,
+                        time_ms=id_time_ms(effect.id),
+                        parent=node.id,
+                        handler=stand.record.id,
+                    )
+                    for effect in effects
+                )
+    return answer
+
+
+def _placed(
+    backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
+) -> list[Cause]:
+    """The same with entries, where a row of the matrix tells, and with cells."""
+    done: dict[str, Cause] = {}
+    for domain, nodes in _by_domain(level):
+        there = stands(backend.log, records, domain)
+        entries = _entries(backend, there, nodes)
+        items = [Item(entries[node.id], _peek(node)) for node in nodes if node.id in entries]
+        rows = iter(page_cells(backend, records, domain, items))
+        for node in nodes:
+            entry = entries.get(node.id)
+            if entry is None:
+                done[node.id] = node
+                continue
+            cells = tuple(found.cell(stand.record) for stand, found in next(rows))
+            done[node.id] = msgspec.structs.replace(
+                node, entry=entry, time_ms=entry_key(entry)[0], cells=cells
+            )
+    return [done.get(node.id, node) for node in level]
+
+
+def _entries(backend: Backend, there: Sequence[Stand], nodes: Sequence[Cause]) -> dict[str, str]:
+    found = {node.id: node.entry for node in nodes if node.entry is not None}
+    for stand in there:
+        missing = [node.id for node in nodes if node.id not in found and _wants(stand, node)]
+        for id, row in zip(missing, backend.ledger.rows(stand.lane, missing), strict=True):
+            if row is not None:
+                found[id] = row.entry
+    return found
+
+
+def _wants(stand: Stand, node: Cause) -> bool:
+    return meant_for(stand.record.id, stand.matcher.matches(node.type), ())
+
+
+def _peek(node: Cause) -> Peek:
+    return Peek(id=node.id, source="", type=node.type)
+
+
+def _by_domain(level: Iterable[Cause]) -> Iterable[tuple[str, list[Cause]]]:
+    there = sorted((node for node in level if node.domain), key=lambda node: node.domain)
+    for domain, nodes in groupby(there, key=lambda node: node.domain):
+        yield domain, list(nodes)
+
+
+def _in_order(nodes: Sequence[Cause]) -> Iterable[Cause]:
+    """Depth first: each event before what it led to."""
+    children: dict[str | None, list[Cause]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    stack = list(reversed(children.get(None, [])))
+    while stack:
+        node = stack.pop()
+        yield node
+        stack += reversed(children.pop(node.id, []))

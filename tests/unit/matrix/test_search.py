@@ -1,0 +1,148 @@
+"""Pages of events: complete, without doubles, and bounded in what they read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac import SubscriptionError
+from celeriac.log import EventLog
+from celeriac.matrix import Matrix, Query, State
+from celeriac.registry import HandlerRecord
+from tests.unit.matrix.shop import Shop
+
+
+def fail(_: Any) -> None:
+    raise ValueError("no")
+
+
+def found(matrix: Matrix, **query: Any) -> list[str]:
+    return walk(matrix, Query(**query), 10)
+
+
+def walk(matrix: Matrix, query: Query, limit: int) -> list[str]:
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = matrix.page(query, before=cursor, limit=limit)
+        seen += (one.id for one in page.events)
+        cursor = page.older
+    return seen
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_pages_hold_every_event_once(shop: Shop, matrix: Matrix, limit: int) -> None:
+    """Also those of several domains that came in the same millisecond."""
+    ids = [shop.emit(type) for _ in range(4) for type in ("a.x", "b.x", "c.x")]
+    seen = walk(matrix, Query(), limit)
+    assert len(ids) == len(seen)
+    assert set(ids) == set(seen)
+
+
+def test_what_comes_meanwhile_disturbs_no_cursor(shop: Shop, matrix: Matrix) -> None:
+    ids = [shop.emit("order.placed") for _ in range(4)]
+    first = matrix.page(Query(), limit=2)
+    shop.emit("order.placed")
+    second = matrix.page(Query(), before=first.older or "", limit=2)
+    assert ids[::-1] == [one.id for page in (first, second) for one in page.events]
+
+
+def test_a_search_stops_when_enough_was_read_and_goes_on(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = shop.emit("order.rare")
+    for _ in range(9):
+        shop.emit("order.placed")
+    query, backend = Query(pattern="*.rare"), shop.backend
+    records: list[HandlerRecord] = []
+    search = matrix_search().search
+    page = search(backend, records, query, limit=5, most_read=4)
+    assert (0, False) == (len(page.events), page.full)
+    assert page.older and page.searched_ms
+    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    assert [wanted] == [one.id for one in page.events]
+
+
+def matrix_search() -> Any:
+    from celeriac.matrix import search
+
+    return search
+
+
+def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.*", retries=0, function=fail)
+    shop.on("mail.send", "order.placed", "user.*")
+    shop.start()
+    placed, amended, joined = map(shop.emit, ("order.placed", "order.amended", "user.joined"))
+    shop.settle()
+    assert {placed, joined} == set(found(matrix, service="mail"))
+    assert (
+        {placed, amended}
+        == set(found(matrix, state=State.DEAD))
+        == set(found(matrix, handler="billing.charge"))
+    )
+    assert set() == set(found(matrix, service="mail", state=State.DEAD))
+    assert {placed} == set(found(matrix, service="mail", pattern="order.#"))
+    assert set() == set(found(matrix, service="nobody"))
+    [row] = matrix.page(Query(service="mail", pattern="order.#")).events
+    assert {"billing.charge", "mail.send"} == {cell.handler for cell in row.cells}
+
+
+def test_events_are_found_by_what_id_subject_and_time_begin_with(
+    shop: Shop, matrix: Matrix
+) -> None:
+    first = shop.emit("order.placed", id="first-1", subject="order/1")
+    second = shop.emit("order.placed", id="second-2", subject="order/22")
+    assert [first] == found(matrix, id="first")
+    assert [second] == found(matrix, subject="order/2")
+    time_ms = matrix.find(first).time_ms
+    assert [] == found(matrix, until_ms=time_ms - 1) == found(matrix, since_ms=time_ms + 60_000)
+    assert {first, second} == set(found(matrix, since_ms=time_ms))
+    with pytest.raises(SubscriptionError):
+        found(matrix, pattern="order.[")
+
+
+def test_a_page_reads_little_of_a_long_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3000):
+        shop.emit("order.placed")
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert 20 == len(matrix.page(Query(), limit=20).events)
+    assert sum(read) <= 200
+
+
+def count_reads(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    counts: list[int] = []
+    original = log.read
+
+    def read(*args: Any, **options: Any) -> Any:
+        found = original(*args, **options)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(log, "read", read)
+    return counts
+
+
+# -- one event
+
+
+def test_an_event_is_found_where_it_was_seen(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.emit("order.placed", id="mine")
+    [row] = matrix.page(Query()).events
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert "mine" == matrix.find("mine", near=f"order/{row.entry}", everywhere=False).event.id
+    assert [1] == read
+
+
+@pytest.mark.parametrize("near", ["order/nonsense", "nowhere/1-1", "order/9-9", "/", "order/1-"])
+def test_a_wrong_hint_of_where_it_is_does_no_harm(shop: Shop, matrix: Matrix, near: str) -> None:
+    shop.emit("order.placed", id="mine")
+    assert "mine" == matrix.find("mine", near=near).event.id
+    with pytest.raises(LookupError):
+        matrix.find("mine", near=near, everywhere=False)

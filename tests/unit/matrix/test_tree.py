@@ -1,0 +1,91 @@
+"""The tree of causes and effects, from whichever of its events one begins."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from celeriac.matrix import Matrix, State
+from tests.unit.matrix.shop import Shop
+
+
+@pytest.fixture
+def chain(shop: Shop) -> Shop:
+    """order.placed → payment.captured → shipment.sent, and two mails that lead to nothing."""
+
+    def emits(*types: str) -> Any:
+        def function(event: Any) -> None:
+            for type in types:
+                shop.emit(type, id=f"{event.id}>{type}")
+
+        return function
+
+    shop.on("billing.charge", "order.placed", function=emits("payment.captured"))
+    shop.on("shipping.send", "payment.captured", function=emits("shipment.sent"))
+    shop.on("mail.write", "order.*", "payment.*", "shipment.*")
+    shop.start()
+    shop.emit("order.placed", id="o")
+    for _ in range(4):
+        shop.settle()
+    return shop
+
+
+PLACED, CAPTURED = "o", "o>payment.captured"
+SENT = "o>payment.captured>shipment.sent"
+
+
+@pytest.mark.parametrize("begin", [PLACED, CAPTURED, SENT])
+def test_it_is_the_same_tree_from_each_event(chain: Shop, matrix: Matrix, begin: str) -> None:
+    found = matrix.causes(matrix.find(begin))
+    assert [(0, PLACED, None, ""), (1, CAPTURED, PLACED, "billing.charge"),
+            (2, SENT, CAPTURED, "shipping.send")] == [
+        (node.depth, node.id, node.parent, node.handler) for node in found.nodes
+    ]  # fmt: skip
+    assert 0 == found.unseen
+    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
+
+
+def test_an_effect_that_no_handler_has_met_is_in_it(shop: Shop, matrix: Matrix) -> None:
+    shop.on(
+        "billing.charge", "order.placed", function=lambda e: shop.emit("payment.captured", id="p")
+    )
+    shop.start()
+    shop.emit("order.placed", id="o")
+    shop.settle()
+    _, effect = matrix.causes(matrix.find("o")).nodes
+    assert ("p", None, ()) == (effect.id, effect.entry, effect.cells)
+
+
+def test_a_cause_that_is_in_the_log_no_more_is_said_to_be_gone(shop: Shop, matrix: Matrix) -> None:
+    shop.emit("order.placed", id="o", causationid="trimmed")
+    first, second = matrix.causes(matrix.find("o")).nodes
+    assert (True, "trimmed", 0) == (first.gone, first.id, first.depth)
+    assert ("o", "trimmed", 1) == (second.id, second.parent, second.depth)
+
+
+def test_events_that_cause_each_other_end(shop: Shop, matrix: Matrix) -> None:
+    shop.on("a.b", "order.*")
+    shop.start()
+    shop.emit("order.x", id="one", causationid="two")
+    shop.emit("order.y", id="two", causationid="one")
+    shop.settle()
+    assert {"one", "two"} == {node.id for node in matrix.causes(matrix.find("one")).nodes}
+
+
+def test_a_tree_without_end_is_cut(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def many(event: Any) -> None:
+        for n in range(9):
+            shop.emit("payment.captured", id=f"p{n}")
+
+    shop.on("billing.charge", "order.placed", function=many)
+    shop.start()
+    shop.emit("order.placed", id="o")
+    shop.settle()
+
+    monkeypatch.setattr(sys.modules["celeriac.matrix.tree"], "MOST_NODES", 5)
+    found = matrix.causes(matrix.find("o"))
+    assert (5, 5) == (len(found.nodes), found.unseen)
