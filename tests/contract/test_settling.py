@@ -46,7 +46,7 @@ def test_saying_it_twice_changes_nothing(store: Store, lane: Lane) -> None:
     assert not store.finish(lane, claimed, Outcome.DEAD)
     one = settled(claimed, Outcome.PROCESSED)
     assert [one.entry, one.entry] == store.ledger.finish("w1", lane, [one, one])
-    assert {"processed": 1} == store.ledger.stats(lane)
+    assert {"chunk 0": 1, "claimed": 1, "processed": 1} == store.ledger.stats(lane)
     assert 0 == store.ledger.dead_count(DOMAIN)
     assert [] == store.ledger.finish("w1", lane, [])
 
@@ -276,6 +276,7 @@ def test_statistics_count_what_became_of_the_deliveries(store: Store, lane: Lane
     said = [settled(c, o, took_us=10) for c, o in zip(store.run(lane), Outcome, strict=True)]
     store.ledger.finish("w1", lane, said, mean_us=12)
     expected = {outcome.value: 1 for outcome in Outcome} | {"busy_us": 60, "mean_us": 12}
+    expected |= {"chunk 3": 1, "claimed": 6}
     assert expected == store.ledger.stats(lane)
     assert 12 == store.take(lane).mean_us
 

@@ -215,7 +215,10 @@ class Ledger(Protocol):
         ...
 
     def stats(self, lane: Lane) -> Mapping[str, int]:
-        """Counts of each outcome since the handler joined, `busy_us` and `mean_us`."""
+        """Counts since the handler joined: of each outcome; `busy_us` and `mean_us`; `chunk k`,
+        the claims of at most 2**k deliveries and more than half as many, and `claimed`, the
+        deliveries in them; `lost running` and `lost queued`, the deliveries taken from another
+        worker, or sent anew, because their lease was over."""
         ...
 
     # -- the operator's side

@@ -125,6 +125,9 @@ class MemoryLedger:
                 if verdict is Verdict.RUN:
                     moves.book.record(event_id, Place.RUNNING, entry, attempt, 0, moves.now)
                 claimed.append(Claimed(entry, verdict, attempt, body))
+            if moves and claimed:
+                moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
+                moves.book.stats["claimed"] += len(claimed)
             return claimed
 
     def finish(

@@ -16,15 +16,19 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     room -= queued
     taken: list[Delivery] = []
 
-    def take_over(entries: list[str], most: int) -> None:
-        for entry in entries[: max(0, most)]:
+    def take_over(entries: list[str], most: int) -> int:
+        chosen = entries[: max(0, most)]
+        for entry in chosen:
             taken.append(Delivery(entry, moves.body(entry), moves.queue(entry, owner)))
+        return len(chosen)
 
     if ask.sweep:
         for holder, entries in _over(moves, lease_ms).items():
             # what it held queued itself has its place in the limit already
             most = ask.limit if holder == owner else min(ask.limit, room - len(taken))
-            take_over(entries, most)
+            lost = take_over(entries, most)
+            if lost:
+                moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
     take_over(_ready(moves), room - len(taken))
     if not ask.lane.ordered:
         # the handler was ordered before; nobody else would ever free these

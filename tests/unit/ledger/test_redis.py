@@ -63,7 +63,8 @@ def test_a_life_from_the_log_to_the_matrix(log: RedisLog, ledger: RedisLedger) -
     assert event("a") == letter.event
     [row] = ledger.rows(LANE, ["a"])
     assert row is not None and 2 == row.attempt
-    assert {"retry": 1, "dead": 1, "busy_us": 10, "mean_us": 5} == ledger.stats(LANE)
+    counts = {"retry": 1, "dead": 1, "busy_us": 10, "mean_us": 5}
+    assert counts.items() <= ledger.stats(LANE).items()
 
 
 def test_a_log_entry_without_an_event_is_taken_as_empty_and_buried(

@@ -57,4 +57,10 @@ if #running > 0 then
   in_slices(running, function(_, ...) redis.call('HSET', rows, ...) end)
   keep(rows)
 end
+if #claimed > 0 then
+  -- Chunks by their size: `chunk k` counts those of at most 2^k events, and more than half as many.
+  local part, k = math.frexp(#claimed)
+  redis.call('HINCRBY', stats, 'chunk ' .. (part == 0.5 and k - 1 or k), 1)
+  redis.call('HINCRBY', stats, 'claimed', #claimed)
+end
 return claimed

@@ -45,8 +45,15 @@ if sweep then
     if consumer[1] ~= 'due' and consumer[1] ~= 'parked' then
       local over = redis.call('XPENDING', stream, handler, 'IDLE', lease, '-', '+',
         math.max(limit, 1), consumer[1])
+      local lost = 0
       for _, p in ipairs(over) do
-        if room > 0 or consumer[1] == owner then take(p[1]) end
+        if room > 0 or consumer[1] == owner then
+          take(p[1])
+          lost = lost + 1
+        end
+      end
+      if lost > 0 then
+        redis.call('HINCRBY', stats, 'lost ' .. string.match(consumer[1], '^[^:]*'), lost)
       end
     end
   end
