@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from celeriac.dev.cluster import EmbeddedCluster, start_cluster
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.settings import Settings
 
@@ -31,6 +32,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
     """One embedded server. Do not flush it or stop it: other tests use it too."""
     with start_server(tmp_path_factory.mktemp("redis"), appendonly=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """Three masters. Do not stop one: other tests use it too."""
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

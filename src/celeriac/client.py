@@ -51,14 +51,17 @@ class DirectClient(redis.Redis):
 
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """The raw answers of all, in one round trip; a refused one's is its ResponseError."""
-        commands = list(commands)
+        return self.begin_many(list(commands))()
+
+    def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
+        """Sends them; the function returned waits for their answers, as that of `send` does."""
         connection = self._borrow()
         try:
             packed = connection.pack_commands(commands)
         except BaseException:
             self._give_back(connection)
             raise
-        return self._sent(connection, packed, len(commands))()
+        return self._sent(connection, packed, len(commands))
 
     def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
         """Sends packed commands; the function returned waits for their answers and reads them.

@@ -14,20 +14,31 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.retry import Retry as RedisRetry
 
 from celeriac.client import DirectClient
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
+from celeriac.redis_url import ClusterURL, is_cluster
 
 T = TypeVar("T")
 Client = Any  # redis-py types each command as `Awaitable | value`, for both kinds of client at once
 
-# Server away, restarting, loading its file, or a replica that is about to be promoted.
-TRANSIENT = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError)
+# Server away, restarting, loading its file, or a replica that is about to be promoted; a cluster
+# without one of its masters, or that moves slots.
+TRANSIENT = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+)
 FINAL = (AuthenticationError, AuthorizationError)
 
 
@@ -35,8 +46,19 @@ def open_client(url: str, *, answer_within: float) -> Client:
     """A pooled client, safe to share between threads and over forks. Does not connect yet.
 
     A command that gets no answer `answer_within` seconds fails with redis.TimeoutError. Nothing
-    is retried here: `persist` does, so that the limit is one for all tries together.
+    is retried here: `persist` does, so that the limit is one for all tries together. For the URL
+    of a cluster it is a ClusterClient, which has the same commands.
     """
+    if is_cluster(url):
+        from celeriac.cluster.client import ClusterClient
+
+        return ClusterClient(
+            ClusterURL.parse(url), lambda node: _open_node(node, answer_within=answer_within)
+        )
+    return _open_node(url, answer_within=answer_within)
+
+
+def _open_node(url: str, *, answer_within: float) -> Client:
     try:
         return DirectClient.from_url(
             url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0)
@@ -56,6 +78,16 @@ def _options(answer_within: float) -> dict[str, Any]:
 
 def open_async_client(url: str, *, answer_within: float) -> Client:
     """As `open_client`, for asyncio. Belongs to the event loop that first uses it."""
+    if is_cluster(url):
+        from celeriac.cluster.aio import AsyncClusterClient
+
+        return AsyncClusterClient(
+            ClusterURL.parse(url), lambda node: _open_async_node(node, answer_within=answer_within)
+        )
+    return _open_async_node(url, answer_within=answer_within)
+
+
+def _open_async_node(url: str, *, answer_within: float) -> Client:
     import redis.asyncio
     from redis.asyncio.retry import Retry as AsyncRetry
 

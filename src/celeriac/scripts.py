@@ -29,8 +29,8 @@ class Script:
         try:
             return client.execute_command("EVALSHA", self.digest, 1, key, *args)
         except NoScriptError:
-            client.script_load(self.source)
-            return client.execute_command("EVALSHA", self.digest, 1, key, *args)
+            # Which loads it too, and on the very server of the key.
+            return client.execute_command("EVAL", self.source, 1, key, *args)
 
     def call_many(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
         """Runs it for each (key, *args) in one round trip; a failed call yields its exception."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from celeriac.errors import ConfigurationError
+from celeriac.redis_url import SCHEMES, is_cluster
 
 VERSION = "0.1.0"
 DAY = 24 * 3600.0
@@ -87,12 +88,11 @@ class Settings:
 
     def _faults(self) -> list[str]:
         faults = []
-        schemes = ("redis://", "rediss://", "unix://")
-        if not self.redis_url.startswith(schemes):
+        if not self.redis_url.startswith(SCHEMES):
             # only the scheme: the rest may hold a password
             found = self.redis_url.partition(":")[0]
             faults.append(
-                f"CELERIAC_REDIS_URL begins with {found!r}: must begin with {', '.join(schemes)}, "
+                f"CELERIAC_REDIS_URL begins with {found!r}: must begin with {', '.join(SCHEMES)}, "
                 "e.g. redis://127.0.0.1:6379/0"
             )
         if self.service and not _SERVICE.fullmatch(self.service):
@@ -152,7 +152,9 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _broker_from(redis_url: str) -> str:
-    """Celery's spelling of a unix socket differs from redis-py's."""
+    """Celery's spelling of a unix socket differs from redis-py's; a cluster cannot be a broker."""
+    if is_cluster(redis_url):
+        return ""
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://")
     return redis_url

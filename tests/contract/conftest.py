@@ -14,12 +14,15 @@ from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 MakeStore = Callable[..., Store]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def make_store(request: pytest.FixtureRequest, namespace: str) -> MakeStore:
     """Makes a store with the given settings."""
     if request.param == "memory":
         return lambda **given: MemoryStore(Settings.load({}, **given))
-    url = request.getfixturevalue("redis_url")
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+    else:
+        url = request.getfixturevalue("redis_cluster").url
 
     def make(**given: Any) -> Store:
         return RedisStore(Settings.load({}, redis_url=url, namespace=namespace, **given))

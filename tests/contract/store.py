@@ -23,7 +23,7 @@ from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log import EventLog
 from celeriac.log.memory import MemoryClock, MemoryLog
-from celeriac.log.redis import RedisLog
+from celeriac.log.redis import redis_log
 from celeriac.registry import Registry
 from celeriac.registry.memory import MemoryRegistry
 from celeriac.registry.redis import RedisRegistry
@@ -130,7 +130,7 @@ class MemoryStore(Store):
 
 class RedisStore(Store):
     def __init__(self, settings: Settings) -> None:
-        log = RedisLog(settings)
+        log = redis_log(settings)
         self.client, self.keys = log.client, log.keys
         self._ledger = RedisLedger(settings)
         super().__init__(log, self._ledger, RedisRegistry(settings))

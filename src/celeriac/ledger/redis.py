@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from celeriac.connection import Client, open_client
+from celeriac.connection import Client, is_transient, open_client
 from celeriac.errors import NotFound
 from celeriac.event import Effect
 from celeriac.keys import Keys
@@ -66,7 +66,13 @@ class RedisLedger:
             )
             for ask in asks
         ]
-        return [_taken(answer) for answer in _take.call_many(self.client, calls)]
+        answers = _take.call_many(self.client, calls)
+        away = [isinstance(a, Exception) and is_transient(a) for a in answers]
+        # What other nodes of a cluster gave must not be lost with the answer of one that is away.
+        return [
+            Taken() if gone and not all(away) else _taken(answer)
+            for gone, answer in zip(away, answers, strict=True)
+        ]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         answer = self._unless_removed(_hand_back, lane, lane.handler, f"queued:{worker}", most)

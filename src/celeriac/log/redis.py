@@ -10,7 +10,9 @@ from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, open_client
 from celeriac.keys import Keys
+from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.log import Entry, Group
+from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
@@ -21,7 +23,6 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 # Of trim.lua, 10,000 entries each.
 MOST_TRIM_STEPS = 50
 BELL = "bell"
-LONGEST_WAIT_MS = 10_000
 
 
 class Heads(dict[str, bytes]):
@@ -38,6 +39,15 @@ class Heads(dict[str, bytes]):
         return head
 
 
+def redis_log(settings: Settings) -> RedisLog:
+    """For one server, or for a cluster. Does not connect yet."""
+    if is_cluster(settings.redis_url):
+        from celeriac.log.redis_cluster import RedisClusterLog
+
+        return RedisClusterLog(settings)
+    return RedisLog(settings)
+
+
 class RedisLog:
     """See EventLog for the promises."""
 
@@ -48,8 +58,8 @@ class RedisLog:
         self.client: Client = open_client(
             settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
         )
-        self._patient: Client | None = None
         self._heads = Heads(self.keys)
+        self._doorbell: Doorbell | None = None
 
     def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
@@ -78,7 +88,9 @@ class RedisLog:
     def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
         append = self._append
         packed = b"".join([append(domain, body) for domain, body in items])
-        answers = self.client.send(packed, len(items))()
+        return self._appended(self.client.send(packed, len(items))())
+
+    def _appended(self, answers: Sequence[Any]) -> int:
         for appended, answer in enumerate(answers):
             if isinstance(answer, Exception):
                 answer.appended = appended  # type: ignore[attr-defined]
@@ -179,15 +191,13 @@ class RedisLog:
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         if not seen:
             return seen
-        streams = {self._stream(name): name for name in seen}
-        answer = self._blocking_client().execute_command(
-            "XREAD", "COUNT", 1, "BLOCK", max(1, min(int(seconds * 1000), LONGEST_WAIT_MS)),
-            "STREAMS", *streams, *seen.values(),
-        )  # fmt: skip
-        woken = [streams[key] for key in _keys(answer)]
+        names = {self._stream(name): name for name in seen}
+        if self._doorbell is None:
+            self._doorbell = open_doorbell(self.settings.redis_url)
+        woken = self._doorbell.wait(dict(zip(names, seen.values(), strict=True)), seconds)
         # Straight to the newest: whoever waits takes all that is there next, and entries that
         # other workers took meanwhile must not wake this one again, one by one.
-        return {**seen, **self._newest(woken)}
+        return {**seen, **self._newest([names[key] for key in woken])}
 
     def _newest(self, names: Sequence[str]) -> dict[str, str]:
         pipeline = self.client.pipeline(transaction=False)
@@ -203,19 +213,6 @@ class RedisLog:
         """The key behind a name in `seen`: a domain, or the bell of one."""
         kind, _, domain = name.rpartition(" ")
         return self.keys.bell(domain) if kind == BELL else self.keys.events(domain)
-
-    def _blocking_client(self) -> Client:
-        # Its answers come late by design: a limit of its own.
-        if self._patient is None:
-            limit = LONGEST_WAIT_MS / 1000 + 5
-            self._patient = open_client(self.settings.redis_url, answer_within=limit)
-        return self._patient
-
-
-def _keys(answer: Any) -> list[str]:
-    """The streams in XREAD's answer: pairs in RESP2, a map in RESP3."""
-    keys = answer if isinstance(answer, dict) else (key for key, _ in answer or ())
-    return [key.decode() for key in keys]
 
 
 def _group(info: Mapping[str, Any], pending: Any) -> Group:

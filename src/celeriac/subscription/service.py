@@ -15,7 +15,7 @@ from celeriac.errors import SubscriptionError
 from celeriac.ledger import Ledger
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log import AsyncLog, EventLog
-from celeriac.log.redis import RedisLog
+from celeriac.log.redis import redis_log
 from celeriac.log.redis_aio import AsyncRedisLog
 from celeriac.registry import Registry
 from celeriac.registry.redis import RedisRegistry
@@ -81,7 +81,7 @@ class Service:
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
     return Backend(
-        log=RedisLog(settings),
+        log=redis_log(settings),
         ledger=RedisLedger(settings),
         registry=RedisRegistry(settings),
         async_log=AsyncRedisLog(settings),

@@ -6,13 +6,23 @@ from typing import Any
 
 from celery import Celery
 
+from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
 
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
 
 
 def make_app(settings: Settings) -> Celery:
-    """An app set up for hints: small, frequent, and worth nothing once they are started."""
+    """An app set up for hints: small, frequent, and worth nothing once they are started.
+
+    Raises ConfigurationError where there is no broker to send them by.
+    """
+    if not settings.broker_url:
+        raise ConfigurationError(
+            "CELERIAC_BROKER_URL is not set, and CELERIAC_REDIS_URL names a Redis Cluster, which "
+            "holds the log but cannot be Celery's broker. Set CELERIAC_BROKER_URL, e.g. "
+            "redis://127.0.0.1:6379/0 (a server of its own) or amqp://…"
+        )
     app = Celery(settings.service, broker=settings.broker_url)
     app.conf.update(
         task_default_queue=settings.service,

@@ -1,0 +1,45 @@
+"""Where a command goes, from what it is called with: our commands name their key at one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+SCRIPTS = {"EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL"}
+ANYWHERE = {
+    "TIME",
+    "PING",
+    "INFO",
+    "CONFIG GET",
+    "COMMAND",
+    "ACL WHOAMI",
+    "DBSIZE",
+    "LATENCY LATEST",
+}
+EVERYWHERE = {"SCRIPT LOAD", "SCRIPT FLUSH", "FLUSHALL", "FLUSHDB", "CONFIG SET"}
+
+
+def name_of(args: Sequence[Any]) -> str:
+    """The command's name, in capitals."""
+    name = args[0]
+    return (name.decode() if isinstance(name, bytes) else str(name)).upper()
+
+
+def key_of(args: Sequence[Any]) -> str | bytes:
+    """The key that decides the slot; the server sees to it that all keys lie in one."""
+    at = 3 if name_of(args) in SCRIPTS else 1
+    if len(args) <= at:
+        raise ValueError(f"{name_of(args)} names no key, and this client knows no node for it")
+    key: str | bytes = args[at]
+    return key
+
+
+def is_script(args: Sequence[Any]) -> bool:
+    """Whether it touches keys that it does not name."""
+    return name_of(args) in SCRIPTS
+
+
+def streams_in(answer: Any) -> list[str]:
+    """The streams in XREAD's answer: pairs in RESP2, a map in RESP3."""
+    keys = answer if isinstance(answer, dict) else (key for key, _ in answer or ())
+    return [key.decode() for key in keys]

@@ -1,0 +1,49 @@
+"""Waiting for something to do: blocks until a stream has a newer entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from celeriac.cluster.command import streams_in
+from celeriac.connection import Client, open_client
+from celeriac.redis_url import is_cluster
+
+LONGEST_WAIT_MS = 10_000
+# Answers come late by design: a limit of their own.
+ANSWER_WITHIN = LONGEST_WAIT_MS / 1000 + 5
+
+
+class Doorbell(Protocol):
+    """One thread waits at it, on connections that pool processes never use."""
+
+    def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
+        """The streams with entries newer than the given ids; [] when none came in time.
+
+        Raises redis.RedisError as it came.
+        """
+        ...
+
+
+def open_doorbell(url: str) -> Doorbell:
+    """For one server, or for a cluster. Does not connect yet."""
+    client = open_client(url, answer_within=ANSWER_WITHIN)
+    if is_cluster(url):
+        from celeriac.cluster.doorbell import ClusterDoorbell
+
+        return ClusterDoorbell(client, LONGEST_WAIT_MS)
+    return ServerDoorbell(client)
+
+
+class ServerDoorbell:
+    """One blocking XREAD over all streams, which are on one server."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
+        answer = self._client.execute_command(
+            "XREAD", "COUNT", 1, "BLOCK", max(1, min(int(seconds * 1000), LONGEST_WAIT_MS)),
+            "STREAMS", *streams, *streams.values(),
+        )  # fmt: skip
+        return streams_in(answer)
