@@ -50,6 +50,10 @@ class Keys:
         """Sorted set: postponed events by their time in ms."""
         return f"{self.namespace}:{{{domain}}}:delayed"
 
+    def emitted(self, domain: str) -> str:
+        """Hash: event type → how many were emitted."""
+        return f"{self.namespace}:{{{domain}}}:emitted"
+
     def dead(self, domain: str) -> str:
         """Stream: dead letters."""
         return f"{self.namespace}:{{{domain}}}:dead"

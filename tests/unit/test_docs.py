@@ -115,7 +115,9 @@ def test_every_key_is_there() -> None:
     keys, handler, generation = Keys(), "billing.charge_card", 6926
     known = {keys.domains, keys.handlers, keys.removed, keys.workers, f"{keys.rate(handler)}tat"}
     known |= {f"{keys.circuits}states", f"{keys.circuits}counts:{handler}"}
-    known |= {getattr(keys, name)("order") for name in ("events", "delayed", "dead", "bell")}
+    known |= {
+        getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")
+    }
     known |= {getattr(keys, n)("order") for n in ("dead_groups", "dead_newest", "audit")}
     known |= {getattr(keys, n)("order", handler) for n in ("due", "stats", "patterns")}
     known |= {

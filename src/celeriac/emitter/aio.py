@@ -49,6 +49,7 @@ class AsyncEmitter:
 
         await self._persist(append)
         note_effects((event,))
+        log.note_emitted((event.type,))
         return event.id
 
     async def emit_many(self, events: Emissions) -> int:
@@ -68,12 +69,12 @@ class AsyncEmitter:
                 raise
             if len(chunk) == PIPELINE:
                 await self._emit_chunk(chunk, emitted)
-                note_effects(chosen)
+                self._note(chosen)
                 emitted += len(chunk)
                 ids, chunk, chosen = new_event_ids(PIPELINE), [], []
         if chunk:
             await self._emit_chunk(chunk, emitted)
-            note_effects(chosen)
+            self._note(chosen)
         return emitted + len(chunk)
 
     async def _emit_chunk(self, items: list[tuple[str, bytes]], before: int) -> None:
@@ -94,6 +95,10 @@ class AsyncEmitter:
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
             raise
+
+    def _note(self, events: list[Event[Any]]) -> None:
+        note_effects(events)
+        self._log().note_emitted([event.type for event in events])
 
     async def close(self) -> None:
         """Closes the connections of the running event loop."""

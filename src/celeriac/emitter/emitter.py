@@ -75,6 +75,7 @@ class Emitter:
 
         self._persist(append)
         note_effects((event,))
+        log.note_emitted((event.type,))
         return event.id
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
@@ -102,6 +103,7 @@ class Emitter:
                 error.emitted = emitted + done
                 raise
             note_effects(chosen_events)
+            log.note_emitted([event.type for event in chosen_events])
             emitted += len(items)
         return emitted
 

@@ -28,6 +28,9 @@ class AsyncLog(Protocol):
     ) -> None:
         """Holds an event until its time."""
 
+    def note_emitted(self, types: Iterable[str]) -> None:
+        """Counts one event of each type as emitted. Never blocks, never raises."""
+
     async def close(self) -> None:
         """Closes what was opened in the running event loop. Idempotent."""
 
@@ -51,6 +54,9 @@ class ImmediateLog:
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
     ) -> None:
         self._log.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        self._log.note_emitted(types)
 
     async def close(self) -> None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -34,6 +34,22 @@ class Group:
     lag: int | None
     holders: Mapping[str, int]
     oldest_pending: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """How large one domain's log is, and was.
+
+    `length` is what lies in it, `appended` all entries that it ever had, `postponed` what waits to
+    enter it. `emitted` counts by type what emitters told: it lags by about a second, has nothing
+    of what foreign producers append, and counts a type beyond the first thousand as `other`.
+    """
+
+    domain: str
+    length: int = 0
+    appended: int = 0
+    postponed: int = 0
+    emitted: Mapping[str, int] = field(default_factory=dict)
 
 
 def entry_time_ms(entry: str) -> int:
@@ -108,6 +124,14 @@ class EventLog(Protocol):
 
     def length(self, domain: str) -> int:
         """Entries in the log, finished ones that were not trimmed yet included."""
+        ...
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        """Counts one event of each type as emitted, for `volumes`. Never blocks, never raises."""
+        ...
+
+    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+        """How large each log is, in order; in one round trip for all."""
         ...
 
     def postponed(self, domain: str) -> int:

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from celeriac.log.log import Entry, Group, entry_key
+from celeriac.log.log import Entry, Group, Volume, entry_key
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
 
@@ -39,6 +39,7 @@ class MemoryDomain:
         self.events: Stream[bytes] = Stream()
         self.dead: Stream[Any] = Stream()
         self.delayed: dict[bytes, int] = {}
+        self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
         self.bell: Key = (0, 0)
 
@@ -127,6 +128,15 @@ class MemoryLog:
         with self.lock:
             return len(self.store[domain].events)
 
+    def note_emitted(self, types: Iterable[str]) -> None:
+        with self.lock:
+            for type in types:
+                self.store[type.partition(".")[0]].emitted[type] += 1
+
+    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+        with self.lock:
+            return [_volume(domain, self.store[domain]) for domain in domains]
+
     def postponed(self, domain: str) -> int:
         with self.lock:
             return len(self.store[domain].delayed)
@@ -197,6 +207,11 @@ class MemoryLog:
     def _newest(self, name: str) -> Key:
         kind, _, domain = name.rpartition(" ")
         return self.store[domain].bell if kind == BELL else self.store[domain].events.last
+
+
+def _volume(name: str, domain: MemoryDomain) -> Volume:
+    events = domain.events
+    return Volume(name, len(events), events.appended, len(domain.delayed), dict(domain.emitted))
 
 
 def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:

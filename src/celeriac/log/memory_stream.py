@@ -22,6 +22,7 @@ class Stream(Generic[T]):
 
     def __init__(self) -> None:
         self.last: Key = (0, 0)
+        self.appended = 0
         self._keys: list[Key] = []
         self._values: dict[Key, T] = {}
 
@@ -30,6 +31,7 @@ class Stream(Generic[T]):
 
     def append(self, now_ms: int, value: T) -> str:
         self.last = following(self.last, now_ms)
+        self.appended += 1
         self._keys.append(self.last)
         self._values[self.last] = value
         return entry_id(self.last)

@@ -11,13 +11,15 @@ from redis.exceptions import ResponseError
 from celeriac.connection import Client, open_client
 from celeriac.keys import Keys
 from celeriac.log.doorbell import Doorbell, open_doorbell
-from celeriac.log.log import Entry, Group
+from celeriac.log.emitted import EmittedTally
+from celeriac.log.log import Entry, Group, Volume
 from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
-POSTPONE, _promote, _trim, _tidy = (
-    Script("celeriac.log", f"{name}.lua") for name in ("postpone", "promote", "trim", "tidy")
+POSTPONE, _promote, _trim, _tidy, _emitted = (
+    Script("celeriac.log", f"{name}.lua")
+    for name in ("postpone", "promote", "trim", "tidy", "emitted")
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
 # Of trim.lua, 10,000 entries each.
@@ -60,6 +62,8 @@ class RedisLog:
         )
         self._heads = Heads(self.keys)
         self._doorbell: Doorbell | None = None
+        self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
+        self.note_emitted = self._tally.note
 
     def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
@@ -128,6 +132,15 @@ class RedisLog:
 
     def length(self, domain: str) -> int:
         return int(self.client.xlen(self.keys.events(domain)))
+
+    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+        pipeline = self.client.pipeline(transaction=False)
+        for domain in domains:
+            pipeline.xinfo_stream(self.keys.events(domain))
+            pipeline.zcard(self.keys.delayed(domain))
+            pipeline.hgetall(self.keys.emitted(domain))
+        found = iter(pipeline.execute(raise_on_error=False) if domains else ())
+        return [_volume(domain, next(found), next(found), next(found)) for domain in domains]
 
     def postponed(self, domain: str) -> int:
         return int(self.client.zcard(self.keys.delayed(domain)))
@@ -213,6 +226,30 @@ class RedisLog:
         """The key behind a name in `seen`: a domain, or the bell of one."""
         kind, _, domain = name.rpartition(" ")
         return self.keys.bell(domain) if kind == BELL else self.keys.events(domain)
+
+
+def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
+    """Adds to how many events of each type were emitted, in one round trip."""
+    by_domain: dict[str, list[Any]] = {}
+    for type, count in counts.items():
+        by_domain.setdefault(type.partition(".")[0], []).extend((type, count))
+    calls = [(keys.base(domain), *told) for domain, told in by_domain.items()]
+    _emitted.call_many(client, calls)
+
+
+def _volume(domain: str, stream: Any, postponed: Any, emitted: Any) -> Volume:
+    if isinstance(stream, ResponseError):  # no such stream
+        stream = {}
+    for answer in (stream, postponed, emitted):
+        if isinstance(answer, Exception):
+            raise answer
+    return Volume(
+        domain,
+        length=int(stream.get("length", 0)),
+        appended=int(stream.get("entries-added", 0)),
+        postponed=int(postponed),
+        emitted={type.decode(): int(count) for type, count in emitted.items()},
+    )
 
 
 def _group(info: Mapping[str, Any], pending: Any) -> Group:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
-from celeriac.connection import Client, open_async_client
+from celeriac.connection import Client, open_async_client, open_client
 from celeriac.keys import Keys
-from celeriac.log.redis import POSTPONE
+from celeriac.log.emitted import EmittedTally
+from celeriac.log.redis import POSTPONE, tell_emitted
 from celeriac.settings import Settings
 
 
@@ -19,6 +20,9 @@ class AsyncRedisLog:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+        self._tally = EmittedTally(self._tell_emitted)
+        self.note_emitted = self._tally.note
+        self._telling: Client | None = None
 
     async def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
@@ -48,6 +52,13 @@ class AsyncRedisLog:
             "" if delay_ms is None else delay_ms,
             "" if at_ms is None else at_ms,
         )
+
+    def _tell_emitted(self, counts: Mapping[str, int]) -> None:
+        # In the tally's own thread, which no event loop waits for.
+        if self._telling is None:
+            settings = self.settings
+            self._telling = open_client(settings.redis_url, answer_within=settings.emit_timeout)
+        tell_emitted(self._telling, self.keys, counts)
 
     async def close(self) -> None:
         client = self._clients.pop(asyncio.get_running_loop(), None)

@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 
 from celeriac.dispatcher import Dispatcher
+from celeriac.log.emitted import flush_emitted
 from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
 from celeriac.subscription import Service
@@ -36,6 +37,8 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
         # Before the pool forks: pool processes claim under the worker's name.
         service.worker = worker_name(sender)
         install_logs(service.settings, own=own)
+        # Pool processes end without what Python does at exit.
+        signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
             app.amqp.queues.select_add(queue)
 
