@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[Chunk], None]
 OPEN = nullcontext()
+SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 BUSY = 0.01  # pause while this worker holds all that it may
 
@@ -155,7 +156,7 @@ class Dispatcher:
         now = self._clock()
         sweep = now >= self._next_sweep
         if sweep:
-            self._next_sweep = now + self.settings.lease / 4
+            self._next_sweep = now + self.settings.lease * SWEEP
         asks = (self._ask(lane, handler, sweep) for lane, handler in self._lanes.items())
         return [ask for ask in asks if ask is not None]
 

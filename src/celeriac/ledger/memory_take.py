@@ -23,12 +23,10 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         return len(chosen)
 
     if ask.sweep:
+        # room of their own: a worker under steady load is always full
         for holder, entries in _over(moves, lease_ms).items():
-            # what it held queued itself has its place in the limit already
-            most = ask.limit if holder == owner else min(ask.limit, room - len(taken))
-            lost = take_over(entries, most)
-            if lost:
-                moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
+            lost = take_over(entries, max(ask.limit, 1))
+            moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
     take_over(_ready(moves), room - len(taken))
     if not ask.lane.ordered:
         # the handler was ordered before; nobody else would ever free these

@@ -40,20 +40,15 @@ end
 
 if sweep then
   -- A lease is over: its process died, or its hint was lost. Parked and due entries wait for
-  -- no process, and have no lease.
+  -- no process, and have no lease. They have room of their own: under steady load a worker is
+  -- always full, and what another abandoned would wait for as long as the load lasts.
   for _, consumer in ipairs(pending[4] or {}) do
     if consumer[1] ~= 'due' and consumer[1] ~= 'parked' then
       local over = redis.call('XPENDING', stream, handler, 'IDLE', lease, '-', '+',
         math.max(limit, 1), consumer[1])
-      local lost = 0
-      for _, p in ipairs(over) do
-        if room > 0 or consumer[1] == owner then
-          take(p[1])
-          lost = lost + 1
-        end
-      end
-      if lost > 0 then
-        redis.call('HINCRBY', stats, 'lost ' .. string.match(consumer[1], '^[^:]*'), lost)
+      for _, p in ipairs(over) do take(p[1]) end
+      if #over > 0 then
+        redis.call('HINCRBY', stats, 'lost ' .. string.match(consumer[1], '^[^:]*'), #over)
       end
     end
   end
