@@ -51,6 +51,7 @@ class Executor:
         if breaking is not None and not breaking.circuit.flows:
             # Its events stay queued as they are; the dispatcher that holds them gives them back.
             return Report(hinted=len(hinted))
+        sure_at = time.monotonic()
         claimed = self._persist(lambda: self._claim(handler, lane, hinted))
         ids = dict(hinted)
         held = {c.entry: c.attempt for c in claimed}
@@ -58,6 +59,9 @@ class Executor:
         work.breaking = breaking
         with self.leases.keeping(lane, work.held):
             try:
+                if time.monotonic() - sure_at >= self.service.settings.lease:
+                    # Perhaps this process was frozen, and another has run some of it.
+                    claimed = self._still_held(lane, work, claimed)
                 self._run(work, _slices(claimed, handler.batch), ids)
             finally:
                 # Also where the process is told to end: what is done must not run again.
@@ -68,7 +72,8 @@ class Executor:
 
     def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], ids: dict[str, str]) -> None:
         """Runs slice by slice, and gives the rest back where the circuit opens, or where the
-        handler became so slow that others would wait too long for this process."""
+        handler became so slow that others would wait too long for this process. That is also
+        the way of a process that was frozen past its lease: it runs nothing that it lost."""
         started = time.monotonic()
         longest = max(LONGEST_CHUNK, LONGEST_CHUNKS * self.service.settings.chunk_time)
         for done, some in enumerate(slices, 1):
@@ -87,7 +92,10 @@ class Executor:
         error: BaseException,
     ) -> None:
         """Settles what a process of this worker was running when it died, without waiting for the
-        lease: each delivery it had not finished failed with `error`. Idempotent."""
+        lease: each delivery it had not finished failed with `error`. Idempotent.
+
+        Of several, only one can be the culprit, so none is given up for it: each runs again,
+        alone, whatever its retries."""
         lane, worker = handler.lane(domain), self.service.worker
         ledger = self.service.backend.ledger
         left: list[Claimed] = []
@@ -99,7 +107,7 @@ class Executor:
         work = self._work(handler, lane, len(hinted), {})
         ids = dict(hinted)
         for one in left:
-            work.fail(one, ids[one.entry], type_of(one.body), error, 0)
+            work.fail(one, ids[one.entry], type_of(one.body), error, 0, final=len(hinted) == 1)
         work.flush()
         breaking = self._breaking(handler) if left else None
         if breaking is not None:
@@ -130,6 +138,13 @@ class Executor:
     ) -> list[Claimed]:
         ledger, worker = self.service.backend.ledger, self.service.worker
         return ledger.claim(worker, lane, hinted, handler.failure.most_attempts)
+
+    def _still_held(self, lane: Lane, work: Work, claimed: list[Claimed]) -> list[Claimed]:
+        """Renews the leases of a chunk; returns what no other worker has now."""
+        ledger, worker = self.service.backend.ledger, self.service.worker
+        held = list(work.held.items())
+        work.lose(self._persist(lambda: ledger.renew(worker, lane, held)))
+        return [one for one in claimed if one.entry in work.held]
 
     def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
         def finish(settled: Sequence[Settled]) -> list[str]:

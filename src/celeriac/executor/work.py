@@ -165,9 +165,15 @@ class Work:
         correlation: str | None = None,
         effects: tuple[Effect, ...] = (),
         shown: BaseException | None = None,
+        *,
+        final: bool = True,
     ) -> None:
-        """`shown` is the error without sensitive values; by default without those of this event."""
+        """Decides upon a failed attempt; not `final` means that it is not given up for this one.
+
+        `shown` is the error without sensitive values; by default without those of this event."""
         decision = decide(self.handler.failure, error, one.attempt)
+        if decision.outcome is Outcome.DEAD and not final:
+            decision = Decision(Outcome.RETRY, PUT_OFF_MS)
         if isinstance(error, Exhausted):
             decision = Decision(Outcome.DEAD)
         counted = one.attempt - isinstance(error, Exhausted)
@@ -248,6 +254,19 @@ class Work:
                 effects,
             )
         )
+
+    def lose(self, entries: Sequence[str]) -> None:
+        """These are held no longer: they are neither run nor told of."""
+        for entry in entries:
+            self.held.pop(entry, None)
+        self.report.lost += entries
+        if entries:
+            log.warning(
+                "%s: the leases of %d deliveries ran out before they were begun; another worker "
+                "runs them",
+                self.handler.id,
+                len(entries),
+            )
 
     def flush(self) -> None:
         """Tells the ledger what is settled."""

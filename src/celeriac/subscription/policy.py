@@ -79,9 +79,11 @@ class FailurePolicy:
 
     @property
     def most_attempts(self) -> int:
-        """Attempts after which a delivery that only ever crashed its process is given up."""
+        """Attempts after which a delivery that only ever crashed its process is given up.
+
+        At least 2: the first may have been in company, and the culprit another event."""
         policies = [self.default, *(p for p in self.on_error.values() if p is not None)]
-        return max(policy.retries for policy in policies) + 1
+        return max(1, *(policy.retries for policy in policies)) + 1
 
 
 @dataclass(frozen=True, slots=True)

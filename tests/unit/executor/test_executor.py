@@ -15,7 +15,7 @@ from celeriac.event import build_event, encode
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.work import FLUSH_AFTER
-from celeriac.ledger import Outcome, Place
+from celeriac.ledger import Ask, Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
 
@@ -341,6 +341,76 @@ def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> Non
     assert [Place.DUE, "running:another", f"queued:{worker}"] == [o and o.owner for o in owners]
     (failure,) = bench.store.ledger.failures(bench.lane, "a")
     assert (1, "RuntimeError: SIGKILL") == (failure.attempt, failure.error)
+
+
+def test_a_crash_in_company_gives_none_up_even_without_retries(bench: Bench) -> None:
+    """One of them is poison, and nobody knows which: each runs again alone, and there it shows."""
+    handler = bench.subscribe(note, retries=0)
+    bench.emit(*"ab")
+    hint = bench.queue()
+    worker = bench.bus.service.worker
+    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
+    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
+    assert [Place.DUE, Place.DUE] == [o and o.owner for o in owners]
+
+
+def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
+    handler = bench.subscribe(note, retries=0)
+    bench.emit("a")
+    hint = bench.queue()
+    worker = bench.bus.service.worker
+    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
+    assert ["a"] == [letter.event_id for letter in bench.store.ledger.dead("order")]
+
+
+def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes after its lease with the rest of its chunk still in hand."""
+    seen: list[str] = []
+
+    def handle(event: Event) -> None:
+        seen.append(event.id)
+        if event.id == "a":
+            # Frozen in the middle of it; meanwhile another worker took the rest and ran "b".
+            real = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
+            rest = [pair for pair in hint if pair[1] != "a"]
+            bench.store.ledger.lease_ms = 0
+            bench.store.ledger.take("w2", [Ask(bench.lane, 9, sweep=True)])
+            bench.store.ledger.claim("w2", bench.lane, rest, 9)
+
+    bench.subscribe(handle)
+    bench.emit(*"abc")
+    hint = bench.queue()
+    report = bench.execute(hint)
+    assert ["a"] == seen
+    assert {"b", "c"} <= {event_id for entry, event_id in hint if entry in report.lost}
+
+
+def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe(note)
+    bench.emit(*"ab")
+    hint = bench.queue()
+    ledger = bench.store.ledger
+    claim, real = ledger.claim, time.monotonic
+
+    def frozen_after(worker: str, *rest: Any) -> Any:
+        claimed = claim(worker, *rest)
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
+        with monkeypatch.context() as lease:
+            lease.setattr(ledger, "lease_ms", 0)
+            ledger.take("w2", [Ask(bench.lane, 1, sweep=True)])
+        return claimed
+
+    monkeypatch.setattr(ledger, "claim", frozen_after)
+    report = bench.execute(hint)
+    assert ["b"] == ran
+    assert [hint[0][0]] == report.lost
 
 
 def test_an_executor_that_dies_before_it_tells_leaves_all_running(bench: Bench) -> None:
