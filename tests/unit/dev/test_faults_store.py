@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_every_execution_is_a_row(store: Store) -> None:
-    for event in ("1", "2", "1"):
-        store.began("billing.a", event)
-    assert store.runs() == {("billing.a", "1"): 2, ("billing.a", "2"): 1}
+    numbers = [store.began("billing.a", event) for event in ("1", "2", "1")]
+    store.ended(numbers[1])
+    runs = store.runs()
+    assert [run.delivery for run in runs] == [("billing.a", event) for event in ("1", "2", "1")]
+    assert [run.ended is not None for run in runs] == [False, True, False]
+    assert {(run.pid, run.main) for run in runs} == {(os.getpid(), os.getppid())}
     assert store.began_count() == 3
     store.close()
 
@@ -28,6 +32,7 @@ def test_a_guarded_effect_happens_once_for_each_handler_and_event(store: Store) 
     for handler in ("billing.a", "billing.a", "billing.b"):
         store.effect(handler, "1")
     assert store.effects() == {("billing.a", "1"): 1, ("billing.b", "1"): 1}
+    assert store.effect_times().keys() == store.effects().keys()
     assert store.effect_count() == 2
     store.close()
 

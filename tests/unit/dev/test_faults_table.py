@@ -10,6 +10,7 @@ import pytest
 from celeriac.dev.faults import show
 from celeriac.dev.faults.command import main
 from celeriac.dev.faults.row import Row, tally
+from celeriac.dev.faults.store import Delivery, Run
 from celeriac.dev.faults.table import FAULTS, chosen
 
 ROW = Row(
@@ -19,13 +20,19 @@ ROW = Row(
     lost=0,
     effects_doubled=0,
     executions_doubled=3,
+    unexplained=0,
     dead=0,
     heal=1.5,
+    lease=3.0,
     stock_deliveries=1100,
     stock_lost=7,
     stock_doubled=None,
 )
 A, B, C = ("billing.a", "1"), ("billing.a", "2"), ("billing.b", "1")
+
+
+def runs(*deliveries: Delivery) -> list[Run]:
+    return [Run(one, 11, 1, n, n + 0.5) for n, one in enumerate(deliveries)]
 
 
 def test_names_of_faults_are_unique_and_the_quick_ones_are_some_of_all() -> None:
@@ -43,24 +50,24 @@ def test_only_chooses_by_part_of_the_name_whether_quick_or_not() -> None:
 
 
 def test_lost_is_what_has_neither_effect_nor_dead_letter() -> None:
-    found = tally([A, B, C], [B], dead=[B], left=[], runs=Counter([A]), effects=Counter([A]))
+    found = tally([A, B, C], [B], dead=[B], left=[], runs=runs(A), effects=Counter([A]))
     assert (found.deliveries, found.lost, found.dead) == (3, 1, 1)
 
 
 def test_what_the_system_still_holds_is_late_and_not_lost() -> None:
-    found = tally([A, B], [], dead=[], left=[B], runs=Counter([A]), effects=Counter([A]))
+    found = tally([A, B], [], dead=[], left=[B], runs=runs(A), effects=Counter([A]))
     assert found.lost == 0
 
 
 def test_doubled_executions_and_effects_are_counted_apart() -> None:
-    found = tally([A, C], [], dead=[], left=[], runs=Counter([A, A, A, C]), effects=Counter([A, C]))
+    found = tally([A, C], [], dead=[], left=[], runs=runs(A, A, A, C), effects=Counter([A, C]))
     assert (found.executions_doubled, found.effects_doubled) == (2, 0)
-    found = tally([A], [], dead=[], left=[], runs=Counter([A, A]), effects=Counter([A, A]))
+    found = tally([A], [], dead=[], left=[], runs=runs(A, A), effects=Counter([A, A]))
     assert (found.executions_doubled, found.effects_doubled) == (1, 1)
 
 
 def test_retries_of_a_handler_that_fails_by_design_are_no_doubled_executions() -> None:
-    found = tally([A], [A], dead=[A], left=[], runs=Counter([A, A, A]), effects=Counter())
+    found = tally([A], [A], dead=[A], left=[], runs=runs(A, A, A), effects=Counter())
     assert (found.lost, found.executions_doubled) == (0, 0)
 
 

@@ -15,11 +15,10 @@ class Fault:
     """`inject` starts what it needs on the scene, publishes, does harm and undoes it.
 
     `domains` are those that the workers subscribe to. `once` is a fault that is injected once,
-    however long the run. `stock` is whether stock Celery suffers it too. `doubled` is whether
-    deliveries may run twice: only what was running when its process or its link died may.
-    `lease`, `bound` (the most time to settle) and `visibility` (stock Celery's timeout) are in
-    seconds; `server` are options of the server. `exits` is whether a worker may end by itself; a
-    service manager then starts another.
+    however long the run. `stock` is whether stock Celery suffers it too. `lease`, `bound` (the most
+    time to settle) and `visibility` (stock Celery's timeout) are in seconds; `server` are options
+    of the server. `exits` is whether a worker may end by itself; a service manager then starts
+    another. `works` says why the time to heal is no measure: what is left is only work.
     """
 
     name: str
@@ -29,9 +28,9 @@ class Fault:
     domains: tuple[str, ...] = ("work",)
     once: bool = False
     stock: bool = True
-    doubled: bool = False
     lease: float = 3.0
     bound: float = 60.0
     visibility: float = 2.0
     server: tuple[str, ...] = ()
     exits: bool = False
+    works: str = ""

@@ -24,8 +24,10 @@ class Flow:
     Raises at the end what publishing raised.
     """
 
-    def __init__(self, publish: Callable[[Sequence[str]], int], begun: Callable[[], int]) -> None:
-        self._publish, self._begun = publish, begun
+    def __init__(
+        self, publish: Callable[[Sequence[str]], int], begun: Callable[[], int], depth: int
+    ) -> None:
+        self._publish, self._begun, self._depth = publish, begun, depth
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
@@ -55,7 +57,7 @@ class Flow:
                 # Lost ones are never begun: where nothing begins, some go out whatever lies there.
                 idle = idle + 1 if begun == self._begun() else 0
                 begun = self._begun()
-                if published - (begun - before) < DEPTH or idle >= STALLED:
+                if published - (begun - before) < self._depth or idle >= STALLED:
                     published += self._publish(new_ids(BATCH))
                     idle = 0
                 else:

@@ -13,8 +13,10 @@ from celeriac.dev.faults.row import Row, Tally
 from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.faults.settle import settle, settle_stock
 from celeriac.dev.faults.side import Ours, Stock
+from celeriac.dispatcher.dispatcher import SWEEP
 
 QUICK_TIMES, FULL_TIMES = 2, 4
+WORKING_OFF = 0.5  # seconds for what lay before the workers at that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,10 @@ def _row(
         lost=found.tally.lost if found else None,
         effects_doubled=found.tally.effects_doubled if found else None,
         executions_doubled=found.tally.executions_doubled if found else None,
+        unexplained=found.tally.unexplained if found else None,
         dead=found.tally.dead if found else None,
         heal=round(found.healed, 1) if found and found.healed is not None else None,
+        lease=fault.lease,
         stock_deliveries=stock.tally.deliveries if stock else None,
         stock_lost=stock.tally.lost if stock else None,
         stock_doubled=stock.tally.executions_doubled if stock else None,
@@ -131,6 +135,11 @@ def _row(
         failed=failed,
         seconds=round(seconds(), 1),
     )
+
+
+def _most_to_heal(lease: float) -> float:
+    """A lease, the dispatchers' next look for leases that are over, and the work itself."""
+    return lease * (1 + SWEEP) + WORKING_OFF
 
 
 def _fault_of(fault: Fault, found: Outcome) -> str:
@@ -146,8 +155,10 @@ def _fault_of(fault: Fault, found: Outcome) -> str:
         return f"{tally.dead} dead letters instead of {found.failing}"
     if tally.effects_doubled:
         return f"{tally.effects_doubled} guarded effects doubled"
-    if tally.executions_doubled and not fault.doubled:
-        return f"{tally.executions_doubled} executions doubled, and nothing had died"
+    if tally.unexplained:
+        return f"{tally.unexplained} executions doubled of what ran in no process that died"
+    if not fault.works and found.healed > _most_to_heal(fault.lease):
+        return f"healed in {found.healed:.1f} s, more than a lease of {fault.lease:g} s"
     if found.exits and not fault.exits:
         return f"{found.exits} workers ended by themselves"
     if not found.injected:

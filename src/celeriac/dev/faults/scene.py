@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from celeriac.connection import Client, open_client
-from celeriac.dev.faults.flow import Flow, new_ids
+from celeriac.dev.faults.flow import DEPTH, Flow, new_ids
+from celeriac.dev.faults.harm import Harm, heal_time
 from celeriac.dev.faults.proxy import Proxy
 from celeriac.dev.faults.row import Tally, tally
 from celeriac.dev.faults.side import Ours, Side, Stock, handlers_of
@@ -53,6 +54,9 @@ class Scene:
         self.expected: set[Delivery] = set()
         self.failing: set[Delivery] = set()
         self.invalid: set[str] = set()
+        self.harms: list[Harm] = []
+        self._whole: list[float] = []
+        self._accepted: dict[Delivery, float] = {}
         self.stack.callback(self._end_workers)
         self.server: EmbeddedServer = start_server(directory / "data", extra=tuple(server))
         self.stack.push(self.server)
@@ -174,6 +178,8 @@ class Scene:
         self.expected |= deliveries
         if fails:
             self.failing |= deliveries
+        else:
+            self._accepted.update(dict.fromkeys(deliveries, time.monotonic()))
         return len(deliveries)
 
     def accepted_invalid(self, entry: str) -> None:
@@ -182,14 +188,14 @@ class Scene:
         self.expected.add((ANY, entry))
         self.failing.add((ANY, entry))
 
-    def flow(self, type: str = "work.flow") -> Flow:
+    def flow(self, type: str = "work.flow", *, depth: int = DEPTH) -> Flow:
         """A stream of events to keep workers busy while harm is done."""
 
         def publish(ids: Sequence[str]) -> int:
             self.side.publish(type, ids)
             return self.accepted(type, ids)
 
-        return Flow(publish, self.store.began_count)
+        return Flow(publish, self.store.began_count, depth)
 
     def busy(self, executions: int = 60) -> None:
         """Waits until so many more executions have begun."""
@@ -201,7 +207,38 @@ class Scene:
 
         self.until(begun, "work under way", 20, fatal=False)
 
+    # -- what the fault did
+
+    @contextmanager
+    def harm(self, *workers: Worker) -> Iterator[None]:
+        """Kills, freezes or cuts off the workers within the block, or all if none is named: what
+        they are running may run again."""
+        pids = frozenset(pid for worker in workers for pid in worker.pids())
+        began = time.monotonic()
+        yield
+        self.harms.append(Harm(pids, began, time.monotonic()))
+        self.injected += 1
+
+    def whole(self, *, wait: bool = True) -> None:
+        """All that the fault took away is back: what was accepted is to heal from here on.
+
+        Waits until it has, or for three leases, so that the next harm does not lengthen it."""
+        self._whole.append(time.monotonic())
+        if wait and self.ours:
+            accepted = frozenset(self._accepted)
+            self.until(
+                lambda: accepted <= self.store.effects().keys(),
+                "what was accepted",
+                3 * self.lease,
+                fatal=False,
+                pause=0.1,
+            )
+
     # -- the end
+
+    def heal_time(self) -> float:
+        """The longest that what was accepted took after a moment at which all was whole."""
+        return heal_time(self._accepted, self.store.effect_times(), self._whole)
 
     def count(self) -> Tally:
         dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}
@@ -212,6 +249,7 @@ class Scene:
             self.side.left(),
             self.store.runs(),
             self.store.effects(),
+            self.harms,
         )
 
     def late(self) -> int:
@@ -219,7 +257,13 @@ class Scene:
         return len((self.expected & self.side.left()) - self.store.effects().keys())
 
     def until(
-        self, holds: Callable[[], bool], what: str, seconds: float, *, fatal: bool = True
+        self,
+        holds: Callable[[], bool],
+        what: str,
+        seconds: float,
+        *,
+        fatal: bool = True,
+        pause: float = 0.03,
     ) -> bool:
         """Polls; where it does not hold in time, raises or, if that is not fatal, is False."""
         deadline = time.monotonic() + seconds
@@ -228,7 +272,7 @@ class Scene:
                 if fatal:
                     raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
                 return False
-            time.sleep(0.03)
+            time.sleep(pause)
         return True
 
     def supervise(self) -> None:
@@ -237,5 +281,7 @@ class Scene:
             if not worker.alive and not worker.given_up:
                 worker.given_up = True
                 self.restarted += 1
+                now = time.monotonic()
+                self.harms.append(Harm(frozenset(worker.pids()), now, now))
                 # Not waited for: what ended the first may end this one too before it is ready.
                 self.worker(wait=False)

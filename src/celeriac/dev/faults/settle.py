@@ -10,13 +10,13 @@ LOOK_AT_DEAD_EVERY = 0.2
 
 
 def settle(scene: Scene, seconds: float) -> float | None:
-    """Seconds until each delivery had its effect or was dead; None if that took too long.
+    """The time to heal, once each delivery had its effect or was dead; None if that took too long.
 
     Then waits for the system to hold nothing any more, so that what would run twice has run.
     """
-    began = time.monotonic()
-    done = _until_done(scene, began + seconds)
-    healed = time.monotonic() - began if done else None
+    scene.whole(wait=False)
+    done = _until_done(scene, time.monotonic() + seconds)
+    healed = scene.heal_time() if done else None
     scene.until(lambda: scene.side.held() == 0, "an empty system", 2 * scene.lease + 3, fatal=False)
     return healed
 

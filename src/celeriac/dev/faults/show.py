@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from celeriac.dev.faults.row import Row
 
 HEADINGS = (
-    "fault", "injected", "deliveries", "lost", "effects doubled", "executions doubled", "dead",
-    "heal s", "stock deliveries", "stock lost", "stock doubled", "",
+    "fault", "injected", "deliveries", "lost", "effects doubled", "executions doubled",
+    "unexplained", "dead", "heal s", "lease s",
+    "stock deliveries", "stock lost", "stock doubled", "",
 )  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def _cells(row: Row) -> list[str]:
     said = "; ".join(part for part in (failed, row.note) if part)
     numbers = (
         row.injected, row.deliveries, row.lost, row.effects_doubled, row.executions_doubled,
-        row.dead, row.heal, row.stock_deliveries, row.stock_lost, row.stock_doubled,
+        row.unexplained, row.dead, row.heal, row.lease,
+        row.stock_deliveries, row.stock_lost, row.stock_doubled,
     )  # fmt: skip
     return [row.fault, *("–" if n is None else f"{n:,}" for n in numbers), said]
 

@@ -1,26 +1,45 @@
 """Where handlers write what they did: one SQLite file, apart from all that faults are done to.
 
-`run` has a row for every execution, written when it begins. `effect` has a row for every effect:
-a handler writes it in one transaction with the row of `guard`, which is unique for each event and
-handler, as the documentation asks of a handler whose effect must happen once. Three processes may
-share the file; a SIGKILL of any leaves it whole.
+`run` has a row for every execution: the process that ran it, when it began and when it ended, if
+it did. `effect` has a row for every effect: a handler writes it in one transaction with the row of
+`guard`, which is unique for each event and handler, as the documentation asks of a handler whose
+effect must happen once. Times are of the monotonic clock, which all processes of a machine share.
+Several processes may share the file; a SIGKILL of any leaves it whole.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 Delivery = tuple[str, str]  # handler, event id
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS run (handler TEXT, event TEXT, at REAL);
+CREATE TABLE IF NOT EXISTS run (
+  handler TEXT, event TEXT, pid INTEGER, main INTEGER, began REAL, ended REAL
+);
 CREATE TABLE IF NOT EXISTS guard (handler TEXT, event TEXT, PRIMARY KEY (handler, event));
 CREATE TABLE IF NOT EXISTS effect (handler TEXT, event TEXT, at REAL);
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution. `ended` is None where the handler was cut short or raised.
+
+    `pid` is the process that ran it, `main` that one's parent at the time.
+    """
+
+    delivery: Delivery
+    pid: int
+    main: int
+    began: float
+    ended: float | None
 
 
 class Store:
@@ -35,10 +54,17 @@ class Store:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.executescript(SCHEMA)
 
-    def began(self, handler: str, event: str) -> None:
-        """An execution begins."""
-        row = (handler, event, time.monotonic())
-        self._connection.execute("INSERT INTO run VALUES (?, ?, ?)", row)
+    def began(self, handler: str, event: str) -> int:
+        """An execution begins; returns its number."""
+        row = (handler, event, os.getpid(), os.getppid(), time.monotonic(), None)
+        made = self._connection.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", row)
+        return int(made.lastrowid or 0)
+
+    def ended(self, run: int) -> None:
+        """The handler of an execution has done its work, and returns."""
+        self._connection.execute(
+            "UPDATE run SET ended = ? WHERE rowid = ?", (time.monotonic(), run)
+        )
 
     def effect(self, handler: str, event: str) -> None:
         """The effect, once however often this is called."""
@@ -57,11 +83,19 @@ class Store:
     def effect_count(self) -> int:
         return self._one("SELECT coalesce(max(rowid), 0) FROM effect")
 
-    def runs(self) -> Counter[Delivery]:
-        return self._counted("run")
+    def runs(self) -> list[Run]:
+        """All executions, in the order in which they began."""
+        query = "SELECT handler, event, pid, main, began, ended FROM run ORDER BY began"
+        return [Run((h, e), *rest) for h, e, *rest in self._connection.execute(query)]
 
     def effects(self) -> Counter[Delivery]:
-        return self._counted("effect")
+        query = "SELECT handler, event, count(*) FROM effect GROUP BY handler, event"
+        return Counter({(h, e): n for h, e, n in self._connection.execute(query)})
+
+    def effect_times(self) -> dict[Delivery, float]:
+        """When each delivery had its first effect."""
+        query = "SELECT handler, event, min(at) FROM effect GROUP BY handler, event"
+        return {(h, e): at for h, e, at in self._connection.execute(query)}
 
     def close(self) -> None:
         for connection in self._all:
@@ -82,7 +116,3 @@ class Store:
 
     def _one(self, query: str) -> int:
         return int(self._connection.execute(query).fetchone()[0])
-
-    def _counted(self, table: str) -> Counter[Delivery]:
-        query = f"SELECT handler, event, count(*) FROM {table} GROUP BY handler, event"
-        return Counter({(h, e): n for h, e, n in self._connection.execute(query)})

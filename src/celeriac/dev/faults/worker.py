@@ -47,6 +47,10 @@ class Worker:
         except FileNotFoundError:
             return []
 
+    def pids(self) -> list[int]:
+        """Its main process, and the pool processes that it has now."""
+        return [self.main, *self.children()]
+
     def kill_group(self) -> None:
         """SIGKILL to main and pool processes at once."""
         self.given_up = True
@@ -58,10 +62,12 @@ class Worker:
         self.given_up = True
         os.kill(self.main, signal.SIGKILL)
 
-    def kill_child(self) -> None:
-        """SIGKILL to one pool process, if there is one at the moment."""
-        for pid in self.children()[:1]:
+    def kill_child(self) -> list[int]:
+        """SIGKILL to one pool process, if there is one at the moment; returns which."""
+        killed = self.children()[:1]
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        return killed
 
     def stop(self, number: int = signal.SIGTERM, *, seconds: float = 10) -> bool:
         """Sends the signal and waits for the end; kills the group, and is False, if it is late."""
@@ -70,8 +76,10 @@ class Worker:
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            # Celery's main process answers this one with the stacks of its threads, in the log.
+            # Both answer with the stacks of their threads, in the log.
             self.process.send_signal(signal.SIGUSR1)
+            for pid in self.children():
+                os.kill(pid, signal.SIGUSR2)
             time.sleep(1)
             self.kill_group()
             return False

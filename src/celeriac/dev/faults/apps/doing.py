@@ -28,8 +28,11 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
     "segfault": ("segfaults",),
     "memory": ("exhausts",),
     "new": ("newcomer",),
+    "kind": ("picky",),
 }
 TIME_LIMITS = {"hangs": 1.0}
+POISON = "poison"  # the data of an event at which `picky` crashes
+RETRIES = {"picky": 0}
 MEMORY = 256 * 1024 * 1024
 
 _stores: dict[int, Store] = {}
@@ -56,12 +59,13 @@ def wide_type(n: int) -> str:
     return f"wide{n % 10}.type{n}"
 
 
-def do(name: str, event_id: str) -> None:
+def do(name: str, event_id: str, poison: bool = False) -> None:
     """Runs a handler on an event, and leaves its traces in the store."""
     handler = f"{SERVICE}.{name}"
-    store().began(handler, event_id)
-    HARM.get(name, work)()
+    run = store().began(handler, event_id)
+    segfaults() if poison else HARM.get(name, work)()
     store().effect(handler, event_id)
+    store().ended(run)
 
 
 def work() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,8 @@ from celeriac.dev.faults.apps import doing
 
 bus = EventBus(service=doing.SERVICE)
 app = bus.app
+# Pool processes inherit it: Worker.stop asks one that hangs for what it is at.
+faulthandler.register(signal.SIGUSR2)
 if "FAULTS_SOFT" in os.environ:
     app.conf.worker_soft_shutdown_timeout = float(os.environ["FAULTS_SOFT"])
 
@@ -23,7 +27,7 @@ class Payload(msgspec.Struct):
 
 def _handler(name: str) -> Callable[[Event[Any]], None]:
     def handler(event: Event[Any]) -> None:
-        doing.do(name, event.id)
+        doing.do(name, event.id, poison=event.data == doing.POISON)
 
     handler.__name__ = handler.__qualname__ = name
     return handler
@@ -38,7 +42,7 @@ def _subscribe(name: str, pattern: str) -> None:
     bus.on(
         pattern,
         name=name,
-        retries=1 if name in doing.HARM else 5,
+        retries=doing.RETRIES.get(name, 1 if name in doing.HARM else 5),
         backoff=0.1,
         time_limit=doing.TIME_LIMITS.get(name),
     )(function)

@@ -4,8 +4,9 @@ Run it as `publishing SIDE URL one|many ROUNDS SEED`.
 
 In each round a forked child publishes the round's ids and is killed somewhere in the middle; then
 the round is published again from the first id that the child had not confirmed, or, with `many`,
-from the start of the call that was cut off. In the end all ids and the number of kills that hit
-are on stdout, as JSON.
+from the start of the call that was cut off. A round begins when the last one's effects are there,
+so that no backlog grows. In the end all ids and the number of kills that hit are on stdout, as
+JSON.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from celeriac.dev.faults.side import Ours, Side, Stock
+from celeriac.dev.faults.apps.doing import store
+from celeriac.dev.faults.side import Ours, Side, Stock, handlers_of
 
 TYPE = "fan.out"
 SIDES: dict[str, type[Ours] | type[Stock]] = {"celeriac": Ours, "stock": Stock}
 OF_ONE, OF_MANY, AT_A_TIME = 30, 60, 20
+CAUGHT_UP_WITHIN = 5.0  # seconds; then the next round begins all the same
 
 
 def main(side: str, url: str, mode: str, rounds: str, seed: str) -> int:
@@ -41,8 +44,15 @@ def main(side: str, url: str, mode: str, rounds: str, seed: str) -> int:
         for call in calls[confirmed:]:
             again.publish(TYPE, call)
         everything += ids
+        _catch_up(len(everything) * len(handlers_of(TYPE)))
     sys.stdout.buffer.write(msgspec.json.encode((everything, killed)))
     return 0
+
+
+def _catch_up(deliveries: int) -> None:
+    deadline = time.monotonic() + CAUGHT_UP_WITHIN
+    while store().effect_count() < deliveries and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _killed_in_the_middle(
@@ -50,7 +60,7 @@ def _killed_in_the_middle(
 ) -> tuple[int, bool]:
     """How many calls were confirmed by the one who was killed, and whether it died of that."""
     reader, writer = os.pipe()
-    child = os.fork()
+    child = os.fork()  # it touches no store, so the connection to it is not shared
     if not child:
         os.close(reader)
         _publish(SIDES[side](url, url, 3.0), calls, writer)

@@ -55,6 +55,7 @@ FAULTS = (
         once=True,
         domains=("work", "slow"),
         lease=1.0,
+        works="1,650 deliveries lie before one worker",
     ),
     Fault(
         name="rolling deploy",
@@ -69,5 +70,6 @@ FAULTS = (
         inject=wide,
         once=True,
         bound=120.0,
+        works="1,000 deliveries lie before one worker",
     ),
 )

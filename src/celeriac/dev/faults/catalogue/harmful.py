@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celeriac.dev.faults.apps.doing import POISON
 from celeriac.dev.faults.fault import Fault, Inject
 from celeriac.dev.faults.scene import Scene
 
@@ -19,6 +20,18 @@ def poison(domain: str) -> Inject:
             scene.injected += 1
 
     return publish
+
+
+def among_its_own(scene: Scene) -> None:
+    """Poison for a handler that is busy with good events: they share its chunks, and no retry is
+    left to any of them."""
+    scene.worker()
+    with scene.flow("kind.good"):
+        scene.busy(200)
+        for _ in range(scene.times):
+            scene.publish("kind.poison", 1, fails=True, data=POISON)
+            scene.injected += 1
+            scene.busy(60)
 
 
 def unknown(scene: Scene) -> None:
@@ -68,6 +81,14 @@ FAULTS = (
         inject=poison("segfault"),
         domains=("work", "segfault"),
         bound=20.0,
+    ),
+    Fault(
+        name="poison among its own kind",
+        about="segfaults in the middle of a chunk; the handler has no retries",
+        inject=among_its_own,
+        quick=True,
+        domains=("kind",),
+        bound=30.0,
     ),
     Fault(
         name="handler exhausts memory",

@@ -12,47 +12,51 @@ from celeriac.dev.faults.scene import Scene
 # through `time` is wrong: Celery, kombu, and celeriac wherever it does not ask the server.
 WRONG_CLOCK = """
 import time
-_right = time.time
+_right, _right_ns = time.time, time.time_ns
 time.time = lambda: _right() + ({seconds})
+time.time_ns = lambda: _right_ns() + ({seconds}) * 10**9
 """
 
 
 def half_open(scene: Scene) -> None:
     """Beside a worker whose link is sound, as the others of a service would be."""
     proxy = scene.link()
-    scene.worker()
+    cut_off = scene.worker()
     scene.url = scene.server.url
     scene.worker(processes=1)
     with scene.flow():
         for _ in range(scene.times):
             scene.busy()
-            proxy.half_open()
-            scene.injected += 1
-            time.sleep(scene.lease + 2)
+            with scene.harm(cut_off):
+                proxy.half_open()
+                scene.whole(wait=False)
+                time.sleep(scene.lease + 2)
         scene.busy()
 
 
 def half_open_alone(scene: Scene) -> None:
     """The only worker: it has to find out for itself."""
     proxy = scene.link()
-    scene.worker()
+    worker = scene.worker()
     with scene.flow():
         scene.busy()
-        proxy.half_open()
-        scene.injected += 1
+        with scene.harm(worker):
+            proxy.half_open()
+        scene.whole()
         time.sleep(1)
 
 
 def cut(scene: Scene) -> None:
     proxy = scene.link()
-    scene.worker()
+    worker = scene.worker()
     with scene.flow():
         for _ in range(scene.times):
             scene.busy()
-            proxy.cut()
-            scene.injected += 1
-            time.sleep(scene.lease + 1)
-            proxy.mend()
+            with scene.harm(worker):
+                proxy.cut()
+                time.sleep(scene.lease + 1)
+                proxy.mend()
+            scene.whole()
         scene.busy()
 
 
@@ -66,6 +70,7 @@ def slow(scene: Scene) -> None:
             scene.injected += 1
             time.sleep(4)
             proxy.mend()
+            scene.whole()
             scene.busy()
 
 
@@ -90,14 +95,14 @@ FAULTS = (
         about="a worker's connections go silent for ever, beside a sound worker",
         inject=half_open,
         once=True,
-        doubled=True,
     ),
     Fault(
         name="link: half open, only worker",
         about="its connections go silent for ever; new ones would work",
         inject=half_open_alone,
         once=True,
-        doubled=True,
+        # Half the default: a link that says nothing is given up after 5 s, whatever the lease.
+        lease=15.0,
         bound=100.0,
     ),
     Fault(
@@ -105,13 +110,11 @@ FAULTS = (
         about="connections reset and refused for the lease and a second",
         inject=cut,
         quick=True,
-        doubled=True,
     ),
     Fault(
         name="link: slow",
         about="100 ms more in each direction for four seconds",
         inject=slow,
-        doubled=True,
     ),
     Fault(
         name="clock: one worker 10 minutes fast",

@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from celeriac.dev.faults.fault import Fault, Inject
+from celeriac.dev.faults.harm import Harm
 from celeriac.dev.faults.scene import Scene
 from celeriac.dev.faults.worker import Worker
 from celeriac.dev.guard import guarded_popen
@@ -20,9 +21,10 @@ def kill_group(scene: Scene) -> None:
     with scene.flow():
         for _ in range(scene.times):
             scene.busy()
-            worker.kill_group()
-            scene.injected += 1
+            with scene.harm(worker):
+                worker.kill_group()
             worker = scene.worker()
+            scene.whole()
 
 
 def kill_main(scene: Scene) -> None:
@@ -30,9 +32,10 @@ def kill_main(scene: Scene) -> None:
     with scene.flow():
         for _ in range(scene.times):
             scene.busy()
-            worker.kill_main()
-            scene.injected += 1
+            with scene.harm(worker):
+                worker.kill_main()
             worker = scene.worker(orphans=True)
+            scene.whole()
 
 
 def kill_child(scene: Scene) -> None:
@@ -40,9 +43,24 @@ def kill_child(scene: Scene) -> None:
     with scene.flow():
         for _ in range(3 * scene.times):
             scene.busy()
-            worker.kill_child()
-            scene.injected += 1
+            now = time.monotonic()
+            killed = worker.kill_child()
+            scene.harms.append(Harm(frozenset(killed), now, time.monotonic()))
+            scene.injected += len(killed)
+            scene.whole()
         scene.busy()
+
+
+def stop_one(scene: Scene, worker: Worker, number: int) -> None:
+    if number == signal.SIGTERM:
+        # Warm: nothing that runs is cut short, so nothing may run again.
+        ended = worker.stop(number)
+        scene.injected += 1
+    else:
+        with scene.harm(worker):
+            ended = worker.stop(number)
+    if not ended:
+        scene.notes.append("a stop took over 10 s and was ended by SIGKILL")
 
 
 def stopped_by(number: int, **env: str) -> Inject:
@@ -51,10 +69,9 @@ def stopped_by(number: int, **env: str) -> Inject:
         with scene.flow():
             for _ in range(scene.times):
                 scene.busy()
-                if not worker.stop(number):
-                    scene.notes.append("a stop took over 10 s and was ended by SIGKILL")
-                scene.injected += 1
+                stop_one(scene, worker, number)
                 worker = scene.worker(env=env)
+                scene.whole()
 
     return stop
 
@@ -66,10 +83,12 @@ def freeze(scene: Scene) -> None:
     with scene.flow():
         for _ in range(scene.times):
             scene.busy()
-            frozen.freeze()
-            scene.injected += 1
-            time.sleep(scene.lease + 1.5)
-            frozen.thaw()
+            with scene.harm(frozen):
+                frozen.freeze()
+                # Its deliveries are to heal while it is frozen: another worker is there.
+                scene.whole(wait=False)
+                time.sleep(scene.lease + 1.5)
+                frozen.thaw()
 
 
 def kill_dispatcher(scene: Scene) -> None:
@@ -81,13 +100,15 @@ def kill_dispatcher(scene: Scene) -> None:
             scene.busy()
             dispatcher.kill_group()
             scene.injected += 1
+            scene.whole()
             dispatcher = scene.dispatcher()
     dispatcher.kill_group()
 
 
 def refork(scene: Scene) -> None:
     scene.worker("--max-tasks-per-child", "1")
-    with scene.flow():
+    # Few at a time: each task waits for a fork.
+    with scene.flow(depth=20):
         scene.busy(200 if scene.times > 2 else 60)
     scene.injected = scene.store.began_count()
 
@@ -118,20 +139,17 @@ FAULTS = (
         about="main and pool processes at once, under flow; a new worker takes over",
         inject=kill_group,
         quick=True,
-        doubled=True,
     ),
     Fault(
         name="worker main process: SIGKILL",
         about="its pool processes live on as long as they do by themselves",
         inject=kill_main,
-        doubled=True,
     ),
     Fault(
         name="worker child: SIGKILL",
         about="a pool process under flow; the main process replaces it",
         inject=kill_child,
         quick=True,
-        doubled=True,
     ),
     Fault(
         name="worker: warm stop",
@@ -143,19 +161,16 @@ FAULTS = (
         name="worker: soft stop",
         about="SIGQUIT under flow with a soft shutdown timeout of 2 s",
         inject=stopped_by(signal.SIGQUIT, FAULTS_SOFT="2"),
-        doubled=True,
     ),
     Fault(
         name="worker: cold stop",
         about="SIGQUIT under flow",
         inject=stopped_by(signal.SIGQUIT),
-        doubled=True,
     ),
     Fault(
         name="worker: SIGSTOP past the lease",
         about="for the lease and 1.5 s, beside another worker; then SIGCONT",
         inject=freeze,
-        doubled=True,
     ),
     Fault(
         name="dispatcher: SIGKILL",

@@ -42,6 +42,7 @@ def failover(scene: Scene) -> None:
         scene.server = replica
         scene.follow(replica.url)
         proxy.retarget(replica.port)
+        scene.whole()
         scene.busy(120)
 
 

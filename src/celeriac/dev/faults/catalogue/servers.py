@@ -9,6 +9,7 @@ import time
 
 from redis.exceptions import RedisError
 
+from celeriac.connection import Client
 from celeriac.dev.faults.catalogue.sentinel import failover
 from celeriac.dev.faults.fault import Fault
 from celeriac.dev.faults.scene import Scene
@@ -32,6 +33,7 @@ def restart(scene: Scene) -> None:
             time.sleep(1)
             scene.server.start()
             scene.injected += 1
+            scene.whole()
         scene.busy()
 
 
@@ -44,6 +46,7 @@ def kill(scene: Scene) -> None:
             time.sleep(0.5)
             scene.server.start()
             scene.injected += 1
+            scene.whole()
         scene.busy()
 
 
@@ -51,12 +54,14 @@ def freeze(scene: Scene) -> None:
     scene.worker()
     with scene.flow():
         scene.busy()
-        os.kill(scene.server.pid, signal.SIGSTOP)
-        scene.injected += 1
-        try:
-            time.sleep(10)
-        finally:
-            os.kill(scene.server.pid, signal.SIGCONT)
+        # Longer than the lease, which nobody could renew.
+        with scene.harm():
+            os.kill(scene.server.pid, signal.SIGSTOP)
+            try:
+                time.sleep(10)
+            finally:
+                os.kill(scene.server.pid, signal.SIGCONT)
+        scene.whole()
 
 
 def kill_clients(scene: Scene) -> None:
@@ -68,6 +73,7 @@ def kill_clients(scene: Scene) -> None:
                 with contextlib.suppress(RedisError):
                     scene.redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
             scene.injected += 1
+            scene.whole()
             time.sleep(0.3)
 
 
@@ -79,6 +85,7 @@ def delete_queue(scene: Scene) -> None:
             # Until there was something in it.
             if scene.until(lambda: scene.redis.delete(*QUEUES), "a queue", 5, fatal=False):
                 scene.injected += 1
+                scene.whole()
 
 
 def double_queue(scene: Scene) -> None:
@@ -88,6 +95,7 @@ def double_queue(scene: Scene) -> None:
             scene.busy()
             scene.redis.eval(DOUBLE, len(QUEUES), *QUEUES)
             scene.injected += 1
+            scene.whole()
 
 
 def fill(scene: Scene) -> None:
@@ -101,8 +109,19 @@ def fill(scene: Scene) -> None:
             client.config_set("maxmemory", max(1, used - 100_000))
             scene.injected += 1
             time.sleep(3)
+            refused = _refused(client)
+            scene.notes.append(f"{refused} writes refused")
+            if not refused:
+                raise AssertionError("the server was never full")
             client.config_set("maxmemory", 0)
+            scene.whole()
             scene.busy()
+
+
+def _refused(client: Client) -> int:
+    """Writes that the server refused for want of memory since its start."""
+    errors = client.info("errorstats").get("errorstat_OOM", {})
+    return int(errors.get("count", 0))
 
 
 FAULTS = (
@@ -111,27 +130,23 @@ FAULTS = (
         about="with AOF, away for a second",
         inject=restart,
         quick=True,
-        doubled=True,
     ),
     Fault(
         name="Redis: SIGKILL, appendfsync always",
         about="under flow, away for half a second",
         inject=kill,
         server=("--appendfsync", "always"),
-        doubled=True,
     ),
     Fault(
         name="Redis: SIGKILL, appendfsync everysec",
         about="under flow, away for half a second",
         inject=kill,
-        doubled=True,
     ),
     Fault(
         name="Redis: SIGSTOP 10 s",
         about="longer than the lease",
         inject=freeze,
         once=True,
-        doubled=True,
     ),
     Fault(
         name="Redis: CLIENT KILL of all",
@@ -163,6 +178,5 @@ FAULTS = (
         about="three Sentinels promote it after the master's SIGKILL; a proxy follows them",
         inject=failover,
         once=True,
-        doubled=True,
     ),
 )

@@ -1,0 +1,71 @@
+"""What a fault did to running work: which repetitions it explains, and when all was whole again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from celeriac.dev.faults.store import Delivery, Run
+from celeriac.executor.work import FLUSH_AFTER
+
+SLACK = 0.005  # seconds between a handler's last line and the executor's next
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """Processes died, or were cut off for longer than their lease: `pids`, or all if it is empty.
+
+    For a death `ended` is the moment of it.
+    """
+
+    pids: frozenset[int]
+    began: float
+    ended: float
+
+    def hits(self, run: Run) -> bool:
+        return not self.pids or run.pid in self.pids or run.main in self.pids
+
+
+def unexplained(runs: Iterable[Run], harms: Sequence[Harm], known: Collection[Delivery]) -> int:
+    """How many executions beyond the first no harm explains; `known` are left out.
+
+    One is explained if the execution before it was under way when its process was harmed. What had
+    ended counts as under way until the ledger was told, which the executor does every FLUSH_AFTER.
+    """
+    by_delivery: dict[Delivery, list[Run]] = defaultdict(list)
+    ends: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        by_delivery[run.delivery].append(run)
+        if run.ended is not None:
+            ends[run.pid].append(run.ended)
+    return sum(
+        not any(_under_way(before, harm, ends[before.pid]) for harm in harms)
+        for delivery, all_runs in by_delivery.items()
+        if delivery not in known
+        for before in all_runs[:-1]
+    )
+
+
+def _under_way(run: Run, harm: Harm, ends: Sequence[float]) -> bool:
+    if not harm.hits(run) or run.began > harm.ended:
+        return False
+    if run.ended is None:
+        return True
+    # The ledger knew of all that ended FLUSH_AFTER before the process began its last execution
+    # but one: after that one it was told, unless it had been told less than FLUSH_AFTER ago.
+    earlier = sorted(end for end in ends if end < harm.began)[-2:]
+    told_until = earlier[0] - FLUSH_AFTER - SLACK if earlier else 0.0
+    return run.ended >= told_until
+
+
+def heal_time(
+    accepted: Mapping[Delivery, float], effects: Mapping[Delivery, float], whole: Iterable[float]
+) -> float:
+    """The longest time from a moment at which all was whole again until everything that was
+    accepted before it had its effect. Deliveries without one are left out."""
+    longest = 0.0
+    for moment in whole:
+        before = (effects.get(one, 0.0) for one, at in accepted.items() if at <= moment)
+        longest = max(longest, max(before, default=0.0) - moment)
+    return longest

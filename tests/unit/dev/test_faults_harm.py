@@ -1,0 +1,56 @@
+"""What a fault explains, and how long a system took to heal."""
+
+from __future__ import annotations
+
+from celeriac.dev.faults.harm import Harm, heal_time, unexplained
+from celeriac.dev.faults.store import Run
+
+A, B = ("billing.a", "1"), ("billing.a", "2")
+DEATH = Harm(frozenset({11}), 10.0, 10.0)
+
+
+def run(delivery: tuple[str, str], began: float, ended: float | None, pid: int = 11) -> Run:
+    return Run(delivery, pid, 1, began, ended)
+
+
+def test_an_execution_that_its_process_s_death_cut_short_may_be_repeated() -> None:
+    assert unexplained([run(A, 9.9, None), run(A, 12.0, 12.1, pid=12)], [DEATH], []) == 0
+
+
+def test_a_repetition_without_any_death_is_unexplained() -> None:
+    runs = [run(A, 9.9, 9.95), run(A, 12.0, 12.1, pid=12)]
+    assert unexplained(runs, [], []) == 1
+    assert unexplained(runs, [], [A]) == 0
+
+
+def test_the_death_of_another_process_explains_nothing() -> None:
+    runs = [run(A, 9.9, None, pid=13), run(A, 12.0, 12.1, pid=12)]
+    assert unexplained(runs, [DEATH], []) == 1
+    assert unexplained(runs, [Harm(frozenset(), 10.0, 10.0)], []) == 0
+
+
+def test_a_death_of_the_main_process_explains_what_ran_in_its_children() -> None:
+    runs = [run(A, 9.9, None), run(A, 12.0, 12.1, pid=12)]
+    assert unexplained(runs, [Harm(frozenset({1}), 10.0, 10.0)], []) == 0
+
+
+def test_what_had_ended_long_before_the_death_must_not_be_repeated() -> None:
+    """The ledger is told of what ended every 10 ms, so only the last ones may be unknown to it."""
+    others = [run(B, 9.90 + n / 1000, 9.901 + n / 1000) for n in range(0, 90, 2)]
+    [*_, last] = others
+    early = [run(A, 9.80, 9.81), *others, run(A, 12.0, 12.1, pid=12)]
+    late = [*others, run(A, 9.989, 9.991), run(A, 12.0, 12.1, pid=12)]
+    assert last.ended is not None and last.ended < 9.991
+    assert unexplained(early, [DEATH], [B]) == 1
+    assert unexplained(late, [DEATH], [B]) == 0
+
+
+def test_what_began_after_the_harm_is_not_explained_by_it() -> None:
+    assert unexplained([run(A, 10.5, None), run(A, 12.0, 12.1, pid=12)], [DEATH], []) == 1
+
+
+def test_heal_time_is_the_longest_wait_of_what_was_accepted_before_all_was_whole() -> None:
+    accepted = {A: 1.0, B: 2.5}
+    assert heal_time(accepted, {A: 3.0, B: 9.0}, whole=[2.0]) == 1.0
+    assert heal_time(accepted, {A: 3.0, B: 9.0}, whole=[2.0, 4.0]) == 5.0
+    assert heal_time(accepted, {A: 1.5, B: 2.6}, whole=[4.0]) == 0.0
