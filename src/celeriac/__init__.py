@@ -16,6 +16,7 @@ from celeriac.errors import (
     Reject,
     Retry,
     SubscriptionError,
+    UntrustedEvent,
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.settings import VERSION, Settings
@@ -54,4 +55,5 @@ __all__ = [
     "LogFull",
     "NotFound",
     "SubscriptionError",
+    "UntrustedEvent",
 ]

@@ -191,6 +191,7 @@ class EventBus:
         queue: str | None = None,
         batch: int | None = None,
         ordered: bool = False,
+        signed: bool | None = None,
         inbox: Any = None,
         start: Start = "now",
         concurrency: int | None = None,
@@ -209,6 +210,8 @@ class EventBus:
         queue: a Celery queue of its own; the service's by default.
         batch: the function takes a list of up to so many events.
         ordered: events of one subject (else partitionkey) one at a time, in order, across retries.
+        signed: run only events signed by a key that is trusted for their source and type; the
+            setting `require_signature` by default.
         inbox: what opens the transaction that the function runs in, and that notes the event, so
             that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
             The function may take the session as its second parameter.
@@ -225,6 +228,10 @@ class EventBus:
                     f"@bus.on got {pattern!r} for a pattern; write @bus.on('order.placed') with "
                     "parentheses, and several patterns as several arguments"
                 )
+
+        demands = self.settings.require_signature if signed is None else signed
+        if demands:
+            self.service.guard.check()
 
         def subscribe(function: F) -> F:
             handler = make_handler(
@@ -245,6 +252,7 @@ class EventBus:
                 queue=queue,
                 batch=batch,
                 ordered=ordered,
+                signed=demands,
                 inbox=inbox,
                 # As long as the matrix may still give the event out again.
                 inbox_keep=max(2 * self.settings.dedup_window, self.settings.retention),

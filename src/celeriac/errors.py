@@ -5,6 +5,7 @@ CeleriacError
 │   └── SubscriptionError   a handler cannot be registered; raised at import
 ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
+│   ├── UntrustedEvent      it is not signed as the handler demands
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis could not be reached within the limit
 ├── LogFull                 Redis has no memory left for the log
@@ -40,6 +41,10 @@ class InvalidEvent(CeleriacError, ValueError):
 
 class InvalidData(InvalidEvent):
     """The data of an event does not fit the type declared for it."""
+
+
+class UntrustedEvent(InvalidEvent):
+    """A handler demands a signature, and the event has none that counts. It was not run."""
 
 
 class EventTooLarge(InvalidEvent):

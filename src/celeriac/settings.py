@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from celeriac.errors import ConfigurationError
@@ -25,7 +25,8 @@ class Settings:
     `retention` and `retention_count` bound the finished part of the log of each domain; what some
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
     at least (twice that at most), and so how long the same event id is one event. `sensitive` names
-    members of data, with commas between them, that are masked wherever they are.
+    members of data, with commas between them, that are masked wherever they are. Keys are JSON Web
+    Keys, or the path of a file or directory of them.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -34,6 +35,9 @@ class Settings:
     source: str = ""
     namespace: str = "celeriac"
     sensitive: str = ""
+    signing_key: str = field(default="", repr=False)
+    trusted_keys: str = ""
+    require_signature: bool = False
 
     emit_timeout: float = 5.0
     max_event_bytes: int = 1_048_576
@@ -60,10 +64,10 @@ class Settings:
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         faults: list[str] = []
-        known = {field.name: field for field in fields(cls)}
+        known = {one.name: one for one in fields(cls)}
         for name in given.keys() - known.keys():
             faults.append(f"{name}: no such setting; there are {', '.join(sorted(known))}")
-        for name, field in known.items():
+        for name, one in known.items():
             value = given.get(name)
             variable = f"CELERIAC_{name.upper()}"
             if value is None and environ.get(variable, "") != "":
@@ -71,7 +75,7 @@ class Settings:
             if value is None:
                 continue
             try:
-                values[name] = _convert(value, type(field.default))
+                values[name] = _convert(value, type(one.default))
             except ValueError as error:
                 faults.append(f"{variable}={value!r}: {error}")
         if not faults:
@@ -145,10 +149,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def _convert(value: Any, kind: type) -> Any:
     if kind is str:
         return str(value)
+    if kind is bool:
+        return _convert_switch(value)
     try:
         return kind(value)
     except (TypeError, ValueError):
         raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}") from None
+
+
+def _convert_switch(value: Any) -> bool:
+    switches = {"1": True, "true": True, "yes": True, "on": True}
+    switches |= {"0": False, "false": False, "no": False, "off": False}
+    try:
+        return switches[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
 
 
 def _broker_from(redis_url: str) -> str:

@@ -52,7 +52,9 @@ def test_every_setting_is_there_with_its_variable_and_default() -> None:
     for field in fields(Settings):
         variable, default = shown[field.name]
         assert variable == f"CELERIAC_{field.name.upper()}"
-        if isinstance(field.default, (int, float)):
+        if isinstance(field.default, bool):
+            assert default == str(field.default).lower(), field.name
+        elif isinstance(field.default, (int, float)):
             assert float(default) == field.default, field.name
     assert shown["redis_url"][1] == Settings().redis_url
     assert shown["namespace"][1] == Settings().namespace

@@ -31,6 +31,7 @@ COMMANDS = {
     "emit": "Emits one event, and prints its id.",
     "handlers": "Lists the handlers, or removes one.",
     "workers": "Lists the workers.",
+    "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
     "dispatcher": "Runs the dispatcher of a service without a worker.",
 }

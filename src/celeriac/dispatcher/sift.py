@@ -68,7 +68,8 @@ def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:
     """None if the handler wants the event; else how it is settled in passing."""
     if not meant_for(handler.id, handler.matcher.matches(event.type), event.handlers):
         return Outcome.IGNORED
-    if handler.when is not None and not wants(handler, body):
+    # Where it demands a signature, the executor asks, once it has verified that.
+    if handler.when is not None and not handler.signed and not wants(handler, body):
         return Outcome.SKIPPED
     return None
 

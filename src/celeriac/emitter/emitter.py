@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import redis
+from msgspec.structs import replace
 
 from celeriac.connection import persist
 from celeriac.emitter.announced import Announced
@@ -25,6 +26,7 @@ from celeriac.event import (
 )
 from celeriac.log import EventLog
 from celeriac.settings import Settings
+from celeriac.trust import make_signer
 
 T = TypeVar("T")
 Emission = Event[Any] | tuple[str, Any]
@@ -37,6 +39,7 @@ class Emitter:
     def __init__(self, settings: Settings, log: Callable[[], EventLog]) -> None:
         self.settings = settings
         self.schemas: dict[str, Any] = {}
+        self._sign = make_signer(settings)
         self._log = log
         self._announced = Announced()
 
@@ -52,7 +55,12 @@ class Emitter:
         return build_event(type, data, **attributes)
 
     def encode(self, event: Event[Any], *, valid: bool = False) -> bytes:
-        return encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
+        """The event as it enters the log: signed where there is a key. Raises InvalidEvent."""
+        if event.keyid is not None or event.signature is not None:
+            # One that came over the bus: its signature is not of what is emitted now.
+            event = replace(event, keyid=None, signature=None)
+        raw = encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
+        return raw if self._sign is None else self._sign(raw)
 
     def emit(
         self,
@@ -111,12 +119,12 @@ class Emitter:
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
     ) -> tuple[list[Event[Any]], list[tuple[str, bytes]]] | None:
         """The next PIPELINE events, and as (domain, body); none of them published yet."""
-        ids, most = new_event_ids(PIPELINE), self.settings.max_event_bytes
+        ids = new_event_ids(PIPELINE)
         chosen, items = [], []
         try:
             for given in islice(events, PIPELINE):
                 event = self.as_event(given, ids)
-                body = encode(event, max_bytes=most, valid=not isinstance(given, Event))
+                body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
                 items.append((event.domain, body))
         except InvalidEvent as error:

@@ -24,6 +24,14 @@ def split_handlers(text: object) -> tuple[str, ...]:
     return names
 
 
+def narrowed(names: tuple[str, ...], redriven: object) -> tuple[str, ...]:
+    """The handlers of an event that was redriven for one of them. Raises InvalidEvent."""
+    if redriven is None:
+        return names
+    check_handler(redriven)
+    return (str(redriven),) if not names or redriven in names else names
+
+
 def meant_for(handler: str, matches: bool, references: Sequence[str]) -> bool:
     """Whether type and handler references of an event lead to the handler."""
     return matches and (not references or handler in references)

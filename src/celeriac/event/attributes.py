@@ -11,10 +11,18 @@ from celeriac.errors import InvalidEvent
 
 MAX_LENGTH: Final = 255
 REQUIRED: Final = ("id", "source", "type")
-TEXTS: Final = ("subject", "correlationid", "causationid", "partitionkey", "sensitive")
+TEXTS: Final = (
+    "subject",
+    "correlationid",
+    "causationid",
+    "partitionkey",
+    "sensitive",
+    "keyid",
+    "signature",
+)
 OPTIONAL: Final = (*TEXTS, "datacontenttype", "dataschema", "traceparent")
 CORE: Final = frozenset(
-    (*REQUIRED, *OPTIONAL, "specversion", "time", "handlers", "data", "data_base64")
+    (*REQUIRED, *OPTIONAL, "specversion", "time", "handlers", "redriven", "data", "data_base64")
 )
 
 _INT32: Final = range(-(2**31), 2**31)

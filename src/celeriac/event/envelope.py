@@ -46,7 +46,8 @@ class Event(
     The constructor checks nothing: `build_event` and `decode` return valid events only,
     and `encode` refuses an invalid one. `time` is in UTC. `handlers` names those the event
     is for, as `service.function`; empty means everyone who subscribed. `sensitive` names the parts
-    of the data that people must not see (see event/sensitive.py).
+    of the data that people must not see (see event/sensitive.py). `keyid` and `signature` are as
+    they came: only for a handler that demands a signature were they verified.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Event(
     partitionkey: str | None = None
     traceparent: str | None = None
     sensitive: str | None = None
+    keyid: str | None = None
+    signature: str | None = None
     data: T = cast("T", None)
     handlers: HandlerRefs = ()
     extensions: Extensions = NO_EXTENSIONS

@@ -7,8 +7,8 @@ from typing import Union
 import msgspec
 
 from celeriac.errors import InvalidEvent
-from celeriac.event.addressing import split_handlers
-from celeriac.event.attributes import check_id, check_type
+from celeriac.event.addressing import narrowed, split_handlers
+from celeriac.event.attributes import check_handler, check_id, check_type
 from celeriac.event.codec import OtherVersion, decode
 
 
@@ -23,11 +23,12 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", t
     correlationid: str | None = None
     traceparent: str | None = None
     handler_refs: str | None = msgspec.field(default=None, name="handlers")
+    redriven: str | None = None
 
     @property
     def handlers(self) -> tuple[str, ...]:
         """The handlers that the event is for; empty means everyone."""
-        return split_handlers(self.handler_refs)
+        return narrowed(split_handlers(self.handler_refs), self.redriven)
 
 
 _decoder = msgspec.json.Decoder(Union[Peek, OtherVersion])  # noqa: UP007
@@ -49,4 +50,6 @@ def peek(raw: bytes) -> Peek:
     check_type(found.type)
     if found.handler_refs is not None:
         split_handlers(found.handler_refs)
+    if found.redriven is not None:
+        check_handler(found.redriven)
     return found

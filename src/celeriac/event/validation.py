@@ -42,6 +42,10 @@ def validate(event: Event[Any]) -> None:
         check_text("partitionkey", event.partitionkey)
     if event.sensitive is not None:
         check_text("sensitive", event.sensitive)
+    if event.keyid is not None:
+        check_text("keyid", event.keyid)
+    if event.signature is not None:
+        check_text("signature", event.signature)
     if event.traceparent is not None:
         check_traceparent(event.traceparent)
     if event.handlers != ():

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from celeriac.circuit import Circuit
 from celeriac.connection import persist
+from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.error_text import describe
 from celeriac.executor.lease import LeaseKeeper
@@ -153,8 +154,9 @@ class Executor:
             ledger, worker = self.service.backend.ledger, self.service.worker
             return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
 
-        names = self.service.settings.sensitive_names
-        return self._make_work(self.service.worker, handler, hinted, held, finish, names)
+        service = self.service
+        admission = Admission(service.guard, lane.domain, service.settings.sensitive_names)
+        return self._make_work(service.worker, handler, hinted, held, finish, admission)
 
     def _persist(self, tell: Callable[[], T]) -> T:
         settings = self.service.settings

@@ -10,10 +10,10 @@ from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import Effect, Event, decode, decode_data, handling
+from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, from_their_code, trace
-from celeriac.executor.masking import masked_error
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
 from celeriac.subscription import Decision, Handler, decide
@@ -36,11 +36,11 @@ class Work:
         hinted: int,
         held: dict[str, int],
         finish: Finish,
-        sensitive: frozenset[str] = frozenset(),
+        admission: Admission,
     ) -> None:
         self.worker, self.handler = worker, handler
         self.finish = finish
-        self.sensitive = sensitive  # names of members that are masked in errors
+        self.admission = admission
         self.held = held
         self.report = Report(hinted=hinted)
         self.breaking: Breaking | None = None
@@ -81,6 +81,7 @@ class Work:
                 # Newer code of this handler wants it, and this is the older.
                 self._settle(one, event_id, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
                 return None
+            event = self.admission.admit(self.handler, one.body, event)
             typed = decode_data(event, self.handler.data_type)
             if self.handler.when is not None and not self.handler.when(typed):
                 self._settle(one, event_id, Outcome.SKIPPED, type=event.type)
@@ -110,7 +111,7 @@ class Work:
         error, effects = self._call(events, events[0], ready[0][0].attempt)
         share = _us(started) // len(ready)
         # the value of any of them may be in it
-        shown = error and masked_error(error, [one.body for one, _ in ready], self.sensitive)
+        shown = error and self.admission.shown(error, [one.body for one, _ in ready])
         for one, event in ready:
             if error is not None:
                 self.fail(
@@ -177,7 +178,7 @@ class Work:
         if isinstance(error, Exhausted):
             decision = Decision(Outcome.DEAD)
         counted = one.attempt - isinstance(error, Exhausted)
-        error = shown or masked_error(error, [one.body], self.sensitive)
+        error = shown or self.admission.shown(error, [one.body])
         text = trace(error)
         if self.breaking is not None:
             self.breaking.reason = describe(error)

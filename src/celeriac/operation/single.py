@@ -9,6 +9,7 @@ import msgspec
 
 from celeriac.errors import InvalidEvent, NotFound
 from celeriac.event import decode, encode
+from celeriac.event.signature import redriven_for, split
 from celeriac.ledger import DeadLetter, Lane
 from celeriac.operation.choice import PAGE
 from celeriac.registry import HandlerRecord
@@ -51,6 +52,9 @@ def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: b
 def addressed(letter: DeadLetter) -> bytes:
     """Its event, for its handler alone."""
     try:
+        if split(letter.event) is not None:
+            # Encoded anew it would be signed no more.
+            return redriven_for(letter.event, letter.handler)
         return encode(msgspec.structs.replace(decode(letter.event), handlers=(letter.handler,)))
     except InvalidEvent:
         return letter.event

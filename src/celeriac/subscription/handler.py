@@ -54,6 +54,7 @@ class Handler:
     soft_time_limit: float | None = None
     per_second: float | None = None
     priority: int = 0
+    signed: bool = False
     # Called instead of the function where the handler has an inbox.
     receiver: IdempotentReceiver | None = None
     concurrency: int | None = None
@@ -80,6 +81,7 @@ class Handler:
             "priority": self.priority or None,
             "concurrency": self.concurrency,
             "breaker": self.breaker,
+            "signed": self.signed,
             "when": self.when is not None,
             "inbox": self.receiver is not None,
         }
@@ -109,6 +111,7 @@ def make_handler(
     queue: str | None = None,
     batch: int | None = None,
     ordered: bool = False,
+    signed: bool = False,
     inbox: Any = None,
     inbox_keep: float = 0.0,
     start: Start = "now",
@@ -174,6 +177,7 @@ def make_handler(
         soft_time_limit=soft_time_limit,
         per_second=per_second,
         priority=priority,
+        signed=signed,
         receiver=receiver,
         concurrency=concurrency,
         breaker=breaker,

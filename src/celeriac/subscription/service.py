@@ -22,6 +22,7 @@ from celeriac.registry.redis import RedisRegistry
 from celeriac.settings import Settings
 from celeriac.subscription.handler import Handler
 from celeriac.subscription.signature import qualified_name
+from celeriac.trust import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Service:
         self.worker = worker_name(settings.service)
         self._handlers: dict[str, Handler] = {}
         self._backend: Backend | None = None
+        self.guard = Guard(settings)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

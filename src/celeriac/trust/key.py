@@ -1,0 +1,158 @@
+"""Keys as JSON Web Keys (RFC 7517, RFC 8037): Ed25519 to sign, X25519 to encrypt.
+
+A setting holds them as they are, or the path of a file or directory of them. Two members are our
+own: `sources` and `types` say for which events a public key counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celeriac.errors import ConfigurationError, SubscriptionError
+from celeriac.event import Matcher, compile_patterns
+from celeriac.event.signature import KEY_ID
+
+SIGNING, ENCRYPTION = "Ed25519", "X25519"
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that others use. `sources` and `types` are those it may sign for; None means all."""
+
+    id: str
+    curve: str
+    public: bytes
+    sources: frozenset[str] | None = None
+    types: Matcher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A key of one's own."""
+
+    id: str
+    curve: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"SecretKey({self.id!r}, {self.curve})"
+
+
+def public_keys(given: str, *, setting: str, curve: str) -> dict[str, PublicKey]:
+    """The keys of a curve by their ids. Raises ConfigurationError, which names the setting."""
+    found: dict[str, PublicKey] = {}
+    for where, one in _read(given, setting):
+        key = _public(one, where)
+        if key.curve != curve:
+            continue
+        if key.id in found and found[key.id].public != key.public:
+            raise ConfigurationError(f"{where}: two keys have the id {key.id!r}; give one another")
+        found[key.id] = key
+    return found
+
+
+def secret_keys(given: str, *, setting: str, curve: str) -> list[SecretKey]:
+    """The private keys of a curve. Raises ConfigurationError; no message holds a key."""
+    found = []
+    for where, one in _read(given, setting):
+        id, of = _identity(one, where)
+        if of != curve:
+            raise ConfigurationError(f"{where}: the key {id!r} is for {of}; this needs {curve}")
+        if "d" not in one:
+            raise ConfigurationError(f"{where}: the key {id!r} has no private part (`d`)")
+        found.append(SecretKey(id, of, _bytes(one, "d", where)))
+    return found
+
+
+def _read(given: str, setting: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(where, JWK) of each key in a setting; none where it is not set."""
+    if not given:
+        return
+    if given.lstrip().startswith("{"):
+        yield from _keys(given, setting)
+        return
+    path = Path(given)
+    if not path.exists():
+        raise ConfigurationError(
+            f"{setting}={given}: no such file or directory; `celeriac keys generate` makes a key"
+        )
+    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(f"{setting}: {file} cannot be read: {error}") from None
+        yield from _keys(text, f"{setting}: {file}")
+
+
+def _keys(text: str, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ConfigurationError(f"{where} is not JSON; a key is a JSON Web Key") from None
+    keys = document.get("keys", [document]) if isinstance(document, dict) else [document]
+    for one in keys if isinstance(keys, list) else [keys]:
+        if not isinstance(one, dict):
+            raise ConfigurationError(f"{where} holds something that is no JSON Web Key")
+        yield where, one
+
+
+def _identity(key: Mapping[str, Any], where: str) -> tuple[str, str]:
+    id, curve = key.get("kid"), key.get("crv")
+    if not isinstance(id, str) or not KEY_ID.fullmatch(id):
+        raise ConfigurationError(
+            f"{where}: a key needs an id (`kid`) of up to 64 letters, digits and _ . : -"
+        )
+    if key.get("kty") != "OKP" or curve not in (SIGNING, ENCRYPTION):
+        raise ConfigurationError(
+            f"{where}: the key {id!r} must have kty OKP, and crv {SIGNING} or {ENCRYPTION}"
+        )
+    return id, str(curve)
+
+
+def _public(key: Mapping[str, Any], where: str) -> PublicKey:
+    id, curve = _identity(key, where)
+    sources, types = _names(key, "sources", where), _names(key, "types", where)
+    try:
+        matcher = None if types is None else compile_patterns(*types)
+    except SubscriptionError as error:
+        raise ConfigurationError(f"{where}: the key {id!r}: {error}") from None
+    allowed = None if sources is None else frozenset(sources)
+    return PublicKey(id, curve, _bytes(key, "x", where), allowed, matcher)
+
+
+def _names(key: Mapping[str, Any], member: str, where: str) -> list[str] | None:
+    names = key.get(member)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"{where}: `{member}` of a key must be a list of texts")
+    return names
+
+
+def _bytes(key: Mapping[str, Any], member: str, where: str) -> bytes:
+    try:
+        value = base64.urlsafe_b64decode(key[member].encode() + b"==")
+    except (KeyError, AttributeError, UnicodeError, binascii.Error):
+        value = b""
+    if len(value) != KEY_BYTES:
+        raise ConfigurationError(
+            f"{where}: `{member}` of the key {key['kid']!r} must be {KEY_BYTES} bytes in base64url"
+        )
+    return value
+
+
+def jwk(id: str, curve: str, *, public: bytes, secret: bytes | None = None) -> dict[str, Any]:
+    """A key as a JSON Web Key."""
+    key = {"kty": "OKP", "crv": curve, "kid": id, "x": _text(public)}
+    return key if secret is None else {**key, "d": _text(secret)}
+
+
+def _text(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
