@@ -8,7 +8,7 @@ CeleriacError
 │   ├── UntrustedEvent      it is not signed as the handler demands
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis could not be reached within the limit
-├── LogFull                 Redis has no memory left for the log
+├── LogFull                 the log, Redis or the spool has no room left
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               every attempt ended with the death of its process
 ├── Retry                   control flow: a handler asks to run again later
@@ -66,10 +66,15 @@ class BusUnavailable(CeleriacError, ConnectionError):
 
 
 class LogFull(CeleriacError):
-    """Redis refuses writes for lack of memory (`maxmemory` with `noeviction`). Nothing was written.
+    """There is no room for the event; it was not written.
+
+    A domain has `log_most` unfinished events, Redis has no memory left (`maxmemory` with
+    `noeviction`), or the spool has no room: the message says which, and the remedy.
 
     `emitted` is the number of events of an `emit_many` that were accepted before.
     """
+
+    appended: int = 0  # of one call of the log
 
     def __init__(self, message: str, *, emitted: int = 0) -> None:
         super().__init__(message)

@@ -51,6 +51,10 @@ class Settings:
     retention_count: int = 1_000_000
     dedup_window: float = 3 * DAY
     dead_retention: float = 90 * DAY
+    dead_most: int = 100_000
+
+    log_most: int = 0
+    log_full: str = "block"
 
     log_format: str = ""
     tracing: str = "off"
@@ -137,10 +141,13 @@ _LEAST: dict[str, float] = {
     "retention_count": 0,
     "dedup_window": 1,
     "dead_retention": 1,
+    "dead_most": 1,
+    "log_most": 0,
 }
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "log_full": ("block", "raise"),
     "log_format": ("", "json", "keyvalue"),
     "tracing": ("off", "on", "linked"),
 }

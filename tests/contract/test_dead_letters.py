@@ -8,6 +8,7 @@ import pytest
 
 from celeriac.errors import NotFound
 from celeriac.ledger import DeadLetter, Failure, Lane, Outcome, Place, Verdict
+from celeriac.ledger.row import MOST_FAILURES
 from tests.contract.store import DOMAIN, Store, body, settled
 
 
@@ -246,3 +247,19 @@ def test_a_late_word_on_a_dead_delivery_changes_nothing(store: Store, lane: Lane
     assert [claimed.entry] == store.ledger.finish("w1", lane, said)
     [row] = store.ledger.rows(lane, ["a"])
     assert row is not None and Place.DEAD == row.state
+
+
+def test_the_history_of_failures_stays_small_however_often_it_is_retried(
+    store: Store, lane: Lane
+) -> None:
+    """The first attempt and the last ones are kept."""
+    store.emit("a")
+    for n in range(1, 61):
+        [claimed] = store.run(lane)
+        failure = Failure(attempt=n, at=1000 * n, error=f"boom {n}")
+        store.finish(lane, claimed, Outcome.RETRY, failure=failure)
+    kept = [f.attempt for f in store.ledger.failures(lane, "a")]
+    assert kept == [1, *range(61 - (MOST_FAILURES - 1), 61)]
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, Outcome.DEAD, failure=None)
+    assert store.ledger.dead(DOMAIN)[0].first_failed_ms == 1000

@@ -307,6 +307,19 @@ def test_dead_letters_have_a_retention_of_their_own(make_store: MakeStore) -> No
     assert 0 == store.ledger.dead_count(DOMAIN)
 
 
+def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
+    """The oldest go; those that stay are the newest."""
+    store, lane = make_store(dead_most=3), Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    for n in range(10):
+        store.emit(f"e{n}")
+    for claimed in store.run(lane):
+        store.finish(lane, claimed, Outcome.DEAD)
+    assert (0, 7) == store.log.trim(DOMAIN, exact=True)
+    assert ["e7", "e8", "e9"] == [one.event_id for one in store.ledger.dead(DOMAIN)]
+    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
+
+
 def test_tidying_takes_no_delivery_along(store: Store, lane: Lane) -> None:
     entry = store.emit("a")
     store.take(lane)

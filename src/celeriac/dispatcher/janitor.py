@@ -38,8 +38,15 @@ class Janitor:
             for domain in domains:
                 removed, buried = backend.log.trim(domain)
                 backend.log.tidy(domain)
-                if removed or buried:
-                    log.debug("trimmed %s: %d entries, %d dead letters", domain, removed, buried)
+                if removed:
+                    log.debug("trimmed %s: %d entries", domain, removed)
+                if buried:
+                    log.warning(
+                        "%d dead letters of %s are gone for good: they were older than "
+                        "CELERIAC_DEAD_RETENTION or more than CELERIAC_DEAD_MOST",
+                        buried,
+                        domain,
+                    )
         if discover and self._is_due("discover", DISCOVER_EVERY):
             backend.log.discover()
             return True

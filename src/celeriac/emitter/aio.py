@@ -85,7 +85,7 @@ class AsyncEmitter:
             await self._announce(log, [domain for domain, _ in items[done:]])
             try:
                 await log.append_many(items[done:])
-            except redis.RedisError as error:
+            except (redis.RedisError, LogFull) as error:
                 # Those before the failure are confirmed: only the rest is tried again.
                 done += getattr(error, "appended", 0)
                 raise

@@ -10,17 +10,18 @@ from typing import TypeVar
 E = TypeVar("E", bound=BaseException)
 
 OURS = str(Path(__file__).parents[1])
-LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # characters that are stored
+LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # bytes that are stored
 
 
 def describe(error: BaseException) -> str:
-    """`Type: message` in one line of bounded length."""
+    """`Type: message` in one line of LONGEST_ERROR bytes at most."""
     name = type(error).__qualname__
     try:
         message = " ".join(storable(str(error)).split())
     except Exception:
         message = "(its message cannot be shown)"
-    return (f"{name}: {message}" if message else name)[:LONGEST_ERROR]
+    text = f"{name}: {message}" if message else name
+    return text.encode()[:LONGEST_ERROR].decode(errors="ignore")
 
 
 def from_their_code(error: E) -> E:
@@ -32,10 +33,11 @@ def from_their_code(error: E) -> E:
 
 
 def trace(error: BaseException) -> str:
-    """The end of its traceback."""
+    """The end of its traceback, of LONGEST_TRACEBACK bytes at most."""
     if masked := getattr(error, "masked_trace", ""):
         return str(masked)
-    return storable("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:]
+    text = storable("".join(traceback.format_exception(error)))
+    return text.encode()[-LONGEST_TRACEBACK:].decode(errors="ignore")
 
 
 def storable(text: str) -> str:

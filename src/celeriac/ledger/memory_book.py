@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.event import Effect
 from celeriac.ledger.ledger import Settled
-from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.row import MOST_FAILURES, Failure, Row
 from celeriac.ledger.state import Outcome, Place
 from celeriac.ledger.tally import UNCOUNTED, Tallies, Tally, tally_settled
 from celeriac.log import entry_time_ms
@@ -117,10 +117,11 @@ class Book:
         return row.entry != entry and row.entry in pending
 
     def add_failure(self, event_id: str, failure: Failure | None, now_ms: int) -> list[Failure]:
-        """The whole history with `failure` put at its end."""
+        """The history with `failure` put at its end: the first and the last MOST_FAILURES - 1."""
         history = [*(self.failures.get(event_id, now_ms) or ())]
         if failure is not None:
             history.append(failure)
+            del history[1 : max(1, 1 + len(history) - MOST_FAILURES)]
             self.failures.put(event_id, history, now_ms)
         return history
 

@@ -9,6 +9,9 @@ import msgspec
 from celeriac.ledger.state import Place
 from celeriac.log import entry_time_ms
 
+# Of one delivery: the first and the last ones.
+MOST_FAILURES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

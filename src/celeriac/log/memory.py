@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from celeriac.errors import LogFull
+from celeriac.log.bound import Backlog, full_message, waiting
 from celeriac.log.log import Entry, Group, Volume, entry_key
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
@@ -53,6 +55,15 @@ class MemoryDomain:
                 ids.append((group.last[0], group.last[1] + 1))
         return min(ids, default=None)
 
+    def backlog(self) -> Backlog:
+        behind = {
+            name: self.events.count_after(group.last) + len(group.pending)
+            for name, group in self.groups.items()
+        }
+        slowest = max(behind, key=behind.__getitem__, default="")
+        events = behind.get(slowest, 0)
+        return Backlog(events + len(self.delayed), slowest if events else "")
+
 
 class MemoryLog:
     """See EventLog for the promises. Every method is thread-safe; only `wait` blocks."""
@@ -81,13 +92,18 @@ class MemoryLog:
 
     def append(self, domain: str, body: bytes) -> str:
         with self.lock:
+            self._wait_for_room(domain)
             self.lock.notify_all()
             return self.store[domain].events.append(self.clock.now_ms(), body)
 
     def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
         with self.lock:
-            for domain, body in items:
-                self.append(domain, body)
+            for appended, (domain, body) in enumerate(items):
+                try:
+                    self.append(domain, body)
+                except LogFull as error:
+                    error.appended = appended
+                    raise
         return len(items)
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
@@ -96,6 +112,7 @@ class MemoryLog:
             time_ms = now + delay_ms if delay_ms is not None else at_ms
             if time_ms is None:
                 raise ValueError("postpone needs delay_ms or at_ms")
+            self._wait_for_room(domain)
             self.store[domain].delayed[body] = time_ms
             if time_ms - now < 1000:
                 self.ring(domain)
@@ -157,7 +174,9 @@ class MemoryLog:
             cut = max((now - int(settings.retention * 1000), 0), store.events.nth(surplus))
             stays = store.unfinished()
             removed = store.events.trim_before(cut if stays is None else min(cut, stays))
-            buried = store.dead.trim_before((now - int(settings.dead_retention * 1000), 0))
+            over = max(0, len(store.dead) - settings.dead_most)
+            old = (now - int(settings.dead_retention * 1000), 0)
+            buried = store.dead.trim_before(max(old, store.dead.nth(over)))
             return removed, buried
 
     def join(self, domain: str, handler: str, start: str) -> bool:
@@ -199,6 +218,17 @@ class MemoryLog:
         store = self.store[domain]
         store.bell = following(store.bell, self.clock.now_ms())
         self.lock.notify_all()
+
+    def _wait_for_room(self, domain: str) -> None:
+        """Exactly, unlike the log in Redis: raises LogFull at the very bound."""
+        most = self.settings.log_most
+        for pause in waiting(self.settings) if most else ():
+            found = self.store[domain].backlog()
+            if found.events < most:
+                return
+            if pause is None:
+                raise LogFull(full_message(domain, found, most))
+            self.lock.wait(pause)
 
     def _newer(self, before: Mapping[str, Key]) -> dict[str, Key]:
         newest = {name: self._newest(name) for name in before}

@@ -42,7 +42,11 @@ class Heads(dict[str, bytes]):
 
 
 def redis_log(settings: Settings) -> RedisLog:
-    """For one server, or for a cluster. Does not connect yet."""
+    """For one server, or for a cluster; with a bound, or without. Does not connect yet."""
+    if settings.log_most:
+        from celeriac.log.bounded import bounded_log
+
+        return bounded_log(settings)
     if is_cluster(settings.redis_url):
         from celeriac.log.redis_cluster import RedisClusterLog
 
@@ -163,6 +167,7 @@ class RedisLog:
                 settings.retention_count,
                 int(settings.dead_retention * 1000),
                 "=" if exact else "~",
+                settings.dead_most,
             )
             removed += int(entries)
             buried += int(letters)

@@ -13,6 +13,15 @@ from celeriac.log.redis import POSTPONE, tell_emitted
 from celeriac.settings import Settings
 
 
+def async_redis_log(settings: Settings) -> AsyncRedisLog:
+    """With a bound, or without. Does not connect yet."""
+    if settings.log_most:
+        from celeriac.log.bounded_aio import BoundedAsyncRedisLog
+
+        return BoundedAsyncRedisLog(settings)
+    return AsyncRedisLog(settings)
+
+
 class AsyncRedisLog:
     """See AsyncLog for the promises. Each event loop gets a client of its own."""
 

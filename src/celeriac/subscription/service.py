@@ -16,7 +16,7 @@ from celeriac.ledger import Ledger
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log import AsyncLog, EventLog
 from celeriac.log.redis import redis_log
-from celeriac.log.redis_aio import AsyncRedisLog
+from celeriac.log.redis_aio import async_redis_log
 from celeriac.registry import Registry
 from celeriac.registry.redis import RedisRegistry
 from celeriac.settings import Settings
@@ -86,7 +86,7 @@ def redis_backend(settings: Settings) -> Backend:
         log=redis_log(settings),
         ledger=RedisLedger(settings),
         registry=RedisRegistry(settings),
-        async_log=AsyncRedisLog(settings),
+        async_log=async_redis_log(settings),
         circuits=RedisCircuits(settings),
     )
 

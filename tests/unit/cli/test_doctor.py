@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.finding import Patient
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.log.memory import MemoryClock
+from celeriac.matrix import HandlerLag
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run, refuse
@@ -122,3 +124,19 @@ def test_a_clock_that_is_off_is_named() -> None:
     )  # fmt: skip
     found = list(check_clocks(patient(HEALTHY, now_ms=100_000, workers=[worker])))
     assert ["w is 20 s behind the server"] == [finding.text for finding in found]
+
+
+@pytest.mark.parametrize(("waiting", "level"), [(10, None), (80, "warn"), (100, "fail")])
+def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: str | None) -> None:
+    lags = [
+        HandlerLag(handler="billing.charge", service="billing", domain="order", waiting=waiting),
+        HandlerLag(handler="mail.send", service="mail", domain="order", waiting=1),
+    ]
+    settings = Settings.load({}, log_most=100)
+    found = [
+        one
+        for one in check_backlog(patient(HEALTHY, lags=lags, settings=settings))
+        if one.check == "log"
+    ]
+    assert [one.level for one in found] == ([level] if level else [])
+    assert all("billing.charge" in one.text for one in found)

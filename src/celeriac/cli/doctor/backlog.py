@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
+from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.ledger.ledger import MOST_PARKED
+from celeriac.matrix import HandlerLag
 
 MOST_DUE = 10_000
 OLDEST_S = 3600.0
@@ -14,7 +15,7 @@ OLDEST_S = 3600.0
 
 def check_backlog(patient: Patient) -> Iterator[Finding]:
     """Age of what is unfinished, retries, parked deliveries, dead letters."""
-    findings = [*_unfinished(patient), *_dead(patient)]
+    findings = [*_fullness(patient), *_unfinished(patient), *_dead(patient)]
     if not findings:
         unfinished = sum(one.unfinished for one in patient.lags)
         text = f"{count(unfinished, 'unfinished delivery', 'unfinished deliveries')}, none is old"
@@ -34,6 +35,23 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
         if one.oldest_s is not None and one.oldest_s > OLDEST_S and one.registered:
             text = f"{where}: {one.unfinished:,} unfinished, the oldest for {age(one.oldest_s)}"
             yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")
+
+
+def _fullness(patient: Patient) -> Iterator[Finding]:
+    """Domains of which the bound is near, by the handler that is furthest behind."""
+    most = patient.settings.log_most
+    furthest: dict[str, HandlerLag] = {}
+    for one in patient.lags if most else ():
+        if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:
+            furthest[one.domain] = one
+    for domain, one in sorted(furthest.items()):
+        if one.unfinished > 0.75 * most:
+            text = (
+                f"the log of {domain} holds {one.unfinished:,} events that {one.handler} has not "
+                f"finished, of CELERIAC_LOG_MOST={most:,}"
+            )
+            remedy = "emit is held up when it is full: more workers, or remove a dead handler"
+            yield (fail if one.unfinished >= most else warn)("log", text, remedy)
 
 
 def _dead(patient: Patient) -> Iterator[Finding]:

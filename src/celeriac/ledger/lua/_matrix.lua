@@ -81,11 +81,15 @@ local function forget_invalid(entry)
   redis.call('HDEL', older_invalid, entry)
 end
 
--- Appends one failed attempt (a JSON object, or '' for none) and returns the whole history.
+-- Appends one failed attempt (a JSON object, or '' for none) and returns the history: the first
+-- attempt and the last ones, so that a delivery that is retried for ever stays small.
+local MOST_FAILURES = 20  -- as in ledger/row.py
 local function remember_failure(id, attempt)
   local past = redis.call('HGET', failures, id) or redis.call('HGET', older_failures, id)
   if attempt == '' then return past or '' end
   local all = past and (past .. '\n' .. attempt) or attempt
+  local _, more = string.gsub(all, '\n', '\n')
+  if more >= MOST_FAILURES then all = string.gsub(all, '\n[^\n]*', '', 1) end
   redis.call('HSET', failures, id, all)
   keep(failures)
   return all

@@ -5,12 +5,13 @@
 -- finished, and removes nothing from there on. A new group or a replay cannot slip in between.
 --
 -- KEYS  base
--- ARGV  longest age ms, most entries, longest age of dead letters ms, `~` (whole nodes) or `=`
+-- ARGV  longest age ms, most entries, longest age of dead letters ms, `~` (whole nodes) or `=`,
+--       most dead letters
 -- Returns {entries removed, dead letters removed, 1 if it should be called again}: what is over the
 -- count goes in steps, for each has to be read to be counted, and nobody shall wait for long.
 local stream, dead = KEYS[1] .. 'events', KEYS[1] .. 'dead'
 local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local exactness = ARGV[4]
+local exactness, dead_most = ARGV[4], tonumber(ARGV[5])
 local STEP, MOST_BY_COUNT, MOST_DEAD = 256, 10000, 1000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -68,6 +69,8 @@ end
 -- Dead letters go one by one, for each is counted out of its group: see ledger/lua/_dead.lua.
 local old = redis.call('XRANGE', dead, '-', '(' .. text({math.max(now - dead_age, 0), 0}),
   'COUNT', MOST_DEAD)
+local over = math.min(redis.call('XLEN', dead) - dead_most, MOST_DEAD)
+if over > #old then old = redis.call('XRANGE', dead, '-', '+', 'COUNT', over) end
 for _, letter in ipairs(old) do
   local is = {}
   for i = 1, #letter[2], 2 do is[letter[2][i]] = letter[2][i + 1] end

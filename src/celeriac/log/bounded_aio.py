@@ -1,0 +1,60 @@
+"""The bounded log for coroutines: who appends too much waits without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import redis
+
+from celeriac.errors import LogFull
+from celeriac.log.bound import Bound, affordable, full_message, waiting
+from celeriac.log.bounded import BACKLOG, backlog_of
+from celeriac.log.redis_aio import AsyncRedisLog
+from celeriac.settings import Settings
+
+
+class BoundedAsyncRedisLog(AsyncRedisLog):
+    """See AsyncLog and BoundedRedisLog for the promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.bound = Bound(settings.log_most)
+
+    async def append(self, domain: str, body: bytes) -> None:
+        await self._admit(domain)
+        await super().append(domain, body)
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        done = 0
+        while done < len(items):
+            end = affordable(self.bound, items, done)
+            try:
+                if end > done:
+                    await super().append_many(items[done:end])
+                else:
+                    await self._ask_or_wait(items[done][0])
+            except (redis.RedisError, LogFull) as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
+                raise
+            done = end
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        await self._admit(domain)
+        await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    async def _admit(self, domain: str) -> None:
+        while not self.bound.spend(domain):
+            await self._ask_or_wait(domain)
+
+    async def _ask_or_wait(self, domain: str) -> None:
+        for pause in waiting(self.settings):
+            answer = await self._client().eval(BACKLOG.source, 1, self.keys.base(domain))
+            found = backlog_of(answer)
+            if self.bound.learn(domain, found.events):
+                return
+            if pause is None:
+                raise LogFull(full_message(domain, found, self.bound.most))
+            await asyncio.sleep(pause)

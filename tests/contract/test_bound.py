@@ -1,0 +1,150 @@
+"""The bounded log, on Redis and in memory: what counts, who is refused, who waits, and how long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from celeriac.errors import LogFull
+from celeriac.ledger import Lane, Outcome
+from tests.contract.store import DOMAIN, Store, body
+
+MakeStore = Callable[..., Store]
+MOST = 64
+
+
+@pytest.fixture
+def full(make_store: MakeStore) -> Callable[..., tuple[Store, Lane]]:
+    """Makes a store that refuses, and fills it for one handler; its lane."""
+
+    def make(**given: object) -> tuple[Store, Lane]:
+        store = make_store(**{"log_most": MOST, "log_full": "raise", **given})
+        lane = Lane(DOMAIN, "billing.charge")
+        store.log.join(DOMAIN, lane.handler, "0")
+        for n in range(MOST):
+            store.emit(f"e{n}")
+        return store, lane
+
+    return make
+
+
+Full = Callable[..., tuple[Store, Lane]]
+
+
+def test_what_is_over_the_bound_is_refused_with_the_remedy(full: Full) -> None:
+    store, _ = full()
+    with pytest.raises(LogFull, match=r"billing\.charge.*CELERIAC_LOG_MOST is 64"):
+        store.emit("more")
+    assert store.log.length(DOMAIN) == MOST
+
+
+def test_it_is_open_again_once_handlers_have_caught_up(full: Full) -> None:
+    store, lane = full()
+    for claimed in store.run(lane):
+        store.finish(lane, claimed)
+    store.emit("more")
+    assert store.log.length(DOMAIN) == MOST + 1
+
+
+def test_what_is_in_flight_counts(full: Full) -> None:
+    """Given to a worker is not finished."""
+    store, lane = full()
+    store.take(lane)
+    with pytest.raises(LogFull):
+        store.emit("more")
+
+
+def test_what_is_finished_and_kept_by_the_retention_does_not_count(full: Full) -> None:
+    store, lane = full()
+    for n in range(3 * MOST):
+        for claimed in store.run(lane):
+            store.finish(lane, claimed)
+        store.emit(f"more{n}")
+    assert store.log.length(DOMAIN) == 4 * MOST
+
+
+def test_a_log_that_nobody_reads_is_bounded_by_the_retention_alone(make_store: MakeStore) -> None:
+    store = make_store(log_most=10, log_full="raise")
+    for n in range(50):
+        store.emit(f"e{n}")
+    assert store.log.length(DOMAIN) == 50
+
+
+def test_the_slowest_handler_decides(full: Full) -> None:
+    store, lane = full()
+    slow = Lane(DOMAIN, "shipping.pack")
+    store.log.join(DOMAIN, slow.handler, "0")
+    for claimed in store.run(lane):
+        store.finish(lane, claimed)
+    with pytest.raises(LogFull, match=r"shipping\.pack"):
+        store.emit("more")
+    store.log.leave(DOMAIN, slow.handler)
+    store.emit("more")
+
+
+def test_what_is_postponed_counts(make_store: MakeStore) -> None:
+    store = make_store(log_most=MOST, log_full="raise")
+    for n in range(MOST):
+        store.log.postpone(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
+    with pytest.raises(LogFull):
+        store.log.postpone(DOMAIN, body("more"), delay_ms=60_000, at_ms=None)
+    with pytest.raises(LogFull):
+        store.emit("more")
+
+
+def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: MakeStore) -> None:
+    store = make_store(log_most=MOST, log_full="raise")
+    store.log.join(DOMAIN, "billing.charge", "0")
+    with pytest.raises(LogFull) as caught:
+        store.log.append_many([(DOMAIN, body(f"e{n}")) for n in range(3 * MOST)])
+    assert caught.value.appended == MOST == store.log.length(DOMAIN)
+
+
+def test_other_domains_have_room(full: Full) -> None:
+    store, _ = full()
+    store.log.append("payment", body("p"))
+    with pytest.raises(LogFull) as caught:
+        store.log.append_many([("payment", body("q")), (DOMAIN, body("r"))])
+    assert caught.value.appended == 1
+
+
+def test_blocking_ends_after_its_time(full: Full) -> None:
+    store, _ = full(log_full="block", emit_timeout=0.3)
+    started = time.monotonic()
+    with pytest.raises(LogFull):
+        store.emit("more")
+    assert 0.25 <= time.monotonic() - started < 5
+
+
+def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
+    store, lane = full(log_full="block", emit_timeout=20)
+    done = threading.Event()
+
+    def emit() -> None:
+        store.emit("more")
+        done.set()
+
+    thread = threading.Thread(target=emit, daemon=True)
+    thread.start()
+    assert not done.wait(0.2)
+    for claimed in store.run(lane):
+        store.finish(lane, claimed, Outcome.PROCESSED)
+    assert done.wait(10)
+    thread.join(10)
+
+
+def test_a_group_that_began_in_the_middle_is_judged_by_its_own_backlog(
+    make_store: MakeStore,
+) -> None:
+    """Redis cannot count what lies ahead of it, and it has nothing behind that matters."""
+    store = make_store(log_most=MOST, log_full="raise")
+    for n in range(2 * MOST):
+        store.emit(f"e{n}")
+        if n % 16 == 0:
+            store.pass_ms(2)
+    newest = store.log.read(DOMAIN, count=1, newest_first=True)[0]
+    store.log.join(DOMAIN, "billing.late", f"{newest.time_ms - 1}-{2**64 - 1}")
+    store.emit("more")
