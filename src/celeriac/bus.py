@@ -8,17 +8,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.circuit import Breaker
-from celeriac.emitter import Emission, make_emitters
+from celeriac.emitter import AsyncEmitter, Emission, Emitter, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
+from celeriac.outbox import joined
 from celeriac.settings import Settings
 from celeriac.subscription import Predicate, Service, Start, make_handler
 from celeriac.subscription.policy import ErrorPolicies
 
 if TYPE_CHECKING:
     from celery import Celery
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.orm import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,6 +92,8 @@ class EventBus:
         datacontenttype: str | None = None,
         sensitive: Sequence[str] | None = None,
         extensions: Mapping[str, Any] | None = None,
+        session: Session | Connection | None = None,
+        using: str | None = None,
     ) -> str:
         """Publishes an event for whoever subscribed, and returns its id.
 
@@ -97,6 +103,10 @@ class EventBus:
         datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
         ones whose patterns match. Within a handler, cause and correlation follow by themselves.
         `sensitive` are paths of data to be masked, beside what its type marks as Sensitive.
+
+        With `session` (SQLAlchemy), and within Django's `transaction.atomic` of the database
+        `using`, the event is written into the outbox there, without a round trip to Redis: it is
+        published if the transaction commits, and never if it does not.
 
         Blocks for one round trip; where Redis is away, for at most `emit_timeout` seconds.
         Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
@@ -119,17 +129,29 @@ class EventBus:
             sensitive=sensitive,
             extensions=extensions,
         )
-        return self.emitter.emit(event, delay=delay, at=at)
+        emitter = self.emitter
+        if session is not None or using is not None or joined.find is not None:
+            emitter = self._emitter_in(session, using)
+        return emitter.emit(event, delay=delay, at=at)
 
-    def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
+    def emit_many(
+        self,
+        events: Iterable[Emission | Mapping[str, Any]],
+        *,
+        session: Session | Connection | None = None,
+        using: str | None = None,
+    ) -> int:
         """Publishes any number of events in their order, and returns how many.
 
         Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `event`'s
         arguments. They are pipelined, and memory stays bounded however long the iterable is.
         On failure the exception's `emitted` counts the events known to be published; repeating
-        with the same ids repeats nothing.
+        with the same ids repeats nothing. `session` and `using` are those of `emit`.
         """
-        return self.emitter.emit_many(events)
+        emitter = self.emitter
+        if session is not None or using is not None or joined.find is not None:
+            emitter = self._emitter_in(session, using)
+        return emitter.emit_many(events)
 
     async def aemit(
         self,
@@ -138,18 +160,24 @@ class EventBus:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        session: AsyncSession | AsyncConnection | None = None,
         **attributes: Any,
     ) -> str:
-        """`emit` for coroutines, on a connection of the running event loop."""
-        return await self._async.emit(self.event(type, data, **attributes), delay=delay, at=at)
+        """`emit` for coroutines, on a connection of the running event loop, or in the transaction
+        of `session`."""
+        emitter = self._async if session is None else self._async_emitter_in(session)
+        return await emitter.emit(self.event(type, data, **attributes), delay=delay, at=at)
 
     async def aemit_many(
         self,
         events: Iterable[Emission | Mapping[str, Any]]
         | AsyncIterable[Emission | Mapping[str, Any]],
+        *,
+        session: AsyncSession | AsyncConnection | None = None,
     ) -> int:
         """`emit_many` for coroutines; takes async iterables too."""
-        return await self._async.emit_many(events)
+        emitter = self._async if session is None else self._async_emitter_in(session)
+        return await emitter.emit_many(events)
 
     async def aclose(self) -> None:
         """Closes what `aemit` opened in the running event loop."""
@@ -162,6 +190,18 @@ class EventBus:
         """
         given = {name: value for name, value in attributes.items() if value is not None}
         return self.emitter.build(type, data, **given)
+
+    def _emitter_in(self, session: Session | Connection | None, using: str | None) -> Emitter:
+        from celeriac.outbox.log import log_in
+
+        log = log_in(session, using)
+        # In a test on a bus in memory nobody would relay, and there may be no table.
+        return self.emitter if log is None or Service.instead else self.emitter.into(log)
+
+    def _async_emitter_in(self, session: AsyncSession | AsyncConnection) -> AsyncEmitter:
+        from celeriac.outbox.log import async_log_in
+
+        return self._async if Service.instead else self._async.into(async_log_in(session))
 
     def declare(self, type: str, schema: Any) -> None:
         """Says what the data of a type is: emit validates it, by pydantic, msgspec or dataclass.

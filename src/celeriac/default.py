@@ -30,9 +30,9 @@ def emit(type: str, data: Any = None, **options: Any) -> str:
     return default_bus().emit(type, data, **options)
 
 
-def emit_many(events: Iterable[Emission | Mapping[str, Any]]) -> int:
+def emit_many(events: Iterable[Emission | Mapping[str, Any]], **options: Any) -> int:
     """`EventBus.emit_many` on the default bus."""
-    return default_bus().emit_many(events)
+    return default_bus().emit_many(events, **options)
 
 
 async def aemit(type: str, data: Any = None, **options: Any) -> str:
@@ -42,6 +42,7 @@ async def aemit(type: str, data: Any = None, **options: Any) -> str:
 
 async def aemit_many(
     events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
+    **options: Any,
 ) -> int:
     """`EventBus.aemit_many` on the default bus."""
-    return await default_bus().aemit_many(events)
+    return await default_bus().aemit_many(events, **options)

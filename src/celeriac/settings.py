@@ -6,6 +6,7 @@ import math
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -26,7 +27,8 @@ class Settings:
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
     at least (twice that at most), and so how long the same event id is one event. `sensitive` names
     members of data, with commas between them, that are masked wherever they are. Keys are JSON Web
-    Keys, or the path of a file or directory of them.
+    Keys, or the path of a file or directory of them. `outbox_url` is the
+    database whose outbox the workers of this service relay.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -38,6 +40,8 @@ class Settings:
     signing_key: str = field(default="", repr=False)
     trusted_keys: str = ""
     require_signature: bool = False
+    # It may hold a password.
+    outbox_url: str = field(default="", repr=False)
 
     emit_timeout: float = 5.0
     max_event_bytes: int = 1_048_576
@@ -61,21 +65,25 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
-        """Settings from `given`, then the environment, then the defaults.
+        """Settings from `given`, then the environment, then Django's settings where
+        `celeriac.django` is installed, then the defaults.
 
         Raises ConfigurationError, which lists every fault at once.
         """
+        hosted = _of_django() if environ is None else {}
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         faults: list[str] = []
         known = {one.name: one for one in fields(cls)}
-        for name in given.keys() - known.keys():
+        for name in (given.keys() | hosted.keys()) - known.keys():
             faults.append(f"{name}: no such setting; there are {', '.join(sorted(known))}")
         for name, one in known.items():
             value = given.get(name)
             variable = f"CELERIAC_{name.upper()}"
             if value is None and environ.get(variable, "") != "":
                 value = environ[variable]
+            if value is None:
+                value = hosted.get(name)
             if value is None:
                 continue
             try:
@@ -151,6 +159,25 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "log_format": ("", "json", "keyvalue"),
     "tracing": ("off", "on", "linked"),
 }
+
+
+def _of_django() -> Mapping[str, Any]:
+    """`CELERIAC` and `CELERIAC_*` of Django's settings, where this process uses Django and has
+    `celeriac.django` installed. Its workers relay what its transactions write."""
+    conf: Any = sys.modules.get("django.conf")
+    if conf is None:
+        return {}
+    django = conf.settings
+    if not (django.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
+        return {}
+    if not any(app.startswith("celeriac.django") for app in django.INSTALLED_APPS):
+        return {}
+    found: dict[str, Any] = {"outbox_url": "django:default"}
+    found |= {name.lower(): value for name, value in getattr(django, "CELERIAC", {}).items()}
+    for name in dir(django):
+        if name.startswith("CELERIAC_"):
+            found[name.removeprefix("CELERIAC_").lower()] = getattr(django, name)
+    return found
 
 
 def _convert(value: Any, kind: type) -> Any:

@@ -33,6 +33,8 @@ COMMANDS = {
     "workers": "Lists the workers.",
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
+    "outbox": "Shows what waits in an outbox, and deals with what is parked.",
+    "relay": "Publishes what was committed into an outbox.",
     "dispatcher": "Runs the dispatcher of a service without a worker.",
 }
 

@@ -18,7 +18,7 @@ class Deferred(click.Group):
 
         commands = Commands(self.name)
         # of no use to an app that has workers
-        commands.names = [name for name in COMMANDS if name != "dispatcher"]
+        commands.names = [name for name in COMMANDS if name not in ("dispatcher", "relay")]
         return commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from copy import copy
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -27,6 +28,13 @@ class AsyncEmitter:
         self.settings = emitter.settings
         self._log = log
         self._announced = Announced()
+
+    def into(self, log: AsyncLog) -> Self:
+        """The same emitter, appending to another log."""
+        other = copy(self)
+        other._log = lambda: log
+        other._announced = Announced()
+        return other
 
     async def emit(
         self,

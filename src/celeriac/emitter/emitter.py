@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import redis
 from msgspec.structs import replace
@@ -42,6 +43,13 @@ class Emitter:
         self._sign = make_signer(settings)
         self._log = log
         self._announced = Announced()
+
+    def into(self, log: Any) -> Self:
+        """The same emitter, appending to another log."""
+        other = copy(self)
+        other._log = lambda: log
+        other._announced = Announced()
+        return other
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """A new event, its data checked against the declared type. Raises InvalidEvent."""

@@ -19,6 +19,7 @@ from celeriac.subscription.service import worker_name
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.logs import install_logs
+from celeriac.worker.relaying import install_relay
 from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
     put_off_unknown(service)
+    install_relay(app, service)
     step = type(
         f"Dispatcher_{service.settings.service}",
         (DispatcherStep,),

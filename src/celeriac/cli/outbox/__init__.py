@@ -1,0 +1,3 @@
+from celeriac.cli.outbox.commands import outbox
+
+__all__ = ["outbox"]

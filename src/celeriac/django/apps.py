@@ -1,0 +1,22 @@
+"""What the app does when Django is ready."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+from celeriac.django.joining import find
+from celeriac.outbox import joined
+
+DISCOVERED = ("events", "handlers")
+
+
+class CeleriacConfig(AppConfig):
+    name = "celeriac.django"
+    label = "celeriac"
+    verbose_name = "celeriac"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        joined.find = find
+        autodiscover_modules(*DISCOVERED)

@@ -1,0 +1,95 @@
+"""Logs that write into a transaction instead of Redis: the appending half, for an emitter."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import ConfigurationError
+from celeriac.event import peek
+from celeriac.outbox import joined
+from celeriac.outbox.write import Values, awrite, row, write
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.orm import Session
+
+
+class OutboxLog:
+    """The appending half of EventLog. What it is given is published if the transaction commits."""
+
+    def __init__(self, write: Callable[[Sequence[Values]], None]) -> None:
+        self._write = write
+
+    def announce(self, domains: Iterable[str]) -> None:
+        """The relay's business."""
+
+    def append(self, domain: str, body: bytes) -> str:
+        self._write([row(peek(body).id, domain, body)])
+        return ""
+
+    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        self._write([row(peek(body).id, domain, body) for domain, body in items])
+        return len(items)
+
+    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+        one = row(peek(body).id, domain, body, delay_ms, at_ms)
+        self._write([one])
+        return int(one["at_ms"])
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        """The relay's business."""
+
+
+class AsyncOutboxLog:
+    """An AsyncLog. See OutboxLog."""
+
+    def __init__(self, write: Callable[[Sequence[Values]], Awaitable[None]]) -> None:
+        self._write = write
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        """The relay's business."""
+
+    async def append(self, domain: str, body: bytes) -> None:
+        await self._write([row(peek(body).id, domain, body)])
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        await self._write([row(peek(body).id, domain, body) for domain, body in items])
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        await self._write([row(peek(body).id, domain, body, delay_ms, at_ms)])
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        """The relay's business."""
+
+    async def close(self) -> None:
+        """The caller's business."""
+
+
+def log_in(session: Session | Connection | None, using: str | None) -> OutboxLog | None:
+    """The log in this session's transaction, or in the one that Django has open; None where there
+    is none, and what is emitted goes to Redis.
+
+    Raises ConfigurationError for `using` without Django.
+    """
+    if session is not None:
+        if using is not None:
+            raise ConfigurationError("give session= (SQLAlchemy) or using= (Django), not both")
+        return OutboxLog(partial(write, session))
+    if joined.find is None:
+        raise ConfigurationError(
+            f"using={using!r} names a database of Django; put 'celeriac.django' into "
+            "INSTALLED_APPS. With SQLAlchemy give session="
+        )
+    found = joined.find(using)
+    return None if found is None else OutboxLog(found)
+
+
+def async_log_in(session: AsyncSession | AsyncConnection) -> AsyncOutboxLog:
+    """The log in this session's transaction."""
+    wanted: Any = session
+    return AsyncOutboxLog(partial(awrite, wanted))

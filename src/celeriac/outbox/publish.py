@@ -1,0 +1,134 @@
+"""Publishing rows of the outbox: in their order, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from redis.exceptions import NoPermissionError
+
+from celeriac.connection import explain
+from celeriac.emitter.announced import Announced
+from celeriac.errors import CeleriacError, EventTooLarge, InvalidEvent
+from celeriac.event import decode
+from celeriac.log import EventLog
+from celeriac.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    id: int
+    event_id: str
+    domain: str
+    body: bytes
+    at_ms: int | None
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> OutboxRow:
+        id, event_id, domain, body, at_ms = values
+        return cls(int(id), str(event_id), str(domain), bytes(body), at_ms and int(at_ms))
+
+
+@dataclass(slots=True)
+class Published:
+    """`done` are ids of rows that are in the log, `parked` of those that cannot be, with the
+    reason. `failure` is why the others were not tried, or None."""
+
+    done: list[int] = field(default_factory=list)
+    parked: list[tuple[int, str]] = field(default_factory=list)
+    failure: CeleriacError | None = None
+
+
+class Publisher:
+    """Publishes into one log. Keeps which domains it has announced."""
+
+    def __init__(self, settings: Settings, log: EventLog) -> None:
+        self.settings = settings
+        self._log = log
+        self._announced = Announced()
+        self._types: dict[int, str] = {}
+
+    def publish(self, rows: Sequence[OutboxRow]) -> Published:
+        """Appends the rows in their order, and holds those that are for later.
+
+        Blocks for a round trip, at most half of `emit_timeout`. Never raises for what a row is or
+        Redis says.
+        """
+        published = Published()
+        self._types.clear()
+        fit = [row for row in rows if self._fits(row, published)]
+        now: Sequence[OutboxRow] = [row for row in fit if row.at_ms is None]
+        try:
+            self._announce(fit)
+            while now:
+                now = self._append(now, published)
+            for row in fit:
+                if row.at_ms is not None:
+                    self._postpone(row, published)
+        except redis.RedisError as error:
+            published.failure = self._explained(error)
+        self._log.note_emitted([self._types[id] for id in published.done])
+        return published
+
+    def _fits(self, row: OutboxRow, published: Published) -> bool:
+        try:
+            event = decode(row.body)
+            self._types[row.id] = event.type
+            if event.domain != row.domain:
+                raise InvalidEvent(f"the event is of {event.domain}, the row of {row.domain}")
+            most = self.settings.max_event_bytes
+            if len(row.body) > most:
+                raise EventTooLarge(
+                    f"{event.type} {event.id} is {len(row.body)} bytes, over the limit of {most}; "
+                    "raise CELERIAC_MAX_EVENT_BYTES of the relay"
+                )
+        except InvalidEvent as error:
+            published.parked.append((row.id, _described(error)))
+            return False
+        return True
+
+    def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
+        """Returns the rows behind one that had to be parked."""
+        try:
+            self._log.append_many([(row.domain, row.body) for row in rows])
+        except redis.RedisError as error:
+            appended = int(getattr(error, "appended", 0))
+            published.done += [row.id for row in rows[:appended]]
+            if not of_one_key(error):
+                raise
+            published.parked.append((rows[appended].id, _described(self._explained(error))))
+            return rows[appended + 1 :]
+        published.done += [row.id for row in rows]
+        return ()
+
+    def _postpone(self, row: OutboxRow, published: Published) -> None:
+        try:
+            self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms)
+        except redis.RedisError as error:
+            if not of_one_key(error):
+                raise
+            published.parked.append((row.id, _described(self._explained(error))))
+        else:
+            published.done.append(row.id)
+
+    def _announce(self, rows: Sequence[OutboxRow]) -> None:
+        new = self._announced.missing(self._log, (row.domain for row in rows))
+        if new:
+            self._log.announce(new)
+            self._announced.add(new)
+
+    def _explained(self, error: redis.RedisError) -> CeleriacError:
+        settings = self.settings
+        return explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout / 2)
+
+
+def of_one_key(error: redis.RedisError) -> bool:
+    """Whether Redis refused one row for what its key is, and will take others: the stream's name
+    is taken by something else, or the domain is not this user's to write."""
+    return isinstance(error, NoPermissionError) or str(error).startswith("WRONGTYPE")
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:1000]

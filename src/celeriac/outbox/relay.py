@@ -1,0 +1,159 @@
+"""The relay: publishes what was committed into an outbox, and removes it.
+
+Any number may run on one database. One of them at a time has the right to publish, and it ends
+with its transaction, or with its process: so the order of the rows is kept, and nobody waits for
+one that died. See docs/adr/0008.
+
+A relay that dies between publishing and the commit publishes the rows again, with the same ids: for
+handlers that is the same event.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from celeriac.errors import CeleriacError
+from celeriac.log import EventLog
+from celeriac.outbox import statement
+from celeriac.outbox.database import Database, Execute
+from celeriac.outbox.publish import OutboxRow, Published, Publisher
+from celeriac.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MOST_ROWS, MOST_BYTES = 500, 8_000_000
+PAUSE, PAUSE_MOST = 0.25, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of one turn. `active` is False where another relay has the right to publish."""
+
+    active: bool = True
+    published: int = 0
+    parked: int = 0
+    more: bool = False
+    failure: CeleriacError | None = None
+
+
+class Relay:
+    """One relay, for one thread. `gate` is held during a turn, not while it waits."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        log: EventLog,
+        *,
+        gate: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self.database = database
+        self.published = 0
+        self._publisher = Publisher(settings, log)
+        self._gate = gate or nullcontext()
+        self._stop = threading.Event()
+        self._pause = 0.0
+        self._said = ""
+
+    def run(self) -> None:
+        """Relays until `stop`. Blocks; raises nothing that may pass: database and Redis may come
+        and go."""
+        while not self._stop.is_set():
+            more = self._turn_safely()
+            if self._pause:
+                self._stop.wait(self._pause)
+            else:
+                self._wait(0 if more else self.database.poll)
+        self.database.close()
+
+    def stop(self) -> None:
+        """Ends `run` after its turn, or within a second. From any thread or signal handler."""
+        self._stop.set()
+
+    def drain(self) -> int:
+        """Relays until nothing waits or another relay is at it; returns how many were published.
+
+        Raises what Redis or the database has against it.
+        """
+        published = 0
+        while True:
+            turn = self.turn()
+            published += turn.published
+            if turn.failure is not None:
+                raise turn.failure
+            if not turn.more:
+                return published
+
+    def turn(self) -> Turn:
+        """Publishes the oldest rows, and removes them. Raises faults of the database."""
+        with self.database.turn() as execute:
+            if execute is None:
+                return Turn(active=False)
+            rows, more = _take(execute, self.database.locks_rows)
+            published = self._publisher.publish(rows) if rows else Published()
+            _settle(execute, published)
+        self.published += len(published.done)
+        for id, error in published.parked:
+            log.error("celeriac: row %d of %s is parked: %s", id, statement.TABLE, error)
+        return Turn(
+            published=len(published.done),
+            parked=len(published.parked),
+            more=more and published.failure is None,
+            failure=published.failure,
+        )
+
+    def _turn_safely(self) -> bool:
+        try:
+            with self._gate:
+                turn = self.turn()
+        except Exception as error:
+            self._failed(error)
+            return False
+        if turn.failure is not None:
+            self._failed(turn.failure)
+            return False
+        if self._said and turn.active:
+            log.info("celeriac: the relay goes on")
+            self._said = ""
+        self._pause = 0.0
+        return turn.more
+
+    def _failed(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}"
+        if said != self._said:
+            log.warning("celeriac: the relay of %s waits: %s", self.database.name, said)
+            self._said = said
+        self._pause = min(PAUSE_MOST, max(PAUSE, self._pause * 2))
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self.database.wait(seconds)
+        except Exception as error:
+            self._failed(error)
+
+
+def _take(execute: Execute, locking: bool) -> tuple[list[OutboxRow], bool]:
+    """The oldest rows, bounded in number and in bytes; and whether there may be more."""
+    sizes = execute(statement.sizes(locking), {"most": MOST_ROWS})
+    if not sizes:
+        return [], False
+    chosen, bytes_ = 0, 0
+    for _, size in sizes:
+        bytes_ += int(size)
+        if chosen and bytes_ > MOST_BYTES:
+            break
+        chosen += 1
+    rows = execute(statement.TAKE, {"last": int(sizes[chosen - 1][0])})
+    return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
+
+
+def _settle(execute: Execute, published: Published) -> None:
+    if published.done:
+        execute(statement.delete(len(published.done)), statement.numbered(published.done))
+    now = int(time.time() * 1000)
+    for id, error in published.parked:
+        execute(statement.PARK, {"id": id, "now": now, "error": error})

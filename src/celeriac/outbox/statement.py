@@ -1,0 +1,84 @@
+"""The SQL of the outbox, the same for SQLAlchemy and Django. Parameters are written `:name`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celeriac.errors import ConfigurationError
+
+TABLE = "celeriac_outbox"
+# Of LISTEN and NOTIFY, and of the lock that makes one relay the active one.
+CHANNEL = "celeriac_outbox"
+LOCK_SPACE = 0x63656C65
+
+INSERT = (
+    f"INSERT INTO {TABLE} (event_id, domain, body, at_ms, created_ms) "
+    "VALUES (:event_id, :domain, :body, :at_ms, :created_ms)"
+)
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')"
+INSERT_AND_NOTIFY = f"{INSERT} RETURNING pg_notify('{CHANNEL}', '')"
+LISTEN = f"LISTEN {CHANNEL}"
+
+# Of one schema: the outbox of another in the same database is another's.
+LOCK = f"SELECT pg_try_advisory_xact_lock({LOCK_SPACE}, hashtext(current_schema()))"
+
+_SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL ORDER BY id LIMIT :most"
+TAKE = (
+    f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} "
+    "WHERE parked_ms IS NULL AND id <= :last ORDER BY id"
+)
+PARK = f"UPDATE {TABLE} SET parked_ms = :now, error = :error WHERE id = :id"
+
+WAITING = f"SELECT COUNT(*), MIN(created_ms) FROM {TABLE} WHERE parked_ms IS NULL"
+PARKED = f"SELECT COUNT(*), MIN(parked_ms) FROM {TABLE} WHERE parked_ms IS NOT NULL"
+LIST_PARKED = (
+    f"SELECT id, event_id, domain, error, parked_ms, created_ms FROM {TABLE} "
+    "WHERE parked_ms IS NOT NULL ORDER BY id LIMIT :most"
+)
+_UNPARK = f"UPDATE {TABLE} SET parked_ms = NULL, error = NULL WHERE parked_ms IS NOT NULL"
+_DISCARD = f"DELETE FROM {TABLE} WHERE parked_ms IS NOT NULL"
+
+
+def sizes(locking: bool) -> str:
+    """The oldest rows. `locking` lets a second relay wait here until the first one is done: not
+    SKIP LOCKED, with which it would publish the rows behind at the same time."""
+    return f"{_SIZES} FOR UPDATE" if locking else _SIZES
+
+
+def delete(count: int) -> str:
+    """Removes so many rows, by `:i0`, `:i1`, …
+
+    Not by `id <= :last`: a transaction that took its number earlier may have been committed since.
+    """
+    return f"DELETE FROM {TABLE} WHERE id IN ({_listed(count)})"
+
+
+def unpark(ids: Sequence[int]) -> str:
+    """Gives parked rows back to the relay; no ids: all of them."""
+    return _UNPARK + _among(ids)
+
+
+def discard(ids: Sequence[int]) -> str:
+    """Removes parked rows; no ids: all of them."""
+    return _DISCARD + _among(ids)
+
+
+def numbered(ids: Sequence[int]) -> dict[str, int]:
+    """The parameters of the three above."""
+    return {f"i{number}": id for number, id in enumerate(ids)}
+
+
+def _among(ids: Sequence[int]) -> str:
+    return f" AND id IN ({_listed(len(ids))})" if ids else ""
+
+
+def _listed(count: int) -> str:
+    return ", ".join(f":i{number}" for number in range(count))
+
+
+def explained(error: Exception, remedy: str) -> Exception:
+    """Where the table is missing, what to do about it; else the error as it is."""
+    said = str(error).lower()
+    if TABLE in said and any(word in said for word in ("no such table", "exist")):
+        return ConfigurationError(f"there is no table {TABLE}: {remedy} (docs/how-to/outbox.md)")
+    return error

@@ -1,0 +1,50 @@
+"""The outbox's table, for SQLAlchemy and so for Alembic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.outbox.statement import TABLE
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData, Table
+
+# Names the size of MySQL's type; the others have but one.
+LONGBLOB = 2**32 - 1
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """Puts the table `celeriac_outbox` into your metadata, where Alembic finds it. Idempotent.
+
+    A row for each event that waits for a relay. It has no schema: it lies where unqualified names
+    lead.
+    """
+    from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text
+    from sqlalchemy.schema import BLANK_SCHEMA
+
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
+    return Table(
+        TABLE,
+        metadata,
+        # In the order of the emits; never given twice, also after the newest row is gone.
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("event_id", String(255), nullable=False),
+        Column("domain", String(255), nullable=False),
+        Column("body", LargeBinary(LONGBLOB), nullable=False),
+        Column("at_ms", BigInteger),
+        Column("created_ms", BigInteger, nullable=False),
+        Column("parked_ms", BigInteger),
+        Column("error", Text),
+        schema=BLANK_SCHEMA,
+        sqlite_autoincrement=True,
+    )
+
+
+def create_outbox(bind: Engine | Connection) -> None:
+    """Makes the table if it is not there, for who has no migrations. Blocks; idempotent."""
+    from sqlalchemy import MetaData
+
+    metadata = MetaData()
+    outbox_table(metadata)
+    metadata.create_all(bind)

@@ -1,0 +1,87 @@
+"""Writing events into the outbox, in a transaction that the caller began and ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import InvalidEvent
+from celeriac.outbox import statement
+from celeriac.outbox.table import outbox_table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+    from sqlalchemy.orm import Session
+
+REMEDY = "call celeriac.outbox.create_outbox(engine) once, or let a migration make it"
+
+Values = dict[str, Any]
+
+
+def row(
+    event_id: str,
+    domain: str,
+    body: bytes,
+    delay_ms: int | None = None,
+    at_ms: int | None = None,
+) -> Values:
+    """The row of an event. A delay begins now, by this host's clock."""
+    now = int(time.time() * 1000)
+    return {
+        "event_id": event_id,
+        "domain": domain,
+        "body": body,
+        "at_ms": now + delay_ms if delay_ms is not None else at_ms,
+        "created_ms": now,
+    }
+
+
+def write(session: Session | Connection, rows: Sequence[Values]) -> None:
+    """Inserts the rows in the session's transaction, and on PostgreSQL has its commit wake the
+    relays. Blocks. Raises ConfigurationError where there is no table."""
+    from sqlalchemy import Connection, func, insert, select
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.orm import Session
+
+    if not isinstance(session, (Session, Connection)):
+        raise _wrong(session, "emit", "a Session or Connection of SQLAlchemy")
+    bind = session.get_bind() if isinstance(session, Session) else session
+    notify = func.pg_notify(statement.CHANNEL, "")
+    notifies = bind.dialect.name == "postgresql"
+    try:
+        if len(rows) == 1 and notifies:
+            session.execute(insert(_table()).returning(notify), rows[0])
+            return
+        session.execute(insert(_table()), rows)
+        if notifies:
+            session.execute(select(notify))
+    except DBAPIError as error:
+        explained = statement.explained(error, REMEDY)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+async def awrite(session: Any, rows: Sequence[Values]) -> None:
+    """`write` for an AsyncSession or AsyncConnection."""
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+    if not isinstance(session, (AsyncSession, AsyncConnection)):
+        raise _wrong(session, "aemit", "an AsyncSession or AsyncConnection of SQLAlchemy")
+    await session.run_sync(write, rows)
+
+
+def _wrong(session: object, called: str, wanted: str) -> InvalidEvent:
+    kind = type(session).__name__
+    other = {"emit": "await bus.aemit(...)", "aemit": "bus.emit(...)"}[called]
+    hint = f"; {kind} is for {other}" if kind.startswith("Async") == (called == "emit") else ""
+    return InvalidEvent(f"{called} with session={kind}: give {wanted}{hint}")
+
+
+@cache
+def _table() -> Table:
+    from sqlalchemy import MetaData
+
+    return outbox_table(MetaData())

@@ -1,0 +1,61 @@
+"""The relay within `celery worker`: one thread, beside the dispatcher's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps
+
+from celeriac.connection import address
+from celeriac.outbox.database import open_database
+from celeriac.outbox.relay import Relay
+from celeriac.subscription import Service
+from celeriac.worker.fork_gate import fork_gate
+
+log = logging.getLogger(__name__)
+
+
+def install_relay(app: Celery, service: Service) -> None:
+    """Makes every worker of the app relay the outbox that `outbox_url` names, if it names one."""
+    if not service.settings.outbox_url:
+        return
+    step = type(
+        f"Relay_{service.settings.service}",
+        (RelayStep,),
+        {"service": service, "name": f"celeriac.relay.{service.settings.service}"},
+    )
+    steps: Any = app.steps
+    steps["worker"].add(step)
+
+
+class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Started once the pool is up. Of all workers one relays at a time; the others stand by."""
+
+    requires = ("celery.worker.components:Pool",)
+    service: Service
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._relay: Relay | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:
+        settings = self.service.settings
+        self._relay = Relay(
+            open_database(settings.outbox_url), settings, self.service.backend.log, gate=fork_gate()
+        )
+        self._thread = threading.Thread(target=self._relay.run, name="celeriac-relay", daemon=True)
+        self._thread.start()
+        log.info("celeriac: relaying the outbox of %s", address(settings.outbox_url))
+
+    def stop(self, parent: Any) -> None:
+        if self._relay is None or self._thread is None:
+            return
+        self._relay.stop()
+        self._thread.join(timeout=5)
+        self._relay = self._thread = None
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)

@@ -1,0 +1,267 @@
+"""A relay publishes what was committed, in its order, and parks what it cannot publish."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
+from celeriac.dev.server import start_server
+from celeriac.outbox import relay as relay_module
+from celeriac.outbox import status as state
+from celeriac.outbox.database import Database, open_database
+from celeriac.outbox.relay import Relay
+from tests.unit.outbox.conftest import left, published
+
+
+def emit(bus: EventBus, engine: Engine, *ids: str, type: str = "order.placed") -> None:
+    with Session(engine) as session, session.begin():
+        for id in ids:
+            bus.emit(type, id=id, session=session)
+
+
+def until(holds: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_is_committed_is_published_in_order_and_removed(
+    live: EventBus, engine: Engine, relay: Relay
+) -> None:
+    emit(live, engine, "a", "b")
+    emit(live, engine, "c")
+    assert relay.drain() == 3
+    assert published(live) == ["a", "b", "c"]
+    assert left(engine) == []
+    assert relay.drain() == 0
+    assert live.service.backend.log.domains() == {"order"}
+
+
+def test_what_is_not_committed_yet_is_not_published(
+    live: EventBus, engine: Engine, relay: Relay
+) -> None:
+    with engine.connect() as connection:
+        live.emit("order.placed", id="later", session=connection)
+        assert relay.drain() == 0
+        connection.commit()
+    assert relay.drain() == 1
+    assert published(live) == ["later"]
+
+
+def test_a_number_that_is_committed_late_is_neither_missed_nor_removed(
+    live: EventBus, engine: Engine, relay: Relay
+) -> None:
+    """Sequences of PostgreSQL are no order of commits."""
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite commits in the order of the numbers: it has one writer")
+    with engine.connect() as first:
+        live.emit("order.placed", id="first", session=first)
+        emit(live, engine, "second")
+        assert relay.drain() == 1
+        first.commit()
+    assert relay.drain() == 1
+    assert published(live) == ["second", "first"]
+
+
+def test_delayed_events_are_held_until_their_time(
+    live: EventBus, engine: Engine, relay: Relay
+) -> None:
+    with Session(engine) as session, session.begin():
+        live.emit("order.placed", id="later", delay=3600, session=session)
+        live.emit("order.placed", id="now", session=session)
+    relay.drain()
+    log = live.service.backend.log
+    assert published(live) == ["now"]
+    ((time_ms, body),) = log.upcoming("order")
+    assert abs(time_ms / 1000 - time.time() - 3600) < 60
+    assert b"later" in body
+
+
+def test_batches_are_bounded_in_number_and_in_bytes(
+    live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "MOST_ROWS", 3)
+    monkeypatch.setattr(relay_module, "MOST_BYTES", 5000)
+    sizes = [10, 10, 10, 10, 6000, 10, 3000, 3000]
+    with Session(engine) as session, session.begin():
+        for n, size in enumerate(sizes):
+            live.emit("order.placed", "x" * size, id=f"{n}", session=session)
+    turns = []
+    while True:
+        turn = relay.turn()
+        turns.append(turn.published)
+        if not turn.more:
+            break
+    assert turns == [3, 1, 1, 2, 1]
+    assert published(live) == [f"{n}" for n in range(8)]
+
+
+def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
+    live: EventBus, engine: Engine, database: Database, settings: Settings
+) -> None:
+    with Session(engine) as session, session.begin():
+        live.emit("order.placed", id="a", session=session)
+        live.emit("order.placed", "x" * 5000, id="large", session=session)
+        live.emit("order.placed", id="broken", session=session)
+        live.emit("stock.low", id="taken", session=session)
+        live.emit("order.placed", id="b", session=session)
+        session.execute(text("UPDATE celeriac_outbox SET body = :b WHERE event_id = 'broken'"),
+                        {"b": b"no event"})  # fmt: skip
+    client = redis.Redis.from_url(settings.redis_url)
+    client.set(f"{settings.namespace}:{{stock}}:events", "no stream")
+    strict = Settings.load(
+        {}, redis_url=settings.redis_url, namespace=settings.namespace, max_event_bytes=2000
+    )
+    relay = Relay(database, strict, live.service.backend.log)
+    assert relay.drain() == 2
+    # What stood behind the refused one in the same pipeline was written, and is written again.
+    assert list(dict.fromkeys(published(live))) == ["a", "b"]
+    assert left(engine) == ["large", "broken", "taken"]
+    found = state.status(database)
+    assert (found.waiting, found.oldest_s, found.parked) == (0, None, 3)
+    errors = [(row.event_id, row.error) for row in state.parked(database)]
+    assert [(id, error.split(":")[0]) for id, error in errors] == [
+        ("large", "EventTooLarge"), ("broken", "InvalidEvent"), ("taken", "BusUnavailable")
+    ]  # fmt: skip
+    assert "MAX_EVENT_BYTES" in errors[0][1]
+    assert "WRONGTYPE" in errors[2][1]
+
+    client.delete(f"{settings.namespace}:{{stock}}:events")
+    rows = {row.event_id: row.row for row in state.parked(database)}
+    state.retry(database, [rows["taken"]])
+    state.discard(database, [rows["broken"]])
+    assert relay.drain() == 1
+    assert published(live, "stock") == ["taken"]
+    state.retry(database)
+    assert Relay(database, live.settings, live.service.backend.log).drain() == 1
+    assert left(engine) == []
+    assert list(dict.fromkeys(published(live))) == ["a", "b", "large"]
+
+
+def test_a_row_of_another_domain_than_its_event_is_parked(
+    live: EventBus, engine: Engine, relay: Relay, database: Database
+) -> None:
+    """It would land in the log of somebody else's domain."""
+    emit(live, engine, "a")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE celeriac_outbox SET domain = 'stock'"))
+    relay.drain()
+    assert "of order, the row of stock" in state.parked(database)[0].error
+    assert published(live, "stock") == []
+
+
+def test_rows_stay_while_redis_is_away(engine: Engine, database: Database, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with start_server(tmp_path / "data") as server:
+        bus = EventBus(service="billing", redis_url=server.url, emit_timeout=0.5)
+        relay = Relay(database, bus.settings, bus.service.backend.log)
+        emit(bus, engine, "a")
+        relay.drain()
+        server.stop()
+        emit(bus, engine, "b", "c")
+        with pytest.raises(BusUnavailable):
+            relay.drain()
+        assert left(engine) == ["b", "c"]
+        server.start()
+        relay.drain()
+        assert published(bus) == ["a", "b", "c"]
+        assert left(engine) == []
+
+
+def test_two_relays_never_publish_at_once(
+    live: EventBus, engine: Engine, database_url: str, database: Database
+) -> None:
+    """While one is at it, the other stands by; when it is done, or gone, the other takes over."""
+    other = open_database(database_url)
+    relay = Relay(other, live.settings, live.service.backend.log)
+    emit(live, engine, "a")
+    with database.turn() as execute:
+        assert execute is not None
+        turn = relay.turn()
+        assert (turn.active, turn.published) == (False, 0)
+    assert relay.turn().published == 1
+    other.close()
+
+
+def test_a_relay_that_dies_after_publishing_publishes_again_with_the_same_id(
+    live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit(live, engine, "a", "b")
+
+    class Died(BaseException): ...
+
+    def die(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay_module, "_settle", die)
+        with pytest.raises(Died):
+            relay.turn()
+    assert left(engine) == ["a", "b"]
+    assert relay.drain() == 2
+    assert published(live) == ["a", "b", "a", "b"]
+    assert left(engine) == []
+
+
+def test_a_running_relay_is_woken_by_a_commit(
+    live: EventBus, engine: Engine, database: Database
+) -> None:
+    relay = Relay(database, live.settings, live.service.backend.log)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    try:
+        emit(live, engine, "warm")
+        until(lambda: published(live) == ["warm"])
+        took = []
+        for n in range(10):
+            started = time.monotonic()
+            emit(live, engine, f"{n}")
+            until(lambda n=n: published(live)[-1] == f"{n}")
+            took.append(time.monotonic() - started)
+    finally:
+        relay.stop()
+        thread.join(10)
+    assert not thread.is_alive()
+    # It polls every second there, so only a NOTIFY makes half of them come this fast.
+    if engine.dialect.name == "postgresql":
+        assert sorted(took)[5] < 0.3
+
+
+def test_a_running_relay_outlives_its_database_connection(
+    live: EventBus, engine: Engine, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no connections that others can cut")
+    relay = Relay(database, live.settings, live.service.backend.log)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    try:
+        for n in range(3):
+            emit(live, engine, f"{n}")
+            until(lambda n=n: published(live)[-1:] == [f"{n}"])
+            with engine.begin() as connection:
+                connection.execute(text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                ))  # fmt: skip
+    finally:
+        relay.stop()
+        thread.join(10)
+    assert not thread.is_alive()
+    assert left(engine) == []
+
+
+def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: str) -> None:
+    database = open_database(database_url)
+    relay = Relay(database, live.settings, live.service.backend.log)
+    with pytest.raises(ConfigurationError, match="create_outbox"):
+        relay.turn()
+    database.close()
