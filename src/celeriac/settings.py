@@ -62,6 +62,8 @@ class Settings:
 
     log_format: str = ""
     tracing: str = "off"
+    metrics_port: int = 0
+    metrics_address: str = "127.0.0.1"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -139,6 +141,7 @@ class Settings:
 
 
 _LEAST: dict[str, float] = {
+    "metrics_port": 0,
     "emit_timeout": 0.01,
     "max_event_bytes": 256,
     "lease": 0.5,

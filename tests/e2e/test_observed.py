@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from celeriac import EventBus
+from celeriac.dev.ports import free_port
 from tests.e2e.conftest import Deployment
 
 
@@ -97,3 +99,29 @@ def test_lines_of_handlers_threads_and_coroutines_name_the_event(
     ]
     ready = [one for one in said if one["message"].endswith(" ready.")]
     assert ready and not any("event_id" in one for one in ready)
+
+
+def scrape(port: int) -> str:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def test_two_workers_of_a_host_share_one_port_and_survive_each_other(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    bus = observed(deployment, monkeypatch, CELERIAC_METRICS_PORT=str(port))
+    bus.emit_many([("order.placed", {"fails": False}) for _ in range(20)])
+    done = 'celeriac_processed_total{handler="shipping.send",service="shipping",'
+    done += 'type="payment.captured"} 20.0'
+    deployment.until(lambda: done in scrape(port), what="the metrics")
+    first, second = deployment.workers
+    serving = first if "metrics at http" in first.said() else second
+    serving.kill()
+    # the counts come from the ledger: whoever serves tells the same
+    deployment.until(
+        lambda: done in scrape(port) and "celeriac_up 1.0" in scrape(port), what="the other one"
+    )

@@ -15,6 +15,7 @@ from celeriac import EventBus, Settings, errors
 from celeriac.event import Event
 from celeriac.keys import Keys
 from celeriac.ledger.state import MOVES, Place
+from celeriac.metrics.definition import METRICS
 from conftest import broken_links
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +132,14 @@ def test_every_key_is_there() -> None:
     }
     scripts = {"invalid:6926", f"lane:{handler}:order/42", f"lanes:{handler}"}
     assert {*table("redis-keys.md")} == known | {keys.base("order") + name for name in scripts}
+
+
+def test_every_metric_is_there_with_its_kind_and_labels() -> None:
+    shown = {
+        named(name)[0]: (kind, tuple(named(labels)))
+        for name, kind, labels, _ in rows(page("metrics.md"))
+    }
+    assert shown == {name: (one.kind, one.labels) for name, one in METRICS.items()}
 
 
 def test_the_index_names_every_page() -> None:

@@ -12,6 +12,7 @@ from celery import Celery, bootsteps, signals
 
 from celeriac.dispatcher import Dispatcher
 from celeriac.log.emitted import flush_emitted
+from celeriac.metrics.server import MetricsServer, metrics_server
 from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
 from celeriac.subscription import Service
@@ -66,6 +67,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
+        self._metrics: MetricsServer | None = None
 
     def include_if(self, parent: Any) -> bool:
         return bool(self.service.handlers)
@@ -85,8 +87,11 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             target=self._dispatcher.run, name="celeriac-dispatcher", daemon=True
         )
         self._thread.start()
+        self._metrics = metrics_server(self.service.settings, self.service.backend)
 
     def stop(self, parent: Any) -> None:
+        if self._metrics is not None:
+            self._metrics.stop()
         if self._dispatcher is None or self._thread is None:
             return
         self._dispatcher.stop()

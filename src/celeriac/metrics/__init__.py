@@ -1,0 +1,29 @@
+"""Metrics for Prometheus, read from the ledger: the same wherever and whenever they are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.errors import ConfigurationError
+from celeriac.subscription import Backend
+
+if TYPE_CHECKING:
+    from celeriac.metrics.scrape import BusCollector
+
+
+def collector(backend: Backend, *, patience: float = 5.0) -> BusCollector:
+    """A collector for a registry of prometheus_client: `REGISTRY.register(collector(backend))`.
+
+    Connects at the first scrape. A scrape blocks for at most `patience` seconds; see BusCollector.
+    Raises ConfigurationError where prometheus_client is not installed.
+    """
+    try:
+        from celeriac.metrics.scrape import BusCollector
+    except ImportError as error:
+        raise ConfigurationError(
+            f"metrics need prometheus_client ({error}): pip install 'celeriac[prometheus]'"
+        ) from error
+    return BusCollector(backend, patience=patience)
+
+
+__all__ = ["collector"]

@@ -1,0 +1,53 @@
+"""All that metrics are made of, read at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from celeriac.ledger import Lane, Tallies
+from celeriac.log import Volume
+from celeriac.matrix import HandlerLag, Matrix
+from celeriac.registry import WorkerRecord
+from celeriac.subscription import Backend
+
+# Without a beat for longer, a worker is not counted; it beats every five seconds.
+ALIVE_MS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """One handler in one domain."""
+
+    lag: HandlerLag
+    tallies: Tallies
+    stats: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`took_s` is how long the reading took."""
+
+    lanes: tuple[LaneState, ...]
+    volumes: tuple[Volume, ...]
+    workers: tuple[WorkerRecord, ...]
+    took_s: float
+
+
+def take_snapshot(backend: Backend) -> Snapshot:
+    """Blocks for some round trips, a few for each handler. Raises redis.RedisError."""
+    started = time.monotonic()
+    lags = Matrix(backend).lag()
+    lanes = [Lane(one.domain, one.handler) for one in lags]
+    states = (
+        LaneState(lag, tallies, backend.ledger.stats(lane))
+        for lag, lane, tallies in zip(lags, lanes, backend.ledger.tallies(lanes), strict=True)
+    )
+    oldest = backend.registry.now_ms() - ALIVE_MS
+    return Snapshot(
+        lanes=tuple(states),
+        volumes=tuple(backend.log.volumes(sorted(backend.log.domains()))),
+        workers=tuple(one for one in backend.registry.workers() if one.beat_ms >= oldest),
+        took_s=time.monotonic() - started,
+    )
