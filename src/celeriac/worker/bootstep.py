@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery, bootsteps, signals
 
@@ -19,6 +19,7 @@ from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
+from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.unknown import put_off_unknown
@@ -48,13 +49,19 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     signals.celeryd_init.connect(consume_queues, weak=False)
     put_off_unknown(service)
     install_relay(app, service)
-    step = type(
-        f"Dispatcher_{service.settings.service}",
-        (DispatcherStep,),
-        {"service": service, "name": f"celeriac.dispatcher.{service.settings.service}"},
+    named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)
+    steps["worker"].add(
+        type(
+            f"Dispatcher_{named}",
+            (DispatcherStep,),
+            {"service": service, "local": local, "name": f"celeriac.dispatcher.{named}"},
+        )
     )
-    steps: Any = app.steps
-    steps["worker"].add(step)
+    steps["consumer"].add(
+        type(
+            f"LocalWay_{named}", (LocalWayStep,), {"way": local, "name": f"celeriac.local.{named}"}
+        )
+    )
 
 
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -62,6 +69,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.components:Pool",)
     service: Service
+    local: LocalWay
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -77,7 +85,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         queues = tuple(app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
-            hint_sender(app, self.service, watched=lambda: _has_monitors(parent)),
+            hint_sender(app, self.service, watched=lambda: _has_monitors(parent), local=self.local),
             processes=_processes(parent),
             queues=queues,
             describe=lambda: describe(self.service, parent, queues),

@@ -13,15 +13,16 @@ from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
+from celeriac.worker.local import LocalWay
 
 
 def hint_sender(
-    app: Celery, service: Service, *, watched: Callable[[], bool]
+    app: Celery, service: Service, *, watched: Callable[[], bool], local: LocalWay | None = None
 ) -> Callable[[Chunk], None]:
     """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
 
     `watched` tells whether monitors are listening, so that executors send them what happens
-    within a chunk.
+    within a chunk. `local` is the way to the worker's own pool, where it has one.
     """
 
     # Without a priority all hints of a queue share one list, whose length tools can read.
@@ -33,17 +34,19 @@ def hint_sender(
         kwargs: dict[str, Any] = {"domain": chunk.lane.domain, "events": chunk.hinted}
         if watched():
             kwargs["watched"] = True
+        task, queue = app.tasks[chunk.handler.id], chunk.handler.queue
+        options = {
+            "kwargs": kwargs,
+            "kwargsrepr": repr(chunk.describe()),
+            "argsrepr": "()",
+            "parent_id": first.id if single else None,
+            "root_id": (first.correlationid or first.id) if single else None,
+        }
+        if local is not None and local.offer(app, task, queue, options):
+            return
+        priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
-            app.tasks[chunk.handler.id].apply_async(
-                kwargs=kwargs,
-                kwargsrepr=repr(chunk.describe()),
-                argsrepr="()",
-                queue=chunk.handler.queue,
-                priority=_priority(app, chunk.handler.priority) if uses_priorities else None,
-                parent_id=first.id if single else None,
-                root_id=(first.correlationid or first.id) if single else None,
-                retry=False,
-            )
+            task.apply_async(**options, queue=queue, priority=priority, retry=False)
         except (OperationalError, OSError) as error:
             raise BusUnavailable(
                 f"the broker at {address(app.conf.broker_write_url or app.conf.broker_url)} does "
