@@ -27,7 +27,7 @@ def relay(session: Session, database: str | None, django: bool, once: bool) -> N
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     chosen = open_chosen(session.settings, database, django)
-    one = Relay(chosen, session.settings, session.backend.log)
+    one = Relay(chosen, session.settings)
     if once:
         click.echo(f"{count(one.drain(), 'event')} published")
         return

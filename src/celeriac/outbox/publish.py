@@ -11,7 +11,7 @@ from redis.exceptions import NoPermissionError
 
 from celeriac.connection import explain
 from celeriac.emitter.announced import Announced
-from celeriac.errors import CeleriacError, EventTooLarge, InvalidEvent
+from celeriac.errors import CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode
 from celeriac.log import EventLog
 from celeriac.settings import Settings
@@ -34,10 +34,12 @@ class OutboxRow:
 @dataclass(slots=True)
 class Published:
     """`done` are ids of rows that are in the log, `parked` of those that cannot be, with the
-    reason. `failure` is why the others were not tried, or None."""
+    reason. `full` are domains whose logs take no more for now, with what the log said. `failure`
+    is why the rest was not tried, or None."""
 
     done: list[int] = field(default_factory=list)
     parked: list[tuple[int, str]] = field(default_factory=list)
+    full: dict[str, LogFull] = field(default_factory=dict)
     failure: CeleriacError | None = None
 
 
@@ -65,7 +67,7 @@ class Publisher:
             while now:
                 now = self._append(now, published)
             for row in fit:
-                if row.at_ms is not None:
+                if row.at_ms is not None and row.domain not in published.full:
                     self._postpone(row, published)
         except redis.RedisError as error:
             published.failure = self._explained(error)
@@ -90,9 +92,14 @@ class Publisher:
         return True
 
     def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
-        """Returns the rows behind one that had to be parked."""
+        """Returns the rows that are left behind one that was refused for itself."""
         try:
             self._log.append_many([(row.domain, row.body) for row in rows])
+        except LogFull as error:
+            appended = int(getattr(error, "appended", 0))
+            published.done += [row.id for row in rows[:appended]]
+            published.full[rows[appended].domain] = error
+            return [row for row in rows[appended:] if row.domain not in published.full]
         except redis.RedisError as error:
             appended = int(getattr(error, "appended", 0))
             published.done += [row.id for row in rows[:appended]]
@@ -106,6 +113,8 @@ class Publisher:
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
             self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms)
+        except LogFull as error:
+            published.full[row.domain] = error
         except redis.RedisError as error:
             if not of_one_key(error):
                 raise

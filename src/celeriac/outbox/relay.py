@@ -13,11 +13,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celeriac.errors import CeleriacError
 from celeriac.log import EventLog
+from celeriac.log.redis import redis_log
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
 from celeriac.outbox.publish import OutboxRow, Published, Publisher
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MOST_ROWS, MOST_BYTES = 500, 8_000_000
 PAUSE, PAUSE_MOST = 0.25, 5.0
+FULL_FOR = 1.0  # seconds before a full log is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +44,25 @@ class Turn:
 
 
 class Relay:
-    """One relay, for one thread. `gate` is held during a turn, not while it waits."""
+    """One relay, for one thread. `gate` is held during a turn, not while it waits.
+
+    It publishes into `log`, else into that of the settings.
+    """
 
     def __init__(
         self,
         database: Database,
         settings: Settings,
-        log: EventLog,
+        log: EventLog | None = None,
         *,
         gate: AbstractContextManager[object] | None = None,
     ) -> None:
         self.database = database
         self.published = 0
+        # A turn holds the right to publish: where a log is full, it must not wait there.
+        log = log or redis_log(replace(settings, log_full="raise"))
         self._publisher = Publisher(settings, log)
+        self._full: dict[str, float] = {}
         self._gate = gate or nullcontext()
         self._stop = threading.Event()
         self._pause = 0.0
@@ -93,18 +102,28 @@ class Relay:
         with self.database.turn() as execute:
             if execute is None:
                 return Turn(active=False)
-            rows, more = _take(execute, self.database.locks_rows)
+            full = self._still_full()
+            rows, more = _take(execute, full, self.database.locks_rows)
             published = self._publisher.publish(rows) if rows else Published()
             _settle(execute, published)
         self.published += len(published.done)
+        for domain, reason in published.full.items():
+            log.warning("celeriac: events of %s wait in the outbox: %s", domain, reason)
+            self._full[domain] = time.monotonic() + FULL_FOR
         for id, error in published.parked:
             log.error("celeriac: row %d of %s is parked: %s", id, statement.TABLE, error)
         return Turn(
             published=len(published.done),
             parked=len(published.parked),
-            more=more and published.failure is None,
+            # Where a log was full, there may be rows of other domains behind.
+            more=(more or bool(published.full)) and published.failure is None,
             failure=published.failure,
         )
+
+    def _still_full(self) -> list[str]:
+        now = time.monotonic()
+        self._full = {domain: until for domain, until in self._full.items() if until > now}
+        return list(self._full)
 
     def _turn_safely(self) -> bool:
         try:
@@ -136,9 +155,11 @@ class Relay:
             self._failed(error)
 
 
-def _take(execute: Execute, locking: bool) -> tuple[list[OutboxRow], bool]:
-    """The oldest rows, bounded in number and in bytes; and whether there may be more."""
-    sizes = execute(statement.sizes(locking), {"most": MOST_ROWS})
+def _take(execute: Execute, full: Sequence[str], locking: bool) -> tuple[list[OutboxRow], bool]:
+    """The oldest rows of domains that are not full, bounded in number and in bytes; and whether
+    there may be more."""
+    held = statement.held(full)
+    sizes = execute(statement.sizes(len(full), locking=locking), {"most": MOST_ROWS, **held})
     if not sizes:
         return [], False
     chosen, bytes_ = 0, 0
@@ -147,7 +168,7 @@ def _take(execute: Execute, locking: bool) -> tuple[list[OutboxRow], bool]:
         if chosen and bytes_ > MOST_BYTES:
             break
         chosen += 1
-    rows = execute(statement.TAKE, {"last": int(sizes[chosen - 1][0])})
+    rows = execute(statement.take(len(full)), {"last": int(sizes[chosen - 1][0]), **held})
     return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
 
 

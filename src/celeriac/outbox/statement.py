@@ -22,10 +22,9 @@ LISTEN = f"LISTEN {CHANNEL}"
 # Of one schema: the outbox of another in the same database is another's.
 LOCK = f"SELECT pg_try_advisory_xact_lock({LOCK_SPACE}, hashtext(current_schema()))"
 
-_SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL ORDER BY id LIMIT :most"
-TAKE = (
-    f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} "
-    "WHERE parked_ms IS NULL AND id <= :last ORDER BY id"
+_SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL"
+_TAKE = (
+    f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE parked_ms IS NULL AND id <= :last"
 )
 PARK = f"UPDATE {TABLE} SET parked_ms = :now, error = :error WHERE id = :id"
 
@@ -39,10 +38,21 @@ _UNPARK = f"UPDATE {TABLE} SET parked_ms = NULL, error = NULL WHERE parked_ms IS
 _DISCARD = f"DELETE FROM {TABLE} WHERE parked_ms IS NOT NULL"
 
 
-def sizes(locking: bool) -> str:
-    """The oldest rows. `locking` lets a second relay wait here until the first one is done: not
-    SKIP LOCKED, with which it would publish the rows behind at the same time."""
-    return f"{_SIZES} FOR UPDATE" if locking else _SIZES
+def sizes(held: int, *, locking: bool) -> str:
+    """The oldest rows, but of so many domains. `locking` lets a second relay wait here until the
+    first one is done: not SKIP LOCKED, with which it would publish the rows behind meanwhile."""
+    ending = " FOR UPDATE" if locking else ""
+    return f"{_SIZES}{_but(held)} ORDER BY id LIMIT :most{ending}"
+
+
+def take(held: int) -> str:
+    """Those rows up to one of them, with the bodies."""
+    return f"{_TAKE}{_but(held)} ORDER BY id"
+
+
+def held(domains: Sequence[str]) -> dict[str, str]:
+    """The parameters of the domains that the two above leave out."""
+    return {f"d{number}": domain for number, domain in enumerate(domains)}
 
 
 def delete(count: int) -> str:
@@ -66,6 +76,11 @@ def discard(ids: Sequence[int]) -> str:
 def numbered(ids: Sequence[int]) -> dict[str, int]:
     """The parameters of the three above."""
     return {f"i{number}": id for number, id in enumerate(ids)}
+
+
+def _but(held: int) -> str:
+    listed = ", ".join(f":d{number}" for number in range(held))
+    return f" AND domain NOT IN ({listed})" if held else ""
 
 
 def _among(ids: Sequence[int]) -> str:

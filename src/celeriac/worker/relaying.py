@@ -43,9 +43,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         settings = self.service.settings
-        self._relay = Relay(
-            open_database(settings.outbox_url), settings, self.service.backend.log, gate=fork_gate()
-        )
+        self._relay = Relay(open_database(settings.outbox_url), settings, gate=fork_gate())
         self._thread = threading.Thread(target=self._relay.run, name="celeriac-relay", daemon=True)
         self._thread.start()
         log.info("celeriac: relaying the outbox of %s", address(settings.outbox_url))

@@ -146,6 +146,32 @@ def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     assert list(dict.fromkeys(published(live))) == ["a", "b", "large"]
 
 
+def test_a_full_log_holds_up_its_own_domain_alone(
+    live: EventBus, engine: Engine, database: Database, settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
+    monkeypatch.setattr(relay_module, "MOST_ROWS", 10)
+    bounded = Settings.load(
+        {}, redis_url=settings.redis_url, namespace=settings.namespace, log_most=4
+    )
+    relay = Relay(database, bounded)
+    live.service.backend.log.join("order", "billing.slow", "0")
+    emit(live, engine, *(f"order-{n}" for n in range(25)))
+    emit(live, engine, "low", type="stock.low")
+    started = time.monotonic()
+    while not published(live, "stock"):
+        turn = relay.turn()
+        assert turn.failure is None
+        assert time.monotonic() - started < 10
+    waiting = len(left(engine))
+    assert waiting >= 20
+    assert published(live) == [f"order-{n}" for n in range(25 - waiting)]
+    live.service.backend.log.leave("order", "billing.slow")
+    until(lambda: relay.turn().more is False and not left(engine))
+    assert published(live) == [f"order-{n}" for n in range(25)]
+
+
 def test_a_row_of_another_domain_than_its_event_is_parked(
     live: EventBus, engine: Engine, relay: Relay, database: Database
 ) -> None:
