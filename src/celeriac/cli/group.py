@@ -23,6 +23,9 @@ FAILED, USAGE, MISSING, UNREACHABLE = 1, 2, 3, 4
 
 # In the order of the help.
 COMMANDS = {
+    "top": "What every handler does now, live.",
+    "tail": "Follows new events, as they are emitted.",
+    "trace": "What an event came from, and what came of it.",
     "status": "Where an event is, and what each handler did with it.",
     "events": "The newest events, and how far each is.",
     "lag": "How far behind each handler is.",

@@ -1,0 +1,170 @@
+"""celeriac tail"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import redis
+
+from celeriac.cli.follow import Follower
+from celeriac.cli.moment import since_option
+from celeriac.cli.reveal import reveal_option, shown_data
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console
+from celeriac.connection import is_transient
+from celeriac.errors import InvalidEvent
+from celeriac.event import Pattern, RawEvent, decode, masked, masked_envelope, peek
+from celeriac.log import Entry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WAIT = 0.5  # seconds; so long it takes at most to see a new domain
+AGAIN = 0.5  # seconds between tries while Redis is away
+COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_magenta")
+
+Write = Callable[[str, Entry], None]
+
+
+@click.command()
+@click.argument("pattern", default="#")
+@since_option("Begin with what was emitted since: 2026-11-23T07:00Z, or 15m.")
+@click.option("--data", "with_data", is_flag=True, help="With the data of each event, masked.")
+@reveal_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1), help="End after so many events.")
+@pass_session
+def tail(
+    session: Session,
+    pattern: str,
+    since: datetime | None,
+    with_data: bool,
+    reveal: bool,
+    as_json: bool,
+    limit: int | None,
+) -> None:
+    """Follows new events, as they are emitted, until it is interrupted.
+
+    PATTERN is one as handlers have: order.*, #.failed. Where Redis goes away, it waits and goes on.
+    """
+    wanted = Pattern(pattern)
+    follower = Follower(
+        session.backend.log, pattern, None if since is None else int(since.timestamp() * 1000)
+    )
+    names = session.settings.sensitive_names
+    write = (
+        _json_writer(names, with_data or reveal, reveal)
+        if as_json
+        else _line_writer(console(), names, with_data or reveal, reveal)
+    )
+    written = 0
+    with _ending_quietly():
+        for domain, entry in _entries(follower):
+            if not wanted.matches(_type_of(entry)):
+                continue
+            write(domain, entry)
+            written += 1
+            if written == limit:
+                return
+
+
+def _entries(follower: Follower) -> Iterator[tuple[str, Entry]]:
+    """For ever. Where Redis was never reached, it raises."""
+    reached = away = False
+    while True:
+        try:
+            found = follower.poll(WAIT)
+        except redis.RedisError as error:
+            if not reached or not is_transient(error):
+                raise
+            if not away:
+                click.echo(f"(Redis is away: {error}; waiting)", err=True)
+            away = True
+            time.sleep(AGAIN)
+            continue
+        if away:
+            click.echo("(Redis is back)", err=True)
+        reached, away = True, False
+        yield from found
+        if found:
+            sys.stdout.flush()
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """An interrupt, or a reader that has seen enough, is the way it ends."""
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        # Otherwise Python complains once more when it closes the stream.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+
+
+def _type_of(entry: Entry) -> str:
+    """The type; of what is no event, a type that only `#` matches."""
+    try:
+        return peek(entry.body or b"").type
+    except InvalidEvent:
+        return "-"
+
+
+def _decoded(entry: Entry) -> RawEvent | None:
+    try:
+        return decode(entry.body or b"")
+    except InvalidEvent:
+        return None
+
+
+def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: bool) -> Write:
+    from rich.text import Text
+
+    def write(domain: str, entry: Entry) -> None:
+        at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
+        event = _decoded(entry)
+        head = (f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} ", "dim")
+        if event is None:
+            line = Text.assemble(head, (f"(no event: entry {entry.id} of {domain})", "red"))
+        else:
+            # the same domain has the same colour, in every run
+            color = COLORS[sum(domain.encode()) % len(COLORS)]
+            line = Text.assemble(head, (f"{event.type:<22} ", color), event.id)
+            if event.subject is not None:
+                line.append(f"  {event.subject}", "bold")
+            if with_data and event.data is not None:
+                data: Any = event.data if reveal else masked(event, names)
+                line.append(f"  {shown_data(data)}", "dim")
+        out.print(line, soft_wrap=True)
+
+    return write
+
+
+def _json_writer(names: Collection[str], with_data: bool, reveal: bool) -> Write:
+    def write(domain: str, entry: Entry) -> None:
+        at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
+        event = _decoded(entry)
+        shown: Any = None
+        if event is not None:
+            shown = masked_envelope(entry.body or b"", names)
+            if reveal and event.data is not None:
+                shown["data"] = event.data
+            elif not with_data:
+                shown.pop("data", None)
+        line = {
+            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z",
+            "domain": domain,
+            "entry": entry.id,
+            "event": shown,
+        }
+        click.echo(msgspec.json.encode(line).decode())
+
+    return write

@@ -1,0 +1,3 @@
+from celeriac.cli.top.command import top
+
+__all__ = ["top"]

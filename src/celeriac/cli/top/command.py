@@ -1,0 +1,58 @@
+"""celeriac top"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+import msgspec
+
+from celeriac.cli.document import print_json
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console
+from celeriac.cli.top.screen import SORTS, Looks, still
+from celeriac.cli.top.view import View, Watch
+from celeriac.connection import address
+
+NO_TERMINAL = 160  # columns, where the output is none
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="One frame; always so where it is no terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One frame as a JSON document.")
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True,
+    help="Seconds between two readings.",
+)  # fmt: skip
+@click.option("--sort", type=click.Choice(list(SORTS)), default="lag", show_default=True)
+@click.option("--filter", "wanted", default="", metavar="TEXT", help="Handlers named like it.")
+@pass_session
+def top(
+    session: Session, once: bool, as_json: bool, interval: float, sort: str, wanted: str
+) -> None:
+    """What every handler does now: rates, lag, failures, circuits; live, until q.
+
+    Keys: q quit, s next order, / filter, space pause, arrows scroll, ? help.
+    """
+    watch = Watch(session.backend)
+    looks = Looks(sort=sort, filter=wanted, url=address(session.settings.redis_url))
+    if not (once or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
+        from celeriac.cli.top.live import run
+
+        watch.view()  # where Redis is away from the beginning, the command fails like the others
+        run(watch, looks, interval)
+        return
+    view = _settled(watch, interval)
+    if as_json:
+        print_json({**msgspec.structs.asdict(view), "handlers": looks.chosen(view)})
+        return
+    out = console()
+    out.print(still(view, looks, out.width if out.is_terminal else NO_TERMINAL))
+
+
+def _settled(watch: Watch, interval: float) -> View:
+    """A frame with live rates, which takes two readings."""
+    watch.view()
+    time.sleep(interval)
+    return watch.view()

@@ -1,0 +1,3 @@
+from celeriac.cli.trace.command import trace
+
+__all__ = ["trace"]
