@@ -50,6 +50,7 @@ class Settings:
     chunk_time: float = 0.05
     chunk_most: int = 500
     read_ahead: int = 2
+    spare_processes: int = 1
 
     retention: float = 7 * DAY
     retention_count: int = 1_000_000
@@ -148,6 +149,7 @@ _LEAST: dict[str, float] = {
     "chunk_time": 0.001,
     "chunk_most": 1,
     "read_ahead": 1,
+    "spare_processes": 0,
     "retention": 1,
     "retention_count": 0,
     "dedup_window": 1,

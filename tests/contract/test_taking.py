@@ -296,3 +296,43 @@ def test_what_the_newest_code_subscribes_to_comes_with_what_is_taken(
     assert store.take(lane).patterns == ()
     store.ledger.note_patterns(lane, ["order.placed", "order.#"])
     assert store.take(lane).patterns == ("order.placed", "order.#")
+
+
+# -- what all workers hold together
+
+
+def test_most_held_counts_what_other_workers_have_queued_and_running(
+    store: Store, lane: Lane
+) -> None:
+    for n in range(10):
+        store.emit(f"e{n}")
+    store.claim(lane, store.take(lane, "w1", limit=2).deliveries, "w1")
+    store.take(lane, "w2", limit=1)
+    [taken] = store.ledger.take("w3", [Ask(lane, 10, most_held=5)])
+    assert (taken.held, len(taken.deliveries)) == (3, 2)
+    [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=5)])
+    assert (taken.held, len(taken.deliveries)) == (5, 0)
+
+
+def test_most_held_does_not_count_what_is_due(store: Store, lane: Lane) -> None:
+    for n in range(3):
+        store.emit(f"e{n}")
+    for claimed in store.run(lane):
+        store.finish(lane, claimed, Outcome.RETRY, delay_ms=HOUR_MS)
+    [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=1)])
+    assert (taken.held, taken.deliveries) == (0, ())
+    store.pass_hour()
+    [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=1)])
+    assert len(taken.deliveries) == 1
+
+
+def test_what_a_dead_worker_held_is_taken_over_within_the_bound(store: Store, lane: Lane) -> None:
+    """It does not keep itself from being taken over, nor does it make room for more."""
+    for n in range(4):
+        store.emit(f"e{n}")
+    store.take(lane, "dead", limit=2)
+    with store.leases_over():
+        [taken] = store.ledger.take("w1", [Ask(lane, 10, sweep=True, most_held=2)])
+    assert len(taken.deliveries) == 2
+    [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=2)])
+    assert (taken.held, taken.deliveries) == (2, ())

@@ -24,6 +24,7 @@ from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
 from celeriac.errors import BusUnavailable
 from celeriac.ledger import Ask, Lane, Outcome, Settled, Taken
@@ -37,6 +38,7 @@ Send = Callable[[Chunk], None]
 OPEN = nullcontext()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
+LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 BUSY = 0.01  # pause while this worker holds all that it may
 
 
@@ -72,6 +74,8 @@ class Dispatcher:
         self._mean: dict[Lane, int] = {}
         self._flow = Flow()
         self._doors = Doors()
+        self._share = Share(self.settings)
+        self._looked_at_workers: float | None = None
         self._unsent: list[Chunk] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
@@ -114,6 +118,7 @@ class Dispatcher:
         """Dispatches what can be dispatched; returns the seconds that may pass until the next."""
         self._join_new_domains()
         self._look_at_circuits()
+        self._look_at_workers()
         self._flush_unsent()
         asks = self._asks()
         pauses: list[float] = []
@@ -127,7 +132,18 @@ class Dispatcher:
                 continue
             self._mean[ask.lane] = taken.mean_us
             self._flow.still_queued(ask.lane, taken.queued)
+            if self._share.note(handler, ask.lane, taken.mean_us, taken.held):
+                # Its hints that wait would hold every process, one after the other.
+                self._give_back(ask.lane)
+                pauses.append(0.0)
+                continue
             given, wanted = len(taken.deliveries), self._accept(handler, ask.lane, taken)
+            if ask.most_held is not None and taken.held + given >= ask.most_held:
+                # What is due stays so: it must not wake this dispatcher again and again. Where
+                # what was given was not wanted, there is room to look further.
+                full = taken.held + wanted >= ask.most_held
+                pauses.append(self._until_share(taken.mean_us) if full else 0.0)
+                continue
             if ask.limit == 0 and not self._has_enough_hints(handler):
                 pauses.append(0.0)
             elif ask.limit == 0:
@@ -157,17 +173,21 @@ class Dispatcher:
         sweep = now >= self._next_sweep
         if sweep:
             self._next_sweep = now + self.settings.lease * SWEEP
-        asks = (self._ask(lane, handler, sweep) for lane, handler in self._lanes.items())
-        return [ask for ask in asks if ask is not None]
+        found = (self._ask(lane, handler, sweep) for lane, handler in self._lanes.items())
+        asks = [ask for ask in found if ask is not None]
+        asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
+        return asks
 
     def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
         through = self._doors.most(handler.id)
         if through is not None:
             return Ask(lane, through, sweep=sweep, most_new=through) if through else None
+        room = self._share.room(handler, lane)
+        held = None if room is None else self._share.held(lane) + room
         most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
         if not self._has_enough_hints(handler):
-            return Ask(lane, most, sweep=sweep)
+            return Ask(lane, most, sweep=sweep, most_held=held)
         # Lost hints count as waiting too, so a sweep needs its room to send them anew.
         return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
 
@@ -189,6 +209,8 @@ class Dispatcher:
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off
+        wanted, put_off = self._within_share(handler, lane, wanted)
+        unwanted += put_off
         ledger.skip(worker, lane, unwanted)
         chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
         self._unsent += chunks
@@ -214,6 +236,42 @@ class Dispatcher:
         ]
         return wanted[:granted], put_off
 
+    def _within_share(
+        self, handler: Handler, lane: Lane, wanted: list[Item]
+    ) -> tuple[list[Item], list[Settled]]:
+        """Several slow handlers were asked for at once, each for all the room that there is."""
+        room = self._share.room(handler, lane)
+        if room is None:
+            return wanted, []
+        put_off = [
+            Settled(
+                item.entry,
+                item.event.id,
+                item.attempts,
+                Outcome.RELEASED,
+                delay_ms=PUT_OFF_FOR_OTHERS_MS,
+            )
+            for item in wanted[room:]
+        ]
+        self._share.took(lane, len(wanted[:room]))
+        return wanted[:room], put_off
+
+    def _look_at_workers(self) -> None:
+        now, own = self._clock(), self.service.worker
+        if self._looked_at_workers is not None and now - self._looked_at_workers < LOOK_AT_WORKERS:
+            return
+        self._looked_at_workers = now
+        handlers = [handler.id for handler in self.handlers]
+        workers = self.service.backend.registry.workers()
+        spare = self.settings.spare_processes
+        self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
+
+    def _give_back(self, lane: Lane) -> None:
+        """What is queued here becomes due, with the attempts it had; its hints find nothing."""
+        self._unsent = [chunk for chunk in self._unsent if chunk.lane != lane]
+        while self.service.backend.ledger.hand_back(self.service.worker, lane):
+            pass
+
     def _flush_unsent(self) -> None:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
         while self._unsent:
@@ -231,12 +289,9 @@ class Dispatcher:
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
             log.warning("%s is paused: see `celeriac handlers`; its events wait in the log", shut)
-            self._unsent = [chunk for chunk in self._unsent if chunk.handler.id != shut]
             for lane in self._lanes:
-                while lane.handler == shut and service.backend.ledger.hand_back(
-                    service.worker, lane
-                ):
-                    pass
+                if lane.handler == shut:
+                    self._give_back(lane)
 
     # -- domains and groups
 
@@ -283,6 +338,10 @@ class Dispatcher:
     def _until_room(self, held_us: int) -> float:
         """Till about a quarter of what this worker holds is done."""
         return min(IDLE, max(BUSY, held_us / 1e6 / self.processes / 4))
+
+    def _until_share(self, mean_us: int) -> float:
+        """Soon after a process of a slow handler may be free again."""
+        return min(0.1, max(BUSY, mean_us / 1e6 / 50))
 
     def _until(self, due_ms: int | None) -> float:
         if due_ms is None:

@@ -34,12 +34,14 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new."""
+    """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
+    `most_held` what all workers together have queued or running, but for leases that are over."""
 
     lane: Lane
     limit: int
     sweep: bool = False
     most_new: int = 1000
+    most_held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Taken:
     mean_us: int = 0
     removed: bool = False  # the handler has no group any more
     patterns: tuple[str, ...] = ()  # as last told by note_patterns
+    held: int = 0  # what all workers had queued or running before
 
 
 @dataclass(frozen=True, slots=True)

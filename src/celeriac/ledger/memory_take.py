@@ -13,6 +13,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     group, room = moves.group, ask.limit
     queued = len(group.held_by(owner))
     parked = group.held_by(Place.PARKED)
+    held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in group.pending.values())
     room -= queued
     taken: list[Delivery] = []
 
@@ -27,6 +28,9 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         for holder, entries in _over(moves, lease_ms).items():
             lost = take_over(entries, max(ask.limit, 1))
             moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
+    if ask.most_held is not None:
+        # what was taken over is held already; all that follows is held anew
+        room = min(room, ask.most_held - held + len(taken))
     take_over(_ready(moves), room - len(taken))
     if not ask.lane.ordered:
         # the handler was ordered before; nobody else would ever free these
@@ -45,6 +49,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         next_due_ms=min((h.due_ms for h in group.pending.values() if h.due_ms), default=None),
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
+        held=held,
     )
 
 

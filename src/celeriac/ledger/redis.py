@@ -63,6 +63,7 @@ class RedisLedger:
                 int(ask.lane.ordered),
                 MOST_PARKED,
                 ask.most_new,
+                "" if ask.most_held is None else ask.most_held,
             )
             for ask in asks
         ]
@@ -348,7 +349,7 @@ def _taken(answer: Any) -> Taken:
         return Taken(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, patterns, deliveries = answer
+    queued, next_due, mean, patterns, held, deliveries = answer
     return Taken(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
@@ -357,6 +358,7 @@ def _taken(answer: Any) -> Taken:
         next_due_ms=int(next_due) or None,
         mean_us=int(mean),
         patterns=tuple(patterns.decode().split()),
+        held=int(held),
     )
 
 

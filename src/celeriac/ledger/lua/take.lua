@@ -8,22 +8,26 @@
 -- KEYS  base
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
---       most parked, most new
+--       most parked, most new, most held (queued or running, of all workers) or ''
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
---          patterns of the newest code or '',
+--          patterns of the newest code or '', held by all workers before,
 --          {{entry, body, attempts begun}, …}}; body is false where the log
 --          entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
 --! include _lanes.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
-local most_parked, most_new = tonumber(ARGV[7]), tonumber(ARGV[8])
+local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
-local queued, parked = 0, 0
+local queued, parked, held = 0, 0, 0
 local pending = redis.call('XPENDING', stream, handler)
 for _, consumer in ipairs(pending[4] or {}) do
   if consumer[1] == owner then queued = tonumber(consumer[2]) end
-  if consumer[1] == 'parked' then parked = tonumber(consumer[2]) end
+  if consumer[1] == 'parked' then
+    parked = tonumber(consumer[2])
+  elseif consumer[1] ~= 'due' then
+    held = held + tonumber(consumer[2])
+  end
 end
 local room = limit - queued
 local taken = {}
@@ -53,6 +57,9 @@ if sweep then
     end
   end
 end
+
+-- What was taken over is held already; all that follows is held anew.
+if most_held then room = math.min(room, most_held - held) end
 
 if room > 0 then
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
@@ -88,4 +95,4 @@ end
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
-  redis.call('GET', patterns) or '', taken}
+  redis.call('GET', patterns) or '', held, taken}

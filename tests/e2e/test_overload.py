@@ -1,0 +1,174 @@
+"""Overload, with real workers: what is bounded, and who is not touched by whom."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from celeriac.circuit import CircuitState
+
+MB = 1_000_000
+
+
+def rss(pid: int) -> int:
+    """Resident memory of a process in bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def latencies(deployment: Any, service: str) -> list[float]:
+    return sorted(map(float, deployment.effects.lrange(f"latency:{service}", 0, -1)))
+
+
+def emit_steadily(deployment: Any, seconds: float, per_second: int = 20) -> int:
+    """Emits quick events at a rate; returns how many."""
+    sent, started = 0, time.monotonic()
+    while (passed := time.monotonic() - started) < seconds:
+        if sent < passed * per_second:
+            deployment.bus.emit("quick.one", {"sent": time.time()})
+            sent += 1
+        time.sleep(0.005)
+    return sent
+
+
+def warm(deployment: Any, *services: str) -> None:
+    """Lets the quick handlers be measured."""
+    for _ in range(5):
+        deployment.bus.emit("quick.one", {"sent": time.time()})
+    for service in services:
+        deployment.until(lambda s=service: len(latencies(deployment, s)) == 5, what="warming")
+        deployment.effects.delete(f"latency:{service}")
+
+
+def test_a_slow_handler_with_a_backlog_delays_no_other(deployment: Any) -> None:
+    """It sleeps 5 s for each event, and shares two processes with a fast one. Another service,
+    with processes of its own, is touched even less."""
+    deployment.worker(app="overload")
+    deployment.worker("shipping", app="overload", processes=1)
+    deployment.joined("billing.slow", "slow")
+    deployment.joined("shipping.quick", "quick")
+    warm(deployment, "billing", "shipping")
+    deployment.bus.emit_many([("slow.one", {})] * 40)
+    deployment.until(lambda: len(deployment.runs("billing.slow")) >= 1, what="the slow one")
+    sent = emit_steadily(deployment, 7)
+    for service in ("billing", "shipping"):
+        deployment.until(
+            lambda s=service: len(latencies(deployment, s)) == sent, what=service, seconds=10
+        )
+        found = latencies(deployment, service)
+        assert found[int(0.95 * len(found))] < 0.5, service
+    assert 2 <= len(deployment.runs("billing.slow")) <= 4
+
+
+def test_a_handler_that_turns_slow_lets_others_through_after_one_event(deployment: Any) -> None:
+    """It was fast, so chunks of many events are under way with it when what it calls hangs."""
+    deployment.worker(app="overload")
+    deployment.joined("billing.turning", "turning")
+    warm(deployment, "billing")
+    deployment.bus.emit_many([("turning.one", {})] * 2000)
+    deployment.until(lambda: len(deployment.runs("billing.turning")) > 200, what="full flow")
+    deployment.effects.set("hangs", 1)
+    time.sleep(4)
+    sent = emit_steadily(deployment, 5)
+    deployment.until(lambda: len(latencies(deployment, "billing")) == sent, what="quick ones")
+    found = latencies(deployment, "billing")
+    assert found[int(0.95 * len(found))] < 0.5
+    deployment.effects.delete("hangs")
+    deployment.until_settled()
+    assert set(deployment.runs("billing.turning").values()) == {1}
+    assert len(deployment.runs("billing.turning")) == 2000
+
+
+def test_a_backlog_fills_the_log_and_nothing_else(deployment: Any) -> None:
+    """A hundred thousand events: no process grows with them, and no queue of Celery's."""
+    worker = deployment.worker(app="overload")
+    deployment.joined("billing.bulk", "bulk")
+    deployment.bus.emit_many([("bulk.one", {})] * 2000)
+    deployment.until_settled()
+    own, main = rss(os.getpid()), rss(worker.process.pid)
+    pool = [rss(child) for child in children(worker.process.pid)]
+    queue: redis.Redis = redis.Redis.from_url(deployment.server.url)
+    assert deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000)) == 100_000
+    assert rss(os.getpid()) - own < 50 * MB
+    longest = grown = child_grown = 0
+
+    def settled() -> bool:
+        nonlocal longest, grown, child_grown
+        longest = max(longest, int(queue.llen("billing")))
+        grown = max(grown, rss(worker.process.pid) - main)
+        now = [rss(child) for child in children(worker.process.pid)]
+        child_grown = max(child_grown, max(now) - min(pool))
+        [group] = [
+            g
+            for g in deployment.bus.service.backend.log.groups("bulk")
+            if g.handler == "billing.bulk"
+        ]
+        return bool(group.lag == 0 and group.pending == 0)
+
+    deployment.until(settled, what="the backlog", seconds=80)
+    assert longest <= 40
+    assert grown < 50 * MB
+    assert child_grown < 50 * MB
+
+
+def test_a_rate_holds_over_two_workers_and_a_restart(deployment: Any) -> None:
+    """20 a second, with a burst of one second's worth at the beginning."""
+    first = deployment.worker(app="overload", processes=1)
+    deployment.worker(app="overload", processes=1)
+    deployment.joined("billing.rated", "rated")
+    deployment.bus.emit_many([("rated.one", {})] * 200)
+    deployment.until(lambda: deployment.effects.llen("rated") > 60, what="the flow")
+    first.kill()
+    deployment.worker(app="overload", processes=1)
+    deployment.until(lambda: deployment.effects.llen("rated") >= 200, what="all", seconds=60)
+    times = sorted(map(float, deployment.effects.lrange("rated", 0, -1)))
+    assert times[-1] - times[0] >= (200 - 20) / 20 - 0.5
+    most = max(sum(start <= t < start + 1 for t in times) for start in times)
+    assert most <= 20 + 20 + 5
+    assert deployment.effects.scard("rated by") >= 2
+
+
+def test_concurrency_holds_over_two_workers(deployment: Any) -> None:
+    deployment.worker(app="overload")
+    deployment.worker(app="overload")
+    deployment.joined("billing.few", "few")
+    deployment.bus.emit_many([("few.one", {})] * 60)
+    deployment.until(lambda: deployment.effects.llen("few") >= 60, what="all of them")
+    at_once = {int(n) for n in deployment.effects.lrange("few", 0, -1)}
+    assert at_once == {1, 2}
+
+
+def test_a_breaker_pauses_a_failing_handler_in_all_workers(deployment: Any) -> None:
+    """While the gateway is down, a few of a hundred events are tried; once it is up, all are
+    processed, without a dead letter and without anybody's doing."""
+    deployment.worker(app="overload")
+    deployment.worker(app="overload")
+    deployment.joined("billing.frail", "frail")
+    backend = deployment.bus.service.backend
+    events = [deployment.bus.event("frail.one") for _ in range(100)]
+    deployment.bus.emit_many(events)
+    deployment.until(
+        lambda: backend.circuits.get("billing.frail").state is not CircuitState.CLOSED,
+        what="the circuit to open",
+    )
+    time.sleep(3.5)
+    tried = deployment.runs("billing.frail")
+    assert sum(tried.values()) < 25
+    assert backend.ledger.dead_count("frail") == 0
+    assert "ConnectionError" in backend.circuits.get("billing.frail").reason
+    deployment.effects.set("mended", 1)
+    deployment.until(
+        lambda: set(deployment.runs("billing.frail")) == {e.id for e in events}, what="all"
+    )
+    deployment.until_settled()
+    assert backend.circuits.all() == {}
+    assert backend.ledger.dead_count("frail") == 0

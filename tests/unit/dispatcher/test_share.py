@@ -1,0 +1,138 @@
+"""How many processes a slow handler may hold while others may need one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac import Event
+from celeriac.dispatcher.share import Share, processes_for_slow
+from celeriac.ledger import Lane
+from celeriac.registry import WorkerRecord
+from celeriac.settings import Settings
+from celeriac.subscription import Handler, make_handler
+
+SLOW, FAST = 5_000_000, 1_000  # µs
+
+
+def named(name: str, **options: Any) -> Handler:
+    def function(event: Event[Any]) -> None: ...
+
+    return make_handler(function, ("order.placed",), service="billing", name=name, **options)
+
+
+def lane(handler: Handler) -> Lane:
+    return handler.lane("order")
+
+
+def share(*handlers: tuple[Handler, int, int], processes: int = 3) -> Share:
+    """Knows each handler's mean and what it holds; slow ones may hold so many processes."""
+    made = Share(Settings.load({}))
+    made.processes = {handler.id: processes for handler, _, _ in handlers}
+    for handler, mean_us, held in handlers:
+        made.note(handler, lane(handler), mean_us, held)
+    return made
+
+
+def test_a_fast_handler_has_no_bound_but_the_usual_one() -> None:
+    fast, slow = named("fast"), named("slow")
+    assert share((fast, FAST, 500), (slow, SLOW, 0)).room(fast, lane(fast)) is None
+
+
+def test_a_slow_one_leaves_processes_free() -> None:
+    fast, slow = named("fast"), named("slow")
+    assert share((fast, FAST, 0), (slow, SLOW, 0)).room(slow, lane(slow)) == 3
+    assert share((fast, FAST, 0), (slow, SLOW, 2)).room(slow, lane(slow)) == 1
+    assert share((fast, FAST, 0), (slow, SLOW, 9)).room(slow, lane(slow)) == 0
+
+
+def test_slow_ones_share_what_they_may_hold() -> None:
+    """Two of them together do not hold all either."""
+    fast, one, two = named("fast"), named("one"), named("two")
+    found = share((fast, FAST, 0), (one, SLOW, 2), (two, SLOW, 0))
+    assert found.room(two, lane(two)) == 1
+    found.took(lane(two), 1)
+    assert found.room(one, lane(one)) == found.room(two, lane(two)) == 0
+
+
+def test_the_one_that_waited_longest_is_served_first() -> None:
+    fast, one, two = named("fast"), named("one"), named("two")
+    found = share((fast, FAST, 0), (one, SLOW, 0), (two, SLOW, 0))
+    found.took(lane(one), 1)
+    found.took(lane(two), 1)
+    found.took(lane(one), 1)
+    order = sorted([lane(one), lane(two), lane(fast)], key=found.turn_of)
+    assert order == [lane(fast), lane(two), lane(one)]
+
+
+def test_where_all_are_slow_nothing_is_left_free() -> None:
+    one, two = named("one"), named("two")
+    assert share((one, SLOW, 3), (two, SLOW, 0)).room(two, lane(two)) is None
+
+
+def test_a_handler_alone_has_all_processes() -> None:
+    slow = named("slow")
+    assert share((slow, SLOW, 3)).room(slow, lane(slow)) is None
+
+
+def test_one_that_was_not_measured_yet_does_not_hold_all_by_itself() -> None:
+    fast, new = named("fast"), named("new")
+    assert share((fast, FAST, 0), (new, 0, 2)).room(new, lane(new)) == 1
+
+
+def test_without_a_process_to_spare_there_is_no_bound() -> None:
+    fast, slow = named("fast"), named("slow")
+    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, lane(slow)) is None
+
+
+def test_turning_slow_is_told_once() -> None:
+    fast, other = named("fast"), named("other")
+    found = share((fast, FAST, 0), (other, FAST, 0))
+    assert found.note(other, lane(other), SLOW, 4)
+    assert not found.note(other, lane(other), SLOW, 4)
+    assert not found.note(other, lane(other), FAST, 4)
+    assert found.room(other, lane(other)) is None
+
+
+def test_a_batch_holds_a_process_for_all_its_events() -> None:
+    def function(events: list[Event[Any]]) -> None: ...
+
+    batch = make_handler(function, ("order.placed",), service="billing", name="b", batch=100)
+    assert share((batch, 10_000, 0)).is_slow("billing.b")
+
+
+def test_concurrency_bounds_a_handler_whatever_its_speed() -> None:
+    fast, other = named("fast", concurrency=2), named("other")
+    assert share((fast, FAST, 1), (other, FAST, 0)).room(fast, lane(fast)) == 1
+    assert share((fast, FAST, 2), (other, FAST, 0)).room(fast, lane(fast)) == 0
+    assert share((fast, FAST, 0)).room(fast, lane(fast)) == 2
+
+
+def test_concurrency_is_over_all_domains_of_the_handler() -> None:
+    handler = named("h", concurrency=2)
+    found = share((handler, FAST, 1))
+    found.note(handler, handler.lane("payment"), FAST, 1)
+    assert found.room(handler, lane(handler)) == 0
+
+
+def worker(name: str, processes: int, *handlers: str, queues: tuple[str, ...] = ("q",)) -> Any:
+    return WorkerRecord(
+        name=name, service="billing", hostname="h", pid=1, pool="prefork", processes=processes,
+        queues=queues, handlers=handlers, version="0",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("spare", "slow"), [(0, 6), (1, 4), (2, 2), (5, 0)])
+def test_each_worker_spares_its_own(spare: int, slow: int) -> None:
+    workers = [worker("a", 2, "b.c"), worker("b", 4, "b.c"), worker("c", 8, "b.other")]
+    assert processes_for_slow(workers, ("a", 2), ["b.c"], spare) == {"b.c": slow}
+
+
+def test_a_worker_that_has_not_beaten_yet_counts_itself() -> None:
+    assert processes_for_slow([], ("a", 3), ["b.c"], 1) == {"b.c": 2}
+
+
+def test_a_dispatcher_without_processes_counts_for_nothing() -> None:
+    workers = [worker("d", 0, "b.c", queues=())]
+    assert processes_for_slow(workers, ("a", 2), ["b.c"], 1) == {"b.c": 1}
