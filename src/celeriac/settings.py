@@ -15,6 +15,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.redis_url import SCHEMES, is_cluster
 
 VERSION = "0.1.0"
+MOST_IN_A_HINT = 10_000
 DAY = 24 * 3600.0
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
@@ -125,6 +126,8 @@ class Settings:
             if getattr(self, name) not in choices:
                 known = ", ".join(choice for choice in choices if choice)
                 faults.append(f"CELERIAC_{name.upper()}={getattr(self, name)!r}: one of {known}")
+        if self.chunk_most > MOST_IN_A_HINT:
+            faults.append(f"CELERIAC_CHUNK_MOST={self.chunk_most}: at most {MOST_IN_A_HINT}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not least <= value < math.inf:

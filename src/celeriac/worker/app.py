@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
 
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
+
+
+class GuardedTask(Task):  # type: ignore[misc]
+    """A task, also one of Celery's own, that a malformed message cannot end the worker with."""
+
+    Request = "celeriac.worker.request:GuardedRequest"
+    Strategy = "celeriac.worker.request:guarded_strategy"
 
 
 def make_app(settings: Settings) -> Celery:
@@ -23,7 +30,7 @@ def make_app(settings: Settings) -> Celery:
             "holds the log but cannot be Celery's broker. Set CELERIAC_BROKER_URL, e.g. "
             "redis://127.0.0.1:6379/0 (a server of its own) or amqp://…"
         )
-    app = Celery(settings.service, broker=settings.broker_url)
+    app = Celery(settings.service, broker=settings.broker_url, task_cls=GuardedTask)
     app.conf.update(
         task_default_queue=settings.service,
         task_ignore_result=True,

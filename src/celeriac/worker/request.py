@@ -7,16 +7,60 @@ only when the lease is over.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
+from celery.worker.strategy import default
+from kombu.exceptions import KombuError
+
+from celeriac.worker.hinted import check_message
 
 log = logging.getLogger(__name__)
 
 
-class HintRequest(Request):  # type: ignore[misc]
-    """A hint under way, seen from the main process."""
+class GuardedRequest(Request):  # type: ignore[misc]
+    """A request whose message may be anything. Raises InvalidTaskError for one that is no task's.
+
+    Celery (5.5 to 5.7) lets a body or header of an unexpected shape end the whole worker.
+    """
+
+    def __init__(self, message: Any, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(message, *args, **options)
+        except (InvalidTaskError, KombuError):
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InvalidTaskError(f"not a message of a task: {error!r}") from None
+
+
+def guarded_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Celery's strategy, given only what has the shape of a task's message."""
+    follow: Callable[..., Any] = default(task, app, consumer, **options)
+
+    def receive(message: Any, body: Any, *args: Any, **given: Any) -> Any:
+        payload = message.payload if body is None else body
+        if not (isinstance(payload, dict) or (isinstance(payload, list) and len(payload) == 3)):
+            raise InvalidTaskError("not a message of a task: its body is no list of three")
+        return follow(message, body, *args, **given)
+
+    return receive
+
+
+class HintRequest(GuardedRequest):
+    """A hint under way, seen from the main process.
+
+    Raises InvalidTaskError, upon which Celery logs and drops the message, for what is no hint.
+    """
+
+    def __init__(self, message: Any, *args: Any, **options: Any) -> None:
+        super().__init__(message, *args, **options)
+        body = options.get("body") if options.get("decoded") else message.payload
+        check_message(*(body or ((), None, None)))
+        # The limits are the handler's, not the message's.
+        self.time_limits = (None, None)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         error = getattr(exc_info.exception, "exc", exc_info.exception)
@@ -34,6 +78,6 @@ class HintRequest(Request):  # type: ignore[misc]
         if abandon is None:
             return
         try:
-            abandon(self.kwargs["domain"], [tuple(pair) for pair in self.kwargs["events"]], error)
+            abandon(self.kwargs["domain"], self.kwargs["events"], error)
         except Exception:
             log.exception("%s: the lease will heal what %s left behind", self.name, error)

@@ -15,6 +15,7 @@ from celeriac.errors import CeleriacError, Retry
 from celeriac.executor import Executor, Report, describe
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
+from celeriac.worker.hinted import read_pairs
 from celeriac.worker.watch import show_failures
 
 
@@ -26,16 +27,14 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
     """Registers the handler's task. Its options touch no other task of the app."""
 
     def deliver(self: Any, domain: str, events: list[list[str]], watched: bool = False) -> str:
-        report = executor.execute(
-            handler, domain, [(entry, event_id) for entry, event_id in events]
-        )
+        report = executor.execute(handler, domain, read_pairs(domain, events))
         _raise_sole(report)
         if report.failures and watched:
             show_failures(self, handler, report)
         return str(report)
 
-    def abandon(domain: str, events: list[tuple[str, str]], error: BaseException) -> None:
-        executor.abandon(handler, domain, events, error)
+    def abandon(domain: str, events: list[list[str]], error: BaseException) -> None:
+        executor.abandon(handler, domain, read_pairs(domain, events), error)
 
     deliver.__name__ = handler.name
     deliver.__doc__ = handler.function.__doc__
@@ -47,6 +46,7 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
         shared=False,
         typing=False,
         Request="celeriac.worker.request:HintRequest",
+        Strategy="celeriac.worker.request:guarded_strategy",
         ignore_result=True,
         store_errors_even_if_ignored=False,
         # The ledger decides what runs again; a hint need not outlive its start.

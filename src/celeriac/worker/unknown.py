@@ -12,8 +12,10 @@ from typing import Any
 
 from celery import signals
 
+from celeriac.event.attributes import check_handler
 from celeriac.ledger import PUT_OFF_MS, Lane, Outcome, Settled
 from celeriac.subscription import Service
+from celeriac.worker.hinted import read_pairs
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,9 @@ def _receiver(service: Service) -> Callable[..., None]:
             return
         try:
             _, kwargs, _ = message.decode()
-            pairs = [(str(entry), str(event_id)) for entry, event_id in kwargs["events"]]
-            put_off(service, Lane(str(kwargs["domain"]), name), pairs)
+            check_handler(name)
+            pairs = read_pairs(kwargs["domain"], kwargs["events"])
+            put_off(service, Lane(kwargs["domain"], name), pairs)
         except Exception as error:
             log.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
 

@@ -1,0 +1,225 @@
+"""What a forged Celery message can make a worker do: nothing that was not due anyway."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from celery import signals
+from celery.exceptions import InvalidTaskError
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu import message as kombu_message
+from kombu.exceptions import ContentDisallowed
+from kombu.utils import imports as kombu_imports
+
+from celeriac import ConfigurationError, Event, EventBus
+from celeriac.ledger import Ask, Lane
+from celeriac.settings import MOST_IN_A_HINT, Settings
+from celeriac.testing.store import Store
+from celeriac.worker.hinted import check_message, read_pairs
+from celeriac.worker.request import HintRequest
+
+# kombu ships no types
+Message: Any = kombu_message.Message
+symbol_by_name: Any = kombu_imports.symbol_by_name
+
+GOOD = [["1-0", "a"], ["12-3", "b"]]
+ran: list[str] = []
+
+
+@pytest.mark.parametrize("domain", ["order", "a-b_C9", "x" * 255])
+def test_a_hint_as_dispatchers_send_it_is_read(domain: str) -> None:
+    assert read_pairs(domain, GOOD) == [("1-0", "a"), ("12-3", "b")]
+
+
+@pytest.mark.parametrize(
+    "domain", ["", "a.b", "a}:x", "{a}", "a*", "a\n", "é", "x" * 256, None, 1, ["order"], b"order"]
+)
+def test_a_domain_that_is_no_segment_becomes_no_key(domain: Any) -> None:
+    with pytest.raises(InvalidTaskError, match="the domain of a hint"):
+        read_pairs(domain, GOOD)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        None, "1-0", {}, {"1-0": "a"}, 1, [],
+        [["1-0"]], [["1-0", "a", "b"]], ["1-0"], [None], [{"1-0": "a"}],
+        [[1, "a"]], [["1-0", 1]], [["1-0", ""]], [["1-0", "x" * 256]], [["1-0", ["a"]]],
+        [["1", "a"]], [["-", "a"]], [["+", "a"]], [["*", "a"]], [["$", "a"]], [["1-0\n", "a"]],
+        [["(1-0", "a"]], [["1-0 2-0", "a"]], [["1-" + "9" * 20, "a"]], [["١-٠", "a"]],
+        [["1-0", "a"], ["1-0", "b"]],
+        [["1-0", "a"]] * (MOST_IN_A_HINT + 1),
+    ],
+)  # fmt: skip
+def test_events_of_odd_shapes_are_refused(events: Any) -> None:
+    with pytest.raises(InvalidTaskError):
+        read_pairs("order", events)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+)
+
+
+@given(json_values, json_values)
+def test_any_json_is_read_or_refused(domain: Any, events: Any) -> None:
+    try:
+        pairs = read_pairs(domain, events)
+    except InvalidTaskError:
+        return
+    assert all(type(entry) is str and type(id) is str for entry, id in pairs)
+
+
+@given(json_values, json_values, json_values)
+def test_any_message_is_taken_or_refused(args: Any, kwargs: Any, embedded: Any) -> None:
+    try:
+        check_message(args, kwargs, embedded)
+    except InvalidTaskError:
+        return
+    assert {"domain", "events"} <= kwargs.keys()
+
+
+def message(*, args: Any = (), kwargs: Any = None, embed: Any = None, headers: Any = None) -> Any:
+    """A message of the queue, as Celery's second protocol has it."""
+    given = {"domain": "order", "events": GOOD} if kwargs is None else kwargs
+    return Message(
+        body=json.dumps([args, given, embed or {"callbacks": None, "chord": None}]),
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers={"id": "1", "task": "billing.charge", "lang": "py", **(headers or {})},
+        accept={"application/json"},
+    )
+
+
+@pytest.fixture
+def task(bus: EventBus, store: Store) -> Any:
+    @bus.on("order.placed")
+    def charge(event: Event) -> None:
+        ran.append(event.id)
+
+    ran.clear()
+    bus.app.finalize()
+    return bus.app.tasks["billing.charge"]
+
+
+def request(task: Any, message: Any) -> HintRequest:
+    return HintRequest(message, app=task.app, task=task)
+
+
+def test_a_message_of_a_dispatcher_is_taken(task: Any) -> None:
+    assert request(task, message()).kwargs == {"domain": "order", "events": GOOD}
+    watched = message(kwargs={"domain": "order", "events": GOOD, "watched": True})
+    assert request(task, watched).id == "1"
+
+
+@pytest.mark.parametrize(
+    ("forged", "reason"),
+    [
+        ({"args": ["order", GOOD]}, "no positional arguments"),
+        ({"kwargs": {}}, "a hint has the arguments"),
+        ({"kwargs": {"domain": "order"}}, "a hint has the arguments"),
+        ({"kwargs": [1, 2]}, "a hint has the arguments"),
+        ({"kwargs": {"domain": "o", "events": GOOD, "self": 1}}, "a hint has the arguments"),
+        ({"embed": {"callbacks": [{"task": "shipping.send"}]}}, "embeds none"),
+        ({"embed": {"errbacks": [{"task": "shipping.send"}]}}, "embeds none"),
+        ({"embed": {"chain": [{"task": "shipping.send"}]}}, "embeds none"),
+        ({"embed": {"chord": {"task": "shipping.send"}}}, "embeds none"),
+    ],
+)
+def test_a_message_that_would_do_more_is_refused_before_it_reaches_a_process(
+    task: Any, forged: Any, reason: str
+) -> None:
+    with pytest.raises(InvalidTaskError, match=reason):
+        request(task, message(**forged))
+
+
+@pytest.mark.parametrize("body", [b'{"no":"list"}', b'"text"', b"null", b"[]", b"[1,2,3,4]"])
+@pytest.mark.parametrize("name", ["billing.charge", "celery.starmap"])
+def test_a_body_of_another_shape_is_an_invalid_message_and_no_end_of_the_worker(
+    task: Any, body: bytes, name: str
+) -> None:
+    """As a ValueError it would end the worker's main process."""
+    one = Message(body=body, content_type="application/json", content_encoding="utf-8",
+                  headers={"id": "1", "task": name}, accept={"application/json"})  # fmt: skip
+    forged = task.app.tasks[name]
+    kind: Any = symbol_by_name(forged.Request)
+    with pytest.raises(InvalidTaskError):
+        kind(one, app=task.app, task=forged)
+
+
+def test_a_message_does_not_set_the_limits_of_the_handler(task: Any) -> None:
+    """`timelimit` of the message would end the process, or let it run for ever."""
+    assert request(task, message(headers={"timelimit": [0.001, 0.001]})).time_limits == (None, None)
+
+
+def test_pickle_is_not_read(task: Any) -> None:
+    pickled = Message(
+        body=pickle.dumps(((), {"domain": "order", "events": GOOD}, None)),
+        content_type="application/x-python-serialize",
+        content_encoding="binary",
+        headers={"id": "1", "task": "billing.charge"},
+        accept={"application/json"},
+    )
+    assert task.app.conf.accept_content == ["json"]
+    with pytest.raises(ContentDisallowed):
+        request(task, pickled)
+
+
+def test_a_task_that_is_called_by_another_is_bounded_as_well(task: Any, store: Store) -> None:
+    """`celery.map` of a forged message calls the task with an argument of its own."""
+    with pytest.raises(TypeError):
+        task.app.tasks["celery.map"].run({"task": "billing.charge"}, ["order"])
+    with pytest.raises(InvalidTaskError):
+        task.run(domain="order}:x", events=GOOD)
+    assert ran == []
+
+
+def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, store: Store) -> None:
+    """Another domain, another handler's entry, an entry that is done: the claim finds nothing."""
+    lane = Lane("order", "billing.charge")
+    store.log.join("order", lane.handler, "0")
+    bus.emit("payment.captured", id="p")
+    id = bus.emit("order.placed")
+    entry = store.log.read("order")[0].id
+    foreign = store.log.read("payment")[0].id
+    for domain, events in (
+        ("order", [[entry, id]]),  # not taken by a dispatcher yet
+        ("payment", [[foreign, "p"]]),  # no group of this handler there
+        ("order", [[foreign, "p"]]),  # no such entry
+    ):
+        assert "nothing to do" in task.run(domain=domain, events=events)
+    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=1)])
+    hint = {"domain": "order", "events": [[taken.deliveries[0].entry, id]]}
+    assert task.run(**hint) == "1 processed"
+    assert "nothing to do" in task.run(**hint)
+    assert ran == [id]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("billing.gone", {"domain": "a}:b", "events": GOOD}),
+        ("billing.gone", {"domain": "order", "events": [["+", "a"]]}),
+        ("billing.gone", {}),
+        ("billing.gone} x", {"domain": "order", "events": GOOD}),
+        ("shipping.send", {"domain": "order", "events": GOOD}),
+    ],
+)
+def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
+    task: Any, bus: EventBus, store: Store, name: str, kwargs: Any
+) -> None:
+    def claimed(*_: Any) -> Any:
+        raise AssertionError("it was claimed")
+
+    setattr(store.ledger, "claim", claimed)  # noqa: B010
+    signals.task_unknown.send(sender=None, message=message(kwargs=kwargs), name=name)
+
+
+def test_no_dispatcher_sends_more_than_a_hint_may_name() -> None:
+    with pytest.raises(ConfigurationError, match="CELERIAC_CHUNK_MOST=10001: at most 10000"):
+        Settings.load({}, chunk_most=10_001)
