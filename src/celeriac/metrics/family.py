@@ -15,17 +15,18 @@ from prometheus_client.core import (
 
 from celeriac.circuit import CircuitState
 from celeriac.ledger import Tally
-from celeriac.ledger.tally import Histogram, upper_bound_s
+from celeriac.ledger.tally import OTHER, Histogram, upper_bound_s
 from celeriac.matrix import HandlerLag
-from celeriac.metrics.bound import KnownTypes
+from celeriac.metrics.bound import Bounds
 from celeriac.metrics.definition import METRICS
 from celeriac.metrics.snapshot import LaneState, Snapshot
 
 PLACES = ("waiting", "queued", "running", "parked", "due")
-# Bounds of durations: 2**k ms, close together where most handlers are.
-BOUNDS = (-4, -2, *range(13), 14, 16, 18, 20, 22)
+# Bounds of durations: 2**k ms, from 250 µs to 17 minutes. A histogram is 15 lines of each scrape.
+BOUNDS = range(-2, 21, 2)
 CHUNK_BOUNDS = range(11)  # 2**k events
 
+Labels = tuple[str, str, str]  # service, handler, type
 Family = Any  # the three take different arguments
 _KINDS: Mapping[str, Family] = {
     "counter": CounterMetricFamily,
@@ -34,13 +35,13 @@ _KINDS: Mapping[str, Family] = {
 }
 
 
-def families(snapshot: Snapshot, types: KnownTypes) -> list[Metric]:
+def families(snapshot: Snapshot, bounds: Bounds) -> list[Metric]:
     """Every metric but `celeriac_up`."""
     made = {name: family(name) for name in METRICS if name != "celeriac_up"}
     made["celeriac_read_seconds"].add_metric([], snapshot.took_s)
-    _of_logs(made, snapshot, types)
+    _of_logs(made, snapshot, bounds)
     _of_lanes(made, snapshot)
-    _of_types(made, snapshot, types)
+    _of_types(made, snapshot, bounds)
     _of_workers(made, snapshot)
     return list(made.values())
 
@@ -51,12 +52,12 @@ def family(name: str) -> Family:
     return _KINDS[definition.kind](name, definition.help, labels=definition.labels)
 
 
-def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, types: KnownTypes) -> None:
+def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
     for volume in snapshot.volumes:
-        types.learn(sorted(volume.emitted, key=lambda type: -volume.emitted[type]))
+        bounds.types.learn(sorted(volume.emitted, key=lambda type: -volume.emitted[type]))
         emitted: Counter[str] = Counter()
         for type, count in volume.emitted.items():
-            emitted[types.label(type)] += count
+            emitted[bounds.label(type)] += count
         for type, count in sorted(emitted.items()):
             made["celeriac_emitted"].add_metric([volume.domain, type], count)
         made["celeriac_appended"].add_metric([volume.domain], volume.appended)
@@ -97,35 +98,47 @@ def _add_chunks(family: Family, labels: Sequence[str], stats: Mapping[str, int])
     family.add_metric(labels, buckets, stats.get("claimed", 0))
 
 
-def _of_types(made: Mapping[str, Family], snapshot: Snapshot, types: KnownTypes) -> None:
-    for (service, handler, type), tally in sorted(_by_type(snapshot.lanes, types).items()):
-        labels = [service, handler, type]
+def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
+    by_type = _by_type(snapshot.lanes, bounds)
+    for labels, tally in sorted(by_type.items()):
         counts = {
             "delivered": tally.wait.count,
             "processed": tally.processed,
             "failed": tally.retried + tally.dead,
             "retried": tally.retried,
             "dead": tally.dead,
-            "skipped": tally.skipped,
         }
         for name, count in counts.items():
             made[f"celeriac_{name}"].add_metric(labels, count)
+        if tally.skipped:
+            made["celeriac_skipped"].add_metric(labels, tally.skipped)
+    for labels, tally in _timed(by_type, bounds).items():
         for name, histogram in (
             ("wait", tally.wait),
             ("run", tally.run),
             ("completion", tally.total),
         ):
             buckets, total = list(_buckets(histogram)), histogram.sum_us / 1e6
-            made[f"celeriac_{name}_seconds"].add_metric(labels, buckets, total)
+            made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
 
 
-def _by_type(lanes: Sequence[LaneState], types: KnownTypes) -> dict[tuple[str, str, str], Tally]:
-    found: defaultdict[tuple[str, str, str], Tally] = defaultdict(Tally)
+def _by_type(lanes: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]:
+    found: defaultdict[Labels, Tally] = defaultdict(Tally)
     for state in lanes:
-        types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
+        bounds.types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
         for type, tally in state.tallies.items():
-            found[state.lag.service, state.lag.handler, types.label(type)].add(tally)
+            found[state.lag.service, state.lag.handler, bounds.label(type)].add(tally)
     return found
+
+
+def _timed(by_type: Mapping[Labels, Tally], bounds: Bounds) -> dict[Labels, Tally]:
+    """Those whose times are told each; of a handler's others the sum, as `other`."""
+    bounds.timed.learn(sorted(by_type, key=lambda labels: -by_type[labels].attempts))
+    found: defaultdict[Labels, Tally] = defaultdict(Tally)
+    for labels, tally in by_type.items():
+        service, handler, _ = labels
+        found[labels if labels in bounds.timed else (service, handler, OTHER)].add(tally)
+    return dict(sorted(found.items()))
 
 
 def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:

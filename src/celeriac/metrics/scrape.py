@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from celeriac.metrics.bound import KnownTypes
+from celeriac.metrics.bound import Bounds
 from celeriac.metrics.family import families, family
 from celeriac.metrics.snapshot import take_snapshot
 from celeriac.subscription import Backend
@@ -31,7 +31,7 @@ class BusCollector(Collector):
     def __init__(self, backend: Backend, *, patience: float) -> None:
         self._backend = backend
         self._patience = patience
-        self._types = KnownTypes()
+        self._bounds = Bounds()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -69,7 +69,7 @@ class BusCollector(Collector):
     def _read(self, done: threading.Event) -> None:
         metrics: Sequence[Metric] | None = None
         try:
-            metrics = families(take_snapshot(self._backend), self._types)
+            metrics = families(take_snapshot(self._backend), self._bounds)
         except Exception as error:
             log.warning("celeriac: no metrics: %s: %s", type(error).__name__, error)
         with self._lock:

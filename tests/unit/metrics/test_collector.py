@@ -125,6 +125,19 @@ def test_types_without_bound_become_other(scrape: Scrape) -> None:
         assert 201 == counts["other"]
 
 
+def test_pairs_of_handler_and_type_without_bound_are_timed_together(scrape: Scrape) -> None:
+    bus = EventBus(service="billing")
+    for n in range(6):
+        bus.on("order.#", name=f"h{n}", batch=500)(lambda events: None)
+    with in_memory(bus) as memory:
+        bus.emit_many([(f"order.n{k}", k) for k in range(30)])
+        memory.settle()
+        found = scrape(memory.store.backend)["celeriac_run_seconds"]
+    counts = [s for s in found if s.name.endswith("_count")]
+    assert (180, True) == (sum(s.value for s in counts), len(counts) <= 106)
+    assert any(s.labels["type"] == "other" for s in counts)
+
+
 def test_every_metric_has_a_definition_and_every_definition_a_metric(
     shop: MemoryBus, scrape: Scrape
 ) -> None:
