@@ -116,6 +116,22 @@ def test_alerts_have_what_a_person_needs_and_the_page_names_each() -> None:
     assert [alert["alert"] for alert in ALERTS] == re.findall(r"^\| `(Celeriac\w+)`", page, re.M)
 
 
+def test_the_compose_file_can_be_given_a_prometheus_by_taking_comments_away() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    taken = re.sub(r"^(  )# (  )?(?=prometheus:|metrics:|  \w+: )", r"\1\2", text, flags=re.M)
+    compose = yaml.safe_load(taken)
+    prometheus = compose["services"]["prometheus"]
+    assert prometheus["ports"] == ["127.0.0.1:9090:9090"]
+    mounted = [volume.split(":")[0] for volume in prometheus["volumes"]]
+    assert mounted == ["./config/prometheus", "metrics"] and "metrics" in compose["volumes"]
+    scraped = yaml.safe_load((ROOT / mounted[0] / "prometheus.yml").read_text())
+    for rules in scraped["rule_files"]:
+        assert (ROOT / mounted[0] / rules).is_file()
+    [job] = scraped["scrape_configs"]
+    service, port = job["static_configs"][0]["targets"][0].split(":")
+    assert service in compose["services"] and f"CELERIAC_METRICS_PORT: {port}" in text
+
+
 @pytest.mark.parametrize(
     "broken", ["sum(rate(a[5m])", "sum(a))", "fate(a[5m])", "a{b='c'", "sum by a", "a ? b"]
 )
