@@ -1,6 +1,7 @@
 """`celery -A config bus`: the same commands, with the settings of the app's EventBus.
 
-Every celery process imports this module, so nothing else is imported here.
+Every celery process imports this module, so nothing else is imported here. In that of
+`celery … flower` it puts our pages into Flower, which then need not be asked for.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
+from celeriac.flower.plugin import install_if_flower
 
 
 class Deferred(click.Group):
@@ -44,13 +47,12 @@ def bus(ctx: click.Context) -> None:
     """Looks at the event bus of the app, and operates it."""
     from celeriac.cli.session import Session
 
-    service = next(_services(ctx.obj.app), None)
+    from celeriac.worker.installed import services_of
+
+    service = next(iter(services_of(ctx.obj.app)), None)
     if service is None:
         raise click.UsageError("the app has no event bus; make one: EventBus(app)")
     ctx.obj = Session(service.settings, service.backend)
 
 
-def _services(app: Any) -> Any:
-    # Where EventBus(app) left its service: see worker/bootstep.py.
-    steps = (getattr(step, "service", None) for step in app.steps["worker"])
-    return (service for service in steps if service is not None)
+install_if_flower()

@@ -1,0 +1,147 @@
+"""What all our pages share: the bus of the app, the guard, threads, and how errors are told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from flower.views import BaseHandler
+from tornado.web import HTTPError, MissingArgumentError
+
+from celeriac.connection import explain
+from celeriac.errors import CeleriacError, NotFound
+from celeriac.flower import guard, show
+from celeriac.flower.asset import asset
+from celeriac.flower.threads import in_thread
+from celeriac.matrix import Matrix
+from celeriac.subscription import Backend, Service
+from celeriac.worker.installed import services_of
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class NoBus(CeleriacError):
+    """The app that Flower watches has no event bus."""
+
+
+class Unreachable(HTTPError):
+    """Redis does not take part; the reason is for people."""
+
+
+class Page(BaseHandler):  # type: ignore[misc]
+    """A page, or with `?live=1` the part of it that changes.
+
+    `name` is that of its template: `celeriac/NAME.html` extends Flower's own page and includes
+    `celeriac/NAME_live.html`.
+    """
+
+    name = ""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        # Flower opens itself to every site where it runs without authentication.
+        for header in ("Origin", "Headers", "Methods"):
+            self.clear_header(f"Access-Control-Allow-{header}")
+        for header, value in guard.HEADERS.items():
+            self.set_header(header, value)
+
+    def options(self, *_: Any, **__: Any) -> None:
+        raise HTTPError(405)
+
+    def prepare(self) -> None:
+        guard.check_read(self.request, self.application.options)
+
+    @property
+    def service(self) -> Service:
+        services = services_of(self.capp)
+        if not services:
+            raise NoBus("this app has no event bus; make one with EventBus(app)")
+        return services[0]
+
+    @property
+    def backend(self) -> Backend:
+        return self.service.backend
+
+    @property
+    def matrix(self) -> Matrix:
+        return Matrix(self.backend, self.service.settings.sensitive)
+
+    @property
+    def may_act(self) -> str:
+        """Why nobody may act here; '' if somebody may."""
+        try:
+            guard.check_ability(self.application.options)
+        except HTTPError as error:
+            return error.log_message or ""
+        return ""
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the address as it was given, without blanks around; None if it is empty.
+
+        Not Flower's `get_argument`, which escapes it as if it went into markup."""
+        return self.get_query_argument(name, "").strip() or None
+
+    async def call(self, work: Callable[..., T], *args: Any) -> T:
+        """The result of what blocks. Raises Unreachable where Redis is away."""
+        try:
+            return await in_thread(work, *args)
+        except redis.RedisError as error:
+            settings = self.service.settings
+            said = explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout)
+            raise Unreachable(503, str(said).replace("%", "%%")) from error
+
+    def show(self, **values: Any) -> None:
+        """Renders the page, or the part that changes."""
+        live = self.asked("live") is not None
+        self.render(
+            f"celeriac/{self.name}_live.html" if live else f"celeriac/{self.name}.html",
+            show=show,
+            asset=lambda name: asset(self, name),
+            may_act=self.may_act,
+            name=self.name,
+            **values,
+        )
+
+    def get_live_url(self) -> str:
+        """The address of the part that changes."""
+        joint = "&" if self.request.query else "?"
+        return f"{self.request.uri}{joint}live=1"
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, NotFound):
+            status_code, said = 404, str(error)
+        elif isinstance(error, CeleriacError):
+            status_code, said = 400, str(error)
+        elif isinstance(error, HTTPError) and status_code not in (401, 500):
+            said = error.get_message() or error.reason or ""
+        else:
+            super().write_error(status_code, **kwargs)
+            return
+        if not hasattr(self, "_current_user"):
+            # Flower's way to render a page for somebody that was not let in.
+            self.current_user = None
+        self.set_status(status_code)
+        self.render(
+            "celeriac/error.html",
+            said=said,
+            status=status_code,
+            asset=lambda name: asset(self, name),
+            name="",
+        )
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        # What a person got wrong, or Redis being away, is no fault of the program.
+        if isinstance(value, (CeleriacError, MissingArgumentError)):
+            log.info("%s: %s", self.request.path, value)
+        else:
+            super().log_exception(typ, value, tb)
+
+
+def now_ms() -> int:
+    """By this machine's clock, for pages: the browser counts on from there."""
+    return int(time.time() * 1000)

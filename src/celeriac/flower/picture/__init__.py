@@ -1,0 +1,1 @@
+"""Pictures as coordinates: templates turn them into inline SVG."""

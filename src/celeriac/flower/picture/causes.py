@@ -1,0 +1,81 @@
+"""The tree of causes as boxes and curves, from left to right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from celeriac.matrix import Cause
+
+WIDTH, HEIGHT = 212, 54
+ACROSS, DOWN = 96, 16  # between boxes
+MARGIN = 2
+LONGEST = 26  # characters of a label in a box
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    cause: Cause
+    x: int
+    y: int
+
+    @property
+    def label(self) -> str:
+        return shortened(self.cause.type or "not in the log any more", LONGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """From a cause to its effect; `handler` led from one to the other."""
+
+    path: str
+    handler: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    boxes: Sequence[Box]
+    edges: Sequence[Edge]
+    width: int
+    height: int
+
+
+def picture(nodes: Sequence[Cause]) -> Picture:
+    """Lays out a tree that is given depth first: leaves below each other, parents beside the first
+    of their children."""
+    rows: dict[str, int] = {}
+    row = -1
+    last_depth = -1
+    for node in nodes:
+        # a first child goes on in the row of its parent
+        row = row if node.depth > last_depth and row >= 0 else row + 1
+        rows[node.id] = row
+        last_depth = node.depth
+    boxes = [
+        Box(node, MARGIN + node.depth * (WIDTH + ACROSS), MARGIN + rows[node.id] * (HEIGHT + DOWN))
+        for node in nodes
+    ]
+    by_id = {box.cause.id: box for box in boxes}
+    edges = [_edge(by_id[box.cause.parent], box) for box in boxes if box.cause.parent in by_id]
+    return Picture(
+        boxes,
+        edges,
+        width=max((box.x for box in boxes), default=0) + WIDTH + MARGIN,
+        height=max((box.y for box in boxes), default=0) + HEIGHT + MARGIN,
+    )
+
+
+def _edge(cause: Box, effect: Box) -> Edge:
+    x1, y1 = cause.x + WIDTH, cause.y + HEIGHT // 2
+    x2, y2 = effect.x, effect.y + HEIGHT // 2
+    bend = x1 + ACROSS // 3
+    path = f"M{x1} {y1}C{bend} {y1} {bend} {y2} {bend + ACROSS // 3} {y2}H{x2}"
+    name = effect.cause.handler.rpartition(".")[2]
+    return Edge(path, shortened(name, 14), x2 - 8, y2 - 6)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

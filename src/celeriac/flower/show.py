@@ -1,0 +1,132 @@
+"""Numbers, times and states as pages show them: short, and of one width in columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from celeriac.matrix import Cell, State
+
+# The worst first: what an event is as a whole is the first of these that one of its cells is.
+GRAVITY = (
+    State.DEAD,
+    State.MISSING,
+    State.DUE,
+    State.RUNNING,
+    State.QUEUED,
+    State.PARKED,
+    State.WAITING,
+    State.FORGOTTEN,
+    State.PROCESSED,
+    State.SKIPPED,
+)
+NAMES = {State.DUE: "retrying"}
+MEANINGS = {
+    State.WAITING: "in the log, not given to the handler yet",
+    State.PARKED: "behind an earlier event of its subject",
+    State.QUEUED: "handed to a worker",
+    State.RUNNING: "running",
+    State.DUE: "failed, and runs again at its time",
+    State.PROCESSED: "processed",
+    State.SKIPPED: "not wanted by the handler's filter",
+    State.DEAD: "given up, in the dead letters",
+    State.MISSING: "should have been handled, and there is no trace of that",
+    State.FORGOTTEN: "older than what is remembered",
+}
+DONE = frozenset({State.PROCESSED, State.SKIPPED})
+
+
+def state_name(state: State) -> str:
+    return NAMES.get(state, state.value)
+
+
+def meaning(state: State) -> str:
+    return MEANINGS[state]
+
+
+def whole(cells: Iterable[Cell]) -> State | None:
+    """What an event is as a whole; None where no handler takes part."""
+    there = {cell.state for cell in cells}
+    return next((state for state in GRAVITY if state in there), None)
+
+
+def done(cells: Iterable[Cell]) -> int:
+    """How many handlers have dealt with the event."""
+    return sum(cell.state in DONE for cell in cells)
+
+
+def summary(cells: Iterable[Cell]) -> str:
+    """`2 processed, 1 dead`."""
+    counts = Counter(cell.state for cell in cells)
+    return ", ".join(f"{counts[s]} {state_name(s)}" for s in GRAVITY if s in counts)
+
+
+def count(number: float) -> str:
+    """`1,234`, and from a hundred thousand on `123 k`, `1.2 M`."""
+    if number < 100_000:
+        return f"{int(number):,}"
+    if number < 1_000_000:
+        return f"{number / 1000:.0f} k"
+    return f"{number / 1_000_000:.1f} M"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 ms`, `12 ms`, `1.3 s`, `4 min`, `2.5 h`, `3 d`; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 86400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} d"
+
+
+def rate(per_second: float) -> str:
+    """`120/s`, `1.4/s`, and below one in two seconds `12/min`; a dash for none at all."""
+    if per_second <= 0:
+        return "–"
+    if per_second < 0.5:
+        return f"{max(1, round(per_second * 60))}/min"
+    return f"{per_second:.1f}/s" if per_second < 10 else f"{count(round(per_second))}/s"
+
+
+def share(part: float | None) -> str:
+    """A share in percent: `0 %`, `0.4 %`, `12 %`; a dash for None."""
+    if part is None:
+        return "–"
+    if 0 < part < 0.01:
+        return f"{max(part * 100, 0.1):.1f} %"
+    return f"{part * 100:.0f} %"
+
+
+def utc(time_ms: int) -> str:
+    """An exact time, for machines and for those whose browser runs no scripts."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03}Z"
+
+
+def plural(number: int, thing: str) -> str:
+    """`1 event`, `2 events`, `2 processes`."""
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count(number)} {thing}{ending}"
+
+
+def json(value: Any) -> str:
+    """A value as indented JSON."""
+    encoded = msgspec.json.encode(value)
+    return msgspec.json.format(encoded, indent=2).decode()
+
+
+def attribute(value: Any) -> str:
+    """A value as JSON for an attribute of an element; templates escape it."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,384 @@
+/* Keeps pages live, says how old things are, and asks before it acts. Nothing is drawn here: the
+   server renders, and what it sends is put in place of what has changed. No markup is ever made of
+   text. */
+(function () {
+  "use strict";
+
+  const clock = { ahead: 0 };  // of this machine's clock, the server's; ms
+
+  const now = () => Date.now() + clock.ahead;
+
+  /* An address of ours, without the user and password that fetch refuses in the page's own. */
+  const absolute = (path) => new URL(path, location.origin).href;
+
+  // -- ages
+
+  function span(seconds) {
+    if (seconds < 60) return Math.round(seconds) + " s";
+    if (seconds < 3600) return Math.floor(seconds / 60) + " min";
+    if (seconds < 86400) return Math.floor(seconds / 3600) + " h";
+    return Math.floor(seconds / 86400) + " d";
+  }
+
+  function age(ms) {
+    const seconds = (now() - ms) / 1000;
+    if (seconds < -1) return "in " + span(-seconds);
+    return seconds < 1 ? "now" : span(seconds) + " ago";
+  }
+
+  function showTime(element) {
+    const ms = Number(element.dataset.ms);
+    if (!ms) return;
+    const moment = new Date(ms);
+    const exact = moment.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+    const text = "exact" in element.dataset ? exact : age(ms);
+    if (element.textContent !== text) element.textContent = text;
+    element.dateTime = moment.toISOString();
+    if (!("exact" in element.dataset)) element.title = exact;
+  }
+
+  const showTimes = (root) => root.querySelectorAll("time[data-ms]").forEach(showTime);
+
+  // -- putting what was sent in place of what is there
+
+  const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
+
+  function alike(a, b) {
+    return a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
+  }
+
+  /* Makes `old` as `fresh` is, and keeps the elements: focus, selection, what is unfolded, and
+     where it is scrolled to stay. */
+  function morph(old, fresh) {
+    if (old.nodeType === 3) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    if (old.nodeType !== 1) return;
+    const keeps = old.nodeName === "DETAILS" ? ["open"] : old.nodeName === "TIME" ? ["title", "datetime"] : [];
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && !keeps.includes(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of [...fresh.attributes]) {
+      if (old.getAttribute(name) !== value && !keeps.includes(name)) old.setAttribute(name, value);
+    }
+    if (old.nodeName === "TIME" && fresh.dataset.ms) { showTime(old); return; }
+    morphChildren(old, fresh);
+  }
+
+  function morphChildren(old, fresh) {
+    const keyed = new Map();
+    for (const child of old.childNodes) if (keyOf(child)) keyed.set(keyOf(child), child);
+    const hadKeys = keyed.size > 0;
+    let at = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      const key = keyOf(wanted);
+      const known = key === null ? at : keyed.get(key);
+      if (known && alike(known, wanted)) {
+        if (known === at) at = at.nextSibling; else old.insertBefore(known, at);
+        morph(known, wanted);
+      } else {
+        const added = document.importNode(wanted, true);
+        if (hadKeys && key && added.classList.contains("cl-row")) added.classList.add("cl-row-new");
+        old.insertBefore(added, at);
+      }
+    }
+    while (at) {
+      const following = at.nextSibling;
+      at.remove();
+      at = following;
+    }
+  }
+
+  // -- live parts
+
+  const FASTEST = 1000, SLOWEST = 30000;
+
+  function say(alive, text) {
+    document.querySelectorAll("[data-live-dot]").forEach((dot) => {
+      dot.classList.toggle("status-dot-live", alive);
+      dot.classList.toggle("status-dot-error", !alive);
+    });
+    document.querySelectorAll("[data-live-status]").forEach((status) => {
+      if (status.textContent !== text) status.textContent = text;
+    });
+  }
+
+  async function load(path) {
+    const response = await fetch(absolute(path), { credentials: "same-origin", cache: "no-cache" });
+    const date = Date.parse(response.headers.get("Date"));
+    if (date) clock.ahead = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
+    if (response.redirected || !response.ok) {
+      const why = { 401: "log in again", 403: "not allowed", 404: "not found", 503: "Redis cannot be reached" };
+      throw new Error(response.redirected ? "log in again" : why[response.status] || "error " + response.status);
+    }
+    return response.text();
+  }
+
+  function keepLive(part) {
+    const every = Number(part.dataset.every) * 1000 || 2000;
+    let failed = 0, timer = 0, asking = false, again = false;
+
+    async function refresh() {
+      clearTimeout(timer);
+      if (asking) { again = true; return; }
+      asking = true;
+      try {
+        const text = await load(part.dataset.live);
+        const parsed = new DOMParser().parseFromString("<body>" + text, "text/html");
+        morphChildren(part, parsed.body);
+        showTimes(part);
+        failed = 0;
+        say(true, "Live");
+      } catch (error) {
+        failed += 1;
+        say(false, "Not live: " + (error instanceof TypeError ? "Flower cannot be reached" : error.message));
+      }
+      asking = false;
+      if (again) { again = false; refresh(); return; }
+      const pause = Math.max(FASTEST, Math.min(SLOWEST, every * 2 ** failed));
+      if (!document.hidden) timer = setTimeout(refresh, pause);
+    }
+
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+    part.addEventListener("cl-refresh", refresh);
+    if (part.childElementCount) timer = setTimeout(refresh, every); else refresh();
+    if (part.childElementCount) say(true, "Live");
+  }
+
+  const refreshAll = () => document.querySelectorAll("[data-live]").forEach((part) => {
+    part.dispatchEvent(new Event("cl-refresh"));
+  });
+
+  // -- the number of dead letters in the navigation
+
+  function keepCount(badge) {
+    async function refresh() {
+      if (!document.hidden) {
+        try {
+          const { dead } = JSON.parse(await load(badge.dataset.count));
+          badge.textContent = dead > 9999 ? "9999+" : dead;
+          badge.hidden = !dead;
+        } catch { /* the live part of the page says so */ }
+      }
+      setTimeout(refresh, 5000);
+    }
+    badge.addEventListener("cl-refresh", refresh, { once: false });
+    refresh();
+  }
+
+  // -- acts
+
+  function cookie(name) {
+    const found = document.cookie.match("(?:^|;)\\s*" + name + "=([^;]+)");
+    return found ? decodeURIComponent(found[1]) : "";
+  }
+
+  async function post(path, args) {
+    const response = await fetch(absolute(path), {
+      method: "POST",
+      credentials: "same-origin",
+      headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") },
+      body: JSON.stringify(args),
+    });
+    let answer;
+    try { answer = await response.json(); } catch { answer = {}; }
+    if (!response.ok) throw new Error(answer.error || "Flower answered " + response.status);
+    return answer;
+  }
+
+  function toast(text, kind) {
+    const container = document.getElementById("toast-container");
+    const box = element("div", "toast align-items-center border-0 text-bg-" + kind);
+    box.setAttribute("role", kind === "danger" ? "alert" : "status");
+    const row = element("div", "d-flex");
+    row.append(element("div", "toast-body", text));
+    const close = element("button", "btn-close btn-close-white me-2 m-auto");
+    close.type = "button";
+    close.setAttribute("data-bs-dismiss", "toast");
+    close.setAttribute("aria-label", "Close");
+    row.append(close);
+    box.append(row);
+    container.append(box);
+    box.addEventListener("hidden.bs.toast", () => box.remove());
+    new bootstrap.Toast(box, { delay: kind === "danger" ? 12000 : 5000 }).show();
+  }
+
+  function element(name, className, text) {
+    const made = document.createElement(name);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  const letters = (n) => n.toLocaleString("en") + (n === 1 ? " letter" : " letters");
+
+  /* The question. `run` is called when it is answered with yes, and may tell its progress. */
+  function ask({ verb, text, danger, reason, prepare, run }) {
+    const dialog = element("dialog", "cl-dialog");
+    const form = element("form");
+    form.method = "dialog";
+    const title = element("h2", "", verb + "?");
+    title.id = "cl-dialog-title";
+    dialog.setAttribute("aria-labelledby", title.id);
+    const said = element("p", "", text);
+    const told = element("p", "cl-dialog-count");
+    told.setAttribute("aria-live", "polite");
+    const bar = element("progress");
+    bar.hidden = told.hidden = true;
+    const why = element("input", "form-control");
+    why.placeholder = reason || "";
+    why.setAttribute("aria-label", reason || "");
+    why.maxLength = 200;
+    const buttons = element("div", "cl-dialog-buttons");
+    const no = element("button", "btn btn-outline-secondary", "Cancel");
+    no.type = "button";
+    const yes = element("button", "btn " + (danger ? "btn-danger" : "btn-primary"), verb);
+    yes.type = "submit";
+    buttons.append(no, yes);
+    form.append(title, said, ...(reason ? [why] : []), told, bar, buttons);
+    dialog.append(form);
+    document.body.append(dialog);
+
+    let stopped = false;
+    const before = document.activeElement;
+    const close = () => { stopped = true; dialog.close(); };
+    const tell = (text, done, total) => {
+      told.hidden = false;
+      told.textContent = text;
+      bar.hidden = total === undefined;
+      if (total) { bar.max = total; bar.value = Math.min(done, total); }
+    };
+    no.addEventListener("click", close);
+    dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
+    dialog.addEventListener("close", () => {
+      stopped = true;
+      dialog.remove();
+      if (before && before.isConnected) before.focus();
+    });
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      yes.disabled = true;
+      why.disabled = true;
+      no.textContent = "Stop";
+      try {
+        const answer = await run({ reason: why.value.trim(), tell, isStopped: () => stopped });
+        if (dialog.open) dialog.close();
+        toast(answer, "success");
+      } catch (error) {
+        if (dialog.open) dialog.close();
+        toast(error.message, "danger");
+      }
+      refreshAll();
+    });
+    dialog.showModal();
+    (reason ? why : danger ? no : yes).focus();
+    if (prepare) {
+      yes.disabled = true;
+      prepare({ tell, isStopped: () => stopped }).then((ready) => {
+        yes.disabled = !ready;
+        if (ready && !danger) yes.focus();
+      }, (error) => tell(error.message));
+    }
+  }
+
+  const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed" };
+
+  function askForOne(button) {
+    const args = JSON.parse(button.dataset.args);
+    const verb = button.dataset.verb;
+    ask({
+      verb,
+      text: button.dataset.ask,
+      danger: "danger" in button.dataset,
+      reason: button.dataset.reason,
+      run: async ({ reason }) => {
+        const answer = await post(button.dataset.act, reason ? { ...args, reason } : args);
+        if (answer.gone) return "There was nothing to do: it is under way, or was dealt with before";
+        return PAST[verb];
+      },
+    });
+  }
+
+  /* Many: first they are counted, then done a step at a time; what is given up meanwhile is left. */
+  function askForMany(button) {
+    const args = JSON.parse(button.dataset.args);
+    const verb = button.dataset.verb;
+    let total = 0, until = 0;
+    ask({
+      verb,
+      text: button.dataset.ask,
+      danger: "danger" in button.dataset,
+      prepare: async ({ tell, isStopped }) => {
+        let step = { after: "", end: false };
+        tell("Counting…");
+        while (!step.end && !isStopped()) {
+          const asked = until ? { ...args, after: step.after, until_ms: until } : args;
+          step = await post(button.dataset.countAt, asked);
+          until = step.until_ms;
+          total += step.chosen;
+          tell(step.end ? letters(total) : "Counted " + letters(total) + " so far…");
+        }
+        return total > 0;
+      },
+      run: async ({ tell, isStopped }) => {
+        let step = { after: "", end: false, operation: "" }, done = 0, refused = 0, seen = 0;
+        const faults = new Set();
+        while (!step.end && !isStopped()) {
+          step = await post(button.dataset.many, { ...args, until_ms: until, after: step.after, operation: step.operation });
+          done += step.done;
+          refused += step.refused;
+          seen += step.chosen;
+          step.faults.forEach((fault) => faults.add(fault));
+          tell(PAST[verb] + " " + letters(done), seen, total);
+        }
+        if (refused) throw new Error(PAST[verb] + " " + letters(done) + "; not " + letters(refused) + ": " + [...faults].join("; "));
+        return PAST[verb] + " " + letters(done) + (isStopped() && !step.end ? ", then stopped" : "");
+      },
+    });
+  }
+
+  // -- what people do
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-act], [data-many], [data-copy]");
+    if (!button || button.disabled) return;
+    if (button.dataset.act) askForOne(button);
+    else if (button.dataset.many) askForMany(button);
+    else if (navigator.clipboard) {
+      navigator.clipboard.writeText(button.dataset.copy).then(() => {
+        button.classList.add("cl-copied");
+        setTimeout(() => button.classList.remove("cl-copied"), 1500);
+      });
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, dialog");
+    const field = document.querySelector("[data-slash]");
+    if (event.key === "/" && field && !typing && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    }
+  });
+
+  function keepShort(form) {
+    form.addEventListener("submit", () => {
+      form.querySelectorAll("input, select").forEach((field) => { field.disabled = !field.value; });
+    });
+    form.addEventListener("change", (event) => {
+      if (event.target.nodeName === "SELECT") form.requestSubmit();
+    });
+    // coming back to the page by the browser's own button
+    window.addEventListener("pageshow", () => {
+      form.querySelectorAll("input, select").forEach((field) => { field.disabled = false; });
+    });
+  }
+
+  showTimes(document);
+  setInterval(() => { if (!document.hidden) showTimes(document); }, 1000);
+  document.querySelectorAll("[data-live]").forEach(keepLive);
+  document.querySelectorAll("[data-count]").forEach(keepCount);
+  document.querySelectorAll("[data-filters]").forEach(keepShort);
+}());

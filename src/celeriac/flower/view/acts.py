@@ -1,0 +1,251 @@
+"""What people may have done: redrive, discard, replay, pause, resume. Each is one POST of JSON, and
+is recorded with who asked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+from tornado.web import HTTPError
+
+from celeriac.errors import NotFound
+from celeriac.flower import guard
+from celeriac.flower.bind import is_authenticated
+from celeriac.flower.page import Page
+from celeriac.ledger import Lane
+from celeriac.operation import (
+    Batch,
+    Choice,
+    Note,
+    count_batch,
+    discard_batch,
+    discard_letters,
+    redrive_batch,
+    redrive_letter,
+)
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What any act may be asked for; each takes what it needs.
+
+    `letter` is `domain/id` of a dead letter; `handler`, `exception`, `type` and `error` choose
+    many, given up until `until_ms`; `after` and `operation` are what the step before answered.
+    """
+
+    letter: str = ""
+    handler: str | None = None
+    exception: str | None = None
+    type: str | None = None
+    error: str | None = None
+    until_ms: int | None = None
+    after: str = ""
+    operation: str = ""
+    event: str = ""
+    at: str = ""
+    reason: str = ""
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(
+            handler=self.handler,
+            pattern=self.type,
+            error=self.error,
+            exception=self.exception,
+            until_ms=self.until_ms,
+        )
+
+    def what(self) -> str:
+        """The choice in words, for the audit log."""
+        said = {
+            "handler": self.handler,
+            "exception": self.exception,
+            "type": self.type,
+            "error": self.error,
+        }
+        return " ".join(f"{k}={v}" for k, v in said.items() if v is not None) or "all"
+
+
+class Act(Page):
+    """One act. `did` is what the audit log calls it."""
+
+    did: ClassVar[str] = ""
+
+    def prepare(self) -> None:
+        # First who asks: 401 lets a browser say it, where 403 would be the end.
+        if is_authenticated(self.application.options) and not self.current_user:
+            raise HTTPError(401 if self.application.options.basic_auth else 403)
+        guard.check_act(self.request, self.application.options)
+
+    def get(self, *_: Any) -> None:
+        raise HTTPError(405)
+
+    async def post(self) -> None:
+        try:
+            asked = msgspec.json.decode(self.request.body or b"{}", type=Asked)
+        except msgspec.DecodeError as error:
+            raise HTTPError(400, str(error).replace("%", "%%")) from None
+        self.write(await self.call(self.act, asked))
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        """Blocks, in a thread."""
+        raise NotImplementedError
+
+    def note(self, what: str, operation: str = "") -> bytes:
+        return Note(who=guard.user_of(self), did=self.did, what=what, operation=operation).encode()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, HTTPError) and error.status_code == 401:
+            super().write_error(401)
+            return
+        said = "it failed; Flower's log says why"
+        if isinstance(error, HTTPError):
+            said = error.get_message() or error.reason or said
+        elif isinstance(error, LookupError):
+            status_code, said = 404, str(error)
+        elif isinstance(error, ValueError):
+            status_code, said = 400, str(error)
+        self.set_status(status_code)
+        self.write({"error": said})
+        self.finish()
+
+
+class Redrive(Act):
+    did = "redrive"
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        domain, _, id = asked.letter.rpartition("/")
+        records = self.backend.registry.handlers()
+        done = redrive_letter(self.backend, records, domain, id, self.note(asked.letter))
+        return {"done": int(done), "gone": int(not done)}
+
+
+class Discard(Act):
+    did = "discard"
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        domain, _, id = asked.letter.rpartition("/")
+        done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter))
+        return {"done": done, "gone": 1 - done}
+
+
+class Count(Act):
+    """How many an act would concern; a step at a time, as the acts are."""
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        until = asked.until_ms or self.backend.registry.now_ms()
+        asked = msgspec.structs.replace(asked, until_ms=until)
+        return _answer(count_batch(self.backend, asked.choice, asked.after), until, "")
+
+
+class ManyAct(Act):
+    """A step of an act on all that a choice finds."""
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        if asked.until_ms is None:
+            raise HTTPError(400, "count first: until_ms says which were counted")
+        operation = asked.operation or secrets.token_hex(8)
+        step = self.step(asked, self.note(asked.what(), operation))
+        return _answer(step, asked.until_ms, operation)
+
+    def step(self, asked: Asked, note: bytes) -> Batch:
+        raise NotImplementedError
+
+
+class RedriveMany(ManyAct):
+    did = "redrive"
+
+    def step(self, asked: Asked, note: bytes) -> Batch:
+        records = self.backend.registry.handlers()
+        return redrive_batch(self.backend, records, asked.choice, asked.after, note)
+
+
+class DiscardMany(ManyAct):
+    did = "discard"
+
+    def step(self, asked: Asked, note: bytes) -> Batch:
+        return discard_batch(self.backend, asked.choice, asked.after, note)
+
+
+def _answer(step: Batch, until_ms: int, operation: str) -> dict[str, Any]:
+    return {
+        "chosen": step.chosen,
+        "done": step.done,
+        "refused": step.refused,
+        "faults": list(step.faults),
+        "after": step.after,
+        "end": step.end,
+        "until_ms": until_ms,
+        "operation": operation,
+    }
+
+
+class Replay(Act):
+    """Runs one handler on one event again, whatever became of it before."""
+
+    did = "replay"
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        located = self.matrix.find(asked.event, near=asked.at, everywhere=False)
+        if located.entry is None:
+            raise NotFound(f"{asked.event} is postponed: its time is to come")
+        record = _record(self.backend, asked.handler)
+        lane = Lane(located.domain, record.id, record.ordered)
+        note = self.note(f"{record.id} {located.event.type} {asked.event}")
+        done = self.backend.ledger.schedule(lane, [(located.entry, asked.event)], note)
+        return {"done": done, "gone": 1 - done}
+
+
+def _record(backend: Backend, handler: str | None) -> HandlerRecord:
+    record = backend.registry.handlers().get(handler or "")
+    if record is None:
+        raise NotFound(f"no handler {handler} (any more)")
+    return record
+
+
+class Switch(Act):
+    """Pauses or resumes one handler, over all workers."""
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        record = _record(self.backend, asked.handler)
+        note = self.note(f"{record.id} {asked.reason}".strip())
+        # Recorded first: an act that nobody can be named for must not be.
+        for domain in sorted(record.since) or sorted(self.backend.log.domains())[:1]:
+            self.backend.ledger.record(domain, note)
+            break
+        return {"done": int(self.switch(record.id, asked.reason))}
+
+    def switch(self, handler: str, reason: str) -> bool:
+        raise NotImplementedError
+
+
+class Pause(Switch):
+    did = "pause"
+
+    def switch(self, handler: str, reason: str) -> bool:
+        said = f"by {guard.user_of(self)}" + (f": {reason}" if reason else "")
+        self.backend.circuits.pause(handler, reason=said)
+        return True
+
+
+class Resume(Switch):
+    did = "resume"
+
+    def switch(self, handler: str, reason: str) -> bool:
+        return self.backend.circuits.resume(handler)
+
+
+ACTS: dict[str, Callable[..., Any]] = {
+    "redrive": Redrive,
+    "discard": Discard,
+    "count-many": Count,
+    "redrive-many": RedriveMany,
+    "discard-many": DiscardMany,
+    "replay": Replay,
+    "pause": Pause,
+    "resume": Resume,
+}

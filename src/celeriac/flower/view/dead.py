@@ -1,0 +1,139 @@
+"""Dead letters: in groups by handler and error, or those that a filter chooses, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from tornado.web import authenticated
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import masked_envelope, peek
+from celeriac.flower.page import Page
+from celeriac.ledger import DeadGroup, DeadLetter
+from celeriac.matrix import Matrix
+from celeriac.operation import Choice, DeadPage, dead_page
+
+LIMIT = 25
+# In an address: of errors that begin with no name of a type, which is a group too.
+UNTYPED = "-"
+FILTERS = ("handler", "exception", "type", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters of one handler and error, domains together; `newest` is the last that came."""
+
+    handler: str
+    exception: str
+    count: int
+    newest: DeadLetter | None
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(handler=self.handler, exception=self.exception)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter and what may be seen of its event."""
+
+    letter: DeadLetter
+    type: str
+    subject: str
+    event: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.letter.domain}/{self.letter.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    groups: list[Group]
+    total: int
+    page: DeadPage | None
+    letters: list[Letter]
+    handlers: list[str]
+
+
+class DeadPageView(Page):
+    name = "dead"
+
+    @authenticated
+    async def get(self) -> None:
+        asked = {name: self.asked(name) for name in FILTERS}
+        choice = Choice(
+            handler=asked["handler"],
+            exception="" if asked["exception"] == UNTYPED else asked["exception"],
+            pattern=asked["type"],
+            error=asked["error"],
+        )
+        before = self.asked("before") or ""
+        read = await self.call(read_dead, self.matrix, choice, before)
+        self.show(
+            read=read,
+            asked=asked,
+            choice=said(choice),
+            said=said,
+            untyped=UNTYPED,
+            before=before,
+            address=lambda **change: self._address({**asked, "before": before, **change}),
+            live_url=self.get_live_url(),
+        )
+
+    def _address(self, asked: dict[str, Any]) -> str:
+        chosen = {name: value for name, value in asked.items() if value}
+        here = self.reverse_url("celeriac-dead")
+        return f"{here}?{urlencode(chosen)}" if chosen else here
+
+
+def said(choice: Choice) -> dict[str, str]:
+    """A choice as acts take it."""
+    values = {
+        "handler": choice.handler,
+        "exception": choice.exception,
+        "type": choice.pattern,
+        "error": choice.error,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_dead(matrix: Matrix, choice: Choice, before: str) -> Read:
+    """The groups, and where anything is chosen a page of letters. Blocks."""
+    backend = matrix.backend
+    found = [g for domain in backend.log.domains() for g in backend.ledger.dead_groups(domain)]
+    groups = _merged(matrix, found)
+    page, letters = None, []
+    if choice != Choice():
+        page = dead_page(backend, choice, before=before, limit=LIMIT)
+        letters = [_shown(letter, matrix) for letter in page.letters]
+    return Read(
+        groups=groups,
+        total=sum(group.count for group in groups),
+        page=page,
+        letters=letters,
+        handlers=sorted({group.handler for group in groups}),
+    )
+
+
+def _merged(matrix: Matrix, found: list[DeadGroup]) -> list[Group]:
+    by_key: dict[tuple[str, str], list[DeadGroup]] = {}
+    for one in found:
+        by_key.setdefault((one.handler, one.exception), []).append(one)
+    groups = []
+    for (handler, exception), own in by_key.items():
+        last = max(own, key=lambda one: one.newest)
+        newest = matrix.backend.ledger.dead_letter(last.domain, last.newest)
+        groups.append(Group(handler, exception, sum(one.count for one in own), newest))
+    return sorted(groups, key=lambda group: (-group.count, group.handler, group.exception))
+
+
+def _shown(letter: DeadLetter, matrix: Matrix) -> Letter:
+    try:
+        event = peek(letter.event)
+        type, subject = event.type, event.subject or ""
+    except InvalidEvent:
+        type = subject = ""
+    return Letter(letter, type, subject, masked_envelope(letter.event, matrix.sensitive))

@@ -1,0 +1,107 @@
+"""One event: its data, each handler with each attempt, what caused it and what it led to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tornado.web import authenticated
+
+from celeriac.flower.page import Page
+from celeriac.flower.picture.attempts import Span, attempts_of, spans
+from celeriac.flower.picture.causes import Picture, picture
+from celeriac.ledger import DeadLetter
+from celeriac.matrix import Cell, EventStatus, Matrix, State, Tree
+
+# Of the tasks in Flower's memory, the newest are searched for those of an event.
+MOST_TASKS = 20_000
+REPEATABLE = frozenset({State.PROCESSED, State.SKIPPED, State.DEAD, State.MISSING, State.FORGOTTEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One handler's part in the event."""
+
+    cell: Cell
+    spans: list[Span]
+    letter: DeadLetter | None
+
+    @property
+    def may_repeat(self) -> bool:
+        return self.cell.state in REPEATABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """All that the page shows, read at once."""
+
+    event: EventStatus
+    parts: list[Part]
+    tree: Tree
+    now_ms: int
+
+    @property
+    def picture(self) -> Picture:
+        return picture(self.tree.nodes)
+
+
+class EventPage(Page):
+    name = "event"
+
+    @authenticated
+    async def get(self, event_id: str) -> None:
+        near = self.asked("at") or ""
+        deep = self.asked("deep") is not None
+        read = await self.call(read_event, self.matrix, event_id, near, deep)
+        self.show(
+            read=read,
+            event=read.event,
+            tasks=self._tasks(event_id),
+            worker_of=self._worker,
+            live_url=self.get_live_url(),
+        )
+
+    def _tasks(self, event_id: str) -> dict[str, list[str]]:
+        """Handler → its tasks that Flower remembers, the last first. On Flower's own loop, which is
+        where it writes them."""
+        found: dict[str, list[str]] = {}
+        tasks = self.application.events.state.tasks_by_time(limit=MOST_TASKS)
+        for uuid, task in tasks:
+            if task.parent_id == event_id and task.name:
+                found.setdefault(task.name, []).append(uuid)
+        return found
+
+    def _worker(self, name: str) -> str:
+        """The name of a worker's page in Flower, if it has one: a worker of the bus is called
+        `node/process`."""
+        node = name.partition("/")[0]
+        return node if node in self.application.workers else ""
+
+
+def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
+    """Blocks. Raises NotFound; only where it is `deep` the whole log is searched."""
+    located = matrix.find(event_id, near=near, everywhere=deep)
+    status = matrix.status_of(located)
+    now = matrix.backend.registry.now_ms()
+    by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
+    ends = [one.ended_ms for attempts in by_handler.values() for one in attempts]
+    end = max([*ends, float(status.time_ms + 1)])
+    parts = [
+        Part(
+            cell,
+            spans(by_handler[cell.handler], status.time_ms, end),
+            _letter(matrix, status, cell),
+        )
+        for cell in status.cells
+    ]
+    return Read(status, parts, matrix.causes(located), now)
+
+
+def _letter(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:
+    """The dead letter of a delivery, which has its traceback. It was written when the row was."""
+    if cell.state is not State.DEAD or cell.at_ms is None:
+        return None
+    ledger = matrix.backend.ledger
+    for letter in ledger.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
+        if letter.handler == cell.handler and letter.event_id == status.id:
+            return letter
+    return None
