@@ -6,11 +6,10 @@ Every celery process imports this module, so nothing else is imported here. In t
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
-
-from celeriac.flower.plugin import install_if_flower
 
 
 class Deferred(click.Group):
@@ -46,7 +45,6 @@ class Deferred(click.Group):
 def bus(ctx: click.Context) -> None:
     """Looks at the event bus of the app, and operates it."""
     from celeriac.cli.session import Session
-
     from celeriac.worker.installed import services_of
 
     service = next(iter(services_of(ctx.obj.app)), None)
@@ -55,4 +53,7 @@ def bus(ctx: click.Context) -> None:
     ctx.obj = Session(service.settings, service.backend)
 
 
-install_if_flower()
+if "flower" in sys.argv[1:]:
+    from celeriac.flower.plugin import put_into_flower
+
+    put_into_flower()

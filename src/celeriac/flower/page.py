@@ -16,6 +16,7 @@ from celeriac.errors import CeleriacError, NotFound
 from celeriac.flower import guard, show
 from celeriac.flower.asset import asset
 from celeriac.flower.threads import in_thread
+from celeriac.log import is_entry
 from celeriac.matrix import Matrix
 from celeriac.subscription import Backend, Service
 from celeriac.worker.installed import services_of
@@ -35,8 +36,8 @@ class Unreachable(HTTPError):
 class Page(BaseHandler):  # type: ignore[misc]
     """A page, or with `?live=1` the part of it that changes.
 
-    `name` is that of its template: `celeriac/NAME.html` extends Flower's own page and includes
-    `celeriac/NAME_live.html`.
+    `name` is that of its template: `celeriac-NAME.html` extends Flower's own page and includes
+    `celeriac-NAME_live.html`.
     """
 
     name = ""
@@ -85,6 +86,14 @@ class Page(BaseHandler):  # type: ignore[misc]
         Not Flower's `get_argument`, which escapes it as if it went into markup."""
         return self.get_query_argument(name, "").strip() or None
 
+    def cursor(self) -> str:
+        """Where a page begins, `domain/entry`; '' for the newest. Raises HTTPError for nonsense."""
+        asked = self.asked("before") or ""
+        domain, _, entry = asked.rpartition("/")
+        if asked and not (domain and is_entry(entry)):
+            raise HTTPError(400, "before: no place in the log")
+        return asked
+
     async def call(self, work: Callable[..., T], *args: Any) -> T:
         """The result of what blocks. Raises Unreachable where Redis is away."""
         try:
@@ -98,7 +107,7 @@ class Page(BaseHandler):  # type: ignore[misc]
         """Renders the page, or the part that changes."""
         live = self.asked("live") is not None
         self.render(
-            f"celeriac/{self.name}_live.html" if live else f"celeriac/{self.name}.html",
+            f"celeriac-{self.name}_live.html" if live else f"celeriac-{self.name}.html",
             show=show,
             asset=lambda name: asset(self, name),
             may_act=self.may_act,
@@ -127,7 +136,7 @@ class Page(BaseHandler):  # type: ignore[misc]
             self.current_user = None
         self.set_status(status_code)
         self.render(
-            "celeriac/error.html",
+            "celeriac-error.html",
             said=said,
             status=status_code,
             asset=lambda name: asset(self, name),

@@ -78,6 +78,8 @@ def duration(seconds: float | None) -> str:
     """`0.4 ms`, `12 ms`, `1.3 s`, `4 min`, `2.5 h`, `3 d`; a dash for None."""
     if seconds is None:
         return "–"
+    if 0 < seconds < 0.00005:
+        return "<0.1 ms"
     if seconds < 0.00995:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:
@@ -92,10 +94,10 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """`120/s`, `1.4/s`, and below one in two seconds `12/min`; a dash for none at all."""
+    """`120/s`, `1.4/s`, and below one in ten seconds `4/min`; a dash for none at all."""
     if per_second <= 0:
         return "–"
-    if per_second < 0.5:
+    if per_second < 0.1:
         return f"{max(1, round(per_second * 60))}/min"
     return f"{per_second:.1f}/s" if per_second < 10 else f"{count(round(per_second))}/s"
 

@@ -18,18 +18,18 @@ log = logging.getLogger(__name__)
 PATCHES = {
     "navbar.html": (
         "</ul>",
-        '{% module Template("celeriac/navbar.html", active_tab=active_tab) %}',
+        '{% module Template("celeriac-navbar.html", active_tab=active_tab) %}',
     ),
-    "base.html": ("</head>", '{% module Template("celeriac/head.html") %}'),
+    "base.html": ("</head>", '{% module Template("celeriac-head.html") %}'),
     "workers.html": (
         '<section class="workers-table-card"',
-        '{% module Template("celeriac/front.html") %}\n  ',
+        '{% module Template("celeriac-front.html") %}\n  ',
     ),
 }
 
 
 def loader(flower_templates: str) -> DictLoader:
-    """A loader of both. Ours are called `celeriac/…`."""
+    """A loader of both. Ours are called `celeriac-…`."""
     found = {path.name: path.read_text() for path in Path(flower_templates).glob("*.html")}
     for name, (place, text) in PATCHES.items():
         if place in found.get(name, ""):
@@ -37,5 +37,5 @@ def loader(flower_templates: str) -> DictLoader:
         else:
             log.warning("this Flower's %s looks different: it does not lead to our pages", name)
     ours = files("celeriac.flower") / "template"
-    found |= {f"celeriac/{one.name}": one.read_text() for one in ours.iterdir()}
+    found |= {f"celeriac-{one.name}": one.read_text() for one in ours.iterdir()}
     return DictLoader(found)

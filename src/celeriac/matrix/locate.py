@@ -40,9 +40,12 @@ def locate(
     if found is None and everywhere:
         found = _everywhere(log, domains, event_id)
     if found is None:
+        where = f"in the logs of {', '.join(domains) or 'any domain'}"
         raise NotFound(
-            f"no event {event_id} in the logs of {', '.join(domains) or 'any domain'}; it was "
-            "never emitted here, or trimmed since (CELERIAC_RETENTION)"
+            f"no event {event_id} {where}; it was never emitted here, or trimmed since "
+            "(CELERIAC_RETENTION)"
+            if everywhere
+            else f"no event {event_id} where it would be likely {where}"
         )
     return found
 

@@ -36,6 +36,6 @@ def sparkline(minutes: Sequence[Minute]) -> list[Bar]:
                 continue
             height = max(1.5, (HEIGHT - 2) * value / most)
             top -= height
-            sides = (n * step, top, step - GAP, height)
-            bars.append(Bar(*(round(side, 2) for side in sides), failed=failed))
+            x, y, width, tall = (round(v, 2) for v in (n * step, top, step - GAP, height))
+            bars.append(Bar(x, y, width, tall, failed))
     return bars

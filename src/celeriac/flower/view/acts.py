@@ -15,6 +15,7 @@ from celeriac.flower import guard
 from celeriac.flower.bind import is_authenticated
 from celeriac.flower.page import Page
 from celeriac.ledger import Lane
+from celeriac.log import is_entry
 from celeriac.operation import (
     Batch,
     Choice,
@@ -57,6 +58,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             exception=self.exception,
             until_ms=self.until_ms,
         )
+
+    def place(self) -> tuple[str, str]:
+        """The domain and the id of the letter. Raises NotFound for what is none."""
+        domain, _, id = self.letter.rpartition("/")
+        if not (domain and is_entry(id)):
+            raise NotFound(f"no dead letter {self.letter!r}")
+        return domain, id
 
     def what(self) -> str:
         """The choice in words, for the audit log."""
@@ -118,7 +126,7 @@ class Redrive(Act):
     did = "redrive"
 
     def act(self, asked: Asked) -> dict[str, Any]:
-        domain, _, id = asked.letter.rpartition("/")
+        domain, id = asked.place()
         records = self.backend.registry.handlers()
         done = redrive_letter(self.backend, records, domain, id, self.note(asked.letter))
         return {"done": int(done), "gone": int(not done)}
@@ -128,7 +136,7 @@ class Discard(Act):
     did = "discard"
 
     def act(self, asked: Asked) -> dict[str, Any]:
-        domain, _, id = asked.letter.rpartition("/")
+        domain, id = asked.place()
         done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter))
         return {"done": done, "gone": 1 - done}
 

@@ -70,7 +70,7 @@ class DeadPageView(Page):
             pattern=asked["type"],
             error=asked["error"],
         )
-        before = self.asked("before") or ""
+        before = self.cursor()
         read = await self.call(read_dead, self.matrix, choice, before)
         self.show(
             read=read,

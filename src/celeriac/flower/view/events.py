@@ -27,7 +27,7 @@ class EventsPage(Page):
     async def get(self) -> None:
         asked = {name: self.asked(name) for name in FILTERS}
         query = query_of(asked, now_ms())
-        before = self.asked("before") or ""
+        before = self.cursor()
         matrix = self.matrix
         page, choices = await self.call(_read, matrix, query, before)
         self.show(

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from tornado.web import authenticated
 
 from celeriac.flower.page import Page
+from celeriac.flower.view.services import is_alive
 from celeriac.matrix import HandlerLag, Matrix
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
+    """`unserved` services have handlers and no living worker."""
+
     events: int
+    domains: int
+    handlers: int
+    services: int
+    workers: int
+    unserved: list[str]
     unfinished: int
     dead: int
     oldest_s: float | None
@@ -41,10 +49,19 @@ class DeadCount(Page):
 def read_front(matrix: Matrix) -> Front:
     """Blocks."""
     backend = matrix.backend
-    lags = matrix.lag()
+    lags, domains = matrix.lag(), backend.log.domains()
+    workers, now = backend.registry.workers(), backend.registry.now_ms()
+    alive = [worker for worker in workers if is_alive(worker, now)]
+    records = backend.registry.handlers().values()
+    services = {record.service for record in records}
     oldest = max(lags, key=_age, default=None)
     return Front(
-        events=sum(backend.log.length(domain) for domain in backend.log.domains()),
+        events=sum(backend.log.length(domain) for domain in domains),
+        domains=len(domains),
+        handlers=len(records),
+        services=len(services),
+        workers=len(alive),
+        unserved=sorted(services - {worker.service for worker in alive}),
         unfinished=sum(one.unfinished for one in lags),
         dead=count_dead(matrix),
         oldest_s=oldest.oldest_s if oldest else None,

@@ -54,6 +54,10 @@ class ServicesPage(Page):
         )
 
 
+def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
+    return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
+
+
 def read_services(matrix: Matrix) -> tuple[list[ServiceView], int]:
     """Every service that has handlers or workers, and the server's time. Blocks."""
     backend = matrix.backend
@@ -73,8 +77,8 @@ def read_services(matrix: Matrix) -> tuple[list[ServiceView], int]:
         ServiceView(
             name,
             by_service.get(name, []),
-            [w for w in workers if w.service == name and now - w.beat_ms <= ALIVE_WITHIN_MS],
-            [w for w in workers if w.service == name and now - w.beat_ms > ALIVE_WITHIN_MS],
+            [w for w in workers if w.service == name and is_alive(w, now)],
+            [w for w in workers if w.service == name and not is_alive(w, now)],
         )
         for name in names
     ], now

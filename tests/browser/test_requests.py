@@ -1,0 +1,304 @@
+"""Flower with our pages, asked by programs and by other sites: no browser is needed for this."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from celeriac.ledger import Lane
+from celeriac.matrix import Matrix, State
+from celeriac.settings import Settings
+from tests.browser.flower import Flower, shop_of
+from tests.browser.story import Mended, settle, tell
+from tests.unit.matrix.shop import Shop
+
+PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/front", "/celeriac/count"]
+ACTS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
+ACTS += ["pause", "resume"]
+
+
+@pytest.fixture(scope="module")
+def shop(watched: Settings) -> Shop:
+    made = shop_of(watched)
+    tell(made, orders=14)
+    return made
+
+
+@pytest.fixture(scope="module")
+def open_flower(
+    watched: Settings, shop: Shop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flower]:
+    """One that asks nobody, and whose API is open to all."""
+    started = Flower(
+        watched,
+        tmp_path_factory.mktemp("open"),
+        options=("--url-prefix=watch",),
+        environment={"FLOWER_UNAUTHENTICATED_API": "true"},
+        prefix="/watch",
+    )
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+
+
+# -- who may
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/event/x", "/events?live=1"])
+def test_pages_are_for_those_who_know_the_password(flower: Flower, shop: Shop, path: str) -> None:
+    refused = flower.ask(path, user="")
+    assert 401 == refused.status
+    assert 'Basic realm="flower"' == refused.headers["WWW-Authenticate"]
+    assert 401 == flower.ask(path, user="ada:wrong").status
+    assert flower.ask(path).status in (200, 404)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_acts_are_for_those_who_know_the_password(flower: Flower, name: str) -> None:
+    refused = flower.act(name, user="")
+    assert 401 == refused.status
+    assert "WWW-Authenticate" in refused.headers
+    assert 405 == flower.ask(f"/celeriac/act/{name}", Content_Type="application/json").status
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_another_site_cannot_act(flower: Flower, open_flower: Flower, name: str) -> None:
+    for one in (flower, open_flower):
+        assert 403 == one.act(name, Sec_Fetch_Site="cross-site").status
+        assert 403 == one.act(name, Sec_Fetch_Site="same-site").status
+    foreign = flower.ask(
+        f"/celeriac/act/{name}",
+        method="POST",
+        body=b"{}",
+        Origin="https://evil.example.com",
+        Content_Type="application/json",
+    )
+    assert 403 == foreign.status
+    assert 415 == flower.act(name, Content_Type="text/plain").status
+
+
+def test_nobody_acts_where_flower_asks_nobody(open_flower: Flower) -> None:
+    """Not even where its own API is open to all."""
+    for name in ACTS:
+        refused = open_flower.act(name, user="")
+        assert 403 == refused.status
+        assert "--basic-auth" in json.loads(refused.text)["error"]
+
+
+def test_no_other_site_may_read_where_flower_is_open(open_flower: Flower) -> None:
+    for path in PAGES:
+        answer = open_flower.ask(path, user="", Origin="https://evil.example.com")
+        assert 200 == answer.status, path
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        looks = open_flower.ask(path, user="", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+        assert 403 == looks.status
+    # the same of Flower's own pages is Flower's business; its own header is there
+    assert "*" == open_flower.ask("/workers", user="").headers["Access-Control-Allow-Origin"]
+
+
+def test_another_name_does_not_lead_in_where_flower_is_open(open_flower: Flower) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", open_flower.port, timeout=20)
+    connection.request("GET", "/watch/events", headers={"Host": "evil.example.com"})
+    assert 403 == connection.getresponse().status
+    connection.close()
+
+
+def test_pages_without_authentication_say_why_nothing_can_be_done(open_flower: Flower) -> None:
+    page = open_flower.ask("/dead", user="").text
+    assert "Acting needs authentication" in page
+    assert "disabled" in page
+
+
+# -- what they say
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_lies_below_the_prefix(open_flower: Flower, path: str) -> None:
+    page = open_flower.ask(path, user="")
+    assert 200 == page.status
+    bare = open_flower.url.removesuffix("/watch")
+    for address in page.text.split('href="')[1:]:
+        assert address.startswith(("/watch/", "https://", "#", "?")), address[:60]
+    assert "/watch/celeriac/static/celeriac.js?v=" in open_flower.ask("/", user="").text
+    assert bare in open_flower.url
+
+
+def test_the_first_page_and_every_navigation_lead_to_ours(flower: Flower) -> None:
+    for path in ("/", "/tasks", "/broker"):
+        page = flower.ask(path).text
+        for ours in ("/events", "/matrix", "/services", "/dead"):
+            assert f'href="{ours}"' in page, path
+    assert 'data-live="/celeriac/front?live=1"' in flower.ask("/").text
+
+
+def test_what_did_not_change_is_not_sent_again(flower: Flower) -> None:
+    first = flower.ask("/dead?live=1")
+    assert 200 == first.status
+    assert 304 == flower.ask("/dead?live=1", If_None_Match=first.headers["Etag"]).status
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events?state=bad", "/events?type=order.[", "/events?last=99y", "/events?until=never",
+        "/dead?type=order.[",
+    ],
+)  # fmt: skip
+def test_a_mistaken_filter_is_told_on_a_page(flower: Flower, path: str) -> None:
+    answer = flower.ask(path)
+    assert 400 == answer.status
+    assert "That did not work" in answer.text and "navbar" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events?before=nonsense", "/events?before=order/x-1", "/events?before=/",
+        "/events?before=a/1",
+        "/dead?handler=a.b&before=order/x", "/dead?handler=a.b&before=nonsense",
+        "/event/%00", "/event/..%2F..", "/event/x?at=order/1-x", "/events?id=%FF",
+    ],
+)  # fmt: skip
+def test_nonsense_in_an_address_is_no_fault_of_ours(flower: Flower, path: str) -> None:
+    assert flower.ask(path).status in (200, 400, 404), flower.said()[-2000:]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"not json", b'{"letter": 1}', b'{"unknown": 1}', b"\xff", b'{"letter": "x"}'],
+)
+def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
+    for name in ACTS:
+        answer = flower.act(name, body)
+        assert answer.status < 500, (name, answer.text)
+        assert json.loads(answer.text)
+
+
+# -- what they do
+
+
+def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop: Shop) -> None:
+    matrix = Matrix(shop.backend)
+    [first, second] = shop.backend.ledger.dead("order")
+    asked = json.dumps({"letter": f"order/{first.id}"}).encode()
+    assert {"done": 1, "gone": 0} == json.loads(flower.act("redrive", asked).text)
+    assert {"done": 0, "gone": 1} == json.loads(flower.act("redrive", asked).text)
+    settle(shop)
+    assert 2 == shop.backend.ledger.dead_count("order"), "the cause is not mended"
+    asked = json.dumps({"letter": f"order/{second.id}"}).encode()
+    assert {"done": 1, "gone": 0} == json.loads(flower.act("discard", asked).text)
+    Mended.done = True
+    try:
+        counted = json.loads(flower.act("count-many", b'{"handler": "billing.charge_card"}').text)
+        assert (1, True) == (counted["chosen"], counted["end"])
+        asked = {"handler": "billing.charge_card", "until_ms": counted["until_ms"]}  # type: ignore[assignment]
+        done = json.loads(flower.act("redrive-many", json.dumps(asked).encode()).text)
+        assert (1, 0, True) == (done["done"], done["refused"], done["end"])
+        settle(shop)
+    finally:
+        Mended.done = False
+    assert State.PROCESSED in {
+        cell.state
+        for cell in matrix.status(first.event_id).cells
+        if cell.handler == "billing.charge_card"
+    }
+    audit = flower.ask("/audit").text
+    for word in ("ada", "redrive", "discard", f"order/{first.id}", "handler=billing.charge_card"):
+        assert word in audit
+
+
+def test_many_are_not_touched_before_they_were_counted(flower: Flower) -> None:
+    for name in ("redrive-many", "discard-many"):
+        refused = flower.act(name, b"{}")
+        assert 400 == refused.status and "count first" in refused.text
+
+
+def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) -> None:
+    [event] = Matrix(shop.backend).events(pattern="shipment.sent", limit=1)
+    asked = {"event": event.id, "handler": "analytics.count_events", "at": ""}
+    assert 1 == json.loads(flower.act("replay", json.dumps(asked).encode()).text)["done"]
+    lane = Lane("shipment", "analytics.count_events")
+    pending = shop.backend.ledger.pending(lane, event.entry or "")
+    assert pending is not None and "due" == pending.owner
+    settle(shop)
+    for wrong in ({"handler": "nobody.at_all"}, {"event": "nothing"}):
+        refused = flower.act("replay", json.dumps({**asked, **wrong}).encode())
+        assert 404 == refused.status and json.loads(refused.text)["error"]
+
+
+def test_a_handler_is_paused_and_resumed(flower: Flower, shop: Shop) -> None:
+    asked = json.dumps({"handler": "billing.book", "reason": "the books are closed"}).encode()
+    assert 200 == flower.act("pause", asked).status
+    circuit = shop.backend.circuits.get("billing.book")
+    assert ("paused", "by ada: the books are closed") == (circuit.state, circuit.reason)
+    assert "the books are closed" in flower.ask("/services").text
+    assert 200 == flower.act("resume", b'{"handler": "billing.book"}').status
+    assert "closed" == shop.backend.circuits.get("billing.book").state
+    assert 404 == flower.act("pause", b'{"handler": "nobody.at_all"}').status
+
+
+def test_read_only_shows_everything_and_does_nothing(
+    watched: Settings, shop: Shop, tmp_path: Path
+) -> None:
+    reader = Flower(watched, tmp_path, options=("--basic-auth=ada:secret", "--read-only"))
+    try:
+        reader.start()
+        assert 200 == reader.ask("/dead").status
+        assert "read-only" in reader.ask("/services").text
+        for name in ACTS:
+            assert 403 == reader.act(name).status
+    finally:
+        reader.stop()
+
+
+# -- how it starts
+
+
+@pytest.mark.parametrize("options", [("--address=0.0.0.0",), ("--address=::",)])
+def test_it_does_not_start_for_others_without_a_password(
+    watched: Settings, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    refused = Flower(watched, tmp_path, options=options)
+    process = refused.launch()
+    assert 1 == process.wait(40)
+    assert "--basic-auth" in refused.said() and "CELERIAC_FLOWER_OPEN" in refused.said()
+
+
+def test_without_the_plugin_it_is_stock_flower(watched: Settings, tmp_path: Path) -> None:
+    stock = Flower(
+        watched, tmp_path, options=("--address=127.0.0.1",), environment={"CELERIAC_FLOWER": "off"}
+    )
+    try:
+        stock.start()
+        assert 404 == stock.ask("/events", user="").status
+        assert "/events" not in stock.ask("/", user="").text
+    finally:
+        stock.stop()
+
+
+def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -> None:
+    """And Flower itself goes on."""
+    import dataclasses
+
+    from celeriac.dev.server import start_server
+
+    with start_server(tmp_path / "data", appendonly=False) as server:
+        settings = dataclasses.replace(watched, redis_url=server.url, emit_timeout=1.0)
+        alone = Flower(settings, tmp_path, environment={"CELERIAC_EMIT_TIMEOUT": "1"})
+        try:
+            alone.start()
+            assert 200 == alone.ask("/events").status
+            server.kill()
+            for path in ("/events", "/services?live=1", "/dead", "/celeriac/front?live=1"):
+                answer = alone.ask(path)
+                assert 503 == answer.status, path
+                assert "cannot reach Redis" in answer.text
+            assert "OK" == alone.ask("/healthcheck").text
+        finally:
+            alone.stop()

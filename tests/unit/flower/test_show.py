@@ -1,0 +1,125 @@
+"""Numbers, times and states as pages show them."""
+
+from __future__ import annotations
+
+import pytest
+
+from celeriac.flower import show
+from celeriac.flower.picture.attempts import attempts_of, spans
+from celeriac.flower.picture.causes import HEIGHT, picture
+from celeriac.flower.picture.sparkline import sparkline
+from celeriac.ledger import Failure
+from celeriac.matrix import Cause, Cell, Minute, State
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"), (0, "0.0 ms"), (0.00001, "<0.1 ms"), (0.0004, "0.4 ms"), (0.0124, "12 ms"),
+        (0.9996, "1.0 s"), (1.26, "1.3 s"), (59.96, "1 min"), (240, "4 min"), (9000, "2.5 h"),
+        (300_000, "3 d"),
+    ],
+)  # fmt: skip
+def test_durations_are_short(seconds: float | None, text: str) -> None:
+    assert text == show.duration(seconds)
+
+
+def test_rates_counts_and_shares_are_short() -> None:
+    assert ["–", "1/min", "3/min", "0.4/s", "9.9/s", "120/s"] == [
+        show.rate(rate) for rate in (0, 0.001, 0.05, 0.4, 9.9, 120.2)
+    ]
+    assert ["0", "99,999", "100 k", "1.2 M"] == [
+        show.count(n) for n in (0, 99_999, 100_000, 1_200_000)
+    ]
+    assert ["–", "0 %", "0.1 %", "12 %", "100 %"] == [
+        show.share(part) for part in (None, 0, 0.0001, 0.12, 1)
+    ]
+    assert ["1 event", "2 events", "2 processes"] == [
+        show.plural(1, "event"), show.plural(2, "event"), show.plural(2, "process")
+    ]  # fmt: skip
+
+
+def test_an_event_is_as_bad_as_its_worst_cell() -> None:
+    cells = [cell(state=State.PROCESSED), cell(state=State.DEAD), cell(state=State.WAITING)]
+    assert State.DEAD == show.whole(cells)
+    assert 1 == show.done(cells)
+    assert "1 dead, 1 waiting, 1 processed" == show.summary(cells)
+    assert None is show.whole([])
+
+
+def test_every_state_is_told_in_words() -> None:
+    assert set(State) == set(show.GRAVITY) == set(show.MEANINGS)
+
+
+def cell(state: State = State.PROCESSED, **more: object) -> Cell:
+    return Cell(handler="billing.charge", service="billing", state=state, **more)  # type: ignore[arg-type]
+
+
+def failure(attempt: int, at: int, took: int = 0) -> Failure:
+    return Failure(attempt=attempt, at=at, error="Boom", took=took, worker="w@h/1")
+
+
+def test_each_attempt_has_its_wait_and_its_run() -> None:
+    done = cell(attempts=2, at_ms=5000, took_us=100_000, failures=(failure(1, 2000, took=500_000),))
+    first, second = attempts_of(done, 1000, 9000)
+    assert (1, "failed", 0.5, 0.5) == (first.number, first.result, first.waited_s, first.ran_s)
+    assert (2, "processed", 2.9, 0.1) == (
+        second.number,
+        second.result,
+        second.waited_s,
+        second.ran_s,
+    )
+    assert "w@h/1" == first.worker
+
+
+def test_the_last_attempt_of_a_dead_delivery_is_the_one_that_failed() -> None:
+    dead = cell(State.DEAD, attempts=2, at_ms=3000, failures=(failure(1, 2000), failure(2, 3000)))
+    assert ["failed", "dead"] == [one.result for one in attempts_of(dead, 1000, 9000)]
+
+
+def test_an_attempt_under_way_runs_until_now() -> None:
+    [running] = attempts_of(cell(State.RUNNING, attempts=1, at_ms=2000), 1000, 6000)
+    assert ("running", 1.0, 4.0) == (running.result, running.waited_s, running.ran_s)
+
+
+def test_what_has_not_begun_has_no_attempt() -> None:
+    assert [] == attempts_of(cell(State.WAITING), 1000, 6000)
+
+
+def test_clocks_that_differ_do_not_make_times_negative() -> None:
+    """A failure is stamped by the worker's clock, everything else by the server's."""
+    skewed = cell(attempts=2, at_ms=1500, took_us=900_000, failures=(failure(1, 100, took=1000),))
+    for one in attempts_of(skewed, 1000, 2000):
+        assert one.waited_s >= 0 and one.ran_s >= 0 and one.started_ms >= 1000
+
+
+def test_every_run_is_seen_and_within_the_picture() -> None:
+    done = cell(attempts=1, at_ms=1_000_000, took_us=1)
+    [span] = spans(attempts_of(done, 0, 1_000_000), 0, 1_000_000)
+    assert span.run >= 4
+    assert 0 <= span.x <= span.run_x and span.run_x + span.run <= 1000
+
+
+def test_the_bars_of_an_hour_are_within_their_box() -> None:
+    assert [] == sparkline([Minute(0, 0)] * 60)
+    bars = sparkline([Minute(0, 0)] * 57 + [Minute(1, 0), Minute(0, 1), Minute(500, 500)])
+    assert 4 == len(bars) and 2 == sum(bar.failed for bar in bars)
+    assert all(bar.height >= 1.5 and bar.y >= 0 and bar.y + bar.height <= 24 for bar in bars)
+
+
+def test_a_tree_is_laid_out_without_boxes_on_boxes() -> None:
+    nodes = [
+        Cause(id="a", type="a.x", domain="a"),
+        Cause(id="b", type="b.x", domain="b", depth=1, parent="a", handler="s.one"),
+        Cause(id="c", type="c.x", domain="c", depth=2, parent="b", handler="s.two"),
+        Cause(id="d", type="d.x", domain="d", depth=1, parent="a", handler="s.three"),
+        Cause(id="e", type="e." + "x" * 80, domain="e", depth=2, parent="d", handler="s.four"),
+    ]
+    drawn = picture(nodes)
+    places = {(box.x, box.y) for box in drawn.boxes}
+    assert 5 == len(places) and 4 == len(drawn.edges)
+    a, b, c, d, e = drawn.boxes
+    assert a.y == b.y == c.y and d.y == e.y == a.y + HEIGHT + 16
+    assert all(box.x + 212 <= drawn.width and box.y + HEIGHT <= drawn.height for box in drawn.boxes)
+    assert len(e.label) == 26 and e.label.endswith("…")
+    assert (4, 4) == (picture([]).width - 210, picture([]).height - 52)
