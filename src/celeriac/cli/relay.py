@@ -7,7 +7,7 @@ import signal
 
 import click
 
-from celeriac.cli.outbox.choice import database_options, open_chosen
+from celeriac.cli.outbox.choice import database_options, faults_in_one_line, open_chosen
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count
 from celeriac.outbox.relay import Relay
@@ -26,10 +26,11 @@ def relay(session: Session, database: str | None, django: bool, once: bool) -> N
     whose CELERIAC_OUTBOX_URL is set has a relay of its own. SIGTERM and SIGINT stop it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    chosen = open_chosen(session.settings, database, django)
-    one = Relay(chosen, session.settings)
+    chosen, settings = open_chosen(session.settings, database, django)
+    one = Relay(chosen, settings)
     if once:
-        click.echo(f"{count(one.drain(), 'event')} published")
+        with faults_in_one_line():
+            click.echo(f"{count(one.drain(), 'event')} published")
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: one.stop())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -25,8 +26,11 @@ def database_options(command: F) -> F:
     return database(django(command))
 
 
-def open_chosen(settings: Settings, database: str | None, django: bool) -> Database:
-    """Connects to nothing yet."""
+def open_chosen(
+    settings: Settings, database: str | None, django: bool
+) -> tuple[Database, Settings]:
+    """The database, connected to nothing yet, and the settings: those of Django count as well
+    where it is a database of Django."""
     if django:
         database = f"{DJANGO}{database or 'default'}"
     url = database or settings.outbox_url
@@ -36,7 +40,30 @@ def open_chosen(settings: Settings, database: str | None, django: bool) -> Datab
         )
     if url.startswith(DJANGO):
         _set_up_django()
-    return open_database(url)
+        given = click.get_current_context().find_root().params
+        settings = Settings.load(redis_url=given.get("redis_url"), namespace=given.get("namespace"))
+    return open_database(url), settings
+
+
+class OfDatabase(click.Group):
+    """A group whose commands end with one line where the database has something against it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with faults_in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def faults_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        theirs = ("sqlalchemy.", "django.", "psycopg")
+        # OSError: of the lock beside a file that is not there
+        if not (isinstance(error, OSError) or type(error).__module__.startswith(theirs)):
+            raise
+        said = str(error).partition("\n")[0]
+        raise click.ClickException(f"the database of the outbox: {said}") from None
 
 
 def _set_up_django() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from celeriac.cli.document import json_option, print_json
-from celeriac.cli.outbox.choice import database_options, open_chosen
+from celeriac.cli.outbox.choice import OfDatabase, database_options, open_chosen
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, table, when
 from celeriac.errors import NotFound
@@ -17,7 +17,7 @@ from celeriac.outbox.database import Database
 MOST_SHOWN = 100
 
 
-@click.group()
+@click.group(cls=OfDatabase)
 def outbox() -> None:
     """Shows what waits in an outbox, and deals with what is parked."""
 
@@ -28,7 +28,7 @@ def outbox() -> None:
 @pass_session
 def status(session: Session, database: str | None, django: bool, as_json: bool) -> None:
     """How many events wait, for how long, and how many are parked."""
-    chosen = open_chosen(session.settings, database, django)
+    chosen, _ = open_chosen(session.settings, database, django)
     found = state.status(chosen)
     if as_json:
         print_json(found)
@@ -43,7 +43,8 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
 @pass_session
 def list_(session: Session, database: str | None, django: bool, as_json: bool) -> None:
     """The events that could not be published, and why."""
-    rows = state.parked(open_chosen(session.settings, database, django), MOST_SHOWN)
+    chosen, _ = open_chosen(session.settings, database, django)
+    rows = state.parked(chosen, MOST_SHOWN)
     if as_json:
         print_json(rows)
         return
@@ -72,7 +73,7 @@ def _rows_command(name: str, done: str, help: str, act: Any) -> None:
     ) -> None:
         if bool(rows) == every:
             raise click.UsageError("name rows, or give --all")
-        chosen = open_chosen(session.settings, database, django)
+        chosen, _ = open_chosen(session.settings, database, django)
         number = len(rows) if rows else state.status(chosen).parked
         _check(chosen, rows)
         if not yes:

@@ -1,0 +1,56 @@
+"""Handlers whose effects go into a database: rows of a table that has no unique key.
+
+Effects that a handler had twice are there twice, unless its inbox prevents it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from celeriac import Event, EventBus
+
+URL = os.environ["DATABASE_URL"]
+OPTIONS: dict[str, Any] = {"connect_args": {"timeout": 60}} if "sqlite" in URL else {}
+EFFECT = text("INSERT INTO effect (handler, event_id) VALUES (:handler, :id)")
+RETRIES: dict[str, Any] = {"retries": 200, "backoff": 0.05, "backoff_most": 0.5}
+
+bus = EventBus(lease=float(os.environ.get("LEASE", "2")))
+app = bus.app
+
+Sessions = sessionmaker(create_engine(URL, **OPTIONS))
+AsyncSessions = async_sessionmaker(
+    create_async_engine(
+        URL.replace("sqlite://", "sqlite+aiosqlite://"), poolclass=NullPool, **OPTIONS
+    )
+)
+
+
+@bus.on("order.placed", inbox=Sessions, **RETRIES)
+def charge(event: Event[Any], session: Session) -> None:
+    session.execute(EFFECT, {"handler": "charge", "id": event.id})
+    time.sleep(0.002)
+
+
+@bus.on("order.placed", inbox=AsyncSessions, **RETRIES)
+async def acharge(event: Event[Any], session: AsyncSession) -> None:
+    await session.execute(EFFECT, {"handler": "acharge", "id": event.id})
+
+
+@bus.on("order.placed", inbox=Sessions, batch=20, **RETRIES)
+def store(events: list[Event[Any]], session: Session) -> None:
+    session.execute(EFFECT, [{"handler": "store", "id": event.id} for event in events])
+    time.sleep(0.005)
+
+
+@bus.on("order.placed", inbox=Sessions, **RETRIES)
+def follow(event: Event[Any], session: Session) -> None:
+    """Its event follows if and only if its effect is there."""
+    session.execute(EFFECT, {"handler": "follow", "id": event.id})
+    bus.emit("followed.order", event.id, session=session)

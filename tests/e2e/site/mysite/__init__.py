@@ -1,0 +1,3 @@
+from mysite.celery import app, bus
+
+__all__ = ["app", "bus"]

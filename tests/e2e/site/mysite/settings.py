@@ -1,0 +1,29 @@
+"""The settings of the site: its database is the one that the test names."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+_url = urlsplit(os.environ["DATABASE_URL"])
+
+SECRET_KEY = "-"
+USE_TZ = True
+INSTALLED_APPS = ["celeriac.django", "shop"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _url.path[1:],
+        "OPTIONS": {"timeout": 60},
+    }
+    if _url.scheme == "sqlite"
+    else {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _url.path[1:],
+        "USER": _url.username,
+        "HOST": _url.hostname,
+        "PORT": _url.port,
+    }
+}
+CELERY_BROKER_URL = os.environ["CELERIAC_REDIS_URL"]
+CELERIAC = {"LEASE": 2}

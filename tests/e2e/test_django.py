@@ -1,0 +1,73 @@
+"""A Django site as its users have it: a project, an app, and workers that are killed.
+
+Emits within `atomic` are relayed by the workers themselves, and handlers with a DjangoInbox have
+their effects once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+SITE = Path(__file__).parent / "site"
+ORDERS, KILLS = 150, 5
+
+
+@pytest.fixture
+def site(deployment: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The environment of the site, and its database, migrated."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CELERIAC_REDIS_URL", deployment.server.url)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "mysite.settings")
+    monkeypatch.setenv("PYTHONPATH", str(SITE))
+    manage("migrate")
+    return create_engine(database_url, poolclass=NullPool)
+
+
+def manage(*arguments: str) -> None:
+    command = [sys.executable, str(SITE / "place.py"), *arguments]
+    result = subprocess.run(command, env=os.environ, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def effects(site: Engine, handler: str) -> Counter[str]:
+    with site.begin() as connection:
+        sql = text("SELECT event_id FROM shop_effect WHERE handler = :handler")
+        return Counter(connection.execute(sql, {"handler": handler}).scalars())
+
+
+def test_what_a_site_commits_has_its_effects_once_whatever_dies(
+    deployment: Any, site: Engine
+) -> None:
+    deployment.lease = 2.0
+    worker = deployment.worker(app="mysite")
+    # Joined by its own first event: until then there is no domain to join.
+    manage("0", "2")
+    deployment.until(lambda: effects(site, "charge"), what="the first order", seconds=60)
+    share = ORDERS // KILLS
+    for n in range(KILLS):
+        manage(str(1000 + n * share), str(1000 + (n + 1) * share))
+        time.sleep(0.05 * n)
+        worker.kill()
+        worker = deployment.worker(app="mysite")
+    wanted = {f"order-{n}" for n in range(1000, 1000 + ORDERS) if n % 3}
+    deployment.until(
+        lambda: wanted <= effects(site, "thank").keys(), what="all effects", seconds=90
+    )
+    deployment.until_settled()
+    for handler in ("charge", "thank"):
+        found = effects(site, handler)
+        assert {id for id, count in found.items() if count > 1} == set()
+        assert found.keys() - {"order-1"} == wanted
+    with site.begin() as connection:
+        left = connection.execute(text("SELECT COUNT(*) FROM celeriac_outbox")).scalar_one()
+    assert left == 0

@@ -1,0 +1,119 @@
+"""The commands for an outbox: what waits, what is parked, and publishing it by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from celeriac import EventBus, Settings
+from celeriac.cli.root import main
+from celeriac.outbox import create_outbox
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'shop.sqlite'}"
+
+
+@pytest.fixture
+def engine(url: str) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    create_outbox(engine)
+    return engine
+
+
+@pytest.fixture
+def live(settings: Settings) -> EventBus:
+    return EventBus(redis_url=settings.redis_url, namespace=settings.namespace)
+
+
+def run(settings: Settings, *arguments: str, input: str | None = None) -> Result:
+    given = ["--redis-url", settings.redis_url, "--namespace", settings.namespace, *arguments]
+    return CliRunner().invoke(main, given, input=input)
+
+
+def emit(live: EventBus, engine: Engine, *sizes: int) -> None:
+    with engine.begin() as connection:
+        for n, size in enumerate(sizes):
+            live.emit("order.placed", "x" * size, id=f"e{n}", session=connection)
+
+
+def test_status_counts_what_waits_and_once_publishes_it(
+    settings: Settings, live: EventBus, engine: Engine, url: str
+) -> None:
+    emit(live, engine, 1, 1)
+    out = run(settings, "outbox", "status", "--database", url).stdout
+    assert out.startswith("2 events waiting, the oldest for ")
+    assert run(settings, "relay", "--database", url, "--once").stdout == "2 events published\n"
+    found = json.loads(run(settings, "outbox", "status", "--database", url, "--json").stdout)
+    assert (found["waiting"], found["oldest_s"], found["parked"]) == (0, None, 0)
+    assert live.service.backend.log.length("order") == 2
+
+
+def test_what_is_parked_is_listed_given_back_and_discarded(
+    settings: Settings,
+    live: EventBus,
+    engine: Engine,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emit(live, engine, 3000, 1, 4000)
+    monkeypatch.setenv("CELERIAC_OUTBOX_URL", url)
+    monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "1000")
+    run(settings, "relay", "--once")
+    assert "0 events waiting; 2 parked" in run(settings, "outbox", "status").stdout
+    listed = run(settings, "outbox", "list").stdout
+    assert "e0" in listed
+    assert "EventTooLarge" in listed
+    rows = [one["row"] for one in json.loads(run(settings, "outbox", "list", "--json").stdout)]
+    assert run(settings, "outbox", "retry", "99").exit_code == 1
+    assert run(settings, "outbox", "retry").exit_code == 2
+    assert run(settings, "outbox", "discard", str(rows[0]), input="n\n").exit_code == 1
+    assert "2 parked" in run(settings, "outbox", "status").stdout
+    assert "1 event discarded" in run(settings, "outbox", "discard", str(rows[0]), "--yes").stdout
+    monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "10000")
+    assert "1 event given back" in run(settings, "outbox", "retry", "--all", "--yes").stdout
+    assert "1 event published" in run(settings, "relay", "--once").stdout
+
+
+def test_without_a_database_the_usage_is_said(settings: Settings) -> None:
+    result = run(settings, "outbox", "status")
+    assert result.exit_code == 2
+    assert "CELERIAC_OUTBOX_URL" in result.stderr
+
+
+def test_django_needs_its_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    result = run(settings, "relay", "--django", "--once")
+    assert result.exit_code == 2
+    assert "DJANGO_SETTINGS_MODULE" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "no URL of SQLAlchemy"),
+        ("foo://secret@host/x", "begins with foo"),
+        ("sqlite:////nowhere/at/all.sqlite", "nowhere/at/all"),
+        ("postgresql://u:secret@127.0.0.1:1/x", "connection"),
+    ],
+)
+def test_a_database_that_is_not_there_is_told_in_one_line(
+    settings: Settings, url: str, said: str
+) -> None:
+    result = run(settings, "relay", "--database", url, "--once")
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+    assert "secret" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_table_is_told_with_the_remedy(settings: Settings, url: str) -> None:
+    result = run(settings, "outbox", "status", "--database", url)
+    assert result.exit_code == 2
+    assert "create_outbox" in result.stderr
