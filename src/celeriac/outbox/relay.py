@@ -2,7 +2,7 @@
 
 Any number may run on one database. One of them at a time has the right to publish, and it ends
 with its transaction, or with its process: so the order of the rows is kept, and nobody waits for
-one that died. See docs/adr/0008.
+one that died. See docs/adr/0015.
 
 A relay that dies between publishing and the commit publishes the rows again, with the same ids: for
 handlers that is the same event.

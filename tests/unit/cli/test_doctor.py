@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.finding import Patient
+from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import HandlerLag
+from celeriac.outbox import create_outbox
+from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run, refuse
@@ -140,3 +146,30 @@ def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: st
     ]
     assert [one.level for one in found] == ([level] if level else [])
     assert all("billing.charge" in one.text for one in found)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (None, []),
+        (OutboxStatus("sqlite://", 0, None, 0), ["ok"]),
+        (OutboxStatus("sqlite://", 3, 2.0, 0), ["ok"]),
+        (OutboxStatus("sqlite://", 3, 90.0, 2), ["fail", "warn"]),
+        ("OperationalError: refused", ["fail"]),
+    ],
+)
+def test_an_outbox_that_nobody_relays_fails(
+    found: OutboxStatus | str | None, expected: list[str]
+) -> None:
+    findings = list(check_outbox(patient({}, outbox=found)))
+    assert expected == [finding.level for finding in findings]
+
+
+def test_the_outbox_of_the_settings_is_looked_at(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    assert look_at_outbox(Settings.load({})) is None
+    missing = look_at_outbox(Settings.load({}, outbox_url=url))
+    assert isinstance(missing, str)
+    assert "create_outbox" in missing
+    create_outbox(create_engine(url, poolclass=NullPool))
+    assert look_at_outbox(Settings.load({}, outbox_url=url)) == OutboxStatus(url, 0, None, 0)

@@ -11,6 +11,7 @@ import click
 from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.circuits import check_circuits
 from celeriac.cli.doctor.finding import Finding, Patient
+from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
 from celeriac.cli.document import json_option, print_json
@@ -20,7 +21,15 @@ from celeriac.cli.show import console, state_text
 from celeriac.log.redis import RedisLog
 from celeriac.subscription import Backend
 
-CHECKS = (check_server, check_clocks, check_workers, check_groups, check_circuits, check_backlog)
+CHECKS = (
+    check_server,
+    check_clocks,
+    check_workers,
+    check_groups,
+    check_circuits,
+    check_backlog,
+    check_outbox,
+)
 
 
 @click.command()
@@ -59,6 +68,7 @@ def examine(session: Session) -> Patient:
         lags=session.matrix.lag(),
         dead={domain: backend.ledger.dead_count(domain) for domain in backend.log.domains()},
         circuits=backend.circuits.all(),
+        outbox=look_at_outbox(session.settings),
     )
 
 

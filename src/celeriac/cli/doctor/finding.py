@@ -10,6 +10,7 @@ import msgspec
 
 from celeriac.circuit import Circuit
 from celeriac.matrix import HandlerLag
+from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
 
@@ -27,7 +28,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Patient:
     """The bus as it was found. `info` is Redis's INFO, empty for a store in memory.
 
-    `clock_off_ms` is how far this host's clock is ahead of the server's.
+    `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text where
+    it cannot be looked at, and None where there is none.
     """
 
     settings: Settings
@@ -39,6 +41,7 @@ class Patient:
     lags: Sequence[HandlerLag]
     dead: Mapping[str, int]
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    outbox: OutboxStatus | str | None = None
 
 
 def ok(check: str, text: str) -> Finding:

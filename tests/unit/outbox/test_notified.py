@@ -1,0 +1,70 @@
+"""The right to publish ends with its process, also where that process had forked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from celeriac.outbox import create_outbox
+from celeriac.outbox.database import open_database
+
+HOLDS_AND_FORKS = """
+import os, sys, time
+from celeriac.outbox.database import open_database
+
+database = open_database(sys.argv[1])
+with database.turn() as execute:      # connects, and has the right to publish for a moment
+    assert execute is not None
+child = os.fork()                     # as a worker's pool does while its relay waits
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+with database.turn() as execute:
+    assert execute is not None
+    print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str) -> None:
+    """A child that kept the socket open would keep the lock, as the pool processes of a worker
+    whose main process was killed."""
+    create_outbox(create_engine(database_url, poolclass=NullPool))
+    command = [sys.executable, "-c", HOLDS_AND_FORKS, database_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        database = open_database(database_url)
+        try:
+            with database.turn() as execute:
+                assert execute is None
+            holder.kill()
+            deadline = time.monotonic() + 10
+            while True:
+                with database.turn() as execute:
+                    if execute is not None:
+                        break
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            os.kill(child, 0)  # it is still there
+        finally:
+            database.close()
+            holder.kill()
+            os.kill(child, signal.SIGKILL)
+
+
+def test_without_psycopg_3_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celeriac.outbox.notified import Doorbell
+
+    doorbell = Doorbell(object())
+    started = time.monotonic()
+    doorbell.wait(0.05)
+    assert time.monotonic() - started >= 0.05
+    assert not doorbell.works
