@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 from benchmarks import report
@@ -13,14 +15,18 @@ from benchmarks.bench import Bench
 from benchmarks.curves import CURVES
 from benchmarks.machine import describe
 from benchmarks.measurement import Measurement, Outcome
-from benchmarks.publish import publish
-from benchmarks.rounds import run
+from benchmarks.publish import page
+from benchmarks.rounds import reason, run
+from benchmarks.stored import load
 from benchmarks.table import TABLE
 from celeriac.errors import CeleriacError
 
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
+    if options.page:
+        print(page(*load(options.page)), end="")
+        return 0
     # So that a SIGTERM, as of `timeout`, ends what was started and removes what was written.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [*TABLE, *(CURVES if options.full else ())]
@@ -28,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         chosen = [m for m in [*TABLE, *CURVES] if m.name in options.only]
     outcomes: list[Outcome] = []
     facts: dict[str, str] = {}
-    complete = False
+    complete, started = False, time.monotonic()
     try:
         with Bench(
             quick=options.quick,
@@ -38,8 +44,9 @@ def main(argv: Sequence[str]) -> int:
         ) as bench:
             facts = {**describe(bench), "command": " ".join(["python3 dev.py bench", *argv])}
             for measurement in measurable(chosen, bench):
-                outcomes.append(run(bench, measurement))
+                outcomes.append(survive(bench, measurement))
             facts["neighbours"] = neighbours(bench)
+            facts["took"] = f"{(time.monotonic() - started) / 60:.1f} minutes"
         complete = True
     except (KeyboardInterrupt, SystemExit):
         print("bench: interrupted; this is what was measured until then", file=sys.stderr)
@@ -47,9 +54,17 @@ def main(argv: Sequence[str]) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print((report.as_json if options.json else report.text)(outcomes, facts))
-    if options.publish and complete:
-        publish(outcomes, facts)
     return 0 if complete else 130
+
+
+def survive(bench: Bench, measurement: Measurement) -> Outcome:
+    """What `run` finds; where it fails as a whole, that is what each contestant has to show."""
+    try:
+        return run(bench, measurement)
+    except Exception as error:
+        outcome = Outcome(measurement)
+        outcome.failed = dict.fromkeys((c.name for c in measurement.contestants), reason(error))
+        return outcome
 
 
 def neighbours(bench: Bench) -> str:
@@ -85,7 +100,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, help="about how long a sample lasts")
     parser.add_argument(
-        "--publish", action="store_true", help="write docs/reference/benchmarks.md and its charts"
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: print docs/reference/benchmarks.md from a result of --json, and "
+        "write its charts",
     )
     return parser.parse_args(argv)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ import redis
 from benchmarks.neighbours import Neighbours
 from benchmarks.tally import VARIABLE, Tally
 from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.errors import ConfigurationError
+from celeriac.trust.generate import generate
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASES = 32
@@ -53,6 +56,7 @@ class Bench:
             self.server = stack.enter_context(
                 start_server(self.directory / "data", appendonly=False, extra=extra)
             )
+            make_keys(self.directory / "keys")
             self.redis: Any = redis.Redis.from_url(self.server.url, decode_responses=True)
             self._stack = stack.pop_all()
         return self
@@ -67,7 +71,11 @@ class Bench:
         self._stack.close()
 
     def flush(self) -> None:
-        self.redis.flushall()
+        """An empty server, started anew if it is gone. Raises ServerFailed."""
+        try:
+            self.redis.flushall()
+        except redis.ConnectionError:
+            self.server.restart()
 
     def database(self, number: int) -> str:
         return f"{self.server.url.rpartition('/')[0]}/{number % DATABASES}"
@@ -85,9 +93,18 @@ class Bench:
         return {
             **own,
             "BENCH_URL": url,
+            "BENCH_KEYS": str(self.directory / "keys"),
             VARIABLE: str(tally.path),
             "PYTHONPATH": os.pathsep.join(
                 [str(ROOT), *own.get("PYTHONPATH", "").split(os.pathsep)]
             ),
             "PYTHONUNBUFFERED": "1",
         }
+
+
+def make_keys(directory: Path) -> None:
+    """A key to sign with and one to trust, for this run; none where cryptography is missing."""
+    directory.mkdir()
+    with suppress(ConfigurationError):
+        for name, key in zip(("secret", "public"), generate("bench"), strict=True):
+            (directory / f"{name}.json").write_text(json.dumps(key))

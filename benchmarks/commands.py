@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.measurement import Contestant
+from celeriac.dev.ports import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -38,3 +40,14 @@ def command(contestant: Contestant, name: str) -> list[str]:
     if peer == "huey":
         return [str(BIN / "huey_consumer"), f"{module}.huey", "-k", "process", "-w", n, "-q"]
     raise ValueError(f"{peer} has no worker")
+
+
+def watching(contestant: Contestant) -> list[str]:
+    """Whoever watches a Celery app: Flower where it is installed, else what Flower stands on."""
+    module = f"benchmarks.peers.{contestant.peer}"
+    if find_spec("flower") is not None:
+        return [
+            *(sys.executable, "-m", "celery", "-A", module, "flower"),
+            *("--address=127.0.0.1", f"--port={free_port()}", "--logging=error"),
+        ]
+    return [sys.executable, "-m", "benchmarks.watch", module]

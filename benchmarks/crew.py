@@ -6,11 +6,12 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from benchmarks.bench import ROOT, Bench
-from benchmarks.commands import command
+from benchmarks.commands import command, watching
 from benchmarks.measurement import Contestant
 from benchmarks.remote import Remote
 from benchmarks.tally import Tally
@@ -31,19 +32,22 @@ class Crew:
         self.processes: list[GuardedProcess] = []
         self.logs: list[Path] = []
         environment = {**bench.environment(url, tally), **contestant.options}
+        if "BENCH_WATCHED" in contestant.options:
+            self._start(bench, watching(contestant), environment, "watcher")
         for service in contestant.services:
             for number in range(contestant.workers):
-                self.logs.append(bench.path(f"{contestant.peer}-{service}.log"))
-                with self.logs[-1].open("wb") as out:
-                    process = guarded_popen(
-                        command(contestant, f"{service}{number}"),
-                        env={**environment, "BENCH_SERVICE": service},
-                        cwd=ROOT,
-                        stdout=out,
-                        stderr=out,
-                        grace=2,
-                    )
-                self.processes.append(process)
+                started = command(contestant, f"{service}{number}")
+                self._start(bench, started, {**environment, "BENCH_SERVICE": service}, service)
+
+    def _start(
+        self, bench: Bench, argv: Sequence[str], environment: Mapping[str, str], name: str
+    ) -> None:
+        self.logs.append(bench.path(f"{self.contestant.peer}-{name}.log"))
+        with self.logs[-1].open("wb") as out:
+            process = guarded_popen(
+                argv, env=environment, cwd=ROOT, stdout=out, stderr=out, grace=2
+            )
+        self.processes.append(process)
 
     def wake(self, remote: Remote) -> None:
         """Waits until one event causes a run of every handler. Raises CrewError."""
@@ -121,13 +125,14 @@ def proportional_memory(pids: list[int]) -> float:
     """MiB, shared pages divided among those that share them."""
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+        with contextlib.suppress(OSError):  # it may end while it is looked at
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
     return total / 1024
 
 
-def cpu_seconds(pids: list[int]) -> float:
+def cpu_seconds(pids: Sequence[int]) -> float:
     """What all threads of the processes have used so far; finer than the ticks of `stat`."""
     total = 0
     for pid in pids:

@@ -9,6 +9,7 @@ from benchmarks.bench import Bench
 from benchmarks.calibrate import events_for
 from benchmarks.measurement import Contestant, Sample, Take
 from benchmarks.remote import Remote
+from benchmarks.spent import Meter
 
 
 @contextmanager
@@ -24,6 +25,8 @@ def emitted(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         events = contestant.events or events_for(bench.seconds / 2, run)
 
         def take() -> Sample:
-            return {"events/s": events / run(events)}
+            meter = Meter.start([bench.server.pid], [remote.pid])
+            rate = events / run(events)
+            return {"events/s": rate, **meter.stop(events, "event", "producer")}
 
         yield take

@@ -21,7 +21,7 @@ def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         Crew(bench, contestant, url, tally) as crew,
     ):
         crew.wake(remote)
-        watched = max(2.0, bench.seconds * 15)
+        watched = max(2.0, bench.seconds * 8)
 
         def take() -> Sample:
             time.sleep(1)
@@ -31,5 +31,33 @@ def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             used = cpu_seconds(pids) - before
             percent = 100 * used / (time.monotonic() - started)
             return {"MiB": proportional_memory(pids), "% CPU": percent}
+
+        yield take
+
+
+@contextmanager
+def laden(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """MiB (proportional) of a worker, the most of what it had while it worked through a backlog."""
+    tally = bench.tally()
+    events = contestant.events or (2000 if bench.quick else 20_000)
+    with (
+        Remote(bench, contestant, url, tally) as remote,
+        Crew(bench, contestant, url, tally) as crew,
+    ):
+        crew.wake(remote)
+
+        def take() -> Sample:
+            wanted, deadline = tally.size + events * contestant.fanout, time.monotonic() + 120
+            crew.pause()
+            remote.call("fill", events)
+            crew.resume()
+            most = 0.0
+            while tally.size < wanted:
+                most = max(most, proportional_memory(crew.pids))
+                if time.monotonic() > deadline:
+                    raise crew.failure("did not handle all in time")
+                time.sleep(0.05)
+            crew.settle()
+            return {"MiB": most}
 
         yield take

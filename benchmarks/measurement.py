@@ -77,6 +77,7 @@ class Measurement:
     contestants: tuple[Contestant, ...]
     goals: tuple[Goal, ...] = ()
     rounds: int | None = None  # where one says enough, since it does not vary
+    beside: str = ""  # the contestant over whose value each one's own is shown as a ratio
 
 
 @dataclass

@@ -11,8 +11,9 @@ from benchmarks.calibrate import events_for
 from benchmarks.crew import Crew
 from benchmarks.measurement import Contestant, Sample, Take
 from benchmarks.remote import Remote
+from benchmarks.spent import Meter
 
-LONGEST_DRAIN = 60.0
+LONGEST_DRAIN = 180.0
 CALM = 0.1  # seconds that the machine has to itself after what came before
 
 
@@ -20,6 +21,7 @@ CALM = 0.1  # seconds that the machine has to itself after what came before
 def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
     """Handler runs a second, over all handlers and services."""
     tally = bench.tally()
+    spent: dict[str, float] = {}
     with (
         Remote(bench, contestant, url, tally) as remote,
         Crew(bench, contestant, url, tally) as crew,
@@ -32,10 +34,12 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             crew.pause()
             remote.call("fill", events)
             time.sleep(CALM)
+            meter = Meter.start([bench.server.pid], crew.pids)
             started = time.perf_counter()
             crew.resume()
             done = tally.wait(before + events * contestant.fanout, LONGEST_DRAIN)
             took = time.perf_counter() - started
+            spent.update(meter.stop(events * contestant.fanout, "run", "workers"))
             crew.check()
             if not done:
                 raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
@@ -45,7 +49,7 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         events = contestant.events or events_for(bench.seconds, run)
 
         def take() -> Sample:
-            return {"runs/s": events * contestant.fanout / run(events)}
+            return {"runs/s": events * contestant.fanout / run(events), **spent}
 
         yield take
 

@@ -1,4 +1,4 @@
-"""The page of the documentation and its charts, as measured."""
+"""The page of the documentation and its charts, from what was measured."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks import chart
 from benchmarks.bench import ROOT
+from benchmarks.bend import sentences
 from benchmarks.curves import CURVES
 from benchmarks.measurement import Outcome
 from benchmarks.report import HEAD, goal_rows, value_rows
 
-PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 CHARTS = ("emit", "bulk", "process", "services", "latency", "backlog")
 
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `python3 dev.py bench --full --publish`; do not edit.
+Written by `python3 dev.py bench --full --json > result.json`, about twenty minutes, and
+`python3 dev.py bench --page result.json > docs/reference/benchmarks.md`; do not edit.
 
 celeriac and its peers do the same work in the same run, in turns of about a second, so that what
 else the machine does meets all of them alike. So the ratios count: each is the median over the
@@ -31,8 +32,8 @@ the defaults: what is measured is what one gets.
 """
 
 
-def publish(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> None:
-    """Writes docs/reference/benchmarks.md and docs/images/bench-*.svg."""
+def page(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
+    """docs/reference/benchmarks.md. Writes the charts that it shows, docs/images/bench-*.svg."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION, "".join(f"- {name}: {value}\n" for name, value in facts.items())]
     goals = goal_rows(outcomes)
@@ -46,8 +47,9 @@ def publish(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> None:
             path.write_text(drawn)
             parts.append(f"![{outcome.measurement.title}](../images/{path.name})\n")
         parts.append(table(rows[0], rows[1:]))
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text("\n".join(parts))
+        if outcome.measurement in CURVES and len(outcome.samples) > 1:
+            parts += [f"{sentence}\n" for sentence in sentences(outcome)]
+    return "\n".join(parts)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -37,11 +37,20 @@ def _row(outcome: Outcome, goal: Goal) -> tuple[str, ...]:
 
 def value_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     """One row for each contestant: the median of each unit, or why it failed."""
-    rows = [("", *outcome.units)]
+    beside = outcome.measurement.beside
+    rows = [("", *outcome.units, *([f"× {beside}", "min-max"] if beside else []))]
     for name in outcome.samples:
         medians = [outcome.median(name, unit) for unit in outcome.units]
-        rows.append((name, *("" if m is None else number(m) for m in medians)))
+        ratios = outcome.ratios(Goal("", name, beside, at_least=0)) if beside else []
+        over = _over(ratios)
+        rows.append((name, *("" if m is None else number(m) for m in medians), *over))
     return rows + [(name, f"failed: {why}") for name, why in outcome.failed.items()]
+
+
+def _over(ratios: Sequence[float]) -> tuple[str, ...]:
+    if not ratios:
+        return ()
+    return number(median(ratios)), f"{number(min(ratios))}-{number(max(ratios))}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

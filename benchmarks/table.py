@@ -9,6 +9,8 @@ from benchmarks.measurement import Goal, Measurement
 THREE = ("billing", "shipping", "audit")
 WORK = {"BENCH_WORK": "0.005"}
 EVENTS = {"BENCH_TASK_EVENTS": "1"}
+SIGNED = {"BENCH_SIGNED": "1"}
+TRACED = {"CELERIAC_TRACING": "on"}
 
 
 def batch(most: int) -> dict[str, str]:
@@ -64,6 +66,8 @@ TABLE = (
             C("celeriac emit_many", "celeriac", act="bulk"),
             C("celeriac aemit_many", "celeriac", act="async_bulk", quick=False),
             C("FastStream list, 100", "faststream", act="bulk"),
+            C("celeriac to 30, emit_many", "celeriac", act="bulk", options=subscribers(30),
+              quick=False),
             C("Celery, 100 in a message", "celery", act="bulk", quick=False),
         ),
         goals=(
@@ -106,6 +110,43 @@ TABLE = (
             C("solo", "celeriac", pool="solo", processes=1, quick=False),
             C("gevent, 20", "celeriac", pool="gevent", processes=20, quick=False),
         ),
+        rounds=3,
+    ),
+    Measurement(
+        "pools-slow", "Handlers of 5 ms, by pool", "runs/s", process.against_perfect,
+        contestants=(
+            C("perfect, 2", "nobody", options=WORK, quick=False),
+            C("prefork, 2", "celeriac", options=WORK, quick=False),
+            C("threads, 2", "celeriac", pool="threads", options=WORK, quick=False),
+            C("perfect, 1", "nobody", processes=1, options=WORK, quick=False),
+            C("solo", "celeriac", pool="solo", processes=1, options=WORK, quick=False),
+            C("perfect, 20", "nobody", processes=20, options=WORK, quick=False),
+            C("gevent, 20", "celeriac", pool="gevent", processes=20, options=WORK, quick=False),
+        ),
+        rounds=3,
+    ),
+    Measurement(
+        "costs", "What its parts cost, in runs", "runs/s", process.drained,
+        contestants=(
+            C("celeriac", "celeriac", quick=False),
+            C("without the matrix", "celeriac", options={"BENCH_NO_MATRIX": "1"}, quick=False),
+            C("without task events", "celeriac", options={"BENCH_TASK_EVENTS": "0"}, quick=False),
+            C("watched as by Flower", "celeriac", options={"BENCH_WATCHED": "1"}, quick=False),
+            C("signed and checked", "celeriac", options=SIGNED, quick=False),
+            C("traced, without an SDK", "celeriac", options=TRACED, quick=False),
+        ),
+        rounds=3,
+        beside="celeriac",
+    ),
+    Measurement(
+        "costs-emit", "What its parts cost, in emitting one at a time", "events/s", emit.emitted,
+        contestants=(
+            C("celeriac", "celeriac", quick=False),
+            C("signed", "celeriac", options=SIGNED, quick=False),
+            C("traced, without an SDK", "celeriac", options=TRACED, quick=False),
+        ),
+        rounds=3,
+        beside="celeriac",
     ),
     Measurement(
         "services", "To three services, a worker of one process each", "runs/s", process.drained,
@@ -185,6 +226,14 @@ TABLE = (
             Goal("memory of an idle worker : Celery's", "celeriac", "Celery, late ack",
                  at_most=1.1),
             Goal("CPU of an idle worker, % of a core", "celeriac", at_most=0.5, unit="% CPU"),
+        ),
+        rounds=2,
+    ),
+    Measurement(
+        "busy", "Worker of two processes at work", "MiB", idle.laden,
+        contestants=(
+            C("celeriac", "celeriac", quick=False),
+            C("Celery, late ack", "celery", events=2000, quick=False),
         ),
         rounds=2,
     ),

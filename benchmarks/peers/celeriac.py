@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.payload import ORDER
 from benchmarks.peers import work
+from benchmarks.peers.celeriac_parts import forget_rows, signing
 from celeriac import Event, EventBus
 from celeriac.dispatcher.groups import join
 
@@ -16,9 +17,14 @@ TYPES = int(os.environ.get("BENCH_TYPES", "1"))
 DOMAINS = int(os.environ.get("BENCH_DOMAINS", "1"))
 BATCH = int(os.environ.get("BENCH_BATCH", "0"))
 
+if "BENCH_NO_MATRIX" in os.environ:
+    forget_rows()
+
 # Everything but the service is as a user has it who sets nothing.
-bus = EventBus(service=work.SERVICE, redis_url=work.URL)
+bus = EventBus(service=work.SERVICE, redis_url=work.URL, **signing())
 app = bus.app
+if os.environ.get("BENCH_TASK_EVENTS") == "0":
+    app.conf.worker_send_task_events = False
 
 if TYPES == 1:
     types = ["order.placed"]

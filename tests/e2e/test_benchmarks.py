@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from benchmarks import emit, latency, process, report
 from benchmarks.bench import Bench
 from benchmarks.measurement import Contestant, Measurement, Open
 from benchmarks.rounds import run
+from benchmarks.stored import load
 
 
 @pytest.fixture(scope="module")
@@ -42,5 +47,27 @@ def test_workers_drain_a_backlog_and_leave_nothing(bench: Bench) -> None:
         assert len(outcome.values("celeriac", "runs/s")) == 2
         outcome = run(bench, measurement(latency.measured, replace(OURS, events=20)))
         assert outcome.failed == {}
-        assert outcome.units == ["p50 ms", "p95 ms", "p99 ms", "CPU ms/event"]
+        assert outcome.units == ["p50 ms", "p95 ms", "p99 ms", "CPU ms/event", "% in time"]
     assert not bench.directory.exists()
+
+
+@pytest.mark.timeout(420)
+def test_the_quick_benchmark_survives_peers_that_are_missing(tmp_path: Path) -> None:
+    """As `dev.py bench --quick --json`, but for one short round: one line, with a figure in every
+    measurement. The peers are installed for `dev.py bench` alone; here they fail."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json"]
+    command += ["--rounds", "1", "--seconds", "0.02"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert said.returncode == 0, said.stderr
+    [line] = said.stdout.splitlines()
+    measured = json.loads(line)["measured"]
+    for name, found in measured.items():
+        failed = {who: why for who, why in found["failed"].items() if "No module" not in why}
+        assert not failed, f"{name}: {failed}"
+        assert found["samples"], name
+
+    result = tmp_path / "result.json"
+    result.write_text(said.stdout)
+    outcomes, facts = load(result)
+    assert [o.measurement.name for o in outcomes] == list(measured)
+    assert "emit : raw XADD" in report.text(outcomes, facts)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import chart, report
 from benchmarks.bench import Bench
+from benchmarks.bend import sentences
 from benchmarks.calibrate import events_for
 from benchmarks.curves import CURVES
 from benchmarks.latency import quantiles
 from benchmarks.measurement import Contestant, Goal, Measurement, Outcome, Take
+from benchmarks.stored import load
 from benchmarks.table import TABLE
 
 
@@ -95,3 +99,52 @@ def test_goals_are_about_contestants_that_take_part_in_quick_too(measurement: Me
     assert len({c.name for c in measurement.contestants}) == len(measurement.contestants)
     for goal in measurement.goals:
         assert {goal.of, goal.to} - {None} <= there
+
+
+def curve(**values: tuple[float, float, float]) -> Outcome:
+    """A curve by name: (runs/s, server µs/run, server %)."""
+    contestants = tuple(Contestant(name[1:], "celeriac") for name in values)
+    found = Outcome(Measurement("by-x", "By x", "runs/s", never, contestants=contestants))
+    for name, (rate, cost, busy) in values.items():
+        sample = {"runs/s": rate, "server µs/run": cost, "server %": busy, "workers %": 50.0}
+        found.samples[name[1:]] = [sample]
+    return found
+
+
+def test_a_bend_is_explained_by_what_was_measured() -> None:
+    [said] = sentences(curve(n1=(1000, 20, 30), n10=(1000, 20, 30), n100=(400, 55, 96)))
+    assert said.startswith("From 10 to 100 it falls from 1,000 to 400 runs/s")
+    assert "server from 20 to 55 µs" in said
+    assert "the server's one thread is the limit" in said
+
+
+def test_a_curve_that_does_not_bend_says_so() -> None:
+    [said] = sentences(curve(n1=(1000, 20, 30), n10=(1050, 20, 30)))
+    assert said.startswith("No step changes it by more than 15%")
+
+
+def test_a_printed_result_is_read_again(tmp_path: Path) -> None:
+    name = TABLE[0].name
+    found = Outcome(TABLE[0], {"celeriac": [{"events/s": 3.0}]}, {"huey": "gone"})
+    file = tmp_path / "result.json"
+    file.write_text("bench: noise\n" + report.as_json([found], {"date": "today"}) + "\n")
+    [again], facts = load(file)
+    assert again.measurement.name == name
+    assert again.samples == found.samples
+    assert again.failed == found.failed
+    assert facts == {"date": "today"}
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    file.write_text("nothing\n")
+    with pytest.raises(ValueError, match="holds no result"):
+        load(file)
+
+
+def test_one_beside_which_others_stand_is_their_ratio() -> None:
+    found = outcome()
+    found.measurement = replace(found.measurement, beside="theirs")
+    found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
+    assert report.value_rows(found)[1] == ("ours", "300", "3", "3-3")
+    assert report.value_rows(found)[0] == ("", "runs/s", "× theirs", "min-max")

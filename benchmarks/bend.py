@@ -1,0 +1,65 @@
+"""Where a curve bends, and why: sentences from the CPU that was measured with it. Pure."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from math import log
+
+from benchmarks.measurement import Outcome
+from benchmarks.report import number
+
+NOTABLE = 0.15  # a step that changes the figure by less is none
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """About the steepest fall and the steepest rise of the curve, where there are notable ones."""
+    unit = outcome.measurement.unit
+    points = [(name, outcome.median(name, unit) or 0.0) for name in outcome.samples]
+    steps = [
+        (log(after / before), (left, before), (right, after))
+        for (left, before), (right, after) in pairwise(points)
+        if before and after
+    ]
+    notable = [step for step in steps if abs(step[0]) > log(1 + NOTABLE)]
+    if not notable:
+        return [f"No step changes it by more than {NOTABLE:.0%}." + _limits(outcome, points[-1][0])]
+    chosen = dict.fromkeys((min(notable), max(notable)))
+    return [_step(outcome, left, right) for _, left, right in chosen]
+
+
+def _step(outcome: Outcome, left: tuple[str, float], right: tuple[str, float]) -> str:
+    (a, before), (b, after) = left, right
+    said = f"From {_count(a)} to {_count(b)} it {'falls' if after < before else 'rises'} "
+    said += f"from {number(before)} to {number(after)} {outcome.measurement.unit}"
+    grown = []
+    for unit in outcome.units:
+        x, y = outcome.median(a, unit), outcome.median(b, unit)
+        if "µs/" in unit and x and y:
+            grown.append((abs(log(y / x)), f"{unit.partition(' ')[0]} from {x:.0f} to {y:.0f} µs"))
+    if grown:
+        grown.sort(reverse=True)
+        said += f": CPU for each goes, of the {' and of the '.join(text for _, text in grown)}"
+    return said + "." + _limits(outcome, b)
+
+
+def _limits(outcome: Outcome, name: str) -> str:
+    """Who is busy there; all cores being so is a reason of its own."""
+    shares = {u: outcome.median(name, u) for u in outcome.units if u.endswith(" %")}
+    known = {unit.removesuffix(" %"): share for unit, share in shares.items() if share is not None}
+    if not known:
+        return ""
+    cores = os.cpu_count() or 1
+    shown = ", ".join(f"the {who} {share:.0f} %" for who, share in known.items())
+    said = f" At {_count(name)}, {shown} of one core"
+    if known.get("server", 0) > 90:
+        said += ": the server's one thread is the limit"
+    elif sum(known.values()) > 85 * cores:
+        said += f": all {cores} cores are busy"
+    elif sum(known.values()) < 60 * cores:
+        said += ": nobody is busy all the time, so it is waiting that costs"
+    return said + "."
+
+
+def _count(name: str) -> str:
+    return f"{int(name):,}"

@@ -1,0 +1,142 @@
+"""`python -m benchmarks.spread`: what events cost each node of a cluster of one and of three.
+
+Prints the costs as JSON for `benchmarks.simulate --costs`, and how far the model's shares of the
+nodes are from the measured ones. Twelve domains, chunks of 200, no workers: log and ledger are
+called as a worker calls them, so that chunks are alike on one node and on three. CPU time is read
+from /proc, so neighbours on the machine disturb it little. Takes about a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+from benchmarks.crew import cpu_seconds
+from benchmarks.payload import BODY, ORDER
+from benchmarks.simulate import Costs, shares
+from celeriac import EventBus
+from celeriac.dev.cluster import EmbeddedCluster, start_cluster
+from celeriac.ledger import Ask, Lane, Outcome, Settled
+from celeriac.ledger.redis import RedisLedger
+from celeriac.log.redis import redis_log
+from celeriac.settings import Settings
+
+DOMAINS = [f"domain{number}" for number in range(12)]
+CHUNK = 200
+TURNS = 10
+HINT = b"x" * 1500
+
+
+@dataclass(frozen=True)
+class Spent:
+    """CPU µs of each node for each event, and of this process."""
+
+    nodes: tuple[float, ...]
+    own: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.nodes)
+
+    @property
+    def busiest(self) -> float:
+        return max(self.nodes)
+
+
+class Stage:
+    """A cluster, and a log and a ledger on it."""
+
+    def __init__(self, cluster: EmbeddedCluster) -> None:
+        self.cluster = cluster
+        settings = Settings.load({}, redis_url=cluster.url)
+        self.log, self.ledger = redis_log(settings), RedisLedger(settings)
+        self.bus = EventBus(redis_url=cluster.url, source="spread")
+        self.lanes = [Lane(domain, "billing.note") for domain in DOMAINS]
+        for lane in self.lanes:
+            self.log.join(lane.domain, lane.handler, "0")
+
+    def measured(self, call: Any, events: int) -> Spent:
+        pids = [node.pid for node in self.cluster.masters]
+        before, own = [cpu_seconds([pid]) for pid in pids], cpu_seconds([os.getpid()])
+        call()
+        after = [cpu_seconds([pid]) for pid in pids]
+        spent = [(b - a) * 1e6 / events for a, b in zip(before, after, strict=True)]
+        return Spent(tuple(spent), (cpu_seconds([os.getpid()]) - own) * 1e6 / events)
+
+    def append(self) -> None:
+        self.log.append_many([(domain, BODY) for domain in DOMAINS for _ in range(CHUNK)])
+
+    def emit(self) -> None:
+        self.bus.emit_many((f"{domain}.placed", ORDER) for domain in DOMAINS for _ in range(CHUNK))
+
+    def deliver(self) -> None:
+        asks = [Ask(lane, CHUNK, most_new=CHUNK) for lane in self.lanes]
+        for lane, taken in zip(self.lanes, self.ledger.take("w1", asks), strict=True):
+            ids = {one.entry: f"{lane.domain}-{one.entry}" for one in taken.deliveries}
+            claimed = self.ledger.claim("w1", lane, list(ids.items()), 10)
+            done = [Settled(c.entry, ids[c.entry], c.attempt, Outcome.PROCESSED) for c in claimed]
+            if len(done) != CHUNK or self.ledger.finish("w1", lane, done):
+                raise RuntimeError(f"{lane}: {len(done)} of {CHUNK} were handled")
+
+    def hint(self) -> None:
+        """What a broker does for a hint, at least: it is pushed, and popped."""
+        with self.cluster.client(self.cluster.masters[0]) as client:
+            for _ in range(CHUNK):
+                client.lpush("{hint}", HINT)
+                client.rpop("{hint}")
+
+
+def measure(nodes: int) -> dict[str, Spent]:
+    """Median of some turns, by the busiest node."""
+    events = CHUNK * len(DOMAINS)
+    found: dict[str, list[Spent]] = {"append": [], "deliver": [], "emit": [], "hint": []}
+    with tempfile.TemporaryDirectory() as folder, start_cluster(folder, masters=nodes) as cluster:
+        stage = Stage(cluster)
+        for turn in range(TURNS + 1):
+            calls = [("append", stage.append), ("deliver", stage.deliver), ("emit", stage.emit)]
+            for name, call in [*calls, ("", stage.deliver)]:
+                spent = stage.measured(call, events)
+                if turn and name:  # the first loads the scripts
+                    found[name].append(spent)
+            if nodes == 1:
+                found["hint"].append(stage.measured(stage.hint, CHUNK))
+    return {name: middle(spent) for name, spent in found.items() if spent}
+
+
+def middle(spent: list[Spent]) -> Spent:
+    nodes = zip(*(one.nodes for one in spent), strict=True)
+    return Spent(tuple(map(median, nodes)), median(one.own for one in spent))
+
+
+def main() -> int:
+    one, three = measure(1), measure(3)
+    costs = replace(
+        Costs(),
+        append=round(one["append"].total, 2),
+        deliver=round(one["deliver"].total, 2),
+        emit=round(one["emit"].own, 2),
+        hint=round(one["hint"].total, 2),
+        chunk=CHUNK,
+    )
+    print(json.dumps(asdict(costs)))
+    for name in ("append", "deliver"):
+        alone, spent = one[name].busiest, three[name]
+        print(
+            f"{name}: one node {alone:.1f} µs; of three the busiest {spent.busiest:.1f} µs, all "
+            f"{spent.total:.1f}; so they allow {alone / spent.busiest:.2f} times the events",
+            file=sys.stderr,
+        )
+        expected = (one[name].total * share for share in shares(len(DOMAINS), 0, 3))
+        pairs = zip(expected, spent.nodes, strict=True)
+        told = "; ".join(f"{model:.1f} : {real:.1f}" for model, real in pairs)
+        print(f"{name}: µs of each node, model : measured: {told}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
