@@ -12,6 +12,7 @@ from celery.worker import state
 from kombu.asynchronous import Hub
 
 from celeriac import Event, EventBus
+from celeriac.worker import request
 from celeriac.worker.local import LocalWay, local_message
 
 OPTIONS: dict[str, Any] = {
@@ -76,6 +77,18 @@ def test_a_worker_without_an_event_loop_gets_its_hints_from_the_broker(worker: W
     worker.consumer.hub = None
     worker.way.open(worker.consumer)
     assert not worker.offer()
+
+
+def test_the_guard_of_messages_takes_it_as_it_takes_one_of_the_broker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(request, "default", lambda *_, **__: lambda *given: taken.append(given))
+    receive = request.guarded_strategy(worker.task, worker.app, None)
+    message = local_message(worker.app, worker.task, "billing", OPTIONS)
+    receive(message, None)
+    assert [(message, None)] == taken
+    assert message.payload[1] == OPTIONS["kwargs"]
 
 
 def test_what_is_handed_over_is_received_by_the_loop_in_order(worker: Worker) -> None:
