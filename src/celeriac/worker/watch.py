@@ -7,6 +7,7 @@ events; a failure is thus always a single failed task with its traceback.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 from uuid import uuid4
@@ -15,13 +16,20 @@ from celeriac.executor import FailedAttempt, Report
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
 
+log = logging.getLogger(__name__)
+
 
 def show_failures(task: Any, handler: Handler, report: Report) -> None:
-    """Sends the events of one failed task for each failure. Blocks for the broker's round trips."""
-    request = task.request
-    with task.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
-        for failure in report.failures:
-            _show(dispatcher, handler, failure)
+    """Sends the events of one failed task for each failure. Blocks for the broker's round trips.
+
+    Raises nothing: the failures are recorded, whether anybody can watch or not.
+    """
+    try:
+        with task.app.events.default_dispatcher(hostname=task.request.hostname) as dispatcher:
+            for failure in report.failures:
+                _show(dispatcher, handler, failure)
+    except Exception as error:
+        log.warning("%s: monitors were not told of failures: %s", handler.id, error)
 
 
 def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:
@@ -39,7 +47,7 @@ def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:
         parent_id=failure.event_id,
         root_id=failure.correlation or failure.event_id,
     )
-    dispatcher.send("task-started", uuid=uuid, pid=None)
+    dispatcher.send("task-started", uuid=uuid)
     retried = failure.outcome is Outcome.RETRY
     dispatcher.send(
         "task-failed",
