@@ -98,7 +98,7 @@ class Dispatcher:
             except Exception as error:
                 failures += 1
                 self._tell(error, failures)
-                self._stopped.wait(min(5.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
+                self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
 
     def stop(self) -> None:
         """Ends `run` after its turn, at most IDLE seconds later."""

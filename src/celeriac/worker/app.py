@@ -9,6 +9,7 @@ from celery import Celery, Task
 from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
 
+HEARTBEAT = 10  # seconds; below 5 RabbitMQ's guide warns of false alarms
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
 
 
@@ -36,19 +37,40 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        broker_transport_options=_transport_options(settings),
         broker_connection_retry_on_startup=True,
+        # A broker that is away for a night must not end the worker; Celery's default is 100 tries.
+        broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
+        worker_consumer="celeriac.worker.consumer:Consumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         enable_utc=True,
     )
+    if is_rabbitmq(settings.broker_url):
+        app.conf.update(_for_rabbitmq())
+    elif settings.broker_url.startswith("redis"):
+        app.conf.broker_transport_options = _transport_options(settings)
     return app
 
 
+def is_rabbitmq(url: str) -> bool:
+    """Whether kombu speaks AMQP to it."""
+    return str(url).startswith(("amqp", "pyamqp"))
+
+
+def _for_rabbitmq() -> dict[str, Any]:
+    """Hints in quorum queues, on several nodes where there are several (docs/adr/0014)."""
+    return {
+        "task_default_queue_type": "quorum",
+        "task_create_missing_queue_type": "quorum",
+        # A broker that says nothing for two of these is given up.
+        "broker_heartbeat": HEARTBEAT,
+        # Without, a publish that the broker refuses looks like one that it took.
+        "broker_transport_options": {"confirm_publish": True},
+    }
+
+
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_url.startswith("redis"):
-        return {}
     # The ledger, not the broker, decides what runs again: measured three times faster without the
     # broker's emulation of acknowledgements (docs/adr/0003).
     options: dict[str, Any] = {

@@ -43,7 +43,8 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
         # Pool processes end without what Python does at exit.
         signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
-            app.amqp.queues.select_add(queue)
+            # As the app defines it, or defines those that it does not name.
+            app.amqp.queues.select_add(app.amqp.queues[queue])
 
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)

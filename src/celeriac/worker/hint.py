@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import AMQPError, MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -13,7 +14,23 @@ from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
+from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.local import LocalWay
+
+# The broker is away, refuses, or does not confirm in time.
+FAILURES = (OperationalError, OSError, AMQPError, MessageNacked)
+# py-amqp does not reconnect by itself, and a hint sent twice does no harm: once more on a new
+# connection. A link that died without a word is found out by the confirmation that is not there.
+CONFIRMED: dict[str, Any] = {
+    "confirm_timeout": BROKEN_AFTER,
+    "retry": True,
+    "retry_policy": {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+    },
+}
 
 
 def hint_sender(
@@ -27,6 +44,8 @@ def hint_sender(
 
     # Without a priority all hints of a queue share one list, whose length tools can read.
     uses_priorities = any(handler.priority for handler in service.handlers.values())
+    confirmed = is_rabbitmq(app.conf.broker_write_url or app.conf.broker_url)
+    publishing: dict[str, Any] = CONFIRMED if confirmed else {"retry": False}
 
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
@@ -46,8 +65,8 @@ def hint_sender(
             return
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
-            task.apply_async(**options, queue=queue, priority=priority, retry=False)
-        except (OperationalError, OSError) as error:
+            task.apply_async(**options, queue=queue, priority=priority, **publishing)
+        except FAILURES as error:
             raise BusUnavailable(
                 f"the broker at {address(app.conf.broker_write_url or app.conf.broker_url)} does "
                 f"not take hints ({error}); CELERIAC_BROKER_URL names it"
@@ -57,6 +76,8 @@ def hint_sender(
 
 
 def _priority(app: Celery, urgency: int) -> int:
-    """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least."""
+    """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least.
+
+    A quorum queue knows two levels, above 4 and not, from RabbitMQ 4.0 on; before, none."""
     redis = str(app.conf.broker_url).startswith(("redis", "sentinel"))
     return 9 - urgency if redis else urgency

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from celery.worker import consumer
+
 from celeriac.settings import Settings
 from celeriac.worker import make_app
+from celeriac.worker.consumer import UNUSED, Consumer
 
 
 def transport_options(**given: Any) -> dict[str, Any]:
@@ -22,5 +26,29 @@ def test_the_queues_of_another_namespace_are_others() -> None:
     assert transport_options(namespace="staging")["global_keyprefix"] == "staging:"
 
 
-def test_other_brokers_get_no_options_of_redis() -> None:
-    assert transport_options(namespace="staging", broker_url="amqp://localhost") == {}
+def test_a_broker_that_is_away_for_long_does_not_end_the_worker() -> None:
+    assert make_app(Settings.load({}, service="billing")).conf.broker_connection_max_retries is None
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
+def test_on_rabbitmq_hints_are_confirmed_and_lie_in_quorum_queues(scheme: str) -> None:
+    app = make_app(
+        Settings.load({}, service="billing", namespace="staging", broker_url=f"{scheme}://h")
+    )
+    assert app.conf.broker_transport_options == {"confirm_publish": True}
+    for queue in ("billing", "urgent"):
+        assert app.amqp.queues[queue].queue_arguments == {"x-queue-type": "quorum"}
+
+
+def test_on_redis_queues_are_lists_without_arguments() -> None:
+    app = make_app(Settings.load({}, service="billing"))
+    assert not app.amqp.queues["urgent"].queue_arguments
+
+
+def test_no_queues_for_delays_are_declared() -> None:
+    """Stock Celery declares 28 of them beside quorum queues; events are delayed in Redis."""
+    assert UNUSED in consumer.Consumer.Blueprint.default_steps
+    assert UNUSED not in Consumer.Blueprint.default_steps
+    assert (
+        len(Consumer.Blueprint.default_steps) == len(consumer.Consumer.Blueprint.default_steps) - 1
+    )

@@ -13,15 +13,17 @@ from pathlib import Path
 import msgspec
 
 from celeriac.dev.faults import show
+from celeriac.dev.faults.fault import RABBITMQ, REDIS
 from celeriac.dev.faults.row import Row
 from celeriac.dev.faults.run import run
 from celeriac.dev.faults.table import chosen
+from celeriac.dev.rabbitmq import EmbeddedRabbit, RabbitFailed
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the chosen faults one after another. 0 if each row is as promised, and nothing lost."""
     options = _options(argv)
-    faults = chosen(full=options.full, only=options.only)
+    faults = chosen(full=options.full, only=options.only, broker=options.broker)
     if options.list:
         for fault in faults:
             print(f"{fault.name}: {fault.about}")
@@ -31,15 +33,23 @@ def main(argv: Sequence[str]) -> int:
         return 2
     directory = Path(options.logs or tempfile.mkdtemp(prefix="celeriac-faults-"))
     rows: list[Row] = []
+    rabbits: list[EmbeddedRabbit] = []
     began = time.monotonic()
     try:
+        if options.broker == RABBITMQ:
+            rabbits = [EmbeddedRabbit(directory / f"rabbit{n}") for n in (1, 2)]
         for n, fault in enumerate(faults, 1):
             print(f"{n}/{len(faults)} {fault.name}: {fault.about}", file=sys.stderr, flush=True)
             place = directory / f"{n:02d}"
-            row = run(fault, place, full=options.full, stock=options.stock)
+            row = run(fault, place, full=options.full, stock=options.stock, rabbits=rabbits)
             rows.append(row)
             print(f"    {_said(row)}", file=sys.stderr, flush=True)
+    except RabbitFailed as error:
+        print(f"faults: {error}", file=sys.stderr)
+        return 3
     finally:
+        for rabbit in rabbits:
+            rabbit.stop()
         if not options.logs:
             shutil.rmtree(directory, ignore_errors=True)
     if options.json:
@@ -63,6 +73,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--full", action="store_true", help="all faults, each more often")
     parser.add_argument("--only", default="", metavar="NAME", help="those whose name contains it")
+    parser.add_argument(
+        "--broker", choices=(REDIS, RABBITMQ), default=REDIS, help="Celery's; the log is in Redis"
+    )
     parser.add_argument("--no-stock", dest="stock", action="store_false", help="celeriac alone")
     parser.add_argument("--json", action="store_true", help="the rows as one line of JSON")
     parser.add_argument("--markdown", action="store_true", help="the table as Markdown")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from celeriac.dev.faults.scene import Scene
 
 Inject = Callable[[Scene], None]
+REDIS, RABBITMQ = "redis", "rabbitmq"  # Celery's broker; the log is in Redis with either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,8 @@ class Fault:
     however long the run. `stock` is whether stock Celery suffers it too. `lease`, `bound` (the most
     time to settle) and `visibility` (stock Celery's timeout) are in seconds; `server` are options
     of the server. `exits` is whether a worker may end by itself; a service manager then starts
-    another. `works` says why the time to heal is no measure: what is left is only work.
+    another. `on` are the brokers with which the fault makes sense. `works` says why the time to
+    heal is no measure: what is left is only work.
     """
 
     name: str
@@ -33,4 +35,5 @@ class Fault:
     visibility: float = 2.0
     server: tuple[str, ...] = ()
     exits: bool = False
+    on: tuple[str, ...] = (REDIS,)
     works: str = ""

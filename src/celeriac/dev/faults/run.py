@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from celeriac.dev.faults.row import Row, Tally
 from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.faults.settle import settle, settle_stock
 from celeriac.dev.faults.side import Ours, Stock
+from celeriac.dev.rabbitmq import EmbeddedRabbit
 from celeriac.dispatcher.dispatcher import SWEEP
 
 QUICK_TIMES, FULL_TIMES = 2, 4
-WORKING_OFF = 0.5  # seconds for what lay before the workers at that time
+WORKING_OFF = 1.0  # seconds for what lay before the workers at that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,36 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def run(fault: Fault, directory: Path, *, full: bool, stock: bool) -> Row:
-    """Ends by itself, and never raises: what goes wrong is in the row."""
+def run(
+    fault: Fault,
+    directory: Path,
+    *,
+    full: bool,
+    stock: bool,
+    rabbits: Sequence[EmbeddedRabbit] = (),
+) -> Row:
+    """Ends by itself, and never raises: what goes wrong is in the row.
+
+    `rabbits` are a node for celeriac and one for stock Celery, where RabbitMQ is to be the broker.
+    """
+    one, other = rabbits or (None, None)
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         theirs: Future[Outcome] | None = None
         if stock and fault.stock:
-            theirs = pool.submit(_run_stock, fault, directory / "stock", full)
-        ours = pool.submit(_run_ours, fault, directory / "celeriac", full)
+            theirs = pool.submit(_run_stock, fault, directory / "stock", full, other)
+        ours = pool.submit(_run_ours, fault, directory / "celeriac", full, one)
         row = _row(fault, ours, theirs, lambda: time.monotonic() - began)
     return row
 
 
-def _scene(fault: Fault, kind: type[Ours] | type[Stock], directory: Path, full: bool) -> Scene:
+def _scene(
+    fault: Fault,
+    kind: type[Ours] | type[Stock],
+    directory: Path,
+    full: bool,
+    rabbit: EmbeddedRabbit | None,
+) -> Scene:
     directory.mkdir(parents=True)
     times = 1 if fault.once else FULL_TIMES if full else QUICK_TIMES
     return Scene(
@@ -55,11 +73,12 @@ def _scene(fault: Fault, kind: type[Ours] | type[Stock], directory: Path, full: 
         visibility=fault.visibility,
         times=times,
         server=fault.server,
+        rabbit=rabbit,
     )
 
 
-def _run_ours(fault: Fault, directory: Path, full: bool) -> Outcome:
-    scene = _scene(fault, Ours, directory, full)
+def _run_ours(fault: Fault, directory: Path, full: bool, rabbit: EmbeddedRabbit | None) -> Outcome:
+    scene = _scene(fault, Ours, directory, full, rabbit)
     try:
         fault.inject(scene)
         healed = settle(scene, fault.bound)
@@ -68,8 +87,8 @@ def _run_ours(fault: Fault, directory: Path, full: bool) -> Outcome:
         scene.close()
 
 
-def _run_stock(fault: Fault, directory: Path, full: bool) -> Outcome:
-    scene = _scene(fault, Stock, directory, full)
+def _run_stock(fault: Fault, directory: Path, full: bool, rabbit: EmbeddedRabbit | None) -> Outcome:
+    scene = _scene(fault, Stock, directory, full, rabbit)
     try:
         fault.inject(scene)
         settle_stock(scene, fault.bound)

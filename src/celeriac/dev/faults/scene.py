@@ -14,11 +14,13 @@ from celeriac.connection import Client, open_client
 from celeriac.dev.faults.flow import DEPTH, Flow, new_ids
 from celeriac.dev.faults.harm import Harm, heal_time
 from celeriac.dev.faults.proxy import Proxy
+from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.row import Tally, tally
 from celeriac.dev.faults.side import Ours, Side, Stock, handlers_of
 from celeriac.dev.faults.store import Delivery, Store
 from celeriac.dev.faults.worker import KEEP_ORPHANS, Worker
 from celeriac.dev.guard import guarded_popen
+from celeriac.dev.rabbitmq import EmbeddedRabbit
 from celeriac.dev.server import EmbeddedServer, start_server
 
 ANY = "*"
@@ -41,6 +43,7 @@ class Scene:
         visibility: float,
         times: int,
         server: Sequence[str] = (),
+        rabbit: EmbeddedRabbit | None = None,
     ) -> None:
         self.stack = ExitStack()
         self.directory = directory
@@ -63,8 +66,12 @@ class Scene:
         self.store = Store(directory / "store.sqlite")
         self.store.create()
         self.stack.callback(self.store.close)
+        self._rabbit, self.broker_url = rabbit, rabbit.url if rabbit else ""
+        if rabbit:
+            rabbit.start()
+            RabbitQueue(rabbit.url).delete()
         self._kind, self._domains = kind, tuple(domains)
-        self.side: Side = kind(self.server.url, self.server.url, lease)
+        self.side: Side = self._side(self.server.url, self.server.url)
         self.stack.callback(self.side.close)
         # What new workers connect to.
         self.url = self.server.url
@@ -73,6 +80,15 @@ class Scene:
     @property
     def ours(self) -> bool:
         return isinstance(self.side, Ours)
+
+    @property
+    def rabbit(self) -> EmbeddedRabbit:
+        """Celery's broker, where that is not Redis."""
+        assert self._rabbit is not None
+        return self._rabbit
+
+    def _side(self, url: str, server: str) -> Side:
+        return self._kind(url, server, self.lease, self.broker_url)
 
     @property
     def redis(self) -> Client:
@@ -93,19 +109,25 @@ class Scene:
         proxy = self._proxy = self.stack.enter_context(Proxy(self.server.port))
         self.url = proxy.url
         if publisher:
-            self.side = self._kind(proxy.url, self.server.url, self.lease)
+            self.side = self._side(proxy.url, self.server.url)
+        return proxy
+
+    def broker_link(self) -> Proxy:
+        """A proxy between the workers and RabbitMQ."""
+        proxy = self.stack.enter_context(Proxy(self.rabbit.port))
+        self.broker_url = f"amqp://guest:guest@127.0.0.1:{proxy.port}//"
         return proxy
 
     def follow(self, server: str) -> None:
         """After a failover: another server has the data now."""
         if self._proxy is not None:
-            self.side = self._kind(self._proxy.url, server, self.lease)
+            self.side = self._side(self._proxy.url, server)
 
     def environment(self, **more: str) -> dict[str, str]:
         return {
             **os.environ,
             "CELERIAC_REDIS_URL": self.url,
-            "CELERIAC_BROKER_URL": "",
+            "CELERIAC_BROKER_URL": self.broker_url,
             "CELERIAC_LEASE": str(self.lease),
             "FAULTS_STORE": str(self.directory / "store.sqlite"),
             "FAULTS_VISIBILITY": str(self.visibility),

@@ -13,6 +13,7 @@ from celery import Celery
 from celeriac import EventBus
 from celeriac.connection import Client, open_client
 from celeriac.dev.faults.apps.doing import SERVICE, SUBSCRIBED
+from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.store import Delivery
 from celeriac.errors import BusUnavailable, LogFull
 from celeriac.registry import WorkerRecord
@@ -63,7 +64,7 @@ class Ours:
     name = "celeriac"
     app = "celeriac.dev.faults.apps.ours"
 
-    def __init__(self, url: str, server: str, lease: float) -> None:
+    def __init__(self, url: str, server: str, lease: float, broker: str = "") -> None:
         self._emitter = EventBus(redis_url=url, lease=lease, emit_timeout=2.0)
         # Past any proxy: what is asked about the system must not suffer the fault.
         self._reader = EventBus(redis_url=server, lease=lease)
@@ -117,9 +118,16 @@ class Stock:
     name = "stock"
     app = "celeriac.dev.faults.apps.stock"
 
-    def __init__(self, url: str, server: str, lease: float) -> None:
-        self._celery = Celery("publisher", broker=url)
-        self._celery.conf.broker_transport_options = {"socket_timeout": 5.0}
+    def __init__(self, url: str, server: str, lease: float, broker: str = "") -> None:
+        self._celery = Celery("publisher", broker=broker or url)
+        if broker:
+            self._celery.conf.update(
+                task_create_missing_queue_type="quorum",
+                broker_transport_options={"confirm_publish": True},
+            )
+        else:
+            self._celery.conf.broker_transport_options = {"socket_timeout": 5.0}
+        self._rabbit = RabbitQueue(broker) if broker else None
         self._client: Client = open_client(server, answer_within=20)
 
     def publish(self, type: str, ids: Sequence[str], data: Any = None) -> None:
@@ -144,6 +152,8 @@ class Stock:
         return set()
 
     def left(self) -> set[Delivery]:
+        if self._rabbit:
+            return set()  # what is unacknowledged there nobody can list
         queued = [item for queue in QUEUES for item in self._client.lrange(queue, 0, -1)]
         unacked = self._client.hvals("unacked")
         found: set[Delivery] = set()
@@ -154,6 +164,9 @@ class Stock:
         return found
 
     def held(self) -> int:
+        if self._rabbit:
+            with contextlib.suppress(OSError):
+                return self._rabbit.waiting()
         return len(self.left())
 
     def ready(self, pid: int, said: str) -> bool:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from celeriac.dev.faults.catalogue import deploys, harmful, inputs, links, processes, servers
-from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.catalogue import (
+    deploys,
+    harmful,
+    inputs,
+    links,
+    processes,
+    rabbit,
+    servers,
+)
+from celeriac.dev.faults.fault import REDIS, Fault
 
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS,
     *servers.FAULTS,
+    *rabbit.FAULTS,
     *links.FAULTS,
     *harmful.FAULTS,
     *inputs.FAULTS,
@@ -15,8 +24,9 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def chosen(*, full: bool, only: str = "") -> list[Fault]:
+def chosen(*, full: bool, only: str = "", broker: str = REDIS) -> list[Fault]:
     """The quick ones, or all; with `only`, those whose names contain it, in any case."""
+    there = [fault for fault in FAULTS if broker in fault.on]
     if only:
-        return [fault for fault in FAULTS if only.lower() in fault.name.lower()]
-    return [fault for fault in FAULTS if full or fault.quick]
+        return [fault for fault in there if only.lower() in fault.name.lower()]
+    return [fault for fault in there if full or fault.quick]

@@ -13,7 +13,8 @@ from celery import Celery
 
 from celeriac.dev.faults.apps import doing
 
-app = Celery("stock", broker=os.environ["CELERIAC_REDIS_URL"])
+RABBITMQ = os.environ["CELERIAC_BROKER_URL"]
+app = Celery("stock", broker=RABBITMQ or os.environ["CELERIAC_REDIS_URL"])
 app.conf.update(
     task_default_queue=doing.SERVICE,
     task_acks_late=True,
@@ -21,7 +22,12 @@ app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={
+    task_default_queue_type="quorum" if RABBITMQ else "classic",
+    broker_connection_max_retries=None,
+    broker_heartbeat=10,
+    broker_transport_options={"confirm_publish": True}
+    if RABBITMQ
+    else {
         "visibility_timeout": float(os.environ["FAULTS_VISIBILITY"]),
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,

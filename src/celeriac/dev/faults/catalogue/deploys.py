@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from celeriac.dev.faults.apps.doing import wide_type
-from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault
 from celeriac.dev.faults.flow import new_ids
 from celeriac.dev.faults.scene import Scene
 
@@ -61,6 +61,7 @@ FAULTS = (
         name="rolling deploy",
         about="two versions at once, the new one with one handler more",
         inject=rolling,
+        on=(REDIS, RABBITMQ),
         once=True,
         domains=("work",),
     ),

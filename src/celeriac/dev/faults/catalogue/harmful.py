@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.dev.faults.apps.doing import POISON
-from celeriac.dev.faults.fault import Fault, Inject
+from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault, Inject
 from celeriac.dev.faults.scene import Scene
 
 NEIGHBOURS = 60
@@ -59,6 +59,7 @@ FAULTS = (
         name="handler raises",
         about="each time; retried once, then dead",
         inject=poison("raise"),
+        on=(REDIS, RABBITMQ),
         quick=True,
         domains=("work", "raise"),
     ),
@@ -79,6 +80,7 @@ FAULTS = (
         name="handler segfaults",
         about="and its process with it, each time",
         inject=poison("segfault"),
+        on=(REDIS, RABBITMQ),
         domains=("work", "segfault"),
         bound=20.0,
     ),
@@ -86,6 +88,7 @@ FAULTS = (
         name="poison among its own kind",
         about="segfaults in the middle of a chunk; the handler has no retries",
         inject=among_its_own,
+        on=(REDIS, RABBITMQ),
         quick=True,
         domains=("kind",),
         bound=30.0,
@@ -100,6 +103,7 @@ FAULTS = (
         name="handler unknown to the worker",
         about="an old version gets the hint of a handler that only the new one has",
         inject=unknown,
+        on=(REDIS, RABBITMQ),
         once=True,
         domains=("work",),
     ),

@@ -146,6 +146,5 @@ FAULTS = (
         about="{}, an unknown task, wrong arguments, not JSON, []",
         inject=queue_junk,
         quick=True,
-        exits=True,
     ),
 )

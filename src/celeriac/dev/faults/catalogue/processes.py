@@ -9,7 +9,7 @@ import time
 
 import msgspec
 
-from celeriac.dev.faults.fault import Fault, Inject
+from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault, Inject
 from celeriac.dev.faults.harm import Harm
 from celeriac.dev.faults.scene import Scene
 from celeriac.dev.faults.worker import Worker
@@ -138,39 +138,46 @@ FAULTS = (
         name="worker group: SIGKILL",
         about="main and pool processes at once, under flow; a new worker takes over",
         inject=kill_group,
+        on=(REDIS, RABBITMQ),
         quick=True,
     ),
     Fault(
         name="worker main process: SIGKILL",
         about="its pool processes live on as long as they do by themselves",
         inject=kill_main,
+        on=(REDIS, RABBITMQ),
     ),
     Fault(
         name="worker child: SIGKILL",
         about="a pool process under flow; the main process replaces it",
         inject=kill_child,
+        on=(REDIS, RABBITMQ),
         quick=True,
     ),
     Fault(
         name="worker: warm stop",
         about="SIGTERM under flow",
         inject=stopped_by(signal.SIGTERM),
+        on=(REDIS, RABBITMQ),
         quick=True,
     ),
     Fault(
         name="worker: soft stop",
         about="SIGQUIT under flow with a soft shutdown timeout of 2 s",
         inject=stopped_by(signal.SIGQUIT, FAULTS_SOFT="2"),
+        on=(REDIS, RABBITMQ),
     ),
     Fault(
         name="worker: cold stop",
         about="SIGQUIT under flow",
         inject=stopped_by(signal.SIGQUIT),
+        on=(REDIS, RABBITMQ),
     ),
     Fault(
         name="worker: SIGSTOP past the lease",
         about="for the lease and 1.5 s, beside another worker; then SIGCONT",
         inject=freeze,
+        on=(REDIS, RABBITMQ),
     ),
     Fault(
         name="dispatcher: SIGKILL",
@@ -182,6 +189,7 @@ FAULTS = (
         name="children re-forked after every task",
         about="--max-tasks-per-child 1",
         inject=refork,
+        on=(REDIS, RABBITMQ),
         quick=True,
         lease=10.0,
     ),
