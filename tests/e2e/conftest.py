@@ -16,6 +16,7 @@ import redis
 
 from celeriac import EventBus
 from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.dev.rabbitmq import EmbeddedRabbit, find_rabbitmq
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.matrix import Matrix
 
@@ -26,6 +27,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `brokers` run with Celery's queues in Redis, and once more in RabbitMQ."""
+    if metafunc.definition.get_closest_marker("brokers"):
+        metafunc.parametrize("broker_url", ["redis", "rabbitmq"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRabbit]:
+    """A RabbitMQ node of this session. CI must have RabbitMQ; elsewhere its tests are skipped."""
+    if find_rabbitmq() is None and not os.environ.get("CI"):
+        pytest.skip("RabbitMQ is not installed: `apt-get install rabbitmq-server`")
+    with EmbeddedRabbit(tmp_path_factory.mktemp("rabbit")) as node:
+        node.start()
+        yield node
+
+
+@pytest.fixture
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Empty where the broker is the bus's own Redis."""
+    if getattr(request, "param", "redis") == "redis":
+        return ""
+    node: EmbeddedRabbit = request.getfixturevalue("rabbit")
+    return node.vhost(f"test{time.monotonic_ns()}")
 
 
 @dataclass
@@ -60,6 +86,7 @@ class Deployment:
     directory: Path
     stack: ExitStack
     lease: float = 3.0
+    broker_url: str = ""
     workers: list[Worker] = field(default_factory=list)
 
     @property
@@ -74,6 +101,7 @@ class Deployment:
         return {
             **os.environ,
             "CELERIAC_REDIS_URL": self.server.url,
+            "CELERIAC_BROKER_URL": self.broker_url,
             "EFFECTS_URL": self.server.url.removesuffix("/0") + "/1",
             "LEASE": str(self.lease),
             "PYTHONUNBUFFERED": "1",
@@ -159,9 +187,9 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, broker_url: str) -> Iterator[Deployment]:
     with ExitStack() as stack:
         data = tmp_path / "data"
         data.mkdir()
         server = stack.enter_context(start_server(data))
-        yield Deployment(server, tmp_path, stack)
+        yield Deployment(server, tmp_path, stack, broker_url=broker_url)

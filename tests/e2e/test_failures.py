@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 
 def test_a_service_that_is_down_gets_its_copy_when_it_starts(deployment: Any) -> None:
     """Two of three services process the event at once; the matrix says so at each step."""
@@ -27,6 +29,7 @@ def test_a_service_that_is_down_gets_its_copy_when_it_starts(deployment: Any) ->
         assert deployment.runs(f"{service}.note") == {event_id: 1}
 
 
+@pytest.mark.brokers
 def test_killing_a_worker_group_again_and_again_loses_nothing(deployment: Any) -> None:
     """5,000 events, the whole process group killed in the middle three times over."""
     worker = deployment.worker()
@@ -98,6 +101,7 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
     assert (str(cell.state), cell.attempts) == ("processed", 1)
 
 
+@pytest.mark.brokers
 def test_a_handler_that_kills_its_process_is_buried_and_harms_no_other(deployment: Any) -> None:
     """Without waiting for a lease: the main process saw its pool process die."""
     deployment.lease = 60.0

@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Any
 
+import pytest
 from celery import Celery
 
 
@@ -19,6 +20,7 @@ def test_pool_processes_forked_after_every_task_do_not_deadlock(deployment: Any)
     assert deployment.runs("billing.slow") == dict.fromkeys((e.id for e in events), 1)
 
 
+@pytest.mark.brokers
 def test_workers_of_a_service_share_its_events(deployment: Any) -> None:
     """Competing consumers: each event runs once, and both workers take part."""
     deployment.worker(processes=1)
@@ -33,6 +35,7 @@ def test_workers_of_a_service_share_its_events(deployment: Any) -> None:
         assert "billing.slow" in worker.said()
 
 
+@pytest.mark.brokers
 def test_the_main_process_killed_alone_loses_nothing(deployment: Any) -> None:
     worker = deployment.worker()
     deployment.joined("billing.work", "work")

@@ -99,6 +99,12 @@ class EmbeddedRabbit:
         """The node closes every client's connection."""
         self._control("close_all_connections", "--global", "fault")
 
+    def vhost(self, name: str) -> str:
+        """Makes an empty virtual host; returns its URL."""
+        self._control("add_vhost", name)
+        self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+
     @property
     def log(self) -> Path:
         return self.directory / "rabbitmq.log"

@@ -59,7 +59,7 @@ def is_rabbitmq(url: str) -> bool:
 
 
 def _for_rabbitmq() -> dict[str, Any]:
-    """Hints in quorum queues, on several nodes where there are several (docs/adr/0014)."""
+    """Hints in quorum queues, on several nodes where there are several (docs/adr/0016)."""
     return {
         "task_default_queue_type": "quorum",
         "task_create_missing_queue_type": "quorum",

@@ -9,6 +9,7 @@ import pytest
 
 from celeriac.dev.faults import show
 from celeriac.dev.faults.command import main
+from celeriac.dev.faults.fault import RABBITMQ, REDIS
 from celeriac.dev.faults.row import Row, tally
 from celeriac.dev.faults.store import Delivery, Run
 from celeriac.dev.faults.table import FAULTS, chosen
@@ -37,9 +38,13 @@ def runs(*deliveries: Delivery) -> list[Run]:
 
 def test_names_of_faults_are_unique_and_the_quick_ones_are_some_of_all() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
-    quick, full = chosen(full=False), chosen(full=True)
-    assert 0 < len(quick) < len(full) == len(FAULTS)
-    assert all(fault in full for fault in quick)
+    everything = set()
+    for broker in (REDIS, RABBITMQ):
+        quick, full = chosen(full=False, broker=broker), chosen(full=True, broker=broker)
+        assert 0 < len(quick) < len(full) < len(FAULTS)
+        assert all(fault in full for fault in quick)
+        everything |= {fault.name for fault in full}
+    assert everything == {fault.name for fault in FAULTS}
 
 
 def test_only_chooses_by_part_of_the_name_whether_quick_or_not() -> None:
