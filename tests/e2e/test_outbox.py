@@ -149,3 +149,28 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
         assert first[f"{producer.number}"] == producer.committed
     # Said, not promised: how much a kill between publishing and the commit doubled.
     print(f"{kills} kills, {len(committed)} committed, {len(log) - len(committed)} published twice")
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
+def test_a_worker_of_any_pool_relays(
+    deployment: Any, postgres_url: str, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside its handlers, and it stops when the worker does. Prefork: see test_inbox.py."""
+    url = postgres_url.replace("postgresql://", "postgresql+psycopg://")
+    monkeypatch.setenv("CELERIAC_OUTBOX_URL", postgres_url)
+    engine = create_engine(url, poolclass=NullPool)
+    create_outbox(engine)
+    worker = deployment.worker(pool=pool)
+    deployment.joined("billing.work", "work")
+    ids = []
+    for _ in range(20):
+        with Session(engine) as session, session.begin():
+            ids.append(deployment.bus.emit("work.one", session=session))
+    deployment.until(
+        lambda: deployment.runs("billing.work") == dict.fromkeys(ids, 1), what="the relay"
+    )
+    database = open_database(url)
+    deployment.until(lambda: state.status(database).waiting == 0, what="an empty outbox")
+    database.close()
+    assert worker.stop() == 0
+    assert "relaying the outbox of postgresql://" in worker.said()

@@ -52,6 +52,12 @@ def replay(
     if not found:
         click.echo(f"No events for {handler} in that time.")
         return
+    if record.options.get("inbox"):
+        click.echo(
+            f"{handler} has an inbox: what it has handled is processed without a run, unless its "
+            "rows in celeriac_inbox are deleted first",
+            err=True,
+        )
     if not yes:
         click.confirm(f"Run {count(found, 'event')} through {handler} again?", abort=True)
     click.echo(f"{count(_schedule(past, found), 'event')} scheduled for {handler}")

@@ -142,7 +142,8 @@ class Relay:
         return turn.more
 
     def _failed(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
+        # SQLAlchemy shows the statement in the lines below.
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
         if said != self._said:
             log.warning("celeriac: the relay of %s waits: %s", self.database.name, said)
             self._said = said

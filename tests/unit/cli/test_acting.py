@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from celeriac.ledger import Lane
 from tests.unit.cli.conftest import Run, refuse
@@ -152,6 +153,15 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     assert "1 event scheduled" in answer.out
     shop.settle()
     assert ["order.cancelled", "order.cancelled", "order.placed", "order.placed"] == sorted(seen)
+
+
+def test_replay_says_that_an_inbox_lets_nothing_run_again(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.#", inbox=create_engine("sqlite://"))
+    shop.start()
+    shop.emit("order.placed")
+    shop.backend.log.join("order", "billing.charge", "0")
+    shop.settle()
+    assert "celeriac_inbox" in run("replay", "billing.charge", "--since", "1h", "--yes").err
 
 
 def test_replay_stays_within_the_given_time(shop: Shop, run: Run) -> None:
