@@ -38,6 +38,11 @@ class Keys:
         """Hash: worker name → its record with the time of its last beat."""
         return f"{self.namespace}:workers"
 
+    @property
+    def relayed(self) -> str:
+        """String: written by a relay that waits for the server's disk, to have what to wait for."""
+        return f"{self.namespace}:relayed"
+
     def base(self, domain: str) -> str:
         """What every key of the domain begins with; scripts derive the rest from it."""
         return f"{self.namespace}:{{{domain}}}:"

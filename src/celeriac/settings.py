@@ -28,8 +28,9 @@ class Settings:
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
     at least (twice that at most), and so how long the same event id is one event. `sensitive` names
     members of data, with commas between them, that are masked wherever they are. Keys are JSON Web
-    Keys, or the path of a file or directory of them. `outbox_url` is the
-    database whose outbox the workers of this service relay.
+    Keys, or the path of a file or directory of them. `outbox_url` is the database whose outbox the
+    workers of this service relay; with `outbox_fsync` its rows stay until what was published is on
+    Redis's disk.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -43,6 +44,7 @@ class Settings:
     require_signature: bool = False
     # It may hold a password.
     outbox_url: str = field(default="", repr=False)
+    outbox_fsync: bool = False
 
     emit_timeout: float = 5.0
     max_event_bytes: int = 1_048_576

@@ -116,7 +116,14 @@ def test_every_attribute_of_an_event_is_there() -> None:
 
 def test_every_key_is_there() -> None:
     keys, handler, generation = Keys(), "billing.charge_card", 6926
-    known = {keys.domains, keys.handlers, keys.removed, keys.workers, f"{keys.rate(handler)}tat"}
+    known = {
+        keys.domains,
+        keys.handlers,
+        keys.removed,
+        keys.workers,
+        keys.relayed,
+        f"{keys.rate(handler)}tat",
+    }
     known |= {f"{keys.circuits}states", f"{keys.circuits}counts:{handler}"}
     known |= {
         getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")

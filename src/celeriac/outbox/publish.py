@@ -11,9 +11,10 @@ from redis.exceptions import NoPermissionError
 
 from celeriac.connection import explain
 from celeriac.emitter.announced import Announced
-from celeriac.errors import CeleriacError, EventTooLarge, InvalidEvent, LogFull
+from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode
 from celeriac.log import EventLog
+from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
 
 
@@ -51,11 +52,13 @@ class Publisher:
         self._log = log
         self._announced = Announced()
         self._types: dict[int, str] = {}
+        self._disk = Disk(settings) if settings.outbox_fsync else None
 
     def publish(self, rows: Sequence[OutboxRow]) -> Published:
         """Appends the rows in their order, and holds those that are for later.
 
-        Blocks for a round trip, at most half of `emit_timeout`. Never raises for what a row is or
+        Blocks for a round trip, at most half of `emit_timeout`; with `outbox_fsync` until it is on
+        the server's disk. Never raises for what a row is or
         Redis says.
         """
         published = Published()
@@ -63,16 +66,30 @@ class Publisher:
         fit = [row for row in rows if self._fits(row, published)]
         now: Sequence[OutboxRow] = [row for row in fit if row.at_ms is None]
         try:
+            server = self._disk.begin() if self._disk else ""
             self._announce(fit)
-            while now:
-                now = self._append(now, published)
-            for row in fit:
-                if row.at_ms is not None and row.domain not in published.full:
-                    self._postpone(row, published)
+            try:
+                while now:
+                    now = self._append(now, published)
+                for row in fit:
+                    if row.at_ms is not None and row.domain not in published.full:
+                        self._postpone(row, published)
+            finally:
+                self._to_disk(server, published)
         except redis.RedisError as error:
             published.failure = self._explained(error)
+        except BusUnavailable as error:
+            published.failure = error
         self._log.note_emitted([self._types[id] for id in published.done])
         return published
+
+    def _to_disk(self, server: str, published: Published) -> None:
+        """Keeps as done what is on the disk; else nothing is, and it is published again."""
+        if self._disk is None or not published.done:
+            return
+        done, published.done = published.done, []
+        self._disk.end(server)
+        published.done = done
 
     def _fits(self, row: OutboxRow, published: Published) -> bool:
         try:

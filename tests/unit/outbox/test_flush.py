@@ -1,0 +1,127 @@
+"""outbox_fsync: rows stay until what was published is on Redis's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
+from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.outbox import create_outbox, flush
+from celeriac.outbox.database import open_database
+from celeriac.outbox.flush import Disk
+from celeriac.outbox.relay import Relay
+from tests.unit.outbox.conftest import left, published
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    (tmp_path / "data").mkdir()
+    with start_server(tmp_path / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.sqlite'}", poolclass=NullPool)
+    create_outbox(engine)
+    return engine
+
+
+@pytest.fixture
+def bus(server: EmbeddedServer) -> EventBus:
+    return EventBus(service="shop", redis_url=server.url, outbox_fsync=True, emit_timeout=1)
+
+
+@pytest.fixture
+def relay(engine: Engine, bus: EventBus) -> Relay:
+    return Relay(open_database(str(engine.url)), bus.settings)
+
+
+def emit(bus: EventBus, engine: Engine, *ids: str) -> None:
+    with Session(engine) as session, session.begin():
+        for id in ids:
+            bus.emit("order.placed", id=id, session=session)
+
+
+def test_what_is_on_the_disk_is_removed(bus: EventBus, engine: Engine, relay: Relay) -> None:
+    emit(bus, engine, "a", "b")
+    assert relay.drain() == 2
+    assert published(bus) == ["a", "b"]
+    assert left(engine) == []
+
+
+def test_what_the_disk_did_not_take_stays_and_is_published_again(
+    bus: EventBus,
+    engine: Engine,
+    relay: Relay,
+    server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = redis.Redis.from_url(server.url)
+    emit(bus, engine, "a")
+    relay.drain()
+    monkeypatch.setattr(flush, "LONGEST_MS", 300)
+    client.config_set("appendfsync", "no")
+    emit(bus, engine, "b")
+    with pytest.raises(BusUnavailable, match="disk"):
+        relay.drain()
+    assert left(engine) == ["b"]
+    # Now it asks first: what cannot be kept is not published in vain.
+    with pytest.raises(BusUnavailable, match="disk"):
+        relay.drain()
+    assert published(bus) == ["a", "b"]
+    client.config_set("appendfsync", "everysec")
+    relay.drain()
+    assert left(engine) == []
+    assert published(bus) == ["a", "b", "b"]
+
+
+def test_a_server_without_a_file_is_told_and_nothing_is_published(
+    bus: EventBus, engine: Engine, relay: Relay, server: EmbeddedServer
+) -> None:
+    redis.Redis.from_url(server.url).config_set("appendonly", "no")
+    emit(bus, engine, "a")
+    with pytest.raises(BusUnavailable, match="appendonly yes"):
+        relay.drain()
+    assert left(engine) == ["a"]
+    assert published(bus) == []
+
+
+def test_a_server_that_came_back_without_it_gets_it_again(
+    bus: EventBus,
+    engine: Engine,
+    relay: Relay,
+    server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lost what it had taken, between the append and the disk's word."""
+    emit(bus, engine, "a")
+    end = Disk.end
+
+    def forget_and_restart(disk: Disk, run: str) -> None:
+        client = redis.Redis.from_url(server.url)
+        client.delete("celeriac:{order}:events")
+        server.restart()
+        end(disk, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "end", forget_and_restart)
+        with pytest.raises(BusUnavailable):
+            relay.drain()
+    assert left(engine) == ["a"]
+    assert published(bus) == []
+    relay.drain()
+    assert left(engine) == []
+    assert published(bus) == ["a"]
+
+
+def test_a_cluster_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="OUTBOX_FSYNC"):
+        Disk(Settings.load({}, redis_url="redis+cluster://127.0.0.1:7000", outbox_fsync=True))
