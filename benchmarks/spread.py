@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -51,12 +52,12 @@ class Spent:
 class Stage:
     """A cluster, and a log and a ledger on it."""
 
-    def __init__(self, cluster: EmbeddedCluster) -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: EmbeddedCluster, domains: Sequence[str] = DOMAINS) -> None:
+        self.cluster, self.domains = cluster, domains
         settings = Settings.load({}, redis_url=cluster.url)
         self.log, self.ledger = redis_log(settings), RedisLedger(settings)
         self.bus = EventBus(redis_url=cluster.url, source="spread")
-        self.lanes = [Lane(domain, "billing.note") for domain in DOMAINS]
+        self.lanes = [Lane(domain, "billing.note") for domain in domains]
         for lane in self.lanes:
             self.log.join(lane.domain, lane.handler, "0")
 
@@ -69,10 +70,11 @@ class Stage:
         return Spent(tuple(spent), (cpu_seconds([os.getpid()]) - own) * 1e6 / events)
 
     def append(self) -> None:
-        self.log.append_many([(domain, BODY) for domain in DOMAINS for _ in range(CHUNK)])
+        self.log.append_many([(domain, BODY) for domain in self.domains for _ in range(CHUNK)])
 
     def emit(self) -> None:
-        self.bus.emit_many((f"{domain}.placed", ORDER) for domain in DOMAINS for _ in range(CHUNK))
+        types = [f"{domain}.placed" for domain in self.domains]
+        self.bus.emit_many((type, ORDER) for type in types for _ in range(CHUNK))
 
     def deliver(self) -> None:
         asks = [Ask(lane, CHUNK, most_new=CHUNK) for lane in self.lanes]

@@ -1,0 +1,89 @@
+"""`python -m benchmarks.slowed`: events/s of one, two and three nodes, each 6 % of a core.
+
+A machine of two cores cannot show that three nodes do more than one: their clients need the cores.
+So each node is stopped for most of the time (SIGSTOP), which makes nodes the limit, as they are
+where they have machines of their own. Twelve clients emit to a domain each, take, claim and finish.
+Prints JSON: events/s by nodes, and what the model says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from benchmarks.simulate import imbalance_of, shares
+from benchmarks.spread import CHUNK, DOMAINS, Stage
+from celeriac.dev.cluster import start_cluster
+
+RUN, REST = 0.003, 0.047
+SECONDS = 6.0
+
+
+@contextmanager
+def slowed(pids: Sequence[int]) -> Iterator[None]:
+    """Within, each of the processes runs for RUN of every RUN + REST seconds."""
+    ended = threading.Event()
+
+    def all_of(number: int) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def beat() -> None:
+        while not ended.wait(RUN):
+            all_of(signal.SIGSTOP)
+            ended.wait(REST)
+            all_of(signal.SIGCONT)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        all_of(signal.SIGCONT)
+
+
+def events_per_second(nodes: int) -> float:
+    """Handled by all clients together."""
+    with tempfile.TemporaryDirectory() as folder, start_cluster(folder, masters=nodes) as cluster:
+        stages = [Stage(cluster, [domain]) for domain in DOMAINS]
+        for stage in stages:  # loads the scripts
+            stage.append()
+            stage.deliver()
+        handled, until = [0] * len(stages), time.monotonic() + SECONDS
+
+        def work(number: int) -> None:
+            while time.monotonic() < until:
+                stages[number].append()
+                stages[number].deliver()
+                handled[number] += CHUNK
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(len(stages))]
+        with slowed([node.pid for node in cluster.masters]):
+            started = time.monotonic()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return sum(handled) / (time.monotonic() - started)
+
+
+def main() -> int:
+    found = {nodes: round(events_per_second(nodes)) for nodes in (1, 2, 3)}
+    model = {n: round(n / imbalance_of(shares(len(DOMAINS), 0, n)), 2) for n in found}
+    ratios = {nodes: round(rate / found[1], 2) for nodes, rate in found.items()}
+    print(json.dumps({"events/s": found, "times one node": ratios, "by the model": model}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
