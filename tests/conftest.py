@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from psycopg.sql import SQL, Identifier
 
 from celeriac.dev.cluster import EmbeddedCluster, start_cluster
 from celeriac.dev.server import EmbeddedServer, start_server
@@ -71,11 +72,11 @@ def postgres_url() -> Iterator[str]:
         pytest.skip(reason)
     name = next(_databases)
     with server:
-        server.execute(f"CREATE DATABASE {name}")
+        server.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         try:
             yield f"{POSTGRES}/{name}"
         finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            server.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

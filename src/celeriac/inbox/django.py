@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from celeriac.django_sql import atomic, for_django
 from celeriac.inbox import statement
 from celeriac.inbox.receiver import (
     Argument,
@@ -16,8 +16,6 @@ from celeriac.inbox.receiver import (
     slices,
 )
 from celeriac.inbox.session import in_session
-
-_NAMED = re.compile(r":(\w+)")
 
 
 class DjangoInbox:
@@ -38,9 +36,9 @@ class DjangoInbox:
         return f"DjangoInbox(using={self.using!r})"
 
     def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
-        from django.db import connections, transaction
+        from django.db import connections
 
-        with transaction.atomic(using=self.using, durable=True):
+        with atomic(self.using):
             connection = connections[self.using]
             noted = note(connection, receiver.handler, keys_of(argument))
             left = new_among(argument, noted)
@@ -51,10 +49,10 @@ class DjangoInbox:
             self._prune(receiver.keep_ms)
 
     def _prune(self, keep_ms: int) -> None:
-        from django.db import connections, transaction
+        from django.db import connections
 
         try:
-            with transaction.atomic(using=self.using, durable=True):
+            with atomic(self.using):
                 if prune(connections[self.using], keep_ms):
                     self._prune_times.again_soon()
         except Exception as error:
@@ -94,8 +92,3 @@ def prune(connection: Any, keep_ms: int) -> bool:
         up_to = found[0] if found else limits["before"] - 1
         cursor.execute(for_django(statement.PRUNE), {"up_to": up_to})
     return found is not None
-
-
-def for_django(sql: str) -> str:
-    """Django writes parameters `%(name)s`."""
-    return _NAMED.sub(r"%(\1)s", sql)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from celeriac.django_sql import atomic, for_django
 from celeriac.outbox import statement
 from celeriac.outbox.database import DJANGO, POLL, POLL_WOKEN, Execute
 from celeriac.outbox.joined import Write
@@ -15,7 +15,6 @@ from celeriac.outbox.lock import file_lock
 from celeriac.outbox.notified import Doorbell
 
 REMEDY = "python manage.py migrate celeriac, with `celeriac.django` in INSTALLED_APPS"
-_NAMED = re.compile(r":(\w+)")
 
 
 class DjangoDatabase:
@@ -56,7 +55,7 @@ class DjangoDatabase:
 
     @contextmanager
     def ask(self) -> Iterator[Execute]:
-        from django.db import DatabaseError, InterfaceError, transaction
+        from django.db import DatabaseError, InterfaceError
 
         connection = self._connection
         try:
@@ -65,7 +64,7 @@ class DjangoDatabase:
                 yield _executing(connection)
                 return
             self._listen(connection)
-            with transaction.atomic(using=self.using, durable=True):
+            with atomic(self.using):
                 yield _executing(connection)
         except (DatabaseError, InterfaceError):
             self.close()
@@ -122,11 +121,6 @@ def writer(connection: Any) -> Write:
             raise explained from error
 
     return write
-
-
-def for_django(sql: str) -> str:
-    """Django writes parameters `%(name)s`."""
-    return _NAMED.sub(r"%(\1)s", sql)
 
 
 def _executing(connection: Any) -> Execute:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,8 @@ def file_lock(database: str) -> Iterator[bool]:
     if not database:
         yield True
         return
-    with open(database + SUFFIX, "a") as file:
+    # Not as it is spelled: a link to the file is the same database.
+    with open(os.path.realpath(database) + SUFFIX, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
