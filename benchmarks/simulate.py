@@ -28,11 +28,13 @@ SLOTS = 16384
 class Costs:
     """CPU µs for each event or delivery, at chunks of some hundreds."""
 
-    append: float = 8.0  # at the node, in bulk
-    deliver: float = 22.0  # at the node: take, claim and finish together
-    emit: float = 12.0  # at the producer, in bulk
-    work: float = 60.0  # at the worker: dispatcher and pool, with a handler that does nothing
-    hint: float = 30.0  # at the broker, for one hint
+    append: float = 3.8  # at the node, in bulk
+    deliver: float = 37.2  # at the node: take, claim and finish together
+    emit: float = 14.0  # at the producer, in bulk
+    work: float = (
+        75.0  # at the worker: dispatcher and pool, `workers µs/run` of `bench --only costs`
+    )
+    hint: float = 66.0  # at the broker, for one hint
     chunk: int = 200  # deliveries in a hint under load
 
 
