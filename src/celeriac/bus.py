@@ -45,11 +45,12 @@ class EventBus:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
         self.service = Service(self.settings)
-        self.emitter, self._async = make_emitters(
-            self.settings,
-            lambda: self.service.backend.log,
-            lambda: self.service.backend.async_log,
-        )
+        where = self.service
+        if self.settings.spool:
+            logs = (lambda: where.emitting.log), (lambda: where.emitting.async_log)
+        else:
+            logs = (lambda: where.backend.log), (lambda: where.backend.async_log)
+        self.emitter, self._async = make_emitters(self.settings, *logs)
         self._executor = Executor(self.service)
         self._app = app
         if app is not None:

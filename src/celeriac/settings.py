@@ -64,6 +64,9 @@ class Settings:
     log_most: int = 0
     log_full: str = "block"
 
+    spool: str = ""
+    spool_most: int = 268_435_456
+
     log_format: str = ""
     tracing: str = "off"
     metrics_port: int = 0
@@ -161,6 +164,7 @@ _LEAST: dict[str, float] = {
     "dead_retention": 1,
     "dead_most": 1,
     "log_most": 0,
+    "spool_most": 65_536,
 }
 
 

@@ -6,9 +6,9 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from celeriac.circuit import Circuits, RedisCircuits
 from celeriac.errors import SubscriptionError
@@ -48,6 +48,7 @@ class Service:
         self.worker = worker_name(settings.service)
         self._handlers: dict[str, Handler] = {}
         self._backend: Backend | None = None
+        self._spooling: tuple[Backend, Backend] | None = None
         self.guard = Guard(settings)
 
     @property
@@ -79,6 +80,15 @@ class Service:
     def backend(self, backend: Backend | None) -> None:
         self._backend = backend
 
+    @property
+    def emitting(self) -> Backend:
+        """Where `emit` appends: the backend, by way of the spool where there is one."""
+        if not self.settings.spool or Service.instead is not None:
+            return self.backend
+        if self._spooling is None or self._spooling[0] is not self.backend:
+            self._spooling = self.backend, _spooled(self.backend, self.settings)
+        return self._spooling[1]
+
 
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
@@ -89,6 +99,15 @@ def redis_backend(settings: Settings) -> Backend:
         async_log=async_redis_log(settings),
         circuits=RedisCircuits(settings),
     )
+
+
+def _spooled(backend: Backend, settings: Settings) -> Backend:
+    # Here and not above: who has no spool is spared the import of SQLite.
+    from celeriac.spool import AsyncSpooledLog, SpooledLog, SpoolFile
+
+    spooled = SpooledLog(backend.log, SpoolFile(settings.spool, settings.spool_most), settings)
+    appending: Any = spooled  # all of EventLog that emitters use
+    return replace(backend, log=appending, async_log=AsyncSpooledLog(backend.async_log, spooled))
 
 
 def worker_name(label: str) -> str:

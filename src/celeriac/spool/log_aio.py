@@ -1,0 +1,88 @@
+"""The spooling log for coroutines. The file is written in a thread; the loop is not blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import redis
+
+from celeriac.connection import is_transient
+from celeriac.errors import LogFull
+from celeriac.log import AsyncLog
+from celeriac.spool.log import SpooledLog
+
+
+class AsyncSpooledLog:
+    """An AsyncLog over the same spool. See SpooledLog for the promises."""
+
+    def __init__(self, inner: AsyncLog, spooled: SpooledLog) -> None:
+        self.inner, self._spooled = inner, spooled
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        """Also done when events are drained: here it may fail."""
+        names = list(domains)
+        if not await self._must_queue():
+            await self._try(lambda: self.inner.announce(names))
+
+    async def append(self, domain: str, body: bytes) -> None:
+        if await self._must_queue() or not await self._try(lambda: self.inner.append(domain, body)):
+            await self._spool([(domain, body, None)])
+
+    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        appended = 0
+
+        async def append() -> None:
+            nonlocal appended
+            try:
+                await self.inner.append_many(items[appended:])
+                appended = len(items)
+            except (redis.RedisError, LogFull) as error:
+                appended += getattr(error, "appended", 0)
+                if isinstance(error, LogFull):
+                    error.appended = appended
+                raise
+
+        if not await self._must_queue():
+            await self._try(append)
+        if appended < len(items):
+            await self._spool([(domain, body, None) for domain, body in items[appended:]])
+
+    async def postpone(
+        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+    ) -> None:
+        due = int(time.time() * 1000) + delay_ms if delay_ms is not None else at_ms
+        if await self._must_queue() or not await self._try(
+            lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+        ):
+            await self._spool([(domain, body, due)])
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        self.inner.note_emitted(types)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def _must_queue(self) -> bool:
+        # The look alone takes microseconds; what may drain goes to a thread.
+        if not self._spooled.file.waits():
+            return False
+        return await asyncio.to_thread(self._spooled.must_queue)
+
+    async def _spool(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+        await asyncio.to_thread(self._spooled.spool, items)
+
+    async def _try(self, call: Callable[[], Awaitable[None]]) -> bool:
+        deadline = time.monotonic() + self._spooled.patience()
+        while True:
+            try:
+                await call()
+                return True
+            except redis.RedisError as error:
+                if not is_transient(error):
+                    raise
+                if time.monotonic() >= deadline:
+                    self._spooled.note_away(error)
+                    return False
+                await asyncio.sleep(0.05)
