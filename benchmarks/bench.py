@@ -39,7 +39,7 @@ class Bench:
         patience: float = 0.0,
     ) -> None:
         self.quick = quick
-        self.rounds = rounds or (3 if quick else 5)
+        self.rounds = rounds or (3 if quick else 4)
         self.seconds = seconds or (0.25 if quick else 0.8)
         self.neighbours = Neighbours(patience)
         self.server: EmbeddedServer

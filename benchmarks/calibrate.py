@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 FIRST = 100
 MOST = 200_000
-STEPS = 6
+STEPS = 4
 CLOSE = 0.6, 1.7
 
 

@@ -21,7 +21,7 @@ def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         Crew(bench, contestant, url, tally) as crew,
     ):
         crew.wake(remote)
-        watched = max(2.0, bench.seconds * 8)
+        watched = max(2.0, bench.seconds * 6)
 
         def take() -> Sample:
             time.sleep(1)

@@ -8,11 +8,15 @@ from contextlib import ExitStack
 from benchmarks.bench import Bench
 from benchmarks.measurement import Measurement, Outcome, Take
 
+SPARING = 2  # rounds
+
 
 def run(bench: Bench, measurement: Measurement) -> Outcome:
     """Samples of all contestants. One that fails is out, with the reason, and the rest go on."""
     outcome = Outcome(measurement)
     chosen = [c for c in measurement.contestants if c.quick or not bench.quick]
+    # Those that no goal is about are there for orientation: two samples say enough.
+    spared = {c.name for c in chosen if measurement.goals and not c.quick}
     takes: dict[str, Take] = {}
     bench.flush()
     bench.neighbours.begin()
@@ -25,7 +29,7 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
             except Exception as error:
                 outcome.failed[contestant.name] = reason(error)
         for number in range(measurement.rounds or bench.rounds):
-            order = list(takes)
+            order = [name for name in takes if number < SPARING or name not in spared]
             turn = number % len(order) if order else 0
             for name in order[turn:] + order[:turn]:
                 note(f"{measurement.name}: round {number + 1}, {name}")

@@ -123,7 +123,7 @@ TABLE = (
             C("perfect, 20", "nobody", processes=20, options=WORK, quick=False),
             C("gevent, 20", "celeriac", pool="gevent", processes=20, options=WORK, quick=False),
         ),
-        rounds=3,
+        rounds=2,
     ),
     Measurement(
         "costs", "What its parts cost, in runs", "runs/s", process.drained,
