@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 GROUPING = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 OPERATORS = frozenset({"and", "or", "unless", "bool", "offset"})
 AGGREGATIONS = frozenset({"sum", "max", "min", "avg", "count"})
-FUNCTIONS = frozenset({"rate", "increase", "deriv", "absent", "histogram_quantile"})
+FUNCTIONS = frozenset({"rate", "increase", "delta", "deriv", "absent", "histogram_quantile"})
 
 
 @dataclass(frozen=True, slots=True)
