@@ -20,9 +20,8 @@ from celeriac.subscription.policy import ErrorPolicies
 
 if TYPE_CHECKING:
     from celery import Celery
-    from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-    from sqlalchemy.orm import Session
+
+    from celeriac.outbox.session import AnyAsyncSession, AnySession
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,7 +92,7 @@ class EventBus:
         datacontenttype: str | None = None,
         sensitive: Sequence[str] | None = None,
         extensions: Mapping[str, Any] | None = None,
-        session: Session | Connection | None = None,
+        session: AnySession | None = None,
         using: str | None = None,
     ) -> str:
         """Publishes an event for whoever subscribed, and returns its id.
@@ -139,7 +138,7 @@ class EventBus:
         self,
         events: Iterable[Emission | Mapping[str, Any]],
         *,
-        session: Session | Connection | None = None,
+        session: AnySession | None = None,
         using: str | None = None,
     ) -> int:
         """Publishes any number of events in their order, and returns how many.
@@ -161,7 +160,7 @@ class EventBus:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
-        session: AsyncSession | AsyncConnection | None = None,
+        session: AnyAsyncSession | None = None,
         **attributes: Any,
     ) -> str:
         """`emit` for coroutines, on a connection of the running event loop, or in the transaction
@@ -174,7 +173,7 @@ class EventBus:
         events: Iterable[Emission | Mapping[str, Any]]
         | AsyncIterable[Emission | Mapping[str, Any]],
         *,
-        session: AsyncSession | AsyncConnection | None = None,
+        session: AnyAsyncSession | None = None,
     ) -> int:
         """`emit_many` for coroutines; takes async iterables too."""
         emitter = self._async if session is None else self._async_emitter_in(session)
@@ -192,14 +191,14 @@ class EventBus:
         given = {name: value for name, value in attributes.items() if value is not None}
         return self.emitter.build(type, data, **given)
 
-    def _emitter_in(self, session: Session | Connection | None, using: str | None) -> Emitter:
+    def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
         from celeriac.outbox.log import log_in
 
         log = log_in(session, using)
         # In a test on a bus in memory nobody would relay, and there may be no table.
         return self.emitter if log is None or Service.instead else self.emitter.into(log)
 
-    def _async_emitter_in(self, session: AsyncSession | AsyncConnection) -> AsyncEmitter:
+    def _async_emitter_in(self, session: AnyAsyncSession) -> AsyncEmitter:
         from celeriac.outbox.log import async_log_in
 
         return self._async if Service.instead else self._async.into(async_log_in(session))

@@ -12,9 +12,7 @@ from celeriac.outbox import joined
 from celeriac.outbox.write import Values, awrite, row, write
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-    from sqlalchemy.orm import Session
+    from celeriac.outbox.session import AnyAsyncSession, AnySession
 
 
 class OutboxLog:
@@ -70,7 +68,7 @@ class AsyncOutboxLog:
         """The caller's business."""
 
 
-def log_in(session: Session | Connection | None, using: str | None) -> OutboxLog | None:
+def log_in(session: AnySession | None, using: str | None) -> OutboxLog | None:
     """The log in this session's transaction, or in the one that Django has open; None where there
     is none, and what is emitted goes to Redis.
 
@@ -89,7 +87,7 @@ def log_in(session: Session | Connection | None, using: str | None) -> OutboxLog
     return None if found is None else OutboxLog(found)
 
 
-def async_log_in(session: AsyncSession | AsyncConnection) -> AsyncOutboxLog:
+def async_log_in(session: AnyAsyncSession) -> AsyncOutboxLog:
     """The log in this session's transaction."""
     wanted: Any = session
     return AsyncOutboxLog(partial(awrite, wanted))

@@ -12,8 +12,9 @@ from celeriac.outbox import statement
 from celeriac.outbox.table import outbox_table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Table
+
+    from celeriac.outbox.session import AnySession
 
 REMEDY = "call celeriac.outbox.create_outbox(engine) once, or let a migration make it"
 
@@ -38,13 +39,15 @@ def row(
     }
 
 
-def write(session: Session | Connection, rows: Sequence[Values]) -> None:
+def write(session: AnySession, rows: Sequence[Values]) -> None:
     """Inserts the rows in the session's transaction, and on PostgreSQL has its commit wake the
     relays. Blocks. Raises ConfigurationError where there is no table."""
     from sqlalchemy import Connection, func, insert, select
     from sqlalchemy.exc import DBAPIError
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Session, scoped_session
 
+    if isinstance(session, scoped_session):
+        session = session()
     if not isinstance(session, (Session, Connection)):
         raise _wrong(session, "emit", "a Session or Connection of SQLAlchemy")
     bind = session.get_bind() if isinstance(session, Session) else session
@@ -66,8 +69,10 @@ def write(session: Session | Connection, rows: Sequence[Values]) -> None:
 
 async def awrite(session: Any, rows: Sequence[Values]) -> None:
     """`write` for an AsyncSession or AsyncConnection."""
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
+    if isinstance(session, async_scoped_session):
+        session = session()
     if not isinstance(session, (AsyncSession, AsyncConnection)):
         raise _wrong(session, "aemit", "an AsyncSession or AsyncConnection of SQLAlchemy")
     await session.run_sync(write, rows)

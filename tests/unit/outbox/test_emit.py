@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from celeriac import ConfigurationError, EventBus, EventTooLarge, InvalidEvent
@@ -116,6 +116,18 @@ def test_coroutines_write_through_an_async_session(
 
     asyncio.run(main())
     assert left(engine) == ["a", "b", "c", "d"]
+
+
+def test_a_scoped_session_is_the_session_of_its_scope(
+    unreachable: EventBus, engine: Engine
+) -> None:
+    """As Flask-SQLAlchemy's `db.session`."""
+    scoped = scoped_session(sessionmaker(engine))
+    unreachable.emit("order.placed", id="a", session=scoped)
+    scoped.commit()
+    unreachable.emit("order.placed", id="b", session=scoped)
+    scoped.remove()
+    assert left(engine) == ["a"]
 
 
 def test_a_session_of_the_wrong_kind_is_refused_with_the_right_call(
