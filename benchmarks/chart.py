@@ -40,7 +40,7 @@ def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:
 
 def line(title: str, unit: str, values: Sequence[tuple[float, float]]) -> str:
     """A curve over a logarithmic x and a y that begins at 0."""
-    left, right, bottom, height = 70, WIDTH - 30, 240, 280
+    left, right, bottom, height = 70, WIDTH - 60, 240, 280
     first, last = math.log(values[0][0]), math.log(values[-1][0])
     most = max(y for _, y in values)
     points = [
@@ -50,13 +50,23 @@ def line(title: str, unit: str, values: Sequence[tuple[float, float]]) -> str:
     parts = [f'<path class="grid" d="M{left} {bottom}H{right}M{left} {TOP}V{bottom}"/>']
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in scaled)
     parts.append(f'<path class="line" stroke-width="2" d="M{drawn}"/>')
-    for (x, y), (name, value) in zip(scaled, values, strict=True):
+    for at, ((x, y), (name, value)) in enumerate(zip(scaled, values, strict=True)):
+        following = scaled[min(at + 1, len(scaled) - 1)][1] - scaled[max(at - 1, 0)][1]
+        aside, anchor = _aside(following)
+        shown = number(value)
         parts += [
             f'<circle class="own" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>',
-            f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle">{number(value)}</text>',
+            f'<text x="{x + aside:.1f}" y="{y - 9:.1f}" text-anchor="{anchor}">{shown}</text>',
             f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{number(name)}</text>',
         ]
     return document(f"{title}, {unit}", height, parts)
+
+
+def _aside(falls: float) -> tuple[int, str]:
+    """Where a label stands free of a line that falls by so many pixels around its point."""
+    if abs(falls) < 12:
+        return 0, "middle"
+    return (3, "start") if falls > 0 else (-3, "end")
 
 
 def document(title: str, height: float, parts: Sequence[str]) -> str:
