@@ -128,8 +128,9 @@ def _totals(view: View, width: int) -> list[Text]:
         ("oldest", age(view.oldest_s) or "-", _age_style(view.oldest_s)),
         ("dead letters", number(view.dead), "red" if view.dead else ""),
         ("log", number(view.length), ""),
-        ("postponed", number(view.postponed), ""),
     ]
+    if view.postponed:
+        facts.append(("postponed", number(view.postponed), ""))
     return _flow(
         [Text.assemble((f"{name} ", "dim"), (value, style)) for name, value, style in facts], width
     )

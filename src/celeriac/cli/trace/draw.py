@@ -53,10 +53,10 @@ def draw(tree: Tree, asked: str, errors: Mapping[tuple[str, str], str] = NONE) -
 def _line(line: Line, room: int, asked: str, *, cut: bool) -> Text:
     from rich.text import Text
 
-    left, right = Text(line.prefix, "dim"), Text()
+    left, right = Text.assemble((line.prefix, "dim")), Text()
     if line.cell is None:
         left.append(line.event.type or "(an event that is gone)", "bold")
-        left.append(f"  {line.event.id}", "reverse" if line.event.id == asked else "dim")
+        left.append("  ").append(line.event.id, "reverse" if line.event.id == asked else "dim")
         right.append(_after(line.begin), "dim")
     else:
         cell = line.cell
