@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ HEALTHY = {
 
 def patient(info: dict[str, Any], **given: Any) -> Patient:
     parts: dict[str, Any] = {
-        "settings": Settings.load({}), "info": info, "now_ms": 0, "clock_off_ms": 0,
-        "handlers": {}, "workers": [], "lags": [], "dead": {},
+        "settings": Settings.load({}), "servers": {"h:1": info} if info else {}, "now_ms": 0,
+        "clock_off_ms": 0, "handlers": {}, "workers": [], "lags": [], "dead": {},
     }  # fmt: skip
     return Patient(**{**parts, **given})
 
@@ -173,3 +174,13 @@ def test_the_outbox_of_the_settings_is_looked_at(tmp_path: Path) -> None:
     assert "create_outbox" in missing
     create_outbox(create_engine(url, poolclass=NullPool))
     assert look_at_outbox(Settings.load({}, outbox_url=url)) == OutboxStatus(url, 0, None, 0)
+
+
+def test_each_node_of_a_cluster_is_looked_at() -> None:
+    nodes = {
+        "10.0.0.1:6379": {**HEALTHY, "cluster_enabled": 1, "connected_slaves": 1},
+        "10.0.0.2:6379": {**HEALTHY, "cluster_enabled": 1, "aof_enabled": 0},
+    }
+    found = list(check_server(replace(patient({}), servers=nodes)))
+    assert [f.check for f in found if f.level == "warn"] == ["persistence", "replicas"]
+    assert any("10.0.0.2:6379" in f.text for f in found)

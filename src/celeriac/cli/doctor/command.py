@@ -18,8 +18,9 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
+from celeriac.connection import address
 from celeriac.log.redis import RedisLog
-from celeriac.subscription import Backend
+from celeriac.redis_url import is_cluster
 
 CHECKS = (
     check_server,
@@ -60,7 +61,7 @@ def examine(session: Session) -> Patient:
     here_ms = int((before + time.time()) / 2 * 1000)
     return Patient(
         settings=session.settings,
-        info=_info(backend),
+        servers=_servers(session),
         now_ms=now_ms,
         clock_off_ms=here_ms - now_ms,
         handlers=backend.registry.handlers(),
@@ -72,11 +73,17 @@ def examine(session: Session) -> Patient:
     )
 
 
-def _info(backend: Backend) -> Mapping[str, Any]:
-    if not isinstance(backend.log, RedisLog):
+def _servers(session: Session) -> Mapping[str, Mapping[str, Any]]:
+    log, url = session.backend.log, session.settings.redis_url
+    if not isinstance(log, RedisLog):
         return {}
-    info: Mapping[str, Any] = backend.log.client.info()
-    return info
+    if not is_cluster(url):
+        return {address(url): log.client.info()}
+    found = {}
+    for node in log.client.masters():
+        at = node.connection_pool.connection_kwargs
+        found[f"{at['host']}:{at['port']}"] = node.info()
+    return found
 
 
 def _show(finding: Finding) -> None:

@@ -26,14 +26,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The bus as it was found. `info` is Redis's INFO, empty for a store in memory.
+    """The bus as it was found. `servers` is the INFO of Redis by its address, one for each node of
+    a cluster, and empty for a store in memory.
 
     `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text where
     it cannot be looked at, and None where there is none.
     """
 
     settings: Settings
-    info: Mapping[str, Any]
+    servers: Mapping[str, Mapping[str, Any]]
     now_ms: int
     clock_off_ms: int
     handlers: Mapping[str, HandlerRecord]

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
-from celeriac.connection import address
+
+Info = Mapping[str, Any]  # what INFO says
 
 LEAST_REDIS, LEAST_VALKEY = (7, 0), (7, 2)
 
 
 def check_server(patient: Patient) -> Iterator[Finding]:
-    """Version, eviction, persistence and memory."""
-    where = address(patient.settings.redis_url)
-    if not patient.info:
+    """Version, eviction, persistence and memory; of each node of a cluster, and its replicas."""
+    if not patient.servers:
         yield ok("server", "in memory")
-        return
-    yield _version(patient, where)
-    yield _eviction(patient)
-    yield _persistence(patient)
-    yield _memory(patient)
+    for where, info in patient.servers.items():
+        yield _version(info, where)
+        yield _eviction(info)
+        yield _persistence(info)
+        yield _memory(info)
+        if int(info.get("cluster_enabled", 0)):
+            yield _replicas(info)
 
 
-def _version(patient: Patient, where: str) -> Finding:
-    info = patient.info
+def _replicas(info: Info) -> Finding:
+    replicas = int(info.get("connected_slaves", 0))
+    if replicas:
+        return ok("replicas", f"{replicas}: when this node dies, one takes over")
+    text = "none: when this node dies, its domains stand still until it is back"
+    return warn("replicas", text, "give each node of the cluster a replica")
+
+
+def _version(info: Info, where: str) -> Finding:
     valkey = str(info.get("valkey_version", ""))
     name, text = ("Valkey", valkey) if valkey else ("Redis", str(info.get("redis_version", "")))
     least = LEAST_VALKEY if valkey else LEAST_REDIS
@@ -37,19 +47,19 @@ def _version(patient: Patient, where: str) -> Finding:
     return ok("server", f"{name} {text} at {where}")
 
 
-def _eviction(patient: Patient) -> Finding:
-    policy = str(patient.info.get("maxmemory_policy", ""))
+def _eviction(info: Info) -> Finding:
+    policy = str(info.get("maxmemory_policy", ""))
     if policy == "noeviction":
         return ok("eviction", "noeviction: a full server refuses, and deletes nothing")
     text = f"maxmemory-policy is {policy or 'unknown'}: a full server deletes events and rows"
     remedy = "set maxmemory-policy noeviction in redis.conf"
-    limited = int(patient.info.get("maxmemory", 0)) > 0
+    limited = int(info.get("maxmemory", 0)) > 0
     return (fail if limited else warn)("eviction", text, remedy)
 
 
-def _persistence(patient: Patient) -> Finding:
-    if int(patient.info.get("aof_enabled", 0)):
-        status = patient.info.get("aof_last_write_status", "ok")
+def _persistence(info: Info) -> Finding:
+    if int(info.get("aof_enabled", 0)):
+        status = info.get("aof_last_write_status", "ok")
         if status != "ok":
             return fail("persistence", f"the last write of the AOF: {status}", "is the disk full?")
         return ok("persistence", "appendonly is on")
@@ -57,9 +67,9 @@ def _persistence(patient: Patient) -> Finding:
     return warn("persistence", text, "set appendonly yes, and appendfsync everysec")
 
 
-def _memory(patient: Patient) -> Finding:
-    used = int(patient.info.get("used_memory", 0))
-    most = int(patient.info.get("maxmemory", 0))
+def _memory(info: Info) -> Finding:
+    used = int(info.get("used_memory", 0))
+    most = int(info.get("maxmemory", 0))
     if not most:
         return ok("memory", f"{_size(used)} used, no maxmemory")
     text = f"{_size(used)} of {_size(most)} used ({used / most:.0%})"
