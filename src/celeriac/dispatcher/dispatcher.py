@@ -9,9 +9,10 @@ lease is over any other dispatcher of the service takes it.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from threading import Event as Flag
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import redis
 
 from celeriac.connection import address
+from celeriac.dispatcher.agenda import Agenda
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
@@ -39,6 +41,7 @@ OPEN = nullcontext()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
+UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
 BUSY = 0.01  # pause while this worker holds all that it may
 
 
@@ -77,26 +80,31 @@ class Dispatcher:
         self._share = Share(self.settings)
         self._looked_at_workers: float | None = None
         self._unsent: list[Chunk] = []
+        self._unwanted: list[tuple[Lane, list[Settled]]] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
         self._offered: frozenset[str] = frozenset()
         self._looked_for_domains = 0.0
-        self._next_sweep = 0.0
+        self._agenda = Agenda()
+        self._swept: dict[Lane, float] = {}
+        self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
+        self._promote_at = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
 
     def run(self) -> None:
         """Turns until stopped. Redis going away is waited out; a turn that fails is logged."""
-        failures = 0
+        failures, rung = 0, None
         while not self._stopped.is_set():
             try:
                 with self._gate:
-                    pause = self.turn()
+                    pause = self.turn(rung)
                 if failures:
                     log.info("celeriac: dispatching again")
                 failures = 0
-                self._wait(pause)
+                rung = self._wait(pause)
             except Exception as error:
                 failures += 1
+                rung = None
                 self._tell(error, failures)
                 self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
 
@@ -114,15 +122,19 @@ class Dispatcher:
 
     # -- one turn
 
-    def turn(self) -> float:
-        """Dispatches what can be dispatched; returns the seconds that may pass until the next."""
+    def turn(self, rung: Collection[str] | None = None) -> float:
+        """Dispatches what can be dispatched; returns the seconds that may pass until the next.
+
+        `rung` names the doors at which somebody rang; None says that there may be something
+        behind any.
+        """
+        now = self._clock()
         self._join_new_domains()
         self._look_at_circuits()
         self._look_at_workers()
         self._flush_unsent()
-        asks = self._asks()
-        pauses: list[float] = []
-        next_due = None
+        self._agenda.ring(None if rung is None else {door.rpartition(" ")[2] for door in rung})
+        asks = self._asks(now)
         for ask, taken in zip(asks, self._take(asks), strict=True):
             handler = self._lanes.get(ask.lane)
             if handler is None:  # removed, as was seen in another of its domains
@@ -135,46 +147,66 @@ class Dispatcher:
             if self._share.note(handler, ask.lane, taken.mean_us, taken.held):
                 # Its hints that wait would hold every process, one after the other.
                 self._give_back(ask.lane)
-                pauses.append(0.0)
+                self._agenda.put(ask.lane, now)
                 continue
-            given, wanted = len(taken.deliveries), self._accept(handler, ask.lane, taken)
-            if ask.most_held is not None and taken.held + given >= ask.most_held:
-                # What is due stays so: it must not wake this dispatcher again and again. Where
-                # what was given was not wanted, there is room to look further.
-                full = taken.held + wanted >= ask.most_held
-                pauses.append(self._until_share(taken.mean_us) if full else 0.0)
-                continue
-            if ask.limit == 0 and not self._has_enough_hints(handler):
-                pauses.append(0.0)
-            elif ask.limit == 0:
-                pauses.append(self._until_room(taken.queued * taken.mean_us))
-            elif taken.queued + wanted >= ask.limit:
-                pauses.append(self._until_room(ask.limit * taken.mean_us))
-            elif given >= ask.most_new or taken.queued + given >= ask.limit:
-                pauses.append(0.0)
-            if taken.next_due_ms is not None:
-                next_due = min(next_due or taken.next_due_ms, taken.next_due_ms)
+            wanted = self._accept(handler, ask.lane, taken)
+            self._agenda.put(ask.lane, now + self._pause(handler, ask, taken, wanted))
         self._flush_unsent()
-        for domain in self._domains:
-            moved, following = self.service.backend.log.promote(domain)
-            if following is not None:
-                next_due = min(next_due or following, following)
-            if moved:
-                pauses.append(0.0)
+        self._skip()
+        if rung is None or now >= self._promote_at or any(d.startswith(BELL) for d in rung):
+            self._promote_at = now + self._promote()
         if self._janitor.turn(self._domains, discover=self._wildcard):
             self._looked_for_domains = 0.0
-        return min([self._until(next_due), *pauses])
+        return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
+
+    def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float:
+        """Seconds until the lane is asked for again, if nobody rings before."""
+        given = len(taken.deliveries)
+        if ask.most_held is not None and taken.held + given >= ask.most_held:
+            # What is due stays so: it must not wake this dispatcher again and again. Where what
+            # was given was not wanted, there is room to look further.
+            return self._until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
+        if ask.limit == 0 and not self._has_enough_hints(handler):
+            return 0.0
+        if ask.limit == 0:
+            return self._until_room(taken.queued * taken.mean_us)
+        if taken.queued + wanted >= ask.limit:
+            return self._until_room(ask.limit * taken.mean_us)
+        if given >= ask.most_new or taken.queued + given >= ask.limit:
+            return 0.0
+        unrung = self._unrung * random.uniform(0.5, 1)
+        if taken.next_due_ms is None:
+            return unrung
+        return min(unrung, max(BUSY, (taken.next_due_ms - taken.now_ms) / 1000))
+
+    def _promote(self) -> float:
+        """Seconds until it is to be called again."""
+        domains = sorted(self._domains)
+        promoted = self.service.backend.log.promote_many(domains) if domains else []
+        if any(moved for moved, _ in promoted):
+            return 0.0
+        return self._until(min((at for _, at in promoted if at is not None), default=None))
 
     def _take(self, asks: list[Ask]) -> list[Taken]:
         return self.service.backend.ledger.take(self.service.worker, asks)
 
-    def _asks(self) -> list[Ask]:
-        now = self._clock()
-        sweep = now >= self._next_sweep
-        if sweep:
-            self._next_sweep = now + self.settings.lease * SWEEP
-        found = (self._ask(lane, handler, sweep) for lane, handler in self._lanes.items())
-        asks = [ask for ask in found if ask is not None]
+    def _asks(self, now: float) -> list[Ask]:
+        asks = []
+        for lane in self._agenda.ready(now):
+            handler = self._lanes[lane]
+            sweep = now >= self._swept.get(lane, -math.inf) + self.settings.lease * SWEEP
+            ask = self._ask(lane, handler, sweep)
+            if ask is None:
+                self._agenda.put(lane, now + IDLE)
+                continue
+            if sweep:
+                self._swept[lane] = now
+            # What stands in its way is known from other lanes, which are asked for soon.
+            if ask.limit == 0:
+                self._agenda.hurry(self._flow.lanes(handler.id), now + BUSY)
+            if ask.most_held is not None and ask.most_held <= self._share.held(lane):
+                self._agenda.hurry(self._share.holding(handler.id), now + BUSY)
+            asks.append(ask)
         asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
         return asks
 
@@ -211,10 +243,16 @@ class Dispatcher:
             unwanted += put_off
         wanted, put_off = self._within_share(handler, lane, wanted)
         unwanted += put_off
-        ledger.skip(worker, lane, unwanted)
+        if unwanted:
+            self._unwanted.append((lane, unwanted))
         chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
         self._unsent += chunks
         return len(sifted.wanted)
+
+    def _skip(self) -> None:
+        """After the hints were sent: nobody waits for it. What is lost here, its lease heals."""
+        unwanted, self._unwanted = self._unwanted, []
+        self.service.backend.ledger.skip_many(self.service.worker, unwanted)
 
     def _within_rate(
         self, handler: Handler, wanted: list[Item]
@@ -317,6 +355,7 @@ class Dispatcher:
         if lane not in self._lanes:
             self.service.backend.ledger.note_patterns(lane, handler.patterns)
         self._lanes[lane] = handler
+        self._agenda.add(lane)
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
@@ -330,6 +369,7 @@ class Dispatcher:
             )
             self.handlers = [h for h in self.handlers if h.id != handler.id]
             self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
+            self._agenda.keep(self._lanes)
         else:
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 
@@ -349,13 +389,18 @@ class Dispatcher:
         left = (due_ms - self.service.backend.registry.now_ms()) / 1000
         return min(IDLE, max(BUSY, left))
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> Collection[str] | None:
+        """The doors at which somebody rang within the time; None where there is no door yet."""
         if self._stopped.is_set():
-            return
-        if seconds <= BUSY or not self._seen:
+            return ()
+        if not self._seen:
             self._stopped.wait(seconds)
-        else:
-            self._seen = dict(self.service.backend.log.wait(self._seen, seconds))
+            return None
+        if seconds <= BUSY:
+            self._stopped.wait(seconds)
+            seconds = 0.0
+        before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
+        return [door for door, entry in self._seen.items() if before[door] != entry]
 
     def _tell(self, error: Exception, failures: int) -> None:
         if isinstance(error, redis.RedisError):

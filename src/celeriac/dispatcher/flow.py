@@ -38,3 +38,7 @@ class Flow:
     def hints(self, handler: str) -> int:
         """How many hints of the handler wait in all its lanes, as far as this dispatcher knows."""
         return self._waiting.get(handler, 0)
+
+    def lanes(self, handler: str) -> list[Lane]:
+        """The lanes of the handler with hints that wait."""
+        return [lane for lane, hints in self._sent.items() if hints and lane.handler == handler]

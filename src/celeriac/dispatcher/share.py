@@ -24,8 +24,8 @@ class Share:
 
     def __init__(self, settings: Settings) -> None:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
-        self._mean: dict[Lane, int] = {}
-        self._held: dict[Lane, int] = {}
+        self._mean: dict[str, dict[Lane, int]] = {}
+        self._held: dict[str, dict[Lane, int]] = {}
         self._served: dict[Lane, int] = {}
         self._serial = 0
         # Handler → how many processes slow handlers may hold, of those that serve it.
@@ -35,10 +35,10 @@ class Share:
     def note(self, handler: Handler, lane: Lane, mean_us: int, held: int) -> bool:
         """What the ledger says of a lane; whether the handler has turned slow just now."""
         was = self.is_slow(handler.id)
-        self._mean[lane] = mean_us * (handler.batch or 1)
-        self._held[lane] = held
-        means = (mean for one, mean in self._mean.items() if one.handler == handler.id)
-        if max(means) >= self._slow_us:
+        means = self._mean.setdefault(handler.id, {})
+        means[lane] = mean_us * (handler.batch or 1)
+        self._held.setdefault(handler.id, {})[lane] = held
+        if max(means.values()) >= self._slow_us:
             self._slow |= {handler.id}
         else:
             self._slow -= {handler.id}
@@ -56,16 +56,22 @@ class Share:
         if self._others(handler) and allowed > 0:
             if self.is_slow(handler.id):
                 rooms.append(allowed - self._holds(self._slow))
-            elif not self._mean.get(lane):  # not measured yet: it may be slow
+            elif not self._mean.get(handler.id, {}).get(lane):  # not measured yet: it may be slow
                 rooms.append(allowed - self._holds({handler.id}))
         return max(0, min(rooms)) if rooms else None
 
     def held(self, lane: Lane) -> int:
-        return self._held.get(lane, 0)
+        return self._held.get(lane.handler, {}).get(lane, 0)
+
+    def holding(self, handler: str) -> list[Lane]:
+        """The lanes whose deliveries stand in the way of the handler's, as far as is known."""
+        others = self._slow if self.is_slow(handler) else {handler}
+        held = (lanes for name in others for lanes in self._held.get(name, {}).items())
+        return [lane for lane, events in held if events > 0]
 
     def took(self, lane: Lane, events: int) -> None:
         """So many more of the lane are held now, ahead of what the ledger says next."""
-        self._held[lane] = self._held.get(lane, 0) + events
+        self._held.setdefault(lane.handler, {})[lane] = self.held(lane) + events
         self._serial += 1
         self._served[lane] = self._serial
 
@@ -78,8 +84,7 @@ class Share:
         return any(other != handler.id and other not in self._slow for other in self.processes)
 
     def _holds(self, handlers: Iterable[str]) -> int:
-        chosen = frozenset(handlers)
-        return sum(held for lane, held in self._held.items() if lane.handler in chosen)
+        return sum(sum(self._held.get(handler, {}).values()) for handler in handlers)
 
 
 def processes_for_slow(

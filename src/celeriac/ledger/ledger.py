@@ -58,11 +58,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown."""
+    """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown;
+    `now_ms` the server's time, by which `next_due_ms` is."""
 
     deliveries: tuple[Delivery, ...] = ()
     queued: int = 0
     next_due_ms: int | None = None
+    now_ms: int = 0
     mean_us: int = 0
     removed: bool = False  # the handler has no group any more
     patterns: tuple[str, ...] = ()  # as last told by note_patterns
@@ -140,6 +142,10 @@ class Ledger(Protocol):
 
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
+        ...
+
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+        """`skip` for many lanes, in one round trip for all. What is no longer held is let be."""
         ...
 
     def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:

@@ -90,6 +90,10 @@ class MemoryLedger:
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         return self._finish(f"queued:{worker}", lane, settled, 0)
 
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+        for lane, settled in skipped:
+            self.skip(worker, lane, settled)
+
     def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
         with self._lock:
             self._book(lane).patterns = tuple(patterns)

@@ -99,8 +99,7 @@ class Moves:
 
     def _postpone(self, one: Settled, count: int) -> None:
         self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
-        if one.delay_ms < 1000:
-            self.ring()
+        self.ring()
 
     def _bury(self, one: Settled) -> None:
         history = self.book.add_failure(one.event_id, one.failure, self.now)

@@ -47,6 +47,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         deliveries=tuple(taken),
         queued=queued,
         next_due_ms=min((h.due_ms for h in group.pending.values() if h.due_ms), default=None),
+        now_ms=moves.now,
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
         held=held,

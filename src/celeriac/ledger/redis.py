@@ -87,6 +87,16 @@ class RedisLedger:
     def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
         return self._finish(f"queued:{worker}", lane, settled, 0)
 
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+        owner = f"queued:{worker}"
+        calls = [
+            (self.keys.base(lane.domain), *self._finishing(owner, lane, settled, 0))
+            for lane, settled in skipped
+        ]
+        for answer in _finish.call_many(self.client, calls) if calls else ():
+            if isinstance(answer, Exception) and "NOGROUP" not in str(answer):
+                raise answer
+
     def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
         self.client.set(self.keys.patterns(lane.domain, lane.handler), " ".join(patterns))
 
@@ -121,6 +131,14 @@ class RedisLedger:
     ) -> list[str]:
         if not settled:
             return []
+        lost = self._unless_removed(_finish, lane, *self._finishing(owner, lane, settled, mean_us))
+        if lost is None:
+            return [one.entry for one in settled]
+        return [entry.decode() for entry in lost]
+
+    def _finishing(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+    ) -> list[Any]:
         arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
         for one in settled:
             failure = one.failure
@@ -129,10 +147,7 @@ class RedisLedger:
                 failure.encode() if failure else b"", failure.error if failure else "",
                 one.traceback, one.type, "\n".join(f"{e.type} {e.id}" for e in one.effects),
             )  # fmt: skip
-        lost = self._unless_removed(_finish, lane, *arguments)
-        if lost is None:
-            return [one.entry for one in settled]
-        return [entry.decode() for entry in lost]
+        return arguments
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
         pairs = (value for pair in held for value in pair)
@@ -349,13 +364,14 @@ def _taken(answer: Any) -> Taken:
         return Taken(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, patterns, held, deliveries = answer
+    queued, next_due, mean, patterns, held, deliveries, now = answer
     return Taken(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
         ),
         queued=int(queued),
         next_due_ms=int(next_due) or None,
+        now_ms=int(now),
         mean_us=int(mean),
         patterns=tuple(patterns.decode().split()),
         held=int(held),

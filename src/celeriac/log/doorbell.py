@@ -18,7 +18,8 @@ class Doorbell(Protocol):
     """One thread waits at it, on connections that pool processes never use."""
 
     def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
-        """The streams with entries newer than the given ids; [] when none came in time.
+        """The streams with entries newer than the given ids; [] when none came in time. Looks
+        once where `seconds` is 0.
 
         Raises redis.RedisError as it came.
         """
@@ -42,8 +43,9 @@ class ServerDoorbell:
         self._client = client
 
     def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
+        most_ms = max(1, min(int(seconds * 1000), LONGEST_WAIT_MS))
+        block = ("BLOCK", most_ms) if seconds > 0 else ()
         answer = self._client.execute_command(
-            "XREAD", "COUNT", 1, "BLOCK", max(1, min(int(seconds * 1000), LONGEST_WAIT_MS)),
-            "STREAMS", *streams, *streams.values(),
-        )  # fmt: skip
+            "XREAD", "COUNT", 1, *block, "STREAMS", *streams, *streams.values()
+        )
         return streams_in(answer)

@@ -110,6 +110,12 @@ class EventLog(Protocol):
         """
         ...
 
+    def promote_many(
+        self, domains: Sequence[str], most: int = 1000
+    ) -> list[tuple[int, int | None]]:
+        """`promote` for each of the domains, in one round trip for all."""
+        ...
+
     def read(
         self,
         domain: str,

@@ -127,6 +127,11 @@ class MemoryLog:
                 self.append(domain, body)
             return len(ready[:most]), min(delayed.values(), default=None)
 
+    def promote_many(
+        self, domains: Sequence[str], most: int = 1000
+    ) -> list[tuple[int, int | None]]:
+        return [self.promote(domain, most) for domain in domains]
+
     def read(
         self,
         domain: str,

@@ -118,6 +118,16 @@ class RedisLog:
         moved, following = _promote(self.client, self.keys.base(domain), most)
         return int(moved), int(following) or None
 
+    def promote_many(
+        self, domains: Sequence[str], most: int = 1000
+    ) -> list[tuple[int, int | None]]:
+        calls = [(self.keys.base(domain), most) for domain in domains]
+        answers = _promote.call_many(self.client, calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [(int(moved), int(following) or None) for moved, following in answers]
+
     def read(
         self,
         domain: str,
@@ -218,14 +228,13 @@ class RedisLog:
         return {**seen, **self._newest([names[key] for key in woken])}
 
     def _newest(self, names: Sequence[str]) -> dict[str, str]:
-        pipeline = self.client.pipeline(transaction=False)
-        for name in names:
-            pipeline.xrevrange(self._stream(name), count=1)
-        return {
-            name: entries[0][0].decode()
-            for name, entries in zip(names, pipeline.execute() if names else (), strict=True)
-            if entries
-        }
+        commands = [("XREVRANGE", self._stream(name), "+", "-", "COUNT", 1) for name in names]
+        answers = self.client.execute_many(commands) if commands else []
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        found = zip(names, answers, strict=True)
+        return {name: entries[0][0].decode() for name, entries in found if entries}
 
     def _stream(self, name: str) -> str:
         """The key behind a name in `seen`: a domain, or the bell of one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -350,3 +351,32 @@ def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
     made.turn()
     made.turn()
     assert [len(ids) for ids in sent.ids] == [10]
+
+
+def test_only_lanes_for_which_somebody_rang_are_asked_for(
+    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    """A thousand handlers must not each cost a script for every event of another domain."""
+    charging.on("item.sold")(bill)
+    turning = dispatcher(clock=time.monotonic)
+    emit(charging, "a")
+    emit(charging, "b", type="item.sold")
+    turning.turn({"item"})
+    assert [["b"]] == sent.ids
+    turning.turn({"bell order"})
+    assert [["b"], ["a"]] == sent.ids
+
+
+def test_a_retry_is_asked_for_when_its_time_has_come_though_nobody_rings(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    bus.on("order.placed", name="charge", backoff=30.0, jitter=0)(fail)
+    turning = dispatcher(clock=lambda: store.clock.now_ms() / 1000)
+    emit(bus, "a")
+    turning.turn({"order"})
+    run(bus, sent)
+    turning.turn({"bell order"})  # finish rings, so that the time is known
+    assert [] == sent
+    store.clock.advance(30_000)
+    turning.turn(())
+    assert [["a"]] == sent.ids

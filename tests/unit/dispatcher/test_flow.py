@@ -47,3 +47,12 @@ def test_the_hints_of_a_handler_are_counted_over_its_domains() -> None:
     sent = flow(2)
     sent.sent(Lane("payment", LANE.handler), 1)
     assert sent.hints(LANE.handler) == 2
+
+
+def test_the_lanes_with_hints_that_wait_are_known() -> None:
+    known, here, there = Flow(), Lane("order", "a.b"), Lane("item", "a.b")
+    known.sent(here, 1)
+    known.sent(there, 1)
+    known.sent(Lane("order", "other.one"), 1)
+    known.still_queued(there, 0)
+    assert [here] == known.lanes("a.b")

@@ -11,7 +11,7 @@
 --       most parked, most new, most held (queued or running, of all workers) or ''
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
---          {{entry, body, attempts begun}, …}}; body is false where the log
+--          {{entry, body, attempts begun}, …}, the time ms}; body is false where the log
 --          entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
 --! include _lanes.lua
@@ -95,4 +95,4 @@ end
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
-  redis.call('GET', patterns) or '', held, taken}
+  redis.call('GET', patterns) or '', held, taken, now}

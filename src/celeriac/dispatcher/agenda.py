@@ -1,0 +1,69 @@
+"""Which lanes a dispatcher asks for at a turn, and when it asks for each again. Pure.
+
+A turn that asks for every lane costs a thousand handlers a thousand scripts for each event. So a
+lane is asked for when somebody rang at its domain's doorbell, when its own next time has come
+(something is due, or there is room again), and else now and then, for what nobody rings for: a
+lease that is over, a group that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from celeriac.ledger import Lane
+
+# Nobody waits for these, so they are spread over the turns and hold up nothing that was rung for.
+MOST_UNRUNG = 64
+RUNG = float("-inf")
+
+
+class Agenda:
+    """When each lane is to be asked for, by one clock in seconds, in the order of urgency."""
+
+    def __init__(self) -> None:
+        self._at: dict[Lane, float] = {}
+        self._in: dict[str, list[Lane]] = {}
+
+    def add(self, lane: Lane) -> None:
+        """At once, if it was not there."""
+        if lane not in self._at:
+            self._at[lane] = RUNG
+            self._in.setdefault(lane.domain, []).append(lane)
+
+    def keep(self, lanes: Collection[Lane]) -> None:
+        """Forgets all other lanes."""
+        self._at = {lane: at for lane, at in self._at.items() if lane in lanes}
+        self._in = {}
+        for lane in self._at:
+            self._in.setdefault(lane.domain, []).append(lane)
+
+    def ring(self, domains: Iterable[str] | None) -> None:
+        """At once for every lane of the domains; None stands for all of them."""
+        for domain in list(self._in) if domains is None else domains:
+            for lane in self._in.get(domain, ()):
+                self._at[lane] = RUNG
+
+    def put(self, lane: Lane, at: float) -> None:
+        """At that time, and not before unless somebody rings."""
+        if lane in self._at:
+            self._at[lane] = at
+
+    def hurry(self, lanes: Iterable[Lane], at: float) -> None:
+        """At that time at the latest."""
+        for lane in lanes:
+            if lane in self._at:
+                self._at[lane] = min(self._at[lane], at)
+
+    def ready(self, now: float) -> list[Lane]:
+        """Every lane that was rung for, and some of those whose time has come."""
+        ready, unrung = [], 0
+        for lane, at in self._at.items():
+            if at <= now:
+                unrung += at != RUNG
+                if at == RUNG or unrung <= MOST_UNRUNG:
+                    ready.append(lane)
+        return ready
+
+    def next(self) -> float:
+        """The earliest time of all; infinity without lanes."""
+        return min(self._at.values(), default=float("inf"))
