@@ -24,6 +24,10 @@ class Script:
         )
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
+    def command(self, key: str, *args: Any) -> tuple[Any, ...]:
+        """As one of many commands. Its answer is NoScriptError until the server knows it."""
+        return ("EVALSHA", self.digest, 1, key, *args)
+
     def __call__(self, client: Client, key: str, *args: Any) -> Any:
         """Runs it on one key. Blocks for the round trip."""
         try:
@@ -44,4 +48,4 @@ class Script:
         return answers
 
     def _sent(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
-        return list(client.execute_many(("EVALSHA", self.digest, 1, *call) for call in calls))
+        return list(client.execute_many(self.command(*call) for call in calls))

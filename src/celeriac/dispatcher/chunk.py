@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from celeriac.event import Peek
 from celeriac.ledger import Lane
 from celeriac.settings import Settings
@@ -16,8 +18,7 @@ from celeriac.subscription import Handler
 WORTH_A_TASK_US = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One delivery on its way to a chunk."""
 
     entry: str

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from celeriac.event import Effect
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.row import Failure, Row
@@ -44,8 +46,7 @@ class Ask:
     most_held: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """A delivery that a dispatcher was given. `attempts` counts those begun before.
 
     `body` is None where another hand deleted the log entry; it is lost and no longer pending.
@@ -71,8 +72,7 @@ class Taken:
     held: int = 0  # what all workers had queued or running before
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token."""
 
     entry: str
@@ -81,8 +81,7 @@ class Claimed:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What became of one delivery, for `finish`. `type` is the event's, which it is counted by;
     `effects` are the events that the attempt emitted."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.connection import Client, is_transient, open_client
 from celeriac.errors import NotFound
@@ -17,14 +17,20 @@ from celeriac.ledger.ledger import (
     Ask,
     Claimed,
     DeadLetter,
-    Delivery,
     Lane,
     Pending,
     Settled,
     Taken,
 )
 from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
-from celeriac.ledger.state import Verdict
+from celeriac.ledger.script import (
+    parse_bodies,
+    parse_claimed,
+    parse_effects,
+    parse_letter,
+    parse_taken,
+    plain_and_other,
+)
 from celeriac.ledger.tally import Tallies, parse_tallies
 from celeriac.scripts import Script
 from celeriac.settings import Settings
@@ -71,7 +77,7 @@ class RedisLedger:
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
-            Taken() if gone and not all(away) else _taken(answer)
+            Taken() if gone and not all(away) else parse_taken(answer)
             for gone, answer in zip(away, answers, strict=True)
         ]
 
@@ -107,19 +113,35 @@ class RedisLedger:
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
-        answer = self._unless_removed(
-            _claim,
-            lane,
+        if not hinted:
+            return []
+        stream, entries = self.keys.events(lane.domain), [entry for entry, _ in hinted]
+        base = self.keys.base(lane.domain)
+        arguments = (
             lane.handler,
             self.window_ms,
             f"running:{worker}",
             most_attempts,
             *(value for pair in hinted for value in pair),
         )
-        return [
-            Claimed(entry.decode(), Verdict(verdict.decode()), int(attempt), body)
-            for entry, verdict, attempt, body in answer or ()
-        ]
+        span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
+        answer, found = self.client.execute_many([_claim.command(base, *arguments), span])
+        if isinstance(answer, NoScriptError):
+            answer = self._unless_removed(_claim, lane, *arguments)
+        if isinstance(answer, Exception):
+            if "NOGROUP" in str(answer):
+                return []
+            raise answer
+        if answer is None:
+            return []
+        claimed = parse_claimed(answer, entries)
+        bodies = parse_bodies(found)
+        if missed := [one[0] for one in claimed if one[0] not in bodies]:
+            # Others lie between the first and the last of them.
+            found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
+            for one in found:
+                bodies |= parse_bodies(one)
+        return [Claimed(entry, verdict, n, bodies.get(entry)) for entry, verdict, n in claimed]
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
@@ -139,8 +161,12 @@ class RedisLedger:
     def _finishing(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
     ) -> list[Any]:
+        plain, others = plain_and_other(settled, lane.ordered)
         arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
-        for one in settled:
+        arguments += (len(plain), plain[0].type if plain else "")
+        for one in plain:
+            arguments += (one.entry, one.event_id, one.attempt, one.took_us)
+        for one in others:
             failure = one.failure
             arguments += (
                 one.entry, one.event_id, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
@@ -183,7 +209,7 @@ class RedisLedger:
             key = self.keys.effects(lane.domain, lane.handler, generation)
             pipeline.hmget(key, event_ids)
         current, older = pipeline.execute()
-        return [_effects(new or old) for new, old in zip(current, older, strict=True)]
+        return [parse_effects(new or old) for new, old in zip(current, older, strict=True)]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
         pipeline = self.client.pipeline(transaction=False)
@@ -246,14 +272,14 @@ class RedisLedger:
             found = self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
         else:
             found = self.client.xrange(key, min=f"({after}" if after else "-", count=count)
-        return [_letter(domain, letter, fields) for letter, fields in found]
+        return [parse_letter(domain, letter, fields) for letter, fields in found]
 
     def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
         try:
             found = self.client.xrange(self.keys.dead(domain), min=letter, max=letter)
         except ResponseError:  # not an id at all
             return None
-        return _letter(domain, *found[0]) if found else None
+        return parse_letter(domain, *found[0]) if found else None
 
     def dead_count(self, domain: str) -> int:
         return int(self.client.xlen(self.keys.dead(domain)))
@@ -352,46 +378,3 @@ class RedisLedger:
         seconds, micros = self.client.time()
         current = (seconds * 1000 + micros // 1000) // self.window_ms
         return current, current - 1
-
-
-def _effects(stored: bytes | None) -> tuple[Effect, ...]:
-    lines = stored.decode().split("\n") if stored else ()
-    return tuple(Effect(*line.split(" ", 1)) for line in lines)
-
-
-def _taken(answer: Any) -> Taken:
-    if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
-        return Taken(removed=True)
-    if isinstance(answer, Exception):
-        raise answer
-    queued, next_due, mean, patterns, held, deliveries, now = answer
-    return Taken(
-        deliveries=tuple(
-            Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
-        ),
-        queued=int(queued),
-        next_due_ms=int(next_due) or None,
-        now_ms=int(now),
-        mean_us=int(mean),
-        patterns=tuple(patterns.decode().split()),
-        held=int(held),
-    )
-
-
-def _letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
-    def text(name: bytes) -> str:
-        return fields.get(name, b"").decode(errors="replace")
-
-    return DeadLetter(
-        id=letter.decode(),
-        domain=domain,
-        handler=text(b"handler"),
-        entry=text(b"entry"),
-        event_id=text(b"id"),
-        attempts=int(fields.get(b"attempts", b"0")),
-        error=text(b"error"),
-        traceback=text(b"traceback"),
-        first_failed_ms=int(fields.get(b"first_failed", b"0")),
-        last_failed_ms=int(fields.get(b"last_failed", b"0")),
-        event=fields.get(b"event", b""),
-    )

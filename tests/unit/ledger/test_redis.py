@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
@@ -57,7 +58,9 @@ def test_a_life_from_the_log_to_the_matrix(log: RedisLog, ledger: RedisLedger) -
     assert 1 == ledger.due(LANE)
     assert [entry] == list(take(ledger, LANE))
     [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
-    assert [] == ledger.finish("w1", LANE, [replace(said, attempt=2, outcome=Outcome.DEAD)])
+    assert [] == ledger.finish(
+        "w1", LANE, [msgspec.structs.replace(said, attempt=2, outcome=Outcome.DEAD)]
+    )
     [letter] = ledger.dead("order")
     assert letter == ledger.dead_letter("order", letter.id)
     assert event("a") == letter.event

@@ -10,6 +10,12 @@ local patterns = base .. 'patterns:' .. handler
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- The time of an entry, as its id says.
+local function ms_of(entry)
+  local dash = string.find(entry, '-', 1, true)
+  return tonumber(dash and string.sub(entry, 1, dash - 1) or entry)
+end
+
 -- What an entry's `event` field holds; '' where it has none.
 local function event_of(fields)
   for i = 1, #fields, 2 do

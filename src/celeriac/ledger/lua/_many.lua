@@ -10,33 +10,41 @@ local function in_slices(values, call)
   end
 end
 
--- Entry → {owner, count}, for those that are pending.
+-- Entry → {entry, owner, idle ms, count} as XPENDING gives it, for those that are pending.
 local function holders(entries)
   local found = {}
   if #entries > 1 then
     local range = redis.call('XPENDING', stream, handler, entries[1], entries[#entries], #entries * 2)
-    for _, p in ipairs(range) do found[p[1]] = {p[2], p[4]} end
+    for _, p in ipairs(range) do found[p[1]] = p end
   end
   for _, entry in ipairs(entries) do
     if not found[entry] then
-      local owner, _, count = holder(entry)
-      if owner then found[entry] = {owner, count} end
+      found[entry] = redis.call('XPENDING', stream, handler, entry, entry, 1)[1]
     end
   end
   return found
 end
 
--- Entry → its body as `body_of` gives it.
-local function bodies(entries)
+-- Whether all of these are in the log still. Nearly always the ends of the log tell; where they do
+-- not, each is looked for. Returns a function that says it of one entry.
+local function lookup(entries)
+  local first = math.huge
+  for _, entry in ipairs(entries) do first = math.min(first, ms_of(entry)) end
+  local is = {}
+  local info = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #info, 2 do is[info[i]] = info[i + 1] end
+  local oldest, deleted = is['first-entry'], is['max-deleted-entry-id']
+  if oldest and deleted and first > ms_of(oldest[1]) and first > ms_of(deleted) then
+    return function() return true end
+  end
   local found = {}
   if #entries > 1 then
     local range = redis.call('XRANGE', stream, entries[1], entries[#entries], 'COUNT', #entries * 2)
-    for _, item in ipairs(range) do found[item[1]] = event_of(item[2]) end
+    for _, item in ipairs(range) do found[item[1]] = true end
   end
-  for _, entry in ipairs(entries) do
-    if found[entry] == nil then found[entry] = body_of(entry) end
+  return function(entry)
+    return found[entry] or redis.call('XRANGE', stream, entry, entry)[1] ~= nil
   end
-  return found
 end
 
 -- Event id → its row, for those that have one.

@@ -17,8 +17,7 @@ local older_effects = base .. 'effects:' .. handler .. ':' .. (generation - 1)
 -- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
 -- the state is dead, the id of the dead letter.
 local function row(state, entry, attempt, took)
-  local after = now - tonumber(string.match(entry, '^%d+'))
-  return state .. ' ' .. entry .. ' ' .. attempt .. ' ' .. after .. ' ' .. took
+  return state .. ' ' .. entry .. ' ' .. attempt .. ' ' .. now - ms_of(entry) .. ' ' .. took
 end
 
 local function keep(key)

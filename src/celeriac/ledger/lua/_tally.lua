@@ -4,18 +4,27 @@
 local MOST_FIELDS, MINUTE_LIVES_MS = 4000, 3660000
 local OTHER = 'other'
 local tallies = base .. 'tally:' .. handler
-local tallied = {}
+-- Type → what → n, and type → what → bucket → n: names are put together once, at the end.
+local tallied, durations = {}, {}
 
 local function tally(type, what, n)
-  local field = type .. ' ' .. what
-  tallied[field] = (tallied[field] or 0) + n
+  local of = tallied[type]
+  if not of then
+    of = {}
+    tallied[type] = of
+    durations[type] = {run = {}, wait = {}, total = {}}
+  end
+  of[what] = (of[what] or 0) + n
 end
 
 -- Bucket k holds the durations below 2^k ms, and above the next smaller one.
+local SUM = {run = 'run us', wait = 'wait us', total = 'total us'}
 local function tally_duration(type, what, us)
-  local _, bucket = math.frexp(math.max(us, 1) / 1000)
-  tally(type, what .. ' ' .. math.max(-4, math.min(bucket, 23)), 1)
-  tally(type, what .. ' us', us)
+  local _, bucket = math.frexp((us > 1 and us or 1) / 1000)
+  if bucket < -4 then bucket = -4 elseif bucket > 23 then bucket = 23 end
+  local of = durations[type][what]
+  of[bucket] = (of[bucket] or 0) + 1
+  tally(type, SUM[what], us)
 end
 
 -- One delivery that its holder settled. `wait` is until its first attempt began.
@@ -23,17 +32,30 @@ local function tally_settled(type, outcome, entry, attempt, took)
   if outcome == 'ignored' or outcome == 'released' then return end
   tally(type, outcome, 1)
   if outcome == 'skipped' or attempt == 0 then return end
-  local total = math.max(0, now - tonumber(string.match(entry, '^%d+'))) * 1000
+  local total = math.max(0, now - ms_of(entry)) * 1000
   tally_duration(type, 'run', took)
   if attempt == 1 then tally_duration(type, 'wait', math.max(0, total - took)) end
   if outcome == 'processed' then tally_duration(type, 'total', total) end
 end
 
+-- Field → n, of all that was tallied.
+local function tallied_fields()
+  local fields = {}
+  for type, of in pairs(tallied) do
+    for what, n in pairs(of) do fields[type .. ' ' .. what] = n end
+    for what, buckets in pairs(durations[type]) do
+      for bucket, n in pairs(buckets) do fields[type .. ' ' .. what .. ' ' .. bucket] = n end
+    end
+  end
+  return fields
+end
+
 local function write_tallies()
+  local fields = tallied_fields()
   local minute = tallies .. ':' .. math.floor(now / 60000)
   for _, key in ipairs({tallies, minute}) do
     local full = redis.call('HLEN', key) >= MOST_FIELDS
-    for field, n in pairs(tallied) do
+    for field, n in pairs(fields) do
       -- Types without bound must not fill the memory.
       if full and redis.call('HEXISTS', key, field) == 0 then
         field = string.gsub(field, '^%S+', OTHER)

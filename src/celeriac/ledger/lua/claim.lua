@@ -9,8 +9,10 @@
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts,
 --       then entry, event id for each
--- Returns {{entry, verdict, attempt, body}, …}; verdict is `run`, `duplicate` (another
--- entry carries the same event id) or `exhausted` (its attempts ended in crashes).
+-- Returns 'all' where all of them run for the first time; else entry, verdict, attempt for each that
+-- was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id) or
+-- `exhausted` (its attempts ended in crashes). The bodies are read beside this: what goes through a
+-- script is copied several times.
 --! include _keys.lua
 --! include _matrix.lua
 --! include _many.lua
@@ -21,15 +23,15 @@ for i = 5, #ARGV, 2 do
   hinted[#hinted + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1]
 end
 if #hinted == 0 then return {} end
-local held, body, known = holders(hinted), bodies(hinted), rows_of(ids)
+local held, known, is_there = holders(hinted), rows_of(ids), lookup(hinted)
 
-local claimed, running, by_attempt = {}, {}, {}
+local claimed, running, by_attempt, first = {}, {}, {}, 0
 for i, entry in ipairs(hinted) do
   local id, holds = ids[i], held[entry]
   -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
   -- sweep settles it.
-  if holds and body[entry] and string.sub(holds[1], 1, 7) == 'queued:' then
-    local verdict, attempt = 'run', holds[2]
+  if holds and string.sub(holds[2], 1, 7) == 'queued:' and is_there(entry) then
+    local verdict, attempt = 'run', holds[4]
     if came_before(known[id], entry) then
       verdict = 'duplicate'
     elseif attempt > most_attempts then
@@ -40,8 +42,10 @@ for i, entry in ipairs(hinted) do
     if verdict == 'run' then
       known[id] = row('running', entry, attempt, 0)
       running[#running + 1], running[#running + 2] = id, known[id]
+      if attempt == 1 then first = first + 1 end
     end
-    claimed[#claimed + 1] = {entry, verdict, attempt, body[entry]}
+    local n = #claimed
+    claimed[n + 1], claimed[n + 2], claimed[n + 3] = entry, verdict, attempt
     held[entry] = nil
   end
 end
@@ -59,8 +63,8 @@ if #running > 0 then
 end
 if #claimed > 0 then
   -- Chunks by their size: `chunk k` counts those of at most 2^k events, and more than half as many.
-  local part, k = math.frexp(#claimed)
+  local part, k = math.frexp(#claimed / 3)
   redis.call('HINCRBY', stats, 'chunk ' .. (part == 0.5 and k - 1 or k), 1)
-  redis.call('HINCRBY', stats, 'claimed', #claimed)
+  redis.call('HINCRBY', stats, 'claimed', #claimed / 3)
 end
-return claimed
+return first == #hinted and 'all' or claimed

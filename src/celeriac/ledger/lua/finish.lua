@@ -8,7 +8,8 @@
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0,
---       then for each: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
+--       how many are plainly processed and their event type, then entry, event id, attempt,
+--       run time µs for each of those; then for each of the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
@@ -44,14 +45,32 @@ local function bury(entry, id, attempt, failure, err, traceback)
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 
+local plain_type, plain_end = ARGV[7], 7 + 4 * tonumber(ARGV[6])
 local said = {}
-for i = 6, #ARGV, 11 do said[#said + 1] = ARGV[i] end
+for i = 8, plain_end, 4 do said[#said + 1] = ARGV[i] end
+for i = plain_end + 1, #ARGV, 11 do said[#said + 1] = ARGV[i] end
 local held = holders(said)
 
-for i = 6, #ARGV, 11 do
+-- The bulk of all there is to do: a run that went well, of a handler without order.
+for i = 8, plain_end, 4 do
+  local entry, attempt, took = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local holds = held[entry]
+  held[entry] = nil
+  if not holds or holds[2] ~= owner or holds[4] ~= attempt + 1 then
+    lost[#lost + 1] = entry
+  else
+    busy = busy + took
+    tally_settled(plain_type, 'processed', entry, attempt, took)
+    record(ARGV[i + 1], 'processed', entry, attempt, took)
+    done[#done + 1] = entry
+  end
+end
+if #done > 0 then counted['processed'] = #done end
+
+for i = plain_end + 1, #ARGV, 11 do
   local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
-  local held_by, count = unpack(held[entry] or {})
+  local _, held_by, _, count = unpack(held[entry] or {})
   held[entry] = nil
   -- A queued delivery has begun count - 1 attempts; a running one has counted its own already.
   if held_by ~= owner or count ~= attempt + 1 then

@@ -1,0 +1,92 @@
+"""What the scripts of the ledger are told, and what they answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from celeriac.event import Effect
+from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
+from celeriac.ledger.state import Outcome, Verdict
+
+
+def parse_effects(stored: bytes | None) -> tuple[Effect, ...]:
+    lines = stored.decode().split("\n") if stored else ()
+    return tuple(Effect(*line.split(" ", 1)) for line in lines)
+
+
+def plain_and_other(
+    settled: Sequence[Settled], ordered: bool
+) -> tuple[Sequence[Settled], Sequence[Settled]]:
+    """Those of which finish.lua is told in few words, and the others."""
+    if ordered:
+        return (), settled
+    plain: list[Settled] = []
+    others: list[Settled] = []
+    for one in settled:
+        well = one.outcome is Outcome.PROCESSED and not one.effects
+        if well and (not plain or one.type == plain[0].type):
+            plain.append(one)
+        else:
+            others.append(one)
+    return plain, others
+
+
+def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict, int]]:
+    if answer == b"all":
+        return [(entry, Verdict.RUN, 1) for entry in hinted]
+    return [
+        (entry.decode(), Verdict(verdict.decode()), int(attempt))
+        for entry, verdict, attempt in zip(*[iter(answer)] * 3, strict=True)
+    ]
+
+
+def parse_bodies(found: Any) -> dict[str, bytes]:
+    """Entry → what its `event` field holds, b"" where it has none; of a raw answer of XRANGE."""
+    if isinstance(found, Exception):
+        raise found
+    bodies = {}
+    for entry, fields in found:
+        named = dict(zip(fields[::2], fields[1::2], strict=True)) if fields[0] != b"event" else None
+        bodies[entry.decode()] = fields[1] if named is None else named.get(b"event", b"")
+    return bodies
+
+
+def parse_taken(answer: Any) -> Taken:
+    if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
+        return Taken(removed=True)
+    if isinstance(answer, Exception):
+        raise answer
+    queued, next_due, mean, patterns, held, deliveries, now = answer
+    return Taken(
+        deliveries=tuple(
+            Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
+        ),
+        queued=int(queued),
+        next_due_ms=int(next_due) or None,
+        now_ms=int(now),
+        mean_us=int(mean),
+        patterns=tuple(patterns.decode().split()),
+        held=int(held),
+    )
+
+
+def parse_letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode(errors="replace")
+
+    return DeadLetter(
+        id=letter.decode(),
+        domain=domain,
+        handler=text(b"handler"),
+        entry=text(b"entry"),
+        event_id=text(b"id"),
+        attempts=int(fields.get(b"attempts", b"0")),
+        error=text(b"error"),
+        traceback=text(b"traceback"),
+        first_failed_ms=int(fields.get(b"first_failed", b"0")),
+        last_failed_ms=int(fields.get(b"last_failed", b"0")),
+        event=fields.get(b"event", b""),
+    )
