@@ -19,6 +19,14 @@ def test_chunks_are_counted_by_their_size(store: Store, lane: Lane, size: int, b
     }
 
 
+def test_the_counts_of_many_handlers_come_at_once(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    store.run(lane)
+    other = Lane(lane.domain, "billing.other")
+    assert [store.ledger.stats(lane), {}] == store.ledger.stats_many([lane, other])
+    assert [] == store.ledger.stats_many([])
+
+
 def test_a_hint_that_claims_nothing_is_no_chunk(store: Store, lane: Lane) -> None:
     store.emit("a")
     deliveries = store.take(lane).deliveries

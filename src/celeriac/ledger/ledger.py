@@ -229,6 +229,10 @@ class Ledger(Protocol):
         worker, or sent anew, because their lease was over."""
         ...
 
+    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+        """`stats` of each lane, in order; in one round trip for all."""
+        ...
+
     # -- the operator's side
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False

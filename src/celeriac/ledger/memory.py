@@ -234,6 +234,9 @@ class MemoryLedger:
         with self._lock:
             return dict(self._book(lane).stats)
 
+    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+        return [self.stats(lane) for lane in lanes]
+
     # -- the operator's side
 
     def dead(

@@ -261,8 +261,13 @@ class RedisLedger:
         return int(self.client.zcard(self.keys.due(lane.domain, lane.handler)))
 
     def stats(self, lane: Lane) -> Mapping[str, int]:
-        found = self.client.hgetall(self.keys.stats(lane.domain, lane.handler))
-        return {name.decode(): int(value) for name, value in found.items()}
+        return self.stats_many([lane])[0]
+
+    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+        pipeline = self.client.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.hgetall(self.keys.stats(lane.domain, lane.handler))
+        return [{k.decode(): int(n) for k, n in found.items()} for found in pipeline.execute()]
 
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False

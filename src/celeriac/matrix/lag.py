@@ -23,12 +23,14 @@ def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> l
     dead = _dead_by_handler(backend.ledger, domain)
     now = backend.registry.now_ms()
     there = stands(backend.log, records, domain)
-    answer = [_lag(backend, stand, dead, now, registered=True) for stand in there]
     known = {stand.record.id for stand in there}
-    for group in backend.log.groups(domain):
-        if group.handler not in known:
-            answer.append(_lag(backend, _orphan(domain, group), dead, now, registered=False))
-    return answer
+    groups = backend.log.groups(domain)
+    orphans = [_orphan(domain, group) for group in groups if group.handler not in known]
+    stats = backend.ledger.stats_many([stand.lane for stand in (*there, *orphans)])
+    return [
+        _lag(backend, stand, counts, dead, now, registered=n < len(there))
+        for n, (stand, counts) in enumerate(zip((*there, *orphans), stats, strict=True))
+    ]
 
 
 def _orphan(domain: str, group: Group) -> Stand:
@@ -38,10 +40,15 @@ def _orphan(domain: str, group: Group) -> Stand:
 
 
 def _lag(
-    backend: Backend, stand: Stand, dead: Mapping[str, int], now_ms: int, *, registered: bool
+    backend: Backend,
+    stand: Stand,
+    stats: Mapping[str, int],
+    dead: Mapping[str, int],
+    now_ms: int,
+    *,
+    registered: bool,
 ) -> HandlerLag:
     domain, group, record = stand.lane.domain, stand.group, stand.record
-    stats = backend.ledger.stats(stand.lane)
     waiting = _waiting(backend.log, stand)
     held: Counter[str] = Counter()
     for owner, count in group.holders.items() if group is not None else ():

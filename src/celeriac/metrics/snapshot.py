@@ -36,14 +36,12 @@ class Snapshot:
 
 
 def take_snapshot(backend: Backend) -> Snapshot:
-    """Blocks for some round trips, a few for each handler. Raises redis.RedisError."""
+    """Blocks for some round trips. Raises redis.RedisError."""
     started = time.monotonic()
     lags = Matrix(backend).lag()
     lanes = [Lane(one.domain, one.handler) for one in lags]
-    states = (
-        LaneState(lag, tallies, backend.ledger.stats(lane))
-        for lag, lane, tallies in zip(lags, lanes, backend.ledger.tallies(lanes), strict=True)
-    )
+    tallies, stats = backend.ledger.tallies(lanes), backend.ledger.stats_many(lanes)
+    states = (LaneState(*one) for one in zip(lags, tallies, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
         lanes=tuple(states),
