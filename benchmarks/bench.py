@@ -39,7 +39,7 @@ class Bench:
         patience: float = 0.0,
     ) -> None:
         self.quick = quick
-        self.rounds = rounds or (3 if quick else 4)
+        self._rounds = rounds
         self.seconds = seconds or (0.25 if quick else 0.8)
         self.neighbours = Neighbours(patience)
         self.server: EmbeddedServer
@@ -69,6 +69,10 @@ class Bench:
     ) -> None:
         self.redis.close()
         self._stack.close()
+
+    def rounds(self, enough: int | None) -> int:
+        """What was asked for; else what is `enough` for a measurement, where one says so."""
+        return self._rounds or enough or (3 if self.quick else 4)
 
     def flush(self) -> None:
         """An empty server, started anew if it is gone. Raises ServerFailed."""

@@ -28,7 +28,7 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
                 takes[contestant.name] = stack.enter_context(opened)
             except Exception as error:
                 outcome.failed[contestant.name] = reason(error)
-        for number in range(measurement.rounds or bench.rounds):
+        for number in range(bench.rounds(measurement.rounds)):
             order = [name for name in takes if number < SPARING or name not in spared]
             turn = number % len(order) if order else 0
             for name in order[turn:] + order[:turn]:
