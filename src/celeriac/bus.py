@@ -7,13 +7,13 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celeriac import transaction
 from celeriac.circuit import Breaker
 from celeriac.emitter import AsyncEmitter, Emission, Emitter, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
-from celeriac.outbox import joined
 from celeriac.settings import Settings
 from celeriac.subscription import Predicate, Service, Start, make_handler
 from celeriac.subscription.policy import ErrorPolicies
@@ -130,7 +130,7 @@ class EventBus:
             extensions=extensions,
         )
         emitter = self.emitter
-        if session is not None or using is not None or joined.find is not None:
+        if session is not None or using is not None or transaction.find is not None:
             emitter = self._emitter_in(session, using)
         return emitter.emit(event, delay=delay, at=at)
 
@@ -149,7 +149,7 @@ class EventBus:
         with the same ids repeats nothing. `session` and `using` are those of `emit`.
         """
         emitter = self.emitter
-        if session is not None or using is not None or joined.find is not None:
+        if session is not None or using is not None or transaction.find is not None:
             emitter = self._emitter_in(session, using)
         return emitter.emit_many(events)
 

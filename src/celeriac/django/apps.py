@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
+from celeriac import transaction
 from celeriac.django.joining import find
-from celeriac.outbox import joined
 
 DISCOVERED = ("events", "handlers")
 
@@ -18,5 +18,5 @@ class CeleriacConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        joined.find = find
+        transaction.find = find
         autodiscover_modules(*DISCOVERED)

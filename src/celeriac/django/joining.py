@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.outbox.django_database import writer
-from celeriac.outbox.joined import Write
+from celeriac.transaction import Write
 
 
 def find(using: str | None) -> Write | None:

@@ -10,9 +10,9 @@ from typing import Any
 from celeriac.django_sql import atomic, for_django
 from celeriac.outbox import statement
 from celeriac.outbox.database import DJANGO, POLL, POLL_WOKEN, Execute
-from celeriac.outbox.joined import Write
 from celeriac.outbox.lock import file_lock
 from celeriac.outbox.notified import Doorbell
+from celeriac.transaction import Write
 
 REMEDY = "python manage.py migrate celeriac, with `celeriac.django` in INSTALLED_APPS"
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from celeriac import transaction
 from celeriac.errors import ConfigurationError
 from celeriac.event import peek
-from celeriac.outbox import joined
 from celeriac.outbox.write import Values, awrite, row, write
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def log_in(session: AnySession | None, using: str | None) -> OutboxLog | None:
         if using is not None:
             raise ConfigurationError("give session= (SQLAlchemy) or using= (Django), not both")
         return OutboxLog(partial(write, session))
-    if joined.find is None:
+    if transaction.find is None:
         raise ConfigurationError(
             f"using={using!r} names a database of Django; put 'celeriac.django' into "
             "INSTALLED_APPS. With SQLAlchemy give session="
         )
-    found = joined.find(using)
+    found = transaction.find(using)
     return None if found is None else OutboxLog(found)
 
 
