@@ -27,6 +27,15 @@ START_WITHIN = 60.0  # seconds
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
+def rabbitmq_version() -> str:
+    """As its commands say it; empty where it is not installed."""
+    commands = find_rabbitmq()
+    if commands is None:
+        return ""
+    done = subprocess.run([commands / "rabbitmqctl", "version"], capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+
+
 class RabbitFailed(CeleriacError, RuntimeError):
     """A node did not start or did not do as told. The message holds the end of what it said."""
 

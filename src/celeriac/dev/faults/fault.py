@@ -19,8 +19,9 @@ class Fault:
     however long the run. `stock` is whether stock Celery suffers it too. `lease`, `bound` (the most
     time to settle) and `visibility` (stock Celery's timeout) are in seconds; `server` are options
     of the server. `exits` is whether a worker may end by itself; a service manager then starts
-    another. `on` are the brokers with which the fault makes sense. `works` says why the time to
-    heal is no measure: what is left is only work.
+    another. `on` are the brokers with which the fault makes sense. `postgresql` puts the inbox and
+    its effects there instead of into SQLite. `works` says why the time to heal is no measure: what
+    is left is only work.
     """
 
     name: str
@@ -36,4 +37,5 @@ class Fault:
     server: tuple[str, ...] = ()
     exits: bool = False
     on: tuple[str, ...] = (REDIS,)
+    postgresql: bool = False
     works: str = ""

@@ -73,6 +73,9 @@ class Row:
     stock_deliveries: int | None
     stock_lost: int | None
     stock_doubled: int | None
+    broker: str = "redis"
+    server: str = ""
+    works: str = ""
     note: str = ""
     failed: str = ""
     seconds: float = 0.0

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from celeriac.dev.faults.fault import Fault
+from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault
 from celeriac.dev.faults.row import Row, Tally
 from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.faults.settle import settle, settle_stock
@@ -30,6 +30,7 @@ class Outcome:
     healed: float | None
     held: int
     exits: int
+    server: str
     notes: tuple[str, ...]
 
 
@@ -52,7 +53,9 @@ def run(
         if stock and fault.stock:
             theirs = pool.submit(_run_stock, fault, directory / "stock", full, other)
         ours = pool.submit(_run_ours, fault, directory / "celeriac", full, one)
-        row = _row(fault, ours, theirs, lambda: time.monotonic() - began)
+        row = _row(
+            fault, ours, theirs, lambda: time.monotonic() - began, RABBITMQ if rabbits else REDIS
+        )
     return row
 
 
@@ -74,6 +77,7 @@ def _scene(
         times=times,
         server=fault.server,
         rabbit=rabbit,
+        on_postgresql=fault.postgresql,
     )
 
 
@@ -111,6 +115,7 @@ def _outcome(scene: Scene, healed: float | None) -> Outcome:
         healed=healed,
         held=scene.side.held(),
         exits=scene.restarted,
+        server=scene.server.version,
         notes=tuple(notes),
     )
 
@@ -120,6 +125,7 @@ def _row(
     ours: Future[Outcome],
     theirs: Future[Outcome] | None,
     seconds: Callable[[], float],
+    broker: str,
 ) -> Row:
     notes: list[str] = []
     failed, found, stock = "", None, None
@@ -150,6 +156,9 @@ def _row(
         stock_deliveries=stock.tally.deliveries if stock else None,
         stock_lost=stock.tally.lost if stock else None,
         stock_doubled=stock.tally.executions_doubled if stock else None,
+        broker=broker,
+        server=found.server if found else "",
+        works=fault.works,
         note="; ".join(notes),
         failed=failed,
         seconds=round(seconds(), 1),

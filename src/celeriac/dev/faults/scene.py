@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from celeriac.connection import Client, open_client
 from celeriac.dev.faults.flow import DEPTH, Flow, new_ids
 from celeriac.dev.faults.harm import Harm, heal_time
+from celeriac.dev.faults.inboxed import POSTGRESQL, InboxedEffects
 from celeriac.dev.faults.proxy import Proxy
 from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.row import Tally, tally
@@ -44,6 +48,7 @@ class Scene:
         times: int,
         server: Sequence[str] = (),
         rabbit: EmbeddedRabbit | None = None,
+        on_postgresql: bool = False,
     ) -> None:
         self.stack = ExitStack()
         self.directory = directory
@@ -66,6 +71,9 @@ class Scene:
         self.store = Store(directory / "store.sqlite")
         self.store.create()
         self.stack.callback(self.store.close)
+        self.inboxed: InboxedEffects | None = None
+        if kind is Ours:
+            self.inboxed = self._make_inboxed(on_postgresql)
         self._rabbit, self.broker_url = rabbit, rabbit.url if rabbit else ""
         if rabbit:
             rabbit.start()
@@ -76,6 +84,19 @@ class Scene:
         # What new workers connect to.
         self.url = self.server.url
         self._proxy: Proxy | None = None
+
+    def _make_inboxed(self, on_postgresql: bool) -> InboxedEffects:
+        url = f"sqlite:///{self.directory / 'effects.sqlite'}"
+        if on_postgresql:
+            name = f"celeriac_faults_{os.getpid()}_{time.monotonic_ns()}"
+            url = POSTGRESQL.removesuffix("postgres") + name
+        made = InboxedEffects(url)
+        self.stack.callback(made.drop)
+        try:
+            made.create()
+        except OperationalError as error:
+            raise Skipped(f"no PostgreSQL on 127.0.0.1:5432 ({error})") from error
+        return made
 
     @property
     def ours(self) -> bool:
@@ -129,6 +150,7 @@ class Scene:
             "CELERIAC_REDIS_URL": self.url,
             "CELERIAC_BROKER_URL": self.broker_url,
             "CELERIAC_LEASE": str(self.lease),
+            "FAULTS_EFFECTS": self.inboxed.url if self.inboxed else "",
             "FAULTS_STORE": str(self.directory / "store.sqlite"),
             "FAULTS_VISIBILITY": str(self.visibility),
             "FAULTS_DOMAINS": ",".join(self._domains),
@@ -249,7 +271,7 @@ class Scene:
         if wait and self.ours:
             accepted = frozenset(self._accepted)
             self.until(
-                lambda: accepted <= self.store.effects().keys(),
+                lambda: accepted <= self.effects().keys(),
                 "what was accepted",
                 3 * self.lease,
                 fatal=False,
@@ -258,9 +280,19 @@ class Scene:
 
     # -- the end
 
+    def effects(self) -> Counter[Delivery]:
+        """How often each delivery had its effect, guarded or inboxed."""
+        guarded = self.store.effects()
+        return guarded + self.inboxed.effects() if self.inboxed else guarded
+
+    def effect_count(self) -> int:
+        """How many effects there are, doubled ones too. Cheap."""
+        return self.store.effect_count() + (self.inboxed.count() if self.inboxed else 0)
+
     def heal_time(self) -> float:
         """The longest that what was accepted took after a moment at which all was whole."""
-        return heal_time(self._accepted, self.store.effect_times(), self._whole)
+        times = self.store.effect_times() | (self.inboxed.times() if self.inboxed else {})
+        return heal_time(self._accepted, times, self._whole)
 
     def count(self) -> Tally:
         dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}
@@ -270,13 +302,13 @@ class Scene:
             dead,
             self.side.left(),
             self.store.runs(),
-            self.store.effects(),
+            self.effects(),
             self.harms,
         )
 
     def late(self) -> int:
         """How many deliveries have no effect yet, while the system still holds them."""
-        return len((self.expected & self.side.left()) - self.store.effects().keys())
+        return len((self.expected & self.side.left()) - self.effects().keys())
 
     def until(
         self,

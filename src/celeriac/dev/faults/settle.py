@@ -35,7 +35,7 @@ def settle_stock(scene: Scene, seconds: float) -> None:
             scene.worker(wait=False)
         quiet_for, begun, since = scene.visibility + 1.5, -1, time.monotonic()
         while time.monotonic() < deadline:
-            if scene.store.effect_count() >= len(scene.expected) and not scene.side.held():
+            if scene.effect_count() >= len(scene.expected) and not scene.side.held():
                 return
             scene.supervise()
             now = scene.store.began_count()
@@ -51,7 +51,7 @@ def _until_done(scene: Scene, deadline: float) -> bool:
     while True:
         now = time.monotonic()
         wanted = len(scene.expected - scene.failing)
-        if scene.store.effect_count() >= wanted and now - looked >= LOOK_AT_DEAD_EVERY:
+        if scene.effect_count() >= wanted and now - looked >= LOOK_AT_DEAD_EVERY:
             looked = now
             if scene.count().lost == 0:
                 return True

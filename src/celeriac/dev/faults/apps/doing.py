@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Connection
+
+from celeriac.dev.faults.inboxed import write_effect
 from celeriac.dev.faults.store import Store
 
 SERVICE = "billing"
@@ -33,6 +36,7 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
 TIME_LIMITS = {"hangs": 1.0}
 POISON = "poison"  # the data of an event at which `picky` crashes
 RETRIES = {"picky": 0}
+INBOXED = ("second",)  # on celeriac; stock Celery has no inbox, and guards its effects
 MEMORY = 256 * 1024 * 1024
 
 _stores: dict[int, Store] = {}
@@ -65,6 +69,14 @@ def do(name: str, event_id: str, poison: bool = False) -> None:
     run = store().began(handler, event_id)
     segfaults() if poison else HARM.get(name, work)()
     store().effect(handler, event_id)
+    store().ended(run)
+
+
+def do_inboxed(name: str, event_id: str, connection: Connection) -> None:
+    """As `do`, with an effect that has no guard of its own: the inbox is its transaction."""
+    run = store().began(f"{SERVICE}.{name}", event_id)
+    work()
+    write_effect(connection, f"{SERVICE}.{name}", event_id)
     store().ended(run)
 
 

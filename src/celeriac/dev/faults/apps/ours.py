@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from celeriac import Event, EventBus
 from celeriac.dev.faults.apps import doing
+from celeriac.dev.faults.inboxed import open_engine
 
 bus = EventBus(service=doing.SERVICE)
 app = bus.app
@@ -19,6 +21,9 @@ app = bus.app
 faulthandler.register(signal.SIGUSR2)
 if "FAULTS_SOFT" in os.environ:
     app.conf.worker_soft_shutdown_timeout = float(os.environ["FAULTS_SOFT"])
+
+
+effects = open_engine(os.environ["FAULTS_EFFECTS"])
 
 
 class Payload(msgspec.Struct):
@@ -37,14 +42,22 @@ def typed(event: Event[Payload]) -> None:
     doing.do("typed", event.id)
 
 
+def second(event: Event[Any], connection: Connection) -> None:
+    doing.do_inboxed("second", event.id, connection)
+
+
+GIVEN: dict[str, Callable[..., None]] = {"typed": typed, "second": second}
+
+
 def _subscribe(name: str, pattern: str) -> None:
-    function = typed if name == "typed" else _handler(name)
+    function = GIVEN.get(name) or _handler(name)
     bus.on(
         pattern,
         name=name,
         retries=doing.RETRIES.get(name, 1 if name in doing.HARM else 5),
         backoff=0.1,
         time_limit=doing.TIME_LIMITS.get(name),
+        inbox=effects if name in doing.INBOXED else None,
     )(function)
 
 

@@ -154,6 +154,21 @@ FAULTS = (
         on=(REDIS, RABBITMQ),
         quick=True,
     ),
+    *(
+        Fault(
+            name=f"{name}, inbox in PostgreSQL",
+            about="the handler's effects have no key of their own",
+            inject=inject,
+            stock=False,
+            postgresql=True,
+        )
+        for name, inject in (
+            ("worker group: SIGKILL", kill_group),
+            ("worker main process: SIGKILL", kill_main),
+            ("worker child: SIGKILL", kill_child),
+            ("worker: SIGSTOP past the lease", freeze),
+        )
+    ),
     Fault(
         name="worker: warm stop",
         about="SIGTERM under flow",
