@@ -13,8 +13,6 @@ POOLS = ["prefork", "threads", "solo", "gevent"]
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_kind_of_handler_works(deployment: Any, pool: str) -> None:
     """Fan-out, filters, retries, control flow, batches, order, causes, delay: each as promised."""
-    if pool == "gevent" and deployment.broker_url:
-        pytest.skip("gevent with RabbitMQ has been seen to stall: docs/how-to/rabbitmq.md")
     deployment.worker(pool=pool)
     deployment.joined("billing.work", "work")
     bus = deployment.bus

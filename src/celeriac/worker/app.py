@@ -65,8 +65,6 @@ def _for_rabbitmq() -> dict[str, Any]:
         "task_create_missing_queue_type": "quorum",
         # A broker that says nothing for two of these is given up.
         "broker_heartbeat": HEARTBEAT,
-        # Without, a publish that the broker refuses looks like one that it took.
-        "broker_transport_options": {"confirm_publish": True},
     }
 
 

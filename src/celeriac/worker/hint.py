@@ -45,7 +45,9 @@ def hint_sender(
     # Without a priority all hints of a queue share one list, whose length tools can read.
     uses_priorities = any(handler.priority for handler in service.handlers.values())
     confirmed = is_rabbitmq(app.conf.broker_write_url or app.conf.broker_url)
-    publishing: dict[str, Any] = CONFIRMED if confirmed else {"retry": False}
+    publishing: dict[str, Any] = {"retry": False}
+    if confirmed:
+        publishing = {**CONFIRMED, "producer": _confirmed_producer(app)}
 
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
@@ -73,6 +75,16 @@ def hint_sender(
             ) from error
 
     return traced(send, service.settings)
+
+
+def _confirmed_producer(app: Celery) -> Any:
+    """For the dispatcher's thread alone; connects at the first hint.
+
+    On a connection of its own, because confirmation holds for all that a connection publishes: the
+    task events of a gevent worker wait for theirs on a socket that its main loop reads as well.
+    """
+    connection = app.connection_for_write(transport_options={"confirm_publish": True})
+    return app.amqp.Producer(connection, auto_declare=False)
 
 
 def _priority(app: Celery, urgency: int) -> int:

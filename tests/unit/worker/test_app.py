@@ -31,11 +31,11 @@ def test_a_broker_that_is_away_for_long_does_not_end_the_worker() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
-def test_on_rabbitmq_hints_are_confirmed_and_lie_in_quorum_queues(scheme: str) -> None:
+def test_on_rabbitmq_hints_lie_in_quorum_queues(scheme: str) -> None:
     app = make_app(
         Settings.load({}, service="billing", namespace="staging", broker_url=f"{scheme}://h")
     )
-    assert app.conf.broker_transport_options == {"confirm_publish": True}
+    assert app.conf.broker_transport_options == {}
     for queue in ("billing", "urgent"):
         assert app.amqp.queues[queue].queue_arguments == {"x-queue-type": "quorum"}
 

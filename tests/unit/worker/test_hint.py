@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from amqp.exceptions import ConnectionForced, MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -93,7 +94,27 @@ def test_urgency_is_told_in_the_numbers_of_the_broker(
     assert priority == Published(monkeypatch, broker, priority=urgency).send(event("a"))["priority"]
 
 
-@pytest.mark.parametrize("error", [OperationalError("refused"), ConnectionResetError("reset")])
+def test_on_rabbitmq_a_hint_is_confirmed_on_a_connection_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a hint that the broker refuses, or never gets, looks like one that it took."""
+    published = Published(monkeypatch, "amqp://127.0.0.1:1")
+    options = published.send(event("a"))
+    assert options["producer"].connection.transport_options == {"confirm_publish": True}
+    assert options["retry"] and options["retry_policy"]["max_retries"] == 1
+    assert 0 < options["confirm_timeout"] <= 5
+    assert "confirm_publish" not in published.app.conf.broker_transport_options
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("refused"),
+        ConnectionResetError("reset"),
+        MessageNacked(),
+        ConnectionForced("bye"),
+    ],
+)
 def test_a_broker_that_is_away_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
