@@ -1,24 +1,50 @@
-"""The fault matrix itself: its quickest rows, on celeriac and on stock Celery."""
+"""The quick selection of the fault matrix, judged by its goals, and stock Celery beside one row."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from celeriac.dev.faults.fault import RABBITMQ, REDIS
 from celeriac.dev.faults.run import run
 from celeriac.dev.faults.table import chosen
+from celeriac.dev.rabbitmq import EmbeddedRabbit
+
+QUICK = [fault.name for fault in chosen(full=False)]
+OF_RABBITMQ = [f.name for f in chosen(full=False, broker=RABBITMQ) if REDIS not in f.on]
 
 
-@pytest.mark.parametrize("name", ["input: not JSON", "input: schema-invalid"])
-def test_what_is_no_good_event_ends_as_dead_letters_and_stops_nothing(
+@pytest.mark.parametrize("name", [*QUICK, "input: schema-invalid"])
+def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
     name: str, tmp_path: Path
 ) -> None:
-    [fault] = chosen(full=True, only=name)
+    [fault] = [fault for fault in chosen(full=True) if fault.name == name]
     row = run(fault, tmp_path, full=False, stock=False)
     assert row.ok, row
-    assert row.dead == row.injected > 0
-    assert (row.lost, row.effects_doubled, row.executions_doubled) == (0, 0, 0)
+    assert row.injected and row.deliveries
+    assert (row.lost, row.effects_doubled, row.unexplained) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", [*OF_RABBITMQ, "worker group: SIGKILL"])
+def test_so_it_is_with_the_queues_in_rabbitmq(
+    name: str, tmp_path: Path, rabbit: EmbeddedRabbit
+) -> None:
+    [fault] = [fault for fault in chosen(full=True, broker=RABBITMQ) if fault.name == name]
+    row = run(fault, tmp_path, full=False, stock=False, rabbits=(rabbit, rabbit))
+    assert row.ok, row
+
+
+def test_the_effects_of_killed_workers_happen_once_by_the_inbox_alone_on_postgresql(
+    tmp_path: Path,
+) -> None:
+    """Its handler has no unique key; the row in SQLite is among the quick ones."""
+    [fault] = chosen(full=True, only="worker group: SIGKILL, inbox in PostgreSQL")
+    row = run(fault, tmp_path, full=False, stock=False)
+    if row.failed.startswith("skipped") and not os.environ.get("CI"):
+        pytest.skip(row.failed)
+    assert row.ok, row
 
 
 def test_a_queue_that_is_deleted_costs_stock_celery_its_messages_and_celeriac_none(
@@ -27,6 +53,4 @@ def test_a_queue_that_is_deleted_costs_stock_celery_its_messages_and_celeriac_no
     [fault] = chosen(full=True, only="Celery queue deleted")
     row = run(fault, tmp_path, full=False, stock=True)
     assert row.ok, row
-    assert row.lost == 0
     assert row.stock_lost
-    assert row.heal is not None

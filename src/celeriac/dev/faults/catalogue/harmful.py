@@ -60,7 +60,6 @@ FAULTS = (
         about="each time; retried once, then dead",
         inject=poison("raise"),
         on=(REDIS, RABBITMQ),
-        quick=True,
         domains=("work", "raise"),
     ),
     Fault(

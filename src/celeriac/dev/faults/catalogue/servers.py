@@ -166,7 +166,6 @@ FAULTS = (
         name="Celery queue doubled",
         about="each message in it is there twice",
         inject=double_queue,
-        quick=True,
     ),
     Fault(
         name="Redis: maxmemory reached",
