@@ -76,19 +76,23 @@ def stopped_by(number: int, **env: str) -> Inject:
     return stop
 
 
-def freeze(scene: Scene) -> None:
+def freeze(type: str) -> Inject:
     """The frozen one comes back after another has taken its deliveries."""
-    frozen: Worker = scene.worker()
-    scene.worker(processes=1)
-    with scene.flow():
-        for _ in range(scene.times):
-            scene.busy()
-            with scene.harm(frozen):
-                frozen.freeze()
-                # Its deliveries are to heal while it is frozen: another worker is there.
-                scene.whole(wait=False)
-                time.sleep(scene.lease + 1.5)
-                frozen.thaw()
+
+    def inject(scene: Scene) -> None:
+        frozen: Worker = scene.worker()
+        scene.worker(processes=1)
+        with scene.flow(type):
+            for _ in range(scene.times):
+                scene.busy()
+                with scene.harm(frozen):
+                    frozen.freeze()
+                    # Its deliveries are to heal while it is frozen: another worker is there.
+                    scene.whole(wait=False)
+                    time.sleep(scene.lease + 1.5)
+                    frozen.thaw()
+
+    return inject
 
 
 def kill_dispatcher(scene: Scene) -> None:
@@ -161,12 +165,17 @@ FAULTS = (
             inject=inject,
             stock=False,
             postgresql=True,
+            works=works,
         )
-        for name, inject in (
-            ("worker group: SIGKILL", kill_group),
-            ("worker main process: SIGKILL", kill_main),
-            ("worker child: SIGKILL", kill_child),
-            ("worker: SIGSTOP past the lease", freeze),
+        for name, inject, works in (
+            ("worker group: SIGKILL", kill_group, ""),
+            ("worker main process: SIGKILL", kill_main, ""),
+            ("worker child: SIGKILL", kill_child, ""),
+            (
+                "worker: SIGSTOP past the lease",
+                freeze("work.flow"),
+                "a frozen transaction keeps its lock on the row of the inbox until it goes on",
+            ),
         )
     ),
     Fault(
@@ -191,7 +200,9 @@ FAULTS = (
     Fault(
         name="worker: SIGSTOP past the lease",
         about="for the lease and 1.5 s, beside another worker; then SIGCONT",
-        inject=freeze,
+        # Not the handler with the inbox: in SQLite a frozen transaction locks the whole file.
+        inject=freeze("fan.out"),
+        domains=("fan",),
         on=(REDIS, RABBITMQ),
     ),
     Fault(
