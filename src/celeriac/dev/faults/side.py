@@ -165,8 +165,10 @@ class Stock:
 
     def held(self) -> int:
         if self._rabbit:
-            with contextlib.suppress(OSError):
+            try:
                 return self._rabbit.waiting()
+            except Exception:  # it is being restarted: as far as anyone can tell, all of it
+                return 1
         return len(self.left())
 
     def ready(self, pid: int, said: str) -> bool:
