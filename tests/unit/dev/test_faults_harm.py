@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.dev.faults.harm import Harm, heal_time, unexplained
+from celeriac.dev.faults.harm import Harm, deaths, heal_time, unexplained
 from celeriac.dev.faults.store import Run
 
 A, B = ("billing.a", "1"), ("billing.a", "2")
@@ -47,6 +47,15 @@ def test_what_had_ended_long_before_the_death_must_not_be_repeated() -> None:
 
 def test_what_began_after_the_harm_is_not_explained_by_it() -> None:
     assert unexplained([run(A, 10.5, None), run(A, 12.0, 12.1, pid=12)], [DEATH], []) == 1
+
+
+def test_a_poison_event_explains_what_its_process_had_ended_just_before() -> None:
+    before, poison = run(A, 9.995, 9.998), run(B, 10.0, None)
+    after = run(A, 12.0, 12.1, pid=12)
+    assert unexplained([before, poison, after], deaths([before, poison, after], [B]), [B]) == 0
+    # A handler that only raised lets its process go on.
+    on = run(("billing.a", "3"), 10.5, 10.6)
+    assert deaths([before, poison, on, after], [B]) == []
 
 
 def test_heal_time_is_the_longest_wait_of_what_was_accepted_before_all_was_whole() -> None:

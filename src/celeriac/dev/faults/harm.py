@@ -27,6 +27,17 @@ class Harm:
         return not self.pids or run.pid in self.pids or run.main in self.pids
 
 
+def deaths(runs: Sequence[Run], failing: Collection[Delivery]) -> list[Harm]:
+    """Harm that handlers did themselves: processes whose last run was one of `failing` and never
+    ended."""
+    last = {run.pid: run for run in sorted(runs, key=lambda run: run.began)}
+    return [
+        Harm(frozenset({run.pid}), run.began, run.began)
+        for run in last.values()
+        if run.ended is None and run.delivery in failing
+    ]
+
+
 def unexplained(runs: Iterable[Run], harms: Sequence[Harm], known: Collection[Delivery]) -> int:
     """How many executions beyond the first no harm explains; `known` are left out.
 

@@ -22,11 +22,12 @@ POSTGRESQL = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 def open_engine(url: str) -> Engine:
     """Does not connect yet, so it may be made before a fork."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=2)
+        # What it holds need not outlive the machine.
+        options = {"options": "-c synchronous_commit=off"}
+        return create_engine(url, pool_size=2, connect_args=options)
     engine = create_engine(url, connect_args={"timeout": 30})
 
     def set_up(connection: Any, _: Any) -> None:
-        # What it holds need not outlive the machine.
         connection.execute("PRAGMA synchronous=OFF")
 
     event.listen(engine, "connect", set_up)

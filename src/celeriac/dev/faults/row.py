@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from celeriac.dev.faults.harm import Harm, unexplained
+from celeriac.dev.faults.harm import Harm, deaths, unexplained
 from celeriac.dev.faults.store import Delivery, Run
 
 
@@ -49,7 +49,7 @@ def tally(
         dead=len(dead),
         effects_doubled=sum(effects.values()) - len(effects),
         executions_doubled=sum(n - 1 for one, n in times.items() if one not in failing),
-        unexplained=unexplained(runs, harms, failing),
+        unexplained=unexplained(runs, [*harms, *deaths(runs, failing)], failing),
     )
 
 
