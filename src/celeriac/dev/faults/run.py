@@ -16,7 +16,7 @@ from celeriac.dev.faults.side import Ours, Stock
 from celeriac.dev.rabbitmq import EmbeddedRabbit
 from celeriac.dispatcher.dispatcher import SWEEP
 
-QUICK_TIMES, FULL_TIMES = 2, 4
+QUICK_TIMES, FULL_TIMES = 2, 3
 WORKING_OFF = 1.0  # seconds for what lay before the workers at that time
 
 
