@@ -25,9 +25,14 @@ class Flow:
     """
 
     def __init__(
-        self, publish: Callable[[Sequence[str]], int], begun: Callable[[], int], depth: int
+        self,
+        publish: Callable[[Sequence[str]], int],
+        begun: Callable[[], int],
+        depth: int,
+        *,
+        loses: bool,
     ) -> None:
-        self._publish, self._begun, self._depth = publish, begun, depth
+        self._publish, self._begun, self._depth, self._loses = publish, begun, depth, loses
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
@@ -54,10 +59,11 @@ class Flow:
         before = begun = self._begun()
         try:
             while not self._stopped.is_set() and published < MOST:
-                # Lost ones are never begun: where nothing begins, some go out whatever lies there.
+                # Lost ones are never begun: where some may be, and nothing begins, more go out
+                # whatever lies there. Elsewhere they would only be a backlog.
                 idle = idle + 1 if begun == self._begun() else 0
                 begun = self._begun()
-                if published - (begun - before) < self._depth or idle >= STALLED:
+                if published - (begun - before) < self._depth or (self._loses and idle >= STALLED):
                     published += self._publish(new_ids(BATCH))
                     idle = 0
                 else:
