@@ -17,7 +17,7 @@ from celeriac.dev.rabbitmq import EmbeddedRabbit
 from celeriac.dispatcher.dispatcher import SWEEP
 
 QUICK_TIMES, FULL_TIMES = 2, 3
-WORKING_OFF = 1.0  # seconds for what lay before the workers at that time
+WORKING_OFF = 1.5  # seconds for what lay before the workers at that time
 
 
 @dataclass(frozen=True, slots=True)
