@@ -20,7 +20,9 @@ from rich.console import Console, RenderableType
 from celeriac import EventBus
 from celeriac.cli.top.keyboard import named
 from celeriac.cli.top.live import press
-from celeriac.cli.top.screen import SORTS, Looks, number, screen, seconds, still
+from celeriac.cli.top.looks import SORTS, Looks
+from celeriac.cli.top.screen import screen, still
+from celeriac.cli.top.table import number, seconds
 from celeriac.cli.top.view import HandlerRow, ServiceRow, View, Watch
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.log.memory import MemoryClock

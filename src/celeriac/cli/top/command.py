@@ -11,7 +11,8 @@ import msgspec
 from celeriac.cli.document import print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
-from celeriac.cli.top.screen import SORTS, Looks, still
+from celeriac.cli.top.looks import SORTS, Looks
+from celeriac.cli.top.screen import still
 from celeriac.cli.top.view import View, Watch
 from celeriac.connection import address
 

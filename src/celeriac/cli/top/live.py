@@ -8,7 +8,8 @@ from dataclasses import replace
 import redis
 
 from celeriac.cli.top.keyboard import keys_alone, pressed
-from celeriac.cli.top.screen import Looks, screen
+from celeriac.cli.top.looks import Looks
+from celeriac.cli.top.screen import screen
 from celeriac.cli.top.view import View, Watch
 
 LETTERS = {"l": "lag", "o": "oldest", "r": "rate", "f": "failing", "d": "dead", "n": "name"}

@@ -1,0 +1,48 @@
+"""How the frames are looked at: the order, the filter, how far they are scrolled. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from celeriac.cli.top.view import HandlerRow, View
+
+Key = Callable[[HandlerRow], object]
+
+# What rows can be sorted by: what is most of it comes first, names from A.
+SORTS: Mapping[str, Key] = {
+    "lag": lambda row: -row.lag,
+    "oldest": lambda row: -(row.oldest_s or 0.0),
+    "rate": lambda row: -row.rate,
+    "failing": lambda row: -row.failing,
+    "dead": lambda row: -row.dead,
+    "run": lambda row: -(row.run_p95_s or 0.0),
+    "name": lambda row: row.handler,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How it is looked at: the order, whose names are wanted, how far it is scrolled.
+
+    `typing` is while the filter is typed in; `notice` is what keeps it from being up to date.
+    """
+
+    sort: str = "lag"
+    filter: str = ""
+    offset: int = 0
+    typing: bool = False
+    paused: bool = False
+    help: bool = False
+    notice: str = ""
+    url: str = ""
+
+    def chosen(self, view: View) -> list[HandlerRow]:
+        """The rows that are wanted, in their order."""
+        wanted = [row for row in view.handlers if self.filter.lower() in row.handler.lower()]
+        key = SORTS[self.sort]
+        return sorted(wanted, key=lambda row: (key(row), row.handler))
+
+    def next_sort(self) -> Looks:
+        names = list(SORTS)
+        return replace(self, sort=names[(names.index(self.sort) + 1) % len(names)])

@@ -1,0 +1,120 @@
+"""The rows of the handlers: what has no room gives way, the least needed first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celeriac.circuit import CircuitState
+from celeriac.cli.show import age
+from celeriac.cli.top.view import HandlerRow
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`width` includes its gap; those of a high `rank` are the first to give way."""
+
+    title: str
+    width: int
+    rank: int
+    show: Callable[[HandlerRow], Text]
+
+
+def _columns() -> list[Column]:
+    from rich.text import Text
+
+    def plain(value: str, style: str = "") -> Text:
+        return Text(value, style if value != "·" else "dim")
+
+    def count(value: int, style: str = "") -> Text:
+        return plain(number(value) if value else "·", style)
+
+    return [
+        Column("rate/s", 8, 0, lambda row: plain(number(row.rate) if row.rate else "·", "green")),
+        Column(
+            "fail/s", 8, 1, lambda row: plain(number(row.failing) if row.failing else "·", "red")
+        ),
+        Column("lag", 8, 0, lambda row: count(row.lag, "bold")),
+        Column(
+            "oldest", 9, 1, lambda row: plain(age(row.oldest_s) or "·", age_style(row.oldest_s))
+        ),
+        Column("waiting", 9, 4, lambda row: count(row.waiting)),
+        Column("queued", 8, 5, lambda row: count(row.queued)),
+        Column("running", 9, 4, lambda row: count(row.running, "blue")),
+        Column("due", 7, 3, lambda row: count(row.due, "yellow")),
+        Column("parked", 8, 6, lambda row: count(row.parked, "yellow")),
+        Column("dead", 7, 1, lambda row: count(row.dead, "red")),
+        Column("run95", 9, 2, lambda row: plain(seconds(row.run_p95_s))),
+        Column("wait95", 9, 3, lambda row: plain(seconds(row.wait_p95_s))),
+    ]
+
+
+def table(rows: Sequence[HandlerRow], sort: str, width: int) -> list[Text]:
+    """A line of titles, and one for each row."""
+    from rich.text import Text
+
+    names = [_name(row) for row in rows]
+    widest = max([len("handler"), *(name.cell_len for name in names)]) + 2
+    columns = _columns()
+    while columns and sum(c.width for c in columns) + min(widest, 28) > width:
+        columns.remove(max(columns, key=lambda column: column.rank))
+    room = max(10, min(widest, width - sum(c.width for c in columns)))
+    sorted_by = {"run": "run95", "failing": "fail/s", "rate": "rate/s", "name": "handler"}
+    title = Text(f" {'handler':<{room - 1}}")
+    for column in columns:
+        title.append(f"{column.title:>{column.width}}")
+    title.stylize("bold reverse")
+    mark = sorted_by.get(sort, sort)
+    at = title.plain.find(mark)
+    if at >= 0:
+        title.stylize("bold reverse cyan", at, at + len(mark))
+    title.append(" " * max(0, width - title.cell_len), "reverse")
+    lines = [title]
+    for row, name in zip(rows, names, strict=True):
+        name.truncate(room - 1, overflow="ellipsis", pad=True)
+        line = Text(" ").append_text(name)
+        for column in columns:
+            cell = column.show(row)
+            line.append(" " * max(1, column.width - cell.cell_len)).append_text(cell)
+        lines.append(line)
+    return lines
+
+
+def _name(row: HandlerRow) -> Text:
+    from rich.text import Text
+
+    if not row.registered:
+        return Text.assemble((row.handler, "yellow"), (" nobody's", "yellow"))
+    if row.circuit is not CircuitState.CLOSED:
+        return Text.assemble(row.handler, (f" {row.circuit}", "bold red"))
+    return Text(row.handler)
+
+
+def number(value: float) -> str:
+    """`0.4`, `12`, `1,234`, `56k`, `7.8M`."""
+    if 0 < value < 10 and value != int(value):
+        return f"{value:.1f}"
+    if value < 10_000:
+        return f"{value:,.0f}"
+    return f"{value / 1000:.0f}k" if value < 1e6 else f"{value / 1e6:.1f}M"
+
+
+def seconds(value: float | None) -> str:
+    """`250 µs`, `12 ms`, `1.2 s`, `3 min`."""
+    if value is None:
+        return "·"
+    if value < 0.001:
+        return f"{value * 1e6:.0f} µs"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.1f} s" if value < 60 else age(value)
+
+
+def age_style(value: float | None) -> str:
+    if value is None or value < 10:
+        return ""
+    return "yellow" if value < 60 else "red"
