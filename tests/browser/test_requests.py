@@ -257,6 +257,14 @@ def test_read_only_shows_everything_and_does_nothing(
         reader.stop()
 
 
+def test_the_metrics_of_the_bus_are_beside_those_of_flower(flower: Flower, shop: Shop) -> None:
+    """Without authentication, as Flower's own are."""
+    text = flower.ask("/metrics", user="").text
+    assert "celeriac_up 1.0" in text
+    assert 'handler="billing.charge_card"' in text
+    assert "flower_" in text
+
+
 # -- how it starts
 
 

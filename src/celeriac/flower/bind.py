@@ -1,8 +1,6 @@
 """Where Flower listens: on this machine only, unless it asks who is there.
 
 Stock Flower binds to every interface, without a password, and whoever reaches it may stop workers.
-Checked on Flower 2.2.0, whose `start_http_server` binds by `options.address`; it has no seam for
-this that is called when all of its options are known.
 """
 
 from __future__ import annotations
@@ -13,19 +11,6 @@ from typing import Any
 
 LOOPBACK = "127.0.0.1"
 SWITCH = "CELERIAC_FLOWER_OPEN"
-
-
-def install() -> None:
-    """From now on every Flower of this process is checked before it listens."""
-    from flower.app import Flower
-
-    listen = Flower.start_http_server
-
-    def start_http_server(self: Any) -> Any:
-        choose_address(self.options)
-        return listen(self)
-
-    Flower.start_http_server = start_http_server
 
 
 def choose_address(options: Any) -> None:

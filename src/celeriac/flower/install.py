@@ -1,4 +1,4 @@
-"""Puts our pages into Flower. It has no seam for that, so this file and `bind` use what it has.
+"""Puts our pages into Flower. It has no seam for that, so this file uses what it has.
 
 Read and run on Flower 2.2.0; the names used are the same in 2.0.1 and 2.1.0:
 `flower.urls.handlers` and `.settings` (which the command passes to the application that it makes
@@ -8,15 +8,13 @@ afterwards), `flower.views.BaseHandler`, the templates base.html, navbar.html an
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from celeriac.errors import ConfigurationError
-from celeriac.flower import bind
+from celeriac.flower.bind import choose_address
+from celeriac.flower.metrics import Metrics, add_metrics
 from celeriac.flower.routes import routes
 from celeriac.flower.templates import loader
-
-log = logging.getLogger(__name__)
 
 LEAST, BELOW = (2, 2), (3, 0)
 
@@ -41,10 +39,22 @@ def install() -> None:
     # Where its handlers may ask whether we are there.
     urls.settings["celeriac"] = True
     urls.settings["template_loader"] = loader(urls.settings["template_path"])
-    _insert(urls.handlers, routes())
-    bind.install()
+    # Before the last one, which answers 404 to all that no other matches.
+    urls.handlers[-1:-1] = routes()
+    # Before Flower's own, which would read the ledger on its loop.
+    urls.handlers.insert(0, (r"/metrics", Metrics))
+    _before_listening()
 
 
-def _insert(handlers: list[Any], ours: list[Any]) -> None:
-    """Before the last one, which answers 404 to all that no other matches."""
-    handlers[-1:-1] = ours
+def _before_listening() -> None:
+    """Only then all options of Flower are known, and the app has its bus."""
+    from flower.app import Flower
+
+    listen = Flower.start_http_server
+
+    def start_http_server(self: Any) -> Any:
+        choose_address(self.options)
+        add_metrics(self.capp)
+        return listen(self)
+
+    Flower.start_http_server = start_http_server

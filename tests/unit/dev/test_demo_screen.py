@@ -18,7 +18,7 @@ VIEW = View(21_800, 76_800, ROWS, (1.0, 50.0, 99.0))
 FAILURE = Failure(
     "07:24:14", "billing.charge_card", 1, "retry in 0.56 s", "GatewayDown: payments.example.com"
 )
-PLACES = [("Flower", "http://127.0.0.1:5555"), ("Logs", "/tmp/celeriac-demo-nk92zu7f")]
+PLACES = [("Flower", "http://demo:4f9a01@127.0.0.1:5555"), ("Logs", "/tmp/celeriac-demo-nk92zu7f")]
 
 
 def drawn(width: int, missing: int | None = 0) -> list[str]:
@@ -36,7 +36,7 @@ def test_it_fits_the_terminal(width: int) -> None:
     assert all(len(one) <= width for one in lines)
     text = "\n".join(lines)
     assert all(row.handler in text and f"{row.processed:,}" in text for row in ROWS)
-    assert "http://127.0.0.1:5555" in text and "retry in 0.56 s" in text
+    assert "http://demo:4f9a01@127.0.0.1:5555" in text and "retry in 0.56 s" in text
 
 
 def test_the_curve_is_there_only_where_there_is_room() -> None:

@@ -24,6 +24,7 @@ from celeriac.dev.server import start_server
 from celeriac.errors import CeleriacError
 
 ROOT = Path(__file__).resolve().parents[4]
+FLOWER_USER = "demo"
 
 
 class DemoFailed(CeleriacError):
@@ -46,6 +47,7 @@ class Processes:
         self.server = ""
         self.namespace = "celeriac"
         self.flower_port: int | None = None
+        self.flower_password = secrets.token_hex(3)
         self.redis_url = os.environ.get("CELERIAC_REDIS_URL", "")
         self._crew: Crew | None = None
         self._stack = ExitStack()
@@ -65,7 +67,13 @@ class Processes:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {"CELERIAC_REDIS_URL": self.redis_url, "CELERIAC_NAMESPACE": self.namespace}
+        return {
+            "CELERIAC_REDIS_URL": self.redis_url,
+            "CELERIAC_NAMESPACE": self.namespace,
+            # Flower lets nobody act whom it does not know: see config/flower.py.
+            "FLOWER_USER": FLOWER_USER,
+            "FLOWER_PASSWORD": self.flower_password,
+        }
 
     def start_crew(self, workers: Mapping[str, int], port: int) -> None:
         """Starts the workers, service → processes, and Flower on `port` or the next free one.
@@ -88,11 +96,11 @@ class Processes:
 
     @property
     def flower(self) -> str | None:
-        """Flower's address, if there is a Flower."""
+        """Flower's address with user and password, if there is a Flower."""
         ended = any(line.startswith("flower ended") for line in self._tail("crew", 3))
         if self.flower_port is None or ended:
             return None
-        return f"http://127.0.0.1:{self.flower_port}"
+        return f"http://{FLOWER_USER}:{self.flower_password}@127.0.0.1:{self.flower_port}"
 
     def _tail(self, name: str, lines: int) -> list[str]:
         log = self.directory / f"{name}.log"

@@ -1,0 +1,126 @@
+"""A hundred thousand events and ten thousand dead letters: pages are as quick as with a few."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import msgspec
+import pytest
+
+from celeriac.settings import Settings
+from tests.browser.flower import Flower, shop_of
+from tests.unit.matrix.shop import Shop
+
+EVENTS, DEAD = 100_000, 10_000
+# Generous, for a machine that others use too.
+QUICK = 3.0
+
+
+@pytest.fixture(scope="module")
+def shop(watched: Settings) -> Shop:
+    """The last of all events is the only one of its kind, and so is the first."""
+    made = shop_of(watched)
+    for n in range(8):
+        made.on(f"service{n % 4}.handler{n}", "order.#", retries=0)
+    made.start()
+    made.emit("order.first", id="the-first")
+    body = {"specversion": "1.0", "source": "shop", "type": "order.placed"}
+    log = made.backend.log
+    for start in range(0, EVENTS, 5000):
+        log.append_many(
+            [
+                ("order", msgspec.json.encode({**body, "id": f"event-{n}"}))
+                for n in range(start, start + 5000)
+            ]
+        )
+    ledger = made.backend.ledger
+    pipeline = ledger.client.pipeline(transaction=False)  # type: ignore[attr-defined]
+    keys = ledger.keys  # type: ignore[attr-defined]
+    for n in range(DEAD):
+        fields = {
+            "handler": f"service{n % 4}.handler{n % 8}", "entry": f"1-{n + 1}", "id": f"dead-{n}",
+            "attempts": 1, "error": "Boom: no", "traceback": "x" * 500, "first_failed": 1,
+            "last_failed": 1, "event": msgspec.json.encode({**body, "id": f"dead-{n}"}),
+        }  # fmt: skip
+        pipeline.xadd(keys.dead("order"), fields)
+        pipeline.hincrby(keys.dead_groups("order"), f"service{n % 4}.handler{n % 8} Boom", 1)
+    pipeline.execute()
+    return made
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events", "/events?live=1", "/events?service=service1", "/events?state=waiting",
+        "/events?id=event-99", "/matrix", "/services", "/dead", "/dead?handler=service1.handler1",
+        "/celeriac/front", "/event/event-99999",
+    ],
+)  # fmt: skip
+def test_pages_are_quick(flower: Flower, shop: Shop, path: str) -> None:
+    flower.ask("/audit")
+    started = time.monotonic()
+    answer = flower.ask(path)
+    took = time.monotonic() - started
+    assert answer.status in (200, 404), answer.text
+    assert took < QUICK, f"{path} took {took:.2f} s"
+
+
+def test_what_is_far_back_is_found_step_by_step(flower: Flower, shop: Shop) -> None:
+    """No request reads the whole log; each says how far it came."""
+    path, steps = "/events?type=order.first", 0
+    while True:
+        started = time.monotonic()
+        text = flower.ask(path).text
+        assert time.monotonic() - started < QUICK
+        steps += 1
+        if "the-first" in text:
+            break
+        assert "Search further" in text
+        further = re.search(r'rel="next" href="([^"]+)"', text)
+        assert further, text[-500:]
+        path = further[1].replace("&amp;", "&")
+    assert 3 <= steps <= 10
+
+
+def test_any_page_of_many_is_as_quick_as_the_first(flower: Flower, shop: Shop) -> None:
+    entries = shop.backend.log.read("order", count=50)
+    started = time.monotonic()
+    answer = flower.ask(f"/events?before=order/{entries[-1].id}")
+    assert time.monotonic() - started < QUICK
+    assert 200 == answer.status and "the-first" in answer.text
+
+
+def test_a_large_group_is_counted_and_redriven_in_steps(flower: Flower, shop: Shop) -> None:
+    """Each step is short, and what is given up meanwhile is not touched."""
+    asked = {"handler": "service1.handler1", "exception": "Boom"}
+    counted, after, until, steps = 0, "", None, 0
+    while True:
+        started = time.monotonic()
+        body = {**asked, "after": after} | ({"until_ms": until} if until else {})
+        step = json.loads(flower.act("count-many", json.dumps(body).encode()).text)
+        assert time.monotonic() - started < QUICK
+        counted, after, until, steps = (
+            counted + step["chosen"],
+            step["after"],
+            step["until_ms"],
+            steps + 1,
+        )
+        if step["end"]:
+            break
+    assert (DEAD // 8, True) == (counted, steps > 3)
+    done, after, operation, steps = 0, "", "", 0
+    while True:
+        started = time.monotonic()
+        body = {**asked, "after": after, "until_ms": until, "operation": operation}
+        step = json.loads(flower.act("redrive-many", json.dumps(body).encode()).text)
+        assert time.monotonic() - started < QUICK
+        done, after, operation = done + step["done"], step["after"], step["operation"]
+        steps += 1
+        if step["end"]:
+            break
+    assert (DEAD // 8, True) == (done, steps > 3)
+    assert DEAD - DEAD // 8 == shop.backend.ledger.dead_count("order")
+    [act] = re.findall(r"1,250", flower.ask("/audit").text)
+    assert act, "one operation is one line"
