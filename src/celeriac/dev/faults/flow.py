@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 BATCH = 20
-DEPTH = 160  # deliveries that are to lie before the workers
+DEPTH = 80  # deliveries that are to lie before the workers
 MOST = 4000  # deliveries of one flow
 IDLE = 0.02
 STALLED = 50  # times IDLE without an execution

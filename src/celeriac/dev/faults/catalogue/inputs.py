@@ -96,7 +96,7 @@ def queue_junk(scene: Scene) -> None:
                 scene.busy(40)
                 scene.redis.lpush(SERVICE, item)
                 scene.injected += 1
-                scene.whole()
+                scene.whole(wait=False)
         scene.busy(40)
 
 

@@ -41,7 +41,7 @@ def kill_main(scene: Scene) -> None:
 def kill_child(scene: Scene) -> None:
     worker = scene.worker()
     with scene.flow():
-        for _ in range(3 * scene.times):
+        for _ in range(2 * scene.times):
             scene.busy()
             now = time.monotonic()
             killed = worker.kill_child()

@@ -67,7 +67,7 @@ def freeze(scene: Scene) -> None:
 def kill_clients(scene: Scene) -> None:
     scene.worker()
     with scene.flow():
-        for _ in range(5 * scene.times):
+        for _ in range(3 * scene.times):
             scene.busy(30)
             for kind in ("normal", "pubsub"):
                 with contextlib.suppress(RedisError):
