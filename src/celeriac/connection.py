@@ -15,6 +15,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -147,6 +148,13 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, TRANSIENT) and not isinstance(error, FINAL)
 
 
+def is_refused(error: redis.RedisError) -> bool:
+    """Whether the server's ACL forbids the command, also within a script."""
+    return isinstance(error, NoPermissionError) or any(
+        said in str(error) for said in ("NOPERM", "ACL failure", "can't run this command")
+    )
+
+
 def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) -> CeleriacError:
     """What happened, which setting it hangs on, and the remedy."""
     where = address(url)
@@ -160,6 +168,11 @@ def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) ->
         return BusUnavailable(
             f"Redis at {where} refused the login: {error}. Check user and password in "
             "CELERIAC_REDIS_URL"
+        )
+    if is_refused(error):
+        return BusUnavailable(
+            f"Redis at {where} does not allow that: {error}. The user in CELERIAC_REDIS_URL lacks "
+            "a permission; `celeriac acl` prints what a service needs (--emits for its domains)"
         )
     if isinstance(error, ResponseError) and not is_transient(error):
         return BusUnavailable(

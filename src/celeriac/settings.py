@@ -28,9 +28,10 @@ class Settings:
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
     at least (twice that at most), and so how long the same event id is one event. `sensitive` names
     members of data, with commas between them, that are masked wherever they are. Keys are JSON Web
-    Keys, or the path of a file or directory of them. `outbox_url` is the database whose outbox the
-    workers of this service relay; with `outbox_fsync` its rows stay until what was published is on
-    Redis's disk.
+    Keys, or the path of a file or directory of them. `emits` names the domains whose postponed
+    events this service's workers move into the log, beside those that they read. `outbox_url` is
+    the database whose outbox the workers of this service relay; with `outbox_fsync` its rows stay
+    until what was published is on Redis's disk.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -42,6 +43,7 @@ class Settings:
     signing_key: str = field(default="", repr=False)
     trusted_keys: str = ""
     require_signature: bool = False
+    emits: str = ""
     # It may hold a password.
     outbox_url: str = field(default="", repr=False)
     outbox_fsync: bool = False
@@ -110,6 +112,11 @@ class Settings:
     def sensitive_names(self) -> frozenset[str]:
         """The names in `sensitive`."""
         return frozenset(filter(None, map(str.strip, self.sensitive.split(","))))
+
+    @property
+    def emitted_domains(self) -> frozenset[str]:
+        """The names in `emits`."""
+        return frozenset(filter(None, map(str.strip, self.emits.split(","))))
 
     def _faults(self) -> list[str]:
         faults = []

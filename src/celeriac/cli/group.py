@@ -34,6 +34,7 @@ COMMANDS = {
     "emit": "Emits one event, and prints its id.",
     "handlers": "Lists the handlers, or removes one.",
     "workers": "Lists the workers.",
+    "acl": "Prints the Redis user of a service: what it may do, and no more.",
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
     "outbox": "Shows what waits in an outbox, and deals with what is parked.",

@@ -26,6 +26,7 @@ from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
 from celeriac.errors import BusUnavailable
@@ -83,6 +84,7 @@ class Dispatcher:
         self._unwanted: list[tuple[Lane, list[Settled]]] = []
         self._seen: dict[str, str] = {}
         self._domains: frozenset[str] = frozenset()
+        self._promotion = Promotion(service)
         self._offered: frozenset[str] = frozenset()
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
@@ -181,8 +183,7 @@ class Dispatcher:
 
     def _promote(self) -> float:
         """Seconds until it is to be called again."""
-        domains = sorted(self._domains)
-        promoted = self.service.backend.log.promote_many(domains) if domains else []
+        promoted = self._promotion(self._domains)
         if any(moved for moved, _ in promoted):
             return 0.0
         return self._until(min((at for _, at in promoted if at is not None), default=None))

@@ -1,0 +1,3 @@
+from celeriac.cli.acl.command import acl
+
+__all__ = ["acl"]

@@ -1,0 +1,240 @@
+"""Services on a real server with ACLs, each with the user that `celeriac acl` prints for it.
+
+Dispatchers and executors run in this process, on the connections of those users.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kombu
+import pytest
+import redis
+from click.testing import CliRunner
+
+from celeriac import BusUnavailable, Event, EventBus
+from celeriac.cli.acl.rules import Part, operator_rules, rules
+from celeriac.cli.root import main
+from celeriac.cli.session import Session
+from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.dispatcher import Dispatcher
+from celeriac.executor import Executor
+from celeriac.keys import Keys
+from celeriac.registry import WorkerRecord
+from celeriac.settings import Settings
+
+KEYS = Keys()
+# kombu ships no types
+broker: Any = kombu
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    with start_server(tmp_path_factory.mktemp("acl"), appendonly=False) as server:
+        client: Any = redis.Redis.from_url(server.url)
+        orders = Part(service="orders", reads=["payment"], emits=["order"])
+        billing = Part(service="billing", reads=["order"], emits=["payment"])
+        for part in (orders, billing):
+            client.execute_command(
+                "ACL", "SETUSER", part.service, "reset", "on", ">pw", *rules(part, KEYS)
+            )
+        client.execute_command(
+            "ACL", "SETUSER", "people", "reset", "on", ">pw", *operator_rules(KEYS)
+        )
+        client.close()
+        yield server
+
+
+def url_of(server: EmbeddedServer, name: str) -> str:
+    return server.url.replace("redis://", f"redis://{name}:pw@")
+
+
+def dispatcher(bus: EventBus) -> Dispatcher:
+    """One that runs what it would send a hint for."""
+    executor = Executor(bus.service)
+    record = WorkerRecord(
+        name=bus.service.worker, service=bus.settings.service, hostname="h", pid=1, pool="none",
+        processes=1, queues=(), version="1",
+    )  # fmt: skip
+    return Dispatcher(
+        bus.service,
+        lambda chunk: void(executor.execute(chunk.handler, chunk.lane.domain, chunk.hinted)),
+        processes=1,
+        describe=lambda: record,
+    )
+
+
+def void(_: object) -> None: ...
+
+
+def test_each_service_does_its_part(server: EmbeddedServer) -> None:
+    """Events, postponed ones, failures, order, a rate limit: a whole round with users that may do
+    no more. The one thing refused is to move postponed events where a service only reads."""
+    orders = EventBus(service="orders", redis_url=url_of(server, "orders"), emits="order")
+    billing = EventBus(service="billing", redis_url=url_of(server, "billing"), emits="payment")
+    shipped: set[str] = set()
+
+    @billing.on("order.placed", retries=1, backoff=0.05, jitter=0.0, rate_limit="500/s")
+    def charge(event: Event[dict[str, int]]) -> None:
+        billing.emit("payment.captured", {"n": 1}, id=f"{event.id}.paid", delay=0.05)
+        if event.data["n"] == 3:
+            raise ValueError("declined")
+
+    @billing.on("order.placed", ordered=True)
+    def book(event: Event) -> None: ...
+
+    @orders.on("payment.*")
+    def ship(event: Event) -> None:
+        shipped.add(event.id)
+
+    turning = [dispatcher(billing), dispatcher(orders)]
+    for one in turning:
+        one.turn()
+    ids = [orders.emit("order.placed", {"n": n}, subject=f"o/{n}") for n in range(5)]
+    ids.append(orders.emit("order.placed", {"n": 9}, delay=0.1))
+    orders.emit_many([("order.placed", {"n": 7})])
+    client: Any = redis.Redis.from_url(server.url, decode_responses=True)
+    deadline = time.monotonic() + 30
+    while len(shipped) < 7 or client.xlen(KEYS.dead("order")) < 1:
+        assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
+        for one in turning:
+            one.turn()
+    for one in turning:
+        one.hand_back()
+    assert {f"{id}.paid" for id in ids} <= shipped
+    refused = {(e["username"], e["object"]) for e in client.execute_command("ACL", "LOG")}
+    assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
+    client.close()
+
+
+def test_celery_has_its_queue_and_its_remote_control(server: EmbeddedServer) -> None:
+    bus = EventBus(service="billing", redis_url=url_of(server, "billing"))
+    queue = broker.Queue("billing", broker.Exchange("billing"), routing_key="billing")
+    with broker.Connection(bus.settings.broker_url) as connection:
+        producer = broker.Producer(connection)
+        for priority in (None, 9):
+            producer.publish(
+                {"n": 1}, exchange="billing", routing_key="billing", declare=[queue],
+                priority=priority,
+            )  # fmt: skip
+        with connection.SimpleQueue("billing") as taken:
+            for _ in range(2):
+                taken.get(timeout=5).ack()
+    assert bus.app.control.inspect(timeout=0.2).ping() is None
+
+
+def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
+    def may(name: Any, *command: Any) -> bool:
+        client: Any = redis.Redis.from_url(url_of(server, name))
+        try:
+            client.execute_command(*command)
+        except redis.exceptions.NoPermissionError:
+            return False
+        except redis.ResponseError as error:
+            assert not any(s in str(error) for s in ("ACL", "can't run")), error
+            return True
+        finally:
+            client.close()
+        return True
+
+    events = "celeriac:{order}:events"
+    assert may("orders", "XADD", events, "*", "event", "no event")
+    assert may("billing", "XRANGE", events, "-", "+")
+    for name, *command in [
+        # another's types
+        ("billing", "XADD", events, "*", "event", "x"),
+        ("billing", "ZADD", "celeriac:{order}:delayed", 1, "x"),
+        ("orders", "XADD", "celeriac:{payment}:events", "*", "event", "x"),
+        # logs and dead letters of domains that it does not read
+        ("orders", "XREADGROUP", "GROUP", "billing.charge", "x", "STREAMS", events, ">"),
+        ("orders", "XACK", events, "billing.charge", "1-0"),
+        ("orders", "XRANGE", "celeriac:{order}:dead", "-", "+"),
+        ("billing", "XREADGROUP", "GROUP", "orders.ship", "x", "STREAMS",
+         "celeriac:{payment}:events", ">"),
+        ("billing", "XRANGE", "celeriac:{payment}:dead", "-", "+"),
+        # what another's handlers did
+        ("orders", "HGETALL", "celeriac:{order}:stats:billing.charge"),
+        ("billing", "HSET", "celeriac:{payment}:matrix:orders.ship:1", "a", "b"),
+        ("billing", "ZADD", "celeriac:{payment}:due:orders.ship", 1, "1-0"),
+        # hints in another's queue
+        ("orders", "LPUSH", "billing", "{}"),
+        ("billing", "RPOP", "orders"),
+        # groups and logs as a whole
+        ("billing", "XGROUP", "DESTROY", events, "billing.charge"),
+        ("billing", "DEL", events),
+        ("billing", "XDEL", events, "1-0"),
+        # the server
+        ("billing", "FLUSHALL"), ("billing", "FLUSHDB"), ("billing", "KEYS", "*"),
+        ("billing", "SCAN", 0), ("billing", "CONFIG", "GET", "*"), ("billing", "ACL", "LIST"),
+        ("billing", "SHUTDOWN"), ("billing", "MONITOR"),
+        ("billing", "REPLICAOF", "NO", "ONE"), ("billing", "SCRIPT", "FLUSH"),
+        ("billing", "FUNCTION", "LIST"), ("billing", "CLIENT", "LIST"),
+        ("billing", "CLIENT", "KILL", "TYPE", "normal"), ("billing", "RANDOMKEY"),
+        # people neither
+        ("people", "FLUSHALL"), ("people", "CONFIG", "SET", "maxmemory", "1"),
+        ("people", "SET", "elsewhere", "1"),
+    ]:  # fmt: skip
+        assert not may(name, *command), (name, *command)
+    # a script of one's own may do no more than one may do oneself
+    client: Any = redis.Redis.from_url(url_of(server, "billing"))
+    with pytest.raises(redis.ResponseError, match=r"ACL|can't run"):
+        script = "return redis.call('XADD', 'celeriac:{order}:events', '*', 'event', 'x')"
+        client.execute_command("EVAL", script, 1, "celeriac:{order}:")
+    client.close()
+    billing = EventBus(service="billing", redis_url=url_of(server, "billing"))
+    with pytest.raises(BusUnavailable, match=r"does not allow that.*celeriac acl"):
+        billing.emit("order.placed", {"n": 1})
+    # people see and redrive
+    session = Session(Settings.load({}, redis_url=url_of(server, "people")))
+    for arguments in (["lag"], ["dead", "list"], ["doctor"], ["workers"], ["handlers"],
+                      ["dead", "redrive", "--all", "--yes"]):  # fmt: skip
+        answer = CliRunner().invoke(main, arguments, obj=session)
+        assert "NOPERM" not in answer.output and answer.exit_code in (0, 1), answer.output
+
+
+def shown(*arguments: str, session: Session) -> Any:
+    return CliRunner().invoke(main, ["acl", *arguments], obj=session)
+
+
+def test_the_command_prints_a_user_that_the_server_takes(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mail.py").write_text(
+        "from celeriac import EventBus\n"
+        "bus = EventBus(service='mail')\n"
+        "bus.declare('mail.sent', dict)\n"
+        "@bus.on('order.placed', '#.failed', queue='slow')\n"
+        "def send(event): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    session = Session(Settings.load({}, redis_url=server.url))
+    answer = shown("-A", "mail", "--emits", "bounce", session=session)
+    assert answer.exit_code == 0, answer.output
+    assert "# password of mail: " in answer.stderr and "# password" not in answer.stdout
+    assert answer.stdout.startswith("ACL SETUSER mail reset on #")
+    for part in ("~celeriac:{mail}:emitted", "~celeriac:{bounce}:emitted", "~slow", "+scan",
+                 '"(~celeriac:{*}:events'):  # fmt: skip
+        assert part in answer.stdout, part
+    line = shown("-A", "mail", "--password", "pw", "--format", "aclfile", session=session).stdout
+    digest = "30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4"
+    assert line.startswith(f"user mail reset on #{digest} ")
+
+
+def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -> None:
+    session = Session(Settings.load({}, redis_url=server.url))
+    answer = shown("--service", "billing", "--emits", "payment", session=session)
+    assert "(~celeriac:{order}:events ~celeriac:{order}:bell +xread " in answer.stdout
+    assert shown("--service", "nobody", session=session).exit_code == 1
+    assert shown(session=session).exit_code == 2
+    assert shown("--service", "a", "--operator", "b", session=session).exit_code == 2
+    assert shown("--service", "billing", "--emits", "a.b", session=session).exit_code == 2
+
+
+def test_readers_may_move_postponed_events_where_that_is_wanted() -> None:
+    part = Part(service="billing", reads=["order"], promotes=True)
+    assert "(~celeriac:{order}:events +xadd)" in rules(part, KEYS)
+    strict = Part(service="billing", reads=["order"])
+    assert "(~celeriac:{order}:events +xadd)" not in rules(strict, KEYS)
