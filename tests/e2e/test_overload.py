@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 import redis
 
 from celeriac.circuit import CircuitState
+from celeriac.event import peek
+from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled
+from celeriac.registry import HandlerRecord
 
 MB = 1_000_000
 
@@ -118,6 +123,67 @@ def test_a_backlog_fills_the_log_and_nothing_else(deployment: Any) -> None:
     assert longest <= 40
     assert grown < 50 * MB
     assert child_grown < 50 * MB
+
+
+MEASURED = """
+import resource, sys
+from celeriac.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code in (0, 1, None), ended.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
+"""
+
+
+def peak(deployment: Any, *command: str) -> int:
+    """The most memory that the command had, in bytes."""
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURED, *command],
+        env=deployment.environment, capture_output=True, timeout=100,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return int(run.stderr.split()[-1])
+
+
+def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any) -> None:
+    """A backlog of a hundred thousand events, and dead letters of 60 MB."""
+    backend, lane = deployment.bus.service.backend, Lane("bulk", "billing.bulk")
+    backend.registry.register(
+        HandlerRecord(
+            id=lane.handler, service="billing", patterns=("bulk.#",), queue="billing",
+            since={"bulk": "0-0"},
+        )
+    )  # fmt: skip
+    backend.log.join(lane.domain, lane.handler, "0")
+    commands = [
+        ("lag",),
+        ("doctor",),
+        ("events", "--limit", "20"),
+        ("dead", "list", "--error", "of another kind"),
+    ]
+    before = {command: peak(deployment, *command) for command in commands}
+    deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000))
+    for _ in range(15):
+        [taken] = backend.ledger.take("w", [Ask(lane, 200)])
+        hinted = [(d.entry, peek(d.body or b"").id) for d in taken.deliveries]
+        claimed = backend.ledger.claim("w", lane, hinted, 5)
+        ids = dict(hinted)
+        failure = Failure(attempt=1, at=1, error="ValueError: no")
+        backend.ledger.finish(
+            "w",
+            lane,
+            [
+                Settled(
+                    one.entry, ids[one.entry], one.attempt, Outcome.DEAD, failure=failure,
+                    traceback="x" * 20_000,
+                )
+                for one in claimed
+            ],
+        )  # fmt: skip
+    assert backend.ledger.dead_count("bulk") == 3000
+    for command in commands:
+        assert peak(deployment, *command) - before[command] < 60 * MB, command
 
 
 def test_a_rate_holds_over_two_workers_and_a_restart(deployment: Any) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.ledger import Ask, Lane, Outcome, Settled
+from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log.redis import RedisLog
 from celeriac.settings import Settings
@@ -168,3 +168,33 @@ def test_forgetting_a_handler_leaves_no_key_of_it(log: RedisLog, ledger: RedisLe
     log.leave("order", ORDERED.handler)
     ledger.forget(ORDERED)
     assert [] == list(log.client.scan_iter(f"{log.keys.namespace}:*{ORDERED.handler}*"))
+
+
+def test_nothing_that_grows_with_events_is_kept_for_ever(settings: Settings, log: RedisLog) -> None:
+    """Rows, failures and effects expire within two windows; what is settled leaves no due time and
+    no lane; the rest is the log and the dead letters, which are trimmed, and sums."""
+    ledger = RedisLedger(settings)
+    ledger.window_ms = 60_000
+    for n in range(30):
+        log.append("order", b'{"id": "e%d", "subject": "order/%d"}' % (n, n))
+    for lane in (LANE, ORDERED):
+        for outcome in (Outcome.RETRY, Outcome.DEAD):
+            for entry, body in take(ledger, lane).items():
+                event_id = msgspec.json.decode(body or b"")["id"]
+                [claimed] = ledger.claim("w1", lane, [(entry, event_id)], 9)
+                failure = Failure(attempt=claimed.attempt, at=1, error="boom")
+                said = Settled(entry, event_id, claimed.attempt, outcome, failure=failure)
+                assert ledger.finish("w1", lane, [said]) == []
+    assert ledger.dead_count("order") == 60
+    base = log.keys.base("order")
+    lasting: set[str] = set()
+    expiring: set[str] = set()
+    for key in log.client.scan_iter(f"{base}*"):
+        name = key.decode().removeprefix(base).split(":")[0]
+        ttl = log.client.pttl(key)
+        assert ttl <= 120_000 or name not in ("matrix", "failures", "effects")
+        (lasting if ttl < 0 else expiring).add(name)
+    assert {"matrix", "failures"} <= expiring
+    assert lasting <= {
+        "events", "dead", "dead_groups", "dead_newest", "bell", "stats", "patterns", "tally",
+    }  # fmt: skip
