@@ -15,6 +15,8 @@ from celeriac.subscription import Service
 
 log = logging.getLogger(__name__)
 
+ANSWERED_WITHIN = 0.1  # seconds
+
 
 class LeaseKeeper:
     """One daemon thread for each process that executes, while it executes. Thread-safe.
@@ -74,7 +76,10 @@ class LeaseKeeper:
             # Whatever it is: without this thread every handler would lose its lease.
             log.warning("%s: leases were not renewed: %s", lane.handler, error)
             return
-        # What was finished meanwhile is no longer held, and that is no loss.
+        # What was finished meanwhile is no longer held, and that is no loss. Its thread may still
+        # be waiting for the answer: this one runs just while that one waits.
+        if lost:
+            time.sleep(ANSWERED_WITHIN)
         with self._lock:
             still = {entry for _, entries in self._held.values() for entry in list(entries)}
         lost = [entry for entry in lost if entry in still]

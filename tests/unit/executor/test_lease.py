@@ -80,6 +80,24 @@ def test_a_lost_lease_is_told_unless_it_was_finished(
         assert eventually(lambda: "lost the lease of 1-0 while running" in caplog.text)
 
 
+def test_what_is_finished_in_the_very_moment_of_a_renewal_is_not_told_as_lost(
+    bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger has it finished; the executor has not read the answer yet."""
+    held, asked = {"1-0": 1, "2-0": 1}, threading.Event()
+
+    def renew(*_: Any) -> list[str]:
+        asked.set()
+        return ["1-0", "2-0"]
+
+    monkeypatch.setattr(store.ledger, "renew", renew)
+    with LeaseKeeper(bus.service).keeping(LANE, held):
+        assert asked.wait(5)
+        del held["1-0"]
+        assert eventually(lambda: "lost the lease of" in caplog.text)
+    assert "1-0" not in caplog.text
+
+
 def test_threads_that_begin_together_share_one_keeper(bus: EventBus, store: Store) -> None:
     keeper, before = LeaseKeeper(bus.service), threads()
     together = threading.Barrier(8)
