@@ -15,12 +15,14 @@ from celeriac.cli.doctor.finding import Patient
 from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
+from celeriac.cli.doctor.spool import check_spool
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import HandlerLag
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
+from celeriac.spool import SpoolFile
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.matrix.shop import Shop
 
@@ -184,3 +186,18 @@ def test_each_node_of_a_cluster_is_looked_at() -> None:
     found = list(check_server(replace(patient({}), servers=nodes)))
     assert [f.check for f in found if f.level == "warn"] == ["persistence", "replicas"]
     assert any("10.0.0.2:6379" in f.text for f in found)
+
+
+def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "spool.db")
+    settings = Settings.load({}, spool=path)
+    sick = patient(HEALTHY, settings=settings)
+    assert list(check_spool(sick)) == []
+    assert not (tmp_path / "spool.db").exists()
+    file = SpoolFile(path, settings.spool_most)
+    file.put([("order", b"{}", None)] * 3)
+    [found] = check_spool(sick)
+    assert (found.level, "3 events" in found.text) == ("warn", True)
+    file.remove_until(3)
+    [found] = check_spool(sick)
+    assert found.level == "ok"

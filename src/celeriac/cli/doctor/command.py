@@ -14,6 +14,7 @@ from celeriac.cli.doctor.finding import Finding, Patient
 from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
+from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
@@ -29,6 +30,7 @@ CHECKS = (
     check_groups,
     check_circuits,
     check_backlog,
+    check_spool,
     check_outbox,
 )
 

@@ -1,0 +1,123 @@
+"""A dispatcher beside a slow handler: what it takes for it, what it gives back, what goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac import Event, EventBus
+from celeriac.event import peek
+from celeriac.ledger import Ask, Outcome, Settled
+from celeriac.testing.store import Store
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+
+SLOW, FAST = 5_000_000, 1_000  # µs
+
+
+@pytest.fixture(autouse=True)
+def handlers(bus: EventBus) -> None:
+    @bus.on("order.placed")
+    def slow(event: Event[Any]) -> None: ...
+
+    @bus.on("stock.moved")
+    def quick(event: Event[Any]) -> None: ...
+
+
+def measure(bus: EventBus, store: Store, name: str, type: str, mean_us: int) -> None:
+    """Lets the handler process one event, with this run time."""
+    lane = bus.service.handlers[f"billing.{name}"].lane(type.partition(".")[0])
+    bus.emit(type)
+    [taken] = store.ledger.take("other", [Ask(lane, 1)])
+    [delivery] = taken.deliveries
+    event_id = peek(delivery.body or b"").id
+    [claimed] = store.ledger.claim("other", lane, [(delivery.entry, event_id)], 5)
+    said = Settled(delivery.entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=mean_us)
+    store.ledger.finish("other", lane, [said], mean_us)
+
+
+def hints(sent: Sent, name: str) -> int:
+    return sum(len(chunk.items) for chunk in sent if chunk.handler.name == name)
+
+
+def test_a_slow_handler_leaves_a_process_free_and_its_backlog_in_the_log(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    made = dispatcher(processes=3)
+    measure(bus, store, "slow", "order.placed", SLOW)
+    measure(bus, store, "quick", "stock.moved", FAST)
+    made.turn()
+    bus.emit_many([("order.placed", {})] * 20)
+    for _ in range(5):
+        made.turn()
+    assert hints(sent, "slow") == 2
+    bus.emit_many([("stock.moved", {})] * 20)
+    for _ in range(5):
+        made.turn()
+    assert hints(sent, "quick") == 20
+    [group] = store.log.groups("order")
+    assert group.lag is not None and group.lag + group.holders.get("due", 0) == 18
+
+
+def test_what_ends_makes_room_for_the_next(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    made = dispatcher(processes=3)
+    measure(bus, store, "slow", "order.placed", SLOW)
+    measure(bus, store, "quick", "stock.moved", FAST)
+    made.turn()
+    bus.emit_many([("order.placed", {})] * 20)
+    for _ in range(5):
+        made.turn()
+    [first, _] = sent
+    lane = bus.service.handlers["billing.slow"].lane("order")
+    [claimed] = store.ledger.claim(bus.service.worker, lane, first.hinted, 5)
+    [(entry, event_id)] = first.hinted
+    said = Settled(entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=SLOW)
+    store.ledger.finish(bus.service.worker, lane, [said], SLOW)
+    for _ in range(5):
+        made.turn()
+    assert hints(sent, "slow") == 3
+
+
+def test_a_handler_that_turns_slow_gives_back_what_waits(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    """Its hints that are under way find nothing to claim."""
+    made = dispatcher(processes=3)
+    measure(bus, store, "slow", "order.placed", FAST)
+    measure(bus, store, "quick", "stock.moved", FAST)
+    made.turn()
+    bus.emit_many([("order.placed", {})] * 200)
+    made.turn()
+    before = list(sent)
+    assert hints(sent, "slow") > 100
+    lane = bus.service.handlers["billing.slow"].lane("order")
+    claimed = store.ledger.claim(bus.service.worker, lane, before[0].hinted[:1], 5)
+    [(entry, event_id)] = before[0].hinted[:1]
+    said = Settled(entry, event_id, claimed[0].attempt, Outcome.PROCESSED, took_us=SLOW)
+    store.ledger.finish(bus.service.worker, lane, [said], SLOW)
+    sent.clear()
+    for _ in range(5):
+        made.turn()
+    assert hints(sent, "slow") == 2
+    found = [
+        one
+        for chunk in before
+        for one in store.ledger.claim(bus.service.worker, lane, chunk.hinted, 5)
+    ]
+    assert len(found) <= 2
+
+
+def test_concurrency_bounds_what_is_sent(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    @bus.on("report.asked", concurrency=2)
+    def render(event: Event[Any]) -> None: ...
+
+    made = dispatcher(processes=8)
+    measure(bus, store, "render", "report.asked", FAST)
+    bus.emit_many([("report.asked", {})] * 20)
+    for _ in range(5):
+        made.turn()
+    assert hints(sent, "render") == 2
