@@ -30,7 +30,9 @@ def measured(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         Crew(bench, contestant, url, tally) as crew,
     ):
         crew.wake(remote)
+        warmed = tally.size + 50 * contestant.fanout * LATENCY_BYTES
         remote.call("timed", 50, RATE)
+        tally.wait(warmed, LONGEST_LAG)
         crew.settle()
 
         behind: Sample = {}

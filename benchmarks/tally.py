@@ -40,6 +40,7 @@ class Tally:
         with self.path.open("rb") as file:
             file.seek(after)
             written = file.read()
+        written = written[: len(written) // LATENCY_BYTES * LATENCY_BYTES]
         return [seconds for (seconds,) in _LATENCY.iter_unpack(written)]
 
 
