@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable
 
 from celeriac.ledger import Lane
 
-# Nobody waits for these, so they are spread over the turns and hold up nothing that was rung for.
-MOST_UNRUNG = 64
-RUNG = float("-inf")
+# Nobody waits for these: so many are asked for along with what somebody does wait for.
+MOST_RESTED = 256
+RUNG, NEVER = float("-inf"), float("inf")
 
 
 class Agenda:
@@ -22,6 +22,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self._at: dict[Lane, float] = {}
+        self._rested: dict[Lane, float] = {}
         self._in: dict[str, list[Lane]] = {}
 
     def add(self, lane: Lane) -> None:
@@ -48,6 +49,11 @@ class Agenda:
         if lane in self._at:
             self._at[lane] = at
 
+    def rest(self, lane: Lane, until: float) -> None:
+        """In some turn after that time, which none is held for."""
+        if lane in self._at:
+            self._at[lane], self._rested[lane] = NEVER, until
+
     def hurry(self, lanes: Iterable[Lane], at: float) -> None:
         """At that time at the latest."""
         for lane in lanes:
@@ -55,15 +61,16 @@ class Agenda:
                 self._at[lane] = min(self._at[lane], at)
 
     def ready(self, now: float) -> list[Lane]:
-        """Every lane that was rung for, and some of those whose time has come."""
-        ready, unrung = [], 0
+        """Every lane whose time has come, and some of those that rested."""
+        ready, rested = [], 0
         for lane, at in self._at.items():
             if at <= now:
-                unrung += at != RUNG
-                if at == RUNG or unrung <= MOST_UNRUNG:
-                    ready.append(lane)
+                ready.append(lane)
+            elif at == NEVER and rested < MOST_RESTED and self._rested[lane] <= now:
+                ready.append(lane)
+                rested += 1
         return ready
 
     def next(self) -> float:
-        """The earliest time of all; infinity without lanes."""
-        return min(self._at.values(), default=float("inf"))
+        """The earliest time that a turn is to be held for; infinity where there is none."""
+        return min(self._at.values(), default=NEVER)

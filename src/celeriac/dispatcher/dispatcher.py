@@ -152,7 +152,11 @@ class Dispatcher:
                 self._agenda.put(ask.lane, now)
                 continue
             wanted = self._accept(handler, ask.lane, taken)
-            self._agenda.put(ask.lane, now + self._pause(handler, ask, taken, wanted))
+            pause = self._pause(handler, ask, taken, wanted)
+            if pause is None:
+                self._agenda.rest(ask.lane, now + self._unrung * random.uniform(0.5, 1))
+            else:
+                self._agenda.put(ask.lane, now + pause)
         self._flush_unsent()
         self._skip()
         if rung is None or now >= self._promote_at or any(d.startswith(BELL) for d in rung):
@@ -161,8 +165,9 @@ class Dispatcher:
             self._looked_for_domains = 0.0
         return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
 
-    def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float:
-        """Seconds until the lane is asked for again, if nobody rings before."""
+    def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float | None:
+        """Seconds until the lane is asked for again, if nobody rings before; None where nothing is
+        known to come."""
         given = len(taken.deliveries)
         if ask.most_held is not None and taken.held + given >= ask.most_held:
             # What is due stays so: it must not wake this dispatcher again and again. Where what
@@ -176,10 +181,9 @@ class Dispatcher:
             return self._until_room(ask.limit * taken.mean_us)
         if given >= ask.most_new or taken.queued + given >= ask.limit:
             return 0.0
-        unrung = self._unrung * random.uniform(0.5, 1)
         if taken.next_due_ms is None:
-            return unrung
-        return min(unrung, max(BUSY, (taken.next_due_ms - taken.now_ms) / 1000))
+            return None
+        return max(BUSY, min(self._unrung, (taken.next_due_ms - taken.now_ms) / 1000))
 
     def _promote(self) -> float:
         """Seconds until it is to be called again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.dispatcher.agenda import MOST_UNRUNG, Agenda
+from celeriac.dispatcher.agenda import MOST_RESTED, Agenda
 from celeriac.ledger import Lane
 
 ORDER, ITEM = Lane("order", "billing.charge"), Lane("item", "billing.count")
@@ -51,21 +51,42 @@ def test_none_wakes_all_in_the_order_in_which_they_came() -> None:
     assert [ITEM, ORDER, FRAUD] == made.ready(0.0)
 
 
-def test_what_was_rung_for_is_held_up_by_nothing_that_was_not() -> None:
-    many = [Lane("item", f"a.{n}") for n in range(3 * MOST_UNRUNG)]
-    made = rested(*many, ORDER, until=1.0)
-    made.ring({"order"})
+def test_no_turn_is_held_for_a_lane_that_rests() -> None:
+    """A thousand of them, each with its own time, would have turns a thousand times a second."""
+    made = agenda(ORDER, ITEM)
+    made.put(ORDER, 5.0)
+    made.rest(ITEM, 1.0)
+    assert 5.0 == made.next()
+    assert ([], [ITEM]) == (made.ready(0.9), made.ready(1.0))
+
+
+def test_what_was_rung_for_is_held_up_by_nothing_that_rested() -> None:
+    many = [Lane("item", f"a.{n}") for n in range(3 * MOST_RESTED)]
+    made = agenda(*many, ORDER)
+    for lane in many:
+        made.rest(lane, 1.0)
     ready = made.ready(2.0)
-    assert MOST_UNRUNG + 1 == len(ready)
+    assert MOST_RESTED + 1 == len(ready)
     assert ORDER in ready
 
 
 def test_those_that_had_no_turn_have_the_next() -> None:
-    many = [Lane("item", f"a.{n}") for n in range(MOST_UNRUNG + 1)]
-    made = rested(*many, until=1.0)
+    many = [Lane("item", f"a.{n}") for n in range(MOST_RESTED + 1)]
+    made = agenda(*many)
+    for lane in many:
+        made.rest(lane, 1.0)
     for lane in made.ready(2.0):
-        made.put(lane, 100.0)
+        made.rest(lane, 100.0)
     assert [many[-1]] == made.ready(2.0)
+
+
+def test_a_lane_that_rests_is_woken_and_hurried_as_any() -> None:
+    made = agenda(ORDER, ITEM)
+    for lane in (ORDER, ITEM):
+        made.rest(lane, 100.0)
+    made.ring({"order"})
+    made.hurry([ITEM], 3.0)
+    assert ([ORDER], [ORDER, ITEM]) == (made.ready(0.0), made.ready(3.0))
 
 
 def test_a_lane_that_is_served_no_more_is_forgotten() -> None:
