@@ -57,11 +57,11 @@ class DirectClient(redis.Redis):
         """Sends them; the function returned waits for their answers, as that of `send` does."""
         connection = self._borrow()
         try:
-            packed = connection.pack_commands(commands)
+            packed = b"".join(connection.pack_commands(commands))
         except BaseException:
             self._give_back(connection)
             raise
-        return self._sent(connection, packed, len(commands))
+        return self._sent(connection, [packed], len(commands))
 
     def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
         """Sends packed commands; the function returned waits for their answers and reads them.

@@ -9,11 +9,13 @@ lease that is over, a group that is gone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 
 from celeriac.ledger import Lane
 
-# Nobody waits for these: so many are asked for along with what somebody does wait for.
-MOST_RESTED = 256
+# Nobody waits for these: a few are asked for along with what somebody does wait for, and many in a
+# turn that has nothing else to do.
+FEW_RESTED, MANY_RESTED = 8, 256
 RUNG, NEVER = float("-inf"), float("inf")
 
 
@@ -44,6 +46,10 @@ class Agenda:
             for lane in self._in.get(domain, ()):
                 self._at[lane] = RUNG
 
+    def lanes(self, domain: str) -> list[Lane]:
+        """Those of the domain."""
+        return list(self._in.get(domain, ()))
+
     def put(self, lane: Lane, at: float) -> None:
         """At that time, and not before unless somebody rings."""
         if lane in self._at:
@@ -62,14 +68,12 @@ class Agenda:
 
     def ready(self, now: float) -> list[Lane]:
         """Every lane whose time has come, and some of those that rested."""
-        ready, rested = [], 0
-        for lane, at in self._at.items():
-            if at <= now:
-                ready.append(lane)
-            elif at == NEVER and rested < MOST_RESTED and self._rested[lane] <= now:
-                ready.append(lane)
-                rested += 1
-        return ready
+        ready = [lane for lane, at in self._at.items() if at <= now]
+        most = FEW_RESTED if ready else MANY_RESTED
+        rested = (
+            lane for lane, at in self._at.items() if at == NEVER and self._rested[lane] <= now
+        )
+        return [*ready, *islice(rested, most)]
 
     def next(self) -> float:
         """The earliest time that a turn is to be held for; infinity where there is none."""

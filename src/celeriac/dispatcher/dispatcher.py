@@ -20,7 +20,8 @@ from typing import Any
 import redis
 
 from celeriac.connection import address
-from celeriac.dispatcher.agenda import Agenda
+from celeriac.dispatcher.addressees import Addressees
+from celeriac.dispatcher.agenda import RUNG, Agenda
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
@@ -88,6 +89,7 @@ class Dispatcher:
         self._offered: frozenset[str] = frozenset()
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
+        self._addressees = Addressees()
         self._swept: dict[Lane, float] = {}
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._promote_at = 0.0
@@ -135,7 +137,7 @@ class Dispatcher:
         self._look_at_circuits()
         self._look_at_workers()
         self._flush_unsent()
-        self._agenda.ring(None if rung is None else {door.rpartition(" ")[2] for door in rung})
+        self._ring(rung)
         asks = self._asks(now)
         for ask, taken in zip(asks, self._take(asks), strict=True):
             handler = self._lanes.get(ask.lane)
@@ -159,11 +161,23 @@ class Dispatcher:
                 self._agenda.put(ask.lane, now + pause)
         self._flush_unsent()
         self._skip()
-        if rung is None or now >= self._promote_at or any(d.startswith(BELL) for d in rung):
+        if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote()
         if self._janitor.turn(self._domains, discover=self._wildcard):
             self._looked_for_domains = 0.0
         return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
+
+    def _ring(self, rung: Collection[str] | None) -> None:
+        if rung is None:
+            self._agenda.ring(None)
+            return
+        # A bell rings for what is due at once, of whichever lane.
+        self._agenda.ring(d.rpartition(" ")[2] for d in rung if d.startswith(f"{BELL} "))
+        for domain in rung:
+            lanes = {lane: self._lanes[lane] for lane in self._agenda.lanes(domain)}
+            if lanes:
+                log, newest = self.service.backend.log, self._seen[domain]
+                self._agenda.hurry(self._addressees.of(log, domain, newest, lanes), RUNG)
 
     def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float | None:
         """Seconds until the lane is asked for again, if nobody rings before; None where nothing is
@@ -361,6 +375,7 @@ class Dispatcher:
             self.service.backend.ledger.note_patterns(lane, handler.patterns)
         self._lanes[lane] = handler
         self._agenda.add(lane)
+        self._addressees.forget_types()
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
@@ -375,6 +390,7 @@ class Dispatcher:
             self.handlers = [h for h in self.handlers if h.id != handler.id]
             self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
             self._agenda.keep(self._lanes)
+            self._addressees.forget_types()
         else:
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 
