@@ -13,9 +13,9 @@ from itertools import islice
 
 from celeriac.ledger import Lane
 
-# Nobody waits for these: a few are asked for along with what somebody does wait for, and many in a
-# turn that has nothing else to do.
-FEW_RESTED, MANY_RESTED = 8, 256
+# Nobody waits for these: a few, or a share of all, are asked for along with what somebody does wait
+# for, and many in a turn that has nothing else to do.
+FEW_RESTED, SHARE_RESTED, MANY_RESTED = 8, 1 / 16, 256
 RUNG, NEVER = float("-inf"), float("inf")
 
 
@@ -69,7 +69,8 @@ class Agenda:
     def ready(self, now: float) -> list[Lane]:
         """Every lane whose time has come, and some of those that rested."""
         ready = [lane for lane, at in self._at.items() if at <= now]
-        most = FEW_RESTED if ready else MANY_RESTED
+        few = max(FEW_RESTED, int(len(self._at) * SHARE_RESTED))
+        most = few if ready else MANY_RESTED
         rested = (
             lane for lane, at in self._at.items() if at == NEVER and self._rested[lane] <= now
         )

@@ -69,6 +69,21 @@ def test_what_was_rung_for_is_held_up_by_nothing_that_rested() -> None:
     assert (FEW_RESTED + 1, ORDER) == (len(ready), ready[0])
 
 
+def test_of_a_thousand_each_has_its_turn_soon_though_there_is_always_other_work() -> None:
+    many = [Lane("item", f"a.{n}") for n in range(1000)]
+    made = agenda(*many, ORDER)
+    for lane in many:
+        made.rest(lane, 1.0)
+    turns, left = 0, set(many)
+    while left:
+        turns += 1
+        made.ring({"order"})
+        for lane in made.ready(2.0):
+            made.rest(lane, 100.0)
+            left.discard(lane)
+    assert turns < 20
+
+
 def test_those_that_had_no_turn_have_the_next() -> None:
     many = [Lane("item", f"a.{n}") for n in range(MANY_RESTED + 1)]
     made = agenda(*many)
