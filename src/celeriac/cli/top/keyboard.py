@@ -43,6 +43,9 @@ def pressed(terminal: int, seconds: float) -> list[str]:
 
 def named(raw: bytes) -> Iterator[str]:
     """The names of what a terminal sent: a character, or what _NAMED says. Others are left out."""
-    for key in _KEY.findall(raw.decode(errors="ignore")):
-        if key in _NAMED or key.isprintable():
-            yield _NAMED.get(key, key)
+    for found in _KEY.finditer(raw.decode(errors="ignore")):
+        key = found[0]
+        if key in _NAMED:
+            yield _NAMED[key]
+        elif key.isprintable():
+            yield key
