@@ -26,6 +26,16 @@ USER, PASSWORD = "ada", "secret"
 STARTS_WITHIN = 40.0
 
 
+class _AsItIs(urllib.request.HTTPRedirectHandler):
+    """A redirection is an answer, and not followed."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_AsItIs)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What Flower said to a request."""
@@ -110,7 +120,7 @@ class Flower:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with _opener.open(request, timeout=20) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
