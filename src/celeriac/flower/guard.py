@@ -23,7 +23,7 @@ HEADERS = {
     # Bootstrap's own, which it sets on elements.
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'"
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     ),
     "Cache-Control": "private, no-cache",
     "Cross-Origin-Resource-Policy": "same-origin",

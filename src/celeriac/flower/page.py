@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import redis
 from flower.views import BaseHandler
@@ -103,6 +104,14 @@ class Page(BaseHandler):  # type: ignore[misc]
             said = explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout)
             raise Unreachable(503, str(said).replace("%", "%%")) from error
 
+    def event_url(self, id: str, domain: str = "", entry: str | None = None) -> str:
+        """The address of an event's page, with where it lies, as far as that is known.
+
+        Not `reverse_url`, which leaves the slashes of an id as they are: browsers take dots between
+        them for a way up."""
+        page = f"{self.reverse_url('celeriac-event', 'x')[:-1]}{quote(id, safe='')}"
+        return f"{page}?at={quote(f'{domain}/{entry}')}" if domain and entry else page
+
     def show(self, **values: Any) -> None:
         """Renders the page, or the part that changes."""
         live = self.asked("live") is not None
@@ -110,6 +119,7 @@ class Page(BaseHandler):  # type: ignore[misc]
             f"celeriac-{self.name}_live.html" if live else f"celeriac-{self.name}.html",
             show=show,
             asset=lambda name: asset(self, name),
+            event_url=self.event_url,
             may_act=self.may_act,
             name=self.name,
             **values,

@@ -92,7 +92,7 @@
 
   // -- live parts
 
-  const FASTEST = 1000, SLOWEST = 30000;
+  const FASTEST = 1000, SLOWEST = 10000;
 
   function say(alive, text) {
     document.querySelectorAll("[data-live-dot]").forEach((dot) => {

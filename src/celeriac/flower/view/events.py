@@ -29,7 +29,8 @@ class EventsPage(Page):
         query = query_of(asked, now_ms())
         before = self.cursor()
         matrix = self.matrix
-        page, choices = await self.call(_read, matrix, query, before)
+        page = await self.call(_read, matrix, query, before)
+        choices = await self.call(_choices, matrix, self.asked("live") is None)
         self.show(
             asked=asked,
             page=page,
@@ -76,27 +77,29 @@ def _time_ms(text: str) -> int:
     return max(0, int(moment.timestamp() * 1000))
 
 
-def _read(matrix: Matrix, query: Query, before: str) -> tuple[EventPage, dict[str, Any]]:
+def _read(matrix: Matrix, query: Query, before: str) -> EventPage:
     page = matrix.page(query, before=before, limit=LIMIT)
     for _ in range(MOST_STEPS):
         if page.events or page.full or page.older is None:
             break
         page = matrix.page(query, before=page.older, limit=LIMIT)
-    return page, _choices(matrix)
+    return page
 
 
-def _choices(matrix: Matrix) -> dict[str, Any]:
-    """What there is to choose from, and how much there is in all."""
+def _choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
+    """How much there is in all; for a whole page also what there is to choose from."""
     backend = matrix.backend
-    records = backend.registry.handlers()
     domains = sorted(backend.log.domains())
-    lanes = [Lane(domain, r.id) for r in records.values() for domain in r.since]
-    types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
-    return {
-        "services": sorted({record.service for record in records.values()}),
-        "handlers": sorted(records),
-        "types": sorted(types),
+    found: dict[str, Any] = {
         "length": sum(backend.log.length(domain) for domain in domains),
         "domains": len(domains),
         "postponed": sum(backend.log.postponed(domain) for domain in domains),
     }
+    if whole:
+        records = backend.registry.handlers()
+        lanes = [Lane(domain, record.id) for record in records.values() for domain in record.since]
+        types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
+        found["types"] = sorted(types)
+        found["handlers"] = sorted(records)
+        found["services"] = sorted({record.service for record in records.values()})
+    return found

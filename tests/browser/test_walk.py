@@ -1,0 +1,81 @@
+"""A new user's walk: which orders failed, why, where, how often; mend it, redrive, see it green."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celeriac.settings import Settings
+from tests.browser.flower import shop_of
+from tests.browser.story import Mended, settle, tell
+from tests.unit.matrix.shop import Shop
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@pytest.fixture
+def shop(watched: Settings) -> Iterator[Shop]:
+    """A shop whose billing does not know the cards of four customers of thirty."""
+    made = shop_of(watched)
+    tell(made)
+    try:
+        yield made
+    finally:
+        Mended.done = False
+
+
+def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
+    # Flower's own first page says that something is wrong, and leads there.
+    page.goto("/")
+    card = page.locator(".cl-front").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
+    card.wait_for()
+    page.locator(".cl-nav-count", has_text="4").wait_for()
+    card.click()
+
+    # In which handler, with which error, how many.
+    row = page.get_by_role("row", name=re.compile(r"4 billing\.charge_card UnknownCard"))
+    row.wait_for()
+
+    # Which orders, why, after how many attempts.
+    row.get_by_role("link", name="Inspect").click()
+    page.wait_for_url(re.compile("exception=UnknownCard"))
+    letters = page.locator(".cl-letter")
+    assert 4 == letters.count()
+    for order in (7, 14, 21, 28):
+        letter = letters.filter(has_text=f"order/{order} ")
+        assert f"UnknownCard: no card on file for order {order}" in letter.inner_text()
+        assert "3 attempts" in letter.inner_text()
+    first = letters.filter(has_text="order/7 ")
+    first.get_by_text("Traceback and event").click()
+    assert first.get_by_text("raise UnknownCard").is_visible()
+
+    # The event itself: the others have done their part.
+    first.get_by_role("link", name="order.placed").click()
+    page.get_by_text("2 of 3 done").wait_for()
+    page.go_back()
+
+    # The cause is mended; the group goes again.
+    Mended.done = True
+    page.get_by_role("button", name="Redrive all of these").click()
+    page.get_by_text("4 letters").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
+    page.locator(".toast-body", has_text="Redriven 4 letters").wait_for()
+    page.get_by_text("There are none at all").wait_for()
+    settle(shop)
+
+    # Green: on the event, on the page of dead letters, on the first page.
+    page.goto("/events?subject=order/7&type=order.placed")
+    page.locator("tr", has_text="order/7").first.get_by_text("processed").wait_for()
+    page.goto("/dead")
+    page.get_by_text("Nothing was given up").wait_for()
+    page.goto("/")
+    page.locator(".cl-front").get_by_text("nothing was given up").wait_for()
+    assert page.locator(".cl-nav-count").is_hidden()
+
+    # And it is written who did it.
+    page.goto("/audit")
+    page.get_by_role("row", name=re.compile(r"ada redrive 4 .*billing\.charge_card")).wait_for()
