@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 import threading
@@ -27,7 +28,8 @@ from celeriac.outbox import status as state
 from celeriac.outbox.database import open_database
 
 MAIN = "from celeriac.cli import main; main()"
-PRODUCERS, SECONDS, RELAYS = 3, 8.0, 3
+SITE = Path(__file__).parent / "site"
+PRODUCERS, SECONDS, RELAYS, BACKLOG = 3, 12.0, 3, 20_000
 
 
 @pytest.fixture
@@ -72,15 +74,22 @@ class Producer(threading.Thread):
 
 
 class Relays:
-    """Processes of `celeriac relay`, of which one after the other is killed."""
+    """Processes of `celeriac relay`, of which one after the other is killed. Every second one goes
+    through Django to the same table."""
 
     def __init__(self, url: str, environment: dict[str, str], log: Path) -> None:
-        self.url, self.environment = url, environment
+        self.environment = {
+            **environment,
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "mysite.settings",
+            "PYTHONPATH": str(SITE),
+        }
+        self.kinds = itertools.cycle([("--database", url), ("--django",)])
         self.log = log
         self.running: list[GuardedProcess] = []
 
     def start(self) -> None:
-        command = [sys.executable, "-c", MAIN, "relay", "--database", self.url]
+        command = [sys.executable, "-c", MAIN, "relay", *next(self.kinds)]
         with self.log.open("ab") as out:
             self.running.append(
                 guarded_popen(command, env=self.environment, stdout=out, stderr=out)
@@ -103,6 +112,10 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
 ) -> None:
     """Three at once on one database, and Redis is stopped in the middle and comes back."""
     bus = EventBus(service="shop", redis_url=deployment.server.url)
+    backlog = [bus.event("order.placed", id=f"b-{n}", subject="backlog") for n in range(BACKLOG)]
+    with engine.begin() as connection:
+        # So that there is something in the middle of which a relay can die.
+        bus.emit_many(backlog, session=connection)
     producers = [Producer(n, bus, engine) for n in range(PRODUCERS)]
     relays = Relays(database_url, deployment.environment, tmp_path / "relays.log")
     chance = random.Random(3)
@@ -114,7 +127,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
             producer.start()
         ends = time.monotonic() + SECONDS
         while time.monotonic() < ends:
-            time.sleep(chance.uniform(0.2, 0.9))
+            time.sleep(chance.uniform(0.5, 1.5))
             relays.kill_one(chance)
             relays.start()
             kills += 1
@@ -134,6 +147,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
             producer.ended.set()
         relays.end()
     committed = [id for producer in producers for id in producer.committed]
+    written = {*committed, *(event.id for event in backlog)}
     rolled_back = {id for producer in producers for id in producer.rolled_back}
     with engine.begin() as connection:
         kept = set(connection.execute(text("SELECT id FROM purchase")).scalars())
@@ -144,11 +158,12 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
     first: dict[str, list[str]] = defaultdict(list)
     for subject, id in dict.fromkeys((str(event.subject), event.id) for event in log):
         first[subject].append(id)
-    assert {id for ids in first.values() for id in ids} == set(committed)
+    assert {id for ids in first.values() for id in ids} == written
+    assert first["backlog"] == [event.id for event in backlog]
     for producer in producers:
         assert first[f"{producer.number}"] == producer.committed
     # Said, not promised: how much a kill between publishing and the commit doubled.
-    print(f"{kills} kills, {len(committed)} committed, {len(log) - len(committed)} published twice")
+    print(f"{kills} kills, {len(committed)} committed, {len(log) - len(written)} published twice")
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
