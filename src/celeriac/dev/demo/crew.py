@@ -170,6 +170,7 @@ def _show(port: int) -> int:
     """`celery -A config flower`."""
     # It imports for a second, in which the workers need the processor to be there.
     time.sleep(1)
-    command = import_module("celery.bin.celery")
+    # Before the import, at which celeriac looks whether this is Flower: see cli/plugin.py.
     sys.argv = ["celery", "-A", "config", "flower", "--conf=config/flower.py", f"--port={port}"]
+    command = import_module("celery.bin.celery")
     return int(command.main() or 0)
