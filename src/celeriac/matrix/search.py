@@ -25,6 +25,7 @@ from celeriac.subscription import Backend
 READ = 200  # entries of one domain at a time
 CELLS = 500  # events whose cells are looked up at a time, where it is they that decide
 MOST_READ = 5000
+MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
 
 Seen = tuple[str, Entry, Peek]
 
@@ -70,9 +71,11 @@ def search(
     *,
     before: str = "",
     limit: int = 50,
-    most_read: int = MOST_READ,
+    most_read: int | None = None,
 ) -> EventPage:
     """Up to `limit` events past the cursor, newest first.
+
+    Reads `most_read` entries; where that is None, MOST_READ, or MOST_LOOKED_UP if cells decide.
 
     Raises SubscriptionError for a bad pattern.
     """
@@ -80,6 +83,8 @@ def search(
     chosen = [record for record in records if _serves(query, record)]
     entries = _newest_first(backend.log, _domains(backend.log, query, chosen), query, before)
     found: list[EventStatus] = []
+    if most_read is None:
+        most_read = MOST_LOOKED_UP if query.asks_for_cells else MOST_READ
     at_once = CELLS if query.asks_for_cells else limit
     read, last = 0, None
     while True:

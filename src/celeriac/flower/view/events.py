@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ LIMIT = 50
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}
 FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subject")
 # One request goes on by itself where a search has found nothing, but not for long.
-MOST_STEPS = 4
+MOST_STEPS, MOST_SECONDS = 4, 0.5
 
 
 class EventsPage(Page):
@@ -79,8 +80,11 @@ def _time_ms(text: str) -> int:
 
 def _read(matrix: Matrix, query: Query, before: str) -> EventPage:
     page = matrix.page(query, before=before, limit=LIMIT)
+    begun = time.monotonic()
     for _ in range(MOST_STEPS):
         if page.events or page.full or page.older is None:
+            break
+        if time.monotonic() - begun > MOST_SECONDS:
             break
         page = matrix.page(query, before=page.older, limit=LIMIT)
     return page
