@@ -30,8 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not longer than a module: while it is there, asyncio.run fails in this thread."""
     if not CHROMIUM:
         reason = "no chromium on PATH (apt-get install chromium), nor in CELERIAC_CHROMIUM"
         if os.environ.get("CI"):
