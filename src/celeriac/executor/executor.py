@@ -8,8 +8,10 @@ dies repeats no more than that and the event it was at.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median_low
 from typing import TypeVar
 
 from celeriac.circuit import Circuit
@@ -26,6 +28,7 @@ from celeriac.subscription import Handler, Service
 from celeriac.tracing import tracing_of
 
 T = TypeVar("T")
+MEANS = 5  # of what was told to the ledger at one time
 
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.
@@ -38,7 +41,7 @@ class Executor:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.leases = LeaseKeeper(service)
-        self._mean_us: dict[str, float] = {}
+        self._means_us: dict[str, deque[float]] = {}
         self._make_work = _work_maker(service.settings)
 
     def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
@@ -163,10 +166,15 @@ class Executor:
         return persist(tell, url=settings.redis_url, seconds=settings.lease)
 
     def note_mean(self, handler: Handler, took_us: float) -> int:
-        """The moving average of the handler's run time in this process, in µs, at least 1."""
-        before = self._mean_us.get(handler.id, took_us)
-        self._mean_us[handler.id] = mean = 0.7 * before + 0.3 * took_us
-        return max(1, round(mean))
+        """The handler's run time in this process, in µs, at least 1: the median of the last means.
+
+        A mean of a few events, one of which the machine held up, would else make chunks so small
+        that Celery's cost for each is most of the work. A handler that turns slow is known to be
+        when it has been so for most of them.
+        """
+        means = self._means_us.setdefault(handler.id, deque(maxlen=MEANS))
+        means.append(took_us)
+        return max(1, round(median_low(means)))
 
 
 def _work_maker(settings: Settings) -> Callable[..., Work]:
