@@ -29,7 +29,9 @@ STARTS_WITHIN = 40.0
 class _AsItIs(urllib.request.HTTPRedirectHandler):
     """A redirection is an answer, and not followed."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
         return None
 
 

@@ -15,6 +15,8 @@ from celeriac.worker.installed import services_of
 class Metrics(BaseHandler):  # type: ignore[misc]
     """As Flower's own, which is without authentication as well, but for the thread."""
 
+    application: Any
+
     async def get(self) -> None:
         self.application.purge_offline_worker_metrics()
         text = await in_thread(prometheus_client.generate_latest)

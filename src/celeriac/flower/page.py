@@ -42,6 +42,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     """
 
     name = ""
+    application: Any  # Flower's own, with its options, its events and the workers it knows
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
