@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
 
 from celeriac.subscription import Service
@@ -9,5 +11,6 @@ from celeriac.subscription import Service
 
 def services_of(app: Celery) -> list[Service]:
     """The services installed on the app, in no order. See `bootstep.install`."""
-    steps = (getattr(step, "service", None) for step in app.steps["worker"])
+    installed: Any = app.steps
+    steps = (getattr(step, "service", None) for step in installed["worker"])
     return [service for service in steps if service is not None]
