@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 from redis.commands import AsyncCoreCommands
-from redis.exceptions import AskError
+from redis.exceptions import AskError, ClusterDownError
 
 from celeriac.cluster.command import is_script, key_of
 from celeriac.cluster.slots import SlotMap
@@ -42,7 +42,7 @@ class AsyncClusterClient(AsyncCoreCommands):  # type: ignore[type-arg,unused-ign
                 if sent_on is None:
                     raise settled(error, script=script) from error
                 node, asking = sent_on, type(error) is AskError
-        raise redis.exceptions.ClusterDownError(f"CLUSTERDOWN sent on {REDIRECTIONS} times")
+        raise ClusterDownError(f"CLUSTERDOWN sent on {REDIRECTIONS} times")
 
     def pipeline(self, transaction: bool = False) -> AsyncClusterPipeline:
         """Commands for any nodes, without a transaction."""

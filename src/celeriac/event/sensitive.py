@@ -150,7 +150,7 @@ def _fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
     if hasattr(kind, "__pydantic_fields__"):
         yield from _pydantic_fields(kind)
         return
-    encoded = dict(
+    encoded: dict[str, str] = dict(
         zip(
             getattr(kind, "__struct_fields__", ()),
             getattr(kind, "__struct_encode_fields__", ()),

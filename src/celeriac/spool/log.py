@@ -28,6 +28,9 @@ BATCH = 500
 INLINE = 0.25  # seconds for which an emit drains what another process left
 RETRY_MOST = 1.0
 
+# Of its own: a thread must not disturb an application that seeds the generator of `random`.
+_jitter = random.Random()
+
 
 class SpooledLog:
     """The appending half of EventLog, for an emitter.
@@ -188,7 +191,7 @@ class SpooledLog:
                 log.exception("celeriac: draining the spool %s failed; going on", self.file.path)
                 moved = False
             pause = 0.05 if moved else min(RETRY_MOST, pause * 2)
-            time.sleep(pause * random.uniform(0.5, 1))
+            time.sleep(pause * _jitter.uniform(0.5, 1))
 
     def _try(self, call: Callable[[], T]) -> tuple[bool, T | None]:
         """(True, the answer), or (False, None) where Redis is away. Blocks for PATIENCE, and not

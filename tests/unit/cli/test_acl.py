@@ -14,6 +14,7 @@ import kombu
 import pytest
 import redis
 from click.testing import CliRunner
+from redis.exceptions import NoPermissionError
 
 from celeriac import BusUnavailable, Event, EventBus
 from celeriac.cli.acl.rules import Part, operator_rules, rules
@@ -131,7 +132,7 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         client: Any = redis.Redis.from_url(url_of(server, name))
         try:
             client.execute_command(*command)
-        except redis.exceptions.NoPermissionError:
+        except NoPermissionError:
             return False
         except redis.ResponseError as error:
             assert not any(s in str(error) for s in ("ACL", "can't run")), error

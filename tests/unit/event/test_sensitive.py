@@ -16,7 +16,7 @@ from celeriac.event import decode, encode, sensitive_attribute
 
 Secret = Annotated[str, Sensitive]
 T = TypeVar("T")
-Iban = NewType("Iban", Annotated[str, Sensitive])
+Iban = NewType("Iban", Annotated[str, Sensitive])  # pyright: ignore[reportGeneralTypeIssues]
 
 
 class Card(msgspec.Struct, rename="camel"):
