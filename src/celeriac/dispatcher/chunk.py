@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from celeriac.event import Peek
-from celeriac.ledger import Lane
+from celeriac.ledger import Lane, Outcome, Settled
 from celeriac.settings import Settings
 from celeriac.subscription import Handler
 
@@ -24,6 +24,12 @@ class Item(msgspec.Struct, frozen=True):
     entry: str
     attempts: int
     event: Peek
+
+    def put_off(self, delay_ms: int) -> Settled:
+        """Back to what is due, after the delay, with no attempt counted."""
+        return Settled(
+            self.entry, self.event.id, self.attempts, Outcome.RELEASED, delay_ms=delay_ms
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,6 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Event as Flag
 from typing import Any
 
-import redis
-
-from celeriac.connection import address
 from celeriac.dispatcher.addressees import Addressees
 from celeriac.dispatcher.agenda import RUNG, Agenda
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
@@ -27,11 +24,12 @@ from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.outage import tell_outage
+from celeriac.dispatcher.pause import BUSY, IDLE, until, until_room, until_share
 from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
-from celeriac.errors import BusUnavailable
-from celeriac.ledger import Ask, Lane, Outcome, Settled, Taken
+from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.log.redis import BELL
 from celeriac.registry import WorkerRecord
 from celeriac.subscription import Handler, Service
@@ -41,10 +39,8 @@ log = logging.getLogger(__name__)
 Send = Callable[[Chunk], None]
 OPEN = nullcontext()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
-IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
-BUSY = 0.01  # pause while this worker holds all that it may
 
 
 class Dispatcher:
@@ -109,7 +105,7 @@ class Dispatcher:
             except Exception as error:
                 failures += 1
                 rung = None
-                self._tell(error, failures)
+                tell_outage(error, failures, self.settings.redis_url)
                 self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
 
     def stop(self) -> None:
@@ -186,13 +182,13 @@ class Dispatcher:
         if ask.most_held is not None and taken.held + given >= ask.most_held:
             # What is due stays so: it must not wake this dispatcher again and again. Where what
             # was given was not wanted, there is room to look further.
-            return self._until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
+            return until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
         if ask.limit == 0 and not self._has_enough_hints(handler):
             return 0.0
         if ask.limit == 0:
-            return self._until_room(taken.queued * taken.mean_us)
+            return until_room(taken.queued * taken.mean_us, self.processes)
         if taken.queued + wanted >= ask.limit:
-            return self._until_room(ask.limit * taken.mean_us)
+            return until_room(ask.limit * taken.mean_us, self.processes)
         if given >= ask.most_new or taken.queued + given >= ask.limit:
             return 0.0
         if taken.next_due_ms is None:
@@ -204,7 +200,10 @@ class Dispatcher:
         promoted = self._promotion(self._domains)
         if any(moved for moved, _ in promoted):
             return 0.0
-        return self._until(min((at for _, at in promoted if at is not None), default=None))
+        following = min((at for _, at in promoted if at is not None), default=None)
+        return (
+            IDLE if following is None else until(following, self.service.backend.registry.now_ms())
+        )
 
     def _take(self, asks: list[Ask]) -> list[Taken]:
         return self.service.backend.ledger.take(self.service.worker, asks)
@@ -281,16 +280,7 @@ class Dispatcher:
             handler.id, len(wanted), handler.per_second
         )
         step = 1000 / handler.per_second
-        put_off = [
-            Settled(
-                item.entry,
-                item.event.id,
-                item.attempts,
-                Outcome.RELEASED,
-                delay_ms=int(wait_ms + n * step),
-            )
-            for n, item in enumerate(wanted[granted:])
-        ]
+        put_off = [item.put_off(int(wait_ms + n * step)) for n, item in enumerate(wanted[granted:])]
         return wanted[:granted], put_off
 
     def _within_share(
@@ -300,16 +290,7 @@ class Dispatcher:
         room = self._share.room(handler, lane)
         if room is None:
             return wanted, []
-        put_off = [
-            Settled(
-                item.entry,
-                item.event.id,
-                item.attempts,
-                Outcome.RELEASED,
-                delay_ms=PUT_OFF_FOR_OTHERS_MS,
-            )
-            for item in wanted[room:]
-        ]
+        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in wanted[room:]]
         self._share.took(lane, len(wanted[:room]))
         return wanted[:room], put_off
 
@@ -396,20 +377,6 @@ class Dispatcher:
 
     # -- the doorbell
 
-    def _until_room(self, held_us: int) -> float:
-        """Till about a quarter of what this worker holds is done."""
-        return min(IDLE, max(BUSY, held_us / 1e6 / self.processes / 4))
-
-    def _until_share(self, mean_us: int) -> float:
-        """Soon after a process of a slow handler may be free again."""
-        return min(0.1, max(BUSY, mean_us / 1e6 / 50))
-
-    def _until(self, due_ms: int | None) -> float:
-        if due_ms is None:
-            return IDLE
-        left = (due_ms - self.service.backend.registry.now_ms()) / 1000
-        return min(IDLE, max(BUSY, left))
-
     def _wait(self, seconds: float) -> Collection[str] | None:
         """The doors at which somebody rang within the time; None where there is no door yet."""
         if self._stopped.is_set():
@@ -422,14 +389,3 @@ class Dispatcher:
             seconds = 0.0
         before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
         return [door for door, entry in self._seen.items() if before[door] != entry]
-
-    def _tell(self, error: Exception, failures: int) -> None:
-        if isinstance(error, redis.RedisError):
-            where = address(self.settings.redis_url)
-            if failures in (1, 10) or failures % 60 == 0:
-                log.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
-        elif isinstance(error, BusUnavailable):
-            if failures in (1, 10) or failures % 60 == 0:
-                log.warning("celeriac: %s; waiting for it", error)
-        else:
-            log.exception("celeriac: a turn of the dispatcher failed; going on")

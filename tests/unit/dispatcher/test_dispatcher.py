@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from celeriac import BusUnavailable, Event, EventBus
-from celeriac.dispatcher.dispatcher import BUSY, IDLE
 from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.dispatcher.pause import BUSY, IDLE
 from celeriac.executor import Executor
 from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store

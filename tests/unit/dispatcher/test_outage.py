@@ -1,0 +1,35 @@
+"""What a dispatcher says of turns that fail."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import redis
+
+from celeriac.dispatcher.outage import tell_outage
+from celeriac.errors import BusUnavailable
+
+URL = "redis://ada:secret@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("refused"), BusUnavailable("the broker")])
+def test_an_outage_is_told_at_once_and_then_seldom(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for failures in range(1, 121):
+            tell_outage(error, failures, URL)
+    assert 4 == len(caplog.records)
+    assert "waiting for it" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_fault_is_told_each_time_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    for failures in (1, 2):
+        try:
+            raise KeyError("lane")
+        except KeyError as error:
+            tell_outage(error, failures, URL)
+    assert 2 == len(caplog.records)
+    assert all(record.exc_info for record in caplog.records)
