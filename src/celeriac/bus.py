@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
 from celeriac.circuit import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, make_emitters
+from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation
 from celeriac.event.attributes import check_type
@@ -91,6 +91,7 @@ class EventBus:
         dataschema: str | None = None,
         datacontenttype: str | None = None,
         sensitive: Sequence[str] | None = None,
+        encrypt_for: Sequence[str] | None = None,
         extensions: Mapping[str, Any] | None = None,
         session: AnySession | None = None,
         using: str | None = None,
@@ -103,6 +104,7 @@ class EventBus:
         datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
         ones whose patterns match. Within a handler, cause and correlation follow by themselves.
         `sensitive` are paths of data to be masked, beside what its type marks as Sensitive.
+        `encrypt_for` names the services that alone can read the data.
 
         With `session` (SQLAlchemy), and within Django's `transaction.atomic` of the database
         `using`, the event is written into the outbox there, without a round trip to Redis: it is
@@ -127,6 +129,7 @@ class EventBus:
             dataschema=dataschema,
             datacontenttype=datacontenttype,
             sensitive=sensitive,
+            encrypt_for=encrypt_for,
             extensions=extensions,
         )
         emitter = self.emitter
@@ -203,14 +206,19 @@ class EventBus:
 
         return self._async if Service.instead else self._async.into(async_log_in(session))
 
-    def declare(self, type: str, schema: Any) -> None:
+    def declare(self, type: str, schema: Any, *, encrypt_for: Sequence[str] | None = None) -> None:
         """Says what the data of a type is: emit validates it, by pydantic, msgspec or dataclass.
 
+        `encrypt_for` are the services that its data is encrypted for at each emit that names none.
         Raises InvalidEvent for a bad type, SubscriptionError for what data cannot be read as.
         """
         check_type(type)
         check_annotation(schema)
+        services = check_recipients(encrypt_for)
         self.emitter.schemas[type] = schema
+        self.emitter.recipients.pop(type, None)
+        if services:
+            self.emitter.recipients[type] = services
 
     # -- subscribing
 
@@ -270,8 +278,7 @@ class EventBus:
                 )
 
         demands = self.settings.require_signature if signed is None else signed
-        if demands:
-            self.service.guard.check()
+        self.service.guard.check(signed=demands)
 
         def subscribe(function: F) -> F:
             handler = make_handler(

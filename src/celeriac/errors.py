@@ -6,6 +6,7 @@ CeleriacError
 ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   ├── UntrustedEvent      it is not signed as the handler demands
+│   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis could not be reached within the limit
 ├── LogFull                 the log, Redis or the spool has no room left
@@ -45,6 +46,10 @@ class InvalidData(InvalidEvent):
 
 class UntrustedEvent(InvalidEvent):
     """A handler demands a signature, and the event has none that counts. It was not run."""
+
+
+class EncryptionError(InvalidEvent):
+    """Data cannot be encrypted, or opened, with the keys at hand. The message names the keys."""
 
 
 class EventTooLarge(InvalidEvent):

@@ -42,6 +42,7 @@ class Settings:
     sensitive: str = ""
     signing_key: str = field(default="", repr=False)
     trusted_keys: str = ""
+    encryption_key: str = field(default="", repr=False)
     require_signature: bool = False
     emits: str = ""
     # It may hold a password.

@@ -20,6 +20,7 @@ from celeriac.emitter import Emitter
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Not before that.")
 @click.option("--handlers", metavar="NAMES", help="Only for these: billing.charge,mail.send")
 @click.option("--sensitive", metavar="PATHS", help="To be masked: card,customer.email")
+@click.option("--encrypt-for", metavar="NAMES", help="Only for these services: billing,mail")
 @pass_session
 def emit(
     session: Session,
@@ -30,6 +31,7 @@ def emit(
     delay: float | None,
     handlers: str | None,
     sensitive: str | None,
+    encrypt_for: str | None,
 ) -> None:
     """Emits one event, and prints its id.
 
@@ -37,6 +39,8 @@ def emit(
     """
     emitter = Emitter(session.settings, lambda: session.backend.log)
     given: dict[str, Any] = {"subject": subject, "id": event_id}
+    if encrypt_for is not None:
+        given["encrypt_for"] = _listed(encrypt_for)
     event = emitter.build(
         type,
         _data(json),

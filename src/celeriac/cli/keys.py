@@ -30,11 +30,17 @@ def keys() -> None:
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="May sign only for it.")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="May sign only those.")
 @click.option("--encryption", is_flag=True, help="To encrypt for a service, not to sign.")
+@click.option("--service", metavar="NAME", help="With --encryption: whose key. [default: NAME]")
 @click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where to."
 )
 def generate(
-    name: str, sources: tuple[str, ...], types: tuple[str, ...], encryption: bool, directory: Path
+    name: str,
+    sources: tuple[str, ...],
+    types: tuple[str, ...],
+    encryption: bool,
+    service: str | None,
+    directory: Path,
 ) -> None:
     """Makes a key pair; NAME is its id, as billing-2026.
 
@@ -42,7 +48,11 @@ def generate(
     """
     if encryption and (sources or types):
         raise click.UsageError("--source and --type are for keys that sign")
-    private, public = make(name, sources=sources, types=types, encryption=encryption)
+    if service and not encryption:
+        raise click.UsageError("--service is for keys to encrypt for: add --encryption")
+    private, public = make(
+        name, sources=sources, types=types, encryption=encryption, service=service or ""
+    )
     directory.mkdir(parents=True, exist_ok=True)
     for key, part, mode in ((private, "private", 0o600), (public, "public", 0o644)):
         path = directory / f"{name}.{part}.json"
@@ -73,7 +83,7 @@ def show(session: Session, path: str | None) -> None:
     rows = [
         (
             key.id,
-            "signs" if curve == SIGNING else "is encrypted for",
+            "signs" if curve == SIGNING else f"is encrypted for {key.service}",
             "all" if key.sources is None else ", ".join(sorted(key.sources)),
             "all" if key.types is None else ", ".join(p.text for p in key.types.patterns),
         )

@@ -8,7 +8,15 @@ from typing import Any
 
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
-from celeriac.event import Peek, compile_patterns, decode, decode_data, meant_for, peek
+from celeriac.event import (
+    Peek,
+    compile_patterns,
+    decode,
+    decode_data,
+    is_encrypted,
+    meant_for,
+    peek,
+)
 from celeriac.ledger import PUT_OFF_MS, Delivery, Outcome, Settled
 from celeriac.subscription import Handler
 
@@ -76,12 +84,15 @@ def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:
 
 def wants(handler: Handler, body: bytes) -> bool:
     """What `when=` says. If it fails, the event goes to the executor, where the same failure
-    counts as the handler's own: it is recorded, retried, and in the end dead."""
+    counts as the handler's own: it is recorded, retried, and in the end dead. So does an
+    encrypted event, which the executor opens."""
     if handler.when is None:
         return True
     try:
-        event: Any = decode_data(decode(body), handler.data_type)
-        return bool(handler.when(event))
+        event: Any = decode(body)
+        if is_encrypted(event):
+            return True
+        return bool(handler.when(decode_data(event, handler.data_type)))
     except InvalidEvent:
         # Data that does not fit is the executor's to bury; an envelope that does not, ours.
         decode(body)

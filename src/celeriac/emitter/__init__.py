@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from celeriac.emitter.aio import AsyncEmitter
-from celeriac.emitter.emitter import Emission, Emitter
+from celeriac.emitter.emitter import Emission, Emitter, check_recipients
 from celeriac.log import AsyncLog, EventLog
 from celeriac.settings import Settings
 from celeriac.tracing import tracing_of
@@ -24,4 +24,4 @@ def make_emitters(
     return traced, TracedAsyncEmitter(traced, async_log)
 
 
-__all__ = ["AsyncEmitter", "Emission", "Emitter", "make_emitters"]
+__all__ = ["AsyncEmitter", "Emission", "Emitter", "check_recipients", "make_emitters"]

@@ -18,6 +18,7 @@ from celeriac.event import (
     Event,
     build_event,
     encode,
+    is_encrypted,
     join_paths,
     new_event_ids,
     note_effects,
@@ -27,7 +28,7 @@ from celeriac.event import (
 )
 from celeriac.log import EventLog
 from celeriac.settings import Settings
-from celeriac.trust import make_signer
+from celeriac.trust import Encrypter, make_encrypter, make_signer
 
 T = TypeVar("T")
 Emission = Event[Any] | tuple[str, Any]
@@ -40,7 +41,9 @@ class Emitter:
     def __init__(self, settings: Settings, log: Callable[[], EventLog]) -> None:
         self.settings = settings
         self.schemas: dict[str, Any] = {}
+        self.recipients: dict[str, tuple[str, ...]] = {}
         self._sign = make_signer(settings)
+        self._encrypter: Encrypter | None = None
         self._log = log
         self._announced = Announced()
 
@@ -58,17 +61,27 @@ class Emitter:
             attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
         if not attributes:
             return plain_event(type, data, source=self.settings.source)
+        services = check_recipients(attributes.pop("encrypt_for", None))
         if "source" not in attributes:
             attributes["source"] = self.settings.source
-        return build_event(type, data, **attributes)
+        event = build_event(type, data, **attributes)
+        return self._encrypted(event, services) if services else event
 
     def encode(self, event: Event[Any], *, valid: bool = False) -> bytes:
-        """The event as it enters the log: signed where there is a key. Raises InvalidEvent."""
+        """The event as it enters the log: encrypted where its type is declared so, signed where
+        there is a key. Raises InvalidEvent."""
+        if self.recipients and event.type in self.recipients and not is_encrypted(event):
+            event = self._encrypted(event, self.recipients[event.type])
         if event.keyid is not None or event.signature is not None:
             # One that came over the bus: its signature is not of what is emitted now.
             event = replace(event, keyid=None, signature=None)
         raw = encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
         return raw if self._sign is None else self._sign(raw)
+
+    def _encrypted(self, event: Event[Any], services: Sequence[str]) -> Event[Any]:
+        if self._encrypter is None:
+            self._encrypter = make_encrypter(self.settings)
+        return self._encrypter(event, services)
 
     def emit(
         self,
@@ -187,6 +200,21 @@ class Emitter:
 
     def _persist(self, call: Callable[[], T]) -> T:
         return persist(call, url=self.settings.redis_url, seconds=self.settings.emit_timeout)
+
+
+def check_recipients(given: Any) -> tuple[str, ...]:
+    """The names in `encrypt_for`. Raises InvalidEvent for what is no list of them.
+
+    An empty list is refused too: it says that the data is secret, and nothing would be encrypted.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidEvent(f"encrypt_for={given!r}: a list of services, like ['billing']")
+    names = tuple(given)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidEvent(f"encrypt_for={given!r}: names at least one service, each as a text")
+    return names
 
 
 def when_ms(delay: float | timedelta | None, at: datetime | None) -> tuple[int | None, int | None]:

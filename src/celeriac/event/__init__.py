@@ -3,7 +3,7 @@
 from celeriac.event.addressing import meant_for
 from celeriac.event.annotation import event_type_argument, is_batch
 from celeriac.event.build import build_event, plain_event
-from celeriac.event.codec import decode, encode
+from celeriac.event.codec import decode, encode, encode_data
 from celeriac.event.correlation import (
     MOST_EFFECTS,
     Causality,
@@ -16,6 +16,7 @@ from celeriac.event.correlation import (
     inherit,
     note_effects,
 )
+from celeriac.event.encrypted import is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
 from celeriac.event.identity import id_time_ms, new_event_id, new_event_ids
@@ -48,11 +49,13 @@ __all__ = [
     "decode",
     "decode_data",
     "encode",
+    "encode_data",
     "event_type_argument",
     "handling",
     "id_time_ms",
     "inherit",
     "is_batch",
+    "is_encrypted",
     "join_paths",
     "literal_domain",
     "masked",

@@ -45,15 +45,27 @@ def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = Fal
     try:
         raw = _encode(event)
     except Exception as error:
-        # whatever a model's own serializer raises is a fault of the data
-        reason = error if isinstance(error, TypeError) else type(error).__name__
-        raise InvalidData(f"data of {event.type} {event.id} cannot be encoded: {reason}") from error
+        raise _no_json_form(event, error) from error
     if max_bytes is not None and len(raw) > max_bytes:
         raise EventTooLarge(
             f"{event.type} {event.id} is {len(raw)} bytes, over the limit of {max_bytes}; put the "
             "bulk in a store and emit its address, or raise CELERIAC_MAX_EVENT_BYTES"
         )
     return raw
+
+
+def encode_data(event: Event[Any]) -> bytes:
+    """The data alone, as JSON. Raises InvalidData for data without a JSON form."""
+    try:
+        return _encoder.encode(event.data)
+    except Exception as error:
+        raise _no_json_form(event, error) from error
+
+
+def _no_json_form(event: Event[Any], error: Exception) -> InvalidData:
+    # whatever a model's own serializer raises is a fault of the data
+    reason = error if isinstance(error, TypeError) else type(error).__name__
+    return InvalidData(f"data of {event.type} {event.id} cannot be encoded: {reason}")
 
 
 def _encode(event: Event[Any]) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 from celeriac.errors import InvalidEvent
 from celeriac.event.attributes import is_json
 from celeriac.event.codec import decode
+from celeriac.event.encrypted import encrypted_for, is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.sensitive import ALL, ANY, DEEP
@@ -32,10 +33,13 @@ def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
 
     Sensitive is what the event's `sensitive` attribute names, and each member called one of
     `names` (the setting `sensitive`), in upper or lower case, wherever it is. Bytes that are not
-    JSON, and what cannot be looked into, are shown as a size.
+    JSON, and what cannot be looked into, are shown as a size; what is encrypted as `encrypted for
+    billing, shipping`.
     """
     if event.data is None:
         return None
+    if is_encrypted(event):
+        return encrypted_for(event)
     hides = bool(event.sensitive or names)
     found = _parsed(event, hides)
     if found is _OPAQUE:

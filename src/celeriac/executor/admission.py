@@ -1,11 +1,12 @@
-"""What stands between a claimed event and its handler: is it to be trusted, can it be read."""
+"""What stands between a claimed event and its handler: is it to be trusted, can it be opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from celeriac.event import RawEvent
+from celeriac.errors import EncryptionError, UntrustedEvent
+from celeriac.event import RawEvent, is_encrypted
 from celeriac.executor.masking import masked_error
 from celeriac.subscription import Handler
 from celeriac.trust import Guard
@@ -22,12 +23,17 @@ class Admission:
     def admit(self, handler: Handler, body: bytes, event: RawEvent) -> RawEvent:
         """The event as the handler may have it, its data still JSON.
 
-        Raises UntrustedEvent before any code of the handler runs and any of its data is read.
+        Raises UntrustedEvent, or EncryptionError for what is encrypted for others, before any code
+        of the handler runs and any of its data is read.
         """
         if handler.signed:
             self.guard.verify(body, event, self.domain)
-        return event
+        return self.guard.open(event) if is_encrypted(event) else event
 
     def shown(self, error: BaseException, bodies: Iterable[bytes | None]) -> BaseException:
-        """The error without the sensitive values of these events."""
-        return masked_error(error, bodies, self.sensitive)
+        """The error without the sensitive values of these events. Of an event that came encrypted
+        all values are, since the text of the error lies in Redis in plain."""
+        if isinstance(error, (UntrustedEvent, EncryptionError)):
+            # they tell nothing of the data, and nothing is opened for them
+            return error
+        return masked_error(error, bodies, self.sensitive, self.guard.open)

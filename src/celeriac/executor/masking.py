@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from celeriac.errors import InvalidEvent, Reject, Retry
-from celeriac.event import decode, sensitive_values, without
+from celeriac.event import RawEvent, decode, is_encrypted, sensitive_values, without
+from celeriac.event.encrypted import ENCRYPTED
+from celeriac.event.sensitive import ALL
 from celeriac.executor.error_text import storable, trace
 
 
@@ -25,10 +29,16 @@ class MaskedError(Exception):
 
 
 def masked_error(
-    error: BaseException, bodies: Iterable[bytes | None], names: frozenset[str]
+    error: BaseException,
+    bodies: Iterable[bytes | None],
+    names: frozenset[str],
+    opened: Callable[[RawEvent], RawEvent],
 ) -> BaseException:
-    """The error itself where its text holds no sensitive value of the events; else a stand-in."""
-    values = _values(bodies, names)
+    """The error itself where its text holds no sensitive value of the events; else a stand-in.
+
+    `opened` gives an encrypted event in plain, or raises InvalidEvent.
+    """
+    values = _values(bodies, names, opened)
     if not values:
         return error
     text, written = _text(error), trace(error)
@@ -40,14 +50,24 @@ def masked_error(
     return instead
 
 
-def _values(bodies: Iterable[bytes | None], names: frozenset[str]) -> list[str]:
+_MARKS = b'"sensitive"', ENCRYPTED.encode()
+
+
+def _values(
+    bodies: Iterable[bytes | None],
+    names: frozenset[str],
+    opened: Callable[[RawEvent], RawEvent],
+) -> list[str]:
     values: list[str] = []
     for body in bodies:
         # a look at the bytes spares most events the decoding
-        if body is None or not (names or b'"sensitive"' in body):
+        if body is None or not (names or any(mark in body for mark in _MARKS)):
             continue
         try:
-            values += sensitive_values(decode(body), names)
+            event = decode(body)
+            if is_encrypted(event):
+                event = replace(opened(event), sensitive=ALL)
+            values += sensitive_values(event, names)
         except InvalidEvent:
             continue
     return sorted(values, key=len, reverse=True)

@@ -13,9 +13,15 @@ from celeriac.trust.signer import missing
 
 
 def generate(
-    id: str, *, sources: Sequence[str] = (), types: Sequence[str] = (), encryption: bool = False
+    id: str,
+    *,
+    sources: Sequence[str] = (),
+    types: Sequence[str] = (),
+    encryption: bool = False,
+    service: str = "",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A new key as (private, public) JSON Web Keys, the public one bound to sources and types.
+    """A new key as (private, public) JSON Web Keys, the public one bound to sources and types, or
+    to a service that is encrypted for.
 
     Raises ConfigurationError for a bad id or pattern, or where cryptography is missing.
     """
@@ -27,7 +33,8 @@ def generate(
         compile_patterns(*types)
     curve = ENCRYPTION if encryption else SIGNING
     secret, public = _pair(curve)
-    bound = {name: [*names] for name, names in (("sources", sources), ("types", types)) if names}
+    bound: dict[str, Any] = {"service": service} if service else {}
+    bound |= {name: [*names] for name, names in (("sources", sources), ("types", types)) if names}
     return jwk(id, curve, public=public, secret=secret), jwk(id, curve, public=public) | bound
 
 

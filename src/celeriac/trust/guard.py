@@ -6,11 +6,12 @@ from functools import cached_property
 
 from celeriac.event import RawEvent
 from celeriac.settings import Settings
+from celeriac.trust.decrypter import Decrypter, make_decrypter
 from celeriac.trust.verifier import Verifier, make_verifier
 
 
 class Guard:
-    """Says whether an event is to be trusted."""
+    """Says whether an event is to be trusted, and opens what is encrypted for the service."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -19,11 +20,25 @@ class Guard:
     def _verifier(self) -> Verifier:
         return make_verifier(self.settings)
 
-    def check(self) -> None:
-        """Reads the trusted keys now. Raises ConfigurationError for keys that cannot be used."""
-        _ = self._verifier
+    @cached_property
+    def _decrypter(self) -> Decrypter:
+        return make_decrypter(self.settings)
+
+    def check(self, *, signed: bool) -> None:
+        """Reads the keys now: those that are trusted if `signed`, and its own where it has one.
+
+        Raises ConfigurationError for keys that cannot be used.
+        """
+        if signed:
+            _ = self._verifier
+        if self.settings.encryption_key:
+            _ = self._decrypter
 
     def verify(self, raw: bytes, event: RawEvent, domain: str) -> None:
         """Raises UntrustedEvent unless the event in `raw`, from the log of `domain`, is signed by
         a key that is trusted for its source and type."""
         self._verifier(raw, event, domain)
+
+    def open(self, event: RawEvent) -> RawEvent:
+        """An encrypted event with its data as it was. Raises EncryptionError."""
+        return self._decrypter(event)

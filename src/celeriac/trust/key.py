@@ -1,7 +1,8 @@
 """Keys as JSON Web Keys (RFC 7517, RFC 8037): Ed25519 to sign, X25519 to encrypt.
 
-A setting holds them as they are, or the path of a file or directory of them. Two members are our
-own: `sources` and `types` say for which events a public key counts.
+A setting holds them as they are, or the path of a file or directory of them. Three members are our
+own: `sources` and `types` say for which events a public key counts, `service` whose key to encrypt
+for it is.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that others use. `sources` and `types` are those it may sign for; None means all."""
+    """A key that others use. `sources` and `types` are those it may sign for; None means all.
+
+    `service` is whose key to encrypt for it is: by default the one that is called as the key is.
+    """
 
     id: str
     curve: str
     public: bytes
     sources: frozenset[str] | None = None
     types: Matcher | None = None
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,10 @@ def _public(key: Mapping[str, Any], where: str) -> PublicKey:
     except SubscriptionError as error:
         raise ConfigurationError(f"{where}: the key {id!r}: {error}") from None
     allowed = None if sources is None else frozenset(sources)
-    return PublicKey(id, curve, _bytes(key, "x", where), allowed, matcher)
+    service = key.get("service", id)
+    if not isinstance(service, str):
+        raise ConfigurationError(f"{where}: `service` of the key {id!r} must be a text")
+    return PublicKey(id, curve, _bytes(key, "x", where), allowed, matcher, service)
 
 
 def _names(key: Mapping[str, Any], member: str, where: str) -> list[str] | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 
 from celeriac.ledger import Lane
+from celeriac.trust.generate import generate
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.matrix.shop import Shop
 
@@ -54,6 +57,17 @@ def test_emit_takes_id_delay_and_handlers(run: Run) -> None:
     assert "a\n" == answer.out
     found = run("status", "a", "--json").json
     assert ("postponed", ["b.c", "d.e"]) == (found["place"], found["handlers"])
+
+
+def test_emit_encrypts_for_services_and_status_says_for_whom(run: Run, shop: Shop) -> None:
+    refused = run("emit", "order.placed", "1", "--encrypt-for", "billing")
+    assert refused.exit_code == 2 and "no X25519 key of that service" in refused.err
+    keys = [generate(name, encryption=True)[1] for name in ("billing", "mail")]
+    shop.settings = replace(shop.settings, trusted_keys=json.dumps({"keys": keys}))
+    id = run("emit", "order.placed", '"secret"', "--encrypt-for", "billing, mail").out.strip()
+    assert run("status", id, "--json").json["data"] == "encrypted for billing, mail"
+    for shown in (run("status", id), run("tail", "--since", "1h", "--limit", "1", "--data")):
+        assert "ciphertext" not in shown.out + shown.err
 
 
 @pytest.mark.parametrize(

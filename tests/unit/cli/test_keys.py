@@ -39,3 +39,13 @@ def test_keys_to_encrypt_for_are_not_bound_to_sources(run: Run, tmp_path: Path) 
 def test_with_nothing_trusted_there_is_nothing_to_show(run: Run) -> None:
     answer = run("keys", "show")
     assert answer.exit_code == 1 and "CELERIAC_TRUSTED_KEYS" in answer.err
+
+
+def test_a_key_to_encrypt_for_may_be_of_a_service_of_another_name(run: Run, tmp_path: Path) -> None:
+    refused = run("keys", "generate", "a", "--service", "billing")
+    assert refused.exit_code == 2 and "add --encryption" in refused.err
+    run(
+        "keys", "generate", "billing-2026", "--encryption", "--service", "billing",
+        "--directory", str(tmp_path),
+    )  # fmt: skip
+    assert "is encrypted for billing " in run("keys", "show", str(tmp_path)).out

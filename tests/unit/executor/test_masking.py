@@ -10,10 +10,15 @@ import pytest
 from celery.utils.serialization import get_pickleable_exception
 
 from celeriac import Event, Reject, Retry
+from celeriac.event import RawEvent
 from celeriac.executor.masking import MaskedError, masked_error
 from tests.unit.executor.conftest import Bench
 
 CARD = "4111111111111111"
+
+
+def as_it_is(event: RawEvent) -> RawEvent:
+    return event
 
 
 def decline(event: Event[dict[str, Any]]) -> None:
@@ -102,14 +107,14 @@ BODY = (
 
 
 def test_control_flow_stays_what_it_is() -> None:
-    retry = masked_error(Retry(f"{CARD} later", after=3.0), [BODY], frozenset())
+    retry = masked_error(Retry(f"{CARD} later", after=3.0), [BODY], frozenset(), as_it_is)
     assert isinstance(retry, Retry) and (str(retry), retry.after) == ("*** later", 3.0)
-    reject = masked_error(Reject(CARD), [BODY], frozenset())
+    reject = masked_error(Reject(CARD), [BODY], frozenset(), as_it_is)
     assert isinstance(reject, Reject) and reject.reason == "***"
 
 
 def test_celery_sends_its_name_and_text_to_the_main_process() -> None:
-    error = masked_error(ValueError(f"no {CARD}"), [BODY], frozenset())
+    error = masked_error(ValueError(f"no {CARD}"), [BODY], frozenset(), as_it_is)
     assert isinstance(error, MaskedError)
     sent = pickle.loads(pickle.dumps(get_pickleable_exception(error)))
     assert "ValueError" in str(sent) and "no ***" in str(sent)
@@ -121,4 +126,4 @@ def test_a_body_that_is_no_event_and_an_error_without_text_do_no_harm() -> None:
             raise RuntimeError
 
     error = Silent()
-    assert masked_error(error, [None, b'"sensitive"', BODY], frozenset({"x"})) is error
+    assert masked_error(error, [None, b'"sensitive"', BODY], frozenset({"x"}), as_it_is) is error

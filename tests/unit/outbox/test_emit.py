@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,12 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from celeriac import ConfigurationError, EventBus, EventTooLarge, InvalidEvent
-from celeriac.event import decode
+from celeriac.event import decode, masked
 from celeriac.inbox import inbox_table
 from celeriac.outbox import create_outbox, outbox_table
 from celeriac.outbox.relay import Relay
 from celeriac.testing import capture
+from celeriac.trust.generate import generate
 from tests.unit.outbox.conftest import left, published
 
 
@@ -38,6 +40,20 @@ def test_a_committed_event_is_in_the_outbox_without_a_word_to_redis(
     event = decode(bytes(row.body))
     assert (row.domain, row.at_ms) == ("order", None)
     assert (event.id, event.subject, event.source) == (id, "order/1", "billing")
+
+
+def test_what_is_encrypted_lies_encrypted_in_the_outbox(engine: Engine) -> None:
+    _, public = generate("billing", encryption=True)
+    bus = EventBus(service="orders", trusted_keys=json.dumps(public))
+    bus.declare("order.paid", dict, encrypt_for=["billing"])
+    with Session(engine) as session, session.begin():
+        bus.emit("order.placed", {"n": "secret"}, encrypt_for=["billing"], session=session)
+        bus.emit("order.paid", {"n": "secret"}, session=session)
+        bus.emit_many([("order.paid", {"n": "secret"})], session=session)
+    with engine.begin() as connection:
+        rows = connection.execute(text("SELECT body FROM celeriac_outbox")).all()
+    assert [masked(decode(bytes(row.body))) for row in rows] == ["encrypted for billing"] * 3
+    assert not any(b"secret" in bytes(row.body) for row in rows)
 
 
 def test_a_rolled_back_event_never_was(unreachable: EventBus, engine: Engine) -> None:
