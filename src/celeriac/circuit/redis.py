@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from celeriac.circuit.circuit import BUCKETS, Breaker, Circuit, CircuitState, Probe
-from celeriac.connection import Client, open_client
+from celeriac.connection import Client, service_client
 from celeriac.keys import Keys
 from celeriac.scripts import Script
 from celeriac.settings import Settings
@@ -29,11 +29,9 @@ class _Stored(msgspec.Struct):
 class RedisCircuits:
     """See Circuits for the promises."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
         self.base = Keys(settings.namespace).circuits
-        self.client: Client = open_client(
-            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
-        )
+        self.client: Client = client or service_client(settings)
 
     def all(self) -> Mapping[str, Circuit]:
         stored = self.client.hgetall(f"{self.base}states")

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.connection import Client, is_transient, open_client
+from celeriac.connection import Client, is_transient, service_client
 from celeriac.errors import NotFound
 from celeriac.event import Effect
 from celeriac.keys import Keys
@@ -47,13 +47,11 @@ _take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _discard, _inva
 class RedisLedger:
     """See Ledger for the promises."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
         self.keys = Keys(settings.namespace)
         self.lease_ms = int(settings.lease * 1000)
         self.window_ms = int(settings.dedup_window * 1000)
-        self.client: Client = open_client(
-            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
-        )
+        self.client: Client = client or service_client(settings)
 
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         if not asks:

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from celeriac.connection import Client, open_client
+from celeriac.connection import Client, service_client
 from celeriac.keys import Keys
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
@@ -60,10 +60,7 @@ class RedisLog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.keys = Keys(settings.namespace)
-        # An answer may take half the limit, so that a frozen server leaves time for a second try.
-        self.client: Client = open_client(
-            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
-        )
+        self.client: Client = service_client(settings)
         self._heads = Heads(self.keys)
         self._doorbell: Doorbell | None = None
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from celeriac.connection import Client, open_client
+from celeriac.connection import Client, service_client
 from celeriac.keys import Keys
 from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
@@ -16,11 +16,9 @@ from celeriac.settings import Settings
 class RedisRegistry:
     """See Registry for the promises."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
         self.keys = Keys(settings.namespace)
-        self.client: Client = open_client(
-            settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05)
-        )
+        self.client: Client = client or service_client(settings)
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
         stored = self.client.hgetall(self.keys.handlers)

@@ -92,12 +92,13 @@ class Service:
 
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
+    log = redis_log(settings)
     return Backend(
-        log=redis_log(settings),
-        ledger=RedisLedger(settings),
-        registry=RedisRegistry(settings),
+        log=log,
+        ledger=RedisLedger(settings, log.client),
+        registry=RedisRegistry(settings, log.client),
         async_log=async_redis_log(settings),
-        circuits=RedisCircuits(settings),
+        circuits=RedisCircuits(settings, log.client),
     )
 
 

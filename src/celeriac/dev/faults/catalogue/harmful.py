@@ -67,6 +67,7 @@ FAULTS = (
         about="past its time limit of 1 s, each time",
         inject=poison("hang"),
         domains=("work", "hang"),
+        works="each hangs for a second twice, and one process of two is kept for others",
     ),
     Fault(
         name="handler exits",
