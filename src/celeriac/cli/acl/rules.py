@@ -25,6 +25,10 @@ BROADCAST = ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe"
 # What kombu keeps beside the queues (kombu/transport/redis.py).
 KOMBU = ("_kombu.*", "unacked", "unacked_index", "unacked_mutex", "*.celery.pidbox*",
          "celeryev.*")  # fmt: skip
+# What a worker listens to, by PSUBSCRIBE, which Redis allows for these very patterns only. The
+# number is that of the database of the broker.
+LISTENED = ("/*", *(f"/{db}.{name}" for db in range(16) for name in
+            ("celery.pidbox", "celeryev/worker.*")))  # fmt: skip
 # A queue with priorities has a list for each, two control characters and a digit after its name.
 PRIORITIES = "[^!-~][^!-~][0-9]"
 ANY_DOMAIN = "*"
@@ -67,7 +71,9 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         *(f"{queue_prefix}{name}" for name in _queues(part)),
     ]  # fmt: skip
     scan = ["scan"] if ANY_DOMAIN in reads else []
-    found = ["resetkeys", *_keys(own), f"&{queue_prefix}/*", f"&/{ANY_DOMAIN}", "nocommands"]
+    prefixes = (queue_prefix, "")
+    channels = dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
+    found = ["resetkeys", *_keys(own), *channels, "nocommands"]
     found += _commands((*CONNECTION, *VALUES, *BROADCAST, *scan))
     if reads:
         streams = [keys.events(d) for d in reads] + [keys.bell(d) for d in reads]
