@@ -29,6 +29,7 @@ from celeriac.tracing import tracing_of
 
 T = TypeVar("T")
 MEANS = 5  # of what was told to the ledger at one time
+SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
 
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.
@@ -153,7 +154,7 @@ class Executor:
     def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
         def finish(settled: Sequence[Settled]) -> list[str]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
-            mean = self.note_mean(handler, sum(ran) / len(ran)) if ran else 0
+            mean = self.note_mean(handler, typical_us(ran)) if ran else 0
             ledger, worker = self.service.backend.ledger, self.service.worker
             return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
 
@@ -169,10 +170,13 @@ class Executor:
         """The handler's run time in this process, in µs, at least 1: the median of the last means.
 
         A mean of a few events, one of which the machine held up, would else make chunks so small
-        that Celery's cost for each is most of the work. A handler that turns slow is known to be
-        when it has been so for most of them.
+        that Celery's cost for each is most of the work. A handler that turns a little slower is
+        known to be when it has been so for most of them; one that is SURELY_SLOW_US, at once:
+        others would wait for its next events.
         """
         means = self._means_us.setdefault(handler.id, deque(maxlen=MEANS))
+        if took_us >= SURELY_SLOW_US:
+            means.clear()
         means.append(took_us)
         return max(1, round(median_low(means)))
 
@@ -185,6 +189,12 @@ def _work_maker(settings: Settings) -> Callable[..., Work]:
     from celeriac.executor.traced import TracedWork
 
     return partial(TracedWork, tracing)
+
+
+def typical_us(took_us: Sequence[int]) -> float:
+    """The mean; but one that is surely slow is not hidden by the many before it."""
+    longest = max(took_us)
+    return longest if longest >= SURELY_SLOW_US else sum(took_us) / len(took_us)
 
 
 def _slices(claimed: Sequence[Claimed], batch: int | None) -> list[Sequence[Claimed]]:

@@ -14,6 +14,7 @@ from celeriac import Event, Reject, Retry, current_attempt, current_event
 from celeriac.event import build_event, encode
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
+from celeriac.executor.executor import typical_us
 from celeriac.executor.work import FLUSH_AFTER
 from celeriac.ledger import Ask, Outcome, Place
 from celeriac.testing.store import ProcessDied
@@ -318,6 +319,17 @@ def test_the_run_time_is_measured_for_the_dispatcher(bench: Bench) -> None:
     bench.emit("a")
     bench.execute()
     assert 2000 <= bench.store.ledger.stats(bench.lane)["mean_us"] < 200_000
+
+
+def test_a_handler_that_hangs_is_known_to_be_slow_at_its_first_event(bench: Bench) -> None:
+    """Others would wait for as many of its events as it takes to be sure."""
+    handler = bench.subscribe(note)
+    for _ in range(20):
+        bench.executor.note_mean(handler, 60)
+    assert 3_000_000 == bench.executor.note_mean(handler, 3_000_000)
+    assert 60 == bench.executor.note_mean(handler, 60)
+    assert 3_000_000 == typical_us([60] * 100 + [3_000_000])
+    assert 60 == typical_us([50, 70])
 
 
 def test_the_mean_moves_and_is_never_zero(bench: Bench) -> None:
