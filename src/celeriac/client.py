@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class DirectClient(redis.Redis):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # Forgotten in a circle of references, the sockets would go before the one that closes them.
+        weakref.finalize(self, self.connection_pool.disconnect).atexit = False
         self._resting: list[tuple[Connection, float]] = []
         self._process = os.getpid()
 

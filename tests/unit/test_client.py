@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -81,6 +83,24 @@ def test_a_lost_connection_is_an_error_once(client: Any, redis_url: str) -> None
         except redis.ConnectionError:
             pass
     raise AssertionError("it did not connect anew")
+
+
+def test_what_is_forgotten_in_a_circle_closes_its_connections(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unclosed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
+    for _ in range(20):
+        forgotten = open_client(redis_url, answer_within=5)
+        forgotten.client_setname("forgotten")
+        circle: list[Any] = [forgotten]
+        circle.append(circle)
+        forgotten.circle = circle
+    del forgotten, circle
+    gc.collect()
+    assert [] == unclosed
+    other = open_client(redis_url, answer_within=5)
+    assert "forgotten" not in {one["name"] for one in other.client_list()}
 
 
 def test_threads_never_read_each_others_answers(client: Any, namespace: str) -> None:
