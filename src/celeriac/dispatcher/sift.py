@@ -49,22 +49,15 @@ def sift(handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str]
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))
             continue
+        item = Item(delivery.entry, delivery.attempts, event)
         if outcome is None:
-            sifted.wanted.append(Item(delivery.entry, delivery.attempts, event))
+            sifted.wanted.append(item)
         elif (
             newer
             and not handler.matcher.matches(event.type)
             and meant_for(handler.id, newer.matches(event.type), event.handlers)
         ):
-            sifted.unwanted.append(
-                Settled(
-                    delivery.entry,
-                    event.id,
-                    delivery.attempts,
-                    Outcome.RELEASED,
-                    delay_ms=PUT_OFF_MS,
-                )
-            )
+            sifted.unwanted.append(item.put_off(PUT_OFF_MS))
         else:
             sifted.unwanted.append(
                 Settled(delivery.entry, event.id, delivery.attempts, outcome, type=event.type)
