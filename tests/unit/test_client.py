@@ -90,13 +90,16 @@ def test_what_is_forgotten_in_a_circle_closes_its_connections(
 ) -> None:
     unclosed: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
-    for _ in range(20):
+
+    def forget_in_a_circle() -> None:
         forgotten = open_client(redis_url, answer_within=5)
         forgotten.client_setname("forgotten")
         circle: list[Any] = [forgotten]
         circle.append(circle)
         forgotten.circle = circle
-    del forgotten, circle
+
+    for _ in range(20):
+        forget_in_a_circle()
     gc.collect()
     assert [] == unclosed
     other = open_client(redis_url, answer_within=5)
