@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.apart import apart
 from benchmarks.bench import Bench
 from benchmarks.calibrate import events_for
 from benchmarks.measurement import Contestant, Sample, Take
@@ -26,7 +27,8 @@ def emitted(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
 
         def take() -> Sample:
             meter = Meter.start([bench.server.pid], [remote.pid])
-            rate = events / run(events)
+            with apart(bench.server.pid, remote.pid):
+                rate = events / run(events)
             return {"events/s": rate, **meter.stop(events, "event", "producer")}
 
         yield take

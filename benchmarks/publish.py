@@ -25,7 +25,9 @@ else the machine does meets all of them alike. So the ratios count: each is the 
 rounds, with its least and greatest. The values are for orientation; those of two runs do not
 compare. All carry the same order event (237 bytes as a CloudEvent), and their handlers do nothing
 but count, unless said. The server is an embedded one on loopback without persistence. Producers
-are one process each. Workers stand still (SIGSTOP) while a backlog is written, and then drain it.
+are one process each, and while they emit they and the server have a core each (sched_setaffinity):
+left to the scheduler, a round trip costs one or two times as much by chance. Workers stand still
+(SIGSTOP) while a backlog is written, and then drain it; where they run is left to the scheduler.
 
 The matrix records every run, each event is isolated from its neighbours, and nothing is set but
 the defaults: what is measured is what one gets.
