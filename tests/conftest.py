@@ -6,12 +6,15 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from celeriac.dev.cluster import EmbeddedCluster, start_cluster
 from celeriac.dev.server import EmbeddedServer, start_server
@@ -23,6 +26,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "celeriac"))
 
+MYSQL = os.environ.get("CELERIAC_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("CELERIAC_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 _databases = (f"celeriac_test_{os.getpid()}_{n}" for n in itertools.count())
 _namespaces = (f"t{os.getpid()}.{n}" for n in itertools.count())
@@ -65,11 +69,7 @@ def postgres_url() -> Iterator[str]:
     try:
         server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=5)
     except psycopg.OperationalError as error:
-        reason = f"no PostgreSQL at {POSTGRES}: {error}"
-        # Where it is promised, a skip would hide that nothing was proven.
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"no PostgreSQL at {POSTGRES}: {error}")
     name = next(_databases)
     with server:
         server.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
@@ -79,10 +79,43 @@ def postgres_url() -> Iterator[str]:
             server.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    """The address of a MySQL or MariaDB database of the test's own, dropped afterwards."""
+    engine = create_engine(MYSQL, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
+    name = next(_databases)
+    try:
+        with engine.connect() as server:
+            server.execute(text(f"CREATE DATABASE {name}"))
+    except OperationalError as error:
+        missing(f"no MySQL or MariaDB at {MYSQL}: {error}")
+    try:
+        yield f"{MYSQL}/{name}"
+    finally:
+        with engine.connect() as server:
+            server.execute(text(f"DROP DATABASE {name}"))
+        engine.dispose()
+
+
+def missing(reason: str) -> NoReturn:
+    """Skips; but where the service is promised, that would hide that nothing was proven."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database for SQLAlchemy; the test runs on each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.sqlite'}"
+    if request.param == "mysql":
+        return str(request.getfixturevalue("mysql_url"))
     url: str = request.getfixturevalue("postgres_url")
     return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture
+def async_database_url(database_url: str) -> str:
+    """The same database, for coroutines."""
+    return database_url.replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "asyncmy")

@@ -45,6 +45,8 @@ def effects(site: Engine, handler: str) -> Counter[str]:
         return Counter(connection.execute(sql, {"handler": handler}).scalars())
 
 
+# On MySQL and MariaDB: unit/django, and the relays through Django of test_outbox.py.
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_what_a_site_commits_has_its_effects_once_whatever_dies(
     deployment: Any, site: Engine
 ) -> None:

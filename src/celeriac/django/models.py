@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+
+
+class EventIdField(models.CharField):
+    """Text that is compared byte by byte: ids that differ by case or by spaces at the end are two
+    events, and MySQL's collations say otherwise."""
+
+    def db_parameters(self, connection: Any) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["type"] = f"varbinary({4 * self.max_length})"
+        return parameters
+
+    def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
+        return value.decode() if isinstance(value, bytes) else value
+
+
+class NameField(models.CharField):
+    """Text in which case counts, also on MySQL."""
+
+    def db_parameters(self, connection: Any) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_bin"
+        return parameters
 
 
 class OutboxRow(models.Model):
@@ -25,9 +51,9 @@ class InboxRow(models.Model):
     """A handler has handled an event."""
 
     id = models.BigAutoField(primary_key=True)
-    event_id = models.CharField(max_length=255)
-    handler = models.CharField(max_length=255)
-    domain = models.CharField(max_length=255)
+    event_id = EventIdField(max_length=255)
+    handler = NameField(max_length=255)
+    domain = NameField(max_length=255)
     at_ms = models.BigIntegerField(db_index=True)
 
     class Meta:

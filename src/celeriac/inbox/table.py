@@ -17,23 +17,27 @@ def inbox_table(metadata: MetaData) -> Table:
     unqualified names lead.
     """
     from sqlalchemy import BigInteger, Column, Index, String, Table
-    from sqlalchemy.dialects.mysql import VARCHAR
+    from sqlalchemy.dialects.mysql import VARBINARY, VARCHAR
     from sqlalchemy.schema import BLANK_SCHEMA
 
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
-    # Ids that differ by case alone are two events; MySQL's usual collations say otherwise.
-    exact = VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin")
-    text = String(255).with_variant(exact, "mysql", "mariadb")
+    # Case and spaces at the end make two ids of one; MySQL's collations say otherwise.
+    id = String(255).with_variant(VARBINARY(4 * 255), "mysql", "mariadb")
+    name = String(255).with_variant(
+        VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+    )
     return Table(
         TABLE,
         metadata,
-        Column("event_id", text, primary_key=True),
-        Column("handler", text, primary_key=True),
-        Column("domain", text, primary_key=True),
+        Column("event_id", id, primary_key=True),
+        Column("handler", name, primary_key=True),
+        Column("domain", name, primary_key=True),
         Column("at_ms", BigInteger, nullable=False),
         Index(f"{TABLE}_at_ms", "at_ms"),
         schema=BLANK_SCHEMA,
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
     )
 
 

@@ -28,11 +28,6 @@ class Database(Protocol):
         ...
 
     @property
-    def locks_rows(self) -> bool:
-        """Whether reading the oldest rows must lock them, since there is no lock for the turn."""
-        ...
-
-    @property
     def poll(self) -> float:
         """How long to wait between turns, in seconds: longer where commits wake the relay."""
         ...

@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from celeriac.django_sql import atomic, for_django
 from celeriac.outbox import statement
-from celeriac.outbox.database import DJANGO, POLL, POLL_WOKEN, Execute
-from celeriac.outbox.lock import file_lock
+from celeriac.outbox.database import DJANGO, Execute
 from celeriac.outbox.notified import Doorbell
+from celeriac.outbox.turns import TurnTaking
 from celeriac.transaction import Write
 
 REMEDY = "python manage.py migrate celeriac, with `celeriac.django` in INSTALLED_APPS"
 
 
-class DjangoDatabase:
-    """See Database. The connection is that of Django for this thread, and stays open."""
+class DjangoDatabase(TurnTaking):
+    """See Database. The connection is that of Django for this thread."""
 
     def __init__(self, using: str = "default") -> None:
         self.using = using
-        self._doorbell: Doorbell | None = None
 
     @property
     def name(self) -> str:
         return f"{DJANGO}{self.using}"
 
     @property
-    def locks_rows(self) -> bool:
-        return self._connection.vendor not in ("postgresql", "sqlite")
+    def kind(self) -> str:
+        return str(self._connection.vendor)
 
     @property
-    def poll(self) -> float:
-        return POLL_WOKEN if self._doorbell is not None and self._doorbell.works else POLL
-
-    @contextmanager
-    def turn(self) -> Iterator[Execute | None]:
-        connection = self._connection
-        if connection.vendor == "sqlite":
-            with file_lock(_file(connection)) as free:
-                if not free:
-                    yield None
-                    return
-                with self.ask() as execute:
-                    yield execute
-            return
-        with self.ask() as execute:
-            free = True
-            if connection.vendor == "postgresql":
-                free = bool(execute(statement.LOCK, {})[0][0])
-            yield execute if free else None
+    def sqlite_name(self) -> str:
+        return str(self._connection.settings_dict["NAME"])
 
     @contextmanager
     def ask(self) -> Iterator[Execute]:
@@ -67,16 +48,6 @@ class DjangoDatabase:
             with atomic(self.using):
                 yield _executing(connection)
         except (DatabaseError, InterfaceError):
-            self.close()
-            raise
-
-    def wait(self, seconds: float) -> None:
-        if self._doorbell is None:
-            time.sleep(seconds)
-            return
-        try:
-            self._doorbell.wait(seconds)
-        except Exception:
             self.close()
             raise
 
@@ -138,10 +109,3 @@ def _executing(connection: Any) -> Execute:
             raise explained from error
 
     return execute
-
-
-def _file(connection: Any) -> str:
-    name = str(connection.settings_dict["NAME"])
-    if name == ":memory:" or "mode=memory" in name:
-        return ""
-    return name.removeprefix("file:").partition("?")[0]

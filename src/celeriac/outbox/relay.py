@@ -103,7 +103,7 @@ class Relay:
             if execute is None:
                 return Turn(active=False)
             full = self._still_full()
-            rows, more = _take(execute, full, self.database.locks_rows)
+            rows, more = _take(execute, full)
             published = self._publisher.publish(rows) if rows else Published()
             _settle(execute, published)
         self.published += len(published.done)
@@ -156,11 +156,11 @@ class Relay:
             self._failed(error)
 
 
-def _take(execute: Execute, full: Sequence[str], locking: bool) -> tuple[list[OutboxRow], bool]:
+def _take(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]:
     """The oldest rows of domains that are not full, bounded in number and in bytes; and whether
     there may be more."""
     held = statement.held(full)
-    sizes = execute(statement.sizes(len(full), locking=locking), {"most": MOST_ROWS, **held})
+    sizes = execute(statement.sizes(len(full)), {"most": MOST_ROWS, **held})
     if not sizes:
         return [], False
     chosen, bytes_ = 0, 0

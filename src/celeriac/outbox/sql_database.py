@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,55 +14,38 @@ from sqlalchemy.pool import NullPool
 
 from celeriac.errors import ConfigurationError
 from celeriac.outbox import statement
-from celeriac.outbox.database import POLL, POLL_WOKEN, Execute
-from celeriac.outbox.lock import file_lock
+from celeriac.outbox.database import Execute
 from celeriac.outbox.notified import Doorbell
+from celeriac.outbox.turns import TurnTaking
 from celeriac.outbox.write import REMEDY
 
 CONNECT_WITHIN = 5  # seconds
 BUSY_FOR = 30  # seconds that SQLite waits for other writers
 
 
-class SQLDatabase:
-    """See Database. Keeps a connection open between its turns, but not to SQLite."""
+class SQLDatabase(TurnTaking):
+    """See Database. Keeps a connection to PostgreSQL open between its turns."""
 
     def __init__(self, url: str) -> None:
         self.url = readable(url)
         self._engine = _engine(self.url)
         self._kept: Connection | None = None
-        self._doorbell: Doorbell | None = None
 
     @property
     def name(self) -> str:
         return self.url.render_as_string(hide_password=True)
 
     @property
-    def locks_rows(self) -> bool:
-        return self._engine.dialect.name not in ("postgresql", "sqlite")
+    def kind(self) -> str:
+        return self._engine.dialect.name.replace("mariadb", "mysql")
 
     @property
-    def poll(self) -> float:
-        return POLL_WOKEN if self._doorbell is not None and self._doorbell.works else POLL
-
-    @contextmanager
-    def turn(self) -> Iterator[Execute | None]:
-        if self._is_sqlite:
-            with file_lock(self._file) as free:
-                if not free:
-                    yield None
-                    return
-                with self.ask() as execute:
-                    yield execute
-            return
-        with self._transaction() as connection:
-            free = True
-            if self._engine.dialect.name == "postgresql":
-                free = bool(connection.execute(text(statement.LOCK)).scalar())
-            yield partial(_execute, connection) if free else None
+    def sqlite_name(self) -> str:
+        return self.url.database or ""
 
     @contextmanager
     def ask(self) -> Iterator[Execute]:
-        if self._is_sqlite:
+        if self.kind == "sqlite":
             # Each statement for itself: a transaction that read before it writes is refused as
             # soon as anybody else has written.
             with self._engine.connect() as connection:
@@ -72,33 +54,12 @@ class SQLDatabase:
         with self._transaction() as connection:
             yield partial(_execute, connection)
 
-    def wait(self, seconds: float) -> None:
-        if self._doorbell is None:
-            time.sleep(seconds)
-            return
-        try:
-            self._doorbell.wait(seconds)
-        except Exception:
-            self.close()
-            raise
-
     def close(self) -> None:
         kept, self._kept, self._doorbell = self._kept, None, None
         if kept is not None:
             # It may be broken, and is never used again.
             kept.invalidate()
             kept.close()
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
-
-    @property
-    def _file(self) -> str:
-        name = self.url.database or ""
-        if name == ":memory:" or "mode=memory" in name:
-            return ""
-        return name.removeprefix("file:").partition("?")[0]
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -114,7 +75,7 @@ class SQLDatabase:
     def _connected(self) -> Connection:
         if self._kept is None:
             self._kept = self._engine.connect()
-            if self._engine.dialect.name == "postgresql":
+            if self.kind == "postgresql":
                 self._doorbell = Doorbell(self._kept.connection.driver_connection)
                 self._kept.execute(text(statement.LISTEN))
                 self._kept.commit()
@@ -149,8 +110,11 @@ def readable(url: str) -> URL:
     if kind in ("postgres", "postgresql") and driver in ("", "asyncpg", "psycopg_async"):
         usual = "psycopg" if find_spec("psycopg") else "psycopg2"
         return found.set(drivername=f"postgresql+{usual}")
-    if driver in ("aiosqlite", "aiomysql", "asyncmy"):
-        return found.set(drivername="sqlite" if kind == "sqlite" else f"{kind}+pymysql")
+    if kind in ("mysql", "mariadb") and driver in ("", "aiomysql", "asyncmy"):
+        usual = "mysqldb" if find_spec("MySQLdb") else "pymysql"
+        return found.set(drivername=f"{kind}+{usual}")
+    if driver == "aiosqlite":
+        return found.set(drivername="sqlite")
     return found
 
 

@@ -19,8 +19,12 @@ NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')"
 INSERT_AND_NOTIFY = f"{INSERT} RETURNING pg_notify('{CHANNEL}', '')"
 LISTEN = f"LISTEN {CHANNEL}"
 
-# Of one schema: the outbox of another in the same database is another's.
-LOCK = f"SELECT pg_try_advisory_xact_lock({LOCK_SPACE}, hashtext(current_schema()))"
+# Whether the right to publish was free. Of one schema: the outbox of another is another's. On
+# PostgreSQL it ends with the transaction, on MySQL with the connection.
+LOCKS = {
+    "postgresql": f"SELECT pg_try_advisory_xact_lock({LOCK_SPACE}, hashtext(current_schema()))",
+    "mysql": "SELECT GET_LOCK(CONCAT('celeriac.', SHA1(DATABASE())), 0)",
+}
 
 _SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL"
 _TAKE = (
@@ -38,11 +42,9 @@ _UNPARK = f"UPDATE {TABLE} SET parked_ms = NULL, error = NULL WHERE parked_ms IS
 _DISCARD = f"DELETE FROM {TABLE} WHERE parked_ms IS NOT NULL"
 
 
-def sizes(held: int, *, locking: bool) -> str:
-    """The oldest rows, but of so many domains. `locking` lets a second relay wait here until the
-    first one is done: not SKIP LOCKED, with which it would publish the rows behind meanwhile."""
-    ending = " FOR UPDATE" if locking else ""
-    return f"{_SIZES}{_but(held)} ORDER BY id LIMIT :most{ending}"
+def sizes(held: int) -> str:
+    """The oldest rows, but of so many domains."""
+    return f"{_SIZES}{_but(held)} ORDER BY id LIMIT :most"
 
 
 def take(held: int) -> str:

@@ -38,6 +38,10 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("error", Text),
         schema=BLANK_SCHEMA,
         sqlite_autoincrement=True,
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mariadb_engine="InnoDB",
+        mariadb_charset="utf8mb4",
     )
 
 

@@ -27,7 +27,9 @@ app = bus.app
 Sessions = sessionmaker(create_engine(URL, **OPTIONS))
 AsyncSessions = async_sessionmaker(
     create_async_engine(
-        URL.replace("sqlite://", "sqlite+aiosqlite://"), poolclass=NullPool, **OPTIONS
+        URL.replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "asyncmy"),
+        poolclass=NullPool,
+        **OPTIONS,
     )
 )
 

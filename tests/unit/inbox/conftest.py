@@ -32,4 +32,9 @@ def noted(engine: Engine) -> list[tuple[str, str, str]]:
     """The rows of the inbox as (event id, handler, domain)."""
     sql = "SELECT event_id, handler, domain FROM celeriac_inbox ORDER BY 1, 2, 3"
     with engine.begin() as connection:
-        return [(str(a), str(b), str(c)) for a, b, c in connection.execute(text(sql))]
+        rows = [[_text(value) for value in row] for row in connection.execute(text(sql))]
+    return [(id, handler, domain) for id, handler, domain in rows]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -178,6 +178,18 @@ def test_a_second_run_takes_over_where_the_first_rolls_back(engine: Engine) -> N
     assert effects(engine) == {"a": 1}
 
 
+def test_ids_are_compared_byte_by_byte(engine: Engine) -> None:
+    """MySQL's collations take no notice of case, of accents, or of spaces at the end."""
+    ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
+    runs: list[str] = []
+    receiver = IdempotentReceiver(
+        "b.charge", lambda event: runs.append(event.id), False, as_inbox(engine), keep_ms=50_000
+    )
+    for id in (*ids, *ids):
+        receiver(event(id))
+    assert runs == ids
+
+
 def test_old_rows_go_in_bounded_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql_statement, "PRUNE_ROWS", 10)
     monkeypatch.setattr(sql_statement, "PRUNE_AGAIN", 0.0)

@@ -19,9 +19,8 @@ EFFECT = text("INSERT INTO effect VALUES (:id)")
 
 
 @pytest.fixture
-def sessions(engine: Engine, database_url: str) -> async_sessionmaker[AsyncSession]:
-    url = database_url.replace("sqlite://", "sqlite+aiosqlite://")
-    return async_sessionmaker(create_async_engine(url, poolclass=NullPool))
+def sessions(engine: Engine, async_database_url: str) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(create_async_engine(async_database_url, poolclass=NullPool))
 
 
 def test_a_repeated_delivery_is_processed_without_a_run(

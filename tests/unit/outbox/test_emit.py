@@ -116,10 +116,9 @@ def test_an_invalid_event_raises_as_ever_and_writes_nothing(
 
 
 def test_coroutines_write_through_an_async_session(
-    unreachable: EventBus, engine: Engine, database_url: str
+    unreachable: EventBus, engine: Engine, async_database_url: str
 ) -> None:
-    url = database_url.replace("sqlite://", "sqlite+aiosqlite://")
-    sessions = async_sessionmaker(create_async_engine(url, poolclass=NullPool))
+    sessions = async_sessionmaker(create_async_engine(async_database_url, poolclass=NullPool))
 
     async def main() -> None:
         async with sessions.begin() as session:

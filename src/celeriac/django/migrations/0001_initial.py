@@ -2,6 +2,8 @@ from typing import ClassVar
 
 from django.db import migrations, models
 
+from celeriac.django.models import EventIdField, NameField
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -27,9 +29,9 @@ class Migration(migrations.Migration):
             name="InboxRow",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("event_id", models.CharField(max_length=255)),
-                ("handler", models.CharField(max_length=255)),
-                ("domain", models.CharField(max_length=255)),
+                ("event_id", EventIdField(max_length=255)),
+                ("handler", NameField(max_length=255)),
+                ("domain", NameField(max_length=255)),
                 ("at_ms", models.BigIntegerField(db_index=True)),
             ],
             options={

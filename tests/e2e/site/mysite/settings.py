@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
+import pymysql
+
+pymysql.install_as_MySQLdb()
+
 _url = urlsplit(os.environ["DATABASE_URL"])
 
 SECRET_KEY = "-"
@@ -18,7 +22,7 @@ DATABASES = {
     }
     if _url.scheme == "sqlite"
     else {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{_url.scheme.partition('+')[0]}",
         "NAME": _url.path[1:],
         "USER": _url.username,
         "HOST": _url.hostname,

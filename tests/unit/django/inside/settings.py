@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
+import pymysql
+
+pymysql.install_as_MySQLdb()
+
 _url = urlsplit(os.environ["SITE_DATABASE"])
 _first = (
     {"ENGINE": "django.db.backends.sqlite3", "NAME": _url.path[1:]}
     if _url.scheme == "sqlite"
     else {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{_url.scheme.partition('+')[0]}",
         "NAME": _url.path[1:],
         "USER": _url.username,
         "HOST": _url.hostname,

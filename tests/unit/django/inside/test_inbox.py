@@ -39,6 +39,25 @@ def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus) -> None:
     ]
 
 
+def test_ids_are_compared_byte_by_byte(bus: EventBus) -> None:
+    """MySQL's collations take no notice of case, of accents, or of spaces at the end."""
+    ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
+    runs: list[str] = []
+
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> None:
+        runs.append(event.id)
+
+    with in_memory(bus) as memory:
+        for id in ids:
+            bus.emit("order.placed", id=id)
+        memory.settle()
+        memory.redeliver_all()
+        memory.settle()
+    assert sorted(runs) == sorted(ids)
+    assert set(InboxRow.objects.values_list("event_id", flat=True)) == set(ids)
+
+
 def test_a_batch_that_raises_leaves_nothing(bus: EventBus) -> None:
     @bus.on("order.placed", inbox=DjangoInbox(), batch=10, retries=1, backoff=0.1)
     def store(events: list[Event]) -> None:
