@@ -23,58 +23,66 @@ class Agenda:
     """When each lane is to be asked for, by one clock in seconds, in the order of urgency."""
 
     def __init__(self) -> None:
+        # Every lane is in one of the first two, and those that rest for good are in neither.
         self._at: dict[Lane, float] = {}
         self._rested: dict[Lane, float] = {}
+        self._urgency: dict[Lane, int] = {}
         self._in: dict[str, list[Lane]] = {}
 
     def add(self, lane: Lane) -> None:
         """At once, if it was not there."""
-        if lane not in self._at:
+        if lane not in self._urgency:
+            self._urgency[lane] = len(self._urgency)
             self._at[lane] = RUNG
             self._in.setdefault(lane.domain, []).append(lane)
 
     def keep(self, lanes: Collection[Lane]) -> None:
         """Forgets all other lanes."""
         self._at = {lane: at for lane, at in self._at.items() if lane in lanes}
+        self._rested = {lane: at for lane, at in self._rested.items() if lane in lanes}
+        kept = [lane for lane in self._urgency if lane in lanes]
+        self._urgency = {lane: number for number, lane in enumerate(kept)}
         self._in = {}
-        for lane in self._at:
+        for lane in kept:
             self._in.setdefault(lane.domain, []).append(lane)
 
     def ring(self, domains: Iterable[str] | None) -> None:
         """At once for every lane of the domains; None stands for all of them."""
         for domain in list(self._in) if domains is None else domains:
             for lane in self._in.get(domain, ()):
-                self._at[lane] = RUNG
-
-    def lanes(self, domain: str) -> list[Lane]:
-        """Those of the domain."""
-        return list(self._in.get(domain, ()))
+                self.put(lane, RUNG)
 
     def put(self, lane: Lane, at: float) -> None:
         """At that time, and not before unless somebody rings."""
-        if lane in self._at:
+        if lane in self._urgency:
             self._at[lane] = at
+            self._rested.pop(lane, None)
 
     def rest(self, lane: Lane, until: float) -> None:
-        """In some turn after that time, which none is held for."""
-        if lane in self._at:
-            self._at[lane], self._rested[lane] = NEVER, until
+        """In some turn after that time, which none is held for; infinity: in none."""
+        if lane in self._urgency:
+            self._at.pop(lane, None)
+            self._rested[lane] = until
+            if until == NEVER:
+                del self._rested[lane]
+
+    def rests(self, lane: Lane) -> bool:
+        """Whether no turn is held for it."""
+        return lane not in self._at
 
     def hurry(self, lanes: Iterable[Lane], at: float) -> None:
         """At that time at the latest."""
         for lane in lanes:
-            if lane in self._at:
-                self._at[lane] = min(self._at[lane], at)
+            self.put(lane, min(self._at.get(lane, NEVER), at))
 
     def ready(self, now: float) -> list[Lane]:
         """Every lane whose time has come, and some of those that rested."""
         ready = [lane for lane, at in self._at.items() if at <= now]
-        few = max(FEW_RESTED, int(len(self._at) * SHARE_RESTED))
+        few = max(FEW_RESTED, int(len(self._urgency) * SHARE_RESTED))
         most = few if ready else MANY_RESTED
-        rested = (
-            lane for lane, at in self._at.items() if at == NEVER and self._rested[lane] <= now
-        )
-        return [*ready, *islice(rested, most)]
+        rested = islice((lane for lane, at in self._rested.items() if at <= now), most)
+        ready.sort(key=self._urgency.__getitem__)
+        return [*ready, *rested]
 
     def next(self) -> float:
         """The earliest time that a turn is to be held for; infinity where there is none."""

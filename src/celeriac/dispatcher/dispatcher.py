@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Event as Flag
 from typing import Any
 
-from celeriac.dispatcher.addressees import Addressees
-from celeriac.dispatcher.agenda import RUNG, Agenda
+from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.crowds import Crowds
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
@@ -85,9 +85,9 @@ class Dispatcher:
         self._offered: frozenset[str] = frozenset()
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
-        self._addressees = Addressees()
         self._swept: dict[Lane, float] = {}
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
+        self._crowds = Crowds(self._unrung)
         self._promote_at = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
 
@@ -150,13 +150,11 @@ class Dispatcher:
                 self._agenda.put(ask.lane, now)
                 continue
             wanted = self._accept(handler, ask.lane, taken)
-            pause = self._pause(handler, ask, taken, wanted)
-            if pause is None:
-                self._agenda.rest(ask.lane, now + self._unrung * random.uniform(0.5, 1))
-            else:
-                self._agenda.put(ask.lane, now + pause)
+            self._plan(now, ask, taken, self._pause(handler, ask, taken, wanted))
         self._flush_unsent()
         self._skip()
+        ledger, rests = self.service.backend.ledger, self._agenda.rests
+        self._agenda.hurry(self._crowds.look(ledger, now, rests, busy=bool(asks)), RUNG)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote()
         if self._janitor.turn(self._domains, discover=self._wildcard):
@@ -168,12 +166,27 @@ class Dispatcher:
             self._agenda.ring(None)
             return
         # A bell rings for what is due at once, of whichever lane.
-        self._agenda.ring(d.rpartition(" ")[2] for d in rung if d.startswith(f"{BELL} "))
+        for domain in [d.rpartition(" ")[2] for d in rung if d.startswith(f"{BELL} ")]:
+            if domain in self._crowds:
+                self._crowds.ring(domain)
+            else:
+                self._agenda.ring((domain,))
         for domain in rung:
-            lanes = {lane: self._lanes[lane] for lane in self._agenda.lanes(domain)}
-            if lanes:
+            if domain in self._crowds:
                 log, newest = self.service.backend.log, self._seen[domain]
-                self._agenda.hurry(self._addressees.of(log, domain, newest, lanes), RUNG)
+                self._agenda.hurry(self._crowds.wanting(log, domain, newest), RUNG)
+            else:
+                self._agenda.ring((domain,))
+
+    def _plan(self, now: float, ask: Ask, taken: Taken, pause: float | None) -> None:
+        """When to ask for the lane again."""
+        self._crowds.given(ask, taken)
+        if pause is not None:
+            self._agenda.put(ask.lane, now + pause)
+        elif ask.lane.domain in self._crowds:
+            self._agenda.rest(ask.lane, NEVER)
+        else:
+            self._agenda.rest(ask.lane, now + self._unrung * random.uniform(0.5, 1))
 
     def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float | None:
         """Seconds until the lane is asked for again, if nobody rings before; None where nothing is
@@ -237,7 +250,8 @@ class Dispatcher:
         held = None if room is None else self._share.held(lane) + room
         most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
         if not self._has_enough_hints(handler):
-            return Ask(lane, most, sweep=sweep, most_held=held)
+            unwanted = self._crowds.unwanted(lane, handler)
+            return Ask(lane, most, sweep=sweep, most_held=held, unwanted=unwanted)
         # Lost hints count as waiting too, so a sweep needs its room to send them anew.
         return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
 
@@ -348,6 +362,7 @@ class Dispatcher:
         for handler, record in zip(self.handlers, records, strict=True):
             for domain in record.since:
                 self._serve(domain, handler)
+        self._crowds.serve(self._lanes)
         self._domains = frozenset(lane.domain for lane in self._lanes) | domains
 
     def _serve(self, domain: str, handler: Handler) -> None:
@@ -356,7 +371,6 @@ class Dispatcher:
             self.service.backend.ledger.note_patterns(lane, handler.patterns)
         self._lanes[lane] = handler
         self._agenda.add(lane)
-        self._addressees.forget_types()
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
@@ -371,7 +385,8 @@ class Dispatcher:
             self.handlers = [h for h in self.handlers if h.id != handler.id]
             self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
             self._agenda.keep(self._lanes)
-            self._addressees.forget_types()
+            self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
+            self._crowds.serve(self._lanes)
         else:
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 

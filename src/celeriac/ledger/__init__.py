@@ -10,6 +10,7 @@ from celeriac.ledger.ledger import (
     Pending,
     Settled,
     Taken,
+    Unwanted,
 )
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
@@ -38,6 +39,7 @@ __all__ = [
     "Taken",
     "Tallies",
     "Tally",
+    "Unwanted",
     "Verdict",
     "exception_of",
     "sum_tallies",

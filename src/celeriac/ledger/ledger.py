@@ -35,15 +35,28 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted:
+    """A stretch of the log that a dispatcher read: after the entry `after`, up to and with `upto`,
+    code of the lane's handler that subscribes to `patterns` wants nothing."""
+
+    lane: Lane
+    patterns: tuple[str, ...]
+    after: str
+    upto: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
-    `most_held` what all workers together have queued or running, but for leases that are over."""
+    `most_held` what all workers together have queued or running, but for leases that are over.
+    What is `unwanted` is ignored first, where `pass_over` would."""
 
     lane: Lane
     limit: int
     sweep: bool = False
     most_new: int = 1000
     most_held: int | None = None
+    unwanted: Unwanted | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -129,6 +142,17 @@ class Ledger(Protocol):
     # -- the dispatcher's side
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
+        ...
+
+    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
+        """Ignores what waits in these stretches; nothing is recorded of it.
+
+        Only where what the handler was not given yet begins within its stretch, its newest code
+        subscribes to the same, and `upto` is in the log still; else nothing of it is. Returns the
+        lanes for which there may be something to take: those of which that was not so, those with
+        something in flight, and those of a handler that was removed. In one round trip for all;
+        of a node of a cluster that is away, no lane is returned.
+        """
         ...
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:

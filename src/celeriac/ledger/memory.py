@@ -18,10 +18,11 @@ from celeriac.ledger.ledger import (
     Pending,
     Settled,
     Taken,
+    Unwanted,
 )
 from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
-from celeriac.ledger.memory_take import take
+from celeriac.ledger.memory_take import pass_over, take
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
@@ -54,6 +55,11 @@ class MemoryLedger:
                 else Taken(removed=True)
                 for ask, moves in found
             ]
+
+    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
+        with self._lock:
+            found = [(one, self._moves(one.lane)) for one in unwanted]
+            return [one.lane for one, moves in found if not moves or pass_over(moves, one)]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Taken
+from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Taken, Unwanted
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
 from celeriac.log import entry_key
@@ -39,6 +39,8 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     if ask.lane.ordered:
         want = min(want, MOST_PARKED - len(parked))
     if want > 0:
+        if ask.unwanted is not None:
+            _pass_over(moves, ask.unwanted)
         for entry, body in moves.store.events.after(group.last, want):
             if moves.receive(entry, body, owner):
                 taken.append(Delivery(entry, body, 0))
@@ -52,6 +54,21 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         patterns=moves.book.patterns,
         held=held,
     )
+
+
+def pass_over(moves: Moves, unwanted: Unwanted) -> bool:
+    """See Ledger.pass_over, for one stretch; whether there may be something to take."""
+    _pass_over(moves, unwanted)
+    return bool(moves.group.pending) or moves.group.last < entry_key(unwanted.upto)
+
+
+def _pass_over(moves: Moves, unwanted: Unwanted) -> None:
+    group, events, patterns = moves.group, moves.store.events, moves.book.patterns
+    upto, behind = entry_key(unwanted.upto), events.after(group.last, 1)
+    begins = behind and entry_key(behind[0][0]) > entry_key(unwanted.after)
+    same = not patterns or patterns == unwanted.patterns
+    if begins and same and group.last < upto and events.get(unwanted.upto) is not None:
+        group.last = upto
 
 
 def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:

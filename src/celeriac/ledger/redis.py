@@ -21,6 +21,7 @@ from celeriac.ledger.ledger import (
     Pending,
     Settled,
     Taken,
+    Unwanted,
 )
 from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
 from celeriac.ledger.script import (
@@ -35,13 +36,14 @@ from celeriac.ledger.tally import Tallies, parse_tallies
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
-_take, _claim, _finish, _renew, _hand_back, _schedule, _redrive, _discard, _invalid, _rate = (
+_take, _pass_over, _claim, _finish, _renew, _hand_back = (
     Script("celeriac.ledger", f"{name}.lua")
-    for name in (
-        "take", "claim", "finish", "renew", "hand_back", "schedule", "redrive", "discard",
-        "invalid", "rate",
-    )
-)  # fmt: skip
+    for name in ("take", "pass_over", "claim", "finish", "renew", "hand_back")
+)
+_schedule, _redrive, _discard, _invalid, _rate = (
+    Script("celeriac.ledger", f"{name}.lua")
+    for name in ("schedule", "redrive", "discard", "invalid", "rate")
+)
 
 
 class RedisLedger:
@@ -68,6 +70,7 @@ class RedisLedger:
                 MOST_PARKED,
                 ask.most_new,
                 "" if ask.most_held is None else ask.most_held,
+                *_stretch(ask.unwanted),
             )
             for ask in asks
         ]
@@ -78,6 +81,28 @@ class RedisLedger:
             Taken() if gone and not all(away) else parse_taken(answer)
             for gone, answer in zip(away, answers, strict=True)
         ]
+
+    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
+        together: dict[tuple[str, str], list[Unwanted]] = {}
+        for one in unwanted:
+            together.setdefault((one.lane.domain, one.upto), []).append(one)
+        calls = [
+            (self.keys.base(domain), upto, *(word for one in some for word in _told(one)))
+            for (domain, upto), some in together.items()
+        ]
+        answers = _pass_over.call_many(self.client, calls) if calls else []
+        to_ask: list[Lane] = []
+        away: list[Exception] = []
+        for some, answer in zip(together.values(), answers, strict=True):
+            if not isinstance(answer, Exception):
+                to_ask += [some[number - 1].lane for number in answer]
+            elif is_transient(answer):
+                away.append(answer)
+            else:
+                raise answer
+        if away and len(away) == len(answers):
+            raise away[0]
+        return to_ask
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         answer = self._unless_removed(_hand_back, lane, lane.handler, f"queued:{worker}", most)
@@ -102,7 +127,7 @@ class RedisLedger:
                 raise answer
 
     def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
-        self.client.set(self.keys.patterns(lane.domain, lane.handler), " ".join(patterns))
+        self.client.set(self.keys.patterns(lane.domain, lane.handler), _text(patterns))
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         granted, wait_ms = _rate(self.client, self.keys.rate(handler), want, per_second)
@@ -381,3 +406,16 @@ class RedisLedger:
         seconds, micros = self.client.time()
         current = (seconds * 1000 + micros // 1000) // self.window_ms
         return current, current - 1
+
+
+def _told(unwanted: Unwanted) -> tuple[str, str, str]:
+    return unwanted.lane.handler, unwanted.after, _text(unwanted.patterns)
+
+
+def _stretch(unwanted: Unwanted | None) -> tuple[str, str, str]:
+    return (unwanted.after, unwanted.upto, _text(unwanted.patterns)) if unwanted else ("", "", "")
+
+
+def _text(patterns: Sequence[str]) -> str:
+    """As note_patterns writes them."""
+    return " ".join(patterns)

@@ -18,7 +18,7 @@ class Place(StrEnum):
     DUE = "due"  # pending, and in the sorted set of times
     PROCESSED = "processed"  # acknowledged; the matrix has its row
     SKIPPED = "skipped"  # acknowledged; the handler's `when=` did not want it
-    IGNORED = "ignored"  # acknowledged without a row: not meant for this handler
+    IGNORED = "ignored"  # acknowledged or passed over, without a row: not meant for this handler
     DEAD = "dead"  # acknowledged; lies in the dead letters
 
 
@@ -27,6 +27,8 @@ SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DEAD})
 
 MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     (Place.WAITING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    # read once for many handlers, of which this one does not want it
+    (Place.WAITING, "pass_over"): frozenset({Place.IGNORED}),
     (Place.DUE, "take"): frozenset({Place.QUEUED}),
     # the lease is over: its process died, or the hint was lost
     (Place.QUEUED, "take"): frozenset({Place.QUEUED}),

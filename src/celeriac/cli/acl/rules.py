@@ -36,7 +36,7 @@ ANY_DOMAIN = "*"
 READ = (
     "xread", "xreadgroup", "xack", "xclaim", "xpending", "xrange", "xrevrange", "xlen", "xtrim",
     "xinfo|groups", "xinfo|consumers", "xinfo|stream", "xgroup|create", "xgroup|delconsumer",
-    "exists",
+    "xgroup|setid", "exists",
 )  # fmt: skip
 LOOK = ("xrange", "xrevrange", "xlen", "xinfo|groups", "xpending", "exists")
 AHEAD = ("zrange", "zrangebyscore", "zcard")

@@ -8,16 +8,21 @@
 -- KEYS  base
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
---       most parked, most new, most held (queued or running, of all workers) or ''
+--       most parked, most new, most held (queued or running, of all workers) or '';
+--       where the dispatcher read on and the handler wants nothing: after, upto, patterns of the
+--       code that says so (see _pass.lua), each '' where it did not. That is ignored, if the group stands there
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
 --          {{entry, body, attempts begun}, …}, the time ms}; body is false where the log
 --          entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
 --! include _lanes.lua
+--! include _pass.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local after, upto, patterns_read = ARGV[10], ARGV[11], ARGV[12]
+local newest_patterns = redis.call('GET', patterns)
 
 local queued, parked, held = 0, 0, 0
 local pending = redis.call('XPENDING', stream, handler)
@@ -78,21 +83,38 @@ end
 
 local want = math.min(room, most_new)
 if ordered then want = math.min(want, most_parked - parked) end
-if want > 0 then
-  local read = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', want,
-    'STREAMS', stream, '>')
-  if read and read[1] then
-    for _, item in ipairs(read[1][2]) do
-      local entry, body = item[1], event_of(item[2])
-      if not ordered or enter_lane(entry, body) then
-        taken[#taken + 1] = {entry, body, 0}
-      else
-        redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
-      end
-    end
+
+local function read(count)
+  local found = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', count, 'STREAMS', stream, '>')
+  return found and found[1] and found[1][2] or {}
+end
+
+local function give(item)
+  local entry, body = item[1], event_of(item[2])
+  if not ordered or enter_lane(entry, body) then
+    taken[#taken + 1] = {entry, body, 0}
+  else
+    redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
   end
+  want = want - 1
+end
+
+if want > 0 and upto ~= '' and (not newest_patterns or newest_patterns == patterns_read) then
+  -- Where the group stands, its next entry tells.
+  local first = read(1)[1]
+  if not first then
+    want = 0
+  elseif less(parse(after), parse(first[1])) and not less(parse(upto), parse(first[1])) and is_in_log(upto) then
+    redis.call('XACK', stream, handler, first[1])
+    stand_at(handler, upto, read_up_to(upto))
+  else
+    give(first)
+  end
+end
+if want > 0 then
+  for _, item in ipairs(read(want)) do give(item) end
 end
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
-  redis.call('GET', patterns) or '', held, taken, now}
+  newest_patterns or '', held, taken, now}

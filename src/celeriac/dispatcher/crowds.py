@@ -1,0 +1,89 @@
+"""Domains that many lanes of this dispatcher share, where one look serves for all that rest.
+
+What nobody rings for (a lease that is over, a group that is gone) is looked for in all of them at
+once, and so are the groups moved on that want nothing of what was read: a thousand lanes asked for
+one by one would be a thousand scripts, each with entries to settle.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from celeriac.dispatcher.addressees import Addressees
+from celeriac.dispatcher.agenda import RUNG
+from celeriac.ledger import Ask, Lane, Ledger, Taken, Unwanted
+from celeriac.log import EventLog
+from celeriac.subscription import Handler
+
+CROWD = 4  # lanes in one domain
+FEW = 8  # domains that are looked at in a turn that has other work
+
+
+class Crowds:
+    """Those of one dispatcher. `every` is how often each is looked at, in seconds."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._lanes: dict[str, dict[Lane, Handler]] = {}
+        self._look_at: dict[str, float] = {}
+        self._addressees = Addressees()
+
+    def serve(self, lanes: Mapping[Lane, Handler]) -> None:
+        """All lanes that there are, in whichever domain."""
+        found: dict[str, dict[Lane, Handler]] = {}
+        for lane, handler in lanes.items():
+            found.setdefault(lane.domain, {})[lane] = handler
+        self._lanes = {domain: some for domain, some in found.items() if len(some) >= CROWD}
+        self._look_at = {domain: self._look_at.get(domain, RUNG) for domain in self._lanes}
+        self._addressees.forget()
+
+    def __contains__(self, domain: str) -> bool:
+        return domain in self._lanes
+
+    def wanting(self, log: EventLog, domain: str, newest: str) -> list[Lane]:
+        """The lanes that want something new; see Addressees.of."""
+        return self._addressees.of(log, domain, newest, self._lanes[domain])
+
+    def unwanted(self, lane: Lane, handler: Handler) -> Unwanted | None:
+        """What the lane may be moved past when it is asked for."""
+        return self._addressees.unwanted(lane, handler) if lane.domain in self else None
+
+    def given(self, ask: Ask, taken: Taken) -> None:
+        """What a lane was given."""
+        if ask.lane.domain in self:
+            entries = [delivery.entry for delivery in taken.deliveries]
+            self._addressees.given(ask.lane, entries, all_there=_gave_all(ask, taken))
+
+    def ring(self, domain: str) -> None:
+        """Something is due there, of whichever lane: it is looked at in the next turn."""
+        self._look_at[domain] = RUNG
+
+    def look(
+        self, ledger: Ledger, now: float, rests: Callable[[Lane], bool], *, busy: bool
+    ) -> list[Lane]:
+        """The lanes that are to be asked for, of those that rest where it is time to look.
+
+        Blocks for a round trip, if there is such a domain.
+        """
+        to_ask: list[Lane] = []
+        unwanted: list[Unwanted] = []
+        domains = (domain for domain, at in self._look_at.items() if at <= now)
+        for domain in list(islice(domains, FEW if busy else None)):
+            for lane, handler in self._lanes[domain].items():
+                if not rests(lane):
+                    continue
+                if self._addressees.waits(lane):
+                    to_ask.append(lane)
+                else:
+                    unwanted.append(self._addressees.unwanted(lane, handler))
+            self._look_at[domain] = now + self._every * random.uniform(0.5, 1)
+        return to_ask + (ledger.pass_over(unwanted) if unwanted else [])
+
+
+def _gave_all(ask: Ask, taken: Taken) -> bool:
+    """Whether nothing that was new for the lane was left in the log."""
+    given = len(taken.deliveries)
+    within = ask.most_held is None or taken.held + given < ask.most_held
+    return given < ask.most_new and taken.queued + given < ask.limit and within
