@@ -25,6 +25,8 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
 from celeriac.ledger.script import (
+    pack_lists,
+    pack_plain,
     parse_bodies,
     parse_claimed,
     parse_effects,
@@ -145,7 +147,7 @@ class RedisLedger:
             self.window_ms,
             f"running:{worker}",
             most_attempts,
-            *(value for pair in hinted for value in pair),
+            pack_lists([entries, [id for _, id in hinted]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         answer, found = self.client.execute_many([_claim.command(base, *arguments), span])
@@ -186,9 +188,7 @@ class RedisLedger:
     ) -> list[Any]:
         plain, others = plain_and_other(settled, lane.ordered)
         arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
-        arguments += (len(plain), plain[0].type if plain else "")
-        for one in plain:
-            arguments += (one.entry, one.event_id, one.attempt, one.took_us)
+        arguments += (plain[0].type if plain else "", pack_plain(plain))
         for one in others:
             failure = one.failure
             arguments += (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from celeriac.event import Effect
@@ -15,6 +16,26 @@ from celeriac.ledger.state import Outcome, Verdict
 def parse_effects(stored: bytes | None) -> tuple[Effect, ...]:
     lines = stored.decode().split("\n") if stored else ()
     return tuple(Effect(*line.split(" ", 1)) for line in lines)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def pack_lists(lists: Iterable[Sequence[Any]]) -> bytes:
+    """Many arguments of a script as one, which its `cmsgpack.unpack` gives back one by one."""
+    return b"".join(map(_encode, lists))
+
+
+def pack_plain(settled: Sequence[Settled]) -> bytes:
+    """Of what is plainly processed, the four lists that finish.lua is told."""
+    return pack_lists(
+        (
+            [one.entry for one in settled],
+            [one.event_id for one in settled],
+            [one.attempt for one in settled],
+            [one.took_us for one in settled],
+        )
+    )
 
 
 def plain_and_other(

@@ -15,7 +15,10 @@ local function holders(entries)
   local found = {}
   if #entries > 1 then
     local range = redis.call('XPENDING', stream, handler, entries[1], entries[#entries], #entries * 2)
-    for _, p in ipairs(range) do found[p[1]] = p end
+    for i = 1, #range do
+      local p = range[i]
+      found[p[1]] = p
+    end
   end
   for _, entry in ipairs(entries) do
     if not found[entry] then

@@ -16,8 +16,19 @@ local older_effects = base .. 'effects:' .. handler .. ':' .. (generation - 1)
 
 -- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
 -- the state is dead, the id of the dead letter.
+local texts = {}
+local function text(number)
+  local known = texts[number]
+  if not known then
+    known = tostring(number)
+    texts[number] = known
+  end
+  return known
+end
+
 local function row(state, entry, attempt, took)
-  return state .. ' ' .. entry .. ' ' .. attempt .. ' ' .. now - ms_of(entry) .. ' ' .. took
+  return state .. ' ' .. entry .. ' ' .. text(attempt) .. ' ' .. text(now - ms_of(entry)) .. ' '
+    .. text(took)
 end
 
 local function keep(key)

@@ -19,10 +19,19 @@ end
 
 -- Bucket k holds the durations below 2^k ms, and above the next smaller one.
 local SUM = {run = 'run us', wait = 'wait us', total = 'total us'}
+local buckets = {}
+local function bucket_of(us)
+  local bucket = buckets[us]
+  if not bucket then
+    bucket = select(2, math.frexp((us > 1 and us or 1) / 1000))
+    if bucket < -4 then bucket = -4 elseif bucket > 23 then bucket = 23 end
+    buckets[us] = bucket
+  end
+  return bucket
+end
+
 local function tally_duration(type, what, us)
-  local _, bucket = math.frexp((us > 1 and us or 1) / 1000)
-  if bucket < -4 then bucket = -4 elseif bucket > 23 then bucket = 23 end
-  local of = durations[type][what]
+  local of, bucket = durations[type][what], bucket_of(us)
   of[bucket] = (of[bucket] or 0) + 1
   tally(type, SUM[what], us)
 end
@@ -36,6 +45,28 @@ local function tally_settled(type, outcome, entry, attempt, took)
   tally_duration(type, 'run', took)
   if attempt == 1 then tally_duration(type, 'wait', math.max(0, total - took)) end
   if outcome == 'processed' then tally_duration(type, 'total', total) end
+end
+
+-- As tally_settled for each of these that were processed, which is most of what is ever tallied.
+local function tally_processed(type, entries, attempts, took)
+  if #entries == 0 then return end
+  tally(type, 'processed', #entries)
+  local run, wait, total = 0, 0, 0
+  local runs, waits, totals = durations[type].run, durations[type].wait, durations[type].total
+  for i = 1, #entries do
+    local ran, whole = took[i], math.max(0, now - ms_of(entries[i])) * 1000
+    run, total = run + ran, total + whole
+    local in_run, in_total = bucket_of(ran), bucket_of(whole)
+    runs[in_run], totals[in_total] = (runs[in_run] or 0) + 1, (totals[in_total] or 0) + 1
+    if attempts[i] == 1 then
+      local waited = math.max(0, whole - ran)
+      local in_wait = bucket_of(waited)
+      wait, waits[in_wait] = wait + waited, (waits[in_wait] or 0) + 1
+    end
+  end
+  tally(type, SUM.run, run)
+  tally(type, SUM.total, total)
+  if next(waits) then tally(type, SUM.wait, wait) end
 end
 
 -- Field → n, of all that was tallied.

@@ -8,8 +8,9 @@
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0,
---       how many are plainly processed and their event type, then entry, event id, attempt,
---       run time µs for each of those; then for each of the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
+--       event type of those plainly processed, and their entries, event ids, attempts and run times
+--       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
+--       the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
@@ -45,29 +46,37 @@ local function bury(entry, id, attempt, failure, err, traceback)
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 
-local plain_type, plain_end = ARGV[7], 7 + 4 * tonumber(ARGV[6])
+local plain_type, OTHERS, WORDS = ARGV[6], 8, 11
+local plain, plain_ids, plain_attempts, plain_took = cmsgpack.unpack(ARGV[7])
 local said = {}
-for i = 8, plain_end, 4 do said[#said + 1] = ARGV[i] end
-for i = plain_end + 1, #ARGV, 11 do said[#said + 1] = ARGV[i] end
+for i = 1, #plain do said[i] = plain[i] end
+for i = OTHERS, #ARGV, WORDS do said[#said + 1] = ARGV[i] end
 local held = holders(said)
 
--- The bulk of all there is to do: a run that went well, of a handler without order.
-for i = 8, plain_end, 4 do
-  local entry, attempt, took = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+-- The bulk of all there is to do: a run that went well, of a handler without order. Lists are filled
+-- by counting, since for `#` Lua searches the end of the table each time.
+local went, attempts, took_us, others = 0, {}, {}, #ARGV >= OTHERS
+for i = 1, #plain do
+  local entry, id, attempt, took = plain[i], plain_ids[i], plain_attempts[i], plain_took[i]
   local holds = held[entry]
   held[entry] = nil
   if not holds or holds[2] ~= owner or holds[4] ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
+    local made = row('processed', entry, attempt, took)
+    recorded[2 * went + 1], recorded[2 * went + 2] = id, made
+    if others then written[id] = made end
+    went = went + 1
+    done[went], attempts[went], took_us[went] = entry, attempt, took
     busy = busy + took
-    tally_settled(plain_type, 'processed', entry, attempt, took)
-    record(ARGV[i + 1], 'processed', entry, attempt, took)
-    done[#done + 1] = entry
   end
 end
-if #done > 0 then counted['processed'] = #done end
+if went > 0 then
+  counted['processed'] = went
+  tally_processed(plain_type, done, attempts, took_us)
+end
 
-for i = plain_end + 1, #ARGV, 11 do
+for i = OTHERS, #ARGV, WORDS do
   local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
   local _, held_by, _, count = unpack(held[entry] or {})
