@@ -21,13 +21,12 @@ from celeriac.keys import Keys
 from celeriac.settings import Settings
 from tests.e2e.conftest import APP, Deployment
 
-KEYS = Keys()
 EMITS = {"orders": "order", "billing": "payment"}
 
 
 def user(admin: Any, url: str, *arguments: str) -> None:
     """Makes the user that the command prints."""
-    settings = Settings.load({}, redis_url=url)
+    settings = Settings.load(redis_url=url)
     done = CliRunner().invoke(
         main, ["acl", *arguments, "--password", "pw", "--format", "aclfile"], obj=Session(settings)
     )
@@ -47,8 +46,17 @@ def _words(line: str) -> list[str]:
     return words
 
 
+@pytest.fixture(params=["celeriac", "shop"])
+def namespace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The usual one; and another, which the names of Celery's queues and channels begin with."""
+    monkeypatch.setenv("CELERIAC_NAMESPACE", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+def deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> Iterator[Deployment]:
     monkeypatch.syspath_prepend(str(APP))
     with ExitStack() as stack:
         server = stack.enter_context(start_server(tmp_path / "data"))
@@ -86,7 +94,7 @@ def start(deployment: Deployment, service: str) -> None:
     )
 
 
-def test_workers_of_each_service_do_their_part(deployment: Deployment) -> None:
+def test_workers_of_each_service_do_their_part(deployment: Deployment, namespace: str) -> None:
     """A whole round with users that may do no more; see tests/unit/cli/test_acl.py for the rest."""
     admin: Any = redis.Redis.from_url(deployment.server.url, decode_responses=True)
     for service in EMITS:
@@ -107,5 +115,8 @@ def test_workers_of_each_service_do_their_part(deployment: Deployment) -> None:
     )
     denied = {(e["username"], e["object"]) for e in admin.execute_command("ACL", "LOG")}
     # moving postponed events where a service only reads: tried once, then left to others
-    assert denied <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
+    keys = Keys(namespace)
+    assert denied <= {("billing", keys.events("order")), ("orders", keys.events("payment"))}
+    lies = admin.keys("*")
+    assert lies and all(key.startswith(f"{namespace}:") for key in lies if namespace == "shop")
     admin.close()
