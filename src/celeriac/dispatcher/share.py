@@ -8,6 +8,7 @@ Pure: the ledger tells how many deliveries a handler has queued or running over 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from celeriac.ledger import Lane
@@ -26,23 +27,29 @@ class Share:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
         self._mean: dict[str, dict[Lane, int]] = {}
         self._held: dict[str, dict[Lane, int]] = {}
+        # Sums of what is held, kept with each change: they are asked for at every turn.
+        self._held_by: Counter[str] = Counter()
+        self._held_by_slow = 0
         self._served: dict[Lane, int] = {}
         self._serial = 0
         # Handler → how many processes slow handlers may hold, of those that serve it.
         self.processes: Mapping[str, int] = {}
-        self._slow: frozenset[str] = frozenset()
+        self._slow: set[str] = set()
 
     def note(self, handler: Handler, lane: Lane, mean_us: int, held: int) -> bool:
         """What the ledger says of a lane; whether the handler has turned slow just now."""
         was = self.is_slow(handler.id)
         means = self._mean.setdefault(handler.id, {})
         means[lane] = mean_us * (handler.batch or 1)
-        self._held.setdefault(handler.id, {})[lane] = held
-        if max(means.values()) >= self._slow_us:
-            self._slow |= {handler.id}
-        else:
-            self._slow -= {handler.id}
-        return self.is_slow(handler.id) and not was
+        self._hold(lane, held)
+        slow = max(means.values()) >= self._slow_us
+        if slow and not was:
+            self._slow.add(handler.id)
+            self._held_by_slow += self._held_by[handler.id]
+        elif was and not slow:
+            self._slow.remove(handler.id)
+            self._held_by_slow -= self._held_by[handler.id]
+        return slow and not was
 
     def is_slow(self, handler: str) -> bool:
         return handler in self._slow
@@ -51,13 +58,13 @@ class Share:
         """How many more deliveries of the lane may be held; None for no bound but the usual one."""
         rooms = []
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - self._holds({handler.id}))
+            rooms.append(handler.concurrency - self._held_by[handler.id])
         allowed = self.processes.get(handler.id, 0)
         if self._others(handler) and allowed > 0:
             if self.is_slow(handler.id):
-                rooms.append(allowed - self._holds(self._slow))
+                rooms.append(allowed - self._held_by_slow)
             elif not self._mean.get(handler.id, {}).get(lane):  # not measured yet: it may be slow
-                rooms.append(allowed - self._holds({handler.id}))
+                rooms.append(allowed - self._held_by[handler.id])
         return max(0, min(rooms)) if rooms else None
 
     def held(self, lane: Lane) -> int:
@@ -71,7 +78,7 @@ class Share:
 
     def took(self, lane: Lane, events: int) -> None:
         """So many more of the lane are held now, ahead of what the ledger says next."""
-        self._held.setdefault(lane.handler, {})[lane] = self.held(lane) + events
+        self._hold(lane, self.held(lane) + events)
         self._serial += 1
         self._served[lane] = self._serial
 
@@ -83,8 +90,12 @@ class Share:
         """Whether there is another handler, and not all of them are slow: none would wait then."""
         return any(other != handler.id and other not in self._slow for other in self.processes)
 
-    def _holds(self, handlers: Iterable[str]) -> int:
-        return sum(sum(self._held.get(handler, {}).values()) for handler in handlers)
+    def _hold(self, lane: Lane, events: int) -> None:
+        more = events - self.held(lane)
+        self._held.setdefault(lane.handler, {})[lane] = events
+        self._held_by[lane.handler] += more
+        if self.is_slow(lane.handler):
+            self._held_by_slow += more
 
 
 def processes_for_slow(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from celeriac import Event
 from celeriac.dispatcher.share import Share, processes_for_slow
@@ -136,3 +138,22 @@ def test_a_worker_that_has_not_beaten_yet_counts_itself() -> None:
 def test_a_dispatcher_without_processes_counts_for_nothing() -> None:
     workers = [worker("d", 0, "b.c", queues=())]
     assert processes_for_slow(workers, ("a", 2), ["b.c"], 1) == {"b.c": 1}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.booleans(), st.integers(0, 9))))
+def test_what_slow_ones_hold_is_counted_whoever_turns_slow_or_fast(
+    notes: list[tuple[int, int, bool, int]],
+) -> None:
+    """Each note is of a handler and one of its domains: is it slow there, and what does it hold."""
+    handlers, fast = [named(f"h{n}") for n in range(4)], named("fast")
+    known: dict[Lane, tuple[bool, int]] = {}
+    found = share((fast, FAST, 0), *((handler, FAST, 0) for handler in handlers), processes=100)
+    for number, domain, slow, held in notes:
+        one = handlers[number].lane(f"d{domain}")
+        known[one] = (slow, held)
+        found.note(handlers[number], one, SLOW if slow else FAST, held)
+    slow_ones = {one.handler for one, (slow, _) in known.items() if slow}
+    held_by_slow = sum(held for one, (_, held) in known.items() if one.handler in slow_ones)
+    for handler in handlers:
+        room = found.room(handler, handler.lane("order"))
+        assert room == (100 - held_by_slow if handler.id in slow_ones else None)
