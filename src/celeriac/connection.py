@@ -64,9 +64,14 @@ def service_client(settings: Settings) -> Client:
     """The client of a service's log, ledger and registry. Does not connect yet.
 
     They share it: where a link died without a word, that costs one wait for an answer, not four.
-    An answer may take half of `emit_timeout`, so that a frozen server leaves time for a second try.
     """
-    return open_client(settings.redis_url, answer_within=max(settings.emit_timeout / 2, 0.05))
+    return open_client(settings.redis_url, answer_within=answer_time(settings))
+
+
+def answer_time(settings: Settings) -> float:
+    """Seconds that one answer may take: half of `emit_timeout`, so that a frozen server leaves time
+    for a second try."""
+    return max(settings.emit_timeout / 2, 0.05)
 
 
 def _open_node(url: str, *, answer_within: float) -> Client:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import redis
 
-from celeriac.connection import explain
+from celeriac.connection import answer_time, explain
 from celeriac.errors import (
     BusUnavailable,
     CeleriacError,
@@ -106,4 +106,4 @@ def _failure(error: CeleriacError) -> Failure:
 
 def _explained(ctx: click.Context, error: redis.RedisError) -> CeleriacError:
     settings = ctx.obj.settings
-    return explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout / 2)
+    return explain(error, url=settings.redis_url, tries=1, seconds=answer_time(settings))

@@ -14,9 +14,9 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
-from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.dev.embedded import Embedded
+from celeriac.dev.guard import guarded_popen
 from celeriac.dev.ports import free_port
 from celeriac.errors import CeleriacError
 
@@ -49,7 +49,7 @@ def find_rabbitmq() -> Path | None:
     return None
 
 
-class EmbeddedRabbit:
+class EmbeddedRabbit(Embedded):
     """A node. `start` starts it; leaving its `with` block stops it. Raises RabbitFailed."""
 
     def __init__(self, directory: Path) -> None:
@@ -62,7 +62,6 @@ class EmbeddedRabbit:
             )
         self.directory, self._commands = directory, commands
         self.port, self._between_nodes = free_port(), free_port()
-        self._process: GuardedProcess | None = None
         self._name = f"celeriac{self.port}@localhost"
 
     @property
@@ -93,17 +92,6 @@ class EmbeddedRabbit:
                 raise RabbitFailed(f"RabbitMQ did not start:\n{self._said()}")
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """SIGTERM: the node hands over what it has and ends. Twice does no harm."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash. Twice does no harm."""
-        if self._process is not None:
-            self._process.kill_group()
-            self._process.wait()
-
     def close_connections(self) -> None:
         """The node closes every client's connection."""
         self._control("close_all_connections", "--global", "fault")
@@ -117,17 +105,6 @@ class EmbeddedRabbit:
     @property
     def log(self) -> Path:
         return self.directory / "rabbitmq.log"
-
-    def __enter__(self) -> EmbeddedRabbit:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _control(self, *arguments: str) -> None:
         done = subprocess.run(

@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 
+from celeriac.dev.embedded import Embedded
 from celeriac.dev.guard import GuardedProcess, guarded_popen
 from celeriac.dev.ports import free_port
 from celeriac.errors import CeleriacError, ConfigurationError
@@ -80,7 +80,7 @@ def start_server(
     raise AssertionError("unreachable")
 
 
-class EmbeddedServer:
+class EmbeddedServer(Embedded):
     """A server process. `start_server` makes one; leaving its `with` block stops it."""
 
     def __init__(
@@ -99,7 +99,6 @@ class EmbeddedServer:
         self._appendonly = appendonly
         self._extra = extra
         self._timeout = timeout
-        self._process: GuardedProcess | None = None
         self._log_start = 0
 
     @property
@@ -131,32 +130,10 @@ class EmbeddedServer:
             self.kill()
             raise
 
-    def stop(self) -> None:
-        """SIGTERM: the server writes out what it has and ends. Twice does no harm."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash. Twice does no harm."""
-        if self._process is not None:
-            self._process.kill_group()
-            self._process.wait()
-
     def restart(self) -> None:
         """Stop the server if it runs, and start it on the same port with the same directory."""
         self.stop()
         self.start()
-
-    def __enter__(self) -> EmbeddedServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _command(self) -> list[str]:
         return [

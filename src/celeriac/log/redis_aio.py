@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
-from celeriac.connection import Client, open_async_client, open_client
+from celeriac.connection import Client, answer_time, open_async_client, open_client
 from celeriac.keys import Keys
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.redis import POSTPONE, tell_emitted
@@ -78,6 +78,6 @@ class AsyncRedisLog:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             self._clients[loop] = open_async_client(
-                self.settings.redis_url, answer_within=max(self.settings.emit_timeout / 2, 0.05)
+                self.settings.redis_url, answer_within=answer_time(self.settings)
             )
         return self._clients[loop]

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from celeriac.connection import explain
+from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode
@@ -147,7 +147,7 @@ class Publisher:
 
     def _explained(self, error: redis.RedisError) -> CeleriacError:
         settings = self.settings
-        return explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout / 2)
+        return explain(error, url=settings.redis_url, tries=1, seconds=answer_time(settings))
 
 
 def of_one_key(error: redis.RedisError) -> bool:
