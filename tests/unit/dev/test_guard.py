@@ -16,8 +16,9 @@ from celeriac.dev import guard
 from celeriac.dev.guard import guarded_popen
 
 COMMAND = (sys.executable, "-I", "-S", guard.__file__)
-# a shell with a grandchild that SIGTERM does not end
-FAMILY = "trap '' TERM; sleep 60 & echo $! > {0}.part; mv {0}.part {0}; trap - TERM; wait"
+# A shell with a grandchild that SIGTERM does not end. It ends the shell itself as soon as the file
+# is there, not a moment later.
+FAMILY = "trap '' TERM; sleep 60 & echo $! > {0}.part; trap - TERM; mv {0}.part {0}; wait"
 
 
 def alive(pid: int) -> bool:
