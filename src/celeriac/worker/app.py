@@ -9,7 +9,7 @@ from celery import Celery, Task
 from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
 
-HEARTBEAT = 10  # seconds; below 5 RabbitMQ's guide warns of false alarms
+HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
 
 
@@ -63,8 +63,11 @@ def _for_rabbitmq() -> dict[str, Any]:
     return {
         "task_default_queue_type": "quorum",
         "task_create_missing_queue_type": "quorum",
-        # A broker that says nothing for two of these is given up.
+        # A broker that says nothing for two of these is given up. It gives up the worker after
+        # three, and until then keeps the queue for remote control locked for the dead connection.
         "broker_heartbeat": HEARTBEAT,
+        # While it is asked for something nobody counts heartbeats. It sends one every half.
+        "broker_transport_options": {"read_timeout": HEARTBEAT, "write_timeout": HEARTBEAT},
     }
 
 

@@ -35,9 +35,16 @@ def test_on_rabbitmq_hints_lie_in_quorum_queues(scheme: str) -> None:
     app = make_app(
         Settings.load({}, service="billing", namespace="staging", broker_url=f"{scheme}://h")
     )
-    assert app.conf.broker_transport_options == {}
     for queue in ("billing", "urgent"):
         assert app.amqp.queues[queue].queue_arguments == {"x-queue-type": "quorum"}
+
+
+def test_on_rabbitmq_whoever_awaits_an_answer_gives_up_a_silent_link() -> None:
+    """A broker that has nothing to say sends a heartbeat every half of the interval."""
+    conf = make_app(Settings.load({}, service="billing", broker_url="amqp://h")).conf
+    options = conf.broker_transport_options
+    assert options.keys() == {"read_timeout", "write_timeout"}
+    assert conf.broker_heartbeat / 2 < options["read_timeout"] <= 2 * conf.broker_heartbeat
 
 
 def test_on_redis_queues_are_lists_without_arguments() -> None:

@@ -24,7 +24,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue_type="quorum" if RABBITMQ else "classic",
     broker_connection_max_retries=None,
-    broker_heartbeat=10,
+    broker_heartbeat=6,
     broker_transport_options={"confirm_publish": True}
     if RABBITMQ
     else {
