@@ -16,6 +16,13 @@ from celeriac.dev.rabbitmq import EmbeddedRabbit
 
 QUICK = [fault.name for fault in chosen(full=False)]
 OF_RABBITMQ = [f.name for f in chosen(full=False, broker=RABBITMQ) if REDIS not in f.on]
+LONG_OF_RABBITMQ = [
+    "RabbitMQ: SIGKILL",
+    "RabbitMQ: queue without a leader",
+    "RabbitMQ: link half open, only worker",
+    "worker group: SIGKILL",
+    "worker main process: SIGKILL",
+]
 
 
 def proven(fault: Fault, directory: Path, rabbits: Sequence[EmbeddedRabbit] = ()) -> Row:
@@ -40,7 +47,7 @@ def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", [*OF_RABBITMQ, "worker group: SIGKILL"])
+@pytest.mark.parametrize("name", [*OF_RABBITMQ, *LONG_OF_RABBITMQ])
 def test_so_it_is_with_the_queues_in_rabbitmq(
     name: str, tmp_path: Path, rabbit: EmbeddedRabbit
 ) -> None:

@@ -49,6 +49,21 @@ def test_what_began_after_the_harm_is_not_explained_by_it() -> None:
     assert unexplained([run(A, 10.5, None), run(A, 12.0, 12.1, pid=12)], [DEATH], []) == 1
 
 
+def test_a_frozen_process_may_run_what_it_was_about_to_and_nothing_else() -> None:
+    """Between its executor's last look at the clock and the handler's first line nobody can ask."""
+    freeze = Harm(frozenset({11}), 10.0, 14.5, frozen=True)
+    taken_over = run(A, 13.5, 13.6, pid=12)
+    assert unexplained([taken_over, run(A, 14.501, 14.503)], [freeze], []) == 0
+    second = [taken_over, run(B, 14.501, 14.503), run(A, 14.504, 14.506)]
+    assert unexplained(second, [freeze], []) == 1
+    assert unexplained([taken_over, run(A, 14.7, 14.8)], [freeze], []) == 1
+    assert unexplained([taken_over, run(A, 14.501, 14.503, pid=13)], [freeze], []) == 1
+    long_done = run(A, 9.5, 9.6, pid=12)
+    assert unexplained([long_done, run(A, 14.501, 14.503)], [freeze], []) == 1
+    death = Harm(frozenset({11}), 10.0, 14.5)
+    assert unexplained([taken_over, run(A, 14.501, 14.503)], [death], []) == 1
+
+
 def test_a_poison_event_explains_what_its_process_had_ended_just_before() -> None:
     before, poison = run(A, 9.995, 9.998), run(B, 10.0, None)
     after = run(A, 12.0, 12.1, pid=12)

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from celeriac.dev.faults.store import Delivery, Run
 from celeriac.executor.work import FLUSH_AFTER
 
 SLACK = 0.005  # seconds between a handler's last line and the executor's next
+THAWED = 0.1  # seconds within which a thawed process gets to a processor
 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
     """Processes died, or were cut off for longer than their lease: `pids`, or all if it is empty.
 
-    For a death `ended` is the moment of it.
+    For a death `ended` is the moment of it. `frozen`: they did nothing at all, and then went on.
     """
 
     pids: frozenset[int]
     began: float
     ended: float
+    frozen: bool = False
 
     def hits(self, run: Run) -> bool:
         return not self.pids or run.pid in self.pids or run.main in self.pids
@@ -43,19 +46,34 @@ def unexplained(runs: Iterable[Run], harms: Sequence[Harm], known: Collection[De
 
     One is explained if the execution before it was under way when its process was harmed. What had
     ended counts as under way until the ledger was told, which the executor does every FLUSH_AFTER.
+    Also if its own process was frozen on the way to the handler's first line: that is the first
+    thing it does when thawed, at once, and the execution before it was meanwhile.
     """
     by_delivery: dict[Delivery, list[Run]] = defaultdict(list)
     ends: dict[int, list[float]] = defaultdict(list)
+    begins: dict[int, list[float]] = defaultdict(list)
     for run in runs:
         by_delivery[run.delivery].append(run)
+        begins[run.pid].append(run.began)
         if run.ended is not None:
             ends[run.pid].append(run.ended)
     return sum(
-        not any(_under_way(before, harm, ends[before.pid]) for harm in harms)
+        not any(
+            _under_way(before, harm, ends[before.pid])
+            or _on_its_way(again, before, harm, begins[again.pid])
+            for harm in harms
+        )
         for delivery, all_runs in by_delivery.items()
         if delivery not in known
-        for before in all_runs[:-1]
+        for before, again in pairwise(all_runs)
     )
+
+
+def _on_its_way(again: Run, before: Run, harm: Harm, begins: Sequence[float]) -> bool:
+    if not harm.frozen or not harm.hits(again) or not harm.began <= before.began < again.began:
+        return False
+    first = min((began for began in begins if began > before.began), default=None)
+    return again.began == first and again.began <= harm.ended + THAWED
 
 
 def _under_way(run: Run, harm: Harm, ends: Sequence[float]) -> bool:

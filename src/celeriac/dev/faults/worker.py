@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from celeriac.dev.guard import GuardedProcess
@@ -13,6 +14,26 @@ from celeriac.dev.guard import GuardedProcess
 # `sh` stays the leader of the group, so the guard lets the pool processes of a killed main
 # process live for as long as they would by themselves.
 KEEP_ORPHANS = '"$@" & echo $! > "$0.part"; mv "$0.part" "$0"; wait $!; sleep 3'
+
+
+def until_dead(pids: Sequence[int], seconds: float = 10.0) -> None:
+    """Waits: a process that was sent SIGKILL may still begin to run a handler before it dies.
+
+    Raises TimeoutError if one of them lives on."""
+    deadline = time.monotonic() + seconds
+    while living := [pid for pid in pids if _lives(pid)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {living} live on, {seconds:g} s after SIGKILL")
+        time.sleep(0.0005)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process, and it is not dead and only unburied."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 class Worker:
@@ -52,21 +73,28 @@ class Worker:
         return [self.main, *self.children()]
 
     def kill_group(self) -> None:
-        """SIGKILL to main and pool processes at once."""
+        """SIGKILL to main and pool processes at once; returns when they are dead."""
         self.given_up = True
+        pids = self.pids()
         self.process.kill_group()
         self.process.wait(10)
+        until_dead(pids)
 
     def kill_main(self) -> None:
-        """SIGKILL to the main process alone."""
+        """SIGKILL to the main process alone; returns when its pool processes are dead as well.
+
+        Each of them asked the kernel for it (Celery sets PR_SET_PDEATHSIG)."""
         self.given_up = True
+        pids = self.pids()
         os.kill(self.main, signal.SIGKILL)
+        until_dead(pids)
 
     def kill_child(self) -> list[int]:
-        """SIGKILL to one pool process, if there is one at the moment; returns which."""
+        """SIGKILL to one pool process, if there is one at the moment; returns which, dead."""
         killed = self.children()[:1]
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        until_dead(killed)
         return killed
 
     def stop(self, number: int = signal.SIGTERM, *, seconds: float = 10) -> bool:

@@ -85,7 +85,7 @@ def freeze(type: str) -> Inject:
         with scene.flow(type):
             for _ in range(scene.times):
                 scene.busy()
-                with scene.harm(frozen):
+                with scene.harm(frozen, frozen=True):
                     frozen.freeze()
                     # Its deliveries are to heal while it is frozen: another worker is there.
                     scene.whole(wait=False)

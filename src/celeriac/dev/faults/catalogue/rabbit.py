@@ -10,12 +10,16 @@ from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.scene import Scene
 from celeriac.dev.rabbitmq import EmbeddedRabbit
 
-HEARTBEATS = 30.0  # a lease longer than two of celeriac's heartbeats: that long is a silence normal
+# Seconds after which a quorum queue survives a SIGKILL of its only node: RabbitMQ writes down that
+# there is one only then. One that was younger has no leader afterwards, for ever.
+WRITTEN_DOWN = 2.0
+HEARTBEATS = 30.0  # a lease longer than the heartbeats after which both sides give a silent link up
 
 
 def down(end: Callable[[EmbeddedRabbit], None]) -> Inject:
     def restart(scene: Scene) -> None:
         scene.worker()
+        time.sleep(WRITTEN_DOWN)
         with scene.flow():
             for _ in range(scene.times):
                 scene.busy()
@@ -26,6 +30,19 @@ def down(end: Callable[[EmbeddedRabbit], None]) -> Inject:
             scene.busy()
 
     return restart
+
+
+def lose_leader(scene: Scene) -> None:
+    scene.worker()
+    with scene.flow():
+        scene.busy()
+        scene.rabbit.kill()
+        scene.rabbit.start()
+        scene.injected += 1
+        # What the guide tells the operator to do. Until then nothing gets through.
+        RabbitQueue(scene.rabbit.url).delete()
+        scene.whole()
+        scene.busy()
 
 
 def close_connections(scene: Scene) -> None:
@@ -80,6 +97,14 @@ FAULTS = (
         about="under flow; it is away for as long as it takes to start",
         inject=down(EmbeddedRabbit.kill),
         on=(RABBITMQ,),
+    ),
+    Fault(
+        name="RabbitMQ: queue without a leader",
+        about="SIGKILL within its first second; it has none for ever, and is deleted by hand",
+        inject=lose_leader,
+        on=(RABBITMQ,),
+        once=True,
+        stock=False,
     ),
     Fault(
         name="RabbitMQ: all connections closed",
