@@ -309,9 +309,11 @@ def test_most_held_counts_what_other_workers_have_queued_and_running(
     store.claim(lane, store.take(lane, "w1", limit=2).deliveries, "w1")
     store.take(lane, "w2", limit=1)
     [taken] = store.ledger.take("w3", [Ask(lane, 10, most_held=5)])
-    assert (taken.held, len(taken.deliveries)) == (3, 2)
+    assert (taken.held, taken.own, len(taken.deliveries)) == (3, 0, 2)
     [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=5)])
-    assert (taken.held, len(taken.deliveries)) == (5, 0)
+    assert (taken.held, taken.own, len(taken.deliveries)) == (5, 2, 0)
+    [taken] = store.ledger.take("w2", [Ask(lane, 10, most_held=5)])
+    assert (taken.held, taken.own) == (5, 1)
 
 
 def test_most_held_does_not_count_what_is_due(store: Store, lane: Lane) -> None:

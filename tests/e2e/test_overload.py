@@ -74,6 +74,38 @@ def test_a_slow_handler_with_a_backlog_delays_no_other(deployment: Any) -> None:
     assert 2 <= len(deployment.runs("billing.slow")) <= 4
 
 
+def test_slow_events_leave_a_process_free_in_each_of_two_workers(deployment: Any) -> None:
+    """Were two of them in one worker, what it had fetched for its processes would wait there for
+    both, though the other worker has nothing to do."""
+    for _ in range(2):
+        deployment.worker(app="overload")
+    deployment.joined("billing.slow", "slow")
+    warm(deployment, "billing")
+    deployment.bus.emit_many([("slow.one", {})] * 40)
+    deployment.until(lambda: len(deployment.runs("billing.slow")) >= 3, what="the slow ones")
+    sent = emit_steadily(deployment, 12)
+    deployment.until(lambda: len(latencies(deployment, "billing")) == sent, what="quick ones")
+    found = latencies(deployment, "billing")
+    assert (found[-1] < 2.5, found[int(0.95 * len(found))] < 0.5) == (True, True)
+    # Both do their part, and neither more than that.
+    assert {*deployment.effects.lrange("slow at once", 0, -1)} == {"1"}
+    assert 6 <= len(deployment.runs("billing.slow")) <= 8
+
+
+def test_a_quick_event_waits_for_one_slow_one_where_a_worker_has_one_process(
+    deployment: Any,
+) -> None:
+    """A backlog of slow ones is not put before it."""
+    deployment.worker(app="overload", processes=1)
+    deployment.joined("billing.slow", "slow")
+    warm(deployment, "billing")
+    deployment.bus.emit_many([("slow.one", {})] * 40)
+    deployment.until(lambda: len(deployment.runs("billing.slow")) >= 2, what="the second slow one")
+    deployment.bus.emit("quick.one", {"sent": time.time()})
+    deployment.until(lambda: latencies(deployment, "billing"), what="the quick one", seconds=60)
+    assert latencies(deployment, "billing")[0] < 6
+
+
 def test_a_handler_that_turns_slow_lets_others_through_after_one_event(deployment: Any) -> None:
     """It was fast, so chunks of many events are under way with it when what it calls hangs."""
     deployment.worker(app="overload")

@@ -34,11 +34,13 @@ class Item(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one hint names: events of one handler in one domain, in the order of the log."""
+    """What one hint names: events of one handler in one domain, in the order of the log. If it
+    `stays`, the worker that took them is to run them, as long as its pool can be reached."""
 
     handler: Handler
     lane: Lane
     items: tuple[Item, ...]
+    stays: bool = False
 
     @property
     def hinted(self) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from threading import Event as Flag
 from typing import Any
 
@@ -75,7 +76,7 @@ class Dispatcher:
         self._mean: dict[Lane, int] = {}
         self._flow = Flow()
         self._doors = Doors()
-        self._share = Share(self.settings)
+        self._share = Share(self.settings, self.processes)
         self._looked_at_workers: float | None = None
         self._unsent: list[Chunk] = []
         self._unwanted: list[tuple[Lane, list[Settled]]] = []
@@ -144,7 +145,7 @@ class Dispatcher:
                 continue
             self._mean[ask.lane] = taken.mean_us
             self._flow.still_queued(ask.lane, taken.queued)
-            if self._share.note(handler, ask.lane, taken.mean_us, taken.held):
+            if self._share.note(handler, ask.lane, taken):
                 # Its hints that wait would hold every process, one after the other.
                 self._give_back(ask.lane)
                 self._agenda.put(ask.lane, now)
@@ -278,6 +279,9 @@ class Dispatcher:
         if unwanted:
             self._unwanted.append((lane, unwanted))
         chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
+        if self._share.leaves_room(handler, lane):
+            # Counted here, so it has to run here, and not where others are slow already.
+            chunks = [replace(chunk, stays=True) for chunk in chunks]
         self._unsent += chunks
         return len(sifted.wanted)
 

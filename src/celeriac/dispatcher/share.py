@@ -3,15 +3,18 @@
 Handlers of a service share its pools. A hint of a fast handler ends within moments; that of a slow
 one holds its process for as long as the handler runs. So slow handlers together leave some
 processes of each worker free (`spare_processes`), and what they may not have stays in the log.
-Pure: the ledger tells how many deliveries a handler has queued or running over all workers.
+Where no process can be left free, each worker has one slow delivery at a time, so that a fast one
+waits for no more than that.
+Pure: the ledger tells how many deliveries a handler has queued or running, here and in all workers.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from celeriac.ledger import Lane
+from celeriac.ledger import Lane, Taken
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.subscription import Handler
@@ -20,35 +23,49 @@ SLOW_CHUNKS = 4  # times `chunk_time`: who holds a process for longer is slow
 PUT_OFF_FOR_OTHERS_MS = 50
 
 
-class Share:
-    """What one dispatcher knows of its handlers and of the service's workers."""
+@dataclass(slots=True)
+class Held:
+    """How many deliveries are queued or running: in all workers, and in this one."""
 
-    def __init__(self, settings: Settings) -> None:
+    everywhere: int = 0
+    here: int = 0
+
+    def add(self, everywhere: int, here: int) -> None:
+        self.everywhere += everywhere
+        self.here += here
+
+
+class Share:
+    """What one dispatcher knows of its handlers and of the service's workers. `processes` are those
+    of its own worker."""
+
+    def __init__(self, settings: Settings, processes: int) -> None:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
         self._mean: dict[str, dict[Lane, int]] = {}
-        self._held: dict[str, dict[Lane, int]] = {}
+        self._held: dict[str, dict[Lane, Held]] = {}
         # Sums of what is held, kept with each change: they are asked for at every turn.
-        self._held_by: Counter[str] = Counter()
-        self._held_by_slow = 0
+        self._held_by: dict[str, Held] = defaultdict(Held)
+        self._held_by_slow = Held()
+        self._here = max(0, processes - settings.spare_processes)
         self._served: dict[Lane, int] = {}
         self._serial = 0
         # Handler → how many processes slow handlers may hold, of those that serve it.
         self.processes: Mapping[str, int] = {}
         self._slow: set[str] = set()
 
-    def note(self, handler: Handler, lane: Lane, mean_us: int, held: int) -> bool:
+    def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
         """What the ledger says of a lane; whether the handler has turned slow just now."""
         was = self.is_slow(handler.id)
         means = self._mean.setdefault(handler.id, {})
-        means[lane] = mean_us * (handler.batch or 1)
-        self._hold(lane, held)
-        slow = max(means.values()) >= self._slow_us
+        means[lane] = taken.mean_us * (handler.batch or 1)
+        self._hold(lane, taken.held, taken.own)
+        slow, by = max(means.values()) >= self._slow_us, self._held_by[handler.id]
         if slow and not was:
             self._slow.add(handler.id)
-            self._held_by_slow += self._held_by[handler.id]
+            self._held_by_slow.add(+by.everywhere, +by.here)
         elif was and not slow:
             self._slow.remove(handler.id)
-            self._held_by_slow -= self._held_by[handler.id]
+            self._held_by_slow.add(-by.everywhere, -by.here)
         return slow and not was
 
     def is_slow(self, handler: str) -> bool:
@@ -58,27 +75,39 @@ class Share:
         """How many more deliveries of the lane may be held; None for no bound but the usual one."""
         rooms = []
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - self._held_by[handler.id])
-        allowed = self.processes.get(handler.id, 0)
-        if self._others(handler) and allowed > 0:
-            if self.is_slow(handler.id):
-                rooms.append(allowed - self._held_by_slow)
-            elif not self._mean.get(handler.id, {}).get(lane):  # not measured yet: it may be slow
-                rooms.append(allowed - self._held_by[handler.id])
+            rooms.append(handler.concurrency - self._held_by[handler.id].everywhere)
+        if self.leaves_room(handler, lane):
+            slow = self.is_slow(handler.id)
+            held = self._held_by_slow if slow else self._held_by[handler.id]
+            allowed = self.processes.get(handler.id, 0)
+            if allowed > 0:
+                rooms += [allowed - held.everywhere, self._here - held.here]
+            else:
+                rooms.append(1 - held.here)
         return max(0, min(rooms)) if rooms else None
 
+    def leaves_room(self, handler: Handler, lane: Lane) -> bool:
+        """Whether it may not have all processes: others may need one, and it is slow; or it was not
+        measured yet, where a process can be left free."""
+        if self.is_slow(handler.id):
+            return self._others(handler)
+        measured = self._mean.get(handler.id, {}).get(lane)
+        return not measured and self.processes.get(handler.id, 0) > 0 and self._others(handler)
+
     def held(self, lane: Lane) -> int:
-        return self._held.get(lane.handler, {}).get(lane, 0)
+        """By all workers."""
+        return self._held_of(lane).everywhere
 
     def holding(self, handler: str) -> list[Lane]:
         """The lanes whose deliveries stand in the way of the handler's, as far as is known."""
         others = self._slow if self.is_slow(handler) else {handler}
         held = (lanes for name in others for lanes in self._held.get(name, {}).items())
-        return [lane for lane, events in held if events > 0]
+        return [lane for lane, one in held if one.everywhere > 0]
 
     def took(self, lane: Lane, events: int) -> None:
         """So many more of the lane are held now, ahead of what the ledger says next."""
-        self._hold(lane, self.held(lane) + events)
+        held = self._held_of(lane)
+        self._hold(lane, held.everywhere + events, held.here + events)
         self._serial += 1
         self._served[lane] = self._serial
 
@@ -90,12 +119,16 @@ class Share:
         """Whether there is another handler, and not all of them are slow: none would wait then."""
         return any(other != handler.id and other not in self._slow for other in self.processes)
 
-    def _hold(self, lane: Lane, events: int) -> None:
-        more = events - self.held(lane)
-        self._held.setdefault(lane.handler, {})[lane] = events
-        self._held_by[lane.handler] += more
+    def _held_of(self, lane: Lane) -> Held:
+        return self._held.setdefault(lane.handler, {}).setdefault(lane, Held())
+
+    def _hold(self, lane: Lane, everywhere: int, here: int) -> None:
+        held = self._held_of(lane)
+        more = everywhere - held.everywhere, here - held.here
+        held.add(*more)
+        self._held_by[lane.handler].add(*more)
         if self.is_slow(lane.handler):
-            self._held_by_slow += more
+            self._held_by_slow.add(*more)
 
 
 def processes_for_slow(

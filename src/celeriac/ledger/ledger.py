@@ -83,6 +83,7 @@ class Taken:
     removed: bool = False  # the handler has no group any more
     patterns: tuple[str, ...] = ()  # as last told by note_patterns
     held: int = 0  # what all workers had queued or running before
+    own: int = 0  # what this worker had of that
 
 
 class Claimed(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     queued = len(group.held_by(owner))
     parked = group.held_by(Place.PARKED)
     held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in group.pending.values())
+    running = owner.replace("queued:", "running:", 1)
     room -= queued
     taken: list[Delivery] = []
 
@@ -53,6 +54,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
         held=held,
+        own=queued + len(group.held_by(running)),
     )
 
 

@@ -80,7 +80,7 @@ def parse_taken(answer: Any) -> Taken:
         return Taken(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, patterns, held, deliveries, now = answer
+    queued, next_due, mean, patterns, held, deliveries, now, own = answer
     return Taken(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
@@ -91,6 +91,7 @@ def parse_taken(answer: Any) -> Taken:
         mean_us=int(mean),
         patterns=tuple(patterns.decode().split()),
         held=int(held),
+        own=int(own),
     )
 
 

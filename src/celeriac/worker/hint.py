@@ -63,7 +63,7 @@ def hint_sender(
             "parent_id": first.id if single else None,
             "root_id": (first.correlationid or first.id) if single else None,
         }
-        if local is not None and local.offer(app, task, queue, options):
+        if local is not None and local.offer(app, task, queue, options, busy=chunk.stays):
             return
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:

@@ -43,23 +43,35 @@ class LocalWay:
         """What was handed over and not seen by the loop yet runs after the next opening."""
         self._consumer = None
 
-    def offer(self, app: Celery, task: Any, queue: str, options: Mapping[str, Any]) -> bool:
+    def offer(
+        self,
+        app: Celery,
+        task: Any,
+        queue: str,
+        options: Mapping[str, Any],
+        *,
+        busy: bool = False,
+    ) -> bool:
         """Hands the task over; False where it has to go through the broker.
 
-        `options` are those of `as_task_v2`.
+        `options` are those of `as_task_v2`. `busy`: also where it will wait for a process.
         """
         consumer = self._consumer
-        if consumer is None or not self._is_free(consumer, queue) or _is_listened_to(app):
+        if consumer is None or _is_listened_to(app):
+            return False
+        if not consumer.task_consumer.consuming_from(queue):
+            return False
+        if not (busy or self._is_free(consumer)):
             return False
         self._handed.append(local_message(app, task, queue, options))
         consumer.hub.call_soon(self._drain)
         return True
 
-    def _is_free(self, consumer: Any, queue: str) -> bool:
+    def _is_free(self, consumer: Any) -> bool:
         # Busy, the processes get hints from the queue, which other workers share.
         waiting = len(state.reserved_requests) + len(self._handed)
         processes = getattr(consumer.pool, "num_processes", None) or 1
-        return waiting < processes and consumer.task_consumer.consuming_from(queue)
+        return waiting < processes
 
     def _drain(self) -> None:
         while self._handed and self._handle is not None:

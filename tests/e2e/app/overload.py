@@ -54,7 +54,10 @@ if SERVICE == "billing":
     @bus.on("slow.#")
     def slow(event: Event[Any]) -> None:
         effects.rpush(f"effects:{SERVICE}.slow", event.id)
+        worker = os.getppid()
+        effects.rpush("slow at once", effects.incr(f"slow in {worker}"))
         time.sleep(5)
+        effects.decr(f"slow in {worker}")
 
     @bus.on("turning.#")
     def turning(event: Event[Any]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from celeriac import Event
 from celeriac.dispatcher.share import Share, processes_for_slow
-from celeriac.ledger import Lane
+from celeriac.ledger import Lane, Taken
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.subscription import Handler, make_handler
@@ -28,12 +28,17 @@ def lane(handler: Handler) -> Lane:
     return handler.lane("order")
 
 
-def share(*handlers: tuple[Handler, int, int], processes: int = 3) -> Share:
-    """Knows each handler's mean and what it holds; slow ones may hold so many processes."""
-    made = Share(Settings.load({}))
+def held(mean_us: int, everywhere: int, here: int = 0) -> Taken:
+    return Taken(mean_us=mean_us, held=everywhere, own=here)
+
+
+def share(*handlers: tuple[Handler, int, int], processes: int = 3, here: int = 100) -> Share:
+    """Knows each handler's mean and what other workers hold of it; slow ones may hold so many
+    processes, and so many of this worker's."""
+    made = Share(Settings.load({}), here + 1)
     made.processes = {handler.id: processes for handler, _, _ in handlers}
-    for handler, mean_us, held in handlers:
-        made.note(handler, lane(handler), mean_us, held)
+    for handler, mean_us, everywhere in handlers:
+        made.note(handler, lane(handler), held(mean_us, everywhere))
     return made
 
 
@@ -83,17 +88,48 @@ def test_one_that_was_not_measured_yet_does_not_hold_all_by_itself() -> None:
     assert share((fast, FAST, 0), (new, 0, 2)).room(new, lane(new)) == 1
 
 
-def test_without_a_process_to_spare_there_is_no_bound() -> None:
-    fast, slow = named("fast"), named("slow")
-    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, lane(slow)) is None
+def test_each_worker_leaves_processes_of_its_own_free() -> None:
+    """Whatever there is room for elsewhere; and what others hold takes nothing from it."""
+    fast, slow, other = named("fast"), named("slow"), named("other")
+    found = share((fast, FAST, 0), (slow, SLOW, 0), (other, SLOW, 0), processes=6, here=2)
+    assert found.room(slow, lane(slow)) == 2
+    found.note(other, lane(other), held(SLOW, 3, here=1))
+    assert found.room(slow, lane(slow)) == 1
+    found.took(lane(slow), 1)
+    assert found.room(slow, lane(slow)) == found.room(other, lane(other)) == 0
+    found.note(other, lane(other), held(FAST, 3, here=1))
+    assert found.room(slow, lane(slow)) == 1
+
+
+def test_a_worker_with_none_to_spare_leaves_slow_ones_to_those_that_have() -> None:
+    fast, slow, new = named("fast"), named("slow"), named("new")
+    found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0), processes=3, here=0)
+    assert found.room(slow, lane(slow)) == found.room(new, lane(new)) == 0
+
+
+def test_where_nobody_has_one_to_spare_each_worker_has_one_slow_delivery() -> None:
+    """A fast one then waits for one slow one, and not for all that are queued."""
+    fast, slow, other = named("fast"), named("slow"), named("other")
+    found = share((fast, FAST, 0), (slow, SLOW, 5), (other, SLOW, 0), processes=0, here=0)
+    assert found.room(slow, lane(slow)) == 1
+    found.note(other, lane(other), held(SLOW, 1, here=1))
+    assert found.room(slow, lane(slow)) == 0
+    assert found.room(fast, lane(fast)) is None
+
+
+def test_what_has_to_leave_room_for_others_stays_in_this_worker() -> None:
+    fast, slow, new = named("fast"), named("slow"), named("new")
+    found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0))
+    assert [found.leaves_room(one, lane(one)) for one in (fast, slow, new)] == [False, True, True]
+    assert not share((slow, SLOW, 0)).leaves_room(slow, lane(slow))
 
 
 def test_turning_slow_is_told_once() -> None:
     fast, other = named("fast"), named("other")
     found = share((fast, FAST, 0), (other, FAST, 0))
-    assert found.note(other, lane(other), SLOW, 4)
-    assert not found.note(other, lane(other), SLOW, 4)
-    assert not found.note(other, lane(other), FAST, 4)
+    assert found.note(other, lane(other), held(SLOW, 4))
+    assert not found.note(other, lane(other), held(SLOW, 4))
+    assert not found.note(other, lane(other), held(FAST, 4))
     assert found.room(other, lane(other)) is None
 
 
@@ -114,7 +150,7 @@ def test_concurrency_bounds_a_handler_whatever_its_speed() -> None:
 def test_concurrency_is_over_all_domains_of_the_handler() -> None:
     handler = named("h", concurrency=2)
     found = share((handler, FAST, 1))
-    found.note(handler, handler.lane("payment"), FAST, 1)
+    found.note(handler, handler.lane("payment"), held(FAST, 1))
     assert found.room(handler, lane(handler)) == 0
 
 
@@ -147,13 +183,17 @@ def test_what_slow_ones_hold_is_counted_whoever_turns_slow_or_fast(
     """Each note is of a handler and one of its domains: is it slow there, and what does it hold."""
     handlers, fast = [named(f"h{n}") for n in range(4)], named("fast")
     known: dict[Lane, tuple[bool, int]] = {}
-    found = share((fast, FAST, 0), *((handler, FAST, 0) for handler in handlers), processes=100)
-    for number, domain, slow, held in notes:
+    found = share(
+        (fast, FAST, 0), *((handler, FAST, 0) for handler in handlers), processes=100, here=40
+    )
+    for number, domain, slow, count in notes:
         one = handlers[number].lane(f"d{domain}")
-        known[one] = (slow, held)
-        found.note(handlers[number], one, SLOW if slow else FAST, held)
+        known[one] = (slow, count)
+        found.note(handlers[number], one, held(SLOW if slow else FAST, count, here=count // 2))
     slow_ones = {one.handler for one, (slow, _) in known.items() if slow}
-    held_by_slow = sum(held for one, (_, held) in known.items() if one.handler in slow_ones)
+    held_by_slow = sum(count for one, (_, count) in known.items() if one.handler in slow_ones)
+    here = sum(count // 2 for one, (_, count) in known.items() if one.handler in slow_ones)
     for handler in handlers:
         room = found.room(handler, handler.lane("order"))
-        assert room == (100 - held_by_slow if handler.id in slow_ones else None)
+        bound = max(0, min(100 - held_by_slow, 40 - here))
+        assert room == (bound if handler.id in slow_ones else None)

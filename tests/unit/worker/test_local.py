@@ -50,8 +50,8 @@ class Worker:
         )
         self.way = LocalWay()
 
-    def offer(self, queue: str = "billing", **options: Any) -> bool:
-        return self.way.offer(self.app, self.task, queue, {**OPTIONS, **options})
+    def offer(self, queue: str = "billing", *, busy: bool = False, **options: Any) -> bool:
+        return self.way.offer(self.app, self.task, queue, {**OPTIONS, **options}, busy=busy)
 
     def loop_once(self) -> None:
         self.hub.timer.schedule.enter_after(0.01, lambda: None)
@@ -71,6 +71,15 @@ def test_it_is_closed_until_the_consumer_runs_and_after_it_stopped(worker: Worke
     assert worker.offer()
     worker.way.close()
     assert not worker.offer()
+
+
+def test_what_is_to_stay_is_taken_by_a_busy_worker_that_serves_its_queue(worker: Worker) -> None:
+    worker.way.open(worker.consumer)
+    for _ in range(2):
+        assert worker.offer()
+    assert not worker.offer()
+    assert worker.offer(busy=True)
+    assert not worker.offer("other", busy=True)
 
 
 def test_a_worker_without_an_event_loop_gets_its_hints_from_the_broker(worker: Worker) -> None:

@@ -13,8 +13,8 @@
 --       code that says so (see _pass.lua), each '' where it did not. That is ignored, if the group stands there
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
---          {{entry, body, attempts begun}, …}, the time ms}; body is false where the log
---          entry was deleted by another hand: it is in no place any more
+--          {{entry, body, attempts begun}, …}, the time ms, held by this worker before}; body is
+--          false where the log entry was deleted by another hand: it is in no place any more
 --! include _keys.lua
 --! include _lanes.lua
 --! include _pass.lua
@@ -24,7 +24,8 @@ local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), t
 local after, upto, patterns_read = ARGV[10], ARGV[11], ARGV[12]
 local newest_patterns = redis.call('GET', patterns)
 
-local queued, parked, held = 0, 0, 0
+local running = 'running:' .. string.sub(owner, 8)
+local queued, parked, held, own = 0, 0, 0, 0
 local pending = redis.call('XPENDING', stream, handler)
 for _, consumer in ipairs(pending[4] or {}) do
   if consumer[1] == owner then queued = tonumber(consumer[2]) end
@@ -32,6 +33,7 @@ for _, consumer in ipairs(pending[4] or {}) do
     parked = tonumber(consumer[2])
   elseif consumer[1] ~= 'due' then
     held = held + tonumber(consumer[2])
+    if consumer[1] == owner or consumer[1] == running then own = own + tonumber(consumer[2]) end
   end
 end
 local room = limit - queued
@@ -117,4 +119,4 @@ end
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
-  newest_patterns or '', held, taken, now}
+  newest_patterns or '', held, taken, now, own}
