@@ -52,11 +52,13 @@ class Addressees:
         self._from: dict[str, str] = {}
         self._read_to: dict[str, str] = {}
         self._wanted: dict[Lane, Wanted] = {}
-        self._wanting: dict[tuple[str, str], tuple[Lane, ...]] = {}
+        self._wanting: dict[tuple[str, str], Sequence[Lane]] = {}
+        self._subscribed: dict[str, Subscribed] = {}
 
     def forget(self) -> None:
         """For when there are other lanes than before."""
         self._wanting.clear()
+        self._subscribed.clear()
         for domain, read_to in self._read_to.items():
             self._begin(domain, read_to)
 
@@ -97,16 +99,18 @@ class Addressees:
         wanted = self._wanted.get(lane)
         return wanted is not None and bool(wanted.entries)
 
-    def given(self, lane: Lane, entries: Iterable[str], *, all_there: bool) -> None:
-        """What a lane was given; `all_there` if that was all that the log had for it."""
+    def given(self, lane: Lane, entries: Iterable[str], *, all_there: bool) -> bool:
+        """What a lane was given; `all_there` if that was all that the log had for it. Returns
+        whether with this it has all that it wants of what was read."""
         wanted = self._wanted.get(lane)
         if wanted is None or not wanted.entries:
-            return
+            return False
         newest = (
             self._read_to[lane.domain] if all_there else max(entries, key=entry_key, default=None)
         )
         if newest is not None:
             wanted.given(newest)
+        return not wanted.entries
 
     def _begin(self, domain: str, entry: str) -> None:
         self._from[domain] = self._read_to[domain] = entry
@@ -133,11 +137,33 @@ class Addressees:
 
     def _wanting_type(
         self, domain: str, kind: str, lanes: Mapping[Lane, Handler]
-    ) -> tuple[Lane, ...]:
+    ) -> Sequence[Lane]:
         known = self._wanting.get((domain, kind))
         if known is None:
             if len(self._wanting) >= MOST_TYPES:
                 self._wanting.clear()
-            known = tuple(lane for lane, handler in lanes.items() if handler.matcher.matches(kind))
-            self._wanting[domain, kind] = known
+            if domain not in self._subscribed:
+                self._subscribed[domain] = Subscribed(lanes)
+            known = self._wanting[domain, kind] = self._subscribed[domain].to(kind)
         return known
+
+
+class Subscribed:
+    """Who subscribes to a type: a thousand handlers of one type each are not asked one by one."""
+
+    def __init__(self, lanes: Mapping[Lane, Handler]) -> None:
+        self._by_name: dict[str, list[Lane]] = {}
+        self._by_pattern: list[tuple[Lane, Handler]] = []
+        for lane, handler in lanes.items():
+            if any("*" in pattern or "#" in pattern for pattern in handler.patterns):
+                self._by_pattern.append((lane, handler))
+                continue
+            for name in dict.fromkeys(handler.patterns):
+                self._by_name.setdefault(name, []).append(lane)
+
+    def to(self, kind: str) -> Sequence[Lane]:
+        named = self._by_name.get(kind, [])
+        return [
+            *named,
+            *(lane for lane, handler in self._by_pattern if handler.matcher.matches(kind)),
+        ]

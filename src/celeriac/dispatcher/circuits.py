@@ -16,6 +16,7 @@ class Doors:
     def __init__(self) -> None:
         self._looked_at: float | None = None
         self._probes: dict[str, Probe] = {}
+        self._watched: tuple[Sequence[Handler], bool] = ((), False)
         # Of a trial that was sent: since when the circuit is as it was then.
         self._tried: dict[str, int | None] = {}
 
@@ -23,7 +24,9 @@ class Doors:
         self, backend: Backend, worker: str, handlers: Sequence[Handler], lease_ms: int, now: float
     ) -> list[str]:
         """Asks, where it is time to; returns the handlers that are newly shut."""
-        watched = any(handler.breaker is not None for handler in handlers)
+        if self._watched[0] is not handlers:
+            self._watched = handlers, any(handler.breaker is not None for handler in handlers)
+        watched = self._watched[1]
         if self._looked_at is not None and not watched and now - self._looked_at < LOOK_EVERY:
             return []
         self._looked_at = now

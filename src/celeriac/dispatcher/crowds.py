@@ -50,11 +50,14 @@ class Crowds:
         """What the lane may be moved past when it is asked for."""
         return self._addressees.unwanted(lane, handler) if lane.domain in self else None
 
-    def given(self, ask: Ask, taken: Taken) -> None:
-        """What a lane was given."""
-        if ask.lane.domain in self:
-            entries = [delivery.entry for delivery in taken.deliveries]
-            self._addressees.given(ask.lane, entries, all_there=_gave_all(ask, taken))
+    def given(self, ask: Ask, taken: Taken) -> bool:
+        """What a lane was given; whether that was all it wants now, though there may be more of
+        what it does not."""
+        if ask.lane.domain not in self:
+            return False
+        entries = [delivery.entry for delivery in taken.deliveries]
+        has_all = self._addressees.given(ask.lane, entries, all_there=_gave_all(ask, taken))
+        return has_all and taken.next_due_ms is None
 
     def ring(self, domain: str) -> None:
         """Something is due there, of whichever lane: it is looked at in the next turn."""

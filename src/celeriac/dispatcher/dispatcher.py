@@ -181,8 +181,8 @@ class Dispatcher:
 
     def _plan(self, now: float, ask: Ask, taken: Taken, pause: float | None) -> None:
         """When to ask for the lane again."""
-        self._crowds.given(ask, taken)
-        if pause is not None:
+        has_all = self._crowds.given(ask, taken)
+        if pause is not None and not has_all:
             self._agenda.put(ask.lane, now + pause)
         elif ask.lane.domain in self._crowds:
             self._agenda.rest(ask.lane, NEVER)
