@@ -39,7 +39,13 @@ def is_script(args: Sequence[Any]) -> bool:
     return name_of(args) in SCRIPTS
 
 
-def streams_in(answer: Any) -> list[str]:
-    """The streams in XREAD's answer: pairs in RESP2, a map in RESP3."""
-    keys = answer if isinstance(answer, dict) else (key for key, _ in answer or ())
-    return [key.decode() for key in keys]
+def newest_in(answer: Any) -> dict[str, str | None]:
+    """The streams in the answer of XREAD COUNT 2, each with its one entry, or None where there
+    are more. The answer has pairs in RESP2, a map in RESP3."""
+    streams = answer.items() if isinstance(answer, dict) else answer or ()
+    return {key.decode(): _only(entries) for key, entries in streams}
+
+
+def _only(entries: Any) -> str | None:
+    entry: bytes = entries[0][0]
+    return entry.decode() if len(entries) == 1 else None

@@ -18,7 +18,7 @@ import redis
 from redis.crc import key_slot
 
 from celeriac.cluster.client import ClusterClient
-from celeriac.cluster.command import streams_in
+from celeriac.cluster.command import newest_in
 
 GRACE = 5.0  # seconds that an answer may be late
 MOST = 128  # slots with a connection: 6 µs of each wait, and a socket at the server, for each
@@ -52,8 +52,9 @@ class ClusterDoorbell:
         self._longest_ms = longest_ms
         self._readings: dict[int, Reading] = {}
 
-    def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
-        """The streams with entries newer than the given ids; [] when none came in time.
+    def wait(self, streams: Mapping[str, str], seconds: float) -> Mapping[str, str | None]:
+        """The streams with entries newer than the given ids, each with its newest entry, or None
+        where there are several; {} when none came in time.
 
         Raises redis.RedisError where a node went away; then every read is begun anew.
         """
@@ -85,19 +86,19 @@ class ClusterDoorbell:
         until = time.monotonic() + self._longest_ms / 1000
         self._readings[slot] = Reading(client, connection, streams, until)
         connection.send_command(
-            "XREAD", "COUNT", 1, "BLOCK", self._longest_ms,
+            "XREAD", "COUNT", 2, "BLOCK", self._longest_ms,
             "STREAMS", *streams, *streams.values(),
         )  # fmt: skip
 
-    def _answered(self, seconds: float) -> list[str]:
+    def _answered(self, seconds: float) -> Mapping[str, str | None]:
         with contextlib.closing(selectors.DefaultSelector()) as selector:
             for slot, reading in self._readings.items():
                 # redis-py 5.2 to 8.1 name the socket nowhere else; kombu reads it here too.
                 selector.register(reading.connection._sock, selectors.EVENT_READ, slot)
             ready = [key.data for key, _ in selector.select(seconds)]
-        woken = []
+        woken: dict[str, str | None] = {}
         for slot in ready:
-            woken += streams_in(self._readings[slot].connection.read_response())
+            woken |= newest_in(self._readings[slot].connection.read_response())
             self._readings.pop(slot).close(answered=True)
         now = time.monotonic()
         if any(now > reading.until + GRACE for reading in self._readings.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from celeriac.cluster.command import streams_in
+from celeriac.cluster.command import newest_in
 from celeriac.connection import Client, open_client
 from celeriac.redis_url import is_cluster
 
@@ -18,9 +18,9 @@ ANSWER_WITHIN = LONGEST_WAIT_MS / 1000 + 2.5
 class Doorbell(Protocol):
     """One thread waits at it, on connections that pool processes never use."""
 
-    def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
-        """The streams with entries newer than the given ids; [] when none came in time. Looks
-        once where `seconds` is 0.
+    def wait(self, streams: Mapping[str, str], seconds: float) -> Mapping[str, str | None]:
+        """The streams with entries newer than the given ids, each with its newest entry, or None
+        where there are several; {} when none came in time. Looks once where `seconds` is 0.
 
         Raises redis.RedisError as it came.
         """
@@ -43,10 +43,11 @@ class ServerDoorbell:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def wait(self, streams: Mapping[str, str], seconds: float) -> list[str]:
+    def wait(self, streams: Mapping[str, str], seconds: float) -> Mapping[str, str | None]:
         most_ms = max(1, min(int(seconds * 1000), LONGEST_WAIT_MS))
         block = ("BLOCK", most_ms) if seconds > 0 else ()
-        answer = self._client.execute_command(
-            "XREAD", "COUNT", 1, *block, "STREAMS", *streams, *streams.values()
-        )
-        return streams_in(answer)
+        read = ("XREAD", "COUNT", 2, *block, "STREAMS", *streams, *streams.values())
+        (answer,) = self._client.execute_many([read])
+        if isinstance(answer, Exception):
+            raise answer
+        return newest_in(answer)

@@ -41,6 +41,20 @@ class Heads(dict[str, bytes]):
         return head
 
 
+class Streams(dict[str, str]):
+    """The key behind a name in `seen`: a domain, or the bell of one."""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def __missing__(self, name: str) -> str:
+        kind, _, domain = name.rpartition(" ")
+        key = self._keys.bell(domain) if kind == BELL else self._keys.events(domain)
+        self[name] = key
+        return key
+
+
 def redis_log(settings: Settings) -> RedisLog:
     """For one server, or for a cluster; with a bound, or without. Does not connect yet."""
     if settings.log_most:
@@ -62,6 +76,7 @@ class RedisLog:
         self.keys = Keys(settings.namespace)
         self.client: Client = service_client(settings)
         self._heads = Heads(self.keys)
+        self._streams = Streams(self.keys)
         self._doorbell: Doorbell | None = None
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
         self.note_emitted = self._tally.note
@@ -216,27 +231,25 @@ class RedisLog:
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         if not seen:
             return seen
-        names = {self._stream(name): name for name in seen}
+        streams = self._streams
+        names = {streams[name]: name for name in seen}
         if self._doorbell is None:
             self._doorbell = open_doorbell(self.settings.redis_url)
         woken = self._doorbell.wait(dict(zip(names, seen.values(), strict=True)), seconds)
         # Straight to the newest: whoever waits takes all that is there next, and entries that
         # other workers took meanwhile must not wake this one again, one by one.
-        return {**seen, **self._newest([names[key] for key in woken])}
+        found = {names[key]: entry for key, entry in woken.items() if entry is not None}
+        more = [names[key] for key, entry in woken.items() if entry is None]
+        return {**seen, **found, **self._newest(more)}
 
     def _newest(self, names: Sequence[str]) -> dict[str, str]:
-        commands = [("XREVRANGE", self._stream(name), "+", "-", "COUNT", 1) for name in names]
+        commands = [("XREVRANGE", self._streams[name], "+", "-", "COUNT", 1) for name in names]
         answers = self.client.execute_many(commands) if commands else []
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         found = zip(names, answers, strict=True)
         return {name: entries[0][0].decode() for name, entries in found if entries}
-
-    def _stream(self, name: str) -> str:
-        """The key behind a name in `seen`: a domain, or the bell of one."""
-        kind, _, domain = name.rpartition(" ")
-        return self.keys.bell(domain) if kind == BELL else self.keys.events(domain)
 
 
 def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
