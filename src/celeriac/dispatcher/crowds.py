@@ -18,7 +18,8 @@ from celeriac.log import EventLog
 from celeriac.subscription import Handler
 
 CROWD = 4  # lanes in one domain
-FEW = 8  # domains that are looked at in a turn that has other work
+PART = 256  # lanes that are looked at together: a thousand would hold Redis up for milliseconds
+FEW = 4  # parts that are looked at in a turn that has other work
 
 
 class Crowds:
@@ -27,7 +28,8 @@ class Crowds:
     def __init__(self, every: float) -> None:
         self._every = every
         self._lanes: dict[str, dict[Lane, Handler]] = {}
-        self._look_at: dict[str, float] = {}
+        self._parts: dict[str, list[list[Lane]]] = {}
+        self._look_at: dict[tuple[str, int], float] = {}
         self._addressees = Addressees()
 
     def serve(self, lanes: Mapping[Lane, Handler]) -> None:
@@ -36,7 +38,9 @@ class Crowds:
         for lane, handler in lanes.items():
             found.setdefault(lane.domain, {})[lane] = handler
         self._lanes = {domain: some for domain, some in found.items() if len(some) >= CROWD}
-        self._look_at = {domain: self._look_at.get(domain, RUNG) for domain in self._lanes}
+        self._parts = {domain: _parts(list(some)) for domain, some in self._lanes.items()}
+        parts = [(domain, n) for domain, some in self._parts.items() for n in range(len(some))]
+        self._look_at = {part: self._look_at.get(part, RUNG) for part in parts}
         self._addressees.forget()
 
     def __contains__(self, domain: str) -> bool:
@@ -61,7 +65,7 @@ class Crowds:
 
     def ring(self, domain: str) -> None:
         """Something is due there, of whichever lane: it is looked at in the next turn."""
-        self._look_at[domain] = RUNG
+        self._look_at |= {(domain, n): RUNG for n in range(len(self._parts[domain]))}
 
     def look(
         self, ledger: Ledger, now: float, rests: Callable[[Lane], bool], *, busy: bool
@@ -72,17 +76,22 @@ class Crowds:
         """
         to_ask: list[Lane] = []
         unwanted: list[Unwanted] = []
-        domains = (domain for domain, at in self._look_at.items() if at <= now)
-        for domain in list(islice(domains, FEW if busy else None)):
-            for lane, handler in self._lanes[domain].items():
+        parts = (part for part, at in self._look_at.items() if at <= now)
+        for domain, n in list(islice(parts, FEW if busy else None)):
+            for lane in self._parts[domain][n]:
                 if not rests(lane):
                     continue
                 if self._addressees.waits(lane):
                     to_ask.append(lane)
                 else:
+                    handler = self._lanes[domain][lane]
                     unwanted.append(self._addressees.unwanted(lane, handler))
-            self._look_at[domain] = now + self._every * random.uniform(0.5, 1)
+            self._look_at[domain, n] = now + self._every * random.uniform(0.5, 1)
         return to_ask + (ledger.pass_over(unwanted) if unwanted else [])
+
+
+def _parts(lanes: list[Lane]) -> list[list[Lane]]:
+    return [lanes[i : i + PART] for i in range(0, len(lanes), PART)]
 
 
 def _gave_all(ask: Ask, taken: Taken) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.dispatcher import Dispatcher
+from celeriac.dispatcher import Dispatcher, crowds
+from celeriac.dispatcher.agenda import NEVER
 from celeriac.dispatcher.crowds import CROWD
 from celeriac.executor import Executor
-from celeriac.ledger import Ask, Lane, Taken
+from celeriac.ledger import Ask, Lane, Taken, Unwanted
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -204,3 +205,27 @@ def test_where_no_crowd_is_left_each_is_looked_at_by_itself(
     store.clock.advance(store.ledger.lease_ms)
     ring(crowd)
     assert [["a"]] == sent.ids
+
+
+def test_a_large_crowd_is_looked_at_in_parts(
+    bus: EventBus, dispatcher: MakeDispatcher, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowds, "PART", 5)
+    for number in range(MANY):
+        bus.on(f"order.t{number}", name=f"h{number}")(handle)
+    made = dispatcher()
+    sizes: list[int] = []
+    pass_over = store.ledger.pass_over
+
+    def noted(unwanted: Sequence[Unwanted]) -> list[Lane]:
+        sizes.append(len(unwanted))
+        return pass_over(unwanted)
+
+    monkeypatch.setattr(store.ledger, "pass_over", noted)
+    looked = [made._crowds._look_at[part] for part in sorted(made._crowds._look_at)]
+    assert 3 == len(looked)
+    made._crowds._look_at["order", 0] = made._crowds._look_at["order", 1] = NEVER
+    bus.emit("order.other", id="a")
+    ring(made)
+    ring(made)
+    assert {2} == set(sizes)
