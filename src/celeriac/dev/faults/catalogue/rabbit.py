@@ -94,7 +94,7 @@ FAULTS = (
     ),
     Fault(
         name="RabbitMQ: SIGKILL",
-        about="under flow; it is away for as long as it takes to start",
+        about="under flow, its queue some seconds old; it is away for as long as it takes to start",
         inject=down(EmbeddedRabbit.kill),
         on=(RABBITMQ,),
     ),
