@@ -54,7 +54,7 @@ class Settings:
 
     lease: float = 30.0
     chunk_time: float = 0.05
-    chunk_most: int = 500
+    chunk_most: int = 1000
     read_ahead: int = 2
     spare_processes: int = 1
 

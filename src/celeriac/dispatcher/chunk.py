@@ -18,7 +18,7 @@ from celeriac.subscription import Handler
 WORTH_A_TASK_US = 2000
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One delivery on its way to a chunk."""
 
     entry: str

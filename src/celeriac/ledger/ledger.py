@@ -59,7 +59,7 @@ class Ask:
     unwanted: Unwanted | None = None
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A delivery that a dispatcher was given. `attempts` counts those begun before.
 
     `body` is None where another hand deleted the log entry; it is lost and no longer pending.
@@ -86,7 +86,7 @@ class Taken:
     own: int = 0  # what this worker had of that
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token."""
 
     entry: str
@@ -95,7 +95,7 @@ class Claimed(msgspec.Struct, frozen=True):
     body: bytes | None
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What became of one delivery, for `finish`. `type` is the event's, which it is counted by;
     `effects` are the events that the attempt emitted."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -40,6 +41,9 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
         # Before the pool forks: pool processes claim under the worker's name.
         service.worker = worker_name(sender)
         install_logs(service.settings, own=own)
+        # What a pool process was forked with is never garbage; looking for some in it takes as long
+        # as a whole chunk, now and then.
+        signals.worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
         # Pool processes end without what Python does at exit.
         signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):

@@ -15,6 +15,7 @@ from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
+from celeriac.worker.hinted import write_pairs
 from celeriac.worker.local import LocalWay
 
 # The broker is away, refuses, or does not confirm in time.
@@ -52,7 +53,10 @@ def hint_sender(
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
         single = len(chunk.items) == 1
-        kwargs: dict[str, Any] = {"domain": chunk.lane.domain, "events": chunk.hinted}
+        kwargs: dict[str, Any] = {
+            "domain": chunk.lane.domain,
+            "events": write_pairs(chunk.hinted),
+        }
         if watched():
             kwargs["watched"] = True
         task, queue = app.tasks[chunk.handler.id], chunk.handler.queue

@@ -26,14 +26,14 @@ class HandlerExited(CeleriacError):
 def register(app: Celery, handler: Handler, executor: Executor) -> None:
     """Registers the handler's task. Its options touch no other task of the app."""
 
-    def deliver(self: Any, domain: str, events: list[list[str]], watched: bool = False) -> str:
+    def deliver(self: Any, domain: str, events: str, watched: bool = False) -> str:
         report = executor.execute(handler, domain, read_pairs(domain, events))
         _raise_sole(report)
         if report.failures and watched:
             show_failures(self, handler, report)
         return str(report)
 
-    def abandon(domain: str, events: list[list[str]], error: BaseException) -> None:
+    def abandon(domain: str, events: str, error: BaseException) -> None:
         executor.abandon(handler, domain, read_pairs(domain, events), error)
 
     deliver.__name__ = handler.name

@@ -54,7 +54,7 @@ def test_a_hint_of_one_event_shows_it_and_continues_its_chain(
     options = Published(monkeypatch, "memory://").send(
         event("a", subject="order/1", correlationid="chain")
     )
-    assert {"domain": "order", "events": [("1-0", "a")]} == options["kwargs"]
+    assert {"domain": "order", "events": "1-0 a"} == options["kwargs"]
     assert "{'event': 'order.placed', 'id': 'a', 'subject': 'order/1'}" == options["kwargsrepr"]
     assert ("a", "chain") == (options["parent_id"], options["root_id"])
     assert ("billing", False) == (options["queue"], options["retry"])

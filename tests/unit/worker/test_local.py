@@ -16,7 +16,7 @@ from celeriac.worker import request
 from celeriac.worker.local import LocalWay, local_message
 
 OPTIONS: dict[str, Any] = {
-    "kwargs": {"domain": "order", "events": [("1-0", "a")]},
+    "kwargs": {"domain": "order", "events": "1-0 a"},
     "kwargsrepr": "{'id': 'a'}",
     "argsrepr": "()",
     "parent_id": "a",
@@ -166,7 +166,7 @@ def test_the_message_is_the_one_that_the_broker_would_deliver(
     }
     assert (delivered.content_type, delivered.payload) == (
         ours.content_type,
-        [list(ours.payload[0]), {**OPTIONS["kwargs"], "events": [["1-0", "a"]]}, ours.payload[2]],
+        [list(ours.payload[0]), OPTIONS["kwargs"], ours.payload[2]],
     )
     assert [9, None] == ours.headers["timelimit"]
 
