@@ -87,15 +87,24 @@ def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
 
 
 def split(
-    handler: Handler, lane: Lane, items: Sequence[Item], mean_us: int, processes: int, s: Settings
+    handler: Handler,
+    lane: Lane,
+    items: Sequence[Item],
+    mean_us: int,
+    processes: int,
+    s: Settings,
+    *,
+    more: bool = False,
 ) -> list[Chunk]:
     """Chunks of the items in their order; what was begun before goes alone.
 
-    A delivery whose process died under it, or that failed, takes no neighbour with it again.
+    A delivery whose process died under it, or that failed, takes no neighbour with it again. Where
+    there is `more` to come, these need not be spread over the processes.
     """
     alone = [item for item in items if item.attempts > 0]
     fresh = [item for item in items if item.attempts == 0]
-    size = chunk_size(handler, mean_us, len(fresh), processes, s)
+    ready = s.chunk_most * processes if more else len(fresh)
+    size = chunk_size(handler, mean_us, ready, processes, s)
     together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     groups = [[item] for item in alone] + together
     return [Chunk(handler, lane, tuple(group)) for group in groups]

@@ -150,7 +150,7 @@ class Dispatcher:
                 self._give_back(ask.lane)
                 self._agenda.put(ask.lane, now)
                 continue
-            wanted = self._accept(handler, ask.lane, taken)
+            wanted = self._accept(handler, ask, taken)
             self._plan(now, ask, taken, self._pause(handler, ask, taken, wanted))
         self._flush_unsent()
         self._skip()
@@ -259,10 +259,11 @@ class Dispatcher:
     def _has_enough_hints(self, handler: Handler) -> bool:
         return self._flow.hints(handler.id) >= HINTS_AHEAD * self.processes
 
-    def _accept(self, handler: Handler, lane: Lane, taken: Taken) -> int:
+    def _accept(self, handler: Handler, ask: Ask, taken: Taken) -> int:
         """Settles what the handler does not want and chunks the rest; returns how many that is."""
         if not taken.deliveries:
             return 0
+        lane, given = ask.lane, len(taken.deliveries)
         ledger, worker = self.service.backend.ledger, self.service.worker
         sifted = sift(handler, taken.deliveries, taken.patterns)
         for entry in sifted.gone:
@@ -278,7 +279,11 @@ class Dispatcher:
         unwanted += put_off
         if unwanted:
             self._unwanted.append((lane, unwanted))
-        chunks = split(handler, lane, wanted, taken.mean_us, self.processes, self.settings)
+        # All that was asked for came, so there is a backlog.
+        more = given >= min(ask.most_new, ask.limit - taken.queued)
+        chunks = split(
+            handler, lane, wanted, taken.mean_us, self.processes, self.settings, more=more
+        )
         if self._share.leaves_room(handler, lane):
             # Counted here, so it has to run here, and not where others are slow already.
             chunks = [replace(chunk, stays=True) for chunk in chunks]

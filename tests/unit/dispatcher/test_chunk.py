@@ -121,3 +121,12 @@ def test_people_see_type_and_id_and_never_data() -> None:
     many = Chunk(some, some.lane("order"), tuple(items(0, 0, 0)))
     assert {"events": 3, "event": "order.placed", "id": "e1", "last": "e3"} == many.describe()
     assert [("1-0", "e1"), ("2-0", "e2"), ("3-0", "e3")] == many.hinted
+
+
+@pytest.mark.parametrize(("more", "sizes"), [(False, [200, 200]), (True, [400])])
+def test_with_more_to_come_a_chunk_is_not_spread_over_the_processes(
+    more: bool, sizes: list[int]
+) -> None:
+    some = handler()
+    chunks = split(some, some.lane("order"), items(*[0] * 400), 10, 2, SETTINGS, more=more)
+    assert sizes == [len(chunk.items) for chunk in chunks]

@@ -53,7 +53,8 @@ def test_a_domain_that_is_no_segment_becomes_no_key(domain: Any) -> None:
     "events",
     [
         None, {}, {"1-0": "a"}, 1, [], [["1-0", "a"]], b"1-0 a", "",
-        "1-0", "1-0 ", "1-0\ta", " 1-0 a", "1-0 a\n", "\n1-0 a", "1-0 a\n\n2-0 b", "1-0 " + "x" * 256,
+        "1-0", "1-0 ", "1-0\ta", " 1-0 a", "1-0 a\n", "\n1-0 a", "1-0 a\n\n2-0 b",
+        "1-0 " + "x" * 256,
         "1 a", "- a", "+ a", "* a", "$ a", "(1-0 a", "1-" + "9" * 20 + " a", "١-٠ a",
         "1-0 a\n1-0 b",
         "\n".join(f"{n}-0 a" for n in range(MOST_IN_A_HINT + 1)),
