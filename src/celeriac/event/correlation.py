@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -48,17 +47,23 @@ class Causality(NamedTuple):
     traceparent: str | None
 
 
-@contextmanager
-def handling(
-    event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
-) -> Iterator[Handling]:
-    """Makes `event` the cause of what is emitted inside, in this thread or asyncio task."""
-    under_way = Handling(event, attempt, handler, size)
-    token = _current.set(under_way)
-    try:
-        yield under_way
-    finally:
-        _current.reset(token)
+class handling:
+    """`with handling(event) as under_way`: makes `event` the cause of what is emitted inside, in
+    this thread or asyncio task."""
+
+    __slots__ = ("_token", "_under_way")
+
+    def __init__(
+        self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
+    ) -> None:
+        self._under_way = Handling(event, attempt, handler, size)
+
+    def __enter__(self) -> Handling:
+        self._token = _current.set(self._under_way)
+        return self._under_way
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def note_effects(events: Iterable[Event[Any]]) -> None:
