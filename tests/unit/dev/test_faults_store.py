@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_a_guarded_effect_happens_once_for_each_handler_and_event(store: Store) 
     assert store.effects() == {("billing.a", "1"): 1, ("billing.b", "1"): 1}
     assert store.effect_times().keys() == store.effects().keys()
     assert store.effect_count() == 2
+    store.close()
+
+
+def test_a_write_that_goes_on_keeps_others_out_and_is_seen(store: Store, tmp_path: Path) -> None:
+    """A process that is frozen in the middle of one would stop the whole scene."""
+    assert store.is_free(within=0.0)
+    with sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not store.is_free(within=0.0)
+        other.execute("COMMIT")
+    other.close()
+    assert store.is_free(within=0.0)
     store.close()
 
 

@@ -255,13 +255,13 @@ class Scene:
     # -- what the fault did
 
     @contextmanager
-    def harm(self, *workers: Worker, frozen: bool = False) -> Iterator[None]:
+    def harm(self, *workers: Worker) -> Iterator[None]:
         """Kills, freezes or cuts off the workers within the block, or all if none is named: what
         they are running may run again."""
         pids = frozenset(pid for worker in workers for pid in worker.pids())
         began = time.monotonic()
         yield
-        self.harms.append(Harm(pids, began, time.monotonic(), frozen))
+        self.harms.append(Harm(pids, began, time.monotonic()))
         self.injected += 1
 
     def whole(self, *, wait: bool = True) -> None:

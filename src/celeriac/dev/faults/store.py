@@ -76,6 +76,18 @@ class Store:
             connection.execute("INSERT INTO effect VALUES (?, ?, ?)", row)
         connection.execute("COMMIT")
 
+    def is_free(self, within: float = 0.2) -> bool:
+        """Whether one can write; False where a process is in the middle of it for that long."""
+        connection = sqlite3.connect(self._path, timeout=within, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+        return True
+
     def began_count(self) -> int:
         """How many executions began. Cheap however many there are."""
         return self._one("SELECT coalesce(max(rowid), 0) FROM run")

@@ -85,14 +85,27 @@ def freeze(type: str) -> Inject:
         with scene.flow(type):
             for _ in range(scene.times):
                 scene.busy()
-                with scene.harm(frozen, frozen=True):
-                    frozen.freeze()
-                    # Its deliveries are to heal while it is frozen: another worker is there.
-                    scene.whole(wait=False)
-                    time.sleep(scene.lease + 1.5)
-                    frozen.thaw()
+                pids, began = frozenset(frozen.pids()), freeze_beside_store(scene, frozen)
+                # Its deliveries are to heal while it is frozen: another worker is there.
+                scene.whole(wait=False)
+                time.sleep(scene.lease + 1.5)
+                frozen.thaw()
+                scene.harms.append(Harm(pids, began, time.monotonic(), frozen=True))
+                scene.injected += 1
 
     return inject
+
+
+def freeze_beside_store(scene: Scene, worker: Worker) -> float:
+    """Freezes it; returns when. Not in the middle of a write to the store, which is the harness's
+    own: there it would keep all others from writing what they did."""
+    while True:
+        began = time.monotonic()
+        worker.freeze()
+        if scene.store.is_free():
+            return began
+        worker.thaw()
+        time.sleep(0.05)
 
 
 def kill_dispatcher(scene: Scene) -> None:
