@@ -53,6 +53,7 @@ class Dispatcher:
         send: Send,
         *,
         processes: int,
+        # Those that the worker's own pool consumes; None where it dispatches for pools elsewhere.
         queues: Iterable[str] | None = None,
         describe: Callable[[], WorkerRecord],
         gate: AbstractContextManager[Any] = OPEN,
@@ -76,7 +77,8 @@ class Dispatcher:
         self._mean: dict[Lane, int] = {}
         self._flow = Flow()
         self._doors = Doors()
-        self._share = Share(self.settings, self.processes)
+        self._share = Share(self.settings)
+        self._has_pool = consumed is not None
         self._looked_at_workers: float | None = None
         self._unsent: list[Chunk] = []
         self._unwanted: list[tuple[Lane, list[Settled]]] = []
@@ -326,6 +328,8 @@ class Dispatcher:
         workers = self.service.backend.registry.workers()
         spare = self.settings.spare_processes
         self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
+        if self._has_pool:
+            self._share.here = max(0, self.processes - spare)
 
     def _give_back(self, lane: Lane) -> None:
         """What is queued here becomes due, with the attempts it had; its hints find nothing."""

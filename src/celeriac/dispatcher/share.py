@@ -36,21 +36,21 @@ class Held:
 
 
 class Share:
-    """What one dispatcher knows of its handlers and of the service's workers. `processes` are those
-    of its own worker."""
+    """What one dispatcher knows of its handlers and of the service's workers."""
 
-    def __init__(self, settings: Settings, processes: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
         self._mean: dict[str, dict[Lane, int]] = {}
         self._held: dict[str, dict[Lane, Held]] = {}
         # Sums of what is held, kept with each change: they are asked for at every turn.
         self._held_by: dict[str, Held] = defaultdict(Held)
         self._held_by_slow = Held()
-        self._here = max(0, processes - settings.spare_processes)
         self._served: dict[Lane, int] = {}
         self._serial = 0
         # Handler → how many processes slow handlers may hold, of those that serve it.
         self.processes: Mapping[str, int] = {}
+        # The same for this worker alone; None for a dispatcher that has no pool of its own.
+        self.here: int | None = None
         self._slow: set[str] = set()
 
     def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
@@ -81,9 +81,9 @@ class Share:
             held = self._held_by_slow if slow else self._held_by[handler.id]
             allowed = self.processes.get(handler.id, 0)
             if allowed > 0:
-                rooms += [allowed - held.everywhere, self._here - held.here]
-            else:
-                rooms.append(1 - held.here)
+                rooms.append(allowed - held.everywhere)
+            if self.here is not None:
+                rooms.append((self.here if allowed > 0 else 1) - held.here)
         return max(0, min(rooms)) if rooms else None
 
     def leaves_room(self, handler: Handler, lane: Lane) -> bool:

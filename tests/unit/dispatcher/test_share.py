@@ -32,10 +32,13 @@ def held(mean_us: int, everywhere: int, here: int = 0) -> Taken:
     return Taken(mean_us=mean_us, held=everywhere, own=here)
 
 
-def share(*handlers: tuple[Handler, int, int], processes: int = 3, here: int = 100) -> Share:
+def share(
+    *handlers: tuple[Handler, int, int], processes: int = 3, here: int | None = None
+) -> Share:
     """Knows each handler's mean and what other workers hold of it; slow ones may hold so many
     processes, and so many of this worker's."""
-    made = Share(Settings.load({}), here + 1)
+    made = Share(Settings.load({}))
+    made.here = here
     made.processes = {handler.id: processes for handler, _, _ in handlers}
     for handler, mean_us, everywhere in handlers:
         made.note(handler, lane(handler), held(mean_us, everywhere))
@@ -115,6 +118,14 @@ def test_where_nobody_has_one_to_spare_each_worker_has_one_slow_delivery() -> No
     found.note(other, lane(other), held(SLOW, 1, here=1))
     assert found.room(slow, lane(slow)) == 0
     assert found.room(fast, lane(fast)) is None
+
+
+def test_a_dispatcher_without_a_pool_is_bound_by_what_all_may_hold_alone() -> None:
+    fast, slow = named("fast"), named("slow")
+    found = share((fast, FAST, 0), (slow, SLOW, 0))
+    found.note(slow, lane(slow), held(SLOW, 2, here=2))
+    assert found.room(slow, lane(slow)) == 1
+    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, lane(slow)) is None
 
 
 def test_what_has_to_leave_room_for_others_stays_in_this_worker() -> None:
