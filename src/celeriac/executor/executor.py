@@ -7,6 +7,7 @@ dies repeats no more than that and the event it was at.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.
 LONGEST_CHUNKS, LONGEST_CHUNK = 10, 1.0
+STILL_SLOW = 1.0  # seconds after such a cut, in which dispatchers see the new run time
 
 
 class Executor:
@@ -43,6 +45,7 @@ class Executor:
         self.service = service
         self.leases = LeaseKeeper(service)
         self._means_us: dict[str, deque[float]] = {}
+        self._cut_at: dict[str, float] = {}
         self._make_work = _work_maker(service.settings)
 
     def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
@@ -79,12 +82,20 @@ class Executor:
         """Runs slice by slice, and gives the rest back where the circuit opens, or where the
         handler became so slow that others would wait too long for this process. That is also
         the way of a process that was frozen past its lease: it runs nothing that it lost."""
-        started = time.monotonic()
+        started, handler = time.monotonic(), work.handler.id
         longest = max(LONGEST_CHUNK, LONGEST_CHUNKS * self.service.settings.chunk_time)
+        if len(slices) > 1 and started - self._cut_at.get(handler, -math.inf) < STILL_SLOW:
+            # It was sent before anybody knew; its first event would hold this process again.
+            for rest in slices:
+                work.release(rest, ids)
+            return
         for done, some in enumerate(slices, 1):
             work.run(some, ids)
             halted = work.breaking is not None and not work.breaking.goes_on()
-            if halted or time.monotonic() - started > longest:
+            late = time.monotonic() - started > longest
+            if late:
+                self._cut_at[handler] = time.monotonic()
+            if halted or late:
                 for rest in slices[done:]:
                     work.release(rest, ids)
                 return

@@ -412,6 +412,32 @@ def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
     assert {"b", "c"} <= {event_id for entry, event_id in hint if entry in report.lost}
 
 
+def test_a_process_whose_chunk_was_cut_begins_no_other_one_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one was sent before anybody knew how slow the handler had become."""
+    late, real = 0.0, time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + late)
+
+    def handle(event: Event) -> None:
+        nonlocal late
+        ran.append(event.id)
+        late += 3.0 if event.id == "a" else 0.0
+
+    bench.subscribe(handle)
+    hints = []
+    for ids in ("ab", "cd", "e"):
+        bench.emit(*ids)
+        hints.append(bench.queue())
+    for hint in hints:
+        bench.execute(hint)
+    assert ["a", "e"] == ran
+    late += 3.0
+    assert "3 processed" == str(bench.execute())
+    assert {"b", "c", "d"} == set(ran[2:])
+    assert {1} == {row.attempt for id in "abcde" if (row := bench.row(id))}
+
+
 def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
