@@ -14,9 +14,9 @@ a guard stands between the two and holds the reading end of one as its stdin:
   same status or by the same signal;
 * SIGTERM, SIGINT, SIGQUIT, SIGHUP: passed on to the child.
 
-Run it as `python -I -S guard.py [--grace SECONDS] [--pid-fd FD] COMMAND...`: this file imports the
-standard library and nothing else, and the child's pid is written to FD. From Python, take
-`guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
+Run it as `python -I -S guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`: this
+file imports the standard library and nothing else, and the child's pid is written to FD. From
+Python, take `guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def guarded_popen(
     import subprocess
 
     report, pid_fd = os.pipe()
-    options = ["--grace", str(grace), "--pid-fd", str(pid_fd)]
+    # It may have died before the guard asks for it.
+    options = ["--grace", str(grace), "--pid-fd", str(pid_fd), "--parent", str(os.getpid())]
     try:
         guard = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, *options, *[os.fspath(arg) for arg in args]],
@@ -173,6 +174,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="guard.py")
     parser.add_argument("--grace", type=float, default=GRACE)
     parser.add_argument("--pid-fd", type=int)
+    parser.add_argument("--parent", type=int, default=os.getppid())
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(argv)
     wakeups = _catch_signals()
@@ -186,7 +188,7 @@ def main(argv: list[str]) -> int:
     if options.pid_fd is not None:
         os.write(options.pid_fd, b"%d\n" % child)
         os.close(options.pid_fd)
-    return _end_as(_watch(child, wakeups, options.grace))
+    return _end_as(_watch(child, options.parent, wakeups, options.grace))
 
 
 def _catch_signals() -> int:
@@ -213,9 +215,8 @@ def _spawn(command: list[str]) -> int:
     )
 
 
-def _watch(child: int, wakeups: int, grace: float) -> int:
+def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
     """Wait for the child or the end of the parent, whichever is first. Returns the wait status."""
-    parent = os.getppid()
     watched = [0, wakeups]
     deadline: float | None = None
     while True:

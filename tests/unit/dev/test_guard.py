@@ -175,3 +175,12 @@ def test_the_guard_forwards_signals(number: signal.Signals) -> None:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
         assert process.wait(5) == 9
+
+
+def test_a_parent_that_died_before_the_guard_looked_is_noticed(family: Path) -> None:
+    """Its pipe is held open by another, so that its number alone tells."""
+    with subprocess.Popen(["/bin/true"]) as gone:
+        gone.wait()
+    command = [*COMMAND, "--parent", str(gone.pid), "/bin/sh", "-c", FAMILY.format(family)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.wait(5) == -signal.SIGTERM
