@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.ledger import Ask, Lane, Unwanted
+from celeriac.ledger import Ask, Lane, Stretch
 from celeriac.log import Group
 from tests.contract.store import DOMAIN, Store
 
@@ -18,8 +18,8 @@ def entries(store: Store, lane: Lane) -> list[str]:
     return [store.emit(f"e{n}") for n in range(5)]
 
 
-def stretch(lane: Lane, after: str, upto: str, patterns: tuple[str, ...] = ("a.#",)) -> Unwanted:
-    return Unwanted(lane, patterns, after, upto)
+def stretch(lane: Lane, after: str, upto: str, patterns: tuple[str, ...] = ("a.#",)) -> Stretch:
+    return Stretch(lane, patterns, after, upto)
 
 
 def group(store: Store, lane: Lane) -> Group:
@@ -31,8 +31,8 @@ def where(store: Store, lane: Lane) -> tuple[str, int, int | None]:
     return found.last_delivered, found.pending, found.lag
 
 
-def taken(store: Store, lane: Lane, unwanted: Unwanted, limit: int = 100) -> list[str]:
-    [found] = store.ledger.take("w1", [Ask(lane, limit, unwanted=unwanted)])
+def taken(store: Store, lane: Lane, stretch: Stretch, limit: int = 100) -> list[str]:
+    [found] = store.ledger.take("w1", [Ask(lane, limit, stretch=stretch)])
     return [delivery.entry for delivery in found.deliveries]
 
 
@@ -203,3 +203,101 @@ def test_an_ordered_handler_has_its_lanes_without_it(store: Store) -> None:
     first, second = store.emit("e1", "order/1"), store.emit("e2", "order/1")
     assert [second] == taken(store, ordered, stretch(ordered, "0-0", first))
     assert 1 == group(store, ordered).pending
+
+
+# -- by name
+
+
+def named(lane: Lane, after: str, upto: str, *wanted: str, places: bool = False) -> Stretch:
+    numbers = [n if places else None for n in range(1, 100)]
+    return Stretch(lane, ("a.#",), after, upto, wanted=tuple(zip(wanted, numbers, strict=False)))
+
+
+def test_only_what_is_named_is_taken_and_the_group_stands_at_the_end(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    found = taken(store, lane, named(lane, "0-0", entries[3], entries[1], entries[3]))
+    assert [entries[1], entries[3]] == found
+    assert (entries[3], 2, 1) == where(store, lane)
+
+
+def test_the_first_may_be_named(store: Store, lane: Lane, entries: list[str]) -> None:
+    found = taken(store, lane, named(lane, "0-0", entries[2], entries[0], entries[2]))
+    assert [entries[0], entries[2]] == found
+    assert (entries[2], 2, 2) == where(store, lane)
+
+
+def test_what_is_behind_the_stretch_waits(store: Store, lane: Lane, entries: list[str]) -> None:
+    assert entries[1:2] == taken(store, lane, named(lane, "0-0", entries[2], entries[1]))
+    assert entries[3:] == [one.entry for one in store.take(lane).deliveries]
+
+
+def test_what_was_given_already_is_not_given_again(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    finish(store, lane, 2)
+    found = taken(store, lane, named(lane, "0-0", entries[4], entries[1], entries[3]))
+    assert entries[3:4] == found
+    assert (entries[4], 1, 0) == where(store, lane)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_where_there_is_no_room_it_stands_at_the_last_that_was_taken(
+    store: Store, lane: Lane, entries: list[str], limit: int
+) -> None:
+    wanted = [entries[0], entries[2], entries[3]]
+    found = taken(store, lane, named(lane, "0-0", entries[4], *wanted), limit=limit)
+    assert wanted[:limit] == found
+    assert wanted[limit - 1] == where(store, lane)[0]
+    rest = taken(store, lane, named(lane, "0-0", entries[4], *wanted))
+    assert wanted[limit:] == rest
+    assert entries[4] == where(store, lane)[0]
+
+
+def test_all_that_waits_is_taken_where_the_group_stands_elsewhere(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    assert entries == taken(store, lane, named(lane, entries[0], entries[3], entries[2]))
+
+
+def test_what_was_taken_by_name_is_a_delivery_like_any(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    [found] = store.ledger.take(
+        "w1", [Ask(lane, 9, stretch=named(lane, "0-0", entries[4], entries[3]))]
+    )
+    [delivery] = found.deliveries
+    assert (0, b'"e3"' in (delivery.body or b"")) == (delivery.attempts, True)
+    [claimed] = store.claim(lane, found.deliveries)
+    assert 1 == claimed.attempt
+    store.finish(lane, claimed)
+    assert 0 == group(store, lane).pending
+
+
+def test_what_is_in_the_log_no_more_is_left_out(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    store.pass_ms(10)
+    later = store.emit("later")
+    ms, sequence = entries[4].split("-")
+    gone = f"{ms}-{int(sequence) + 1}"
+    assert [later] == taken(store, lane, named(lane, "0-0", later, gone, later))
+    assert (later, 1) == where(store, lane)[:2]
+
+
+def test_the_lag_is_known_where_the_place_is(store: Store, lane: Lane) -> None:
+    entries = [store.emit(f"m{n}") for n in range(300)]
+    wanted = tuple((entries[n], n + 1) for n in (10, 20, 30))
+    stretch = Stretch(lane, ("a.#",), "0-0", entries[99], 100, wanted)
+    assert [entries[10], entries[20]] == taken(store, lane, stretch, limit=2)
+    assert (279, 21) == (group(store, lane).lag, group(store, lane).read)
+    assert [entries[30]] == taken(store, lane, stretch, limit=9)
+    assert (200, 100) == (group(store, lane).lag, group(store, lane).read)
+
+
+def test_an_ordered_handler_takes_one_of_each_subject(store: Store) -> None:
+    ordered = Lane(DOMAIN, "billing.ordered", ordered=True)
+    store.log.join(DOMAIN, ordered.handler, "0")
+    _, *rest = [store.emit(f"e{n}", f"order/{n % 2}") for n in range(5)]
+    assert rest[:2] == taken(store, ordered, named(ordered, "0-0", rest[-1], *rest))
+    assert {"queued:w1": 2, "parked": 2} == group(store, ordered).holders

@@ -13,8 +13,8 @@ from itertools import islice
 
 from celeriac.dispatcher.addressees import Addressees
 from celeriac.dispatcher.agenda import RUNG
-from celeriac.ledger import Ask, Lane, Ledger, Taken, Unwanted
-from celeriac.log import EventLog
+from celeriac.ledger import Ask, Lane, Ledger, Stretch, Taken
+from celeriac.log import EventLog, entry_key
 from celeriac.subscription import Handler
 
 CROWD = 4  # lanes in one domain
@@ -50,9 +50,17 @@ class Crowds:
         """The lanes that want something new; see Addressees.of."""
         return self._addressees.of(log, domain, newest, self._lanes[domain])
 
-    def unwanted(self, lane: Lane, handler: Handler) -> Unwanted | None:
-        """What the lane may be moved past when it is asked for."""
-        return self._addressees.unwanted(lane, handler) if lane.domain in self else None
+    def behind(self) -> list[str]:
+        """Where there is more to read for lanes that have nothing to do."""
+        is_behind = self._addressees.is_behind
+        return [domain for domain, lanes in self._lanes.items() if is_behind(domain, lanes)]
+
+    def stretch(self, lane: Lane, handler: Handler, most: int) -> Stretch | None:
+        """With what the lane is to be asked for, so that it is given only what it wants."""
+        if lane.domain not in self:
+            return None
+        stretch = self._addressees.stretch(lane, handler, most)
+        return stretch if entry_key(stretch.after) < entry_key(stretch.upto) else None
 
     def given(self, ask: Ask, taken: Taken) -> bool:
         """What a lane was given; whether that was all it wants now, though there may be more of
@@ -60,8 +68,13 @@ class Crowds:
         if ask.lane.domain not in self:
             return False
         entries = [delivery.entry for delivery in taken.deliveries]
-        has_all = self._addressees.given(ask.lane, entries, all_there=_gave_all(ask, taken))
+        all_there = _gave_all(ask, taken)
+        has_all = self._addressees.given(ask.lane, ask.stretch, entries, all_there=all_there)
         return has_all and taken.next_due_ms is None
+
+    def waits(self, lane: Lane) -> bool:
+        """Whether there is more of what it wants, as far as is known."""
+        return self._addressees.waits(lane)
 
     def ring(self, domain: str) -> None:
         """Something is due there, of whichever lane: it is looked at in the next turn."""
@@ -75,7 +88,7 @@ class Crowds:
         Blocks for a round trip, if there is such a domain.
         """
         to_ask: list[Lane] = []
-        unwanted: list[Unwanted] = []
+        unwanted: list[Stretch] = []
         parts = (part for part, at in self._look_at.items() if at <= now)
         for domain, n in list(islice(parts, FEW if busy else None)):
             for lane in self._parts[domain][n]:
@@ -85,7 +98,7 @@ class Crowds:
                     to_ask.append(lane)
                 else:
                     handler = self._lanes[domain][lane]
-                    unwanted.append(self._addressees.unwanted(lane, handler))
+                    unwanted.append(self._addressees.stretch(lane, handler))
             self._look_at[domain, n] = now + self._every * random.uniform(0.5, 1)
         return to_ask + (ledger.pass_over(unwanted) if unwanted else [])
 

@@ -137,6 +137,8 @@ class Dispatcher:
         self._look_at_workers()
         self._flush_unsent()
         self._ring(rung)
+        for domain in self._crowds.behind():
+            self._read(domain)
         asks = self._asks(now)
         for ask, taken in zip(asks, self._take(asks), strict=True):
             handler = self._lanes.get(ask.lane)
@@ -162,6 +164,8 @@ class Dispatcher:
             self._promote_at = now + self._promote()
         if self._janitor.turn(self._domains, discover=self._wildcard):
             self._looked_for_domains = 0.0
+        if self._crowds.behind():
+            return 0.0
         return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
 
     def _ring(self, rung: Collection[str] | None) -> None:
@@ -176,16 +180,21 @@ class Dispatcher:
                 self._agenda.ring((domain,))
         for domain in rung:
             if domain in self._crowds:
-                log, newest = self.service.backend.log, self._seen[domain]
-                self._agenda.hurry(self._crowds.wanting(log, domain, newest), RUNG)
+                self._read(domain)
             else:
                 self._agenda.ring((domain,))
+
+    def _read(self, domain: str) -> None:
+        log, newest = self.service.backend.log, self._seen[domain]
+        self._agenda.hurry(self._crowds.wanting(log, domain, newest), RUNG)
 
     def _plan(self, now: float, ask: Ask, taken: Taken, pause: float | None) -> None:
         """When to ask for the lane again."""
         has_all = self._crowds.given(ask, taken)
         if pause is not None and not has_all:
             self._agenda.put(ask.lane, now + pause)
+        elif self._crowds.waits(ask.lane):
+            self._agenda.put(ask.lane, now)
         elif ask.lane.domain in self._crowds:
             self._agenda.rest(ask.lane, NEVER)
         else:
@@ -253,8 +262,8 @@ class Dispatcher:
         held = None if room is None else self._share.held(lane) + room
         most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
         if not self._has_enough_hints(handler):
-            unwanted = self._crowds.unwanted(lane, handler)
-            return Ask(lane, most, sweep=sweep, most_held=held, unwanted=unwanted)
+            stretch = self._crowds.stretch(lane, handler, most)
+            return Ask(lane, most, sweep=sweep, most_held=held, stretch=stretch)
         # Lost hints count as waiting too, so a sweep needs its room to send them anew.
         return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
 

@@ -9,8 +9,8 @@ from celeriac.ledger.ledger import (
     Ledger,
     Pending,
     Settled,
+    Stretch,
     Taken,
-    Unwanted,
 )
 from celeriac.ledger.row import Failure, Row
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
@@ -36,10 +36,10 @@ __all__ = [
     "Place",
     "Row",
     "Settled",
+    "Stretch",
     "Taken",
     "Tallies",
     "Tally",
-    "Unwanted",
     "Verdict",
     "exception_of",
     "sum_tallies",

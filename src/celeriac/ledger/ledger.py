@@ -35,28 +35,36 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
-    """A stretch of the log that a dispatcher read: after the entry `after`, up to and with `upto`,
-    code of the lane's handler that subscribes to `patterns` wants nothing."""
+class Stretch:
+    """A stretch of the log that a dispatcher read: after the entry `after`, up to and with the
+    entry `upto`, code of the lane's handler that subscribes to `patterns` wants nothing but
+    `wanted`.
+
+    These are in the order of the log, each with its place: how many entries the log ever had up to
+    there, None where that is unknown. `place` is that of `upto`.
+    """
 
     lane: Lane
     patterns: tuple[str, ...]
     after: str
     upto: str
+    place: int | None = None
+    wanted: tuple[tuple[str, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
     `most_held` what all workers together have queued or running, but for leases that are over.
-    What is `unwanted` is ignored first, where `pass_over` would."""
+    Where `pass_over` would pass over the `stretch`, what is wanted in it is taken and the rest
+    ignored: nothing behind it is taken then, unless nothing in it is wanted."""
 
     lane: Lane
     limit: int
     sweep: bool = False
     most_new: int = 1000
     most_held: int | None = None
-    unwanted: Unwanted | None = None
+    stretch: Stretch | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -145,7 +153,7 @@ class Ledger(Protocol):
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
         ...
 
-    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
+    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         """Ignores what waits in these stretches; nothing is recorded of it.
 
         Only where what the handler was not given yet begins within its stretch, its newest code

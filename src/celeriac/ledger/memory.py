@@ -17,8 +17,8 @@ from celeriac.ledger.ledger import (
     Lane,
     Pending,
     Settled,
+    Stretch,
     Taken,
-    Unwanted,
 )
 from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
@@ -56,9 +56,9 @@ class MemoryLedger:
                 for ask, moves in found
             ]
 
-    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
+    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         with self._lock:
-            found = [(one, self._moves(one.lane)) for one in unwanted]
+            found = [(one, self._moves(one.lane)) for one in stretches]
             return [one.lane for one, moves in found if not moves or pass_over(moves, one)]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:

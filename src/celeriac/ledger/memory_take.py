@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Taken, Unwanted
+from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Stretch, Taken
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
 from celeriac.log import entry_key
@@ -40,12 +40,10 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     if ask.lane.ordered:
         want = min(want, MOST_PARKED - len(parked))
     if want > 0:
-        if ask.unwanted is not None:
-            _pass_over(moves, ask.unwanted)
-        for entry, body in moves.store.events.after(group.last, want):
+        for entry, body in _new(moves, ask.stretch, want):
             if moves.receive(entry, body, owner):
                 taken.append(Delivery(entry, body, 0))
-            group.last = entry_key(entry)
+            group.last = max(group.last, entry_key(entry))
     return Taken(
         deliveries=tuple(taken),
         queued=queued,
@@ -58,19 +56,33 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     )
 
 
-def pass_over(moves: Moves, unwanted: Unwanted) -> bool:
+def pass_over(moves: Moves, stretch: Stretch) -> bool:
     """See Ledger.pass_over, for one stretch; whether there may be something to take."""
-    _pass_over(moves, unwanted)
-    return bool(moves.group.pending) or moves.group.last < entry_key(unwanted.upto)
+    if _stands_in(moves, stretch):
+        moves.group.last = entry_key(stretch.upto)
+    return bool(moves.group.pending) or moves.group.last < entry_key(stretch.upto)
 
 
-def _pass_over(moves: Moves, unwanted: Unwanted) -> None:
+def _new(moves: Moves, stretch: Stretch | None, want: int) -> list[tuple[str, bytes]]:
+    """What the group is given of what waits. It stands behind all that it passes over."""
+    group, events = moves.group, moves.store.events
+    if stretch is None or not _stands_in(moves, stretch):
+        return events.after(group.last, want)
+    wanted = [entry for entry, _ in stretch.wanted if entry_key(entry) > group.last]
+    if len(wanted) > want:
+        return [(entry, body) for entry in wanted[:want] if (body := events.get(entry)) is not None]
+    group.last = entry_key(stretch.upto)
+    if not stretch.wanted:
+        return events.after(group.last, want)
+    return [(entry, body) for entry in wanted if (body := events.get(entry)) is not None]
+
+
+def _stands_in(moves: Moves, stretch: Stretch) -> bool:
     group, events, patterns = moves.group, moves.store.events, moves.book.patterns
-    upto, behind = entry_key(unwanted.upto), events.after(group.last, 1)
-    begins = behind and entry_key(behind[0][0]) > entry_key(unwanted.after)
-    same = not patterns or patterns == unwanted.patterns
-    if begins and same and group.last < upto and events.get(unwanted.upto) is not None:
-        group.last = upto
+    upto, behind = entry_key(stretch.upto), events.after(group.last, 1)
+    begins = behind and entry_key(behind[0][0]) > entry_key(stretch.after)
+    same = not patterns or patterns == stretch.patterns
+    return bool(begins) and same and group.last < upto and events.get(stretch.upto) is not None
 
 
 def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:

@@ -20,8 +20,8 @@ from celeriac.ledger.ledger import (
     Lane,
     Pending,
     Settled,
+    Stretch,
     Taken,
-    Unwanted,
 )
 from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
 from celeriac.ledger.script import (
@@ -72,7 +72,7 @@ class RedisLedger:
                 MOST_PARKED,
                 ask.most_new,
                 "" if ask.most_held is None else ask.most_held,
-                *_stretch(ask.unwanted),
+                *_named(ask.stretch),
             )
             for ask in asks
         ]
@@ -84,13 +84,18 @@ class RedisLedger:
             for gone, answer in zip(away, answers, strict=True)
         ]
 
-    def pass_over(self, unwanted: Sequence[Unwanted]) -> list[Lane]:
-        together: dict[tuple[str, str], list[Unwanted]] = {}
-        for one in unwanted:
-            together.setdefault((one.lane.domain, one.upto), []).append(one)
+    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
+        together: dict[tuple[str, str, int | None], list[Stretch]] = {}
+        for one in stretches:
+            together.setdefault((one.lane.domain, one.upto, one.place), []).append(one)
         calls = [
-            (self.keys.base(domain), upto, *(word for one in some for word in _told(one)))
-            for (domain, upto), some in together.items()
+            (
+                self.keys.base(domain),
+                upto,
+                _place(place),
+                *(word for one in some for word in _told(one)),
+            )
+            for (domain, upto, place), some in together.items()
         ]
         answers = _pass_over.call_many(self.client, calls) if calls else []
         to_ask: list[Lane] = []
@@ -408,12 +413,22 @@ class RedisLedger:
         return current, current - 1
 
 
-def _told(unwanted: Unwanted) -> tuple[str, str, str]:
-    return unwanted.lane.handler, unwanted.after, _text(unwanted.patterns)
+def _told(stretch: Stretch) -> tuple[str, str, str]:
+    return stretch.lane.handler, stretch.after, _text(stretch.patterns)
 
 
-def _stretch(unwanted: Unwanted | None) -> tuple[str, str, str]:
-    return (unwanted.after, unwanted.upto, _text(unwanted.patterns)) if unwanted else ("", "", "")
+def _named(stretch: Stretch | None) -> tuple[Any, ...]:
+    """The last arguments of take.lua."""
+    if stretch is None:
+        return "", "", "", "", ""
+    entries = [entry for entry, _ in stretch.wanted]
+    places = [-1 if place is None else place for _, place in stretch.wanted]
+    packed = pack_lists((entries, places)) if entries else ""
+    return stretch.after, stretch.upto, _text(stretch.patterns), _place(stretch.place), packed
+
+
+def _place(place: int | None) -> int | str:
+    return "" if place is None else place
 
 
 def _text(patterns: Sequence[str]) -> str:

@@ -25,13 +25,15 @@ class Group:
     """Where one handler stands in one domain's log.
 
     `pending` counts all that it was given and has not finished; `lag` all that it was not given
-    yet (None if the server cannot tell without counting).
+    yet, and `read` all entries that the log had up to where it stands (each None if the server
+    cannot tell without counting).
     """
 
     handler: str
     last_delivered: str
     pending: int
     lag: int | None
+    read: int | None
     holders: Mapping[str, int]
     oldest_pending: str | None
 

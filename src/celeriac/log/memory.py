@@ -256,6 +256,7 @@ def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
         last_delivered=entry_id(group.last),
         pending=len(pending),
         lag=store.events.count_after(group.last),
+        read=store.events.appended - store.events.count_after(group.last),
         holders=dict(sorted(Counter(held.owner for _, held in pending).items())),
         oldest_pending=pending[0][0] if pending else None,
     )

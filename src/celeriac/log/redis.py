@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -282,14 +281,13 @@ def _group(info: Mapping[str, Any], pending: Any) -> Group:
     if isinstance(pending, dict):
         oldest = pending["min"].decode() if pending["min"] else None
         holders = {c["name"].decode(): int(c["pending"]) for c in pending["consumers"] or ()}
-    lag = info.get("lag")
-    with contextlib.suppress(TypeError):
-        lag = max(0, int(lag))  # type: ignore[arg-type]
+    lag, read = info.get("lag"), info.get("entries-read")
     return Group(
         handler=info["name"].decode(),
         last_delivered=info["last-delivered-id"].decode(),
         pending=int(info["pending"]),
-        lag=lag,
+        lag=None if lag is None else max(0, int(lag)),
+        read=None if read is None else int(read),
         holders=holders,
         oldest_pending=oldest,
     )

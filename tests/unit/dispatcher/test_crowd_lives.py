@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.dispatcher import Chunk, Dispatcher
+from celeriac.dispatcher import Chunk, Dispatcher, addressees
 from celeriac.executor import Executor
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -86,7 +86,7 @@ class Life:
         sent.clear()
 
     def step(self, step: int) -> None:
-        for _ in range(self.random.choice([0, 1, 1, 2, 12])):
+        for _ in range(self.random.choice([0, 1, 1, 2, 12, 40])):
             self.emit(step * 100 + len(self.wanted))
         which = self.random.randrange(2)
         if which == 1 and self.random.random() < 0.02:
@@ -105,10 +105,14 @@ class Life:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("page", [addressees.PAGE, 4])
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_each_has_what_it_wants_and_no_other(
-    settings: Settings, seed: int
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seed: int, page: int
 ) -> None:
+    if page != addressees.PAGE:  # more is there than is read at once, or remembered
+        monkeypatch.setattr(addressees, "PAGE", page)
+        monkeypatch.setattr(addressees, "MOST_WANTED", 2 * page)
     life = Life(settings, seed)
     for step in range(STEPS):
         life.step(step)

@@ -101,7 +101,7 @@ class Ours:
     def held(self) -> int:
         log = self._reader.service.backend.log
         groups = [group for domain in log.domains() for group in log.groups(domain)]
-        return sum(group.pending + (group.lag or 0) for group in groups)
+        return sum(group.pending + (1 if group.lag is None else group.lag) for group in groups)
 
     def workers(self) -> list[WorkerRecord]:
         return list(self._reader.service.backend.registry.workers())

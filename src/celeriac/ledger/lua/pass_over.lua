@@ -6,7 +6,7 @@
 -- handler whose newest code subscribes to something else than the caller's.
 --
 -- KEYS  base
--- ARGV  upto, then handler, after, patterns for each (see _pass.lua)
+-- ARGV  upto, its place or '', then handler, after, patterns for each (see _pass.lua)
 -- Returns the numbers, from 1, of the handlers for whom there may be something to take: what is pending, what
 -- is waiting and was not passed over, or a group that is gone.
 local stream = KEYS[1] .. 'events'
@@ -37,32 +37,32 @@ local function patterns_of(handlers)
 end
 
 local to_ask, before, standing = {}, {}, {}
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
   local group = there[ARGV[i]]
   local stands = group and parse(group[at['last-delivered-id']])
   if stands and less(stands, to) then
     before[#before + 1] = ARGV[i]
     standing[ARGV[i]] = stands
   end
-  if not group or group[at['pending']] > 0 then to_ask[(i + 1) / 3] = true end
+  if not group or group[at['pending']] > 0 then to_ask[i / 3] = true end
 end
 
-local read = #before > 0 and is_in_log(upto) and {read_up_to(upto)}
+local read = #before > 0 and is_in_log(upto) and {read_up_to(upto, ARGV[2])}
 local newest = patterns_of(before)
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
   local handler = ARGV[i]
   if standing[handler] then
     local same = not newest[handler] or newest[handler] == ARGV[i + 2]
     if read and same and not less(standing[handler], parse(ARGV[i + 1])) then
       stand_at(handler, upto, read[1])
     else
-      to_ask[(i + 1) / 3] = true
+      to_ask[i / 3] = true
     end
   end
 end
 
 local numbers = {}
-for number = 1, (#ARGV - 1) / 3 do
+for number = 1, (#ARGV - 2) / 3 do
   if to_ask[number] then numbers[#numbers + 1] = number end
 end
 return numbers

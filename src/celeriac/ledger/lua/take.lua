@@ -9,8 +9,10 @@
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
 --       most parked, most new, most held (queued or running, of all workers) or '';
---       where the dispatcher read on and the handler wants nothing: after, upto, patterns of the
---       code that says so (see _pass.lua), each '' where it did not. That is ignored, if the group stands there
+--       where the dispatcher has read on: after, upto, patterns of the code that says what is
+--       wanted, the place of upto (see _pass.lua), each '' where it did not; and the entries that
+--       are wanted with their places, packed, or ''. If the group stands there, it takes these and
+--       ignores the others: nothing behind them is taken then, unless none is wanted
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
 --          {{entry, body, attempts begun}, …}, the time ms, held by this worker before}; body is
@@ -21,7 +23,7 @@
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local after, upto, patterns_read = ARGV[10], ARGV[11], ARGV[12]
+local after, upto, patterns_read, place, wanted = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local newest_patterns = redis.call('GET', patterns)
 
 local running = 'running:' .. string.sub(owner, 8)
@@ -101,16 +103,40 @@ local function give(item)
   want = want - 1
 end
 
+-- Takes what is wanted behind the entry that the group was given last, and moves it to the end; to the
+-- last that was taken where there is no room for all.
+local function take_named(first)
+  local names, places = cmsgpack.unpack(wanted)
+  local call, last = {'XCLAIM', stream, handler, owner, 0}, 1
+  while names[last] and not less(parse(first[1]), parse(names[last])) do last = last + 1 end
+  if names[last - 1] == first[1] then give(first) else redis.call('XACK', stream, handler, first[1]) end
+  local skipped = last - 1
+  last = math.min(#names, skipped + want)
+  for i = skipped + 1, last do call[#call + 1] = names[i] end
+  if last > skipped then
+    for _, option in ipairs({'FORCE', 'RETRYCOUNT', 1}) do call[#call + 1] = option end
+    for _, item in ipairs(redis.call(unpack(call))) do give(item) end
+  end
+  if last == #names then
+    stand_at(handler, upto, read_up_to(upto, place))
+  elseif last > skipped then
+    stand_at(handler, names[last], read_up_to(names[last], places[last]))
+  end
+  want = 0
+end
+
 if want > 0 and upto ~= '' and (not newest_patterns or newest_patterns == patterns_read) then
   -- Where the group stands, its next entry tells.
   local first = read(1)[1]
   if not first then
     want = 0
-  elseif less(parse(after), parse(first[1])) and not less(parse(upto), parse(first[1])) and is_in_log(upto) then
-    redis.call('XACK', stream, handler, first[1])
-    stand_at(handler, upto, read_up_to(upto))
-  else
+  elseif not less(parse(after), parse(first[1])) or less(parse(upto), parse(first[1])) or not is_in_log(upto) then
     give(first)
+  elseif wanted ~= '' then
+    take_named(first)
+  else
+    redis.call('XACK', stream, handler, first[1])
+    stand_at(handler, upto, read_up_to(upto, place))
   end
 end
 if want > 0 then
