@@ -59,6 +59,6 @@ CURVES = (
         "by-types",
         "Processed, 20,000 events by types, ten to a domain, a handler each",
         # as many at each point: of a second's work a thousand handlers would get a few events each
-        (celeriac(n, events=20_000, options=spread(n, max(1, n // 10))) for n in (1, 10, 100, 1000)),
+        (celeriac(n, events=20_000, options=spread(n, n // 10 or 1)) for n in (1, 10, 100, 1000)),
     ),
 )

@@ -38,6 +38,26 @@ def test_rows_come_in_the_order_asked(store: Store, lane: Lane) -> None:
     assert [] == store.ledger.rows(lane, [])
 
 
+def test_what_was_begun_to_be_said_is_known_when_it_is_answered(store: Store, lane: Lane) -> None:
+    for name in "ab":
+        store.emit(name)
+    one, other = (settled(claimed, Outcome.PROCESSED) for claimed in store.run(lane))
+    answers = [store.ledger.begin_finish("w1", lane, [said]) for said in (one, other)]
+    assert [[], []] == [answer() for answer in answers]
+    assert [one.entry] == store.ledger.begin_finish("w1", lane, [one])()
+    assert [other.entry] == store.ledger.finish("w1", lane, [other])
+    assert {Place.PROCESSED} == {state(store, lane, name) for name in "ab"}
+    assert [] == store.ledger.begin_finish("w1", lane, [])()
+
+
+def test_of_a_handler_that_was_removed_nothing_is_held(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    store.log.leave(DOMAIN, lane.handler)
+    said = [settled(claimed, Outcome.PROCESSED)]
+    assert [entry] == store.ledger.begin_finish("w1", lane, said)()
+
+
 def test_saying_it_twice_changes_nothing(store: Store, lane: Lane) -> None:
     store.emit("a")
     [claimed] = store.run(lane)

@@ -50,6 +50,11 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             self.topology.doubt(error)
             raise
 
+    def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
+        """As that of DirectClient, but that it waits: a slot may have moved."""
+        answers = self.execute_many(commands)
+        return lambda: answers
+
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """The raw answers of all, in one round trip: each node is sent its own before any is read.
 

@@ -1,7 +1,7 @@
 """The executor: claim, decode, run, decide, finish. One call for each chunk that a hint names.
 
 A hint proves nothing: what may run, the claim says. Each event of the chunk is isolated from its
-neighbours, and finished ones are told to the ledger every work.FLUSH_AFTER, so that a process that
+neighbours, and finished ones are told to the ledger every work.TELL_AFTER, so that a process that
 dies repeats no more than that and the event it was at.
 """
 
@@ -11,12 +11,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from statistics import median_low
 from typing import TypeVar
 
 from celeriac.circuit import Circuit
-from celeriac.connection import persist
+from celeriac.connection import TRANSIENT, persist
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.error_text import describe
@@ -163,15 +164,23 @@ class Executor:
         return [one for one in claimed if one.entry in work.held]
 
     def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
-        def finish(settled: Sequence[Settled]) -> list[str]:
+        def finish(settled: Sequence[Settled]) -> Callable[[], list[str]]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
             mean = self.note_mean(handler, typical_us(ran)) if ran else 0
-            ledger, worker = self.service.backend.ledger, self.service.worker
-            return self._persist(lambda: ledger.finish(worker, lane, settled, mean))
+            return self._told((self.service.worker, lane, settled, mean))
 
         service = self.service
         admission = Admission(service.guard, lane.domain, service.settings.sensitive_names)
         return self._make_work(service.worker, handler, hinted, held, finish, admission)
+
+    def _told(self, told: tuple[str, Lane, Sequence[Settled], int]) -> Callable[[], list[str]]:
+        """Begins to tell the ledger; what could not be sent, or had no answer, is told again when
+        the answer is waited for."""
+        ledger = self.service.backend.ledger
+        tries: list[Callable[[], list[str]]] = []
+        with suppress(*TRANSIENT):
+            tries.append(ledger.begin_finish(*told))
+        return lambda: self._persist(lambda: tries.pop()() if tries else ledger.finish(*told))
 
     def _persist(self, tell: Callable[[], T]) -> T:
         settings = self.service.settings

@@ -20,14 +20,18 @@ from celeriac.subscription import Decision, Handler, decide
 
 log = logging.getLogger(__name__)
 
-# Tells the ledger what is settled; returns the entries that were no longer held.
-Finish = Callable[[Sequence[Settled]], list[str]]
+# Tells the ledger what is settled; what it returns waits for the entries that were no longer held.
+Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
 
-FLUSH_AFTER = 0.010  # seconds
+TELL_AFTER = 0.010  # seconds
 
 
 class Work:
-    """One chunk under way: what is still held, what is settled but not told yet."""
+    """One chunk under way: what is still held, what is settled but not told yet.
+
+    What was told is not waited for while there is more to run: the answer is heard before the next
+    is told, and at the end.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,8 @@ class Work:
         self.report = Report(hinted=hinted)
         self.breaking: Breaking | None = None
         self.settled: list[Settled] = []
-        self.flushed_at = time.monotonic()
+        self.told_at = time.monotonic()
+        self._answer: Callable[[], list[str]] | None = None
 
     def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
         """Decodes and runs one event, or one batch of them."""
@@ -60,8 +65,8 @@ class Work:
             self._run_one(*ready[0])
         else:
             self._run_batch(ready)
-        if time.monotonic() - self.flushed_at >= FLUSH_AFTER:
-            self.flush()
+        if time.monotonic() - self.told_at >= TELL_AFTER:
+            self._tell_ledger()
 
     def _event(self, one: Claimed, event_id: str) -> Event[Any] | None:
         """The event, its data decoded; None where the delivery is settled without a run."""
@@ -270,18 +275,29 @@ class Work:
             )
 
     def flush(self) -> None:
-        """Tells the ledger what is settled."""
+        """Tells the ledger what is settled, and waits until it knows."""
+        self._tell_ledger()
+        self._hear()
+
+    def _tell_ledger(self) -> None:
+        self._hear()
         if not self.settled:
             return
         settled, self.settled = self.settled, []
-        lost = self.finish(settled)
+        # From here on there is no lease to keep: either it is finished, or it was lost before.
         for one in settled:
             self.held.pop(one.entry, None)
-        if lost:
+        self._answer = self.finish(settled)
+        self.told_at = time.monotonic()
+
+    def _hear(self) -> None:
+        if self._answer is None:
+            return
+        answer, self._answer = self._answer, None
+        if lost := answer():
             # A second try after a lost answer also finds nothing to finish, and that is no loss.
             self.report.lost += lost
             log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
-        self.flushed_at = time.monotonic()
 
 
 def _us(started: float) -> int:

@@ -7,7 +7,7 @@ removed has nothing: nothing is taken, claimed or held any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -203,6 +203,16 @@ class Ledger(Protocol):
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
     ) -> list[str]:
         """Says what became of running deliveries; returns the entries no longer held."""
+        ...
+
+    def begin_finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> Callable[[], list[str]]:
+        """`finish`, whose answer is waited for when the function returned is called, once.
+
+        Each of the two raises what `finish` would. Where it is not known whether it was carried
+        out, it may be told again by `finish`.
+        """
         ...
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:

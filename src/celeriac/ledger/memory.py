@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from celeriac.errors import NotFound
@@ -144,6 +144,12 @@ class MemoryLedger:
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
     ) -> list[str]:
         return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def begin_finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> Callable[[], list[str]]:
+        lost = self.finish(worker, lane, settled, mean_us)
+        return lambda: lost
 
     def _finish(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -177,6 +177,26 @@ class RedisLedger:
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
     ) -> list[str]:
         return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def begin_finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> Callable[[], list[str]]:
+        if not settled:
+            return list
+        told = self._finishing(f"running:{worker}", lane, settled, mean_us)
+        read = self.client.begin_many([_finish.command(self.keys.base(lane.domain), *told)])
+
+        def answer() -> list[str]:
+            [lost] = read()
+            if isinstance(lost, NoScriptError):
+                return self.finish(worker, lane, settled, mean_us)
+            if isinstance(lost, ResponseError) and "NOGROUP" in str(lost):
+                return [one.entry for one in settled]
+            if isinstance(lost, Exception):
+                raise lost
+            return [entry.decode() for entry in lost]
+
+        return answer
 
     def _finish(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int

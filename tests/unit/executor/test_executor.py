@@ -9,13 +9,14 @@ import time
 from typing import Any
 
 import pytest
+import redis
 
 from celeriac import Event, Reject, Retry, current_attempt, current_event
 from celeriac.event import build_event, encode
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.executor import typical_us
-from celeriac.executor.work import FLUSH_AFTER
+from celeriac.executor.work import TELL_AFTER
 from celeriac.ledger import Ask, Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
@@ -290,12 +291,35 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
 
     def handle(event: Event) -> None:
         places.append([bench.place(id) for id in "ab"])
-        time.sleep(FLUSH_AFTER)
+        time.sleep(TELL_AFTER)
 
     bench.subscribe(handle)
     bench.emit(*"ab")
     bench.execute()
     assert [[Place.RUNNING, Place.RUNNING], [Place.PROCESSED, Place.RUNNING]] == places
+
+
+@pytest.mark.parametrize("in_answer", [False, True], ids=["sending", "answer"])
+def test_what_could_not_be_told_is_told_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, in_answer: bool
+) -> None:
+    """And the next one does not wait for it: the handler runs while the answer is under way."""
+
+    def fail() -> list[str]:
+        ran.append("lost")
+        raise redis.ConnectionError
+
+    def begin(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> Any:
+        return fail if in_answer else fail()
+
+    monkeypatch.setattr(bench.store.ledger, "begin_finish", begin)
+    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    bench.subscribe(note)
+    bench.emit(*"ab")
+    assert "2 processed" == str(bench.execute())
+    assert (["a", "b", "lost", "lost"] if in_answer else ["a", "lost", "b", "lost"]) == ran
+    assert {Place.PROCESSED} == {bench.place(id) for id in "ab"}
+    assert 0 == bench.store.log.groups("order")[0].pending
 
 
 def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +331,7 @@ def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPat
         return finish(worker, lane, settled, mean_us)
 
     monkeypatch.setattr(bench.store.ledger, "finish", counted)
-    monkeypatch.setattr("celeriac.executor.work.FLUSH_AFTER", 60.0)
+    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
     bench.execute()

@@ -82,6 +82,18 @@ def test_a_log_entry_without_an_event_is_taken_as_empty_and_buried(
     assert [b""] == [letter.event for letter in ledger.dead("order")]
 
 
+def test_what_is_begun_is_finished_by_a_server_that_forgot_the_scripts(
+    log: RedisLog, ledger: RedisLedger
+) -> None:
+    entry = log.append("order", event("a"))
+    take(ledger, LANE)
+    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
+    ledger.client.script_flush()
+    said = [Settled(entry, "a", claimed.attempt, Outcome.PROCESSED)]
+    assert [] == ledger.begin_finish("w1", LANE, said)()
+    assert None is ledger.pending(LANE, entry)
+
+
 @pytest.mark.parametrize("before", ["queued", "running", "due"])
 @pytest.mark.parametrize("lane", [LANE, ORDERED], ids=["plain", "ordered"])
 def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from celeriac.dev.faults.store import Delivery, Run
-from celeriac.executor.work import FLUSH_AFTER
+from celeriac.executor.work import TELL_AFTER
 
 SLACK = 0.005  # seconds between a handler's last line and the executor's next
 THAWED = 0.1  # seconds within which a thawed process gets to a processor
@@ -45,7 +45,7 @@ def unexplained(runs: Iterable[Run], harms: Sequence[Harm], known: Collection[De
     """How many executions beyond the first no harm explains; `known` are left out.
 
     One is explained if the execution before it was under way when its process was harmed. What had
-    ended counts as under way until the ledger was told, which the executor does every FLUSH_AFTER.
+    ended counts as under way until the ledger was told, which the executor does every TELL_AFTER.
     Also if its own process was frozen on the way to the handler's first line: that is the first
     thing it does when thawed, at once, and the execution before it was meanwhile.
     """
@@ -81,10 +81,10 @@ def _under_way(run: Run, harm: Harm, ends: Sequence[float]) -> bool:
         return False
     if run.ended is None:
         return True
-    # The ledger knew of all that ended FLUSH_AFTER before the process began its last execution
-    # but one: after that one it was told, unless it had been told less than FLUSH_AFTER ago.
+    # The ledger knew of all that ended TELL_AFTER before the process began its last execution
+    # but one: after that one it was told, unless it had been told less than TELL_AFTER ago.
     earlier = sorted(end for end in ends if end < harm.began)[-2:]
-    told_until = earlier[0] - FLUSH_AFTER - SLACK if earlier else 0.0
+    told_until = earlier[0] - TELL_AFTER - SLACK if earlier else 0.0
     return run.ended >= told_until
 
 
