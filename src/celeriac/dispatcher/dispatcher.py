@@ -26,7 +26,7 @@ from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
 from celeriac.dispatcher.groups import join, rejoin
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
-from celeriac.dispatcher.pause import BUSY, IDLE, until, until_room, until_share
+from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
 from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
@@ -155,7 +155,9 @@ class Dispatcher:
                 self._agenda.put(ask.lane, now)
                 continue
             wanted = self._accept(handler, ask, taken)
-            self._plan(now, ask, taken, self._pause(handler, ask, taken, wanted))
+            enough = self._has_enough_hints(handler)
+            pause = until_asked(ask, taken, wanted, enough, self.processes, self._unrung)
+            self._plan(now, ask, taken, pause)
         self._flush_unsent()
         self._skip()
         ledger, rests = self.service.backend.ledger, self._agenda.rests
@@ -199,26 +201,6 @@ class Dispatcher:
             self._agenda.rest(ask.lane, NEVER)
         else:
             self._agenda.rest(ask.lane, now + self._unrung * random.uniform(0.5, 1))
-
-    def _pause(self, handler: Handler, ask: Ask, taken: Taken, wanted: int) -> float | None:
-        """Seconds until the lane is asked for again, if nobody rings before; None where nothing is
-        known to come."""
-        given = len(taken.deliveries)
-        if ask.most_held is not None and taken.held + given >= ask.most_held:
-            # What is due stays so: it must not wake this dispatcher again and again. Where what
-            # was given was not wanted, there is room to look further.
-            return until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
-        if ask.limit == 0 and not self._has_enough_hints(handler):
-            return 0.0
-        if ask.limit == 0:
-            return until_room(taken.queued * taken.mean_us, self.processes)
-        if taken.queued + wanted >= ask.limit:
-            return until_room(ask.limit * taken.mean_us, self.processes)
-        if given >= ask.most_new or taken.queued + given >= ask.limit:
-            return 0.0
-        if taken.next_due_ms is None:
-            return None
-        return max(BUSY, min(self._unrung, (taken.next_due_ms - taken.now_ms) / 1000))
 
     def _promote(self) -> float:
         """Seconds until it is to be called again."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from celeriac.ledger import Ask, Taken
+
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 BUSY = 0.01  # pause while this worker holds all that it may
 
@@ -19,3 +21,28 @@ def until_share(mean_us: int) -> float:
 def until(due_ms: int, now_ms: int) -> float:
     """Till something is due."""
     return min(IDLE, max(BUSY, (due_ms - now_ms) / 1000))
+
+
+def until_asked(
+    ask: Ask, taken: Taken, wanted: int, enough: bool, processes: int, longest: float
+) -> float | None:
+    """Till the lane is asked for again, if nobody rings before; None where nothing is known to
+    come.
+
+    `wanted` is how many of those taken the handler wants, `enough` says whether it has as many
+    hints as it may.
+    """
+    given = len(taken.deliveries)
+    if ask.most_held is not None and taken.held + given >= ask.most_held:
+        # What is due stays so: it must not wake this dispatcher again and again. Where what was
+        # given was not wanted, there is room to look further.
+        return until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
+    if ask.limit == 0:
+        return until_room(taken.queued * taken.mean_us, processes) if enough else 0.0
+    if taken.queued + wanted >= ask.limit:
+        return until_room(ask.limit * taken.mean_us, processes)
+    if given >= ask.most_new or taken.queued + given >= ask.limit:
+        return 0.0
+    if taken.next_due_ms is None:
+        return None
+    return max(BUSY, min(longest, (taken.next_due_ms - taken.now_ms) / 1000))
