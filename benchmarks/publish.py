@@ -33,6 +33,13 @@ The matrix records every run, each event is isolated from its neighbours, and no
 the defaults: what is measured is what one gets.
 """
 
+NOT_MET = """\
+Where a goal is not met, a profile says what the floor is, and what it would take: processing, and
+handlers of 5 ms, in [0023](../adr/0023-what-a-drained-event-costs.md); the time of a single event
+[beside Celery's own](../explanation/latency.md); a thousand handlers in a hundred domains in
+[0022](../adr/0022-what-nobody-wants-is-passed-over.md).
+"""
+
 
 def page(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
     """docs/reference/benchmarks.md. Writes the charts that it shows, docs/images/bench-*.svg."""
@@ -40,7 +47,7 @@ def page(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
     parts = [INTRODUCTION, "".join(f"- {name}: {value}\n" for name, value in facts.items())]
     goals = goal_rows(outcomes)
     if goals:
-        parts += ["## Goals\n", table(HEAD, goals)]
+        parts += ["## Goals\n", table(HEAD, goals), NOT_MET]
     for outcome in outcomes:
         rows = value_rows(outcome)
         parts.append(f"## {outcome.measurement.title}\n")

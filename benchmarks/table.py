@@ -84,7 +84,7 @@ TABLE = (
             C("celeriac, batch=500", "celeriac", options=batch(500)),
             C("Celery, late ack", "celery"),
             C("FastStream batch of 100", "faststream", options=batch(100)),
-            C("FastStream batch of 100, 1 process", "faststream", processes=1, options=batch(100),
+            C("FastStream batch, 1 process", "faststream", processes=1, options=batch(100),
               quick=False),
             C("FastStream stream", "faststream", quick=False),
             C("dramatiq", "dramatiq", quick=False),
