@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -94,3 +98,22 @@ def answers(connection: socket.socket) -> bool:
         return bool(said(connection))
     except ConnectionError:
         return False
+
+
+def test_it_leaves_no_socket_open_whatever_was_under_way_when_it_ended(
+    echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unclosed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
+    for cut in [False, True] * 5:
+        with ExitStack() as stack:
+            with Proxy(echo) as proxy:
+                for _ in range(6):
+                    connection = stack.enter_context(socket.socket())
+                    connection.setblocking(False)
+                    connection.connect_ex(("127.0.0.1", proxy.port))
+                if cut:
+                    proxy.cut()
+            del proxy
+            gc.collect()
+    assert [] == unclosed

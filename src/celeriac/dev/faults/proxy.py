@@ -82,10 +82,19 @@ class Proxy:
         self._ready.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
+
+    async def _end(self) -> None:
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for pair in self._pairs:
+            pair.abort()
+        # An aborted transport closes its socket in the loop's next round.
+        for _ in range(2):
+            await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
@@ -93,15 +102,20 @@ class Proxy:
             return
         try:
             there = await asyncio.open_connection("127.0.0.1", self.target, limit=CHUNK)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # also where the proxy ends meanwhile
             writer.transport.abort()
+            return
+        if self._refusing:  # cut meanwhile
+            writer.transport.abort()
+            there[1].transport.abort()
             return
         pair = _Pair((reader, writer), there, lambda: self._delay)
         self._pairs.add(pair)
         try:
             await pair.forward()
         except asyncio.CancelledError:
-            pass  # the proxy ends; asyncio would complain of a callback that was cancelled
+            # The proxy ends; asyncio would complain of a callback that was cancelled.
+            pair.abort()
         finally:
             self._pairs.discard(pair)
 
