@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -35,6 +36,20 @@ class Script:
         except NoScriptError:
             # Which loads it too, and on the very server of the key.
             return client.execute_command("EVAL", self.source, 1, key, *args)
+
+    def begin(self, client: Client, key: str, *args: Any) -> Callable[[], Any]:
+        """Sends it; the function returned waits for the answer, and must be called once."""
+        read = client.begin_many([self.command(key, *args)])
+
+        def answer() -> Any:
+            [found] = read()
+            if isinstance(found, NoScriptError):
+                return self(client, key, *args)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return answer
 
     def call_many(self, client: Client, calls: list[tuple[Any, ...]]) -> list[Any]:
         """Runs it for each (key, *args) in one round trip; a failed call yields its exception."""

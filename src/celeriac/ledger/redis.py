@@ -184,19 +184,8 @@ class RedisLedger:
         if not settled:
             return list
         told = self._finishing(f"running:{worker}", lane, settled, mean_us)
-        read = self.client.begin_many([_finish.command(self.keys.base(lane.domain), *told)])
-
-        def answer() -> list[str]:
-            [lost] = read()
-            if isinstance(lost, NoScriptError):
-                return self.finish(worker, lane, settled, mean_us)
-            if isinstance(lost, ResponseError) and "NOGROUP" in str(lost):
-                return [one.entry for one in settled]
-            if isinstance(lost, Exception):
-                raise lost
-            return [entry.decode() for entry in lost]
-
-        return answer
+        answer = _finish.begin(self.client, self.keys.base(lane.domain), *told)
+        return lambda: _no_longer_held(settled, _unless_no_group(answer))
 
     def _finish(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
@@ -204,9 +193,7 @@ class RedisLedger:
         if not settled:
             return []
         lost = self._unless_removed(_finish, lane, *self._finishing(owner, lane, settled, mean_us))
-        if lost is None:
-            return [one.entry for one in settled]
-        return [entry.decode() for entry in lost]
+        return _no_longer_held(settled, lost)
 
     def _finishing(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
@@ -413,12 +400,7 @@ class RedisLedger:
 
     def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more, so holds nothing."""
-        try:
-            return script(self.client, self.keys.base(lane.domain), *args)
-        except ResponseError as error:
-            if "NOGROUP" in str(error):
-                return None
-            raise
+        return _unless_no_group(lambda: script(self.client, self.keys.base(lane.domain), *args))
 
     def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
         answer = self._unless_removed(script, lane, *args)
@@ -431,6 +413,23 @@ class RedisLedger:
         seconds, micros = self.client.time()
         current = (seconds * 1000 + micros // 1000) // self.window_ms
         return current, current - 1
+
+
+def _unless_no_group(answer: Callable[[], Any]) -> Any:
+    """What it returns; None where the handler has no group."""
+    try:
+        return answer()
+    except ResponseError as error:
+        if "NOGROUP" in str(error):
+            return None
+        raise
+
+
+def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
+    """What finish.lua answers; of a handler without a group, all."""
+    if lost is None:
+        return [one.entry for one in settled]
+    return [entry.decode() for entry in lost]
 
 
 def _told(stretch: Stretch) -> tuple[str, str, str]:
