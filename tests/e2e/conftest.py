@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -72,7 +73,10 @@ class Worker:
     def stop(self, timeout: float = 30) -> int:
         """Warm shutdown."""
         self.process.terminate()
-        return self.process.wait(timeout)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"not stopped within {timeout} s\n{self.said()[-3000:]}")
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")

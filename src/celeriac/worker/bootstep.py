@@ -23,6 +23,7 @@ from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.relaying import install_relay
+from celeriac.worker.results_read import install_results_read
 from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     signals.celeryd_init.connect(consume_queues, weak=False)
     put_off_unknown(service)
     install_relay(app, service)
+    install_results_read(app)
     named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)
     steps["worker"].add(
         type(
