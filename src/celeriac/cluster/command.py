@@ -37,15 +37,3 @@ def key_of(args: Sequence[Any]) -> str | bytes:
 def is_script(args: Sequence[Any]) -> bool:
     """Whether it touches keys that it does not name."""
     return name_of(args) in SCRIPTS
-
-
-def newest_in(answer: Any) -> dict[str, str | None]:
-    """The streams in the answer of XREAD COUNT 2, each with its one entry, or None where there
-    are more. The answer has pairs in RESP2, a map in RESP3."""
-    streams = answer.items() if isinstance(answer, dict) else answer or ()
-    return {key.decode(): _only(entries) for key, entries in streams}
-
-
-def _only(entries: Any) -> str | None:
-    entry: bytes = entries[0][0]
-    return entry.decode() if len(entries) == 1 else None
