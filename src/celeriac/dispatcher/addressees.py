@@ -118,6 +118,11 @@ class Addressees:
             found.update(dict.fromkeys(lane for lane in lanes if self._is_ahead(lane, reading)))
         return list(found)
 
+    def read_in_part(self) -> list[str]:
+        """The domains where there is more to read, for whomever."""
+        behind = [domain for domain, reading in self._readings.items() if reading.behind]
+        return [*self._backlogged, *behind]
+
     def is_behind(self, domain: str, lanes: Collection[Lane]) -> bool:
         """Whether there is more to read for lanes of which nothing is known that they want."""
         if domain in self._backlogged:

@@ -52,8 +52,8 @@ class Crowds:
 
     def behind(self) -> list[str]:
         """Where there is more to read for lanes that have nothing to do."""
-        is_behind = self._addressees.is_behind
-        return [domain for domain, lanes in self._lanes.items() if is_behind(domain, lanes)]
+        is_behind, lanes = self._addressees.is_behind, self._lanes
+        return [d for d in self._addressees.read_in_part() if d in lanes and is_behind(d, lanes[d])]
 
     def stretch(self, lane: Lane, handler: Handler, most: int) -> Stretch | None:
         """With what the lane is to be asked for, so that it is given only what it wants."""
