@@ -87,12 +87,11 @@ class Share:
         return max(0, min(rooms)) if rooms else None
 
     def leaves_room(self, handler: Handler, lane: Lane) -> bool:
-        """Whether it may not have all processes: others may need one, and it is slow; or it was not
-        measured yet, where a process can be left free."""
-        if self.is_slow(handler.id):
-            return self._others(handler)
+        """Whether it may not have all processes: others may need one, and it is slow, or was not
+        measured yet. Were more of it queued until it is, their hints would stand in the queue
+        before those of others, and run what is taken anew meanwhile."""
         measured = self._mean.get(handler.id, {}).get(lane)
-        return not measured and self.processes.get(handler.id, 0) > 0 and self._others(handler)
+        return (self.is_slow(handler.id) or not measured) and self._others(handler)
 
     def held(self, lane: Lane) -> int:
         """By all workers."""

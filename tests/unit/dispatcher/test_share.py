@@ -91,6 +91,17 @@ def test_one_that_was_not_measured_yet_does_not_hold_all_by_itself() -> None:
     assert share((fast, FAST, 0), (new, 0, 2)).room(new, lane(new)) == 1
 
 
+def test_where_nobody_has_one_to_spare_it_has_one_delivery_until_it_is_measured() -> None:
+    """What was queued ahead of that would stand before others, if it turned out to be slow."""
+    fast, new = named("fast"), named("new")
+    found = share((fast, FAST, 0), (new, 0, 0), processes=0, here=0)
+    assert found.room(new, lane(new)) == 1
+    found.took(lane(new), 1)
+    assert found.room(new, lane(new)) == 0
+    found.note(new, lane(new), held(FAST, 1, 1))
+    assert found.room(new, lane(new)) is None
+
+
 def test_each_worker_leaves_processes_of_its_own_free() -> None:
     """Whatever there is room for elsewhere; and what others hold takes nothing from it."""
     fast, slow, other = named("fast"), named("slow"), named("other")
