@@ -117,3 +117,38 @@ def test_it_leaves_no_socket_open_whatever_was_under_way_when_it_ended(
             del proxy
             gc.collect()
     assert [] == unclosed
+
+
+def test_it_leaves_none_open_of_those_that_came_while_it_ended(
+    echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unclosed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
+    for number in range(60):
+        with ExitStack() as connections, ExitStack() as stack, Proxy(echo) as proxy:
+            flood = Flood(connections, proxy.port)
+            stack.callback(flood.end)
+            time.sleep(number / 15_000)  # another moment each time
+        del proxy
+        gc.collect()
+    assert [] == unclosed
+
+
+class Flood:
+    """Opens one connection after the other, also while the proxy ends."""
+
+    def __init__(self, stack: ExitStack, port: int) -> None:
+        self._stack, self._port = stack, port
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.0003):
+            connection = self._stack.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", self._port))
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()

@@ -21,6 +21,7 @@ class Proxy:
         self._delay = 0.0
         self._refusing = False
         self._pairs: set[_Pair] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -81,43 +82,49 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(self._end())
+        self._loop.run_until_complete(self._end(server))
         self._loop.close()
 
-    async def _end(self) -> None:
-        under_way = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        for pair in self._pairs:
-            pair.abort()
+    async def _end(self, server: asyncio.Server) -> None:
+        # Not closed yet: what it accepted and did not make known is let through first, for asyncio
+        # of Python 3.11 opens a connection of a server that is closed and forgets it.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        while under_way := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._serving:
+                task.cancel()
+            await asyncio.wait(under_way)
+        server.close()
         # An aborted transport closes its socket in the loop's next round.
         for _ in range(2):
             await asyncio.sleep(0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._refusing:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine itself: one that is cancelled before its first step closes nothing.
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+
+        def served(task: asyncio.Task[None]) -> None:
+            self._serving.discard(task)
             writer.transport.abort()
+
+        task.add_done_callback(served)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
             return
         try:
             there = await asyncio.open_connection("127.0.0.1", self.target, limit=CHUNK)
-        except (OSError, asyncio.CancelledError):  # also where the proxy ends meanwhile
-            writer.transport.abort()
-            return
-        if self._refusing:  # cut meanwhile
-            writer.transport.abort()
-            there[1].transport.abort()
+        except OSError:
             return
         pair = _Pair((reader, writer), there, lambda: self._delay)
         self._pairs.add(pair)
         try:
-            await pair.forward()
-        except asyncio.CancelledError:
-            # The proxy ends; asyncio would complain of a callback that was cancelled.
-            pair.abort()
+            if not self._refusing:  # cut meanwhile
+                await pair.forward()
         finally:
             self._pairs.discard(pair)
+            pair.abort()
 
     def _cut(self, refusing: bool) -> int:
         self._refusing = refusing
@@ -148,7 +155,8 @@ class _Pair:
         self.silent = False
         for _, writer in (here, there):
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # it was reset meanwhile
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def forward(self) -> None:
         ways = (
