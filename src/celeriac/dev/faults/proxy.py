@@ -120,7 +120,7 @@ class Proxy:
         pair = _Pair((reader, writer), there, lambda: self._delay)
         self._pairs.add(pair)
         try:
-            if not self._refusing:  # cut meanwhile
+            if not self._refusing:  # else it was cut meanwhile
                 await pair.forward()
         finally:
             self._pairs.discard(pair)
@@ -164,8 +164,6 @@ class _Pair:
             self._copy(self._there[0], self._here[1]),
         )
         await asyncio.gather(*ways, return_exceptions=True)
-        if not self.silent:
-            self.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
