@@ -86,7 +86,7 @@ class Past:
             lane = Lane(domain, self.record.id, self.record.ordered)
             start, end = self._start, self._end(lane)
             while some := self.backend.log.read(domain, start=start, end=end, count=PAGE):
-                wanted = ((entry.id, self._wanted_id(entry.body)) for entry in some)
+                wanted = ((entry.id, self._wanted_id(domain, entry.body)) for entry in some)
                 yield lane, [(entry, id) for entry, id in wanted if id is not None]
                 start = f"({some[-1].id}"
 
@@ -105,9 +105,9 @@ class Past:
             return last
         return str(self._until_ms)
 
-    def _wanted_id(self, body: bytes | None) -> str | None:
+    def _wanted_id(self, domain: str, body: bytes | None) -> str | None:
         try:
-            event = peek(body or b"")
+            event = peek(body or b"", domain)
         except InvalidEvent:
             return None
         matches = _all_match(event.type, self._own, self._asked)

@@ -20,7 +20,7 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
 from celeriac.connection import is_transient
 from celeriac.errors import InvalidEvent
-from celeriac.event import Pattern, RawEvent, decode, masked, masked_envelope, peek
+from celeriac.event import Pattern, RawEvent, check_domain, decode, masked, masked_envelope, peek
 from celeriac.log import Entry
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def tail(
     written = 0
     with _ending_quietly():
         for domain, entry in _entries(follower):
-            if not wanted.matches(_type_of(entry)):
+            if not wanted.matches(_type_of(domain, entry)):
                 continue
             write(domain, entry)
             written += 1
@@ -110,17 +110,19 @@ def _ending_quietly() -> Iterator[None]:
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115
 
 
-def _type_of(entry: Entry) -> str:
+def _type_of(domain: str, entry: Entry) -> str:
     """The type; of what is no event, a type that only `#` matches."""
     try:
-        return peek(entry.body or b"").type
+        return peek(entry.body or b"", domain).type
     except InvalidEvent:
         return "-"
 
 
-def _decoded(entry: Entry) -> RawEvent | None:
+def _decoded(domain: str, entry: Entry) -> RawEvent | None:
     try:
-        return decode(entry.body or b"")
+        event = decode(entry.body or b"")
+        check_domain(event.type, domain)
+        return event
     except InvalidEvent:
         return None
 
@@ -130,7 +132,7 @@ def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: 
 
     def write(domain: str, entry: Entry) -> None:
         at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
-        event = _decoded(entry)
+        event = _decoded(domain, entry)
         head = (f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} ", "dim")
         if event is None:
             line = Text.assemble(head, (f"(no event: entry {entry.id} of {domain})", "red"))
@@ -151,7 +153,7 @@ def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: 
 def _json_writer(names: Collection[str], with_data: bool, reveal: bool) -> Write:
     def write(domain: str, entry: Entry) -> None:
         at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
-        event = _decoded(entry)
+        event = _decoded(domain, entry)
         shown: Any = None
         if event is not None:
             shown = masked_envelope(entry.body or b"", names)

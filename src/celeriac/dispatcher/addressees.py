@@ -249,7 +249,7 @@ class Addressees:
         self, domain: str, entry: Entry, lanes: Mapping[Lane, Handler]
     ) -> Sequence[Lane]:
         try:
-            event = peek(entry.body or b"")
+            event = peek(entry.body or b"", domain)
             names = event.handlers
         except InvalidEvent:
             return list(lanes)  # one of them has to bury it

@@ -16,6 +16,7 @@ from celeriac.subscription import Handler
 
 # Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
 WORTH_A_TASK_US = 2000
+MAX_SHOWN = 255
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -47,18 +48,25 @@ class Chunk:
         return [(item.entry, item.event.id) for item in self.items]
 
     def describe(self) -> dict[str, Any]:
-        """What people see of the hint in Flower: types and ids, never data."""
+        """What people see of the hint in Flower: types and ids, never data.
+
+        Flower keeps it for each task, so each value has at most MAX_SHOWN characters.
+        """
         first = self.items[0].event
         if len(self.items) == 1:
             shown: dict[str, Any] = {"event": first.type, "id": first.id}
             if first.subject is not None:
-                shown["subject"] = first.subject
+                shown["subject"] = _cut(first.subject)
             if self.items[0].attempts:
                 shown["attempt"] = self.items[0].attempts + 1
             return shown
         types = sorted({item.event.type for item in self.items})
         ids = [item.event.id for item in self.items]
-        return {"events": len(ids), "event": " ".join(types), "id": ids[0], "last": ids[-1]}
+        return {"events": len(ids), "event": _cut(" ".join(types)), "id": ids[0], "last": ids[-1]}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Settings) -> int:

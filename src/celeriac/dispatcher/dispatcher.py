@@ -258,7 +258,7 @@ class Dispatcher:
             return 0
         lane, given = ask.lane, len(taken.deliveries)
         ledger, worker = self.service.backend.ledger, self.service.worker
-        sifted = sift(handler, taken.deliveries, taken.patterns)
+        sifted = sift(handler, taken.deliveries, taken.patterns, domain=lane.domain)
         for entry in sifted.gone:
             log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
         for entry, error in sifted.invalid:

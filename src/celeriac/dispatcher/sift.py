@@ -31,8 +31,10 @@ class Sifted:
     gone: list[str] = field(default_factory=list)
 
 
-def sift(handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str] = ()) -> Sifted:
-    """Sorts deliveries by what is to be done with them.
+def sift(
+    handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str] = (), *, domain: str
+) -> Sifted:
+    """Sorts deliveries, which are of the log of `domain`, by what is to be done with them.
 
     `newest` are the patterns of the newest code of the handler: what they reach and this code's do
     not is put off, for a worker that has that code.
@@ -44,7 +46,7 @@ def sift(handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str]
             sifted.gone.append(delivery.entry)
             continue
         try:
-            event = peek(delivery.body)
+            event = peek(delivery.body, domain)
             outcome = verdict(handler, event, delivery.body)
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))

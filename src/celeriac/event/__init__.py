@@ -2,6 +2,7 @@
 
 from celeriac.event.addressing import meant_for
 from celeriac.event.annotation import event_type_argument, is_batch
+from celeriac.event.attributes import check_domain
 from celeriac.event.build import build_event, plain_event
 from celeriac.event.codec import decode, encode, encode_data
 from celeriac.event.correlation import (
@@ -42,6 +43,7 @@ __all__ = [
     "Sensitive",
     "build_event",
     "check_annotation",
+    "check_domain",
     "compile_patterns",
     "current_attempt",
     "current_event",

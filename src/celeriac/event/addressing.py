@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celeriac.errors import InvalidEvent
-from celeriac.event.attributes import check_handler
+from celeriac.event.attributes import MAX_LIST, check_handler, check_length
 
 
 def split_handlers(text: object) -> tuple[str, ...]:
@@ -18,6 +18,7 @@ def split_handlers(text: object) -> tuple[str, ...]:
         return ()
     if not isinstance(text, str):
         raise InvalidEvent(f"`handlers` must be a string, got {type(text).__name__}")
+    check_length("handlers", text, MAX_LIST)
     names = tuple(text.split(" "))
     for name in names:
         check_handler(name)

@@ -9,7 +9,10 @@ from typing import Final
 
 from celeriac.errors import InvalidEvent
 
-MAX_LENGTH: Final = 255
+MAX_LENGTH: Final = 255  # of an id, a type, a handler's name
+MAX_TEXT: Final = 1024  # of any other attribute
+MAX_LIST: Final = 8192  # of `sensitive` and `handlers`, which hold many
+MAX_EXTENSIONS: Final = 100
 REQUIRED: Final = ("id", "source", "type")
 TEXTS: Final = (
     "subject",
@@ -46,26 +49,41 @@ _TRACEPARENT = re.compile(
 
 
 def check_text(name: str, value: object) -> None:
-    """A string that is not empty and has no control characters."""
-    if type(value) is str and value and value.isprintable():
+    """A string of 1 to `MAX_TEXT` characters, without control characters."""
+    if type(value) is str and 0 < len(value) <= MAX_TEXT and value.isprintable():
         return
+    _check_text(name, value, MAX_TEXT)
+
+
+def check_sensitive(value: object) -> None:
+    """A text of at most `MAX_LIST` characters."""
+    _check_text("sensitive", value, MAX_LIST)
+
+
+def _check_text(name: str, value: object, most: int) -> None:
     if type(value) is not str:
         raise InvalidEvent(f"`{name}` must be a string, got {type(value).__name__}")
     if not value:
         raise InvalidEvent(f"`{name}` must not be empty; leave it out when there is none")
+    check_length(name, value, most)
     if _DISALLOWED.search(value):
         raise InvalidEvent(f"`{name}` must not hold control characters, surrogates, noncharacters")
+
+
+def check_length(name: str, value: str, most: int = MAX_TEXT) -> None:
+    """At most so many characters: attributes are shown in lists, and written to logs and tasks."""
+    if len(value) > most:
+        raise InvalidEvent(
+            f"`{name}` is {len(value):,} characters long, at most {most:,} are allowed. "
+            "Put long values into data"
+        )
 
 
 def check_id(value: object) -> None:
     """A text of at most 255 characters."""
     if type(value) is str and 0 < len(value) <= MAX_LENGTH and value.isprintable():
         return
-    check_text("id", value)
-    if type(value) is str and len(value) > MAX_LENGTH:
-        raise InvalidEvent(
-            f"`id` is {len(value)} characters long; at most {MAX_LENGTH} are allowed"
-        )
+    _check_text("id", value, MAX_LENGTH)
 
 
 def check_type(value: object) -> None:
@@ -95,6 +113,19 @@ def type_fault(value: str) -> str:
     return "may only hold ASCII letters, digits, '_', '-' and dots"
 
 
+def check_domain(type_: str, domain: str) -> None:
+    """The type is one of the domain whose log holds the event.
+
+    Who may write to the log of `order` is decided by the server's access rules, so an event in it
+    must not count as one of `payment`.
+    """
+    if type_.partition(".")[0] != domain:
+        raise InvalidEvent(
+            f"`type` {shown(type_)} does not belong to the log of the domain {shown(domain)}. "
+            "Write each event to the log that the first segment of its type names"
+        )
+
+
 def check_time(value: object) -> None:
     """A datetime with a time zone."""
     if type(value) is datetime and value.tzinfo is UTC:
@@ -107,7 +138,10 @@ def check_time(value: object) -> None:
 
 def check_content_type(value: object) -> None:
     """A media type of RFC 2045, like `application/json`."""
-    if type(value) is not str or not _is_content_type(value):
+    if type(value) is not str:
+        raise InvalidEvent(f"`datacontenttype` must be a string, got {type(value).__name__}")
+    check_length("datacontenttype", value)
+    if not _is_content_type(value):
         raise InvalidEvent("`datacontenttype` must be a media type like 'application/json'")
 
 
@@ -138,7 +172,9 @@ def check_traceparent(value: object) -> None:
 
 
 def check_handler(value: object) -> None:
-    """A handler's name: `service.function`, without spaces."""
+    """A handler's name: `service.function`, without spaces; at most `MAX_LENGTH` characters."""
+    if type(value) is str:
+        check_length("handlers", value, MAX_LENGTH)
     if type(value) is not str or _HANDLER.fullmatch(value) is None:
         raise InvalidEvent(
             f"`handlers` must name each handler like 'billing.charge_card', got {shown(value)}"
@@ -151,9 +187,11 @@ def check_extension(name: object, value: object) -> None:
         raise InvalidEvent(
             f"attribute {shown(name)} must be named with lower-case ASCII letters and digits only"
         )
+    check_length(f"attribute {shown(name)}", name, MAX_LENGTH)
     if name in CORE:
         raise InvalidEvent(f"`{name}` is an attribute of its own and cannot be an extension")
     if type(value) is str:
+        check_length(name, value)
         if _DISALLOWED.search(value):
             raise InvalidEvent(f"`{name}` must not hold control characters")
     elif type(value) is int:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -16,16 +15,12 @@ from celeriac.event.codec import decode
 from celeriac.event.encrypted import encrypted_for, is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
-from celeriac.event.sensitive import ALL, ANY, DEEP
+from celeriac.event.sensitive_walk import State, TooCostly, Walk
 
 MASK = "***"
-# An attribute with more paths than this was not written by a person: all of the data is masked.
-MOST_PATHS = 1000
+# More values than this are not searched for in a text: the whole text is masked.
+MOST_VALUES = 2000
 LEAST_CHARACTERS = 4  # of a value that is taken out of texts; shorter ones are in any text
-
-# The steps that are left of each path.
-_Left = frozenset[tuple[str, ...]]
-_NOWHERE: _Left = frozenset()
 
 
 def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
@@ -47,7 +42,9 @@ def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
     if not hides:
         return found
     try:
-        return _masked(found, _paths(event.sensitive), _folded(names), lambda value: MASK)
+        return _masked(found, event.sensitive, names, lambda value: MASK)
+    except TooCostly:
+        return MASK
     except RecursionError:
         return f"({len(bytes(event.data))} bytes)"
 
@@ -81,21 +78,25 @@ def sensitive_values(event: RawEvent, names: Collection[str] = ()) -> list[str]:
         found.update(_texts(value))
         return MASK
 
-    try:
-        parsed = _parsed(event, True)
-        if parsed is _OPAQUE:
-            return []
-        _masked(parsed, _paths(event.sensitive), _folded(names), collect)
-    except RecursionError:
+    parsed = _parsed(event, True)
+    if parsed is _OPAQUE:
         return []
+    try:
+        _masked(parsed, event.sensitive, names, collect)
+    except (TooCostly, RecursionError):
+        collect(parsed)  # rather too much than too little
     return sorted(found, key=lambda text: (-len(text), text))
 
 
 def without(text: str, values: Collection[str]) -> str:
     """The text with `***` for each of the values; a number only where it stands by itself."""
+    if len(values) > MOST_VALUES and text:
+        return MASK
     for value in values:
         escaped = {value, repr(value)[1:-1], msgspec.json.encode(value)[1:-1].decode()}
         for form in escaped:
+            if form not in text:
+                continue
             if not form.strip("-").replace(".", "", 1).isdigit():
                 text = text.replace(form, MASK)
             else:
@@ -128,14 +129,6 @@ def _attributes(event: Event[Any]) -> dict[str, Any]:
     return shown | dict(event.extensions)
 
 
-@lru_cache(maxsize=1024)
-def _paths(attribute: str | None) -> _Left:
-    texts = attribute.split(",") if attribute else []
-    if len(texts) > MOST_PATHS:
-        return frozenset({()})
-    return frozenset(() if text == ALL else tuple(text.split(".")) for text in texts)
-
-
 @lru_cache(maxsize=64)
 def _fold(names: frozenset[str]) -> frozenset[str]:
     return frozenset(name.casefold() for name in names)
@@ -145,51 +138,41 @@ def _folded(names: Collection[str]) -> frozenset[str]:
     return _fold(frozenset(names))
 
 
-def _masked(value: Any, paths: _Left, names: frozenset[str], mask: Callable[[Any], str]) -> Any:
-    if _is_reached(paths):
-        return mask(value)
-    if isinstance(value, dict):
-        return {
-            key: mask(item)
-            if names and key.casefold() in names
-            else _masked(item, _step(paths, key), names, mask)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        below = _step(paths, None)
-        return [_masked(item, below, names, mask) for item in value]
-    return value
+def _masked(
+    data: Any, attribute: str | None, names: Collection[str], mask: Callable[[Any], str]
+) -> Any:
+    """A copy of the data with what `mask` returns in place of each sensitive value."""
+    walk, folded = Walk(attribute), _folded(names)
+
+    def copy(value: Any, at: State) -> Any:
+        if walk.is_reached(at):
+            return mask(value)
+        if isinstance(value, dict):
+            return {
+                key: mask(item)
+                if folded and key.casefold() in folded
+                else copy(item, walk.member(at, key))
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            below = walk.item(at)
+            return [copy(item, below) for item in value]
+        return value
+
+    return copy(data, walk.start)
 
 
-def _is_reached(paths: _Left) -> bool:
-    return any(path == () or set(path) == {DEEP} for path in paths)
-
-
-def _step(paths: _Left, key: str | None) -> _Left:
-    """What is left of the paths after a step to a member, or to an item of a list."""
-    if not paths:
-        return _NOWHERE
-    left: set[tuple[str, ...]] = set()
-    waiting = list(paths)
-    while waiting:
-        path = waiting.pop()
-        if not path:
-            continue
-        if path[0] == DEEP:
-            left.add(path)
-            waiting.append(path[1:])
-        elif path[0] == ANY or (key is not None and unquote(path[0]) == key):
-            left.add(path[1:])
-    return frozenset(left)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if len(value) >= LEAST_CHARACTERS:
-            yield value
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if sum(map(str.isdigit, text := repr(value))) >= LEAST_CHARACTERS:
-            yield text
-    elif isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+def _texts(data: Any) -> Iterator[str]:
+    left = [data]  # a stack of its own: data may be nested deeper than Python calls
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            if len(value) >= LEAST_CHARACTERS:
+                yield value
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            if sum(map(str.isdigit, text := repr(value))) >= LEAST_CHARACTERS:
+                yield text
+        elif isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value

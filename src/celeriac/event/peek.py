@@ -8,7 +8,14 @@ import msgspec
 
 from celeriac.errors import InvalidEvent
 from celeriac.event.addressing import narrowed, split_handlers
-from celeriac.event.attributes import check_handler, check_id, check_type
+from celeriac.event.attributes import (
+    MAX_TEXT,
+    check_domain,
+    check_handler,
+    check_id,
+    check_length,
+    check_type,
+)
 from celeriac.event.codec import OtherVersion, decode
 
 
@@ -31,13 +38,15 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", t
         return narrowed(split_handlers(self.handler_refs), self.redriven)
 
 
+_TEXTS = ("source", "subject", "partitionkey", "correlationid", "traceparent")
 _decoder = msgspec.json.Decoder(Union[Peek, OtherVersion])  # noqa: UP007
 
 
-def peek(raw: bytes) -> Peek:
+def peek(raw: bytes, domain: str | None = None) -> Peek:
     """The addressing of the event in `raw`, without its data and without checking the rest.
 
-    Raises InvalidEvent for what is not a CloudEvent 1.0, with the reason that `decode` gives.
+    `domain` is that of the log which holds the event. Raises InvalidEvent for what is not a
+    CloudEvent 1.0, with the reason that `decode` gives, and for an event of another domain.
     """
     try:
         found = _decoder.decode(raw)
@@ -46,8 +55,14 @@ def peek(raw: bytes) -> Peek:
     if type(found) is not Peek:
         decode(raw)
         raise InvalidEvent("the event cannot be read")
+    if len(raw) > MAX_TEXT:  # a shorter event has no longer attribute
+        for name in _TEXTS:
+            if (text := getattr(found, name)) is not None:
+                check_length(name, text)
     check_id(found.id)
     check_type(found.type)
+    if domain is not None:
+        check_domain(found.type, domain)
     if found.handler_refs is not None:
         split_handlers(found.handler_refs)
     if found.redriven is not None:

@@ -24,8 +24,11 @@ from typing import (
 )
 
 from celeriac.errors import InvalidEvent
+from celeriac.event.attributes import MAX_LIST
 
 ANY, DEEP, ALL = "*", "**", "."
+# An attribute with more paths, or more steps in one of them, masks all of the data.
+MAX_PATHS, MAX_STEPS = 500, 32
 # Steps from the data to what is marked. A type at the end of it is one that holds itself.
 Path = tuple[Any, ...]
 
@@ -59,7 +62,8 @@ def join_paths(attribute: str | None, given: Sequence[str]) -> str | None:
 
 def _attribute(schema: Any, kind: type) -> str | None:
     paths = dict.fromkeys((*_paths(schema, ()), *_paths(kind, ())))
-    return ",".join(".".join(map(_escaped, path)) or ALL for path in paths) or None
+    written = ",".join(".".join(map(_escaped, path)) or ALL for path in paths)
+    return ALL if len(written) > MAX_LIST else written or None
 
 
 _remembered = lru_cache(maxsize=4096)(_attribute)

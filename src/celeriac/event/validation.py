@@ -7,11 +7,15 @@ from typing import Any
 
 from celeriac.errors import InvalidEvent
 from celeriac.event.attributes import (
+    MAX_EXTENSIONS,
+    MAX_LIST,
     check_content_type,
     check_extension,
     check_handler,
     check_id,
+    check_length,
     check_schema_uri,
+    check_sensitive,
     check_text,
     check_time,
     check_traceparent,
@@ -41,7 +45,7 @@ def validate(event: Event[Any]) -> None:
     if event.partitionkey is not None:
         check_text("partitionkey", event.partitionkey)
     if event.sensitive is not None:
-        check_text("sensitive", event.sensitive)
+        check_sensitive(event.sensitive)
     if event.keyid is not None:
         check_text("keyid", event.keyid)
     if event.signature is not None:
@@ -60,10 +64,16 @@ def _check_handlers(handlers: object) -> None:
         raise InvalidEvent(f"`handlers` must be a tuple of names, got {type(handlers).__name__}")
     for handler in handlers:
         check_handler(handler)
+    check_length("handlers", " ".join(handlers), MAX_LIST)
 
 
 def _check_extensions(extensions: object) -> None:
     if not isinstance(extensions, Mapping):
         raise InvalidEvent(f"`extensions` must be a mapping, got {type(extensions).__name__}")
+    if len(extensions) > MAX_EXTENSIONS:
+        raise InvalidEvent(
+            f"there are {len(extensions):,} extension attributes, at most {MAX_EXTENSIONS} are "
+            "allowed. Put structured values into data"
+        )
     for name, value in extensions.items():
         check_extension(name, value)

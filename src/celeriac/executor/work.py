@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
-from celeriac.event import Effect, Event, decode, decode_data, handling
+from celeriac.event import Effect, Event, check_domain, decode, decode_data, handling
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
@@ -78,6 +78,7 @@ class Work:
                 begun = one.attempt - 1
                 raise Exhausted(f"its process died in each of {begun} attempts; given up as poison")
             event = decode(one.body)
+            check_domain(event.type, self.admission.domain)
             if event.id != event_id:
                 # The hint is not from a dispatcher. Back with it, as if it had never been.
                 self._settle(one, event_id, Outcome.RELEASED)

@@ -39,7 +39,7 @@ class Count:
         items = []
         for entry in entries:
             try:
-                items.append(Item(entry.id, peek(entry.body or b"")))
+                items.append(Item(entry.id, peek(entry.body or b"", domain)))
             except InvalidEvent:
                 self._events["invalid"] += 1
         rows = page_cells(self.backend, self.records, domain, items)

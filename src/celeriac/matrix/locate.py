@@ -34,7 +34,7 @@ def locate(
     domains = sorted(log.domains())
     for candidates in _candidates(backend, records, domains, event_id, near):
         for domain, entry in candidates:
-            if _id_of(entry.body) == event_id and entry.body is not None:
+            if entry.body is not None and _id_of(domain, entry.body) == event_id:
                 return _in_log(domain, entry, entry.body)
     found = _postponed(log, domains, event_id)
     if found is None and everywhere:
@@ -94,7 +94,7 @@ def _everywhere(log: EventLog, domains: Sequence[str], event_id: str) -> Located
         end = "+"
         while some := log.read(domain, end=end, count=PAGE, newest_first=True):
             for entry in some:
-                if entry.body is not None and _id_of(entry.body) == event_id:
+                if entry.body is not None and _id_of(domain, entry.body) == event_id:
                     return _in_log(domain, entry, entry.body)
             end = f"({some[-1].id}"
     return None
@@ -105,7 +105,7 @@ def _postponed(log: EventLog, domains: Sequence[str], event_id: str) -> Located 
         start = 0
         while some := log.upcoming(domain, start=start, count=PAGE):
             for time_ms, body in some:
-                if _id_of(body) == event_id:
+                if _id_of(domain, body) == event_id:
                     return Located(
                         domain=domain,
                         entry=None,
@@ -123,8 +123,8 @@ def _in_log(domain: str, entry: Entry, body: bytes) -> Located:
     )
 
 
-def _id_of(body: bytes | None) -> str | None:
+def _id_of(domain: str, body: bytes) -> str | None:
     try:
-        return peek(body).id if body else None
+        return peek(body, domain).id
     except InvalidEvent:
         return None

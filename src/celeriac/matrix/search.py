@@ -22,12 +22,13 @@ from celeriac.matrix.page import Item, page_cells
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
-READ = 200  # entries of one domain at a time
+# Entries of one domain at a time: few at first, then as many as READ_BYTES are likely to hold.
+READ_FIRST, READ, READ_BYTES = 20, 200, 4_000_000
 CELLS = 500  # events whose cells are looked up at a time, where it is they that decide
 MOST_READ = 5000
 MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
 
-Seen = tuple[str, Entry, Peek]
+Seen = tuple[str, str, Peek]  # domain, entry, and what was read of the event: not its data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,9 @@ def search(
         end = True
         for domain, entry in entries:
             read, last = read + 1, (domain, entry.id)
-            event = _peeked(entry)
+            event = _peeked(domain, entry)
             if event is not None and fits(event):
-                some.append((domain, entry, event))
+                some.append((domain, entry.id, event))
             if len(some) >= at_once or read >= most_read:
                 end = False
                 break
@@ -115,12 +116,12 @@ def statuses(
     by_place: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(some, key=lambda one: one[0])
     for domain, group in groupby(ordered, key=lambda one: one[0]):
-        items = [Item(entry.id, event) for _, entry, event in group]
+        items = [Item(entry, event) for _, entry, event in group]
         rows = page_cells(backend, records, domain, items)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)
             by_place[domain, item.entry] = _status(domain, item, cells)
-    return [by_place[domain, entry.id] for domain, entry, _ in some]
+    return [by_place[domain, entry] for domain, entry, _ in some]
 
 
 def _page(found: list[EventStatus], last: tuple[str, str] | None, *, full: bool) -> EventPage:
@@ -176,9 +177,12 @@ def _newest_first(
         end = "+" if query.until_ms is None else str(query.until_ms)
         if bound:
             end = f"({bound}" if domain >= reached else bound
-        while some := log.read(domain, start=start, end=end, count=READ, newest_first=True):
-            yield from ((domain, entry) for entry in some)
+        count = READ_FIRST
+        while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
+            size = sum(len(entry.body or b"") for entry in some) // len(some)
             end = f"({some[-1].id}"
+            yield from ((domain, entry) for entry in some)
+            count = max(1, min(READ, READ_BYTES // max(1, size)))
 
     return heapq.merge(
         *map(of, domains), key=lambda pair: (entry_key(pair[1].id), pair[0]), reverse=True
@@ -210,9 +214,9 @@ def _has(query: Query, one: EventStatus) -> bool:
     )
 
 
-def _peeked(entry: Entry) -> Peek | None:
+def _peeked(domain: str, entry: Entry) -> Peek | None:
     try:
-        return peek(entry.body) if entry.body is not None else None
+        return peek(entry.body, domain) if entry.body is not None else None
     except InvalidEvent:
         return None
 

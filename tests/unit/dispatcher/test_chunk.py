@@ -130,3 +130,13 @@ def test_with_more_to_come_a_chunk_is_not_spread_over_the_processes(
     some = handler()
     chunks = split(some, some.lane("order"), items(*[0] * 400), 10, 2, SETTINGS, more=more)
     assert sizes == [len(chunk.items) for chunk in chunks]
+
+
+def test_what_flower_keeps_of_a_task_is_short_whatever_the_events_say() -> None:
+    some = handler()
+    event = Peek(id="e1", source="s", type="order.placed", subject="x" * 1024)
+    one = Chunk(some, some.lane("order"), (Item("1-0", 0, event),))
+    assert "x" * 254 + "…" == one.describe()["subject"]
+    types = [Peek(id="e", source="s", type=f"order.{'t' * 200}{n}") for n in range(50)]
+    many = Chunk(some, some.lane("order"), tuple(Item("1-0", 0, event) for event in types))
+    assert len(many.describe()["event"]) == 255

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from celeriac import Event
 from celeriac.dispatcher.sift import sift
 from celeriac.event import build_event, encode
@@ -34,20 +36,20 @@ def delivery(
 
 
 def outcome(handler: Handler, delivery: Delivery) -> str:
-    sifted = sift(handler, [delivery])
+    sifted = sift(handler, [delivery], domain="order")
     if sifted.wanted:
         return "wanted"
     return sifted.unwanted[0].outcome.value if sifted.unwanted else "neither"
 
 
 def test_what_the_patterns_match_is_wanted_and_keeps_its_attempts() -> None:
-    sifted = sift(handler(), [delivery(attempts=3)])
+    sifted = sift(handler(), [delivery(attempts=3)], domain="order")
     (item,) = sifted.wanted
     assert ("1-0", 3, "e1") == (item.entry, item.attempts, item.event.id)
 
 
 def test_another_type_of_the_domain_is_ignored_with_its_attempts() -> None:
-    (settled,) = sift(handler(), [delivery("order.paid", attempts=1)]).unwanted
+    (settled,) = sift(handler(), [delivery("order.paid", attempts=1)], domain="order").unwanted
     assert ("1-0", "e1", 1, Outcome.IGNORED) == (
         settled.entry, settled.event_id, settled.attempt, settled.outcome
     )  # fmt: skip
@@ -90,18 +92,20 @@ def test_data_that_does_not_fit_goes_to_the_executor() -> None:
 
 
 def test_what_is_no_event_is_invalid_with_the_reason() -> None:
-    sifted = sift(handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)])
+    sifted = sift(handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)], domain="order")
     assert ["1-0", "2-0"] == [entry for entry, _ in sifted.invalid]
     assert "specversion" in sifted.invalid[0][1]
 
 
 def test_an_envelope_that_only_the_full_reader_refuses_is_invalid_where_when_needs_it() -> None:
     bad = Delivery("1-0", b'{"specversion":"1.0","id":"1","source":"","type":"order.placed"}', 0)
-    assert ["1-0"] == [e for e, _ in sift(handler(when=lambda event: True), [bad]).invalid]
+    assert ["1-0"] == [
+        e for e, _ in sift(handler(when=lambda event: True), [bad], domain="order").invalid
+    ]
 
 
 def test_what_another_hand_trimmed_is_gone() -> None:
-    assert ["1-0"] == sift(handler(), [Delivery("1-0", None, 0)]).gone
+    assert ["1-0"] == sift(handler(), [Delivery("1-0", None, 0)], domain="order").gone
 
 
 def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
@@ -109,7 +113,7 @@ def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
         delivery(entry="1-0"), delivery("order.paid", entry="2-0"), Delivery("3-0", b"?", 0),
         delivery(entry="4-0"),
     ]  # fmt: skip
-    sifted = sift(handler(), mixed)
+    sifted = sift(handler(), mixed, domain="order")
     assert ["1-0", "4-0"] == [item.entry for item in sifted.wanted]
 
 
@@ -117,8 +121,19 @@ def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
     """In a rolling deployment the old worker must leave it to the new one."""
     newest = ("order.placed", "order.amended")
     deliveries = [delivery("order.amended"), delivery("order.shipped")]
-    unwanted = sift(handler(), deliveries, newest).unwanted
+    unwanted = sift(handler(), deliveries, newest, domain="order").unwanted
     assert [one.outcome for one in unwanted] == [Outcome.RELEASED, Outcome.IGNORED]
     addressed = delivery("order.amended", handlers=("shipping.pack",))
-    (settled,) = sift(handler(), [addressed], newest).unwanted
+    (settled,) = sift(handler(), [addressed], newest, domain="order").unwanted
     assert settled.outcome is Outcome.IGNORED
+
+
+@pytest.mark.parametrize("options", [{}, {"when": lambda event: True}, {"function": take}])
+def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, Any]) -> None:
+    """A service that may write to the log of `order` only must not have payments handled."""
+    one = handler("payment.*", "order.*", **options)
+    sifted = sift(one, [delivery("payment.captured")], domain="order")
+    ((entry, reason),) = sifted.invalid
+    assert entry == "1-0"
+    assert "does not belong to the log of the domain 'order'" in reason
+    assert (sifted.wanted, sifted.unwanted) == ([], [])

@@ -141,3 +141,8 @@ def test_masking_never_fails_and_with_no_paths_changes_nothing(data: Any, paths:
     masked(one, {"a"})
     sensitive_values(one, {"a"})
     assert masked(Event(id="1", source="s", type="a", data=raw)) == data
+
+
+def test_a_text_is_masked_whole_where_very_many_values_may_be_in_it() -> None:
+    assert without("one of them", [f"value-{n}" for n in range(2001)]) == "***"
+    assert without("", [f"value-{n}" for n in range(2001)]) == ""

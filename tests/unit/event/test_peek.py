@@ -87,3 +87,20 @@ def test_a_peek_shows_what_decode_shows(members: dict[str, Any]) -> None:
 def test_what_is_not_json_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidEvent):
         peek(raw)
+
+
+def test_an_event_in_the_log_of_another_domain_is_refused() -> None:
+    raw = json.dumps(MINIMAL).encode()
+    assert peek(raw, "order").type == "order.placed"
+    for other in ("payment", "orde", "order.placed", "Order"):
+        with pytest.raises(InvalidEvent, match="does not belong to the log of the domain"):
+            peek(raw, other)
+
+
+@pytest.mark.parametrize(
+    "name", ["source", "subject", "partitionkey", "correlationid", "traceparent"]
+)
+def test_what_goes_into_tasks_and_lists_is_bounded(name: str) -> None:
+    peek(json.dumps({**MINIMAL, name: "x" * 1024}).encode())
+    with pytest.raises(InvalidEvent, match=f"`{name}` is 1,025 characters long"):
+        peek(json.dumps({**MINIMAL, name: "x" * 1025}).encode())

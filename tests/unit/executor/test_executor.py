@@ -523,3 +523,17 @@ def test_any_error_can_be_described_and_stored(bench: Bench, error: Exception, t
 
 def test_a_report_of_one_event_has_its_failure() -> None:
     assert Report(hinted=1).sole_failure is None
+
+
+def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> None:
+    """Also where a forged hint leads to it past the dispatcher."""
+    bench.bus.on("payment.captured", "order.placed", name="handle")(note)
+    bench.handler = bench.bus.service.handlers["billing.handle"]
+    bench.lane = bench.handler.lane("order")
+    bench.store.log.join("order", "billing.handle", "0")
+    foreign = encode(build_event("payment.captured", None, source="x", id="p"))
+    bench.store.log.append("order", foreign)
+    report = bench.execute()
+    assert ran == []
+    (failure,) = report.failures
+    assert "does not belong to the log of the domain 'order'" in str(failure.error)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus, Retry, aemit, emit, set_default_bus
+from celeriac.event import build_event, encode
 from celeriac.subscription import Service
 from celeriac.testing import Unsettled, in_memory
 
@@ -252,3 +253,26 @@ def test_a_thousand_events_settle_soon(billing: EventBus, ran: list[Any]) -> Non
         memory.settle()
     assert 1000 == len(ran)
     assert time.monotonic() - started < 5
+
+
+def test_an_event_in_the_log_of_another_domain_is_dead_once_and_handled_by_nobody(
+    billing: EventBus,
+) -> None:
+    """A service may have the right to write to the log of `order` and to no other."""
+    ran: list[str] = []
+    for name in ("one", "two"):
+        billing.on("order.*", "payment.*", name=name)(lambda event: ran.append(event.type))
+    for n in range(5):  # so many that they are asked for by what was read of the log
+        billing.on(f"order.t{n}", name=f"t{n}")(lambda event: ran.append(event.type))
+    foreign = encode(build_event("payment.captured", {}, source="x"))
+    with in_memory(billing) as memory:
+        billing.emit("order.placed")
+        memory.settle()
+        with memory.store.log.silence():
+            memory.store.log.append("order", foreign)
+        memory.settle()
+        billing.emit("order.placed")
+        memory.settle()
+        (dead,) = memory.dead
+    assert ran == ["order.placed"] * 4
+    assert "does not belong to the log of the domain 'order'" in dead.error
