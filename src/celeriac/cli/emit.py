@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.emitter import Emitter
 
@@ -17,7 +18,7 @@ from celeriac.emitter import Emitter
 @click.argument("json", required=False)
 @click.option("--subject", help="What the event is about, e.g. order/42.")
 @click.option("--id", "event_id", help="The same id twice is one event. [default: a new one]")
-@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Not before that.")
+@click.option("--delay", type=DURATION, metavar="DURATION", help="Not before that: 30s, 1h, 2d.")
 @click.option("--handlers", metavar="NAMES", help="Only for these: billing.charge,mail.send")
 @click.option("--sensitive", metavar="PATHS", help="To be masked: card,customer.email")
 @click.option("--encrypt-for", metavar="NAMES", help="Only for these services: billing,mail")

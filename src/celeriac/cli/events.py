@@ -46,7 +46,8 @@ def events(
         table(
             ("emitted (UTC)", "id", "type", "handlers"),
             [(when(one.time_ms), one.id, one.type, _summary(one)) for one in found],
-            fold=("type", "handlers"),
+            fold={"id": 36, "type": 12, "handlers": 12},
+            shed=("emitted (UTC)",),
         )
 
 

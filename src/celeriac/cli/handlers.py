@@ -56,7 +56,8 @@ def _list(session: Session, as_json: bool) -> None:
                 for record in records
             ],
             right=("workers",),
-            fold=("events", "options", "takes part since"),
+            fold={"handler": 30, "events": 16, "options": 12, "queue": 10},
+            shed=("options", "takes part since", "queue"),
         )
         for circuit in circuits.values():
             click.echo(f"{circuit.handler} {circuit_text(circuit, now)}")

@@ -90,4 +90,4 @@ def show(session: Session, path: str | None) -> None:
         for curve in (SIGNING, ENCRYPTION)
         for key in public_keys(given, setting=setting, curve=curve).values()
     ]
-    table(("key", "use", "sources", "types"), sorted(rows), fold=("sources", "types"))
+    table(("key", "use", "sources", "types"), sorted(rows), fold={"sources": 10, "types": 10})

@@ -28,7 +28,14 @@ def lag(session: Session, as_json: bool) -> None:
     elif not found:
         click.echo("No handlers. A handler is registered when its worker starts.")
     else:
-        table(("handler", "domain", *NUMBERS), [_row(one) for one in found], right=NUMBERS, gap=1)
+        table(
+            ("handler", "domain", *NUMBERS),
+            [_row(one) for one in found],
+            right=NUMBERS,
+            fold={"handler": 30, "domain": 12},
+            shed=("mean", "parked", "due", "queued", "processed", "running"),
+            gap=1,
+        )
 
 
 def _plain(one: HandlerLag) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -37,20 +38,29 @@ class Moment(click.ParamType[datetime]):
 
 
 class Duration(click.ParamType[float]):
-    """A duration, in seconds."""
+    """A duration in seconds, given as 90, 1.5 or 1h30m."""
 
     name = "duration"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        seconds = value if isinstance(value, (int, float)) else _seconds(value)
-        if seconds is None or seconds <= 0:
-            self.fail(f"{value!r}: a duration like 30s, 15m, 2h or 1d12h")
+        seconds = value if isinstance(value, (int, float)) else _plain_seconds(value)
+        if seconds is None:
+            seconds = _seconds(value)
+        if seconds is None or not 0 < seconds < math.inf:
+            self.fail(f"{value!r}: a duration like 30s, 15m, 2h or 1d12h, or a number of seconds")
         return float(seconds)
 
 
 DURATION = Duration()
+
+
+def _plain_seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _seconds(text: str) -> int | None:

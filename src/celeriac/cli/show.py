@@ -48,28 +48,63 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     right: Iterable[str] = (),
-    fold: Iterable[str] = (),
+    fold: Mapping[str, int] | None = None,
+    shed: Sequence[str] = (),
     gap: int = 2,
 ) -> None:
-    """Prints a table. Columns in `right` are numbers, those in `fold` give way where it is narrow.
+    """Print a table that fits the terminal and cuts off no value.
 
-    None and 0 are shown as a faint dot.
+    Columns in `right` hold numbers. Where the terminal is too narrow, the columns in `shed` are
+    left out, the first one first, and a line below names them; those in `fold` wrap, each at no
+    less than the width given. None and 0 are shown as a faint dot.
     """
     from rich.table import Table
     from rich.text import Text
 
+    output, fold = console(), fold or {}
+    cells = [[c if isinstance(c, Text) else _plain(c) for c in row] for row in rows]
+    natural = {
+        name: max([len(name), *(row[n].cell_len for row in cells)])
+        for n, name in enumerate(headers)
+    }
+    shown, widths = _fitted(natural, output.width, fold, shed, gap)
     grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
-    for name in headers:
+    for name in shown:
         grid.add_column(
             name,
             justify="right" if name in right else "left",
+            width=widths[name],
             no_wrap=name not in fold,
-            overflow="fold" if name in fold else "ellipsis",
+            overflow="fold",
         )
-    for row in rows:
-        shown = (cell if isinstance(cell, Text) else _plain(cell) for cell in row)
-        grid.add_row(*shown)
-    console().print(grid)
+    chosen = [headers.index(name) for name in shown]
+    for row in cells:
+        grid.add_row(*(row[n] for n in chosen))
+    output.print(grid)
+    if hidden := [name for name in headers if name not in shown]:
+        output.print(Text(f"Not shown at this width: {', '.join(hidden)}.", style="dim"))
+
+
+def _fitted(
+    natural: Mapping[str, int], width: int, fold: Mapping[str, int], shed: Sequence[str], gap: int
+) -> tuple[list[str], dict[str, int]]:
+    """The columns that have room, and their widths."""
+    shown, leaving = list(natural), list(shed)
+
+    def total(widths: Mapping[str, int]) -> int:
+        return sum(widths[name] for name in shown) + gap * (len(shown) - 1)
+
+    narrowest = {name: min(size, fold.get(name, size)) for name, size in natural.items()}
+    while leaving and total(narrowest) > width:
+        shown.remove(leaving.pop(0))
+    widths = dict(natural)
+    while total(widths) > width:
+        # The widest that may still wrap gives one cell, so that they end up alike.
+        wide = [name for name in shown if widths[name] > narrowest[name]]
+        if not wide:
+            break
+        widths[max(wide, key=lambda name: widths[name])] -= 1
+    return shown, widths
 
 
 def _plain(cell: object) -> Text:

@@ -73,6 +73,8 @@ def _show(found: EventStatus, now_ms: int) -> None:
             for cell in found.cells
         ],
         right=("attempts", "took"),
+        fold={"handler": 16, "when": 12},
+        shed=("took",),
     )
     failed = [cell for cell in found.cells if cell.failures]
     for cell in failed:

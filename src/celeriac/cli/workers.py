@@ -43,7 +43,8 @@ def workers(session: Session, as_json: bool) -> None:
                 for one in found
             ],
             right=("processes", "beat"),
-            fold=("queues",),
+            fold={"worker": 20, "queues": 10},
+            shed=("pool", "service"),
         )
 
 

@@ -220,3 +220,40 @@ def test_a_group_that_is_nobodys_can_be_removed(shop: Shop, run: Run) -> None:
     assert 0 == run("handlers", "remove", "old.handler", "--yes").exit_code
     assert [] == shop.backend.log.groups("order")
     assert 0 == shop.backend.ledger.due(Lane("order", "old.handler"))
+
+
+@pytest.mark.parametrize(("delay", "shown"), [("1h", "in 60 min"), ("90", "in 90 s")])
+def test_emit_takes_a_delay_as_a_duration_or_in_seconds(run: Run, delay: str, shown: str) -> None:
+    id = run("emit", "order.placed", "1", "--delay", delay).out.strip()
+    assert shown in run("status", id).out
+
+
+@pytest.mark.parametrize("delay", ["0", "-1", "nan", "inf", "soon"])
+def test_emit_refuses_what_is_no_delay(run: Run, delay: str) -> None:
+    answer = run("emit", "order.placed", "1", f"--delay={delay}")
+    assert (2, True) == (answer.exit_code, "a duration like 30s" in answer.err)
+    assert [] == run("events", "--json").json
+
+
+@pytest.mark.parametrize("command", ["redrive", "discard", "list"])
+def test_an_unknown_handler_is_an_error(run: Run, graves: list[str], command: str) -> None:
+    answer = run("dead", command, "--handler", "billing.chrage")
+    assert 1 == answer.exit_code
+    assert "no handler billing.chrage; there are: billing.charge, mail.send" in answer.err
+
+
+def test_a_known_handler_without_dead_letters_is_no_error(shop: Shop, run: Run) -> None:
+    shop.on("mail.send", "parcel.sent")
+    shop.start()
+    answer = run("dead", "redrive", "--handler", "mail.send")
+    assert (0, "No dead letters.\n") == (answer.exit_code, answer.out)
+
+
+def test_discard_names_what_it_discards_before_it_asks(run: Run, graves: list[str]) -> None:
+    answer = run("dead", "discard", "--all", input="n\n")
+    assert 1 == answer.exit_code
+    assert ["2", "billing.charge", "order.placed", "ValueError"] == answer.out.splitlines()[
+        0
+    ].split()
+    assert ["1", "mail.send", "parcel.sent", "ValueError"] == answer.out.splitlines()[1].split()
+    assert 3 == len(run("dead", "list", "--json").json)

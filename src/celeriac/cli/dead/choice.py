@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -10,9 +12,11 @@ import click
 
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
-from celeriac.operation import Choice, choose, letter_at
+from celeriac.ledger import exception_of
+from celeriac.operation import Choice, choose, letter_at, type_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+MAX_GROUPS_SHOWN = 20
 
 
 def choice_options(function: F) -> F:
@@ -38,22 +42,54 @@ def selection_options(function: F) -> F:
     return click.argument("names", nargs=-1, metavar="[DEAD_LETTER]...")(function)
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A dead letter that a command is about to change, without its event."""
+
+    domain: str
+    id: str
+    handler: str
+    type: str
+    exception: str
+
+
 def select(
     session: Session, names: tuple[str, ...], choice: Choice, everything: bool
-) -> list[tuple[str, str]]:
-    """(domain, id) pairs; fixed before anything moves, so that what dies meanwhile is left."""
+) -> list[Selected]:
+    """Return the dead letters to change, fixed before anything moves.
+
+    Raises click.UsageError without a choice, NotFound for a handler or a letter that is unknown.
+    """
     if sum((bool(names), everything, choice != Choice())) != 1:
         raise click.UsageError("say which: names, or --handler, --type and --error, or --all")
-    if names:
-        found = [letter_at(session.backend, name) for name in dict.fromkeys(names)]
-    else:
-        found = list(choose(session.backend, choice))
-    return [(letter.domain, letter.id) for letter in found]
+    letters = (
+        (letter_at(session.backend, name) for name in dict.fromkeys(names))
+        if names
+        else choose(session.backend, choice)
+    )
+    found = [
+        Selected(one.domain, one.id, one.handler, type_of(one), exception_of(one.error))
+        for one in letters
+    ]
+    if not found:
+        check_handler(session, choice)
+    return found
 
 
-def is_agreed(selected: list[tuple[str, str]], verb: str, yes: bool) -> bool:
-    """Asks, unless told not to. Aborts the command on a no."""
+def check_handler(session: Session, choice: Choice) -> None:
+    """Raises NotFound if the choice names a handler that is not registered."""
+    if choice.handler is not None:
+        session.handler(choice.handler)
+
+
+def is_agreed(selected: list[Selected], verb: str, yes: bool) -> bool:
+    """Name what is selected, and ask unless `yes`. Aborts the command on a no."""
     if not selected:
         click.echo("No dead letters.")
         return False
+    groups = Counter((one.handler, one.type, one.exception) for one in selected)
+    for (handler, type, exception), number in groups.most_common(MAX_GROUPS_SHOWN):
+        click.echo(f"  {number:>6,}  {handler}  {type or 'no event'}  {exception}".rstrip())
+    if len(groups) > MAX_GROUPS_SHOWN:
+        click.echo(f"  and {count(len(groups) - MAX_GROUPS_SHOWN, 'more group')}")
     return yes or click.confirm(f"{verb} {count(len(selected), 'dead letter')}?", abort=True)

@@ -10,7 +10,13 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.dead.choice import choice_options, is_agreed, select, selection_options
+from celeriac.cli.dead.choice import (
+    check_handler,
+    choice_options,
+    is_agreed,
+    select,
+    selection_options,
+)
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.reveal import reveal_option
@@ -50,6 +56,8 @@ def dead() -> None:
 def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: bool) -> None:
     """Lists dead letters, the newest first."""
     found = list(choose(session.backend, choice, newest_first=True, most=limit))
+    if not found:
+        check_handler(session, choice)
     if as_json:
         print_json([_plain(letter, _event(session, letter, reveal)) for letter in found])
         return
@@ -71,7 +79,8 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
             for letter in found
         ],
         right=("age", "tries"),
-        fold=("error",),
+        fold={"handler": 12, "event": 12, "error": 20},
+        shed=("tries", "age"),
     )
     total = sum(map(session.backend.ledger.dead_count, session.backend.log.domains()))
     if total > len(found):
@@ -144,9 +153,9 @@ def redrive(
     records = session.backend.registry.handlers()
     note = _note("redrive", names, choice)
     done, faults = 0, []
-    for domain, letter in selected:
+    for letter in selected:
         try:
-            done += redrive_letter(session.backend, records, domain, letter, note)
+            done += redrive_letter(session.backend, records, letter.domain, letter.id, note)
         except NotFound as error:
             faults.append(str(error))
     _report(ctx, "redriven", done, len(selected) - done - len(faults), faults)
@@ -164,10 +173,11 @@ def discard(
     everything: bool,
     yes: bool,
 ) -> None:
-    """Removes dead letters for good."""
+    """Removes dead letters permanently. The events stay in the log until retention ends."""
     selected = select(session, names, choice, everything)
-    if is_agreed(selected, "Discard for good", yes):
-        done = discard_letters(session.backend, selected, _note("discard", names, choice))
+    if is_agreed(selected, "Discard permanently", yes):
+        pairs = [(letter.domain, letter.id) for letter in selected]
+        done = discard_letters(session.backend, pairs, _note("discard", names, choice))
         _report(ctx, "discarded", done, len(selected) - done, [])
 
 

@@ -52,7 +52,8 @@ def list_(session: Session, database: str | None, django: bool, as_json: bool) -
         ("row", "parked (UTC)", "event", "domain", "error"),
         [(r.row, when(r.parked_ms), r.event_id, r.domain, r.error) for r in rows],
         right=("row",),
-        fold=("error",),
+        fold={"event": 12, "error": 20},
+        shed=("domain", "parked (UTC)"),
     )
 
 
