@@ -6,20 +6,24 @@ may take a part of it: `Event[OrderEvent]` reads every event about an order.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from msgspec import Struct
+
+from celeriac import Sensitive
 
 
 class OrderEvent(Struct, frozen=True, kw_only=True):
     """What all events about an order have."""
 
     number: int
-    email: str
+    email: Annotated[str, Sensitive]
 
 
 class OrderPlaced(OrderEvent, frozen=True, kw_only=True):
     """`card` is the payment provider's token for a card, never its number."""
 
-    card: str
+    card: Annotated[str, Sensitive]
     cents: int
 
 

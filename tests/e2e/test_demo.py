@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,6 +118,72 @@ def test_ctrl_c_ends_it_with_a_summary(endless: subprocess.Popen[str], tmp_path:
     assert endless.returncode == 0
     assert "✓" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_the_story_of_the_readme_a_fault_is_repaired_and_dead_letters_are_redriven(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """On a terminal: one letter is dead, `f` repairs the gateway, the line for another terminal
+    leads to the CLI, the redriven letter is processed, `q` ends the demo."""
+    ours, theirs = pty.openpty()
+    demo = subprocess.Popen(
+        command("--events", "50"),
+        cwd=ROOT,
+        env={**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    reader = threading.Thread(target=drain, args=(ours,), daemon=True)
+    reader.start()
+    try:
+        until(lambda: bool(list(tmp_path.glob("celeriac-demo-*/env"))), 60, "the line to be there")
+        (shell,) = tmp_path.glob("celeriac-demo-*/env")
+        assert 0o600 == shell.stat().st_mode & 0o777
+
+        def dead() -> int:
+            return len(json.loads(run_in_shell(shell, "celeriac dead list --json")))
+
+        until(lambda: dead() == 1, 60, "the dead letter")
+        os.write(ours, b"f")
+        until((shell.parent / "gateway-repaired").exists, 10, "the repair")
+        assert "1 dead letter redriven" in run_in_shell(shell, "celeriac dead redrive --all --yes")
+        until(lambda: processed_by_billing(shell) == 50, 60, "the redriven order")
+        assert 0 == dead()
+        os.write(ours, b"q")
+        said, _ = demo.communicate(timeout=30)
+        assert (0, True) == (demo.returncode, "✓ every delivery is accounted for" in said)
+    finally:
+        demo.kill()
+        demo.wait()
+        os.close(theirs)
+        os.close(ours)
+
+
+def drain(terminal: int) -> None:
+    """Read what the demo draws, so that it never waits for the terminal."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+
+
+def run_in_shell(shell: Path, line: str) -> str:
+    bare = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(
+        ["sh", "-c", f". {shell} >/dev/null; {line}"],
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def processed_by_billing(shell: Path) -> int:
+    lags = json.loads(run_in_shell(shell, "celeriac lag --json"))
+    return sum(lag["processed"] for lag in lags if lag["handler"] == "billing.charge_card")
 
 
 def test_nothing_is_left_of_it_after_kill_9(endless: subprocess.Popen[str], tmp_path: Path) -> None:

@@ -62,4 +62,5 @@ def test_without_a_terminal_it_says_plain_lines_on_stderr(
         screen.say("waiting for billing")
         screen.show(VIEW, 0, [])
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "demo: waiting for billing\n")
+    places = [f"demo: {name}: {where}" for name, where in PLACES]
+    assert ("", [*places, "demo: waiting for billing"]) == (said.out, said.err.splitlines())

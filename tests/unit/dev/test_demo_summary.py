@@ -97,3 +97,10 @@ def test_people_read_the_same() -> None:
 
 def test_durations_have_the_unit_that_suits_them() -> None:
     assert [duration(us) for us in (0, 90, 4300, 2_500_000)] == ["", "90 µs", "4.3 ms", "2.5 s"]
+
+
+def test_after_the_repair_redriven_letters_need_not_be_dead() -> None:
+    assert [] == replace(GOOD, repaired=True, totals=totals(dead=0)).faults()
+    assert ["2 are dead, 1 should be"] == replace(
+        GOOD, repaired=True, totals=totals(dead=2)
+    ).faults()

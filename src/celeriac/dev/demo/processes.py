@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
@@ -44,6 +45,7 @@ class Processes:
         # Flower and the shop are found from here.
         os.chdir(ROOT)
         self.directory = Path(tempfile.mkdtemp(prefix="celeriac-demo-"))
+        self.repaired = self.directory / "gateway-repaired"
         self.server = ""
         self.namespace = "celeriac"
         self.flower_port: int | None = None
@@ -62,6 +64,7 @@ class Processes:
             self.server, self.redis_url = server.version, server.url
         # What is imported from here on reads it, in this process and in those it starts.
         os.environ.update(self.environment)
+        self._write_shell()
         os.environ.pop("CELERIAC_BROKER_URL", None)
         os.environ.pop("CELERIAC_SERVICE", None)
 
@@ -70,10 +73,34 @@ class Processes:
         return {
             "CELERIAC_REDIS_URL": self.redis_url,
             "CELERIAC_NAMESPACE": self.namespace,
+            # See handlers/gateway.py.
+            "GATEWAY_REPAIRED": str(self.repaired),
             # Flower lets nobody act whom it does not know: see config/flower.py.
             "FLOWER_USER": FLOWER_USER,
             "FLOWER_PASSWORD": self.flower_password,
         }
+
+    @property
+    def shell(self) -> str:
+        """The command after which `celeriac` and `celery` in another terminal reach this demo."""
+        return f". {shlex.quote(str(self.directory / 'env'))}"
+
+    def _write_shell(self) -> None:
+        lines = [f"cd {shlex.quote(str(ROOT))}"]
+        activate = Path(sys.prefix) / "bin" / "activate"
+        if activate.exists():
+            lines.append(f". {shlex.quote(str(activate))}")
+        for name, value in self.environment.items():
+            lines.append(f"export {name}={shlex.quote(value)}")
+        lines.append(f"echo 'Try: celeriac lag; celeriac dead list. Logs: {self.directory}'")
+        # It names Flower's password.
+        descriptor = os.open(self.directory / "env", os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def repair(self) -> None:
+        """Have the payment gateway know every card, so that redriven letters are processed."""
+        self.repaired.touch()
 
     def start_crew(self, workers: Mapping[str, int], port: int) -> None:
         """Starts the workers, service → processes, and Flower on `port` or the next free one.

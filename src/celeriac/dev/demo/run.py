@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from celeriac.dev.demo.failures import FailureLog
+from celeriac.dev.demo.keyboard import Keyboard
 from celeriac.dev.demo.options import Options
 from celeriac.dev.demo.processes import DemoFailed, Processes
 from celeriac.dev.demo.screen import Screen
@@ -22,6 +23,8 @@ from celeriac.subscription.service import redis_backend
 LOOK_EVERY = 0.5
 COUNT_EVERY = 2.0
 UP_WITHIN = 60.0  # seconds until every service has joined
+_BROKEN = "f repairs the payment gateway"
+_REPAIRED = "repaired: now redrive the dead letters"
 STUCK_AFTER = 60.0  # seconds without any progress
 
 
@@ -34,9 +37,13 @@ class Demo:
         self.watch = Watch(self.matrix)
         self.failures = FailureLog(processes.directory)
 
+    @property
+    def _repaired(self) -> bool:
+        return self.processes.repaired.exists()
+
     def run(self) -> Summary:
-        """Blocks until it is over: all is dealt with, or Ctrl-C. Raises DemoFailed."""
-        with Screen(self._places) as screen:
+        """Blocks until it is over: all is dealt with, `q` or Ctrl-C. Raises DemoFailed."""
+        with Screen(self._places) as screen, Keyboard() as keyboard:
             self._wait_for_workers(screen)
             # Only now: the shop reads the environment when it is imported.
             from tasks import checkout
@@ -45,7 +52,7 @@ class Demo:
                 checkout.place_order, events=self.options.events, rate=self.options.rate
             )
             screen.say("placing orders")
-            settled, seconds = self._watch(screen)
+            settled, seconds = self._watch(screen, keyboard)
             screen.say("counting the matrix")
             return self._summary(checkout, settled, seconds)
 
@@ -54,8 +61,8 @@ class Demo:
         return [
             ("Flower", processes.flower or "is not there"),
             (processes.server, processes.redis_url),
-            ("Logs", str(processes.directory)),
-            ("Ctrl-C", "ends all"),
+            ("In another terminal", processes.shell),
+            ("Keys", f"{_REPAIRED if self._repaired else _BROKEN}; q ends the demo"),
         ]
 
     def _wait_for_workers(self, screen: Screen) -> None:
@@ -74,8 +81,8 @@ class Demo:
                 screen.say(told := what)
             time.sleep(0.02)
 
-    def _watch(self, screen: Screen) -> tuple[bool, float]:
-        """Shows what happens until all is dealt with (True) or Ctrl-C (False), and for how long."""
+    def _watch(self, screen: Screen, keyboard: Keyboard) -> tuple[bool, float]:
+        """Shows what happens until all is dealt with (True) or `q` (False), and for how long."""
         started = moved_at = time.monotonic()
         moved, quiet, settled = -1, 0, False
         with self._counting() as missing:
@@ -96,7 +103,11 @@ class Demo:
                             return True, moved_at - started
                     elif view.unsettled and time.monotonic() - moved_at > STUCK_AFTER:
                         raise DemoFailed(f"nothing moves any more: {view.to_do()}")
-                    time.sleep(0.05 if quiet and self.options.exit else LOOK_EVERY)
+                    pressed = keyboard.wait(0.05 if quiet and self.options.exit else LOOK_EVERY)
+                    if "f" in pressed:
+                        self.processes.repair()
+                    if "q" in pressed:
+                        return settled, moved_at - started
             except KeyboardInterrupt:
                 return settled, moved_at - started
             finally:
@@ -133,4 +144,5 @@ class Demo:
             seconds=seconds,
             settled=settled,
             flower=self.processes.flower,
+            repaired=self._repaired,
         )

@@ -61,6 +61,9 @@ class Screen:
     def __enter__(self) -> Screen:
         if self._live is not None:
             self._live.start()
+        else:
+            for name, where in self.places():
+                self.say(f"{name}: {where}")
         return self
 
     def __exit__(
