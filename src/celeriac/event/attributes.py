@@ -37,15 +37,15 @@ _DISALLOWED = re.compile(
 )
 _TYPE = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"]*"))*')
+_CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"(?:[^"\\]|\\.)*"))*')
 _JSON = re.compile(r"[^/;]+/(?:[^;]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _ABSOLUTE_URI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`]+""")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]+")
 # a Python function may have a name in any script; a service's name may hold a hyphen
 _HANDLER = re.compile(r"[\w-]+(?:\.[\w-]+)+")
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
+_TRACE = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+# a later version than 00 may have more after the flags
+_TRACEPARENT = re.compile(rf"00-{_TRACE}|(?!00|ff)[0-9a-f]{{2}}-{_TRACE}(?:-[\x21-\x7e]*)?")
 
 
 def check_text(name: str, value: object) -> None:
@@ -164,6 +164,8 @@ def check_schema_uri(value: object) -> None:
 
 def check_traceparent(value: object) -> None:
     """A W3C trace context: version, trace id, parent id and flags in lower-case hex."""
+    if type(value) is str:
+        check_length("traceparent", value)
     if type(value) is not str or _TRACEPARENT.fullmatch(value) is None:
         raise InvalidEvent(
             "`traceparent` must be a W3C trace context like "

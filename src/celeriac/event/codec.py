@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any, Union, cast
 
@@ -11,6 +12,7 @@ from celeriac.errors import EventTooLarge, InvalidData
 from celeriac.event.build import BINARY
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
+from celeriac.event.json_form import fault_in, foreign_form, no_form_of, with_text_keys
 from celeriac.event.thorough import read
 from celeriac.event.validation import validate
 
@@ -19,16 +21,7 @@ class OtherVersion(msgspec.Struct, tag_field="specversion", tag="other"):
     """Never on the wire: a union makes msgspec insist on `specversion`, a lone Struct does not."""
 
 
-def _encode_foreign(value: object) -> object:
-    # by its looks, so that pydantic is not imported for those who do not use it
-    dump: Any = getattr(type(value), "model_dump", None)
-    if dump is None:
-        raise TypeError(f"{type(value).__qualname__} has no JSON form")
-    # by alias, since that is what the same model validates
-    return dump(value, mode="json", by_alias=True)
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_encode_foreign)
+_encoder = msgspec.json.Encoder(enc_hook=foreign_form)
 _decoder = msgspec.json.Decoder(Union[Event[msgspec.Raw], OtherVersion])  # noqa: UP007
 
 
@@ -36,16 +29,13 @@ def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = Fal
     """The event as one JSON object, without the attributes that are None.
 
     `valid` says that it is as `build_event` made it, with its attributes checked. Bytes go into
-    `data_base64`; `msgspec.Raw` goes in as it is; NaN becomes null.
+    `data_base64`; `msgspec.Raw` goes in as it is.
     Raises InvalidEvent for a bad attribute, InvalidData for data without a JSON form, and
     EventTooLarge for more than `max_bytes`.
     """
     if not valid:
         validate(event)
-    try:
-        raw = _encode(event)
-    except Exception as error:
-        raise _no_json_form(event, error) from error
+    raw = _written(event, _encode)
     if max_bytes is not None and len(raw) > max_bytes:
         raise EventTooLarge(
             f"{event.type} {event.id} is {len(raw)} bytes, over the limit of {max_bytes}; put the "
@@ -56,15 +46,28 @@ def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = Fal
 
 def encode_data(event: Event[Any]) -> bytes:
     """The data alone, as JSON. Raises InvalidData for data without a JSON form."""
+    return _written(event, lambda event: _encoder.encode(event.data))
+
+
+def _written(event: Event[Any], write: Callable[[Event[Any]], bytes]) -> bytes:
     try:
-        return _encoder.encode(event.data)
-    except Exception as error:
-        raise _no_json_form(event, error) from error
+        raw = write(event)
+    except Exception:
+        # Once more, as json.dumps takes it. Whatever a serializer of a model raises is a fault of
+        # the data.
+        try:
+            raw = write(event.with_data(with_text_keys(event.data)))
+        except Exception as error:
+            raise _no_json_form(event, error) from error
+    if not isinstance(event.data, BINARY) and (fault := fault_in(event.data, raw)):
+        raise InvalidData(f"data of {event.type} {event.id} cannot be encoded: {fault}")
+    return raw
 
 
 def _no_json_form(event: Event[Any], error: Exception) -> InvalidData:
-    # whatever a model's own serializer raises is a fault of the data
-    reason = error if isinstance(error, TypeError) else type(error).__name__
+    reason: object = no_form_of(event.data)
+    if not reason:
+        reason = error if isinstance(error, TypeError) else type(error).__name__
     return InvalidData(f"data of {event.type} {event.id} cannot be encoded: {reason}")
 
 

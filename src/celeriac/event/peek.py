@@ -6,7 +6,6 @@ from typing import Union
 
 import msgspec
 
-from celeriac.errors import InvalidEvent
 from celeriac.event.addressing import narrowed, split_handlers
 from celeriac.event.attributes import (
     MAX_TEXT,
@@ -17,6 +16,7 @@ from celeriac.event.attributes import (
     check_type,
 )
 from celeriac.event.codec import OtherVersion, decode
+from celeriac.event.envelope import RawEvent
 
 
 class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
@@ -53,8 +53,7 @@ def peek(raw: bytes, domain: str | None = None) -> Peek:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     if type(found) is not Peek:
-        decode(raw)
-        raise InvalidEvent("the event cannot be read")
+        found = _of_whole(decode(raw))
     if len(raw) > MAX_TEXT:  # a shorter event has no longer attribute
         for name in _TEXTS:
             if (text := getattr(found, name)) is not None:
@@ -68,3 +67,17 @@ def peek(raw: bytes, domain: str | None = None) -> Peek:
     if found.redriven is not None:
         check_handler(found.redriven)
     return found
+
+
+def _of_whole(event: RawEvent) -> Peek:
+    """For an event that only the thorough reader takes."""
+    return Peek(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        subject=event.subject,
+        partitionkey=event.partitionkey,
+        correlationid=event.correlationid,
+        traceparent=event.traceparent,
+        handler_refs=" ".join(event.handlers) or None,
+    )

@@ -26,6 +26,13 @@ from celeriac.event.validation import validate
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_LEAP_SECOND = re.compile(r"(:\d\d:)60")
+# `\\ud83d` without its other half is JSON by its grammar (RFC 8259, 8.2), but no text
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -51,6 +58,11 @@ def read(raw: bytes) -> RawEvent:
     return event
 
 
+def _whole(json_text: bytes) -> bytes:
+    """JSON with U+FFFD in place of each half of a character."""
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], json_text)
+
+
 def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
     try:
         return _members_decoder.decode(raw)
@@ -59,7 +71,18 @@ def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
     except RecursionError:
         raise InvalidEvent("the event is nested too deeply to be read") from None
     except (msgspec.DecodeError, UnicodeError):
+        whole = _whole(raw)
+        if whole != raw:
+            _refuse_halves(raw)
+            return _members(whole)
         raise InvalidEvent("an event must be a JSON object; this is not valid JSON") from None
+
+
+def _refuse_halves(raw: bytes) -> None:
+    """Data may hold half a character, as of a text that was cut; an attribute may not."""
+    for name, value in _pairs(raw):
+        if name != "data" and isinstance(value, str) and _SURROGATE.search(value):
+            raise InvalidEvent(f"`{name}` must not hold half a character (a lone surrogate)")
 
 
 def _refuse_doubles(raw: bytes, members: Iterable[str]) -> None:
@@ -105,6 +128,8 @@ def _time(text: object) -> datetime | None:
         return None
     try:
         if isinstance(text, str) and _RFC3339.fullmatch(text):
+            # RFC 3339 has leap seconds, Python has not: the second before stands for it
+            text = _LEAP_SECOND.sub(r"\g<1>59", text)
             return msgspec.convert(text, datetime).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         pass

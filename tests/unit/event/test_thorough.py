@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import decode, encode
+from celeriac.event import decode, decode_data, encode, masked, peek
 
 MINIMAL = {"specversion": "1.0", "id": "1", "source": "/s", "type": "order.placed"}
 
@@ -190,3 +190,43 @@ def test_the_names_of_attributes_may_be_used_inside_data(form: Any) -> None:
 def test_what_is_no_cloudevent_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidEvent):
         decode(raw)
+
+
+HALF = r"nice \ud83d"  # what JSON.stringify makes of a text cut within a character
+
+
+def test_half_a_character_in_the_data_is_read_as_a_replacement_character() -> None:
+    """It is JSON by its grammar, and other languages write it."""
+    data = rf'{{"text":"{HALF}","\udc00":["\ud83d\ude00","\\ud83d","\ud83d\ud83d\ude00"]}}'
+    raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","data":{data}}}'.encode()
+    expected = {"text": "nice \ufffd", "\ufffd": ["\U0001f600", "\\ud83d", "\ufffd\U0001f600"]}
+    assert decode_data(decode(raw), Any).data == expected
+    assert masked(decode(raw)) == expected
+    assert peek(raw, "a").id == "1"
+
+
+def test_half_a_character_in_an_attribute_is_named() -> None:
+    raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","subject":"{HALF}"}}'.encode()
+    for read_ in (decode, peek):
+        with pytest.raises(InvalidEvent, match="`subject` must not hold half a character"):
+            read_(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", "2016-12-31T23:59:60Z"),
+        ("time", "2020-01-01T00:00:00.123456789Z"),
+        ("time", "2020-01-01t00:00:00-00:00"),
+        ("datacontenttype", r'text/plain; name="a \"b\" c"'),
+        ("traceparent", f"01-{'1' * 32}-{'2' * 16}-01-what-comes-later"),
+        ("count", 5),
+        ("flag", True),
+        ("note", ""),
+        ("subject", None),
+    ],
+)
+def test_what_cloudevents_allows_is_read(name: str, value: Any) -> None:
+    """CloudEvents 1.0.2, JSON format 2.2; RFC 3339, 5.6; RFC 2045, 5.1; W3C Trace Context, 3.2."""
+    members = {"specversion": "1.0", "id": "1", "source": "s", "type": "a", name: value}
+    decode(json.dumps(members).encode())

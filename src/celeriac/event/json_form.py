@@ -1,0 +1,165 @@
+"""What plain data becomes in JSON, and which value of it has no JSON form.
+
+Data is written by msgspec, which takes fewer types than Python's own `json` in some places and
+more in others. Here both agree: subclasses of str, int and float are written as their value, keys
+as `json.dumps` writes them. NaN, infinities, sets and bytes are refused, because a reader would get
+null, a list or a text in their place. Fields of models may be sets and bytes: their type reads them
+back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+NULL = b"null"
+HALF = "holds half a character (a lone surrogate)"
+
+_CONTAINERS = (dict, list, tuple)
+_UNWRITABLE = (set, frozenset, bytes, bytearray, memoryview)
+_PLAIN: frozenset[type] = frozenset({str, int, bool, type(None)})
+_PLAIN_WITH_FLOATS = _PLAIN | {float}
+
+
+def foreign_form(value: object) -> object:
+    """What msgspec writes for a value whose type it does not know. Raises TypeError."""
+    # the value alone: what the subclass adds, as Django's SafeString does, has no JSON form
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):  # that is a key: see with_text_keys
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    # by its looks, so that pydantic is not imported for those who do not use it
+    dump: Any = getattr(type(value), "model_dump", None)
+    if dump is None:
+        raise TypeError(f"{type(value).__qualname__} has no JSON form")
+    # by alias, since that is what the same model validates
+    return dump(value, mode="json", by_alias=True)
+
+
+def with_text_keys(data: Any) -> Any:
+    """The data with each key that msgspec does not take as `json.dumps` writes it.
+
+    Raises TypeError for a key that has no such form, RecursionError for data that holds itself.
+    """
+    if isinstance(data, dict):
+        return {_key(key): with_text_keys(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [with_text_keys(item) for item in data]
+    return data
+
+
+def fault_in(data: Any, written: bytes = NULL) -> str:
+    """Where a value is that must not be written, and what it is; empty where there is none.
+
+    `written` is what msgspec made of it: only where that has a null can there be a NaN.
+    """
+    may_be_nan = NULL in written
+    if _is_suspect(data, _PLAIN if may_be_nan else _PLAIN_WITH_FLOATS, may_be_nan):
+        return next(_faults(data, "data"), "")
+    return ""
+
+
+def _is_suspect(data: Any, plain: frozenset[type], may_be_nan: bool) -> bool:
+    # all that is emitted comes by here: no call for a value of a plain type
+    kind = type(data)
+    left = [data if kind is dict or kind is list else (data,)]
+    for held in left:
+        for value in held.values() if type(held) is dict else held:
+            kind = type(value)
+            if kind in plain:
+                continue
+            if kind is dict or kind is list:
+                left.append(value)
+            elif isinstance(value, _CONTAINERS):
+                left.append(dict(value) if isinstance(value, dict) else value)
+            elif kind is float:
+                if value - value:  # not 0 where it is NaN or infinite
+                    return True
+            elif isinstance(value, _UNWRITABLE) or (may_be_nan and _may_hold_nan(value)):
+                return True
+    return False
+
+
+def _faults(value: Any, path: str) -> Iterator[str]:
+    """All faults, in order; in models of NaN alone, for they say themselves what they hold."""
+    left: list[tuple[Any, str, bool]] = [(value, path, True)]
+    seen: set[int] = set()
+    while left:
+        value, path, is_plain = left.pop()
+        if fault := _fault_of(value, is_plain):
+            yield f"{path} {fault}"
+        members: list[tuple[Any, str, bool]] = []
+        if isinstance(value, _CONTAINERS) or _fields(value):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(key, str) and not _is_unicode(key):
+                    yield f"a key of {path} {HALF}"
+                members.append((item, f"{path}.{_shown(key)}", is_plain))
+        elif isinstance(value, (list, tuple)):
+            members = [(item, f"{path}[{n}]", is_plain) for n, item in enumerate(value)]
+        else:
+            names = _fields(value)
+            members = [(getattr(value, name, None), f"{path}.{name}", False) for name in names]
+        left += reversed(members)
+
+
+def no_form_of(data: Any) -> str:
+    """The fault for which data could not be written at all; empty where none is found."""
+    try:
+        return next(_faults(data, "data"), "")
+    except Exception:  # whatever a model's own properties raise
+        return ""
+
+
+def _fault_of(value: Any, is_plain: bool) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {float.__repr__(value)}, which JSON does not have"
+    if is_plain and isinstance(value, _UNWRITABLE):
+        remedy = "a list" if isinstance(value, (set, frozenset)) else "a text, or as the whole data"
+        return f"is of the type {type(value).__qualname__}, which JSON does not have. Give {remedy}"
+    if isinstance(value, str) and not _is_unicode(value):
+        return HALF
+    return ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _may_hold_nan(value: Any) -> bool:
+    return bool(_fields(value)) or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _fields(value: Any) -> tuple[str, ...]:
+    """Names of the fields of a model; empty for what is none."""
+    kind: Any = type(value)
+    for mark in ("__struct_fields__", "__dataclass_fields__", "__pydantic_fields__"):
+        if names := getattr(kind, mark, None):
+            return tuple(names)
+    return tuple(field.name for field in getattr(kind, "__attrs_attrs__", ()))
+
+
+def _shown(key: Any) -> str:
+    text = str(key) if isinstance(key, (str, int, float, bool, type(None))) else "?"
+    return text.encode(errors="backslashreplace").decode()[:60]
+
+
+def _key(key: Any) -> Any:
+    if type(key) is str:
+        return key
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, (bool, int, float)):
+        return next(iter(json.loads(json.dumps({key: 0}))))
+    return key
