@@ -107,3 +107,41 @@ class Keys:
     def stats(self, domain: str, handler: str) -> str:
         """Hash: outcome → count, and the run time."""
         return f"{self.base(domain)}stats:{handler}"
+
+    def shared_types(self) -> dict[str, str]:
+        """The keys that all services share, each with the type of what Redis holds there."""
+        return {
+            self.domains: "set",
+            self.handlers: "hash",
+            self.removed: "set",
+            self.workers: "hash",
+            f"{self.circuits}states": "hash",
+        }
+
+    def types(self, domain: str, *handlers: str) -> dict[str, str]:
+        """The same of the keys of a domain, and of its handlers there, without generations."""
+        found = {
+            self.events(domain): "stream",
+            self.delayed(domain): "zset",
+            self.emitted(domain): "hash",
+            self.dead(domain): "stream",
+            self.dead_groups(domain): "hash",
+            self.dead_newest(domain): "hash",
+            self.audit(domain): "stream",
+            self.bell(domain): "stream",
+        }
+        for handler in handlers:
+            found[self.due(domain, handler)] = "zset"
+            found[self.tally(domain, handler)] = "hash"
+            found[self.patterns(domain, handler)] = "string"
+            found[self.stats(domain, handler)] = "hash"
+            found[f"{self.base(domain)}lanes:{handler}"] = "hash"
+        return found
+
+    def generation_types(self, domain: str, handler: str, generation: int) -> dict[str, str]:
+        """The same of the keys of one generation."""
+        return {
+            self.matrix(domain, handler, generation): "hash",
+            self.failures(domain, handler, generation): "hash",
+            self.effects(domain, handler, generation): "hash",
+        }

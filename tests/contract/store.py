@@ -132,8 +132,9 @@ class RedisStore(Store):
     def __init__(self, settings: Settings) -> None:
         log = redis_log(settings)
         self.client, self.keys = log.client, log.keys
-        self._ledger = RedisLedger(settings)
-        super().__init__(log, self._ledger, RedisRegistry(settings))
+        self.invalid = log.invalid
+        self._ledger = RedisLedger(settings, invalid=log.invalid)
+        super().__init__(log, self._ledger, RedisRegistry(settings, invalid=log.invalid))
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import msgspec
 
 from celeriac.circuit.circuit import BUCKETS, Breaker, Circuit, CircuitState, Probe
 from celeriac.connection import Client, service_client
+from celeriac.invalid_record import InvalidRecords, check_time
 from celeriac.keys import Keys
 from celeriac.scripts import Script
 from celeriac.settings import Settings
@@ -29,17 +30,31 @@ class _Stored(msgspec.Struct):
 class RedisCircuits:
     """See Circuits for the promises."""
 
-    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client | None = None,
+        invalid: InvalidRecords | None = None,
+    ) -> None:
         self.base = Keys(settings.namespace).circuits
+        self.states = f"{self.base}states"
         self.client: Client = client or service_client(settings)
+        self.invalid = InvalidRecords() if invalid is None else invalid
 
     def all(self) -> Mapping[str, Circuit]:
-        stored = self.client.hgetall(f"{self.base}states")
-        found = {name.decode(): value for name, value in stored.items()}
-        return {name: _circuit(name, found[name]) for name in sorted(found)}
+        stored = self.invalid.unless_wrong_type(
+            self.states, lambda: self.client.hgetall(self.states), {}
+        )
+        return self.invalid.decode_all(self.states, stored, _circuit)
 
     def get(self, handler: str) -> Circuit:
-        return _circuit(handler, self.client.hget(f"{self.base}states", handler))
+        stored = self.invalid.unless_wrong_type(
+            self.states, lambda: self.client.hget(self.states, handler), None
+        )
+        try:
+            return _circuit(handler, stored)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
+            return Circuit(handler=handler)  # as the scripts take it; `all` reports it
 
     def tell(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
@@ -69,6 +84,10 @@ def _circuit(handler: str, stored: Any) -> Circuit:
     if not stored:
         return Circuit(handler=handler)
     found = msgspec.json.decode(stored, type=_Stored, strict=False)
+    check_time("since", found.since)
+    check_time("until", found.until)
+    if found.state is CircuitState.OPEN and found.until is None:
+        raise ValueError("is open, and does not say until when")
     return Circuit(
         handler=handler, state=found.state, since_ms=found.since, until_ms=found.until,
         reason=found.reason, trial=found.trial,

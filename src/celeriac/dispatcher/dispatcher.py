@@ -32,7 +32,7 @@ from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_fo
 from celeriac.dispatcher.sift import sift
 from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.log.redis import BELL
-from celeriac.registry import WorkerRecord
+from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.subscription import Handler, Service
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Dispatcher:
         self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
         self._lanes: dict[Lane, Handler] = {}
+        self._records: dict[str, HandlerRecord] = {}
         self._mean: dict[Lane, int] = {}
         self._flow = Flow()
         self._doors = Doors()
@@ -164,7 +165,7 @@ class Dispatcher:
         self._agenda.hurry(self._crowds.look(ledger, now, rests, busy=bool(asks)), RUNG)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote()
-        if self._janitor.turn(self._domains, discover=self._wildcard):
+        if self._janitor.turn(self._domains, own=self._records, discover=self._wildcard):
             self._looked_for_domains = 0.0
         if self._crowds.behind():
             return 0.0
@@ -361,6 +362,7 @@ class Dispatcher:
         if self._lanes and domains <= self._offered:
             return
         records = join(backend, self.handlers, domains)
+        self._records = {record.id: record for record in records}
         # Not `_domains`: what this very join announced was not offered to wildcards yet.
         self._offered = domains
         for handler, record in zip(self.handlers, records, strict=True):
@@ -387,11 +389,13 @@ class Dispatcher:
                 handler.id,
             )
             self.handlers = [h for h in self.handlers if h.id != handler.id]
+            self._records.pop(handler.id, None)
             self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
             self._agenda.keep(self._lanes)
             self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
             self._crowds.serve(self._lanes)
         else:
+            self._records[handler.id] = record
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 
     # -- the doorbell

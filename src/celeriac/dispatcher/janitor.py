@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
-from celeriac.registry import WorkerRecord
+from celeriac.dispatcher.heartbeat import beat
+from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.subscription import Backend
 
 log = logging.getLogger(__name__)
@@ -29,11 +31,18 @@ class Janitor:
         self._clock = clock
         self._last: dict[str, float] = {}
 
-    def turn(self, domains: Iterable[str], *, discover: bool) -> bool:
-        """Does what is due; True if there may be domains not seen before."""
+    def turn(
+        self,
+        domains: Iterable[str],
+        *,
+        own: Mapping[str, HandlerRecord] = MappingProxyType({}),
+        discover: bool,
+    ) -> bool:
+        """Does what is due; True if there may be domains not seen before. `own` are the records of
+        the worker's handlers."""
         backend = self._backend()
         if self._is_due("beat", BEAT_EVERY):
-            backend.registry.beat(self._describe())
+            beat(backend, self._describe(), own)
         if self._is_due("trim", TRIM_EVERY):
             for domain in domains:
                 removed, buried = backend.log.trim(domain)

@@ -126,6 +126,17 @@ def check_domain(type_: str, domain: str) -> None:
         )
 
 
+def domain_fault(value: str) -> str:
+    """What is wrong with a domain, the first segment of an event type; empty when nothing is."""
+    return type_fault(value) or ("has more than one segment" if "." in value else "")
+
+
+def check_domain_name(value: str) -> None:
+    """Raises ValueError for what is no domain."""
+    if fault := domain_fault(value):
+        raise ValueError(f"is no domain: it {fault}")
+
+
 def check_time(value: object) -> None:
     """A datetime with a time zone."""
     if type(value) is datetime and value.tzinfo is UTC:

@@ -123,6 +123,7 @@ class Page(BaseHandler):  # type: ignore[misc]
             event_url=self.event_url,
             may_act=self.may_act,
             name=self.name,
+            invalid=list(self.backend.invalid),
             **values,
         )
 

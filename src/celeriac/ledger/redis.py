@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -10,6 +11,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from celeriac.connection import Client, is_transient, service_client
 from celeriac.errors import NotFound
 from celeriac.event import Effect
+from celeriac.invalid_record import InvalidRecords, clamped_time, is_wrong_type
 from celeriac.keys import Keys
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.ledger import (
@@ -33,8 +35,9 @@ from celeriac.ledger.script import (
     parse_letter,
     parse_taken,
     plain_and_other,
+    whole,
 )
-from celeriac.ledger.tally import Tallies, parse_tallies
+from celeriac.ledger.tally import Tallies, add_tally
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 
@@ -51,11 +54,17 @@ _schedule, _redrive, _discard, _invalid, _rate = (
 class RedisLedger:
     """See Ledger for the promises."""
 
-    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client | None = None,
+        invalid: InvalidRecords | None = None,
+    ) -> None:
         self.keys = Keys(settings.namespace)
         self.lease_ms = int(settings.lease * 1000)
         self.window_ms = int(settings.dedup_window * 1000)
         self.client: Client = client or service_client(settings)
+        self.invalid = InvalidRecords() if invalid is None else invalid
 
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         if not asks:
@@ -80,9 +89,23 @@ class RedisLedger:
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
-            Taken() if gone and not all(away) else parse_taken(answer)
-            for gone, answer in zip(away, answers, strict=True)
+            Taken() if gone and not all(away) else self._taken(ask.lane, answer)
+            for gone, ask, answer in zip(away, asks, answers, strict=True)
         ]
+
+    def _taken(self, lane: Lane, answer: Any) -> Taken:
+        if isinstance(answer, ResponseError) and is_wrong_type(answer):
+            # The other lanes go on.
+            self._inspect(lane)
+            return Taken()
+        return parse_taken(answer)
+
+    def _inspect(self, lane: Lane) -> None:
+        keys, domain, handler = self.keys, lane.domain, lane.handler
+        expected = keys.types(domain, handler)
+        for generation in self._generations():
+            expected |= keys.generation_types(domain, handler, generation)
+        self.invalid.inspect(self.client, expected)
 
     def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         together: dict[tuple[str, str, int | None], list[Stretch]] = {}
@@ -220,49 +243,73 @@ class RedisLedger:
     def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
         if not event_ids:
             return []
-        pipeline = self.client.pipeline(transaction=False)
-        for generation in self._generations():
-            key = self.keys.matrix(lane.domain, lane.handler, generation)
-            pipeline.hmget(key, event_ids)
-        current, older = pipeline.execute()
-        found = (new or old for new, old in zip(current, older, strict=True))
-        return [parse_row(stored) if stored else None for stored in found]
+        keys = [
+            self.keys.matrix(lane.domain, lane.handler, generation)
+            for generation in self._generations()
+        ]
+        none: list[bytes | None] = [None] * len(event_ids)
+        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
+        stored = {
+            id.encode(): new or old
+            for id, new, old in zip(event_ids, current, older, strict=True)
+            if new or old
+        }
+        rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
+        return [rows.get(id) for id in event_ids]
 
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
-        pipeline = self.client.pipeline(transaction=False)
-        for generation in self._generations():
-            pipeline.hget(self.keys.failures(lane.domain, lane.handler, generation), event_id)
-        current, older = pipeline.execute()
-        stored = current or older
-        return parse_failures(stored) if stored else []
+        keys = [
+            self.keys.failures(lane.domain, lane.handler, generation)
+            for generation in self._generations()
+        ]
+        current, older = self._read([("hget", key, event_id) for key in keys], None)
+        stored = {event_id.encode(): current or older} if current or older else {}
+        found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_failures(lines))
+        return found.get(event_id, [])
 
     def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
         if not event_ids:
             return []
-        pipeline = self.client.pipeline(transaction=False)
-        for generation in self._generations():
-            key = self.keys.effects(lane.domain, lane.handler, generation)
-            pipeline.hmget(key, event_ids)
-        current, older = pipeline.execute()
+        keys = [
+            self.keys.effects(lane.domain, lane.handler, generation)
+            for generation in self._generations()
+        ]
+        none: list[bytes | None] = [None] * len(event_ids)
+        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
         return [parse_effects(new or old) for new, old in zip(current, older, strict=True)]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
-        pipeline = self.client.pipeline(transaction=False)
-        for lane in lanes:
-            pipeline.hgetall(self.keys.tally(lane.domain, lane.handler))
-        return [parse_tallies(stored) for stored in pipeline.execute()]
+        return self._tallies([self.keys.tally(lane.domain, lane.handler) for lane in lanes])
 
     def tallies_by_minute(
         self, lanes: Sequence[Lane], minutes: int = 60
     ) -> list[dict[int, Tallies]]:
         this = int(self.client.time()[0]) // 60
         span = range(this - min(minutes, 60) + 1, this + 1)
+        keys = [self.keys.tally(lane.domain, lane.handler, m) for lane in lanes for m in span]
+        found = iter(self._tallies(keys))
+        return [{minute: next(found) for minute in span} for _ in lanes]
+
+    def _tallies(self, keys: Sequence[str]) -> list[Tallies]:
+        answers = self._read([("hgetall", key) for key in keys], {})
+        found: list[Tallies] = []
+        for key, stored in zip(keys, answers, strict=True):
+            tallies: Tallies = {}
+            self.invalid.decode_all(key, stored, partial(add_tally, tallies))
+            found.append(tallies)
+        return found
+
+    def _read(self, commands: Sequence[tuple[Any, ...]], empty: Any) -> list[Any]:
+        """The answers to methods of the client on a key each, in one round trip; `empty` where a
+        key holds another type, which is reported."""
         pipeline = self.client.pipeline(transaction=False)
-        for lane in lanes:
-            for minute in span:
-                pipeline.hgetall(self.keys.tally(lane.domain, lane.handler, minute))
-        found = iter(pipeline.execute())
-        return [{minute: parse_tallies(next(found)) for minute in span} for _ in lanes]
+        for method, key, *args in commands:
+            getattr(pipeline, method)(key, *args)
+        answers = pipeline.execute(raise_on_error=False) if commands else []
+        return [
+            self.invalid.answer(key, answer, empty)
+            for (_, key, *_), answer in zip(commands, answers, strict=True)
+        ]
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         return next(iter(self.pending_between(lane, entry, entry, 1)), None)
@@ -276,14 +323,15 @@ class RedisLedger:
         if not found:
             return []
         entries = [one["message_id"].decode() for one in found]
-        times = self.client.zmscore(self.keys.due(lane.domain, lane.handler), entries)
+        due, none = self.keys.due(lane.domain, lane.handler), [None] * len(entries)
+        [times] = self._read([("zmscore", due, entries)], none)
         return [
             Pending(
                 entry=entry,
-                owner=one["consumer"].decode(),
+                owner=one["consumer"].decode(errors="replace"),
                 held_ms=int(one["time_since_delivered"]),
                 attempts=int(one["times_delivered"]) - 1,
-                due_ms=None if due_ms is None else int(due_ms),
+                due_ms=None if due_ms is None else clamped_time(due_ms),
             )
             for entry, one, due_ms in zip(entries, found, times, strict=True)
         ]
@@ -293,25 +341,30 @@ class RedisLedger:
         return older * self.window_ms
 
     def due(self, lane: Lane) -> int:
-        return int(self.client.zcard(self.keys.due(lane.domain, lane.handler)))
+        return int(self._read([("zcard", self.keys.due(lane.domain, lane.handler))], 0)[0])
 
     def stats(self, lane: Lane) -> Mapping[str, int]:
         return self.stats_many([lane])[0]
 
     def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
-        pipeline = self.client.pipeline(transaction=False)
-        for lane in lanes:
-            pipeline.hgetall(self.keys.stats(lane.domain, lane.handler))
-        return [{k.decode(): int(n) for k, n in found.items()} for found in pipeline.execute()]
+        keys = [self.keys.stats(lane.domain, lane.handler) for lane in lanes]
+        answers = self._read([("hgetall", key) for key in keys], {})
+        return [
+            self.invalid.decode_all(key, stored, lambda _, number: int(number))
+            for key, stored in zip(keys, answers, strict=True)
+        ]
 
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
     ) -> list[DeadLetter]:
         key = self.keys.dead(domain)
-        if newest_first:
-            found = self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
-        else:
-            found = self.client.xrange(key, min=f"({after}" if after else "-", count=count)
+
+        def read() -> Any:
+            if newest_first:
+                return self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
+            return self.client.xrange(key, min=f"({after}" if after else "-", count=count)
+
+        found = self.invalid.unless_wrong_type(key, read, ())
         return [parse_letter(domain, letter, fields) for letter, fields in found]
 
     def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
@@ -322,19 +375,23 @@ class RedisLedger:
         return parse_letter(domain, *found[0]) if found else None
 
     def dead_count(self, domain: str) -> int:
-        return int(self.client.xlen(self.keys.dead(domain)))
+        return int(self._read([("xlen", self.keys.dead(domain))], 0)[0])
 
     def dead_groups(self, domain: str) -> list[DeadGroup]:
+        keys = self.keys.dead_groups(domain), self.keys.dead_newest(domain)
+        # In one transaction, as they are written.
         pipeline = self.client.pipeline(transaction=True)
-        pipeline.hgetall(self.keys.dead_groups(domain))
-        pipeline.hgetall(self.keys.dead_newest(domain))
-        counts, newest = pipeline.execute()
-        found = []
-        for name, count in sorted(counts.items()):
-            handler, _, exception = name.decode().partition(" ")
-            last = newest.get(name, b"").decode()
-            found.append(DeadGroup(domain, handler, exception, int(count), last))
-        return found
+        for key in keys:
+            pipeline.hgetall(key)
+        answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
+        counted, newest = (self.invalid.answer(key, answer, {}) for key, answer in answers)
+        found = self.invalid.decode_all(keys[0], counted, lambda _, number: int(number))
+        groups = []
+        for name, count in found.items():
+            handler, _, exception = name.partition(" ")
+            last = newest.get(name.encode(), b"").decode(errors="replace")
+            groups.append(DeadGroup(domain, handler, exception, count, last))
+        return groups
 
     def redrive(
         self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
@@ -377,9 +434,12 @@ class RedisLedger:
 
     def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         end = f"({before}" if before else "+"
-        found = self.client.xrevrange(self.keys.audit(domain), max=end, count=count)
+        key = self.keys.audit(domain)
+        found = self.invalid.unless_wrong_type(
+            key, lambda: self.client.xrevrange(key, max=end, count=count), ()
+        )
         return [
-            Audited(id.decode(), domain, fields[b"note"], int(fields[b"count"]))
+            Audited(id.decode(), domain, fields.get(b"note", b""), whole(fields.get(b"count")))
             for id, fields in found
         ]
 

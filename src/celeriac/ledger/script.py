@@ -8,14 +8,18 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
+from celeriac.errors import SubscriptionError
 from celeriac.event import Effect
+from celeriac.event.pattern import check_pattern
+from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
 
 
 def parse_effects(stored: bytes | None) -> tuple[Effect, ...]:
-    lines = stored.decode().split("\n") if stored else ()
-    return tuple(Effect(*line.split(" ", 1)) for line in lines)
+    lines = stored.decode(errors="replace").split("\n") if stored else ()
+    pairs = (line.partition(" ") for line in lines)
+    return tuple(Effect(type, id) for type, _, id in pairs if id)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,7 +93,7 @@ def parse_taken(answer: Any) -> Taken:
         next_due_ms=int(next_due) or None,
         now_ms=int(now),
         mean_us=int(mean),
-        patterns=tuple(patterns.decode().split()),
+        patterns=_readable_patterns(patterns),
         held=int(held),
         own=int(own),
     )
@@ -105,10 +109,29 @@ def parse_letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> D
         handler=text(b"handler"),
         entry=text(b"entry"),
         event_id=text(b"id"),
-        attempts=int(fields.get(b"attempts", b"0")),
+        attempts=whole(fields.get(b"attempts")),
         error=text(b"error"),
         traceback=text(b"traceback"),
-        first_failed_ms=int(fields.get(b"first_failed", b"0")),
-        last_failed_ms=int(fields.get(b"last_failed", b"0")),
+        first_failed_ms=clamped_time(whole(fields.get(b"first_failed"))),
+        last_failed_ms=clamped_time(whole(fields.get(b"last_failed"))),
         event=fields.get(b"event", b""),
     )
+
+
+def whole(stored: bytes | None) -> int:
+    """A whole number as it is stored; 0 for what is none."""
+    try:
+        return int(stored or b"0")
+    except ValueError:
+        return 0
+
+
+def _readable_patterns(stored: bytes) -> tuple[str, ...]:
+    """None where one of them is no pattern: then the handler's own count."""
+    patterns = tuple(stored.decode(errors="replace").split())
+    try:
+        for pattern in patterns:
+            check_pattern(pattern)
+    except SubscriptionError:
+        return ()
+    return patterns

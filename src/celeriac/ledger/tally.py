@@ -7,7 +7,7 @@ Durations are counted in buckets of powers of two: bucket k is of those below 2*
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from celeriac.ledger.state import Outcome
@@ -98,6 +98,7 @@ class Tally:
 
 Tallies = dict[str, Tally]  # by event type
 
+_DURATIONS = frozenset({"run", "wait", "total"})
 _OUTCOMES = {"processed": "processed", "retry": "retried", "dead": "dead", "skipped": "skipped"}
 
 
@@ -116,19 +117,19 @@ def tally_settled(
         tally.total.observe(total_us)
 
 
-def parse_tallies(stored: Mapping[bytes, bytes]) -> Tallies:
-    """From the fields that `_tally.lua` writes."""
-    tallies: Tallies = {}
-    for key, value in stored.items():
-        type, what, *bucket = key.decode().split(" ")
-        tally = tallies.setdefault(type, Tally())
-        if not bucket:
-            setattr(tally, _OUTCOMES[what], int(value))
-        elif bucket[0] == "us":
-            getattr(tally, what).sum_us = int(value)
-        else:
-            getattr(tally, what).buckets[int(bucket[0])] = int(value)
-    return tallies
+def add_tally(tallies: Tallies, field: str, value: bytes) -> None:
+    """Adds one field that `_tally.lua` writes. Raises ValueError for another."""
+    type, what, *bucket = field.split(" ")
+    tally, number = tallies.get(type) or Tally(), int(value)
+    if not bucket and what in _OUTCOMES:
+        setattr(tally, _OUTCOMES[what], number)
+    elif bucket == ["us"] and what in _DURATIONS:
+        getattr(tally, what).sum_us = number
+    elif len(bucket) == 1 and what in _DURATIONS:
+        getattr(tally, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
+    else:
+        raise ValueError("is no count")
+    tallies[type] = tally
 
 
 def sum_tallies(several: Iterable[Tallies]) -> Tallies:

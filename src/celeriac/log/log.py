@@ -45,6 +45,7 @@ class Volume:
     `length` is what lies in it, `appended` all entries that it ever had, `postponed` what waits to
     enter it. `emitted` counts by type what emitters told: it lags by about a second, has nothing
     of what foreign producers append, and counts a type beyond the first thousand as `other`.
+    `newest` is the last entry id that the server gave.
     """
 
     domain: str
@@ -52,6 +53,7 @@ class Volume:
     appended: int = 0
     postponed: int = 0
     emitted: Mapping[str, int] = field(default_factory=dict)
+    newest: str = "0-0"
 
 
 def entry_time_ms(entry: str) -> int:

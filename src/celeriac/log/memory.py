@@ -246,7 +246,14 @@ class MemoryLog:
 
 def _volume(name: str, domain: MemoryDomain) -> Volume:
     events = domain.events
-    return Volume(name, len(events), events.appended, len(domain.delayed), dict(domain.emitted))
+    return Volume(
+        name,
+        length=len(events),
+        appended=events.appended,
+        postponed=len(domain.delayed),
+        emitted=dict(domain.emitted),
+        newest=entry_id(events.last),
+    )
 
 
 def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:

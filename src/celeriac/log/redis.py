@@ -8,6 +8,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, service_client
+from celeriac.event.attributes import check_domain_name, domain_fault
+from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.keys import Keys
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
@@ -74,6 +76,7 @@ class RedisLog:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.client: Client = service_client(settings)
+        self.invalid = InvalidRecords()
         self._heads = Heads(self.keys)
         self._streams = Streams(self.keys)
         self._doorbell: Doorbell | None = None
@@ -81,18 +84,26 @@ class RedisLog:
         self.note_emitted = self._tally.note
 
     def announce(self, domains: Iterable[str]) -> None:
-        names = list(domains)
+        names, key = list(domains), self.keys.domains
         if names:
-            self.client.sadd(self.keys.domains, *names)
+            self.invalid.unless_wrong_type(key, lambda: self.client.sadd(key, *names), 0)
 
     def domains(self) -> frozenset[str]:
-        return frozenset(name.decode() for name in self.client.smembers(self.keys.domains))
+        key = self.keys.domains
+        empty: set[bytes] = set()
+        members = self.invalid.unless_wrong_type(key, lambda: self.client.smembers(key), empty)
+        stored = dict.fromkeys(members, b"")
+        return frozenset(
+            self.invalid.decode_all(key, stored, lambda name, _: check_domain_name(name))
+        )
 
     def discover(self) -> frozenset[str]:
         prefix, suffix = self.keys.base("\0").split("\0")
         found = set()
         for key in self.client.scan_iter(match=f"{prefix}*{suffix}events", _type="stream"):
-            found.add(key.decode().removeprefix(prefix).removesuffix(f"{suffix}events"))
+            name = key.decode(errors="replace").removeprefix(prefix).removesuffix(f"{suffix}events")
+            if not domain_fault(name):  # other keys are not celeriac's
+                found.add(name)
         new = frozenset(found - self.domains())
         self.announce(new)
         return new
@@ -126,18 +137,23 @@ class RedisLog:
         return int(POSTPONE(self.client, self.keys.base(domain), body, delay, at))
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
-        moved, following = _promote(self.client, self.keys.base(domain), most)
-        return int(moved), int(following) or None
+        return self.promote_many([domain], most)[0]
 
     def promote_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
         calls = [(self.keys.base(domain), most) for domain in domains]
         answers = _promote.call_many(self.client, calls)
-        for answer in answers:
-            if isinstance(answer, Exception):
+        return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
+
+    def _promoted(self, domain: str, answer: Any) -> tuple[int, int | None]:
+        if isinstance(answer, Exception):
+            if not is_wrong_type(answer):
                 raise answer
-        return [(int(moved), int(following) or None) for moved, following in answers]
+            self.invalid.inspect(self.client, self.keys.types(domain))
+            return 0, None
+        moved, following = answer
+        return int(moved), int(following) or None
 
     def read(
         self,
@@ -149,14 +165,18 @@ class RedisLog:
         newest_first: bool = False,
     ) -> list[Entry]:
         key = self.keys.events(domain)
-        if newest_first:
-            found = self.client.xrevrange(key, max=end, min=start, count=count)
-        else:
-            found = self.client.xrange(key, min=start, max=end, count=count)
+
+        def read() -> Any:
+            if newest_first:
+                return self.client.xrevrange(key, max=end, min=start, count=count)
+            return self.client.xrange(key, min=start, max=end, count=count)
+
+        found = self.invalid.unless_wrong_type(key, read, ())
         return [Entry(entry.decode(), fields.get(b"event")) for entry, fields in found]
 
     def length(self, domain: str) -> int:
-        return int(self.client.xlen(self.keys.events(domain)))
+        key = self.keys.events(domain)
+        return int(self.invalid.unless_wrong_type(key, lambda: self.client.xlen(key), 0))
 
     def volumes(self, domains: Sequence[str]) -> list[Volume]:
         pipeline = self.client.pipeline(transaction=False)
@@ -165,25 +185,48 @@ class RedisLog:
             pipeline.zcard(self.keys.delayed(domain))
             pipeline.hgetall(self.keys.emitted(domain))
         found = iter(pipeline.execute(raise_on_error=False) if domains else ())
-        return [_volume(domain, next(found), next(found), next(found)) for domain in domains]
+        return [self._volume(domain, next(found), next(found), next(found)) for domain in domains]
+
+    def _volume(self, domain: str, stream: Any, postponed: Any, emitted: Any) -> Volume:
+        keys, answer = self.keys, self.invalid.answer
+        if isinstance(stream, ResponseError) and not is_wrong_type(stream):
+            stream = {}  # no such stream
+        stream = answer(keys.events(domain), stream, {})
+        key = keys.emitted(domain)
+        counts = self.invalid.decode_all(key, answer(key, emitted, {}), lambda _, n: int(n))
+        return Volume(
+            domain,
+            length=int(stream.get("length", 0)),
+            appended=int(stream.get("entries-added", 0)),
+            postponed=int(answer(keys.delayed(domain), postponed, 0)),
+            emitted=counts,
+            newest=stream.get("last-generated-id", b"0-0").decode(),
+        )
 
     def postponed(self, domain: str) -> int:
-        return int(self.client.zcard(self.keys.delayed(domain)))
+        key = self.keys.delayed(domain)
+        return int(self.invalid.unless_wrong_type(key, lambda: self.client.zcard(key), 0))
 
     def upcoming(
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         key = self.keys.delayed(domain)
-        found = self.client.zrange(key, start, start + count - 1, withscores=True)
-        return [(int(time_ms), body) for body, time_ms in found]
+        found = self.invalid.unless_wrong_type(
+            key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), []
+        )
+        absurd = [(body, ms) for body, ms in found if not 0 <= ms <= MAX_TIME_MS]
+        if absurd or start == 0:
+            self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in absurd])
+        return [(clamped_time(ms), body) for body, ms in found]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         settings = self.settings
         removed = buried = 0
         for _ in range(MOST_TRIM_STEPS):
-            entries, letters, more = _trim(
-                self.client,
-                self.keys.base(domain),
+            entries, letters, more = self._of_domain(
+                _trim,
+                domain,
+                (0, 0, 0),
                 int(settings.retention * 1000),
                 settings.retention_count,
                 int(settings.dead_retention * 1000),
@@ -198,12 +241,13 @@ class RedisLog:
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         self.announce([domain])
+        key = self.keys.events(domain)
         try:
-            self.client.xgroup_create(self.keys.events(domain), handler, id=start, mkstream=True)
+            self.client.xgroup_create(key, handler, id=start, mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" in str(error):
                 return False
-            raise
+            return bool(self.invalid.answer(key, error, empty=False))
         return True
 
     def leave(self, domain: str, handler: str) -> bool:
@@ -213,14 +257,26 @@ class RedisLog:
             return False
 
     def tidy(self, domain: str) -> int:
-        return int(_tidy(self.client, self.keys.base(domain), FORGET_CONSUMER_AFTER_MS))
+        return int(self._of_domain(_tidy, domain, 0, FORGET_CONSUMER_AFTER_MS))
+
+    def _of_domain(self, script: Script, domain: str, empty: Any, *args: Any) -> Any:
+        """What the script returns; `empty` where a key holds another type, which is reported."""
+        try:
+            return script(self.client, self.keys.base(domain), *args)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            self.invalid.inspect(self.client, self.keys.types(domain))
+            return empty
 
     def groups(self, domain: str) -> list[Group]:
         key = self.keys.events(domain)
         try:
             found = self.client.xinfo_groups(key)
-        except ResponseError:  # no such stream
-            return []
+        except ResponseError as error:
+            if is_wrong_type(error):
+                self.invalid.answer(key, error, [])
+            return []  # no such stream
         pipeline = self.client.pipeline(transaction=False)
         for group in found:
             pipeline.xpending(key, group["name"])
@@ -258,21 +314,6 @@ def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
         by_domain.setdefault(type.partition(".")[0], []).extend((type, count))
     calls = [(keys.base(domain), *told) for domain, told in by_domain.items()]
     _emitted.call_many(client, calls)
-
-
-def _volume(domain: str, stream: Any, postponed: Any, emitted: Any) -> Volume:
-    if isinstance(stream, ResponseError):  # no such stream
-        stream = {}
-    for answer in (stream, postponed, emitted):
-        if isinstance(answer, Exception):
-            raise answer
-    return Volume(
-        domain,
-        length=int(stream.get("length", 0)),
-        appended=int(stream.get("entries-added", 0)),
-        postponed=int(postponed),
-        emitted={type.decode(): int(count) for type, count in emitted.items()},
-    )
 
 
 def _group(info: Mapping[str, Any], pending: Any) -> Group:

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
+from redis.exceptions import ResponseError
+
 from celeriac.connection import Client, answer_time, open_async_client, open_client
+from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.redis import POSTPONE, tell_emitted
@@ -28,6 +31,7 @@ class AsyncRedisLog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.keys = Keys(settings.namespace)
+        self.invalid = InvalidRecords()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
@@ -36,7 +40,10 @@ class AsyncRedisLog:
     async def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
         if names:
-            await self._client().sadd(self.keys.domains, *names)
+            try:
+                await self._client().sadd(self.keys.domains, *names)
+            except ResponseError as error:
+                self.invalid.answer(self.keys.domains, error, 0)
 
     async def append(self, domain: str, body: bytes) -> None:
         await self._client().xadd(self.keys.events(domain), {"event": body})

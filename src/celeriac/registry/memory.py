@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -43,6 +43,11 @@ class MemoryRegistry:
     def was_removed(self, handler: str) -> bool:
         with self._lock:
             return handler in self._removed
+
+    def unregistered(self, handlers: Collection[str]) -> list[str]:
+        with self._lock:
+            known = self._handlers.keys() | self._removed
+            return [name for name in handlers if name not in known]
 
     def workers(self) -> list[WorkerRecord]:
         with self._lock:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import msgspec
 
 from celeriac.connection import Client, service_client
+from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
+from celeriac.registry.record import decode_handler, decode_worker
 from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
 
@@ -16,44 +19,87 @@ from celeriac.settings import Settings
 class RedisRegistry:
     """See Registry for the promises."""
 
-    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client | None = None,
+        invalid: InvalidRecords | None = None,
+    ) -> None:
         self.keys = Keys(settings.namespace)
         self.client: Client = client or service_client(settings)
+        self.invalid = InvalidRecords() if invalid is None else invalid
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
-        stored = self.client.hgetall(self.keys.handlers)
-        records = (msgspec.json.decode(value, type=HandlerRecord) for value in stored.values())
-        return {record.id: record for record in sorted(records, key=lambda record: record.id)}
+        return self.invalid.decode_all(
+            self.keys.handlers, self._read(self.keys.handlers), decode_handler
+        )
 
     def register(self, record: HandlerRecord) -> None:
-        self.client.hset(self.keys.handlers, record.id, msgspec.json.encode(record))
-        self.client.srem(self.keys.removed, record.id)
+        keys, encoded = self.keys, msgspec.json.encode(record)
+        self._call(keys.handlers, "HSET", record.id, encoded)
+        self._call(keys.removed, "SREM", record.id)
 
     def unregister(self, handler: str) -> bool:
-        self.client.sadd(self.keys.removed, handler)
-        return bool(self.client.hdel(self.keys.handlers, handler))
+        self._call(self.keys.removed, "SADD", handler)
+        return bool(self._call(self.keys.handlers, "HDEL", handler))
 
     def was_removed(self, handler: str) -> bool:
-        return bool(self.client.sismember(self.keys.removed, handler))
+        return bool(self._call(self.keys.removed, "SISMEMBER", handler))
+
+    def unregistered(self, handlers: Collection[str]) -> list[str]:
+        names = list(handlers)
+        if not names:
+            return []
+        stored = self._call(self.keys.handlers, "HMGET", *names)
+        removed = self._call(self.keys.removed, "SMISMEMBER", *names) or [0] * len(names)
+        if stored is None:  # the key holds no hash: nothing can be registered
+            return []
+        return [
+            name
+            for name, value, gone in zip(names, stored, removed, strict=True)
+            if not gone and not _is_readable(name, value)
+        ]
 
     def workers(self) -> list[WorkerRecord]:
-        stored = self.client.hgetall(self.keys.workers)
-        records = [msgspec.json.decode(value, type=WorkerRecord) for value in stored.values()]
-        now = self.now_ms()
-        gone = [r.name for r in records if now - r.beat_ms > FORGET_WORKER_AFTER_MS]
+        stored, now = self._read(self.keys.workers), self.now_ms()
+        records = self.invalid.decode_all(
+            self.keys.workers, stored, lambda name, value: decode_worker(name, value, now)
+        )
+        gone = [n for n, r in records.items() if now - r.beat_ms > FORGET_WORKER_AFTER_MS]
         if gone:
             self.client.hdel(self.keys.workers, *gone)
-        return sorted((r for r in records if r.name not in gone), key=lambda r: r.name)
+        return [record for name, record in records.items() if name not in gone]
 
     def beat(self, worker: WorkerRecord) -> None:
         stamped = msgspec.structs.replace(
             worker, beat_ms=self.now_ms(), clock_ms=int(time.time() * 1000)
         )
-        self.client.hset(self.keys.workers, worker.name, msgspec.json.encode(stamped))
+        self._call(self.keys.workers, "HSET", worker.name, msgspec.json.encode(stamped))
 
     def depart(self, name: str) -> None:
-        self.client.hdel(self.keys.workers, name)
+        self._call(self.keys.workers, "HDEL", name)
 
     def now_ms(self) -> int:
         seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
+
+    def _read(self, key: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes]
+        found = self.invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
+        return found
+
+    def _call(self, key: str, command: str, *args: Any) -> Any:
+        """The answer; None where the key holds another type, which is reported."""
+        return self.invalid.unless_wrong_type(
+            key, lambda: self.client.execute_command(command, key, *args), None
+        )
+
+
+def _is_readable(name: str, value: bytes | None) -> bool:
+    if value is None:
+        return False
+    try:
+        decode_handler(name, value)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return False
+    return True

@@ -6,7 +6,7 @@ what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -52,7 +52,10 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registry(Protocol):
-    """Every method blocks for one round trip and is idempotent."""
+    """Every method blocks for one or two round trips and is idempotent.
+
+    A record that cannot be read is skipped and reported as an InvalidRecord.
+    """
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
         """Every registered handler by its id."""
@@ -68,6 +71,10 @@ class Registry(Protocol):
 
     def was_removed(self, handler: str) -> bool:
         """Whether it was removed on purpose, and not registered since."""
+        ...
+
+    def unregistered(self, handlers: Collection[str]) -> list[str]:
+        """Those of the handlers that have no readable record, and that no operator removed."""
         ...
 
     def workers(self) -> list[WorkerRecord]:

@@ -6,12 +6,13 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from celeriac.circuit import Circuits, RedisCircuits
 from celeriac.errors import SubscriptionError
+from celeriac.invalid_record import InvalidRecords
 from celeriac.ledger import Ledger
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log import AsyncLog, EventLog
@@ -27,13 +28,15 @@ from celeriac.trust import Guard
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger, registry and circuits, which must lie in the same store."""
+    """Log, ledger, registry and circuits, which must lie in the same store. `invalid` lists the
+    stored records that they skipped."""
 
     log: EventLog
     ledger: Ledger
     registry: Registry
     async_log: AsyncLog
     circuits: Circuits
+    invalid: InvalidRecords = field(default_factory=InvalidRecords)
 
 
 class Service:
@@ -95,10 +98,11 @@ def redis_backend(settings: Settings) -> Backend:
     log = redis_log(settings)
     return Backend(
         log=log,
-        ledger=RedisLedger(settings, log.client),
-        registry=RedisRegistry(settings, log.client),
+        ledger=RedisLedger(settings, log.client, log.invalid),
+        registry=RedisRegistry(settings, log.client, log.invalid),
         async_log=async_redis_log(settings),
-        circuits=RedisCircuits(settings, log.client),
+        circuits=RedisCircuits(settings, log.client, log.invalid),
+        invalid=log.invalid,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -131,15 +132,25 @@ def test_one_removed_handler_asked_alone_is_told_so(log: RedisLog, ledger: Redis
     assert taken.removed
 
 
-def test_another_error_of_a_script_is_raised(log: RedisLog, ledger: RedisLedger) -> None:
+def test_a_log_of_another_type_is_reported_and_other_lanes_are_taken(
+    log: RedisLog, ledger: RedisLedger
+) -> None:
+    entry = log.append("order", event("a"))
     log.client.set(log.keys.events("odd"), "no stream")
     odd = Lane("odd", "billing.charge")
+    none, taken = ledger.take("w1", [Ask(odd, 10), Ask(LANE, 10)])
+    assert (none.deliveries, none.removed) == ((), False)
+    assert [entry] == [one.entry for one in taken.deliveries]
+    assert [log.keys.events("odd")] == [one.key for one in ledger.invalid]
+
+
+def test_another_error_of_a_script_is_raised(log: RedisLog, ledger: RedisLedger) -> None:
+    log.client.set(log.keys.events("odd"), "no stream")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        ledger.take("w1", [Ask(odd, 10)])
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        ledger.take("w1", [Ask(odd, 10), Ask(LANE, 10)])
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        ledger.claim("w1", odd, [("1-1", "a")], 3)
+        ledger.claim("w1", Lane("odd", "billing.charge"), [("1-1", "a")], 3)
+    no_number: Any = "x"
+    with pytest.raises(ResponseError):
+        ledger.take("w1", [Ask(LANE, no_number), Ask(ORDERED, 10)])
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(

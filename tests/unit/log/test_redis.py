@@ -64,9 +64,14 @@ def test_only_streams_of_the_own_namespace_are_discovered(log: RedisLog) -> None
 
 
 def test_other_errors_than_a_group_that_is_there_are_raised(log: RedisLog) -> None:
+    with pytest.raises(ResponseError, match="Invalid stream ID"):
+        log.join("odd", "billing.charge", "no id")
+
+
+def test_a_log_of_another_type_is_reported_and_not_joined(log: RedisLog) -> None:
     log.client.set(log.keys.events("odd"), "no stream")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        log.join("odd", "billing.charge", "0")
+    assert not log.join("odd", "billing.charge", "0")
+    assert [log.keys.events("odd")] == [one.key for one in log.invalid]
 
 
 def test_consumers_long_gone_are_tidied_unless_they_hold_something(

@@ -31,6 +31,8 @@ end
 if circuit.state ~= 'closed' then return cjson.encode(circuit) end
 if calls == 0 then return '' end
 
+-- Counters of a window: what is none of them begins again.
+if holds_no_hash(counts) then redis.call('DEL', counts) end
 local part = math.floor(now / math.max(1, window / buckets))
 redis.call('HINCRBY', counts, 'c' .. part, calls)
 redis.call('HINCRBY', counts, 'f' .. part, failures)
@@ -39,12 +41,13 @@ if failures == 0 then return '' end
 local all = redis.call('HGETALL', counts)
 local called, failed = 0, 0
 for i = 1, #all, 2 do
-  if tonumber(string.sub(all[i], 2)) <= part - buckets then
+  local of, n = tonumber(string.sub(all[i], 2)), tonumber(all[i + 1])
+  if not of or not n or of <= part - buckets then
     redis.call('HDEL', counts, all[i])
   elseif string.sub(all[i], 1, 1) == 'c' then
-    called = called + tonumber(all[i + 1])
+    called = called + n
   else
-    failed = failed + tonumber(all[i + 1])
+    failed = failed + n
   end
 end
 if failed >= most and failed >= share * called then return open() end

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,9 +13,11 @@ from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.circuits import check_circuits
 from celeriac.cli.doctor.finding import Finding, Patient
 from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
+from celeriac.cli.doctor.records import check_records
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
 from celeriac.cli.doctor.spool import check_spool
+from celeriac.cli.doctor.streams import check_streams
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
@@ -25,6 +28,8 @@ from celeriac.redis_url import is_cluster
 
 CHECKS = (
     check_server,
+    check_records,
+    check_streams,
     check_clocks,
     check_workers,
     check_groups,
@@ -61,18 +66,37 @@ def examine(session: Session) -> Patient:
     before = time.time()
     now_ms = backend.registry.now_ms()
     here_ms = int((before + time.time()) / 2 * 1000)
-    return Patient(
+    handlers, domains = backend.registry.handlers(), sorted(backend.log.domains())
+    found = Patient(
         settings=session.settings,
         servers=_servers(session),
         now_ms=now_ms,
         clock_off_ms=here_ms - now_ms,
-        handlers=backend.registry.handlers(),
+        handlers=handlers,
         workers=backend.registry.workers(),
         lags=session.matrix.lag(),
-        dead={domain: backend.ledger.dead_count(domain) for domain in backend.log.domains()},
+        dead={domain: backend.ledger.dead_count(domain) for domain in domains},
         circuits=backend.circuits.all(),
         outbox=look_at_outbox(session.settings),
+        volumes=backend.log.volumes(domains),
+        groups={domain: backend.log.groups(domain) for domain in domains},
     )
+    for domain in domains:
+        backend.log.upcoming(domain)
+    _look_at_keys(session, domains, handlers)
+    return replace(found, invalid=tuple(backend.invalid))
+
+
+def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[str]) -> None:
+    """Reports every key that holds another type of value than celeriac writes."""
+    log, names = session.backend.log, list(handlers)
+    if not isinstance(log, RedisLog):
+        return
+    expected = log.keys.shared_types()
+    for domain in domains:
+        joined = [one.handler for one in log.groups(domain)]
+        expected |= log.keys.types(domain, *{*names, *joined})
+    session.backend.invalid.inspect(log.client, expected)
 
 
 def _servers(session: Session) -> Mapping[str, Mapping[str, Any]]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from celeriac.circuit import Circuit
+from celeriac.invalid_record import InvalidRecord
+from celeriac.log import Group, Volume
 from celeriac.matrix import HandlerLag
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -30,7 +32,8 @@ class Patient:
     a cluster, and empty for a store in memory.
 
     `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text where
-    it cannot be looked at, and None where there is none.
+    it cannot be looked at, and None where there is none. `invalid` are the records that could not
+    be read.
     """
 
     settings: Settings
@@ -43,6 +46,9 @@ class Patient:
     dead: Mapping[str, int]
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     outbox: OutboxStatus | str | None = None
+    invalid: Sequence[InvalidRecord] = ()
+    volumes: Sequence[Volume] = ()
+    groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
 
 
 def ok(check: str, text: str) -> Finding:

@@ -1,0 +1,32 @@
+"""Can every stored record be read?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celeriac.cli.doctor.finding import Finding, Patient, fail, ok
+from celeriac.invalid_record import InvalidRecord
+
+# Key by its end → the command that removes one record of it.
+_REMOVALS = {"domains": "SREM", "delayed": "ZREM"}
+_AGAIN = "living workers write their own again within 5 s"
+
+
+def check_records(patient: Patient) -> Iterator[Finding]:
+    """What readers skipped, by key and field."""
+    for record in patient.invalid:
+        text = f"{record} (skipped{_more(record)})"
+        yield fail("record", text, _remedy(record))
+    if not patient.invalid:
+        yield ok("record", "every stored record that was read is valid")
+
+
+def _more(record: InvalidRecord) -> str:
+    return f", with {record.more:,} more of this key" if record.more else ""
+
+
+def _remedy(record: InvalidRecord) -> str:
+    if not record.field:
+        return f"redis-cli RENAME {record.key} {record.key}.invalid, then look at it; {_AGAIN}"
+    remove = _REMOVALS.get(record.key.rpartition(":")[2], "HDEL")
+    return f"written by a newer version? Else redis-cli {remove} {record.key} FIELD; {_AGAIN}"

@@ -1,0 +1,52 @@
+"""Do the logs take new entries, and did every group get what it was to get?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celeriac.cli.doctor.finding import Finding, Patient, fail, ok
+from celeriac.cli.show import age, count
+from celeriac.log import Volume, entry_key
+
+MAX_AHEAD_MS = 60_000  # of the server's clock
+# `XADD *` fails at the last id there is; below it, an id of this time leaves no room for years.
+EXHAUSTED_MS = 2**63
+
+
+def check_streams(patient: Patient) -> Iterator[Finding]:
+    """Ids that lie in the future or are used up, and groups that trimming has overtaken."""
+    findings = [*_ids(patient), *_overtaken(patient)]
+    yield from findings or [ok("log", f"{count(len(patient.volumes), 'log')} in order")]
+
+
+def _ids(patient: Patient) -> Iterator[Finding]:
+    for volume in patient.volumes:
+        ms, _ = entry_key(volume.newest)
+        ahead = ms - patient.now_ms
+        if ms >= EXHAUSTED_MS:
+            text = f"the log of {volume.domain} has used up its ids: the last is {volume.newest}"
+            yield fail(
+                "log", text, "nothing can be emitted there: docs/how-to/secure.md, Used-up ids"
+            )
+        elif ahead > MAX_AHEAD_MS:
+            text = f"the last id of the log of {volume.domain}, {volume.newest}, is "
+            text += f"{age(ahead / 1000)} ahead of the server's clock"
+            remedy = "entries keep that time until then, so ages and retention are wrong: was the "
+            yield fail("log", text, f"{remedy}clock set back, or an id written by hand?")
+
+
+def _overtaken(patient: Patient) -> Iterator[Finding]:
+    volumes = {volume.domain: volume for volume in patient.volumes}
+    for domain, groups in patient.groups.items():
+        gone = _trimmed(volumes[domain])
+        for group in groups:
+            lost = 0 if group.read is None else gone - group.read
+            if lost > 0:
+                text = f"{count(lost, 'entry', 'entries')} of {domain} were removed before "
+                text += f"{group.handler} was given them"
+                remedy = "celeriac never trims these: who ran XTRIM, XDEL or XADD with MAXLEN?"
+                yield fail("group", text, remedy)
+
+
+def _trimmed(volume: Volume) -> int:
+    return max(0, volume.appended - volume.length)

@@ -1,0 +1,95 @@
+"""What a worker's heartbeat brings back of the shared records."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+
+from celeriac.matrix import Matrix
+from celeriac.settings import Settings
+from celeriac.subscription.service import redis_backend
+from tests.unit.matrix.shop import Shop
+
+NAMES = {"billing.charge", "billing.audit"}
+
+
+@pytest.fixture
+def shop(redis_url: str, namespace: str) -> Shop:
+    settings = Settings.load({}, redis_url=redis_url, namespace=namespace)
+    shop = Shop(redis_backend(settings), settings)
+    shop.on("billing.charge", "order.placed")
+    shop.on("billing.audit", "#")
+    shop.start()
+    look_for_domains(shop)
+    return shop
+
+
+def look_for_domains(shop: Shop) -> None:
+    """As if the time for it had come."""
+    shop.dispatchers["billing"]._looked_for_domains = -1e9
+    shop.dispatch()
+
+
+def next_beat(shop: Shop) -> None:
+    """As if the time for it had come."""
+    shop.dispatchers["billing"]._janitor._last.pop("beat")
+    shop.dispatch()
+
+
+def registered(shop: Shop) -> set[str]:
+    return set(shop.backend.registry.handlers())
+
+
+def test_a_deleted_registry_is_whole_again_after_a_beat(shop: Shop) -> None:
+    keys, client = shop.backend.log.keys, shop.backend.log.client  # type: ignore[attr-defined]
+    before = dict(shop.backend.registry.handlers())
+    for key in (keys.handlers, keys.workers, keys.domains):
+        client.delete(key)
+    assert set() == registered(shop)
+    next_beat(shop)
+    assert before == shop.backend.registry.handlers(), "with all that was known of them"
+    assert [shop.services["billing"].worker] == [w.name for w in shop.backend.registry.workers()]
+    assert "order" in shop.backend.log.domains()
+
+
+def test_a_record_that_cannot_be_read_is_replaced_after_a_beat(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys, client = shop.backend.log.keys, shop.backend.log.client  # type: ignore[attr-defined]
+    client.hset(keys.handlers, "billing.charge", b"\xff")
+    with caplog.at_level(logging.WARNING):
+        next_beat(shop)
+    assert NAMES == registered(shop)
+    assert "billing.charge: its record" in caplog.text
+    assert "billing.audit: its record" not in caplog.text
+    assert [] == list(shop.backend.invalid)
+
+
+def test_a_handler_that_an_operator_removed_does_not_come_back(shop: Shop) -> None:
+    shop.backend.registry.unregister("billing.charge")
+    next_beat(shop)
+    assert {"billing.audit"} == registered(shop)
+
+
+def test_a_newer_registration_is_left_alone(shop: Shop) -> None:
+    newer = msgspec.structs.replace(
+        shop.backend.registry.handlers()["billing.charge"], patterns=("order.#",)
+    )
+    shop.backend.registry.register(newer)
+    next_beat(shop)
+    assert newer == shop.backend.registry.handlers()["billing.charge"]
+
+
+def test_after_a_server_lost_all_everything_comes_back(shop: Shop) -> None:
+    client = shop.backend.log.client  # type: ignore[attr-defined]
+    for key in client.scan_iter(f"{shop.settings.namespace}:*"):
+        client.delete(key)
+    next_beat(shop)
+    shop.emit("order.placed", id="after")
+    look_for_domains(shop)
+    shop.settle()
+    assert NAMES == registered(shop)
+    states = {c.handler: c.state.value for c in Matrix(shop.backend).status("after").cells}
+    assert dict.fromkeys(NAMES, "processed") == states
