@@ -12,10 +12,13 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
+
+from celeriac.refusal import is_demotion
 
 # Rested longer, a connection is asked first whether the server closed it meanwhile.
 FRESH = 0.05  # seconds
@@ -43,8 +46,8 @@ class DirectClient(redis.Redis):
         try:
             connection.send_command(*args)
             answer = parse(connection, args[0], **options)
-        except ResponseError:
-            self._give_back(connection)
+        except ResponseError as error:
+            self._return(connection, demoted=is_demotion(error))
             raise
         except BaseException:
             self._drop(connection)
@@ -99,7 +102,8 @@ class DirectClient(redis.Redis):
             except BaseException:
                 self._drop(connection)
                 raise
-            self._give_back(connection)
+            demoted = any(isinstance(one, ResponseError) and is_demotion(one) for one in found)
+            self._return(connection, demoted=demoted)
             return found
 
         return read
@@ -117,6 +121,21 @@ class DirectClient(redis.Redis):
         if time.monotonic() - since > FRESH and _is_spoilt(connection):
             connection.disconnect()
         return connection
+
+    def _return(self, connection: Connection, *, demoted: bool) -> None:
+        """Gives it back; closes all that rest where the server became a replica.
+
+        A demoted master keeps its connections. A new one goes to what the address names now.
+        """
+        if not demoted:
+            self._give_back(connection)
+            return
+        doomed = [connection]
+        while self._resting:
+            with suppress(IndexError):  # another thread took the last one
+                doomed.append(self._resting.pop()[0])
+        for one in doomed:
+            self._drop(one)
 
     def _give_back(self, connection: Connection) -> None:
         self._resting.append((connection, time.monotonic()))

@@ -13,34 +13,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
     NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
     ResponseError,
-    TryAgainError,
 )
 from redis.retry import Retry as RedisRetry
 
 from celeriac.client import DirectClient
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
 from celeriac.redis_url import ClusterURL, is_cluster
+from celeriac.refusal import nothing_written, passing_refusal, refusal_code
 from celeriac.settings import Settings
 
 T = TypeVar("T")
 Client = Any  # redis-py types each command as `Awaitable | value`, for both kinds of client at once
 
-# Server away, restarting, loading its file, or a replica that is about to be promoted; a cluster
-# without one of its masters, or that moves slots.
-TRANSIENT = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    BusyLoadingError,
-    ReadOnlyError,
-    ClusterDownError,
-    TryAgainError,
-)
+# The server is away. What it refuses for a while is in `refusal.PASSING`.
+AWAY = (redis.ConnectionError, redis.TimeoutError)
 FINAL = (AuthenticationError, AuthorizationError)
 
 
@@ -140,27 +128,37 @@ def pauses(seconds: float) -> Callable[[], float | None]:
     return following
 
 
-def persist(call: Callable[[], T], *, url: str, seconds: float) -> T:
-    """The call's result, tried anew while Redis is away, for at most `seconds` in total.
+def persist(
+    call: Callable[[], T], *, url: str, seconds: float, wait_for_memory: bool = False
+) -> T:
+    """Return the call's result; while Redis is away or refuses for now, repeat it.
 
-    Blocks. The call must be safe to repeat. Raises what `explain` makes of the last failure.
+    Blocks for at most `seconds` in total, and for as long as the last try takes. The call must be
+    safe to repeat. `wait_for_memory` also repeats it while Redis is over `maxmemory`. Raises what
+    `explain` makes of the last failure.
     """
     pause_after = pauses(seconds)
-    tries = 0
+    tries, unwritten = 0, True
     while True:
         tries += 1
         try:
             return call()
         except redis.RedisError as error:
-            pause = pause_after() if is_transient(error) else None
+            unwritten = unwritten and nothing_written(error)
+            passes = is_transient(error) or (wait_for_memory and refusal_code(error) == "OOM")
+            pause = pause_after() if passes else None
             if pause is None:
-                raise explain(error, url=url, tries=tries, seconds=seconds) from error
+                raise explain(
+                    error, url=url, tries=tries, seconds=seconds, unwritten=unwritten
+                ) from error
             time.sleep(pause)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed a moment later."""
-    return isinstance(error, TRANSIENT) and not isinstance(error, FINAL)
+    """Return whether the same call may succeed a moment later."""
+    if passing_refusal(error):
+        return True
+    return isinstance(error, AWAY) and not isinstance(error, FINAL)
 
 
 def is_refused(error: redis.RedisError) -> bool:
@@ -170,10 +168,32 @@ def is_refused(error: redis.RedisError) -> bool:
     )
 
 
-def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) -> CeleriacError:
-    """What happened, which setting it hangs on, and the remedy."""
+def explain(
+    error: redis.RedisError,
+    *,
+    url: str,
+    tries: int,
+    seconds: float,
+    unwritten: bool | None = None,
+) -> CeleriacError:
+    """What happened, which setting it hangs on, and the remedy.
+
+    `unwritten` says whether no try can have written anything; by default the error decides.
+    """
+    unwritten = nothing_written(error) if unwritten is None else unwritten
+    told = _told(error, url=url, tried=_tried(tries, seconds), unwritten=unwritten)
+    if isinstance(told, BusUnavailable):
+        told.nothing_written = unwritten
+    return told
+
+
+def _tried(tries: int, seconds: float) -> str:
+    return f"{tries} {'try' if tries == 1 else 'tries'} in {seconds:g} s"
+
+
+def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> CeleriacError:
     where = address(url)
-    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
+    if refusal_code(error) == "OOM":
         return LogFull(
             f"Redis at {where} is full (maxmemory with noeviction) and refused the write; "
             "nothing was written. Let handlers catch up (`celeriac lag`), shorten "
@@ -189,13 +209,23 @@ def explain(error: redis.RedisError, *, url: str, tries: int, seconds: float) ->
             f"Redis at {where} does not allow that: {error}. The user in CELERIAC_REDIS_URL lacks "
             "a permission; `celeriac acl` prints what a service needs (--emits for its domains)"
         )
-    if isinstance(error, ResponseError) and not is_transient(error):
+    if passing := passing_refusal(error):
+        written = (
+            "Nothing was written"
+            if unwritten
+            else "An earlier try may have been written: emit again with the same id"
+        )
         return BusUnavailable(
-            f"Redis at {where} refused the command: {error}. `celeriac doctor` checks its version "
-            "and settings"
+            f"Redis at {where} refuses commands: it {passing} ({error}; {tried}). {written}. "
+            "`celeriac doctor` shows the server's state; CELERIAC_EMIT_TIMEOUT sets how long to try"
+        )
+    if isinstance(error, ResponseError):
+        return BusUnavailable(
+            f"Redis at {where} refused the command: {error}. Nothing was written. "
+            "`celeriac doctor` checks its version and settings"
         )
     return BusUnavailable(
         f"cannot reach Redis at {where}: {str(error) or type(error).__name__} "
-        f"({tries} {'try' if tries == 1 else 'tries'} in {seconds:g} s). Is it up, and is "
-        "CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long to try"
+        f"({tried}). Is it up, and is CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long "
+        "to try"
     )

@@ -8,7 +8,7 @@ CeleriacError
 │   ├── UntrustedEvent      it is not signed as the handler demands
 │   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
 │   └── EventTooLarge       it is over the size limit
-├── BusUnavailable          Redis could not be reached within the limit
+├── BusUnavailable          Redis could not be reached, or refused, within the limit
 ├── LogFull                 the log, Redis or the spool has no room left
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               every attempt ended with the death of its process
@@ -57,13 +57,17 @@ class EventTooLarge(InvalidEvent):
 
 
 class BusUnavailable(CeleriacError, ConnectionError):
-    """Redis did not answer within `emit_timeout`.
+    """Redis did not answer within `emit_timeout`, or refused the command for that long.
 
-    Whether the last attempt was written is not known. Emit again with the same `id`:
-    the same id twice within the de-duplication window is one event.
+    `nothing_written` is True where no try can have been written: Redis refused each of them. Else
+    that is not known. Emit again with the same `id`: the same id twice within the de-duplication
+    window is one event.
 
-    `emitted` is the number of events of an `emit_many` that were confirmed before.
+    `emitted` is the number of events of an `emit_many` that Redis confirmed. Events after them may
+    have been written where `nothing_written` is False.
     """
+
+    nothing_written: bool = False
 
     def __init__(self, message: str, *, emitted: int = 0) -> None:
         super().__init__(message)

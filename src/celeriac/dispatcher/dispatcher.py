@@ -18,6 +18,8 @@ from dataclasses import replace
 from threading import Event as Flag
 from typing import Any
 
+import redis
+
 from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
@@ -32,6 +34,7 @@ from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_fo
 from celeriac.dispatcher.sift import sift
 from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.log.redis import BELL
+from celeriac.refusal import is_demotion
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.subscription import Handler, Service
 
@@ -41,6 +44,8 @@ Send = Callable[[Chunk], None]
 OPEN = nullcontext()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
+# Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
+RENEWED_WITHIN = 2.0
 UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
 
 
@@ -90,6 +95,7 @@ class Dispatcher:
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
         self._swept: dict[Lane, float] = {}
+        self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._crowds = Crowds(self._unrung)
         self._promote_at = 0.0
@@ -110,7 +116,15 @@ class Dispatcher:
                 failures += 1
                 rung = None
                 tell_outage(error, failures, self.settings.redis_url)
+                if isinstance(error, redis.RedisError):
+                    self._after_outage(error)
                 self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
+
+    def _after_outage(self, error: redis.RedisError) -> None:
+        self._sweep_from = self._clock() + RENEWED_WITHIN
+        if is_demotion(error):
+            # The link stays up; it would wait at a server that gets no more events.
+            self.service.backend.log.reconnect()
 
     def stop(self) -> None:
         """Ends `run` after its turn, at most IDLE seconds later."""
@@ -220,7 +234,8 @@ class Dispatcher:
         asks = []
         for lane in self._agenda.ready(now):
             handler = self._lanes[lane]
-            sweep = now >= self._swept.get(lane, -math.inf) + self.settings.lease * SWEEP
+            swept = self._swept.get(lane, -math.inf) + self.settings.lease * SWEEP
+            sweep = now >= max(swept, self._sweep_from)
             ask = self._ask(lane, handler, sweep)
             if ask is None:
                 self._agenda.put(lane, now + IDLE)

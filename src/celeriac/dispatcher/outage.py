@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 import redis
+from redis.exceptions import ResponseError
 
 from celeriac.connection import address
 from celeriac.errors import BusUnavailable
+from celeriac.refusal import passing_refusal
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +20,14 @@ def tell_outage(error: Exception, failures: int, redis_url: str) -> None:
     now_and_then = failures in (1, 10) or failures % 60 == 0
     if isinstance(error, redis.RedisError):
         if now_and_then:
-            where = address(redis_url)
-            log.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
+            where, passing = address(redis_url), passing_refusal(error)
+            if passing:
+                said = "celeriac: Redis at %s %s (%s); waiting until it takes commands again"
+                log.warning(said, where, passing, error)
+            elif isinstance(error, ResponseError):
+                log.warning("celeriac: Redis at %s refuses (%s); trying again", where, error)
+            else:
+                log.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
     elif isinstance(error, BusUnavailable):
         if now_and_then:
             log.warning("celeriac: %s; waiting for it", error)

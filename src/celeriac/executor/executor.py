@@ -16,8 +16,10 @@ from functools import partial
 from statistics import median_low
 from typing import TypeVar
 
+import redis
+
 from celeriac.circuit import Circuit
-from celeriac.connection import TRANSIENT, persist
+from celeriac.connection import persist
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.error_text import describe
@@ -31,6 +33,9 @@ from celeriac.tracing import tracing_of
 
 T = TypeVar("T")
 MEANS = 5  # of what was told to the ledger at one time
+# Seconds for which results are kept while Redis takes none. While it is away or refuses, nobody
+# else can take the delivery, and a result that is thrown away is a second run.
+RESULT_KEPT = 3600.0
 SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
 
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
@@ -178,13 +183,17 @@ class Executor:
         the answer is waited for."""
         ledger = self.service.backend.ledger
         tries: list[Callable[[], list[str]]] = []
-        with suppress(*TRANSIENT):
+        with suppress(redis.RedisError):
             tries.append(ledger.begin_finish(*told))
-        return lambda: self._persist(lambda: tries.pop()() if tries else ledger.finish(*told))
+        seconds = max(RESULT_KEPT, self.service.settings.lease)
+        return lambda: self._persist(
+            lambda: tries.pop()() if tries else ledger.finish(*told), seconds
+        )
 
-    def _persist(self, tell: Callable[[], T]) -> T:
+    def _persist(self, tell: Callable[[], T], seconds: float | None = None) -> T:
         settings = self.service.settings
-        return persist(tell, url=settings.redis_url, seconds=settings.lease)
+        seconds = settings.lease if seconds is None else seconds
+        return persist(tell, url=settings.redis_url, seconds=seconds, wait_for_memory=True)
 
     def note_mean(self, handler: Handler, took_us: float) -> int:
         """The handler's run time in this process, in µs, at least 1: the median of the last means.

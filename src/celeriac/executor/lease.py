@@ -16,6 +16,9 @@ from celeriac.subscription import Service
 log = logging.getLogger(__name__)
 
 ANSWERED_WITHIN = 0.1  # seconds
+# Seconds until a renewal that failed is tried again. Dispatchers leave expired leases alone for
+# longer than that after an outage (`dispatcher.RENEWED_WITHIN`).
+RETRY = 0.5
 
 
 class LeaseKeeper:
@@ -58,24 +61,26 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         period = self._service.settings.lease / 3
+        failing = False
         while True:
-            time.sleep(period)
+            time.sleep(min(period, RETRY) if failing else period)
             with self._lock:
                 if not self._held:
                     self._thread = None
                     return
                 held = [(lane, list(entries.items())) for lane, entries in self._held.values()]
-            for lane, entries in held:
-                if entries:
-                    self._renew(lane, entries)
+            renewed = [self._renew(lane, pairs, failing) for lane, pairs in held if pairs]
+            failing = not all(renewed)
 
-    def _renew(self, lane: Lane, entries: list[tuple[str, int]]) -> None:
+    def _renew(self, lane: Lane, entries: list[tuple[str, int]], failing: bool) -> bool:
+        """Returns False where it has to be tried again. `failing` keeps the log quiet then."""
         try:
             lost = self._service.backend.ledger.renew(self._service.worker, lane, entries)
         except Exception as error:
             # Whatever it is: without this thread every handler would lose its lease.
-            log.warning("%s: leases were not renewed: %s", lane.handler, error)
-            return
+            level = logging.DEBUG if failing else logging.WARNING
+            log.log(level, "%s: leases were not renewed: %s", lane.handler, error)
+            return False
         # What was finished meanwhile is no longer held, and that is no loss. Its thread may still
         # be waiting for the answer: this one runs just while that one waits.
         if lost:
@@ -89,6 +94,7 @@ class LeaseKeeper:
                 lane.handler,
                 ", ".join(lost),
             )
+        return True
 
 
 _keepers: WeakSet[LeaseKeeper] = WeakSet()

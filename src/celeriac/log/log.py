@@ -187,3 +187,7 @@ class EventLog(Protocol):
         Returns `seen` with the newest known ids put in.
         """
         ...
+
+    def reconnect(self) -> None:
+        """Make `wait` use a new connection: the server became a replica, and keeps the old one."""
+        ...

@@ -218,6 +218,9 @@ class MemoryLog:
                 self.lock.wait_for(lambda: self._newer(before), seconds)
             return {**seen, **{name: entry_id(key) for name, key in self._newer(before).items()}}
 
+    def reconnect(self) -> None:
+        """There is no connection."""
+
     def ring(self, domain: str) -> None:
         """Wakes who waits for something to fall due. Called under the lock."""
         store = self.store[domain]

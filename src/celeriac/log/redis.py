@@ -297,6 +297,9 @@ class RedisLog:
         more = [names[key] for key, entry in woken.items() if entry is None]
         return {**seen, **found, **self._newest(more)}
 
+    def reconnect(self) -> None:
+        self._doorbell = None
+
     def _newest(self, names: Sequence[str]) -> dict[str, str]:
         commands = [("XREVRANGE", self._streams[name], "+", "-", "COUNT", 1) for name in names]
         answers = self.client.execute_many(commands) if commands else []

@@ -18,6 +18,7 @@ from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
 from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
+from celeriac.worker.broker_refusal import survive_refusals
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
@@ -54,6 +55,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
     put_off_unknown(service)
+    survive_refusals(app)
     install_relay(app, service)
     install_results_read(app)
     named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)

@@ -8,6 +8,7 @@ from typing import Any
 from amqp.exceptions import AMQPError, MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from celeriac.connection import address
 from celeriac.dispatcher import Chunk
@@ -19,7 +20,7 @@ from celeriac.worker.hinted import write_pairs
 from celeriac.worker.local import LocalWay
 
 # The broker is away, refuses, or does not confirm in time.
-FAILURES = (OperationalError, OSError, AMQPError, MessageNacked)
+FAILURES = (OperationalError, OSError, AMQPError, MessageNacked, RedisError)
 # py-amqp does not reconnect by itself, and a hint sent twice does no harm: once more on a new
 # connection. A link that died without a word is found out by the confirmation that is not there.
 CONFIRMED: dict[str, Any] = {

@@ -1,0 +1,80 @@
+"""What Redis refuses for a while without going away: one table for emitters, workers and brokers.
+
+Pure. Each of these passes by itself or by an operator's repair, so the caller waits and repeats the
+command. Redis checks them before it runs a command or script, so nothing was written.
+"""
+
+from __future__ import annotations
+
+import redis
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+# The first word of the refusal, as redis.io documents it, and what it says about the server.
+PASSING: dict[str, str] = {
+    "LOADING": "loads its data",
+    "READONLY": "is a replica, which takes no writes",
+    "MASTERDOWN": "is a replica without its master",
+    "NOMASTERLINK": "is a replica without its master",
+    "MISCONF": "cannot write to its disk",
+    "NOREPLICAS": "has fewer replicas than min-replicas-to-write",
+    "BUSY": "is busy with a long script",
+    "UNBLOCKED": "became a replica",
+    "TRYAGAIN": "moves a slot of the cluster to another node",
+    "MOVED": "moved a slot of the cluster to another node",
+    "ASK": "moves a slot of the cluster to another node",
+    "CLUSTERDOWN": "is in a cluster that does not serve all slots",
+    "NOGOODSLAVE": "has no replica to promote",
+}
+# redis-py takes the first word of these away.
+_TYPED: tuple[tuple[type[Exception], str], ...] = (
+    (BusyLoadingError, "LOADING"),
+    (ReadOnlyError, "READONLY"),
+    (MasterDownError, "MASTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    (TryAgainError, "TRYAGAIN"),
+    (AskError, "MOVED"),
+    (OutOfMemoryError, "OOM"),
+)
+
+
+def refusal_code(error: BaseException) -> str:
+    """Return the first word of what the server refused with, or "" if it did not refuse."""
+    for kind, code in _TYPED:
+        if isinstance(error, kind):
+            return code
+    if not isinstance(error, ResponseError):
+        return ""
+    code = str(error).partition(" ")[0].lstrip("-")
+    return code if code.isupper() else ""
+
+
+def passing_refusal(error: BaseException) -> str:
+    """Return what a passing refusal says about the server, or "" if `error` is none."""
+    return PASSING.get(refusal_code(error), "")
+
+
+def is_demotion(error: BaseException) -> bool:
+    """Return whether the server became a replica: its address may name another master now."""
+    return refusal_code(error) in ("READONLY", "UNBLOCKED", "MASTERDOWN")
+
+
+def nothing_written(error: BaseException) -> bool:
+    """Return whether the failed command certainly wrote nothing.
+
+    A link that broke says nothing about the command; a connection that was never made does.
+    """
+    if refusal_code(error):
+        return True
+    # redis-py makes a ConnectionError of either. Through Sentinel also of READONLY.
+    cause = error.__cause__ or error.__context__
+    refused = isinstance(cause, (ConnectionRefusedError, ReadOnlyError))
+    return isinstance(error, redis.ConnectionError) and refused

@@ -1,0 +1,59 @@
+"""Keep a worker running while the Redis that is its broker refuses commands for a while.
+
+A workaround for Celery 5.5 to 5.7 with kombu 5.5 to 5.7: kombu counts each answer of Redis that is
+an error (MISCONF, NOREPLICAS, READONLY, BUSY, UNBLOCKED, OOM) as one of the channel, and Celery ends
+the worker at it ("Unrecoverable error"). It can go when kombu counts passing refusals among the
+`connection_errors` of its Redis transport.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, bootsteps
+from redis.exceptions import ResponseError
+
+from celeriac.refusal import passing_refusal, refusal_code
+
+# Seconds before a refused consumer connects again. Celery calls more than five in a second critical.
+PAUSE, MAX_PAUSE = 0.25, 2.0
+SETTLED = 10.0  # seconds without a refusal, after which the pause begins small again
+
+
+def survive_refusals(app: Celery) -> None:
+    """Make each worker of the app connect again after a passing refusal. Idempotent."""
+    app.steps["consumer"].add(PassingRefusals)
+
+
+class PassingRefusals(bootsteps.Step):  # type: ignore[misc]
+    """Adds the refusals to what the consumer reconnects at. Other errors of Redis still end it."""
+
+    name = "celeriac.refusals"
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._pause, self._refused_at = PAUSE, 0.0
+        parent.connection_errors = (*parent.connection_errors, ResponseError)
+        for name in ("on_connection_error_before_connected", "on_connection_error_after_connected"):
+            setattr(parent, name, self._pausing(getattr(parent, name)))
+
+    def include(self, parent: Any) -> bool:
+        return True
+
+    def _pausing(self, reconnect: Callable[[Exception], Any]) -> Callable[[Exception], Any]:
+        def on_error(error: Exception) -> Any:
+            if not isinstance(error, ResponseError):
+                return reconnect(error)
+            if not (passing_refusal(error) or refusal_code(error) == "OOM"):
+                raise error
+            reconnect(error)
+            now = time.monotonic()
+            grows = now - self._refused_at < SETTLED
+            self._pause = min(MAX_PAUSE, self._pause * 2) if grows else PAUSE
+            self._refused_at = now
+            time.sleep(self._pause)
+            return None
+
+        return on_error
