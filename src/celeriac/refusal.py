@@ -44,6 +44,7 @@ _TYPED: tuple[tuple[type[Exception], str], ...] = (
     (AskError, "MOVED"),
     (OutOfMemoryError, "OOM"),
 )
+_OF_PIPELINE = "of pipeline caused error: "
 
 
 def refusal_code(error: BaseException) -> str:
@@ -53,7 +54,9 @@ def refusal_code(error: BaseException) -> str:
             return code
     if not isinstance(error, ResponseError):
         return ""
-    code = str(error).partition(" ")[0].lstrip("-")
+    # redis-py puts the command before what a pipeline was refused with.
+    refused = str(error).rpartition(_OF_PIPELINE)[2]
+    code = refused.partition(" ")[0].lstrip("-")
     return code if code.isupper() else ""
 
 

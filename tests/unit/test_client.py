@@ -145,3 +145,19 @@ def test_a_pipeline_gets_along_with_one_connection_at_most(redis_url: str) -> No
         pipeline.ping()
         assert [True] == pipeline.execute()
     assert client.ping() is True
+
+
+def test_a_demoted_master_keeps_no_connection_of_this_client(
+    client: Any, redis_url: str, namespace: str
+) -> None:
+    """Its address may name another master by now, which only a new connection reaches."""
+    other: Any = open_client(redis_url, answer_within=5)
+    one, two = client.send(PING, 1), client.send(PING, 1)
+    one(), two()
+    before = {one["id"] for one in other.client_list()}
+    with pytest.raises(ResponseError):
+        # As a replica says it.
+        client.eval("return redis.error_reply('READONLY You cannot write')", 0)
+    kept = {one["id"] for one in other.client_list()} & before
+    assert len(kept) == len(before) - 2
+    assert client.ping() is True
