@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,7 +19,7 @@ from redis.retry import Retry as RedisRetry
 
 from celeriac.client import DirectClient
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
-from celeriac.redis_url import ClusterURL, is_cluster
+from celeriac.redis_url import ClusterURL, SentinelURL, address, is_cluster, is_sentinel
 from celeriac.refusal import nothing_written, passing_refusal, refusal_code
 from celeriac.settings import Settings
 
@@ -45,6 +44,8 @@ def open_client(url: str, *, answer_within: float) -> Client:
         return ClusterClient(
             ClusterURL.parse(url), lambda node: _open_node(node, answer_within=answer_within)
         )
+    if is_sentinel(url):
+        return _open_sentinel(url, answer_within=answer_within)
     return _open_node(url, answer_within=answer_within)
 
 
@@ -65,19 +66,32 @@ def answer_time(settings: Settings) -> float:
 def _open_node(url: str, *, answer_within: float) -> Client:
     try:
         return DirectClient.from_url(
-            url, **_options(answer_within), retry=RedisRetry(NoBackoff(), 0)
+            url, **_options(url, answer_within), retry=RedisRetry(NoBackoff(), 0)
         )
     except ValueError as error:
         raise ConfigurationError(f"CELERIAC_REDIS_URL={address(url)}: {error}") from None
 
 
-def _options(answer_within: float) -> dict[str, Any]:
-    return {
+def _open_sentinel(url: str, *, answer_within: float) -> Client:
+    """Each new connection asks the Sentinels for the master."""
+    from redis.sentinel import Sentinel
+
+    parsed, retry = SentinelURL.parse(url), RedisRetry(NoBackoff(), 0)
+    base: dict[str, Any] = {**_options(url, answer_within), "retry": retry}
+    sentinel: Any = Sentinel(
+        parsed.nodes, sentinel_kwargs=base | parsed.sentinel_options, **base | parsed.options
+    )
+    return sentinel.master_for(parsed.master, redis_class=DirectClient)
+
+
+def _options(url: str, answer_within: float) -> dict[str, Any]:
+    options = {
         "socket_timeout": answer_within,
         "socket_connect_timeout": answer_within,
-        "socket_keepalive": True,
         "health_check_interval": 0,
     }
+    # redis-py's connection to a unix socket does not know the option.
+    return options if url.startswith("unix://") else options | {"socket_keepalive": True}
 
 
 def open_async_client(url: str, *, answer_within: float) -> Client:
@@ -88,7 +102,21 @@ def open_async_client(url: str, *, answer_within: float) -> Client:
         return AsyncClusterClient(
             ClusterURL.parse(url), lambda node: _open_async_node(node, answer_within=answer_within)
         )
+    if is_sentinel(url):
+        return _open_async_sentinel(url, answer_within=answer_within)
     return _open_async_node(url, answer_within=answer_within)
+
+
+def _open_async_sentinel(url: str, *, answer_within: float) -> Client:
+    from redis.asyncio.retry import Retry as AsyncRetry
+    from redis.asyncio.sentinel import Sentinel
+
+    parsed, retry = SentinelURL.parse(url), AsyncRetry(NoBackoff(), 0)
+    base: dict[str, Any] = {**_options(url, answer_within), "retry": retry}
+    sentinel: Any = Sentinel(
+        parsed.nodes, sentinel_kwargs=base | parsed.sentinel_options, **base | parsed.options
+    )
+    return sentinel.master_for(parsed.master)
 
 
 def _open_async_node(url: str, *, answer_within: float) -> Client:
@@ -96,17 +124,8 @@ def _open_async_node(url: str, *, answer_within: float) -> Client:
     from redis.asyncio.retry import Retry as AsyncRetry
 
     return redis.asyncio.Redis.from_url(
-        url, **_options(answer_within), retry=AsyncRetry(NoBackoff(), 0)
+        url, **_options(url, answer_within), retry=AsyncRetry(NoBackoff(), 0)
     )
-
-
-def address(url: str) -> str:
-    """The url without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
 
 
 def pauses(seconds: float) -> Callable[[], float | None]:
@@ -225,7 +244,6 @@ def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> 
             "`celeriac doctor` checks its version and settings"
         )
     return BusUnavailable(
-        f"cannot reach Redis at {where}: {str(error) or type(error).__name__} "
-        f"({tried}). Is it up, and is CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long "
-        "to try"
+        f"cannot reach Redis at {where}: {str(error) or type(error).__name__} ({tried}). Is it up, "
+        "and is CELERIAC_REDIS_URL right? CELERIAC_EMIT_TIMEOUT sets how long to try"
     )

@@ -1,24 +1,198 @@
-"""What a Redis URL says about a cluster: that it is one, and the nodes to ask first. Pure."""
+"""What a Redis URL says: which server, cluster or Sentinels, with which options. Pure.
+
+Not urlsplit: from Python 3.11 on its versions differ in which lists of nodes they refuse.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from celeriac.errors import ConfigurationError
 
 Node = tuple[str, int]  # host, port
 
-SUFFIX = "+cluster"
-SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
-_YES = {"1", "true", "yes", "on"}
+CLUSTER, SENTINEL = "+cluster", "+sentinel"
+SCHEMES = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+cluster://",
+    "rediss+cluster://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+)
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
+_YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:password|passwd|passphrase|secret|token)[\w.-]*=)[^&#]*")
+
+
+def switch(text: str) -> bool:
+    """Raises ValueError."""
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ValueError("must be true or false")
+
+
+# What may stand behind the `?`, and what its value is.
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "cluster": switch,
+    "db": int,
+    "username": str,
+    "password": str,
+    "client_name": str,
+    "protocol": int,
+    "max_connections": int,
+    "health_check_interval": int,
+    "socket_timeout": float,
+    "socket_connect_timeout": float,
+    "socket_keepalive": switch,
+    "ssl_ca_certs": str,
+    "ssl_ca_data": str,
+    "ssl_ca_path": str,
+    "ssl_cert_reqs": str,
+    "ssl_certfile": str,
+    "ssl_check_hostname": switch,
+    "ssl_ciphers": str,
+    "ssl_keyfile": str,
+    "ssl_min_version": int,
+    "ssl_password": str,
+    "sentinel_username": str,
+    "sentinel_password": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class URLParts:
+    """A URL taken apart, nothing decoded yet. `hosts` may name several nodes."""
+
+    scheme: str
+    login: str = field(repr=False)
+    hosts: str
+    path: str
+    query: str = field(repr=False)
+    fragment: str = field(repr=False)
+
+
+def split_url(url: str) -> URLParts:
+    """Never raises."""
+    scheme, _, rest = url.partition("://")
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    login, _, hosts = authority.rpartition("@")
+    return URLParts(scheme, login, hosts, slash + path, query, fragment)
+
+
+def address(url: str) -> str:
+    """Return the URL, or list of URLs, without passwords, for messages."""
+    return "".join(map(_masked, re.split(r"([;,](?=[\w+.-]+://))", url)))
+
+
+def _masked(url: str) -> str:
+    scheme, there, rest = url.partition("://")
+    # The last @: a password that was not encoded may hold any character.
+    login, at, tail = rest.rpartition("@")
+    if not there:
+        return url
+    if at and ":" in login:
+        login = f"{login.partition(':')[0]}:***"
+    shown = _SECRET.sub(r"\g<1>***", tail)
+    return f"{scheme}://{login}{at}{shown}"
 
 
 def is_cluster(url: str) -> bool:
     """Whether it names a Redis Cluster: `redis+cluster://…`, or `?cluster=true`."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     asked = dict(parse_qsl(parts.query)).get("cluster", "")
-    return parts.scheme.endswith(SUFFIX) or asked.lower() in _YES
+    return parts.scheme.endswith(CLUSTER) or asked.lower() in _YES
+
+
+def is_sentinel(url: str) -> bool:
+    """Whether it names Sentinels, which know the master: `redis+sentinel://…`."""
+    return split_url(url).scheme.endswith(SENTINEL)
+
+
+def url_faults(url: str) -> Iterator[str]:
+    """Yield what is wrong with the URL, without any secret in it."""
+    parts = split_url(url)
+    if f"{parts.scheme}://" not in SCHEMES or "://" not in url:
+        # Only what can be a scheme: the rest may hold a password.
+        found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", url)
+        yield (
+            f"begins with {found[0] if found else ''!r}: must begin with {', '.join(SCHEMES)}, "
+            "e.g. redis://127.0.0.1:6379/0"
+        )
+        return
+    if "@" in parts.path + parts.query + parts.fragment and "@" not in parts.hosts:
+        if parts.fragment or not parts.login:
+            yield (
+                "has an @ behind a /, ? or #. In a user, password or option write %2F, %3F, %23 "
+                "and %40 for these characters"
+            )
+            return
+    if parts.fragment:
+        yield "has a #, which means nothing here. In a password write %23"
+        return
+    yield from _host_faults(url, parts)
+    yield from _option_faults(parts)
+
+
+def _host_faults(url: str, parts: URLParts) -> Iterator[str]:
+    if parts.scheme == "unix":
+        if parts.hosts or len(parts.path) < 2:
+            yield "names no socket: unix:///run/redis.sock, or unix://user:password@/run/redis.sock"
+        return
+    several = is_cluster(url) or is_sentinel(url)
+    if "," in parts.hosts and not several:
+        yield (
+            "names several hosts: only redis+cluster:// and redis+sentinel:// may. "
+            "celeriac does not guess which of several servers holds the events"
+        )
+        return
+    try:
+        for text in parts.hosts.split(","):
+            _node(text, REDIS_PORT)
+    except ValueError as error:
+        yield f"has no host that can be reached ({error}), e.g. redis://127.0.0.1:6379/0"
+    if is_sentinel(url):
+        try:
+            SentinelURL.parse(url)
+        except ValueError as error:
+            yield str(error)
+    elif is_cluster(url):
+        if parts.path.strip("/") not in ("", "0"):
+            yield _ONE_DATABASE.format(parts.path.strip("/")[:10])
+    elif not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        yield "has something else than the number of a database behind the host, e.g. /0"
+
+
+_ONE_DATABASE = (
+    "names database {}: a Redis Cluster has database 0 only. CELERIAC_NAMESPACE keeps two buses "
+    "apart"
+)
+
+
+def _option_faults(parts: URLParts) -> Iterator[str]:
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        parse = OPTIONS.get(name)
+        if parse is None:
+            yield f"has the option {name[:40]!r}: there are {', '.join(sorted(OPTIONS))}"
+            continue
+        try:
+            parse(value)
+        except ValueError as error:
+            said = error if parse is switch else "must be a number"
+            yield f"has a wrong option: {name}: {said}"
+        if name.startswith("ssl_") and not parts.scheme.startswith("rediss"):
+            yield f"has the option {name}, and {parts.scheme}:// is without TLS: write rediss"
+        if name.startswith("sentinel_") and not parts.scheme.endswith(SENTINEL):
+            yield f"has the option {name}, which is for redis+sentinel://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +203,102 @@ class ClusterURL:
     """
 
     scheme: str
-    login: str
+    login: str = field(repr=False)
     seeds: tuple[Node, ...]
-    query: str
+    query: str = field(repr=False)
 
     @classmethod
     def parse(cls, url: str) -> ClusterURL:
         """Raises ConfigurationError, without the password in it."""
-        parts = urlsplit(url)
-        login, at, hosts = parts.netloc.rpartition("@")
+        parts = split_url(url)
         if parts.path.strip("/") not in ("", "0"):
-            raise ConfigurationError(
-                f"CELERIAC_REDIS_URL names database {parts.path.strip('/')}: a Redis Cluster has "
-                "database 0 only. CELERIAC_NAMESPACE keeps two buses apart"
-            )
+            fault = _ONE_DATABASE.format(parts.path.strip("/")[:10])
+            raise ConfigurationError(f"CELERIAC_REDIS_URL {fault}")
         try:
-            seeds = tuple(map(_node, hosts.split(",")))
+            seeds = tuple(_node(text, REDIS_PORT) for text in parts.hosts.split(","))
         except ValueError as error:
             raise ConfigurationError(
-                f"CELERIAC_REDIS_URL: {hosts!r} are no nodes of a cluster ({error}); e.g. "
+                f"CELERIAC_REDIS_URL: {parts.hosts!r} are no nodes of a cluster ({error}); e.g. "
                 "redis+cluster://10.0.0.1:6379,10.0.0.2:6379"
             ) from None
         options = [(k, v) for k, v in parse_qsl(parts.query) if k != "cluster"]
-        scheme = parts.scheme.removesuffix(SUFFIX)
-        return cls(scheme, login + at, seeds, urlencode(options))
+        scheme = parts.scheme.removesuffix(CLUSTER)
+        login = f"{parts.login}@" if parts.login else ""
+        return cls(scheme, login, seeds, urlencode(options))
 
     def of(self, node: Node) -> str:
         """The URL of one node, with the same login and options."""
-        host, port = node
-        shown = f"[{host}]" if ":" in host else host
         query = f"?{self.query}" if self.query else ""
-        return f"{self.scheme}://{self.login}{shown}:{port}{query}"
+        return f"{self.scheme}://{self.login}{shown_node(node)}{query}"
 
 
-def _node(text: str) -> Node:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
+@dataclass(frozen=True, slots=True)
+class SentinelURL:
+    """`redis+sentinel://user:password@host:port,host:port/MASTER/DB?options`, taken apart.
+
+    `options` are redis-py's, for the master; with TLS the Sentinels have the same.
+    """
+
+    tls: bool
+    nodes: tuple[Node, ...]
+    master: str
+    login: str = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> SentinelURL:
+        """Raises ValueError, without the password in it."""
+        parts = split_url(url)
+        master, _, db = parts.path.strip("/").partition("/")
+        if not re.fullmatch(r"[\w.-]+", master) or not re.fullmatch(r"[0-9]*", db):
+            raise ValueError(
+                "does not name the master that the Sentinels watch: "
+                "redis+sentinel://10.0.0.1:26379,10.0.0.2:26379/mymaster/0"
+            )
+        nodes = tuple(_node(text, SENTINEL_PORT) for text in parts.hosts.split(","))
+        given = {k: OPTIONS.get(k, str)(v) for k, v in parse_qsl(parts.query)}
+        sentinel = {
+            name.removeprefix("sentinel_"): given.pop(name)
+            for name in ("sentinel_username", "sentinel_password")
+            if name in given
+        }
+        user, _, password = parts.login.partition(":")
+        login = {"username": unquote(user), "password": unquote(password)}
+        options = {name: value for name, value in login.items() if value} | given
+        options.setdefault("db", int(db or 0))
+        tls = parts.scheme.startswith("rediss")
+        if tls:
+            secured = {k: v for k, v in given.items() if k.startswith("ssl_")} | {"ssl": True}
+            options, sentinel = options | secured, sentinel | secured
+        return cls(tls, nodes, master, parts.login, options, sentinel)
+
+    def broker_url(self) -> str:
+        """As kombu spells it. The master's name goes into its transport options."""
+        login, db = (f"{self.login}@" if self.login else ""), self.options["db"]
+        return ";".join(f"sentinel://{login}{shown_node(node)}/{db}" for node in self.nodes)
+
+
+def shown_node(node: Node) -> str:
+    """As in a URL."""
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_NODE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/@\s]*))(?::(?P<port>.*))?")
+
+
+def _node(text: str, port: int) -> Node:
+    """Raises ValueError."""
+    found = _NODE.fullmatch(text)
+    if found is None:
+        raise ValueError("a host is wrong; an IPv6 address stands in [ ]")
+    host = found["six"] or found["host"]
+    if not host:
         raise ValueError("a host is missing")
-    return parts.hostname, parts.port or 6379
+    if found["port"] is None:
+        return host, port
+    # What stands there may be the rest of a password.
+    if not re.fullmatch(r"[0-9]{1,5}", found["port"]) or not 0 < int(found["port"]) < 65536:
+        raise ValueError("a port must be a number from 1 to 65535")
+    return host, int(found["port"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -12,11 +13,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from celeriac.errors import ConfigurationError
-from celeriac.redis_url import SCHEMES, is_cluster
+from celeriac.redis_url import is_cluster, url_faults
 
 VERSION = "0.1.0"
 MOST_IN_A_HINT = 10_000
 DAY = 24 * 3600.0
+logger = logging.getLogger(__name__)
+_ignored: set[str] = set()  # variables that were logged, once for each process
+_SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -34,8 +38,9 @@ class Settings:
     until what was published is on Redis's disk.
     """
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    broker_url: str = ""
+    # They may hold a password.
+    redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    broker_url: str = field(default="", repr=False)
     service: str = ""
     source: str = ""
     namespace: str = "celeriac"
@@ -94,6 +99,8 @@ class Settings:
             variable = f"CELERIAC_{name.upper()}"
             if value is None and environ.get(variable, "") != "":
                 value = environ[variable]
+                if _is_of_kubernetes(variable, value):
+                    value = None
             if value is None:
                 value = hosted.get(name)
             if value is None:
@@ -121,13 +128,7 @@ class Settings:
 
     def _faults(self) -> list[str]:
         faults = []
-        if not self.redis_url.startswith(SCHEMES):
-            # only the scheme: the rest may hold a password
-            found = self.redis_url.partition(":")[0]
-            faults.append(
-                f"CELERIAC_REDIS_URL begins with {found!r}: must begin with {', '.join(SCHEMES)}, "
-                "e.g. redis://127.0.0.1:6379/0"
-            )
+        faults += [f"CELERIAC_REDIS_URL {fault}" for fault in url_faults(self.redis_url)]
         if self.service and not _SERVICE.fullmatch(self.service):
             faults.append(
                 f"CELERIAC_SERVICE={self.service!r}: letters, digits, _ and -, e.g. 'billing'; "
@@ -200,6 +201,21 @@ def _of_django() -> Mapping[str, Any]:
         if name.startswith("CELERIAC_"):
             found[name.removeprefix("CELERIAC_").lower()] = getattr(django, name)
     return found
+
+
+def _is_of_kubernetes(variable: str, value: str) -> bool:
+    """Whether Kubernetes put the variable there for a Service called `celeriac-…`."""
+    if not (variable.endswith("_PORT") and _SERVICE_PORT.match(value)):
+        return False
+    if variable not in _ignored:
+        _ignored.add(variable)
+        logger.info(
+            "celeriac: %s=%s is ignored: Kubernetes sets it for a Service of that name. "
+            "enableServiceLinks: false in the pod's specification leaves it out",
+            variable,
+            value,
+        )
+    return True
 
 
 def _convert(value: Any, kind: type) -> Any:

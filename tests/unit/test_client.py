@@ -153,7 +153,8 @@ def test_a_demoted_master_keeps_no_connection_of_this_client(
     """Its address may name another master by now, which only a new connection reaches."""
     other: Any = open_client(redis_url, answer_within=5)
     one, two = client.send(PING, 1), client.send(PING, 1)
-    one(), two()
+    one()
+    two()
     before = {one["id"] for one in other.client_list()}
     with pytest.raises(ResponseError):
         # As a replica says it.

@@ -91,3 +91,22 @@ def test_settings_do_not_change() -> None:
     settings = Settings.load({})
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.lease = 1.0  # type: ignore[misc]
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A Service called `celeriac-metrics` gives each pod of its namespace these."""
+    environ = {
+        "CELERIAC_METRICS_PORT": "tcp://10.96.11.7:9808",
+        "CELERIAC_METRICS_SERVICE_HOST": "10.96.11.7",
+        "CELERIAC_METRICS_SERVICE_PORT": "9808",
+        "CELERIAC_METRICS_PORT_9808_TCP": "tcp://10.96.11.7:9808",
+    }
+    with caplog.at_level("INFO", logger="celeriac.settings"):
+        assert Settings.load(environ).metrics_port == 0
+        assert Settings.load(environ).metrics_port == 0
+    said = [one for one in caplog.messages if "CELERIAC_METRICS_PORT=tcp:" in one]
+    assert len(said) <= 1  # once for each process
+    with pytest.raises(ConfigurationError, match="CELERIAC_METRICS_PORT='tcp://x': must be a whole"):
+        Settings.load({}, metrics_port="tcp://x")

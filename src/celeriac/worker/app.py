@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery, Task
 
 from celeriac.errors import ConfigurationError
+from celeriac.redis_url import SentinelURL, is_sentinel
 from celeriac.settings import Settings
 
 HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
@@ -31,7 +32,9 @@ def make_app(settings: Settings) -> Celery:
             "holds the log but cannot be Celery's broker. Set CELERIAC_BROKER_URL, e.g. "
             "redis://127.0.0.1:6379/0 (a server of its own) or amqp://…"
         )
-    app = Celery(settings.service, broker=settings.broker_url, task_cls=GuardedTask)
+    sentinel = _sentinel_of(settings)
+    broker_url = sentinel.broker_url() if sentinel else settings.broker_url
+    app = Celery(settings.service, broker=broker_url, task_cls=GuardedTask)
     app.conf.update(
         task_default_queue=settings.service,
         task_ignore_result=True,
@@ -50,7 +53,33 @@ def make_app(settings: Settings) -> Celery:
         app.conf.update(_for_rabbitmq())
     elif settings.broker_url.startswith("redis"):
         app.conf.broker_transport_options = _transport_options(settings)
+    if sentinel:
+        _use_sentinel(app, sentinel)
     return app
+
+
+def _sentinel_of(settings: Settings) -> SentinelURL | None:
+    """kombu spells such a URL in its own way."""
+    if not is_sentinel(settings.broker_url):
+        return None
+    try:
+        return SentinelURL.parse(settings.broker_url)
+    except ValueError as error:
+        raise ConfigurationError(f"CELERIAC_BROKER_URL {error}") from None
+
+
+def _use_sentinel(app: Celery, sentinel: SentinelURL) -> None:
+    app.conf.broker_transport_options |= {
+        "master_name": sentinel.master,
+        "sentinel_kwargs": {
+            "socket_timeout": BROKEN_AFTER,
+            "socket_connect_timeout": BROKEN_AFTER,
+            **sentinel.sentinel_options,
+        },
+    }
+    if sentinel.tls:
+        tls = {k: v for k, v in sentinel.options.items() if k.startswith("ssl_")}
+        app.conf.broker_use_ssl = tls or True
 
 
 def is_rabbitmq(url: str) -> bool:

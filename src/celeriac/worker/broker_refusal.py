@@ -1,8 +1,8 @@
 """Keep a worker running while the Redis that is its broker refuses commands for a while.
 
-A workaround for Celery 5.5 to 5.7 with kombu 5.5 to 5.7: kombu counts each answer of Redis that is
-an error (MISCONF, NOREPLICAS, READONLY, BUSY, UNBLOCKED, OOM) as one of the channel, and Celery ends
-the worker at it ("Unrecoverable error"). It can go when kombu counts passing refusals among the
+A workaround for Celery 5.5 to 5.7 with kombu 5.5 to 5.7: kombu counts each error that Redis answers
+(MISCONF, NOREPLICAS, READONLY, BUSY, UNBLOCKED, OOM) as an error of the channel, and Celery then
+ends the worker ("Unrecoverable error"). It can go when kombu counts passing refusals among the
 `connection_errors` of its Redis transport.
 """
 
@@ -24,7 +24,8 @@ SETTLED = 10.0  # seconds without a refusal, after which the pause begins small 
 
 def survive_refusals(app: Celery) -> None:
     """Make each worker of the app connect again after a passing refusal. Idempotent."""
-    app.steps["consumer"].add(PassingRefusals)
+    steps: Any = app.steps
+    steps["consumer"].add(PassingRefusals)
 
 
 class PassingRefusals(bootsteps.Step):  # type: ignore[misc]
