@@ -130,7 +130,11 @@ class DirectClient(redis.Redis):
         if not demoted:
             self._give_back(connection)
             return
-        doomed = [connection]
+        self._drop_resting()
+        self._drop(connection)
+
+    def _drop_resting(self) -> None:
+        doomed = []
         while self._resting:
             with suppress(IndexError):  # another thread took the last one
                 doomed.append(self._resting.pop()[0])

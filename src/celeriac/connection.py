@@ -19,7 +19,8 @@ from redis.retry import Retry as RedisRetry
 
 from celeriac.client import DirectClient
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
-from celeriac.redis_url import ClusterURL, SentinelURL, address, is_cluster, is_sentinel
+from celeriac.redis_url import ClusterURL, is_cluster, is_sentinel
+from celeriac.redis_url import address as address  # for whoever opens clients
 from celeriac.refusal import nothing_written, passing_refusal, refusal_code
 from celeriac.settings import Settings
 
@@ -45,7 +46,10 @@ def open_client(url: str, *, answer_within: float) -> Client:
             ClusterURL.parse(url), lambda node: _open_node(node, answer_within=answer_within)
         )
     if is_sentinel(url):
-        return _open_sentinel(url, answer_within=answer_within)
+        from celeriac.sentinel import open_sentinel
+
+        base = _options(url, answer_within) | {"retry": RedisRetry(NoBackoff(), 0)}
+        return open_sentinel(url, base)
     return _open_node(url, answer_within=answer_within)
 
 
@@ -72,20 +76,8 @@ def _open_node(url: str, *, answer_within: float) -> Client:
         raise ConfigurationError(f"CELERIAC_REDIS_URL={address(url)}: {error}") from None
 
 
-def _open_sentinel(url: str, *, answer_within: float) -> Client:
-    """Each new connection asks the Sentinels for the master."""
-    from redis.sentinel import Sentinel
-
-    parsed, retry = SentinelURL.parse(url), RedisRetry(NoBackoff(), 0)
-    base: dict[str, Any] = {**_options(url, answer_within), "retry": retry}
-    sentinel: Any = Sentinel(
-        parsed.nodes, sentinel_kwargs=base | parsed.sentinel_options, **base | parsed.options
-    )
-    return sentinel.master_for(parsed.master, redis_class=DirectClient)
-
-
 def _options(url: str, answer_within: float) -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         "socket_timeout": answer_within,
         "socket_connect_timeout": answer_within,
         "health_check_interval": 0,
@@ -103,20 +95,13 @@ def open_async_client(url: str, *, answer_within: float) -> Client:
             ClusterURL.parse(url), lambda node: _open_async_node(node, answer_within=answer_within)
         )
     if is_sentinel(url):
-        return _open_async_sentinel(url, answer_within=answer_within)
+        from redis.asyncio.retry import Retry as AsyncRetry
+
+        from celeriac.sentinel import open_async_sentinel
+
+        base = _options(url, answer_within) | {"retry": AsyncRetry(NoBackoff(), 0)}
+        return open_async_sentinel(url, base)
     return _open_async_node(url, answer_within=answer_within)
-
-
-def _open_async_sentinel(url: str, *, answer_within: float) -> Client:
-    from redis.asyncio.retry import Retry as AsyncRetry
-    from redis.asyncio.sentinel import Sentinel
-
-    parsed, retry = SentinelURL.parse(url), AsyncRetry(NoBackoff(), 0)
-    base: dict[str, Any] = {**_options(url, answer_within), "retry": retry}
-    sentinel: Any = Sentinel(
-        parsed.nodes, sentinel_kwargs=base | parsed.sentinel_options, **base | parsed.options
-    )
-    return sentinel.master_for(parsed.master)
 
 
 def _open_async_node(url: str, *, answer_within: float) -> Client:

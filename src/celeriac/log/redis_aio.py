@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import ResponseError
@@ -13,7 +14,11 @@ from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.redis import POSTPONE, tell_emitted
+from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
+
+if TYPE_CHECKING:
+    from celeriac.sentinel import AsyncMasterWatch
 
 
 def async_redis_log(settings: Settings) -> AsyncRedisLog:
@@ -36,6 +41,11 @@ class AsyncRedisLog:
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
         self._telling: Client | None = None
+        self._watch: AsyncMasterWatch | None = None
+        if is_sentinel(settings.redis_url):
+            from celeriac.sentinel import AsyncMasterWatch
+
+            self._watch = AsyncMasterWatch()
 
     async def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
@@ -46,10 +56,10 @@ class AsyncRedisLog:
                 self.invalid.answer(self.keys.domains, error, 0)
 
     async def append(self, domain: str, body: bytes) -> None:
-        await self._client().xadd(self.keys.events(domain), {"event": body})
+        await (await self._current()).xadd(self.keys.events(domain), {"event": body})
 
     async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
-        pipeline = self._client().pipeline(transaction=False)
+        pipeline = (await self._current()).pipeline(transaction=False)
         for domain, body in items:
             pipeline.xadd(self.keys.events(domain), {"event": body})
         for appended, answer in enumerate(await pipeline.execute(raise_on_error=False)):
@@ -60,7 +70,7 @@ class AsyncRedisLog:
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
     ) -> None:
-        await self._client().eval(
+        await (await self._current()).eval(
             POSTPONE.source,
             1,
             self.keys.base(domain),
@@ -80,6 +90,13 @@ class AsyncRedisLog:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+    async def _current(self) -> Client:
+        """The client, at the master that the Sentinels name now."""
+        client = self._client()
+        if self._watch is not None:
+            await self._watch.look(client)
+        return client
 
     def _client(self) -> Client:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,148 @@
+"""A bus whose URL names Sentinels: real ones, which hand over to a replica under living links."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import celeriac.sentinel
+from celeriac import EventBus
+from celeriac.connection import open_client
+from celeriac.dev.guard import guarded_popen
+from celeriac.dev.ports import free_port
+from celeriac.dev.server import EmbeddedServer, start_server
+
+PASSWORD = "s3cr3t"
+
+
+@dataclass
+class Watched:
+    """A master and its replica, watched by a Sentinel."""
+
+    master: EmbeddedServer
+    replica: EmbeddedServer
+    port: int
+    sentinel: Any
+
+    def url(self) -> str:
+        # The first of them does not answer.
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{self.port}"
+        return f"redis+sentinel://:{PASSWORD}@{hosts}/mymaster/1"
+
+    def master_port(self) -> int:
+        found = self.sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
+        return int(found[1])
+
+
+def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            if true():
+                return
+        assert time.monotonic() < end, true
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with ExitStack() as stack:
+        # A server that wants a password is not asked whether it is ready.
+        master = start_server(tmp_path / "master")
+        stack.push(master)
+        extra = ("--replicaof", "127.0.0.1", str(master.port))
+        replica = start_server(tmp_path / "replica", extra=extra)
+        stack.push(replica)
+        for server in (master, replica):
+            client: Any = open_client(server.url, answer_within=5)
+            client.config_set("masterauth", PASSWORD)
+            client.config_set("requirepass", PASSWORD)
+        port, directory = free_port(), tmp_path / "sentinel"
+        directory.mkdir()
+        configuration = directory / "sentinel.conf"
+        configuration.write_text(
+            f"port {port}\ndir {directory}\nbind 127.0.0.1\n"
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+            f"sentinel auth-pass mymaster {PASSWORD}\n"
+            "sentinel down-after-milliseconds mymaster 1000\n"
+            "sentinel failover-timeout mymaster 3000\n"
+        )
+        log = stack.enter_context((directory / "log").open("wb"))
+        stack.push(
+            guarded_popen(
+                [str(master.binary), str(configuration), "--sentinel"], stdout=log, stderr=log
+            )
+        )
+        sentinel: Any = open_client(f"redis://127.0.0.1:{port}/0", answer_within=5)
+        until(lambda: len(sentinel.execute_command("SENTINEL", "REPLICAS", "mymaster")) == 1)
+        theirs: Any = open_client(f"redis://:{PASSWORD}@127.0.0.1:{replica.port}", answer_within=5)
+        until(lambda: theirs.info("replication")["master_link_status"] == "up")
+        yield Watched(master, replica, port, sentinel)
+
+
+def fail_over(watched: Watched) -> None:
+    """As planned: both servers stay up, and the old master keeps its connections."""
+
+    def begun() -> bool:
+        # -NOGOODSLAVE until it knows the replica well enough.
+        watched.sentinel.execute_command("SENTINEL", "FAILOVER", "mymaster")
+        return True
+
+    until(begun)
+    until(lambda: watched.master_port() == watched.replica.port)
+
+
+def stored(watched: Watched, server: EmbeddedServer) -> int:
+    client: Any = open_client(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/1", answer_within=5)
+    return int(client.xlen("celeriac:{order}:events"))
+
+
+@pytest.fixture(autouse=True)
+def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the half second in which the old master may be written to."""
+    monkeypatch.setattr(celeriac.sentinel, "ASK_EVERY", 0)
+
+
+def test_emits_follow_the_master_over_a_failover_with_living_connections(watched: Watched) -> None:
+    bus = EventBus(redis_url=watched.url(), source="test", emit_timeout=10)
+    bus.emit("order.placed", 1)
+    assert stored(watched, watched.master) == 1
+    fail_over(watched)
+    bus.emit("order.placed", 2)
+    assert bus.emit_many([("order.placed", n) for n in range(3)]) == 3
+    assert stored(watched, watched.replica) == 5
+
+
+def test_coroutines_follow_too(watched: Watched) -> None:
+    bus = EventBus(redis_url=watched.url(), source="test", emit_timeout=10)
+
+    async def run() -> None:
+        await bus.aemit("order.placed", 1)
+        await asyncio.to_thread(fail_over, watched)
+        await bus.aemit("order.placed", 2)
+        await bus.aemit_many([("order.placed", n) for n in range(3)])
+        await bus.aclose()
+
+    asyncio.run(run())
+    assert stored(watched, watched.replica) == 5
+
+
+def test_celerys_messages_go_to_the_master(watched: Watched) -> None:
+    bus = EventBus(service="billing", redis_url=watched.url())
+    with bus.app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=3)
+        queue = connection.SimpleQueue("billing")
+        queue.put({"a": 1})
+        assert queue.get(timeout=5).payload == {"a": 1}
+    client: Any = open_client(watched.url(), answer_within=5)
+    assert client.exists("_kombu.binding.billing")
+    bus.app.close()
