@@ -132,9 +132,7 @@ def pauses(seconds: float) -> Callable[[], float | None]:
     return following
 
 
-def persist(
-    call: Callable[[], T], *, url: str, seconds: float, wait_for_memory: bool = False
-) -> T:
+def persist(call: Callable[[], T], *, url: str, seconds: float, wait_for_memory: bool = False) -> T:
     """Return the call's result; while Redis is away or refuses for now, repeat it.
 
     Blocks for at most `seconds` in total, and for as long as the last try takes. The call must be

@@ -129,13 +129,12 @@ def url_faults(url: str) -> Iterator[str]:
             "e.g. redis://127.0.0.1:6379/0"
         )
         return
-    if "@" in parts.path + parts.query + parts.fragment and "@" not in parts.hosts:
-        if parts.fragment or not parts.login:
-            yield (
-                "has an @ behind a /, ? or #. In a user, password or option write %2F, %3F, %23 "
-                "and %40 for these characters"
-            )
-            return
+    if "@" in parts.path + parts.query + parts.fragment and not parts.login:
+        yield (
+            "has an @ behind a /, ? or #. In a user, password or option write %2F, %3F, %23 and "
+            "%40 for these characters"
+        )
+        return
     if parts.fragment:
         yield "has a #, which means nothing here. In a password write %23"
         return

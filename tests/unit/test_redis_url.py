@@ -144,7 +144,10 @@ def test_sentinels_and_their_master_are_read_from_the_url() -> None:
         ("rediss://h/0?ssl_password=secret", "rediss://h/0?ssl_password=***"),
         ("redis+cluster://u:secret@a:1,b:2", "redis+cluster://u:***@a:1,b:2"),
         ("amqp://u:secret@a//;amqp://u:secret@b//", "amqp://u:***@a//;amqp://u:***@b//"),
-        ("sentinel://:secret@a:1/0;sentinel://:secret@b", "sentinel://:***@a:1/0;sentinel://:***@b"),
+        (
+            "sentinel://:secret@a:1/0;sentinel://:secret@b",
+            "sentinel://:***@a:1/0;sentinel://:***@b",
+        ),
         ("redis://:secret@a,redis://:secret@b", "redis://:***@a,redis://:***@b"),
         ("postgresql://me:secret@db/shop", "postgresql://me:***@db/shop"),
         ("django:default", "django:default"),

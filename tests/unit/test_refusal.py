@@ -87,7 +87,7 @@ def test_a_refusal_that_lasts_says_that_nothing_was_written() -> None:
     def refuse() -> None:
         raise ResponseError(PLAIN[0])
 
-    with pytest.raises(BusUnavailable, match="cannot write to its disk.*Nothing was written") as e:
+    with pytest.raises(BusUnavailable, match=r"cannot write to its disk.*Nothing was") as e:
         persist(refuse, url=URL, seconds=0.1)
     assert e.value.nothing_written
     assert "secret" not in str(e.value)
@@ -99,7 +99,7 @@ def test_after_a_lost_answer_a_refusal_does_not_say_that_nothing_was_written() -
     def refuse() -> None:
         raise next(failures, ResponseError(PLAIN[1]))
 
-    with pytest.raises(BusUnavailable, match="may have been written: emit again with the same") as e:
+    with pytest.raises(BusUnavailable, match="may have been written: emit again") as e:
         persist(refuse, url=URL, seconds=0.1)
     assert not e.value.nothing_written
 

@@ -108,5 +108,5 @@ def test_variables_that_kubernetes_sets_for_a_service_are_ignored(
         assert Settings.load(environ).metrics_port == 0
     said = [one for one in caplog.messages if "CELERIAC_METRICS_PORT=tcp:" in one]
     assert len(said) <= 1  # once for each process
-    with pytest.raises(ConfigurationError, match="CELERIAC_METRICS_PORT='tcp://x': must be a whole"):
+    with pytest.raises(ConfigurationError, match="METRICS_PORT='tcp://x': must be a whole"):
         Settings.load({}, metrics_port="tcp://x")

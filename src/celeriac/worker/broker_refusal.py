@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from celeriac.refusal import passing_refusal, refusal_code
 
-# Seconds before a refused consumer connects again. Celery calls more than five in a second critical.
+# Seconds before a refused consumer connects again. To Celery, five a second are critical.
 PAUSE, MAX_PAUSE = 0.25, 2.0
 SETTLED = 10.0  # seconds without a refusal, after which the pause begins small again
 
