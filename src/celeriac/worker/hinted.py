@@ -7,7 +7,7 @@ before it becomes the name of a key in Redis or an argument of a script.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
@@ -32,8 +32,20 @@ def check_message(args: Any, kwargs: Any, embedded: Any) -> None:
         raise InvalidTaskError("a hint has no positional arguments")
     if not isinstance(kwargs, dict) or not {"domain", "events"} <= kwargs.keys() <= _MEMBERS:
         raise InvalidTaskError("a hint has the arguments domain and events, and may have watched")
-    if isinstance(embedded, dict) and any(embedded.get(name) for name in _EMBEDDED):
+    if embedded is not None and not isinstance(embedded, dict):
+        raise InvalidTaskError("what a hint embeds is no mapping")
+    if embedded and any(embedded.get(name) for name in _EMBEDDED):
         raise InvalidTaskError(f"a hint embeds none of {', '.join(_EMBEDDED)}")
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Raises InvalidTaskError for headers that name what runs next.
+
+    Celery (5.5 to 5.7) makes the context of a task from its headers, and lets what is embedded in
+    the body replace only the members that it has: a chain in a header runs as one in the body.
+    """
+    if any(headers.get(name) for name in (*_EMBEDDED, "group")):
+        raise InvalidTaskError(f"the headers of a hint have none of {', '.join(_EMBEDDED)}, group")
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]]) -> str:

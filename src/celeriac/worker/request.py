@@ -16,7 +16,7 @@ from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
-from celeriac.worker.hinted import check_message
+from celeriac.worker.hinted import check_headers, check_message
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class HintRequest(GuardedRequest):
         super().__init__(message, *args, **options)
         body = options.get("body") if options.get("decoded") else message.payload
         check_message(*(body or ((), None, None)))
+        check_headers(self.request_dict)
         # The limits are the handler's, not the message's.
         self.time_limits = (None, None)
 

@@ -5,26 +5,34 @@ Dispatchers and executors run in this process, on the connections of those users
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kombu
+import msgspec
 import pytest
 import redis
 from click.testing import CliRunner
+from redis.backoff import ConstantBackoff
 from redis.exceptions import NoPermissionError
+from redis.retry import Retry
 
-from celeriac import BusUnavailable, Event, EventBus
+from celeriac import BusUnavailable, ConfigurationError, Event, EventBus
 from celeriac.cli.acl.rules import Part, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
+from celeriac.dev.guard import guarded_popen
+from celeriac.dev.ports import free_port
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.dispatcher import Dispatcher
 from celeriac.executor import Executor
 from celeriac.keys import Keys
-from celeriac.registry import WorkerRecord
+from celeriac.log.emitted import flush_emitted
+from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
 
 KEYS = Keys()
@@ -114,7 +122,8 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
 def test_celery_has_its_queue_and_its_remote_control(server: EmbeddedServer) -> None:
     bus = EventBus(service="billing", redis_url=url_of(server, "billing"))
     queue = broker.Queue("billing", broker.Exchange("billing"), routing_key="billing")
-    with broker.Connection(bus.settings.broker_url) as connection:
+    options = bus.app.conf.broker_transport_options
+    with broker.Connection(bus.settings.broker_url, transport_options=options) as connection:
         producer = broker.Producer(connection)
         for priority in (None, 9):
             producer.publish(
@@ -165,7 +174,10 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         ("billing", "RPOP", "orders"),
         # groups and logs as a whole
         ("billing", "XGROUP", "DESTROY", events, "billing.charge"),
-        ("billing", "DEL", events),
+        ("billing", "DEL", events), ("billing", "DEL", "celeriac:handlers"),
+        ("billing", "HDEL", "celeriac:handlers", "orders.ship"), 
+        ("billing", "LRANGE", "unacked", 0, 1),
+        ("billing", "HGETALL", "unacked"), ("billing", "DEL", "celeriac:domains"),
         ("billing", "XDEL", events, "1-0"),
         # the server
         ("billing", "FLUSHALL"), ("billing", "FLUSHDB"), ("billing", "KEYS", "*"),
@@ -226,7 +238,8 @@ def test_the_command_prints_a_user_that_the_server_takes(
 
 def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -> None:
     session = Session(Settings.load({}, redis_url=server.url))
-    answer = shown("--service", "billing", "--emits", "payment", session=session)
+    answer = shown("--service", "billing", "--emits", "payment", "--yes", session=session)
+    assert "billing reads order and has the queues billing" in answer.stderr
     assert "(~celeriac:{order}:events ~celeriac:{order}:bell +xread " in answer.stdout
     assert shown("--service", "nobody", session=session).exit_code == 1
     assert shown(session=session).exit_code == 2
@@ -236,6 +249,178 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
 
 def test_readers_may_move_postponed_events_where_that_is_wanted() -> None:
     part = Part(service="billing", reads=["order"], promotes=True)
-    assert "(~celeriac:{order}:events +xadd)" in rules(part, KEYS)
+    assert "(%W~celeriac:{order}:events +xadd)" in rules(part, KEYS)
     strict = Part(service="billing", reads=["order"])
-    assert "(~celeriac:{order}:events +xadd)" not in rules(strict, KEYS)
+    assert "(%W~celeriac:{order}:events +xadd)" not in rules(strict, KEYS)
+
+
+FORGED = ["+@all", "a ~*", "*", "celeriac:{order}:events", "a)", "a\n", "", "[a-z]"]
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_name_that_is_more_than_a_name_is_in_no_rule(name: str) -> None:
+    parts = [
+        Part(service=name), Part(service="a", reads=["o"], queues=[name]),
+        Part(service="a", emits=[name]), Part(service="a", reads=["o"], acks=[name]),
+    ]  # fmt: skip
+    if name != "*":
+        parts.append(Part(service="a", reads=[name]))
+    for part in parts:
+        with pytest.raises(ConfigurationError):
+            rules(part, KEYS)
+    with pytest.raises(ConfigurationError):
+        rules(Part(service="a", reads=["o"]), Keys(name))
+    with pytest.raises(ConfigurationError):
+        operator_rules(Keys(name))
+
+
+def test_a_forged_record_of_the_registry_gives_no_rule(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.load({}, redis_url=server.url, namespace="forged")
+    session = Session(settings)
+    record = HandlerRecord(
+        id="mail.send", service="mail", patterns=("order.placed",), queue="+@all ~*"
+    )
+    session.backend.registry.register(record)
+    answer = shown("--service", "mail", "--yes", session=session)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "queue '+@all ~*' cannot stand in an ACL rule" in answer.stderr
+    session.backend.registry.register(msgspec.structs.replace(record, queue="payroll"))
+    refused = CliRunner().invoke(main, ["acl", "--service", "mail"], obj=session, input="n\n")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "has the queues payroll" in refused.stderr
+
+
+def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer) -> None:
+    admin: Any = redis.Redis.from_url(server.url)
+    web = Part(service="web", emits=["cart"])
+    admin.execute_command("ACL", "SETUSER", "web", "reset", "on", ">pw", *rules(web, KEYS))
+    admin.execute_command("ACL", "LOG", "RESET")
+    bus = EventBus(service="web", redis_url=url_of(server, "web"))
+    bus.emit("cart.filled", {"n": 1})
+    bus.emit_many([("cart.filled", {"n": 2})])
+    bus.emit("cart.filled", {"n": 3}, delay=5)
+    flush_emitted()
+    assert 2 == admin.xlen(KEYS.events("cart"))
+    assert 1 == admin.zcard(KEYS.delayed("cart"))
+    assert b"3" == admin.hget(KEYS.emitted("cart"), "cart.filled")
+    assert [] == admin.execute_command("ACL", "LOG")
+    events = KEYS.events("cart")
+    admin.xgroup_create(events, "billing.charge", "0")
+    for command in [
+        ("XRANGE", events, "-", "+"), ("XREAD", "STREAMS", events, "0"),
+        ("XINFO", "STREAM", events), ("XTRIM", events, "MAXLEN", "0"),
+        ("XDEL", events, "1-0"), ("DEL", events),
+        ("XSETID", events, "9999999999999-0"), ("XACK", events, "billing.charge", "1-0"),
+        ("XREADGROUP", "GROUP", "billing.charge", "x", "STREAMS", events, ">"),
+        ("XGROUP", "CREATE", events, "g", "0"), ("ZRANGE", KEYS.delayed("cart"), 0, -1),
+        ("ZREM", KEYS.delayed("cart"), "x"), ("SMEMBERS", KEYS.domains), ("DEL", KEYS.domains),
+        ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
+        ("HSET", f"{KEYS.circuits}states", "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
+    ]:  # fmt: skip
+        assert is_refused(server, "web", *command), command
+    admin.close()
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on PATH")
+def test_redis_takes_the_rules_as_valkey_does(tmp_path: Path) -> None:
+    """Redis 7.0 refuses the name of a command that it does not know, such as CLIENT SETINFO."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--dir", str(tmp_path), "--save", ""]
+    process = guarded_popen(command, stdout=subprocess.DEVNULL)
+    try:
+        admin: Any = redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200))
+        part = Part(service="a", reads=["*"], emits=["o"], promotes=True, bounded=True)
+        for name, found in (("a", rules(part, KEYS)), ("people", operator_rules(KEYS))):
+            admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *found)
+        user: Any = redis.Redis(port=port, username="a", password="pw")
+        assert user.ping()
+        for refused in (("LIST",), ("KILL", "TYPE", "normal"), ("PAUSE", 1)):
+            with pytest.raises(NoPermissionError):
+                user.execute_command("CLIENT", *refused)
+        user.close()
+        admin.close()
+    finally:
+        process.kill_group()
+        process.wait(10)
+
+
+def test_a_bounded_emitter_measures_the_backlog(server: EmbeddedServer) -> None:
+    admin: Any = redis.Redis.from_url(server.url)
+    part = Part(service="till", emits=["sale"], bounded=True)
+    admin.execute_command("ACL", "SETUSER", "till", "reset", "on", ">pw", *rules(part, KEYS))
+    admin.execute_command("ACL", "LOG", "RESET")
+    bus = EventBus(service="till", redis_url=url_of(server, "till"), log_most=100)
+    for n in range(3):
+        bus.emit("sale.made", {"n": n})
+    bus.emit("sale.made", {"n": 9}, delay=5)
+    assert [] == admin.execute_command("ACL", "LOG")
+    assert is_refused(server, "till", "XTRIM", KEYS.events("sale"), "MAXLEN", 0)
+    admin.close()
+
+
+def test_functions_run_with_the_rights_of_their_caller(server: EmbeddedServer) -> None:
+    """Why emitting is no function: FCALL cannot narrow XADD, since the caller needs both."""
+    admin: Any = redis.Redis.from_url(server.url)
+    library = """#!lua name=emitting
+    redis.register_function('append', function(keys, args)
+      return redis.call('XADD', keys[1], '*', 'event', args[1])
+    end)"""
+    admin.execute_command("FUNCTION", "LOAD", "REPLACE", library)
+    admin.execute_command(
+        "ACL", "SETUSER", "caller", "reset", "on", ">pw", "+fcall|append", "~celeriac:{f}:events"
+    )
+    client: Any = redis.Redis.from_url(url_of(server, "caller"))
+    with pytest.raises(redis.ResponseError, match=r"ACL|can't run"):
+        client.execute_command("FCALL", "append", 1, "celeriac:{f}:events", "x")
+    admin.execute_command("ACL", "SETUSER", "caller", "+xadd")
+    client.execute_command("FCALL", "append", 1, "celeriac:{f}:events", "x")
+    client.execute_command("XADD", "celeriac:{f}:events", f"{2**64 - 1}-{2**64 - 1}", "event", "x")
+    client.close()
+    admin.delete("celeriac:{f}:events")
+    admin.execute_command("FUNCTION", "DELETE", "emitting")
+    admin.close()
+
+
+def test_the_unacknowledged_messages_of_all_apps_are_granted_to_none(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("unacked" in rule for rule in rules(Part(service="a", reads=["o"]), KEYS))
+    session = Session(Settings.load({}, redis_url=server.url))
+    source = (
+        "from celery import Celery\n"
+        "from celeriac import EventBus\n"
+        "app = Celery('old', broker='redis://127.0.0.1:1')\n"
+        "app.conf.broker_transport_options = {options}\n"
+        "bus = EventBus(app, service='old')\n"
+        "@bus.on('order.placed')\n"
+        "def f(event): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = {"unacked_key": "old.u", "unacked_index_key": "old.i", "unacked_mutex_key": "old.m"}
+    for name, options, granted in [
+        ("shared", {}, None), ("emulated", {"unacked_key": "old.u"}, None),
+        ("plain", {"ack_emulation": False}, ""), ("own", own, "~old.u ~old.i ~old.m"),
+        ("prefixed", {"global_keyprefix": "old:"}, "~old:unacked ~old:unacked_index"),
+    ]:  # fmt: skip
+        (tmp_path / f"acks_{name}.py").write_text(source.replace("{options}", repr(options)))
+        answer = shown("-A", f"acks_{name}", session=session)
+        if granted is None:
+            assert (answer.exit_code, answer.stdout) == (2, ""), name
+            assert "ack_emulation" in answer.stderr
+        else:
+            assert answer.exit_code == 0, answer.output
+            assert granted in answer.stdout
+            assert "~unacked" not in answer.stdout
+
+
+def is_refused(server: EmbeddedServer, name: str, *command: Any) -> bool:
+    client: Any = redis.Redis.from_url(url_of(server, name))
+    try:
+        client.execute_command(*command)
+    except NoPermissionError:
+        return True
+    finally:
+        client.close()
+    return False

@@ -134,6 +134,11 @@ def test_a_message_of_a_dispatcher_is_taken(task: Any) -> None:
         ({"embed": {"errbacks": [{"task": "shipping.send"}]}}, "embeds none"),
         ({"embed": {"chain": [{"task": "shipping.send"}]}}, "embeds none"),
         ({"embed": {"chord": {"task": "shipping.send"}}}, "embeds none"),
+        ({"headers": {"callbacks": [{"task": "shipping.send"}]}}, "headers of a hint"),
+        ({"headers": {"errbacks": [{"task": "shipping.send"}]}}, "headers of a hint"),
+        ({"headers": {"chain": [{"task": "shipping.send"}]}}, "headers of a hint"),
+        ({"headers": {"chord": {"task": "shipping.send"}}}, "headers of a hint"),
+        ({"headers": {"group": "g"}}, "headers of a hint"),
     ],
 )
 def test_a_message_that_would_do_more_is_refused_before_it_reaches_a_process(

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import click
 
-from celeriac.cli.acl.rules import ANY_DOMAIN, Part, operator_rules, rules
+from celeriac.cli.acl.rules import ANY_DOMAIN, Part, check_name, operator_rules, rules
 from celeriac.cli.dispatcher import find_bus
 from celeriac.cli.session import Session, pass_session
-from celeriac.errors import NotFound
+from celeriac.errors import ConfigurationError, NotFound
 from celeriac.event import compile_patterns
 from celeriac.event.attributes import type_fault
 from celeriac.keys import Keys
 from celeriac.settings import Settings
 
 FORMATS = {"setuser": "ACL SETUSER {} reset on #{} {}", "aclfile": "user {} reset on #{} {}"}
+# Option of kombu's Redis transport → the key it stands for by default.
+UNACKED = {
+    "unacked_key": "unacked",
+    "unacked_index_key": "unacked_index",
+    "unacked_mutex_key": "unacked_mutex",
+}
 
 
 @click.command()
@@ -26,6 +34,7 @@ FORMATS = {"setuser": "ACL SETUSER {} reset on #{} {}", "aclfile": "user {} rese
 @click.option("--operator", metavar="NAME", help="Or a user for people: this command, Flower.")
 @click.option("--emits", metavar="DOMAINS", default="", help="It may emit: order,payment.")
 @click.option("--promote", is_flag=True, help="Also moves postponed events where it only reads.")
+@click.option("--yes", is_flag=True, help="With --service: do not ask whether it is right.")
 @click.option("--password", metavar="TEXT", help="[default: a new one, told on standard error]")
 @click.option(
     "--format", "form", type=click.Choice(sorted(FORMATS)), default="setuser", show_default=True
@@ -38,6 +47,7 @@ def acl(
     operator: str | None,
     emits: str,
     promote: bool,
+    yes: bool,
     password: str | None,
     form: str,
 ) -> None:
@@ -48,18 +58,15 @@ def acl(
     if sum(map(bool, (service, module, operator))) != 1:
         raise click.UsageError("say for whom: --service, -A or --operator")
     if operator:
+        check_name("operator", operator)
         name, found = operator, operator_rules(Keys(session.settings.namespace))
     else:
-        settings, part = _by_bus(module) if module else _by_registry(session, service or "")
+        settings, part, prefix = _by_bus(module) if module else _by_registry(session, service or "")
         emitted = {*part.emits, *_domains(emits)}
-        part = Part(
-            service=part.service, reads=part.reads, emits=emitted, queues=part.queues,
-            promotes=promote,
-        )  # fmt: skip
-        name, found = (
-            part.service,
-            rules(part, Keys(settings.namespace), queue_prefix=_prefix(settings)),
-        )
+        part = replace(part, emits=emitted, promotes=promote, bounded=bool(settings.log_most))
+        name, found = part.service, rules(part, Keys(settings.namespace), queue_prefix=prefix)
+        if not module:
+            _confirm(part, yes=yes)
     if password is None:
         password = secrets.token_urlsafe(24)
         click.echo(f"# password of {name}: {password}", err=True)
@@ -68,22 +75,43 @@ def acl(
     click.echo(FORMATS[form].format(name, digest, " ".join(shown)))
 
 
-def _by_bus(module: str) -> tuple[Settings, Part]:
+def _by_bus(module: str) -> tuple[Settings, Part, str]:
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
     emits = {*declared, *_domains(bus.settings.emits)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
+    options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
+    broker = str(bus.app.conf.broker_write_url or bus.app.conf.broker_url)
     part = Part(
         service=bus.settings.service,
         reads=_reached(patterns),
         emits=emits,
         queues={handler.queue for handler in handlers},
+        acks=_acks(options) if handlers and broker.startswith(("redis", "sentinel")) else (),
     )
-    return bus.settings, part
+    return bus.settings, part, str(options.get("global_keyprefix", ""))
 
 
-def _by_registry(session: Session, service: str) -> tuple[Settings, Part]:
+def _acks(options: Mapping[str, Any]) -> list[str]:
+    """The keys in which kombu keeps what was not acknowledged, where the app has some of its own.
+
+    Raises ConfigurationError where it shares them: whoever may write there can make other apps run
+    any task."""
+    if options.get("ack_emulation") is False:
+        return []
+    names = [str(options.get(option, usual)) for option, usual in UNACKED.items()]
+    if not options.get("global_keyprefix") and set(names) & set(UNACKED.values()):
+        raise ConfigurationError(
+            "broker_transport_options keep kombu's keys unacked, unacked_index and unacked_mutex, "
+            "which hold the messages of every app on that Redis, so they are not granted. Set "
+            "ack_emulation to False, or give the app its own: "
+            + ", ".join(f"{option}='<service>.{usual}'" for option, usual in UNACKED.items())
+        )
+    return names
+
+
+def _by_registry(session: Session, service: str) -> tuple[Settings, Part, str]:
     records = [r for r in session.backend.registry.handlers().values() if r.service == service]
     if not records:
         raise NotFound(
@@ -92,7 +120,20 @@ def _by_registry(session: Session, service: str) -> tuple[Settings, Part]:
         )
     patterns = [pattern for record in records for pattern in record.patterns]
     queues = {record.queue for record in records}
-    return session.settings, Part(service=service, reads=_reached(patterns), queues=queues)
+    part = Part(service=service, reads=_reached(patterns), queues=queues)
+    return session.settings, part, _prefix(session.settings)
+
+
+def _confirm(part: Part, *, yes: bool) -> None:
+    """Every service can write the registry, so a person decides whether it is right."""
+    click.echo(
+        f"# from the registry, which every service can write: {part.service} reads "
+        f"{', '.join(sorted(part.reads))} and has the queues {', '.join(sorted(part.queues))}; "
+        "-A takes them from the code",
+        err=True,
+    )
+    if not yes:
+        click.confirm("# grant that?", err=True, abort=True)
 
 
 def _reached(patterns: list[str]) -> set[str]:

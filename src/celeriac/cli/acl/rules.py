@@ -8,23 +8,27 @@ script calls, so the scripts need no more than that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from celeriac.errors import ConfigurationError
+from celeriac.event.attributes import domain_fault
 from celeriac.keys import Keys
 
+# By category: a server refuses a rule with a name that it does not know, and Redis 7.0 does not
+# know CLIENT SETINFO, which redis-py sends.
 CONNECTION = (
-    "ping", "echo", "hello", "auth", "quit", "select", "time", "client|setname", "client|setinfo",
-    "multi", "exec", "discard", "watch", "unwatch", "eval", "evalsha", "script|load",
-    "script|exists", "cluster|shards", "cluster|slots", "cluster|nodes", "asking", "readonly",
-    "role", "info",
+    "+@connection", "-@dangerous", "+time", "+multi", "+exec", "+discard", "+watch", "+unwatch",
+    "+eval", "+evalsha", "+script|load", "+script|exists", "+cluster|shards", "+cluster|slots",
+    "+cluster|nodes", "+role", "+info",
 )  # fmt: skip
 VALUES = ("@string", "@hash", "@set", "@sortedset", "@list", "exists", "del", "unlink", "type",
           "expire", "pexpire", "ttl", "pttl")  # fmt: skip
 BROADCAST = ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-# What kombu keeps beside the queues (kombu/transport/redis.py).
-KOMBU = ("_kombu.*", "unacked", "unacked_index", "unacked_mutex", "*.celery.pidbox*",
-         "celeryev.*")  # fmt: skip
+# What kombu keeps beside the queues (kombu/transport/redis.py). Not its `unacked` keys: they hold
+# the messages of every app on the server.
+KOMBU = ("_kombu.*", "*.celery.pidbox*", "celeryev.*")
 # What a worker listens to, by PSUBSCRIBE, which Redis allows for these very patterns only. The
 # number is that of the database of the broker.
 LISTENED = ("/*", *(f"/{db}.{name}" for db in range(16) for name in
@@ -36,61 +40,133 @@ ANY_DOMAIN = "*"
 READ = (
     "xread", "xreadgroup", "xack", "xclaim", "xpending", "xrange", "xrevrange", "xlen", "xtrim",
     "xinfo|groups", "xinfo|consumers", "xinfo|stream", "xgroup|create", "xgroup|delconsumer",
-    "xgroup|setid", "exists",
+    "xgroup|setid", "exists", "type",
 )  # fmt: skip
-LOOK = ("xrange", "xrevrange", "xlen", "xinfo|groups", "xpending", "exists")
-AHEAD = ("zrange", "zrangebyscore", "zcard")
-BURY = ("xadd", "xrange", "xlen", "xdel", "exists")
+MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # see log/lua/backlog.lua
+AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
+MOVE = (*AHEAD, "zadd", "zrem")
+COUNT = ("hlen", "hexists", "hincrby")
+BURY = ("xadd", "xrange", "xlen", "xdel", "exists", "type")
+NAME = re.compile(r"[\w.-]+")
+PREFIX = re.compile(r"[\w.:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A service's part of the bus. `reads` and `emits` are domains; `*` in `reads` is all."""
+    """A service's part of the bus. `reads` and `emits` are domains; `*` in `reads` is all.
+
+    `acks` are the keys of kombu's emulation of acknowledgements, where the app keeps some of its
+    own. `bounded` says that emitting measures the backlog (setting `log_most`).
+    """
 
     service: str
     reads: Collection[str] = ()
     emits: Collection[str] = ()
     queues: Collection[str] = ()
+    acks: Collection[str] = ()
     promotes: bool = False
+    bounded: bool = False
 
 
 def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
-    """The rules of the user but for its name and password."""
+    """The rules of the user but for its name and password.
+
+    Raises ConfigurationError for a name that cannot stand in a rule. A service that reads nothing
+    has no worker: it may emit, and no more.
+    """
+    check_names(part, keys, queue_prefix)
     reads, emits = sorted(set(part.reads)), sorted(set(part.emits))
-    moves = sorted({*emits, *(reads if part.promotes else ())})
-    own = [
-        keys.domains, keys.handlers, keys.removed, keys.workers,
-        f"{keys.circuits}states", f"{keys.circuits}", f"{keys.circuits}counts:{part.service}.*",
-        *(keys.rate(f"{part.service}.*") + end for end in ("", "tat")),
-        *(key for domain in reads for key in _of_handlers(keys, domain, part.service)),
-        *(keys.base(domain) + name for domain in reads
-          for name in ("dead_groups", "dead_newest", "invalid:*")),
-        *(keys.base(domain) for domain in {*reads, *emits}),
-        *(keys.emitted(domain) for domain in emits),
-        *(keys.delayed(domain) for domain in moves),
-        *(f"{queue_prefix}{name}" for name in _queues(part)),
-    ]  # fmt: skip
-    scan = ["scan"] if ANY_DOMAIN in reads else []
-    prefixes = (queue_prefix, "")
-    channels = dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
-    found = ["resetkeys", *_keys(own), *channels, "nocommands"]
-    found += _commands((*CONNECTION, *VALUES, *BROADCAST, *scan))
+    found = ["resetkeys"]
     if reads:
-        streams = [keys.events(d) for d in reads] + [keys.bell(d) for d in reads]
-        found.append(_selector(streams, READ))
+        found += _keys(_own(part, keys, reads, queue_prefix))
+        prefixes = (queue_prefix, "")
+        found += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
+    # The scripts are given the base alone, and derive the other keys from it.
+    found += _keys(keys.base(domain) for domain in sorted({*reads, *emits}))
+    found += ["nocommands", *CONNECTION]
+    if reads:
+        found += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
+        found += _shared(keys)
+        found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
-        found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD))
-    if reads or emits:
-        found.append(_selector([keys.bell(d) for d in sorted({*reads, *emits})], ("xadd",)))
-    if emits:
-        found.append(_selector([keys.events(domain) for domain in emits], LOOK))
-    if moves:
-        found.append(_selector([keys.events(domain) for domain in moves], ("xadd",)))
+        found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
+    found += _emitting(part, keys, reads, emits)
     return found
+
+
+def _emitting(
+    part: Part, keys: Keys, reads: Collection[str], emits: Collection[str]
+) -> Iterable[str]:
+    """To add, and where the service has no worker not to read what was added."""
+    moves = sorted({*emits, *(reads if part.promotes else ())}) if reads else []
+    if emits and not reads:
+        yield _selector([keys.domains], ("sadd",), "%W~")
+    if reads or emits:
+        yield _selector([keys.bell(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
+    if emits:
+        yield _selector([keys.emitted(domain) for domain in emits], COUNT)
+    if emits and not reads:
+        yield _selector([keys.events(domain) for domain in emits], ("xadd",), "%W~")
+        yield _selector([keys.delayed(domain) for domain in emits], ("zadd",), "%W~")
+    if moves:
+        yield _selector([keys.events(domain) for domain in moves], ("xadd",), "%W~")
+        yield _selector([keys.delayed(domain) for domain in moves], MOVE)
+    if emits and part.bounded:
+        yield _selector([keys.events(domain) for domain in emits], MEASURE, "%R~")
+        yield _selector([keys.delayed(domain) for domain in emits], ("zcard",), "%R~")
+
+
+def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> Iterable[str]:
+    """Keys with plain values that a worker of the service writes."""
+    yield from (f"{keys.circuits}", f"{keys.circuits}counts:{part.service}.*")
+    for end in ("", "tat"):
+        yield keys.rate(f"{part.service}.*") + end
+    for domain in reads:
+        yield from _of_handlers(keys, domain, part.service)
+        for name in ("dead_groups", "dead_newest", "invalid:*"):
+            yield keys.base(domain) + name
+    for name in _queues(part):
+        yield f"{queue_prefix}{name}"
+
+
+def _shared(keys: Keys) -> Iterable[str]:
+    """Hashes and sets of all services. Redis cannot tell their fields apart, so a worker may change
+    those of others; it cannot delete a whole key."""
+    yield _selector([keys.domains], ("sadd", "smembers", "type"))
+    yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type"))
+    yield _selector([keys.removed], ("sismember", "smismember", "srem", "type"))
+    hashes = [keys.workers, f"{keys.circuits}states"]
+    yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))
+
+
+def check_names(part: Part, keys: Keys, queue_prefix: str = "") -> None:
+    """Raises ConfigurationError for a name that would be more than a name in a rule."""
+    given = {"service": [part.service], "namespace": [keys.namespace], "queue": part.queues}
+    given |= {"unacked key": part.acks}
+    for kind, names in given.items():
+        for name in names:
+            check_name(kind, name)
+    for domain in {*part.reads, *part.emits} - {ANY_DOMAIN}:
+        if fault := domain_fault(domain):
+            raise ConfigurationError(f"domain {domain!r} {fault}. {_REMEDY}")
+    if ANY_DOMAIN in part.emits:
+        raise ConfigurationError("emits * cannot be granted: Name the domains, like order,payment.")
+    if not PREFIX.fullmatch(queue_prefix):
+        raise ConfigurationError(f"global_keyprefix {queue_prefix!r} is no name. {_REMEDY}")
+
+
+_REMEDY = "Rename it: an ACL rule takes letters, digits and _ . - only."
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raises ConfigurationError for a name with blanks, wildcards or other syntax of rules."""
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(f"{kind} {name!r} cannot stand in an ACL rule. {_REMEDY}")
 
 
 def operator_rules(keys: Keys) -> list[str]:
     """Those of people: the command line and Flower. All of the bus, nothing of the server."""
+    check_name("namespace", keys.namespace)
     found = ["resetkeys", f"~{keys.namespace}:*", *(f"~{name}" for name in KOMBU), "&*"]
     return [
         *found,
@@ -113,16 +189,17 @@ def _queues(part: Part) -> Iterable[str]:
     for queue in sorted({part.service, *part.queues}):
         yield queue
         yield f"{queue}{PRIORITIES}"
+    yield from part.acks
     yield from KOMBU
 
 
-def _keys(names: Iterable[str]) -> list[str]:
-    return [f"~{name}" for name in dict.fromkeys(names)]
+def _keys(names: Iterable[str], permission: str = "~") -> list[str]:
+    return [f"{permission}{name}" for name in dict.fromkeys(names)]
 
 
 def _commands(names: Iterable[str]) -> list[str]:
     return [f"+{name}" for name in dict.fromkeys(names)]
 
 
-def _selector(names: Iterable[str], commands: Iterable[str]) -> str:
-    return f"({' '.join([*_keys(names), *_commands(commands)])})"
+def _selector(names: Iterable[str], commands: Iterable[str], permission: str = "~") -> str:
+    return f"({' '.join([*_keys(names, permission), *_commands(commands)])})"
