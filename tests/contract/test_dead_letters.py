@@ -8,7 +8,7 @@ import pytest
 
 from celeriac.errors import NotFound
 from celeriac.ledger import DeadLetter, Failure, Lane, Outcome, Place, Verdict
-from celeriac.ledger.row import MOST_FAILURES
+from celeriac.ledger.row import MAX_HISTORY
 from tests.contract.store import DOMAIN, Store, body, settled
 
 
@@ -81,7 +81,6 @@ def test_a_redriven_delivery_begins_anew(store: Store, lane: Lane) -> None:
     assert store.ledger.redrive(lane, [(letter, b"unused")])
     assert 0 == store.ledger.dead_count(DOMAIN)
     assert [None] == store.ledger.rows(lane, ["a"])
-    assert [] == store.ledger.failures(lane, "a")
     [claimed] = store.run(lane)
     assert (letter.entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
     assert store.finish(lane, claimed)
@@ -140,6 +139,21 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(store: Store, l
     assert 1 == store.ledger.dead_count(DOMAIN)
 
 
+def test_failures_survive_redrives_with_who_asked(store: Store, lane: Lane) -> None:
+    """Each life keeps its attempts; a JSON note comes back as it was."""
+    letter, note = bury(store, lane), b'{"who":"ann","did":"redrive","what":"line\\nbreak"}'
+    assert store.ledger.redrive(lane, [(letter, b"unused")], note)
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
+    past = store.ledger.history(lane, "a")
+    assert [(1, 1), (1, 2)] == [(f.attempt, f.life) for f in past.failures]
+    assert [(2, note.decode())] == [(one.life, one.note) for one in past.restarts]
+    [second] = store.ledger.dead(DOMAIN)
+    assert past.failures[0].at == second.first_failed_ms, "the first of all lives"
+    assert store.ledger.redrive(lane, [(second, b"unused")])
+    assert [2, 3] == [one.life for one in store.ledger.history(lane, "a").restarts]
+
+
 # -- replaying
 
 
@@ -150,7 +164,6 @@ def test_a_settled_delivery_is_replayed(store: Store, lane: Lane, outcome: str) 
     assert 1 == store.ledger.schedule(lane, [(entry, "a"), (entry, "a")])
     assert 0 == store.ledger.dead_count(DOMAIN)
     assert [None] == store.ledger.rows(lane, ["a"])
-    assert [] == store.ledger.failures(lane, "a")
     [claimed] = store.run(lane)
     assert (entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
 
@@ -259,7 +272,7 @@ def test_the_history_of_failures_stays_small_however_often_it_is_retried(
         failure = Failure(attempt=n, at=1000 * n, error=f"boom {n}")
         store.finish(lane, claimed, Outcome.RETRY, failure=failure)
     kept = [f.attempt for f in store.ledger.failures(lane, "a")]
-    assert kept == [1, *range(61 - (MOST_FAILURES - 1), 61)]
+    assert kept == [1, *range(61 - (MAX_HISTORY - 1), 61)]
     [claimed] = store.run(lane)
     store.finish(lane, claimed, Outcome.DEAD, failure=None)
     assert store.ledger.dead(DOMAIN)[0].first_failed_ms == 1000

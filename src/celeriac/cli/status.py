@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
@@ -11,7 +13,12 @@ from celeriac.cli.group import MISSING
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.ledger import Restart
 from celeriac.matrix import EventStatus, State
+from celeriac.operation import Note
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -80,9 +87,21 @@ def _show(found: EventStatus, now_ms: int) -> None:
     for cell in failed:
         out.print()
         out.print(Text(cell.handler, style="bold"))
+        begun = {one.life: one for one in cell.restarts}
         for failure in cell.failures:
+            _show_restart(out, begun.pop(failure.life, None))
             head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
             out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
+        for life in sorted(begun):
+            _show_restart(out, begun[life])
+
+
+def _show_restart(out: Console, restart: Restart | None) -> None:
+    if restart is not None:
+        from rich.text import Text
+
+        text = Note.decode(restart.note).text or "redriven"
+        out.print(Text(f"  {text}  {iso(restart.at)[11:19]}", style="dim"), soft_wrap=True)
 
 
 def _show_circuits(found: EventStatus, session: Session, now_ms: int) -> None:

@@ -12,7 +12,7 @@ from celeriac.ledger.ledger import (
     Stretch,
     Taken,
 )
-from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.row import Failure, History, Restart, Row
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
 from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 
@@ -29,11 +29,13 @@ __all__ = [
     "Delivery",
     "Failure",
     "Histogram",
+    "History",
     "Lane",
     "Ledger",
     "Outcome",
     "Pending",
     "Place",
+    "Restart",
     "Row",
     "Settled",
     "Stretch",

@@ -15,7 +15,7 @@ import msgspec
 
 from celeriac.event import Effect
 from celeriac.ledger.dead_group import Audited, DeadGroup
-from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Verdict
 from celeriac.ledger.tally import Tallies
 
@@ -224,8 +224,12 @@ class Ledger(Protocol):
         """The handler's cell for each event, in order."""
         ...
 
+    def history(self, lane: Lane, event_id: str) -> History:
+        """The failed attempts of every life of a delivery, and what began the later ones."""
+        ...
+
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
-        """The failed attempts, oldest first."""
+        """The failed attempts of its history, oldest first."""
         ...
 
     def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:

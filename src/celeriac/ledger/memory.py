@@ -23,7 +23,7 @@ from celeriac.ledger.ledger import (
 from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_take import pass_over, take
-from celeriac.ledger.row import Failure, Row
+from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
 from celeriac.log.memory import MemoryLog
@@ -196,9 +196,12 @@ class MemoryLedger:
             rows, now = self._book(lane).rows, self.log.clock.now_ms()
             return [rows.get(event_id, now) for event_id in event_ids]
 
-    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+    def history(self, lane: Lane, event_id: str) -> History:
         with self._lock:
-            return list(self._book(lane).failures.get(event_id, self.log.clock.now_ms()) or ())
+            return self._book(lane).history(event_id, self.log.clock.now_ms())
+
+    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+        return list(self.history(lane, event_id).failures)
 
     def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
         with self._lock:
@@ -289,17 +292,19 @@ class MemoryLedger:
             return 0
         with self._lock:
             moves = self._of_group(lane)
-            done = sum(self._redrive(moves, letter, addressed) for letter, addressed in letters)
+            done = sum(
+                self._redrive(moves, letter, addressed, note) for letter, addressed in letters
+            )
             if done:
                 moves.ring()
                 self._audit(lane.domain, note, done)
             return done
 
-    def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes) -> bool:
+    def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes, note: bytes) -> bool:
         domain = moves.lane.domain
         if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
             return False
-        moves.book.forget(letter.event_id)
+        moves.book.begin_again(letter.event_id, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
@@ -320,7 +325,7 @@ class MemoryLedger:
         with self._lock:
             moves, scheduled = self._of_group(lane), 0
             for entry, event_id in entries:
-                if moves.schedule(entry, event_id):
+                if moves.schedule(entry, event_id, note):
                     scheduled += 1
             if scheduled:
                 moves.ring()

@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.event import Effect
 from celeriac.ledger.ledger import Settled
-from celeriac.ledger.row import MOST_FAILURES, Failure, Row
+from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row
 from celeriac.ledger.state import Outcome, Place
 from celeriac.ledger.tally import UNCOUNTED, Tallies, Tally, tally_settled
 from celeriac.log import entry_time_ms
@@ -85,7 +85,7 @@ class Book:
 
     def __init__(self, window_ms: int) -> None:
         self.rows: Remembered[Row] = Remembered(window_ms)
-        self.failures: Remembered[list[Failure]] = Remembered(window_ms)
+        self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
         self.effects: Remembered[list[Effect]] = Remembered(window_ms)
         self.stats: defaultdict[str, int] = defaultdict(int)
         self.tallies: Tallies = {}
@@ -116,14 +116,35 @@ class Book:
             return True
         return row.entry != entry and row.entry in pending
 
-    def add_failure(self, event_id: str, failure: Failure | None, now_ms: int) -> list[Failure]:
-        """The history with `failure` put at its end: the first and the last MOST_FAILURES - 1."""
-        history = [*(self.failures.get(event_id, now_ms) or ())]
+    def history(self, event_id: str, now_ms: int) -> History:
+        past = self.past.get(event_id, now_ms) or ()
+        return History(
+            tuple(line for line in past if isinstance(line, Failure)),
+            tuple(line for line in past if isinstance(line, Restart)),
+        )
+
+    def add_failure(
+        self, event_id: str, failure: Failure | None, now_ms: int
+    ) -> tuple[Failure, ...]:
+        """Append a failed attempt of the present life, and return all failures."""
         if failure is not None:
-            history.append(failure)
-            del history[1 : max(1, 1 + len(history) - MOST_FAILURES)]
-            self.failures.put(event_id, history, now_ms)
-        return history
+            life = len(self.history(event_id, now_ms).restarts) + 1
+            self._append(event_id, msgspec.structs.replace(failure, life=life), now_ms)
+        return self.history(event_id, now_ms).failures
+
+    def begin_again(self, event_id: str, note: str, now_ms: int) -> None:
+        """The delivery begins another life: its row goes, its failures stay."""
+        self.rows.drop(event_id)
+        past = self.history(event_id, now_ms)
+        if past != History():
+            life = len(past.restarts) + 2
+            self._append(event_id, Restart(at=now_ms, note=note, life=life), now_ms)
+
+    def _append(self, event_id: str, line: Failure | Restart, now_ms: int) -> None:
+        past = [*(self.past.get(event_id, now_ms) or ()), line]
+        # the first and the last ones
+        del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
+        self.past.put(event_id, past, now_ms)
 
     def add_effects(self, event_id: str, effects: Sequence[Effect], now_ms: int) -> None:
         """Puts those of one attempt to those of the attempts before it, each once."""
@@ -143,10 +164,6 @@ class Book:
             tally_settled(
                 tallies.setdefault(one.type, Tally()), outcome, one.attempt, one.took_us, total_us
             )
-
-    def forget(self, event_id: str) -> None:
-        self.rows.drop(event_id)
-        self.failures.drop(event_id)
 
 
 def _subject(body: bytes) -> str:

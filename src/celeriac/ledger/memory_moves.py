@@ -124,7 +124,7 @@ class Moves:
 
     # -- the operator's moves
 
-    def schedule(self, entry: str, event_id: str) -> bool:
+    def schedule(self, entry: str, event_id: str, note: bytes) -> bool:
         """Replays a settled delivery; False if it is not, or the event is in flight elsewhere."""
         body, pending = self.body(entry), self.group.pending
         if body is None or entry in pending or self.group.waits_for(entry):
@@ -136,7 +136,7 @@ class Moves:
             self._unbury(row.entry)
         if row is not None and row.entry == entry and row.state in SETTLED:
             was = row.state
-        self.book.forget(event_id)
+        self.book.begin_again(event_id, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 

@@ -25,7 +25,7 @@ from celeriac.ledger.ledger import (
     Stretch,
     Taken,
 )
-from celeriac.ledger.row import Failure, Row, parse_failures, parse_row
+from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
 from celeriac.ledger.script import (
     pack_lists,
     pack_plain,
@@ -257,15 +257,18 @@ class RedisLedger:
         rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
         return [rows.get(id) for id in event_ids]
 
-    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+    def history(self, lane: Lane, event_id: str) -> History:
         keys = [
             self.keys.failures(lane.domain, lane.handler, generation)
             for generation in self._generations()
         ]
         current, older = self._read([("hget", key, event_id) for key in keys], None)
         stored = {event_id.encode(): current or older} if current or older else {}
-        found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_failures(lines))
-        return found.get(event_id, [])
+        found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
+        return found.get(event_id, History())
+
+    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+        return list(self.history(lane, event_id).failures)
 
     def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
         if not event_ids:

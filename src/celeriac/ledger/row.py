@@ -9,8 +9,8 @@ import msgspec
 from celeriac.ledger.state import Place
 from celeriac.log import entry_time_ms
 
-# Of one delivery: the first and the last ones.
-MOST_FAILURES = 20
+# Lines of one delivery: the first and the last ones are kept.
+MAX_HISTORY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,46 @@ class Row:
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that failed. `at` is in ms since the epoch, `took` the run time in µs."""
+    """One attempt that failed. `at` is in ms since the epoch, `took` the run time in µs.
+
+    `life` is 1 until the delivery is redriven or replayed for the first time; each of these begins
+    another, whose attempts count from 1.
+    """
 
     attempt: int
     at: int
     error: str
     took: int = 0
     worker: str = ""
+    life: int = 1
 
     def encode(self) -> bytes:
         # "at" first is not needed, but a compact "at":N must exist: finish.lua reads it there
-        return msgspec.json.encode(self)
+        return msgspec.json.encode(
+            {
+                "attempt": self.attempt,
+                "at": self.at,
+                "error": self.error,
+                "took": self.took,
+                "worker": self.worker,
+            }
+        )
+
+
+class Restart(msgspec.Struct, frozen=True, kw_only=True):
+    """A redrive or replay of a delivery that had failed before. `note` says who asked (JSON of
+    `operation.Note`), `life` is the one that it began."""
+
+    at: int
+    note: str = ""
+    life: int = 2
+
+
+class History(msgspec.Struct, frozen=True):
+    """What happened to one delivery before its present attempt, both oldest first."""
+
+    failures: tuple[Failure, ...] = ()
+    restarts: tuple[Restart, ...] = ()
 
 
 def parse_row(stored: bytes) -> Row:
@@ -58,5 +87,35 @@ def format_row(row: Row) -> bytes:
     return f"{row.state} {row.entry} {row.attempt} {after} {row.took_us}".encode()
 
 
-def parse_failures(stored: bytes) -> list[Failure]:
-    return [msgspec.json.decode(line, type=Failure) for line in stored.split(b"\n")]
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the history; one without `attempt` is a restart."""
+
+    at: int
+    attempt: int | None = None
+    error: str = ""
+    took: int = 0
+    worker: str = ""
+    note: str = ""
+
+
+def parse_history(stored: bytes) -> History:
+    """From lines of JSON as `_matrix.lua` writes them."""
+    failures: list[Failure] = []
+    restarts: list[Restart] = []
+    for raw in stored.split(b"\n"):
+        line = msgspec.json.decode(raw, type=_Line)
+        life = len(restarts) + 1
+        if line.attempt is None:
+            restarts.append(Restart(at=line.at, note=line.note, life=life + 1))
+        else:
+            failures.append(
+                Failure(
+                    attempt=line.attempt,
+                    at=line.at,
+                    error=line.error,
+                    took=line.took,
+                    worker=line.worker,
+                    life=life,
+                )
+            )
+    return History(tuple(failures), tuple(restarts))

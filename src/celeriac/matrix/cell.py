@@ -12,7 +12,7 @@ import msgspec
 
 from celeriac.circuit import CircuitState
 from celeriac.event import RawEvent
-from celeriac.ledger import Failure
+from celeriac.ledger import Failure, Restart
 
 
 class State(StrEnum):
@@ -37,7 +37,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One handler's part in one event.
 
     `attempts` counts those begun, `took_us` is the last one's run time, `at_ms` when the state was
-    recorded. `failures` and `error`, the last of them, are there in the answer to `status` only.
+    recorded. `failures`, `error`, the last of them, and `restarts` (redrives and replays after a
+    failure) are there in the answer to `status` only; they are of every life of the delivery.
     """
 
     handler: str
@@ -49,6 +50,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     due_ms: int | None = None
     error: str | None = None
     failures: tuple[Failure, ...] = ()
+    restarts: tuple[Restart, ...] = ()
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):

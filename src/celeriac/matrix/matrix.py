@@ -77,9 +77,11 @@ class Matrix:
         cell = found.cell(stand.record)
         if not cell.attempts:
             return cell
-        failures = tuple(self.backend.ledger.failures(stand.lane, event.id))
-        error = failures[-1].error if failures else None
-        return msgspec.structs.replace(cell, failures=failures, error=error)
+        history = self.backend.ledger.history(stand.lane, event.id)
+        error = history.failures[-1].error if history.failures else None
+        return msgspec.structs.replace(
+            cell, failures=history.failures, restarts=history.restarts, error=error
+        )
 
     def events(
         self,

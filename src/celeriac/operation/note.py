@@ -26,6 +26,21 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 
+    @classmethod
+    def decode(cls, raw: bytes | str) -> Note:
+        """Return the note; one that is not JSON becomes its `what`."""
+        try:
+            return msgspec.json.decode(raw, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = raw if isinstance(raw, str) else raw.decode(errors="replace")
+            return cls(who="", did="", what=text, via="")
+
+    @property
+    def text(self) -> str:
+        """`redrive by alice in flower`; empty where it names no one."""
+        by = [f"by {self.who}" if self.who else "", f"in {self.via}" if self.via else ""]
+        return " ".join(filter(None, [self.did, *by]))
+
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """Acts of one operation in one domain, summed. `at_ms` is when the last was."""
@@ -50,10 +65,7 @@ def acts(backend: Backend, *, count: int = 200) -> list[Act]:
 def _summed(found: Iterable[Audited]) -> list[Act]:
     answer: dict[tuple[str, ...], Act] = {}
     for one in found:
-        try:
-            note = msgspec.json.decode(one.note, type=Note)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            note = Note(who="", did="", what=one.note.decode(errors="replace"), via="")
+        note = Note.decode(one.note)
         key = (note.operation, note.did, note.what) if note.operation else (one.domain, one.id)
         first = answer.get(key)
         if first is not None:

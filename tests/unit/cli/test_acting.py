@@ -257,3 +257,17 @@ def test_discard_names_what_it_discards_before_it_asks(run: Run, graves: list[st
     ].split()
     assert ["1", "mail.send", "parcel.sent", "ValueError"] == answer.out.splitlines()[1].split()
     assert 3 == len(run("dead", "list", "--json").json)
+
+
+def test_status_shows_the_attempts_before_a_redrive(
+    shop: Shop, run: Run, graves: list[str]
+) -> None:
+    id = shop.backend.ledger.dead("parcel")[0].event_id
+    run("dead", "redrive", "--handler", "mail.send", "--yes")
+    shop.settle()
+    lines = [line.split() for line in run("status", id).out.splitlines()]
+    heads = [line[:2] for line in lines if line[:1] in (["attempt"], ["redrive"])]
+    assert [["attempt", "1"], ["redrive", "by"], ["attempt", "1"]] == heads
+    cell = run("status", id, "--json").json["cells"][0]
+    assert [1, 2] == [failure["life"] for failure in cell["failures"]]
+    assert [2] == [restart["life"] for restart in cell["restarts"]]

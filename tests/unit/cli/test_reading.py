@@ -35,7 +35,7 @@ def test_status_as_json(shop: Shop, run: Run) -> None:
     cell = found["cells"][0]
     assert ("billing.charge", "dead", 1) == (cell["handler"], cell["state"], cell["attempts"])
     failure = cell["failures"][0]
-    assert {"attempt", "at", "at_ms", "error", "took_us", "worker"} == set(failure)
+    assert {"attempt", "at", "at_ms", "error", "life", "took_us", "worker"} == set(failure)
     assert failure["at"].endswith("Z")
 
 

@@ -8,7 +8,7 @@ from celeriac.flower import show
 from celeriac.flower.picture.attempts import attempts_of, spans
 from celeriac.flower.picture.causes import HEIGHT, picture
 from celeriac.flower.picture.sparkline import sparkline
-from celeriac.ledger import Failure
+from celeriac.ledger import Failure, Restart
 from celeriac.matrix import Cause, Cell, Minute, State
 
 
@@ -75,6 +75,20 @@ def test_each_attempt_has_its_wait_and_its_run() -> None:
 def test_the_last_attempt_of_a_dead_delivery_is_the_one_that_failed() -> None:
     dead = cell(State.DEAD, attempts=2, at_ms=3000, failures=(failure(1, 2000), failure(2, 3000)))
     assert ["failed", "dead"] == [one.result for one in attempts_of(dead, 1000, 9000)]
+
+
+def test_attempts_of_earlier_lives_stay_and_the_restart_is_named() -> None:
+    note = '{"who":"ann","did":"redrive","what":"all","via":"celeriac"}'
+    redriven = cell(
+        attempts=1, at_ms=9000, took_us=100_000, failures=(failure(1, 2000), failure(2, 3000)),
+        restarts=(Restart(at=8000, note=note),),
+    )  # fmt: skip
+    *failed, last = attempts_of(redriven, 1000, 9000)
+    assert ["1.1", "1.2"] == [one.key for one in failed]
+    assert ("2.1", "processed", "redrive by ann in celeriac") == (
+        last.key, last.result, last.begun_by,
+    )  # fmt: skip
+    assert 0.9 == last.waited_s, "since the redrive"
 
 
 def test_an_attempt_under_way_runs_until_now() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac.ledger import Failure, Place, Row
-from celeriac.ledger.row import format_row, parse_failures, parse_row
+from celeriac.ledger import Failure, History, Place, Restart, Row
+from celeriac.ledger.row import format_row, parse_history, parse_row
 
 ROW = Row(state=Place.PROCESSED, entry="1700000000000-3", attempt=2, at_ms=1700000000250, took_us=9)
 
@@ -27,9 +27,19 @@ def test_failures_are_one_a_line_and_hold_any_text() -> None:
         Failure(attempt=2, at=6, error="é"),
     ]
     stored = b"\n".join(failure.encode() for failure in failures)
-    assert failures == parse_failures(stored)
+    assert History(tuple(failures)) == parse_history(stored)
 
 
 def test_the_first_time_in_a_failure_is_its_own() -> None:
     encoded = Failure(attempt=1, at=5, error='"at":7').encode()
     assert encoded.index(b'"at":5') < encoded.index(b"error")
+
+
+def test_a_line_without_an_attempt_begins_another_life() -> None:
+    stored = b"\n".join(
+        [Failure(attempt=3, at=5, error="a").encode(), b'{"at":6,"note":"{}"}',
+         Failure(attempt=1, at=7, error="b").encode()]
+    )  # fmt: skip
+    past = parse_history(stored)
+    assert [1, 2] == [failure.life for failure in past.failures]
+    assert (Restart(at=6, note="{}", life=2),) == past.restarts

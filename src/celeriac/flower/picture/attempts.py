@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from celeriac.ledger import Restart
 from celeriac.matrix import Cell, State
+from celeriac.operation import Note
 
 SCALE = 1000  # units from the emit to the end of the last attempt of any handler
 LEAST = 4  # units of the shortest run, so that it is seen
@@ -14,7 +16,8 @@ LEAST = 4  # units of the shortest run, so that it is seen
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt; times are ms since the epoch. `result` is a state, or 'failed' for one that is
-    run again. `ran_s` is None while it runs."""
+    run again. `ran_s` is None while it runs. `begun_by` says who redrove or replayed the delivery
+    before the attempt, the first of a later `life`."""
 
     number: int
     result: str
@@ -23,6 +26,13 @@ class Attempt:
     ended_ms: float
     error: str = ""
     worker: str = ""
+    life: int = 1
+    begun_by: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the attempt among all of the delivery."""
+        return f"{self.life}.{self.number}"
 
     @property
     def waited_s(self) -> float:
@@ -40,27 +50,43 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     """
     found: list[Attempt] = []
     free = float(emitted_ms)
+    begun = {one.life: one for one in cell.restarts}
+    life = max(begun, default=1)
     for failure in cell.failures:
+        restart = begun.pop(failure.life, None)
+        if restart is not None:
+            free = max(free, float(restart.at))
         ended = max(float(failure.at), free)
         started = max(free, ended - failure.took / 1000)
         dead = cell.state is State.DEAD and failure is cell.failures[-1]
         found.append(
             Attempt(
                 failure.attempt, "dead" if dead else "failed", free, started, ended,
-                failure.error, failure.worker,
+                failure.error, failure.worker, failure.life, _begun_by(restart),
             )
         )  # fmt: skip
         free = ended
-    known = found[-1].number if found else 0
+    known = found[-1].number if found and found[-1].life == life else 0
+    restart = begun.get(life)
+    if restart is not None:
+        free = max(free, float(restart.at))
+    by = _begun_by(restart)
     if cell.attempts <= known or cell.at_ms is None:
         return found
     at = max(float(cell.at_ms), free)
     if cell.state in (State.PROCESSED, State.SKIPPED, State.DEAD):
         started = max(free, at - (cell.took_us or 0) / 1000)
-        found.append(Attempt(cell.attempts, cell.state.value, free, started, at))
+        found.append(
+            Attempt(cell.attempts, cell.state.value, free, started, at, life=life, begun_by=by)
+        )
     elif cell.state is State.RUNNING:
-        found.append(Attempt(cell.attempts, "running", free, at, max(at, float(now_ms))))
+        end = max(at, float(now_ms))
+        found.append(Attempt(cell.attempts, "running", free, at, end, life=life, begun_by=by))
     return found
+
+
+def _begun_by(restart: Restart | None) -> str:
+    return "" if restart is None else Note.decode(restart.note).text or "redriven"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,11 +63,32 @@ local function unrecord(id, entry)
   return own
 end
 
-local function forget(id)
+local MAX_HISTORY = 20  -- lines, as in ledger/row.py
+
+-- Appends a line to the history of a delivery and returns all of it: the first line and the last
+-- ones, so that a delivery that is retried without end stays small.
+local function append_history(id, past, line)
+  local all = past and (past .. '\n' .. line) or line
+  local _, more = string.gsub(all, '\n', '\n')
+  if more >= MAX_HISTORY then all = string.gsub(all, '\n[^\n]*', '', 1) end
+  redis.call('HSET', failures, id, all)
+  keep(failures)
+  return all
+end
+
+local function history_of(id)
+  return redis.call('HGET', failures, id) or redis.call('HGET', older_failures, id)
+end
+
+-- The delivery begins another life: its row goes, and its failures stay with a line that says when
+-- and at whose request.
+local function begin_again(id, note)
   redis.call('HDEL', rows, id)
   redis.call('HDEL', older_rows, id)
-  redis.call('HDEL', failures, id)
-  redis.call('HDEL', older_failures, id)
+  local past = history_of(id)
+  if past then
+    append_history(id, past, '{"at":' .. text(now) .. ',"note":' .. cjson.encode(note) .. '}')
+  end
 end
 
 -- Puts the lines of one attempt to those of the attempts before it, each once.
@@ -91,16 +112,9 @@ local function forget_invalid(entry)
   redis.call('HDEL', older_invalid, entry)
 end
 
--- Appends one failed attempt (a JSON object, or '' for none) and returns the history: the first
--- attempt and the last ones, so that a delivery that is retried for ever stays small.
-local MOST_FAILURES = 20  -- as in ledger/row.py
+-- Appends one failed attempt (a JSON object, or '' for none) and returns the history.
 local function remember_failure(id, attempt)
-  local past = redis.call('HGET', failures, id) or redis.call('HGET', older_failures, id)
+  local past = history_of(id)
   if attempt == '' then return past or '' end
-  local all = past and (past .. '\n' .. attempt) or attempt
-  local _, more = string.gsub(all, '\n', '\n')
-  if more >= MOST_FAILURES then all = string.gsub(all, '\n[^\n]*', '', 1) end
-  redis.call('HSET', failures, id, all)
-  keep(failures)
-  return all
+  return append_history(id, past, attempt)
 end

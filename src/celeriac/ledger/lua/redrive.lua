@@ -1,7 +1,7 @@
 -- redrive: dead letters of one handler become deliveries again.
 --
 -- Promise: atomically, each named dead letter that is there is gone, and its delivery is due at once
--- with no attempts and an empty row; if its log entry was trimmed, the event is appended to the log
+-- with no attempts and no row, its earlier failures kept; if its log entry was trimmed, the event is appended to the log
 -- again, addressed to this handler alone. Asked twice, it is done once. Who asked is recorded.
 --
 -- KEYS  base
@@ -19,7 +19,7 @@ for i = 5, #ARGV, 4 do
   -- First of all, because it fails where the handler was removed, and a script is not rolled back.
   local held = holder(entry)
   if not held and remove_dead(letter) then
-    forget(id)
+    begin_again(id, ARGV[4])
     forget_invalid(entry)
     local body = body_of(entry)
     if not body then

@@ -20,7 +20,7 @@ for i = 5, #ARGV, 2 do
   local running = (state == 'running' or state == 'due') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(letter) end
-    forget(id)
+    begin_again(id, ARGV[4])
     revive(entry, body, ordered)
     scheduled = scheduled + 1
   end
