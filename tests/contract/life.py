@@ -17,7 +17,17 @@ from hypothesis.stateful import (
     rule,
 )
 
-from celeriac.ledger import MOVES, SETTLED, Claimed, Lane, Outcome, Place, Settled, Verdict
+from celeriac.ledger import (
+    MOVES,
+    SETTLED,
+    Claimed,
+    Lane,
+    Outcome,
+    Place,
+    Settled,
+    Verdict,
+    refused_field,
+)
 from celeriac.log import entry_key
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
@@ -32,6 +42,7 @@ _runs = itertools.count()
 VERDICTS = {
     Verdict.RUN: Outcome.PROCESSED,
     Verdict.DUPLICATE: Outcome.IGNORED,
+    Verdict.CONCURRENT: Outcome.RELEASED,
     Verdict.EXHAUSTED: Outcome.DEAD,
 }
 
@@ -201,7 +212,10 @@ class Life(RuleBasedStateMachine):
         """An executor says what became of a delivery, perhaps long after it lost it."""
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
-        if held.verdict is Verdict.DUPLICATE and outcome is not Outcome.RELEASED:
+        if (
+            held.verdict in (Verdict.DUPLICATE, Verdict.CONCURRENT)
+            and outcome is not Outcome.RELEASED
+        ):
             outcome = Outcome.IGNORED
         if held.verdict is Verdict.EXHAUSTED:
             outcome = Outcome.DEAD
@@ -307,6 +321,8 @@ class Life(RuleBasedStateMachine):
         [group] = [g for g in store.log.groups(DOMAIN) if g.handler == lane.handler]
         delivered = entry_key(group.last_delivered)
         rows = store.ledger.rows(lane, [slot.event_id for slot in self.slots])
+        own = [refused_field(slot.entries[which]) for slot in self.slots]
+        refused = store.ledger.rows(lane, own)
         places = {}
         for n, (slot, row) in enumerate(zip(self.slots, rows, strict=True)):
             entry = slot.entries[which]
@@ -317,6 +333,8 @@ class Life(RuleBasedStateMachine):
             elif pending := store.ledger.pending(lane, entry):
                 assert (pending.due_ms is not None) == (pending.owner == Place.DUE)
                 places[n] = Place(pending.owner.partition(":")[0])
+            elif refused[n] is not None:
+                places[n] = Place.DEAD
             elif row is None or row.entry != entry:
                 places[n] = Place.IGNORED
             else:

@@ -102,7 +102,7 @@ class Store:
 
 def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Settled:
     event_id = json.loads(claimed.body or b"")["id"]
-    if outcome in (Outcome.RETRY, Outcome.DEAD):
+    if outcome in (Outcome.RETRY, Outcome.DEAD, Outcome.REFUSED):
         failure = Failure(attempt=claimed.attempt, at=1000 + claimed.attempt, error="boom")
         more = {"failure": failure, "traceback": "line 1", **more}
     return Settled(claimed.entry, event_id, claimed.attempt, outcome, **more)

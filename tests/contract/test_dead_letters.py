@@ -201,7 +201,7 @@ def test_two_entries_of_an_event_replayed_run_once(store: Store, lane: Lane) -> 
     store.finish(lane, first)
     store.finish(lane, second, Outcome.IGNORED)
     assert 2 == store.ledger.schedule(lane, [(entry, "a") for entry in entries])
-    assert [Verdict.RUN, Verdict.DUPLICATE] == [c.verdict for c in store.run(lane)]
+    assert [Verdict.RUN, Verdict.CONCURRENT] == [c.verdict for c in store.run(lane)]
 
 
 # -- entries that are no events

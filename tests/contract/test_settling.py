@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict
+from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict, refused_field
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 
@@ -216,7 +216,8 @@ def test_a_second_entry_of_an_event_is_a_duplicate(
     [before] = store.ledger.rows(lane, ["a"])
     assert before is not None and first == before.entry
     [claimed] = store.run(lane, "w2")
-    assert (second, Verdict.DUPLICATE) == (claimed.entry, claimed.verdict)
+    verdict = Verdict.CONCURRENT if bring is running else Verdict.DUPLICATE
+    assert (second, verdict) == (claimed.entry, claimed.verdict)
     assert store.finish(lane, claimed, Outcome.IGNORED, "w2")
     assert [before] == store.ledger.rows(lane, ["a"])
 
@@ -227,7 +228,7 @@ def test_of_two_entries_of_an_event_that_are_queued_the_first_claimed_runs(
     first, second = store.emit("a"), store.emit("a")
     deliveries = store.take(lane).deliveries
     verdicts = [(c.entry, c.verdict) for c in store.claim(lane, deliveries[::-1])]
-    assert [(second, Verdict.RUN), (first, Verdict.DUPLICATE)] == verdicts
+    assert [(second, Verdict.RUN), (first, Verdict.CONCURRENT)] == verdicts
 
 
 def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
@@ -291,12 +292,13 @@ def test_an_event_id_is_new_again_after_the_window(make_store: Callable[..., Sto
 
 def test_statistics_count_what_became_of_the_deliveries(store: Store, lane: Lane) -> None:
     assert {} == store.ledger.stats(lane)
-    for name in "abcdef":
+    for name in "abcdefg":
         store.emit(name)
     said = [settled(c, o, took_us=10) for c, o in zip(store.run(lane), Outcome, strict=True)]
     store.ledger.finish("w1", lane, said, mean_us=12)
-    expected = {outcome.value: 1 for outcome in Outcome} | {"busy_us": 60, "mean_us": 12}
-    expected |= {"chunk 3": 1, "claimed": 6}
+    expected = {outcome.value: 1 for outcome in Outcome} | {"busy_us": 70, "mean_us": 12}
+    expected |= {"chunk 3": 1, "claimed": 7, "dead": 2}  # what is refused is dead
+    del expected["refused"]
     assert expected == store.ledger.stats(lane)
     assert 12 == store.take(lane).mean_us
 
@@ -354,3 +356,69 @@ def test_of_two_entries_of_an_event_skipped_together_the_second_is_ignored(
     [row] = store.ledger.rows(lane, ["a"])
     assert row is not None and row.entry == first
     assert store.ledger.stats(lane) == {"skipped": 1, "ignored": 1}
+
+
+# -- events that are refused
+
+
+def test_a_refused_event_is_dead_and_claims_no_id(store: Store, lane: Lane) -> None:
+    """Anyone who may write to the log can write an event with the id of another."""
+    forged, true = store.emit("a"), store.emit("a")
+    one, two = store.run(lane)
+    assert [Verdict.RUN, Verdict.CONCURRENT] == [one.verdict, two.verdict]
+    store.finish(lane, two, Outcome.RELEASED)
+    assert store.finish(lane, one, Outcome.REFUSED)
+    assert [None] == store.ledger.rows(lane, ["a"])
+    assert () == store.ledger.history(lane, "a").failures
+    [letter] = store.ledger.dead(DOMAIN)
+    assert (forged, "a", "boom", 1) == (
+        letter.entry, letter.event_id, letter.error, letter.attempts
+    )  # fmt: skip
+    [again] = store.run(lane)
+    assert (true, Verdict.RUN) == (again.entry, again.verdict)
+    assert store.finish(lane, again)
+    assert Place.PROCESSED == state(store, lane, "a")
+    assert 1 == store.ledger.stats(lane)["dead"]
+
+
+def test_the_row_of_a_refused_event_is_that_of_its_entry(store: Store, lane: Lane) -> None:
+    forged = store.emit("a")
+    store.finish(lane, store.run(lane)[0], Outcome.REFUSED)
+    [row] = store.ledger.rows(lane, [refused_field(forged)])
+    assert row is not None
+    assert (Place.DEAD, forged, 1) == (row.state, row.entry, row.attempt)
+    failures = store.ledger.history(lane, refused_field(forged)).failures
+    assert ["boom"] == [one.error for one in failures]
+
+
+@pytest.mark.parametrize("by", ["redrive", "schedule"])
+def test_a_refused_event_that_runs_again_leaves_the_row_of_the_true_one(
+    store: Store, lane: Lane, by: str
+) -> None:
+    forged = store.emit("a")
+    store.finish(lane, store.run(lane)[0], Outcome.REFUSED)
+    store.emit("a")
+    store.finish(lane, store.run(lane)[0])
+    [letter] = store.ledger.dead(DOMAIN)
+    if by == "redrive":
+        assert 1 == store.ledger.redrive(lane, [(letter, letter.event)])
+    else:
+        assert 1 == store.ledger.schedule(lane, [(forged, "a")])
+    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert Place.PROCESSED == state(store, lane, "a")
+    assert [None] == store.ledger.rows(lane, [refused_field(forged)])
+    [again] = store.run(lane)
+    assert (forged, Verdict.DUPLICATE) == (again.entry, again.verdict)
+
+
+def test_a_refused_event_whose_key_is_there_now_is_redriven_and_runs(
+    store: Store, lane: Lane
+) -> None:
+    store.emit("a")
+    store.finish(lane, store.run(lane)[0], Outcome.REFUSED)
+    [letter] = store.ledger.dead(DOMAIN)
+    assert 1 == store.ledger.redrive(lane, [(letter, letter.event)])
+    [again] = store.run(lane)
+    assert (Verdict.RUN, 1) == (again.verdict, again.attempt)
+    store.finish(lane, again)
+    assert Place.PROCESSED == state(store, lane, "a")

@@ -16,6 +16,7 @@ from celeriac.executor.call import call
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
+from celeriac.log import entry_time_ms
 from celeriac.subscription import Decision, Handler, decide
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
 
 TELL_AFTER = 0.010  # seconds
+LONGEST_PUT_OFF_MS = 60_000
 
 
 class Work:
@@ -50,6 +52,7 @@ class Work:
         self.breaking: Breaking | None = None
         self.settled: list[Settled] = []
         self.told_at = time.monotonic()
+        self._admitted: set[str] = set()  # ids of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
 
     def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
@@ -73,6 +76,13 @@ class Work:
         if one.verdict is Verdict.DUPLICATE or one.body is None:
             self._settle(one, event_id, Outcome.IGNORED)
             return None
+        if one.verdict is Verdict.CONCURRENT:
+            if event_id in self._admitted:
+                self._settle(one, event_id, Outcome.IGNORED)
+                return None
+            # If the one that runs is refused, this may be the true event. Else it is a duplicate.
+            self._settle(one, event_id, Outcome.RELEASED, delay_ms=_concurrent_ms(one.entry))
+            return None
         try:
             if one.verdict is Verdict.EXHAUSTED:
                 begun = one.attempt - 1
@@ -89,13 +99,21 @@ class Work:
                 return None
             event = self.admission.admit(self.handler, one.body, event)
             typed = decode_data(event, self.handler.data_type)
+            self._admitted.add(event_id)
             if self.handler.when is not None and not self.handler.when(typed):
                 self._settle(one, event_id, Outcome.SKIPPED, type=event.type)
                 self.report.skipped += 1
                 return None
             return typed
         except Exception as error:
-            self.fail(one, event_id, type_of(one.body), error, 0)
+            self.fail(
+                one,
+                event_id,
+                type_of(one.body),
+                error,
+                0,
+                refused=isinstance(error, InvalidEvent),
+            )
             return None
 
     def _run_one(self, one: Claimed, event: Event[Any]) -> None:
@@ -174,8 +192,10 @@ class Work:
         shown: BaseException | None = None,
         *,
         final: bool = True,
+        refused: bool = False,
     ) -> None:
-        """Decides upon a failed attempt; not `final` means that it is not given up for this one.
+        """Decides upon a failed attempt; not `final` means that it is not given up for this one,
+        `refused` that the handler was not given the event.
 
         `shown` is the error without sensitive values; by default without those of this event."""
         decision = decide(self.handler.failure, error, one.attempt)
@@ -191,7 +211,7 @@ class Work:
         self._settle(
             one,
             event_id,
-            decision.outcome,
+            Outcome.REFUSED if refused else decision.outcome,
             took_us=took_us,
             delay_ms=decision.delay_ms,
             failure=Failure(
@@ -303,6 +323,12 @@ class Work:
 
 def _us(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
+
+
+def _concurrent_ms(entry: str) -> int:
+    """After which time to look again: half the age of the entry, from 1 s to 1 min."""
+    age = int(time.time() * 1000) - entry_time_ms(entry)
+    return max(PUT_OFF_MS, min(age // 2, LONGEST_PUT_OFF_MS))
 
 
 def type_of(body: bytes | None) -> str:

@@ -12,7 +12,7 @@ from celeriac.ledger.ledger import (
     Stretch,
     Taken,
 )
-from celeriac.ledger.row import Failure, History, Restart, Row
+from celeriac.ledger.row import Failure, History, Restart, Row, refused_field
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
 from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 
@@ -44,5 +44,6 @@ __all__ = [
     "Tally",
     "Verdict",
     "exception_of",
+    "refused_field",
     "sum_tallies",
 ]

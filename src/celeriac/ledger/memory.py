@@ -127,7 +127,10 @@ class MemoryLedger:
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
-                if moves.book.came_before(event_id, entry, moves.group.pending, moves.now):
+                before = moves.book.came_before(event_id, entry, moves.group.pending, moves.now)
+                if before is Place.RUNNING:
+                    verdict = Verdict.CONCURRENT
+                elif before is not None:
                     verdict = Verdict.DUPLICATE
                 elif attempt > most_attempts:
                     verdict = Verdict.EXHAUSTED
@@ -170,6 +173,8 @@ class MemoryLedger:
                 ):
                     outcome = Outcome.IGNORED
                 moves.finish(one, outcome)
+                if outcome is Outcome.REFUSED:
+                    outcome = Outcome.DEAD
                 book.stats[outcome.value] += 1
                 book.tally(one, outcome, moves.now)
                 book.add_effects(one.event_id, one.effects, moves.now)
@@ -304,7 +309,7 @@ class MemoryLedger:
         domain = moves.lane.domain
         if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
             return False
-        moves.book.begin_again(letter.event_id, note.decode(), moves.now)
+        moves.book.begin_again(letter.event_id, letter.entry, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)

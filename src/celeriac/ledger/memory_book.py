@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.event import Effect
 from celeriac.ledger.ledger import Settled
-from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row
+from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.ledger.state import Outcome, Place
 from celeriac.ledger.tally import UNCOUNTED, Tallies, Tally, tally_settled
 from celeriac.log import entry_time_ms
@@ -107,14 +107,16 @@ class Book:
         self.rows.drop(event_id)
         return True
 
-    def came_before(self, event_id: str, entry: str, pending: Container[str], now_ms: int) -> bool:
-        """Whether the event is settled, or in flight in another entry."""
+    def came_before(
+        self, event_id: str, entry: str, pending: Container[str], now_ms: int
+    ) -> Place | None:
+        """The state of the event, if it is settled or in flight in another entry."""
         row = self.rows.get(event_id, now_ms)
         if row is None:
-            return False
+            return None
         if row.state not in (Place.RUNNING, Place.DUE):
-            return True
-        return row.entry != entry and row.entry in pending
+            return row.state
+        return row.state if row.entry != entry and row.entry in pending else None
 
     def history(self, event_id: str, now_ms: int) -> History:
         past = self.past.get(event_id, now_ms) or ()
@@ -132,13 +134,19 @@ class Book:
             self._append(event_id, msgspec.structs.replace(failure, life=life), now_ms)
         return self.history(event_id, now_ms).failures
 
-    def begin_again(self, event_id: str, note: str, now_ms: int) -> None:
-        """The delivery begins another life: its row goes, its failures stay."""
-        self.rows.drop(event_id)
-        past = self.history(event_id, now_ms)
+    def begin_again(self, event_id: str, entry: str, note: str, now_ms: int) -> None:
+        """The delivery begins another life: its row goes, its failures stay.
+
+        Of an entry that was refused it is the entry's own row: the id's row belongs to another
+        entry.
+        """
+        refused = refused_field(entry)
+        field = event_id if self.rows.get(refused, now_ms) is None else refused
+        self.rows.drop(field)
+        past = self.history(field, now_ms)
         if past != History():
             life = len(past.restarts) + 2
-            self._append(event_id, Restart(at=now_ms, note=note, life=life), now_ms)
+            self._append(field, Restart(at=now_ms, note=note, life=life), now_ms)
 
     def _append(self, event_id: str, line: Failure | Restart, now_ms: int) -> None:
         past = [*(self.past.get(event_id, now_ms) or ()), line]

@@ -6,6 +6,7 @@ from collections.abc import Container
 
 from celeriac.ledger.ledger import DeadLetter, Lane, Settled
 from celeriac.ledger.memory_book import Book
+from celeriac.ledger.row import refused_field
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place
 from celeriac.log.memory import MemoryDomain, MemoryLog
 from celeriac.log.memory_stream import Held, MemoryGroup
@@ -80,9 +81,16 @@ class Moves:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_id, one.entry, self.now)
             self.settle(one.entry, Place.IGNORED)
+        elif outcome is Outcome.REFUSED:
+            if held.owner.startswith("running:"):
+                book.unrecord(one.event_id, one.entry, self.now)
+            field = refused_field(one.entry)
+            self._bury(one, field)
+            book.record(field, Place.DEAD, one.entry, one.attempt, one.took_us, self.now)
+            self.settle(one.entry, Place.DEAD)
         else:
             if outcome is Outcome.DEAD:
-                self._bury(one)
+                self._bury(one, one.event_id)
             self._record(one, _RECORDED[outcome], one.attempt, one.took_us)
             self.settle(one.entry, _RECORDED[outcome])
 
@@ -101,8 +109,8 @@ class Moves:
         self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
         self.ring()
 
-    def _bury(self, one: Settled) -> None:
-        history = self.book.add_failure(one.event_id, one.failure, self.now)
+    def _bury(self, one: Settled, field: str) -> None:
+        history = self.book.add_failure(field, one.failure, self.now)
         self.bury(
             DeadLetter(
                 id="",
@@ -129,14 +137,15 @@ class Moves:
         body, pending = self.body(entry), self.group.pending
         if body is None or entry in pending or self.group.waits_for(entry):
             return False
-        row, was = self.book.rows.get(event_id, self.now), Place.IGNORED
+        rows, was = self.book.rows, Place.IGNORED
+        row = rows.get(refused_field(entry), self.now) or rows.get(event_id, self.now)
         if row is not None and row.state in (Place.RUNNING, Place.DUE) and row.entry in pending:
             return False
         if row is not None and row.state is Place.DEAD:
             self._unbury(row.entry)
         if row is not None and row.entry == entry and row.state in SETTLED:
             was = row.state
-        self.book.begin_again(event_id, note.decode(), self.now)
+        self.book.begin_again(event_id, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 

@@ -67,6 +67,12 @@ class History(msgspec.Struct, frozen=True):
     restarts: tuple[Restart, ...] = ()
 
 
+def refused_field(entry: str) -> str:
+    """What the row of an entry is found by whose event was refused: not by an id, which anyone may
+    have written there. No event id begins with a line feed."""
+    return f"\n{entry}"
+
+
 def parse_row(stored: bytes) -> Row:
     """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
 

@@ -63,11 +63,13 @@ class Outcome(StrEnum):
     RETRY = "retry"
     RELEASED = "released"
     DEAD = "dead"
+    REFUSED = "refused"  # dead before the handler ran: no claim on the event's id
 
 
 class Verdict(StrEnum):
     """What `claim` says of a delivery."""
 
     RUN = "run"
-    DUPLICATE = "duplicate"
+    DUPLICATE = "duplicate"  # another entry of the event is settled, or will run again
+    CONCURRENT = "concurrent"  # another entry of the event is running, and may be refused
     EXHAUSTED = "exhausted"

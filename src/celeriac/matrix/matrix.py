@@ -10,6 +10,7 @@ import msgspec
 
 from celeriac.circuit import Circuit
 from celeriac.event import Event, masked
+from celeriac.ledger import refused_field
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
@@ -77,7 +78,8 @@ class Matrix:
         cell = found.cell(stand.record)
         if not cell.attempts:
             return cell
-        history = self.backend.ledger.history(stand.lane, event.id)
+        field = refused_field(found.row.entry) if found.refused and found.row else event.id
+        history = self.backend.ledger.history(stand.lane, field)
         error = history.failures[-1].error if history.failures else None
         return msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts, error=error

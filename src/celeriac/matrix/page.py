@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from celeriac.event import Peek, RawEvent
-from celeriac.ledger import IN_FLIGHT, Ledger, Pending, Row
+from celeriac.ledger import IN_FLIGHT, Ledger, Pending, Row, refused_field
 from celeriac.log import entry_key
 from celeriac.matrix.cell import Cell, State
 from celeriac.matrix.stand import Stand, stands
@@ -31,6 +31,7 @@ class Found:
     state: State
     row: Row | None
     pending: Pending | None
+    refused: bool = False
 
     def is_about(self, entry: str) -> bool:
         """False if the handler knows the event by another entry: it was emitted twice."""
@@ -99,7 +100,11 @@ def _column(
 ) -> Iterator[Found | None]:
     in_flight = _in_flight(ledger, stand, items)
     rows = ledger.rows(stand.lane, [item.event.id for item in items])
+    refused = _refused(ledger, stand, items, rows, in_flight)
     for item, row in zip(items, rows, strict=True):
+        if (dead := refused.get(item.entry)) is not None:
+            yield Found(State.DEAD, dead, None, refused=True)
+            continue
         pending = in_flight.get(item.entry)
         elsewhere = row is not None and row.entry != item.entry and row.state in IN_FLIGHT
         if row is not None and elsewhere:
@@ -107,6 +112,26 @@ def _column(
             pending = ledger.pending(stand.lane, row.entry) or pending
         state = stand.state(item.entry, item.event, row, pending, remembered)
         yield None if state is None else Found(state, row, pending)
+
+
+def _refused(
+    ledger: Ledger,
+    stand: Stand,
+    items: Sequence[Item],
+    rows: Sequence[Row | None],
+    in_flight: Mapping[str, Pending],
+) -> dict[str, Row]:
+    """Entry → its row, of those that were refused. Asks only for those without a row of theirs."""
+    asked = [
+        item.entry
+        for item, row in zip(items, rows, strict=True)
+        if (row is None or row.entry != item.entry)
+        and item.entry not in in_flight
+        and not stand.is_ahead(item.entry)
+        and (row is not None or stand.wants(item.event))
+    ]
+    found = ledger.rows(stand.lane, [refused_field(entry) for entry in asked])
+    return {entry: row for entry, row in zip(asked, found, strict=True) if row is not None}
 
 
 def _in_flight(ledger: Ledger, stand: Stand, items: Sequence[Item]) -> dict[str, Pending]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from celeriac import ConfigurationError, Event, EventBus, UntrustedEvent
 from celeriac.event import build_event, decode, encode, peek
 from celeriac.event.signature import attach, redriven_for, signing_input, split
+from celeriac.matrix import Matrix, State
 from celeriac.operation import redrive_letter
 from celeriac.settings import Settings
 from celeriac.testing import MemoryBus, in_memory
@@ -307,3 +308,31 @@ def test_every_way_to_emit_signs(pair: tuple[EventBus, EventBus, MemoryBus]) -> 
 
 def test_without_any_key_nothing_is_signed_and_cryptography_is_not_imported() -> None:
     assert make_signer(settings()) is None
+
+
+@pytest.mark.parametrize("settled_between", [True, False])
+def test_a_forged_event_does_not_take_the_id_of_the_true_one(
+    pair: tuple[EventBus, EventBus, MemoryBus], settled_between: bool
+) -> None:
+    """Ids that producers choose can be guessed: the forged event may come first."""
+    orders, billing, memory = pair
+    billing.emit("order.placed", {"n": 1}, id="order-42", source="orders")
+    if settled_between:
+        memory.settle()
+    orders.emit("order.placed", {"n": 1}, id="order-42")
+    memory.settle()
+    assert ran.count(("charge", "order-42", "orders-1")) == 1
+    (letter,) = memory.store.ledger.dead("order")
+    assert letter.error.startswith("UntrustedEvent")
+
+
+def test_what_was_refused_is_shown_as_dead_with_its_error(
+    pair: tuple[EventBus, EventBus, MemoryBus],
+) -> None:
+    _, billing, memory = pair
+    billing.emit("order.placed", {"n": 1}, id="forged")
+    memory.settle()
+    cells = Matrix(memory.store.backend).status("forged").cells
+    (cell,) = [cell for cell in cells if cell.handler == "billing.charge"]
+    assert (cell.state, cell.attempts) == (State.DEAD, 1)
+    assert (cell.error or "").startswith("UntrustedEvent: untrusted: it is not signed")

@@ -39,15 +39,19 @@ local function row_of(id)
   return redis.call('HGET', rows, id) or redis.call('HGET', older_rows, id)
 end
 
--- Whether the event is settled (in this entry or another), or in flight in another entry. One that
--- was in flight and is not any more (its group was destroyed) does not count: nobody else would
--- run the event.
+-- Whether the event is settled (in this entry or another), or in flight in another entry; then also
+-- that entry's state. One that was in flight and is not any more (its group was destroyed) does not
+-- count: no other delivery would run the event.
 local function came_before(known, entry)
   if not known then return false end
   local state, of = string.match(known, '^(%S+) (%S+)')
-  if state ~= 'running' and state ~= 'due' then return true end
-  return of ~= entry and holder(of) ~= nil
+  if state ~= 'running' and state ~= 'due' then return true, state end
+  return of ~= entry and holder(of) ~= nil, state
 end
+
+-- The field of an entry whose event was refused: anyone can write an event with the id of another,
+-- so it must not take that event's row. No event id begins with it: see event/attributes.py.
+local function refused_field(entry) return '\n' .. entry end
 
 -- Takes this entry's row back; the row of another entry of the same event stands. True if there
 -- was one to take.
@@ -81,13 +85,18 @@ local function history_of(id)
 end
 
 -- The delivery begins another life: its row goes, and its failures stay with a line that says when
--- and at whose request.
-local function begin_again(id, note)
-  redis.call('HDEL', rows, id)
-  redis.call('HDEL', older_rows, id)
-  local past = history_of(id)
+-- and at whose request. Of an entry that was refused it is the entry's own row: the id's row belongs
+-- to another entry.
+local function begin_again(id, entry, note)
+  local field = refused_field(entry)
+  if redis.call('HDEL', rows, field) + redis.call('HDEL', older_rows, field) == 0 then
+    field = id
+    redis.call('HDEL', rows, id)
+    redis.call('HDEL', older_rows, id)
+  end
+  local past = history_of(field)
   if past then
-    append_history(id, past, '{"at":' .. text(now) .. ',"note":' .. cjson.encode(note) .. '}')
+    append_history(field, past, '{"at":' .. text(now) .. ',"note":' .. cjson.encode(note) .. '}')
   end
 end
 

@@ -10,8 +10,8 @@
 -- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts,
 --       entries and event ids: two lists as MessagePack, which costs a third of as many arguments
 -- Returns 'all' where all of them run for the first time; else entry, verdict, attempt for each that
--- was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id) or
--- `exhausted` (its attempts ended in crashes). The bodies are read beside this: what goes through a
+-- was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id),
+-- `concurrent` (and is running now) or `exhausted` (its attempts ended in crashes). The bodies are read beside this: what goes through a
 -- script is copied several times.
 --! include _keys.lua
 --! include _matrix.lua
@@ -38,8 +38,9 @@ for i = 1, #hinted do
   -- sweep settles it.
   if holds and is_queued[holds[2]] and is_there(entry) then
     local verdict, attempt = 'run', holds[4]
-    if came_before(known[id], entry) then
-      verdict = 'duplicate'
+    local before, state = came_before(known[id], entry)
+    if before then
+      verdict = state == 'running' and 'concurrent' or 'duplicate'
     elseif attempt > most_attempts then
       verdict = 'exhausted'
     end

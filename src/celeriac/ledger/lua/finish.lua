@@ -13,7 +13,7 @@
 --       the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
---         · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
+--         · refused (dead, and no claim on the event id) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
 --! include _keys.lua
 --! include _matrix.lua
@@ -39,8 +39,8 @@ local function schedule(entry, delay, count)
   bell_wanted = true
 end
 
-local function bury(entry, id, attempt, failure, err, traceback)
-  local history = remember_failure(id, failure)
+local function bury(entry, id, field, attempt, failure, err, traceback)
+  local history = remember_failure(field, failure)
   local first = string.match(history, '"at":(%d+)') or tostring(now)
   return write_dead(err, 'entry', entry, 'id', id, 'attempts', attempt, 'traceback', traceback,
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
@@ -87,6 +87,8 @@ for i = OTHERS, #ARGV, WORDS do
   else
     -- Settled in passing, unlike a claimed one, it was not compared with what came before.
     if not running and outcome ~= 'ignored' and came_before(written[id] or row_of(id), entry) then outcome = 'ignored' end
+    local refused = outcome == 'refused'
+    if refused then outcome = 'dead' end
     busy = busy + took
     counted[outcome] = (counted[outcome] or 0) + 1
     tally_settled(ARGV[i + 9], outcome, entry, attempt, took)
@@ -105,12 +107,14 @@ for i = OTHERS, #ARGV, WORDS do
     else
       local letter
       if outcome == 'dead' then
-        letter = bury(entry, id, attempt, failure, ARGV[i + 7], ARGV[i + 8])
+        if refused and running then unrecord(id, entry) end
+        local field = refused and refused_field(entry) or id
+        letter = bury(entry, id, field, attempt, failure, ARGV[i + 7], ARGV[i + 8])
       end
       if outcome == 'ignored' then
         if running then unrecord(id, entry) end
       else
-        record(id, outcome, entry, attempt, took, letter)
+        record(refused and refused_field(entry) or id, outcome, entry, attempt, took, letter)
       end
       if ordered then
         redis.call('XACK', stream, handler, entry)

@@ -19,7 +19,7 @@ for i = 5, #ARGV, 4 do
   -- First of all, because it fails where the handler was removed, and a script is not rolled back.
   local held = holder(entry)
   if not held and remove_dead(letter) then
-    begin_again(id, ARGV[4])
+    begin_again(id, entry, ARGV[4])
     forget_invalid(entry)
     local body = body_of(entry)
     if not body then

@@ -16,11 +16,11 @@ local ordered, scheduled = ARGV[3] == '1', 0
 for i = 5, #ARGV, 2 do
   local entry, id = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  local state, of, letter = string.match(row_of(id) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
+  local state, of, letter = string.match(row_of(refused_field(entry)) or row_of(id) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
   local running = (state == 'running' or state == 'due') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(letter) end
-    begin_again(id, ARGV[4])
+    begin_again(id, entry, ARGV[4])
     revive(entry, body, ordered)
     scheduled = scheduled + 1
   end
