@@ -125,8 +125,10 @@ class InvalidRecords:
             if isinstance(answer, Exception):
                 continue  # an ACL may forbid TYPE
             held = answer.decode()
-            wrong = held not in (wanted, "none")
-            self.report(key, [(b"", f"holds a {held} and must be a {wanted}")] if wrong else ())
+            if held in (wanted, "none"):
+                self._clear_wrong_type(key)
+            else:
+                self.report(key, [(b"", f"holds a {held} and must be a {wanted}")])
 
 
 def is_wrong_type(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.workers import is_alive
-from celeriac.errors import NotFound
+from celeriac.errors import CeleriacError, NotFound
 from celeriac.ledger import Lane
 from celeriac.matrix import HandlerLag
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -84,10 +84,10 @@ def _since(record: HandlerRecord) -> str:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_session
 def remove(session: Session, handler: str, yes: bool) -> None:
-    """Removes a handler for good: what it has not finished is dropped.
+    """Removes a handler permanently, with the deliveries that it has not finished.
 
-    Its dead letters stay. A worker that still has it stops serving it, and registers it anew when
-    it is restarted; so deploy without the handler first.
+    Its dead letters stay. A worker that still has it stops serving it, and registers it again when
+    it restarts, so deploy without the handler first.
     """
     lags = [one for one in session.matrix.lag() if one.handler == handler]
     registered = handler in session.backend.registry.handlers()
@@ -95,6 +95,18 @@ def remove(session: Session, handler: str, yes: bool) -> None:
         session.handler(handler)
         raise NotFound(f"no handler {handler}")
     unfinished = sum(one.unfinished for one in lags)
+    serving = _serving(session, handler)
+    if serving and not registered:
+        raise CeleriacError(
+            f"{handler} has no record, but is no orphan: {serving} serves it, and registers it "
+            "again within 5 s. Look again then (celeriac doctor)."
+        )
+    if serving:
+        click.echo(
+            f"{serving} has {handler} in its code: it stops serving it now, and registers it "
+            "again when it restarts. Deploy without the handler first.",
+            err=True,
+        )
     if not yes:
         question = f"Remove {handler} and drop {count(unfinished, 'unfinished event')}?"
         click.confirm(question, abort=True)
@@ -130,6 +142,17 @@ def resume(session: Session, handler: str) -> None:
         click.echo(f"{handler} goes on.")
     else:
         click.echo(f"{handler} was not paused.")
+
+
+def _serving(session: Session, handler: str) -> str:
+    """The living workers that serve the handler, for people; empty where there is none."""
+    registry = session.backend.registry
+    now = registry.now_ms()
+    return ", ".join(
+        worker.name
+        for worker in registry.workers()
+        if is_alive(worker, now) and handler in worker.handlers
+    )
 
 
 def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:

@@ -16,6 +16,8 @@ from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
+from celeriac.cli.doctor.streams import check_streams
+from celeriac.log import Group, Volume
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import HandlerLag
 from celeriac.outbox import create_outbox
@@ -90,6 +92,55 @@ def test_groups_and_handlers_that_do_not_belong_together_fail(shop: Shop, run: R
     out = run("doctor").out
     assert "billing.charge in order has lost its group" in out
     assert "celeriac handlers remove old.handler" in out
+
+
+def test_a_group_that_a_living_worker_serves_is_not_called_nobodys(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    record = shop.backend.registry.handlers()["billing.charge"]
+    memory: Any = shop.backend.registry
+    memory._handlers.clear()
+    out = run("doctor").out
+    assert "handlers remove billing.charge" not in out
+    assert "billing.charge in order has no readable record" in out
+    refused = run("handlers", "remove", "billing.charge", "--yes")
+    assert refused.exit_code == 1
+    assert "is no orphan" in refused.err
+    assert "billing.charge" in {g.handler for g in shop.backend.log.groups("order")}
+    shop.backend.registry.register(record)
+    removed = run("handlers", "remove", "billing.charge", "--yes")
+    assert removed.exit_code == 0
+    assert "has billing.charge in its code" in removed.err
+
+
+NOW = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("newest", "text"),
+    [
+        ("0-0", None), (f"{NOW}-5", None), (f"{NOW + 30_000}-0", None),
+        (f"{NOW + 3_600_000}-0", "ahead of the server's clock"),
+        (f"{2**64 - 1}-{2**64 - 1}", "has used up its ids"),
+    ],
+)  # fmt: skip
+def test_ids_of_the_future_are_named(newest: str, text: str | None) -> None:
+    volumes = [Volume("order", newest=newest)]
+    found = list(check_streams(patient(HEALTHY, now_ms=NOW, volumes=volumes)))
+    assert [one.level for one in found] == ["fail" if text else "ok"]
+    assert text is None or text in found[0].text
+
+
+@pytest.mark.parametrize(("read", "lost"), [(None, 0), (4, 0), (5, 0), (1, 3), (0, 4)])
+def test_entries_that_were_removed_before_a_group_had_them_are_counted(
+    read: int | None, lost: int
+) -> None:
+    group = Group("billing.charge", "1-0", 0, None, read, {}, None)
+    volume = Volume("order", length=6, appended=10, newest="10-0")
+    sick = patient(HEALTHY, now_ms=NOW, volumes=[volume], groups={"order": [group]})
+    found = list(check_streams(sick))
+    assert [one.level for one in found] == ["fail" if lost else "ok"]
+    assert not lost or found[0].text.startswith(f"{lost} entries of order were removed before")
 
 
 def test_dead_letters_and_old_events_are_worth_a_look(

@@ -23,6 +23,7 @@ from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
 from celeriac.connection import address
+from celeriac.ledger import Lane
 from celeriac.log.redis import RedisLog
 from celeriac.redis_url import is_cluster
 
@@ -81,6 +82,8 @@ def examine(session: Session) -> Patient:
         volumes=backend.log.volumes(domains),
         groups={domain: backend.log.groups(domain) for domain in domains},
     )
+    # Read for what is invalid there.
+    backend.ledger.tallies([Lane(one.domain, one.handler) for one in found.lags])
     for domain in domains:
         backend.log.upcoming(domain)
     _look_at_keys(session, domains, handlers)
@@ -93,9 +96,11 @@ def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[s
     if not isinstance(log, RedisLog):
         return
     expected = log.keys.shared_types()
+    generation = session.backend.registry.now_ms() // int(session.settings.dedup_window * 1000)
     for domain in domains:
-        joined = [one.handler for one in log.groups(domain)]
-        expected |= log.keys.types(domain, *{*names, *joined})
+        for handler in {*names, *(one.handler for one in log.groups(domain))}:
+            expected |= log.keys.types(domain, handler)
+            expected |= log.keys.generation_types(domain, handler, generation)
     session.backend.invalid.inspect(log.client, expected)
 
 

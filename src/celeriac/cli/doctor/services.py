@@ -74,11 +74,17 @@ def _service(
 
 def check_groups(patient: Patient) -> Iterator[Finding]:
     """A group for each handler, and a handler for each group."""
-    served = {worker.service for worker in patient.workers if _lives(patient, worker)}
+    living = [worker for worker in patient.workers if _lives(patient, worker)]
+    served = {worker.service for worker in living}
+    in_code = {handler: worker.name for worker in living for handler in worker.handlers}
     faults = 0
     for one in patient.lags:
         where = f"{one.handler} in {one.domain}"
-        if not one.registered:
+        if not one.registered and one.handler in in_code:
+            faults += 1
+            text = f"{where} has no readable record, and {in_code[one.handler]} serves it"
+            yield warn("group", text, "do not remove it: the worker registers it again within 5 s")
+        elif not one.registered:
             faults += 1
             text = f"the group {where} is nobody's, and holds back {count(one.unfinished, 'event')}"
             yield fail("group", text, f"celeriac handlers remove {one.handler}")
