@@ -6,9 +6,12 @@ import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
+from celeriac.keys import Keys
 from celeriac.ledger import Lane
 from celeriac.matrix import Matrix, State
 from celeriac.settings import Settings
@@ -310,3 +313,30 @@ def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -
             assert "OK" == alone.ask("/healthcheck").text
         finally:
             alone.stop()
+
+
+# -- what is stored may be anything
+
+
+def test_garbage_in_shared_records_is_a_notice_and_no_error(
+    watched: Settings, flower: Flower, shop: Shop
+) -> None:
+    client: Any = redis.Redis.from_url(watched.redis_url)
+    keys = Keys(watched.namespace)
+    spoilt = [keys.handlers, keys.workers, f"{keys.circuits}states"]
+    for key in spoilt:
+        client.hset(key, b"\xff<b>", b"{")
+    client.sadd(keys.domains, b"\xff")
+    try:
+        for path in PAGES:
+            assert 200 == flower.ask(path).status, path
+        text = flower.ask("/services").text
+        assert "cannot be read" in text
+        assert keys.handlers in text
+        assert "\\xff&lt;b&gt;" in text
+    finally:
+        for key in spoilt:
+            client.hdel(key, b"\xff<b>")
+        client.srem(keys.domains, b"\xff")
+        client.close()
+    assert "cannot be read" not in flower.ask("/services").text
