@@ -36,7 +36,11 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it last said. `beat_ms` is by the server's clock, `clock_ms` by its own."""
+    """A worker as it last said. `beat_ms` is by the server's clock, `clock_ms` by its own.
+
+    `queues` are the queues that it consumes at that time. `unserved` maps each handler that its
+    code has and that it does not run to the handler's queue.
+    """
 
     name: str
     service: str
@@ -46,6 +50,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     queues: tuple[str, ...]
     handlers: tuple[str, ...] = ()
+    unserved: dict[str, str] = {}
     version: str
     beat_ms: int = 0
     clock_ms: int = 0

@@ -97,7 +97,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             hint_sender(app, self.service, watched=lambda: _has_monitors(parent), local=self.local),
             processes=_processes(parent),
             queues=queues,
-            describe=lambda: describe(self.service, parent, queues),
+            describe=lambda: describe(self.service, parent),
             gate=fork_gate(),
         )
         self._thread = threading.Thread(
@@ -135,7 +135,10 @@ def _processes(worker: Any) -> int:
     return int(getattr(pool, "num_processes", None) or worker.concurrency or 1)
 
 
-def describe(service: Service, worker: Any, queues: tuple[str, ...]) -> WorkerRecord:
+def describe(service: Service, worker: Any) -> WorkerRecord:
+    """The worker as it is now: remote control may change which queues it consumes."""
+    queues = tuple(worker.app.amqp.queues.consume_from)
+    handlers = service.handlers.values()
     return WorkerRecord(
         name=service.worker,
         service=service.settings.service,
@@ -144,6 +147,7 @@ def describe(service: Service, worker: Any, queues: tuple[str, ...]) -> WorkerRe
         pool=type(worker.pool).__module__.rpartition(".")[2],
         processes=_processes(worker),
         queues=queues,
-        handlers=tuple(sorted(h.id for h in service.handlers.values() if h.queue in queues)),
+        handlers=tuple(sorted(h.id for h in handlers if h.queue in queues)),
+        unserved={h.id: h.queue for h in handlers if h.queue not in queues},
         version=VERSION,
     )

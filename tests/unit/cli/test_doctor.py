@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
@@ -71,17 +72,49 @@ def test_a_service_without_a_living_worker_fails(shop: Shop, run: Run, clock: Me
     assert 1 == run("doctor").exit_code
 
 
+def beat(shop: Shop, service: str, **changed: Any) -> None:
+    """The service's worker says again what it is, with these differences."""
+    record = shop.record(shop.services[service])
+    shop.backend.registry.beat(msgspec.structs.replace(record, **changed))
+
+
 def test_a_queue_that_nobody_consumes_fails(shop: Shop, run: Run) -> None:
+    """The finding names the handler, its queue and what to do."""
     shop.on("billing.charge", "order.placed")
     shop.on("billing.slow", "order.placed", queue="slow")
     shop.start()
-    service = shop.services["billing"]
-    partial = shop.record(service)
-    shop.backend.registry.beat(type(partial)(**{
-        **{name: getattr(partial, name) for name in partial.__struct_fields__},
-        "queues": ("billing",),
-    }))  # fmt: skip
-    assert "nobody consumes the queue slow" in run("doctor").out
+    beat(shop, "billing", queues=("billing",), handlers=("billing.charge",))
+    out = run("doctor").out
+    assert "billing.slow does not run: no living worker of billing consumes its queue slow" in out
+    assert "-Q slow" in out and "add_consumer slow" in out
+
+
+def test_a_handler_that_no_worker_ever_served_fails(shop: Shop, run: Run) -> None:
+    """It is not registered: only the workers that leave it out know of it."""
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    beat(shop, "billing", unserved={"billing.slow": "slow"})
+    assert "billing.slow does not run" in run("doctor").out
+    beat(shop, "billing", unserved={"billing.lost": "billing"})
+    assert "billing.lost does not run: it is on a bus of another Celery app" in run("doctor").out
+
+
+def test_a_worker_that_consumes_nothing_any_more_is_a_living_one(shop: Shop, run: Run) -> None:
+    """As after `celery control cancel_consumer`: the finding names the queue, not a dead worker."""
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    beat(shop, "billing", queues=(), handlers=(), unserved={"billing.charge": "billing"})
+    out = run("doctor").out
+    assert "billing.charge does not run: no living worker of billing consumes its queue" in out
+    assert "has no living worker" not in out
+
+
+def test_a_handler_that_another_worker_serves_is_no_fault(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    beat(shop, "billing", name="other", queues=("x",), handlers=(),
+         unserved={"billing.charge": "billing"})  # fmt: skip
+    assert 0 == run("doctor").exit_code
 
 
 def test_groups_and_handlers_that_do_not_belong_together_fail(shop: Shop, run: Run) -> None:

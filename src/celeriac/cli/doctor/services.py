@@ -9,7 +9,7 @@ from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.cli.workers import is_alive
 from celeriac.matrix import HandlerLag
-from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.registry import WorkerRecord
 
 MOST_SKEW_MS = 5000
 JOINED_WITHIN_S = 10.0
@@ -29,13 +29,19 @@ def check_clocks(patient: Patient) -> Iterator[Finding]:
 
 
 def check_workers(patient: Patient) -> Iterator[Finding]:
-    """A living worker for each service, and for each queue."""
-    living = [w for w in patient.workers if _lives(patient, w) and w.queues]
-    by_service: defaultdict[str, list[HandlerRecord]] = defaultdict(list)
+    """A living worker for each service, for each queue, and for each handler."""
+    # A dispatcher without a pool has no processes.
+    living = [w for w in patient.workers if _lives(patient, w) and w.processes]
+    queues: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for record in patient.handlers.values():
-        by_service[record.service].append(record)
-    for service, records in sorted(by_service.items()):
-        yield from _service(patient, service, records, [w for w in living if w.service == service])
+        queues[record.service][record.id] = record.queue
+    for worker in living:
+        # Not registered where no worker ever served it.
+        queues[worker.service] |= worker.unserved
+    for service, of_handler in sorted(queues.items()):
+        if of_handler:
+            own = [w for w in living if w.service == service]
+            yield from _service(patient, service, of_handler, own)
     for worker in patient.workers:
         if not _lives(patient, worker):
             ago = age((patient.now_ms - worker.beat_ms) / 1000)
@@ -48,8 +54,9 @@ def check_workers(patient: Patient) -> Iterator[Finding]:
 
 
 def _service(
-    patient: Patient, service: str, records: list[HandlerRecord], living: list[WorkerRecord]
+    patient: Patient, service: str, queues: dict[str, str], living: list[WorkerRecord]
 ) -> Iterator[Finding]:
+    """`queues` maps the service's handlers to their queues."""
     if not living:
         unfinished = sum(one.unfinished for one in patient.lags if one.service == service)
         waiting = count(unfinished, "unfinished delivery", "unfinished deliveries")
@@ -58,14 +65,24 @@ def _service(
         yield fail("worker", text, remedy)
         return
     consumed = {queue for worker in living for queue in worker.queues}
-    for queue in sorted({record.queue for record in records} - consumed):
-        text = f"nobody consumes the queue {queue} of {service}"
-        yield fail("worker", text, f"start a worker of {service} without -Q, or with -Q {queue}")
     served = {handler for worker in living for handler in worker.handlers}
-    for record in records:
-        if record.id not in served and record.queue in consumed:
-            text = f"no living worker has {record.id} in its code, and its events wait for one"
-            remedy = f"deploy it again, or: celeriac handlers remove {record.id}"
+    for handler, queue in sorted(queues.items()):
+        if handler in served:
+            continue
+        if queue not in consumed:
+            text = f"{handler} does not run: no living worker of {service} consumes its queue"
+            remedy = (
+                f"start a worker of {service} without -Q, or with -Q {queue}; or tell a running "
+                f"one: celery -A <module> control add_consumer {queue}"
+            )
+            yield fail("handler", f"{text} {queue}", remedy)
+        elif handler in patient.handlers:
+            text = f"no living worker has {handler} in its code, and its events wait for one"
+            remedy = f"deploy it again, or: celeriac handlers remove {handler}"
+            yield fail("handler", text, remedy)
+        else:
+            text = f"{handler} does not run: it is on a bus of another Celery app than the workers'"
+            remedy = f"use one EventBus for {service}, or start a worker of that app as well"
             yield fail("handler", text, remedy)
     processes = sum(worker.processes for worker in living)
     text = f"{service}: {count(len(living), 'worker')}, {count(processes, 'process', 'processes')}"
