@@ -8,6 +8,8 @@ from typing import Any
 import click
 import msgspec
 
+from celeriac.cli.terminal import echo, visible_json
+
 # As a failure is stored: see ledger/row.py.
 FAILURE_TIMES = {"at": "at_ms", "took": "took_us"}
 
@@ -17,7 +19,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 def print_json(value: Any) -> None:
     """Prints a struct, dataclass or plain value."""
     plain = msgspec.json.decode(msgspec.json.encode(value))
-    click.echo(msgspec.json.format(msgspec.json.encode(_with_iso(plain)), indent=2).decode())
+    document = msgspec.json.format(msgspec.json.encode(_with_iso(plain)), indent=2)
+    echo(visible_json(document.decode()))
 
 
 def _with_iso(value: Any) -> Any:

@@ -10,6 +10,7 @@ import msgspec
 
 from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
+from celeriac.cli.terminal import echo
 from celeriac.emitter import Emitter
 
 
@@ -49,7 +50,7 @@ def emit(
         sensitive=_listed(sensitive),
         **{name: value for name, value in given.items() if value is not None},
     )
-    click.echo(emitter.emit(event, delay=delay))
+    echo(emitter.emit(event, delay=delay))
 
 
 def _listed(given: str | None) -> list[str]:

@@ -12,6 +12,7 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.moment import since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
+from celeriac.cli.terminal import echo
 from celeriac.matrix import EventStatus, State
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def events(
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("No events.")
+        echo("No events.")
     else:
         table(
             ("emitted (UTC)", "id", "type", "handlers"),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import redis
 
+from celeriac.cli.terminal import visible
 from celeriac.connection import answer_time, explain
 from celeriac.errors import (
     BusUnavailable,
@@ -82,6 +83,9 @@ class Failure(click.ClickException):
     """Ends the command with one line."""
 
     exit_code = FAILED
+
+    def format_message(self) -> str:
+        return visible(self.message)
 
 
 class Misuse(Failure):

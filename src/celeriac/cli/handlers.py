@@ -9,6 +9,7 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
+from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.workers import is_alive
 from celeriac.errors import CeleriacError, NotFound
 from celeriac.ledger import Lane
@@ -40,7 +41,7 @@ def _list(session: Session, as_json: bool) -> None:
             ]
         )
     elif not records:
-        click.echo("No handlers. A handler is registered when its worker starts.")
+        echo("No handlers. A handler is registered when its worker starts.")
     else:
         table(
             ("handler", "events", "queue", "options", "takes part since", "workers"),
@@ -60,7 +61,7 @@ def _list(session: Session, as_json: bool) -> None:
             shed=("options", "takes part since", "queue"),
         )
         for circuit in circuits.values():
-            click.echo(f"{circuit.handler} {circuit_text(circuit, now)}")
+            echo(f"{circuit.handler} {circuit_text(circuit, now)}")
 
 
 def _plain(record: HandlerRecord) -> dict[str, object]:
@@ -109,11 +110,11 @@ def remove(session: Session, handler: str, yes: bool) -> None:
         )
     if not yes:
         question = f"Remove {handler} and drop {count(unfinished, 'unfinished event')}?"
-        click.confirm(question, abort=True)
+        confirm(question, abort=True)
     _remove(session, handler, lags)
     dead = sum(one.dead for one in lags)
     kept = f" {count(dead, 'dead letter')} kept: celeriac dead list --handler {handler}"
-    click.echo(f"{handler} is removed; {count(unfinished, 'event')} dropped.{kept if dead else ''}")
+    echo(f"{handler} is removed; {count(unfinished, 'event')} dropped.{kept if dead else ''}")
 
 
 @handlers.command()
@@ -129,7 +130,7 @@ def pause(session: Session, handler: str, for_how_long: float | None, reason: st
     session.handler(handler)
     for_ms = None if for_how_long is None else int(for_how_long * 1000)
     circuit = session.backend.circuits.pause(handler, for_ms=for_ms, reason=reason)
-    click.echo(f"{handler} {circuit_text(circuit, session.backend.registry.now_ms())}")
+    echo(f"{handler} {circuit_text(circuit, session.backend.registry.now_ms())}")
 
 
 @handlers.command()
@@ -139,9 +140,9 @@ def resume(session: Session, handler: str) -> None:
     """Resumes a handler that was paused by hand or by its circuit breaker."""
     session.handler(handler)
     if session.backend.circuits.resume(handler):
-        click.echo(f"{handler} goes on.")
+        echo(f"{handler} goes on.")
     else:
-        click.echo(f"{handler} was not paused.")
+        echo(f"{handler} was not paused.")
 
 
 def _serving(session: Session, handler: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from celeriac.cli.group import Failure
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
+from celeriac.cli.terminal import echo
 from celeriac.trust.generate import generate as make
 from celeriac.trust.key import ENCRYPTION, SIGNING, public_keys
 
@@ -57,7 +58,7 @@ def generate(
     for key, part, mode in ((private, "private", 0o600), (public, "public", 0o644)):
         path = directory / f"{name}.{part}.json"
         _write(path, key, mode)
-        click.echo(path)
+        echo(path)
 
 
 def _write(path: Path, key: dict[str, Any], mode: int) -> None:

@@ -8,6 +8,7 @@ from celeriac.circuit import CircuitState
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, state_text, table, took
+from celeriac.cli.terminal import echo
 from celeriac.matrix import HandlerLag
 
 NUMBERS = ("waiting", "queued", "running", "parked", "due", "dead", "processed", "oldest", "mean")
@@ -26,7 +27,7 @@ def lag(session: Session, as_json: bool) -> None:
     if as_json:
         print_json([{**_plain(one), "unfinished": one.unfinished} for one in found])
     elif not found:
-        click.echo("No handlers. A handler is registered when its worker starts.")
+        echo("No handlers. A handler is registered when its worker starts.")
     else:
         table(
             ("handler", "domain", *NUMBERS),

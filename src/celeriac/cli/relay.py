@@ -10,6 +10,7 @@ import click
 from celeriac.cli.outbox.choice import database_options, faults_in_one_line, open_chosen
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count
+from celeriac.cli.terminal import echo
 from celeriac.outbox.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def relay(session: Session, database: str | None, django: bool, once: bool) -> N
     one = Relay(chosen, settings)
     if once:
         with faults_in_one_line():
-            click.echo(f"{count(one.drain(), 'event')} published")
+            echo(f"{count(one.drain(), 'event')} published")
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: one.stop())

@@ -13,6 +13,7 @@ from celeriac.cli.group import Failure
 from celeriac.cli.moment import Moment, since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count
+from celeriac.cli.terminal import confirm, echo, make_console
 from celeriac.errors import InvalidEvent
 from celeriac.event import Matcher, compile_patterns, meant_for, peek
 from celeriac.ledger import Lane
@@ -50,17 +51,17 @@ def replay(
     past = Past(session.backend, record, since, until, pattern)
     found = sum(len(page) for _, page in past.pages())
     if not found:
-        click.echo(f"No events for {handler} in that time.")
+        echo(f"No events for {handler} in that time.")
         return
     if record.options.get("inbox"):
-        click.echo(
+        echo(
             f"{handler} has an inbox: what it has handled is processed without a run, unless its "
             "rows in celeriac_inbox are deleted first",
             err=True,
         )
     if not yes:
-        click.confirm(f"Run {count(found, 'event')} through {handler} again?", abort=True)
-    click.echo(f"{count(_schedule(past, found), 'event')} scheduled for {handler}")
+        confirm(f"Run {count(found, 'event')} through {handler} again?", abort=True)
+    echo(f"{count(_schedule(past, found), 'event')} scheduled for {handler}")
 
 
 class Past:
@@ -124,11 +125,10 @@ def _ms(moment: datetime) -> int:
 
 def _schedule(past: Past, found: int) -> int:
     """Schedules it all, never more than the workers keep up with; returns how many."""
-    from rich.console import Console
     from rich.progress import Progress
 
     scheduled = 0
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with Progress(console=make_console(err=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(f"replaying through {past.record.id}", total=found)
         for lane, page in past.pages():
             while _due(past.group(lane)) > MOST_DUE - PAGE:

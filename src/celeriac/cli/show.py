@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from celeriac.cli.terminal import make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -31,10 +33,7 @@ UNBOUNDED = 1000
 
 
 def console() -> Console:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else UNBOUNDED
-    return Console(file=sys.stdout, width=width, highlight=False)
+    return make_console(None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
 
 
 def state_text(state: str, text: str | None = None) -> Text:

@@ -13,6 +13,7 @@ from celeriac.cli.group import MISSING
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.cli.terminal import echo
 from celeriac.ledger import Restart
 from celeriac.matrix import EventStatus, State
 from celeriac.operation import Note
@@ -110,4 +111,4 @@ def _show_circuits(found: EventStatus, session: Session, now_ms: int) -> None:
     for cell in found.cells:
         circuit = circuits.get(cell.handler)
         if circuit is not None and cell.state not in (State.PROCESSED, State.SKIPPED, State.DEAD):
-            click.echo(f"\n{cell.handler} {circuit_text(circuit, now_ms)}")
+            echo(f"\n{cell.handler} {circuit_text(circuit, now_ms)}")

@@ -18,6 +18,7 @@ from celeriac.cli.moment import since_option
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
+from celeriac.cli.terminal import echo, visible_json
 from celeriac.connection import is_transient
 from celeriac.errors import InvalidEvent
 from celeriac.event import Pattern, RawEvent, check_domain, decode, masked, masked_envelope, peek
@@ -85,12 +86,12 @@ def _entries(follower: Follower) -> Iterator[tuple[str, Entry]]:
             if not reached or not is_transient(error):
                 raise
             if not away:
-                click.echo(f"(Redis is away: {error}; waiting)", err=True)
+                echo(f"(Redis is away: {error}; waiting)", err=True)
             away = True
             time.sleep(AGAIN)
             continue
         if away:
-            click.echo("(Redis is back)", err=True)
+            echo("(Redis is back)", err=True)
         reached, away = True, False
         yield from found
         if found:
@@ -167,6 +168,6 @@ def _json_writer(names: Collection[str], with_data: bool, reveal: bool) -> Write
             "entry": entry.id,
             "event": shown,
         }
-        click.echo(msgspec.json.encode(line).decode())
+        echo(visible_json(msgspec.json.encode(line).decode()))
 
     return write

@@ -7,6 +7,7 @@ import click
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, state_text, table
+from celeriac.cli.terminal import echo
 from celeriac.registry import WorkerRecord
 
 # Three beats: see dispatcher/janitor.py.
@@ -27,7 +28,7 @@ def workers(session: Session, as_json: bool) -> None:
     if as_json:
         print_json([{**_plain(one), "alive": is_alive(one, now)} for one in found])
     elif not found:
-        click.echo("No workers. Start one: celery -A <module> worker")
+        echo("No workers. Start one: celery -A <module> worker")
     else:
         table(
             ("worker", "service", "pool", "processes", "queues", "beat"),

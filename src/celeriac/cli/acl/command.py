@@ -13,6 +13,7 @@ import click
 from celeriac.cli.acl.rules import ANY_DOMAIN, Part, check_name, operator_rules, rules
 from celeriac.cli.dispatcher import find_bus
 from celeriac.cli.session import Session, pass_session
+from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import ConfigurationError, NotFound
 from celeriac.event import compile_patterns
 from celeriac.event.attributes import type_fault
@@ -69,10 +70,10 @@ def acl(
             _confirm(part, yes=yes)
     if password is None:
         password = secrets.token_urlsafe(24)
-        click.echo(f"# password of {name}: {password}", err=True)
+        echo(f"# password of {name}: {password}", err=True)
     digest = hashlib.sha256(password.encode()).hexdigest()
     shown = (_quoted(rule) if form == "setuser" else rule for rule in found)
-    click.echo(FORMATS[form].format(name, digest, " ".join(shown)))
+    echo(FORMATS[form].format(name, digest, " ".join(shown)))
 
 
 def _by_bus(module: str) -> tuple[Settings, Part, str]:
@@ -126,14 +127,14 @@ def _by_registry(session: Session, service: str) -> tuple[Settings, Part, str]:
 
 def _confirm(part: Part, *, yes: bool) -> None:
     """Every service can write the registry, so a person decides whether it is right."""
-    click.echo(
+    echo(
         f"# from the registry, which every service can write: {part.service} reads "
         f"{', '.join(sorted(part.reads))} and has the queues {', '.join(sorted(part.queues))}; "
         "-A takes them from the code",
         err=True,
     )
     if not yes:
-        click.confirm("# grant that?", err=True, abort=True)
+        confirm("# grant that?", err=True, abort=True)
 
 
 def _reached(patterns: list[str]) -> set[str]:

@@ -12,6 +12,7 @@ import click
 
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
+from celeriac.cli.terminal import confirm, echo
 from celeriac.ledger import exception_of
 from celeriac.operation import Choice, choose, letter_at, type_of
 
@@ -85,11 +86,11 @@ def check_handler(session: Session, choice: Choice) -> None:
 def is_agreed(selected: list[Selected], verb: str, yes: bool) -> bool:
     """Name what is selected, and ask unless `yes`. Aborts the command on a no."""
     if not selected:
-        click.echo("No dead letters.")
+        echo("No dead letters.")
         return False
     groups = Counter((one.handler, one.type, one.exception) for one in selected)
     for (handler, type, exception), number in groups.most_common(MAX_GROUPS_SHOWN):
-        click.echo(f"  {number:>6,}  {handler}  {type or 'no event'}  {exception}".rstrip())
+        echo(f"  {number:>6,}  {handler}  {type or 'no event'}  {exception}".rstrip())
     if len(groups) > MAX_GROUPS_SHOWN:
-        click.echo(f"  and {count(len(groups) - MAX_GROUPS_SHOWN, 'more group')}")
-    return yes or click.confirm(f"{verb} {count(len(selected), 'dead letter')}?", abort=True)
+        echo(f"  and {count(len(groups) - MAX_GROUPS_SHOWN, 'more group')}")
+    return yes or confirm(f"{verb} {count(len(selected), 'dead letter')}?", abort=True)

@@ -22,6 +22,7 @@ from celeriac.cli.group import FAILED
 from celeriac.cli.reveal import reveal_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when
+from celeriac.cli.terminal import echo
 from celeriac.errors import NotFound
 from celeriac.event import masked_envelope
 from celeriac.ledger import DeadLetter
@@ -62,7 +63,7 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
         print_json([_plain(letter, _event(session, letter, reveal)) for letter in found])
         return
     if not found:
-        click.echo("No dead letters.")
+        echo("No dead letters.")
         return
     now_ms = session.backend.registry.now_ms()
     table(
@@ -84,7 +85,7 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
     )
     total = sum(map(session.backend.ledger.dead_count, session.backend.log.domains()))
     if total > len(found):
-        click.echo(f"\n{len(found):,} shown of {total:,}")
+        echo(f"\n{len(found):,} shown of {total:,}")
 
 
 @dead.command()
@@ -202,9 +203,9 @@ def _user() -> str:
 
 def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:
     rest = f", {gone:,} were gone" if gone else ""
-    click.echo(f"{count(done, 'dead letter')} {verb}{rest}")
+    echo(f"{count(done, 'dead letter')} {verb}{rest}")
     for fault in sorted(set(faults)):
-        click.echo(f"{faults.count(fault):,} not {verb}: {fault}", err=True)
+        echo(f"{faults.count(fault):,} not {verb}: {fault}", err=True)
     if faults:
         ctx.exit(FAILED)
 

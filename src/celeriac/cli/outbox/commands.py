@@ -10,6 +10,7 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.outbox.choice import OfDatabase, database_options, open_chosen
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, table, when
+from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import NotFound
 from celeriac.outbox import status as state
 from celeriac.outbox.database import Database
@@ -78,9 +79,9 @@ def _rows_command(name: str, done: str, help: str, act: Any) -> None:
         number = len(rows) if rows else state.status(chosen).parked
         _check(chosen, rows)
         if not yes:
-            click.confirm(f"{name.capitalize()} {count(number, 'parked event')}?", abort=True)
+            confirm(f"{name.capitalize()} {count(number, 'parked event')}?", abort=True)
         act(chosen, rows)
-        click.echo(f"{count(number, 'event')} {done}")
+        echo(f"{count(number, 'event')} {done}")
 
 
 def _check(database: Database, rows: tuple[int, ...]) -> None:

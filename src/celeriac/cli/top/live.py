@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import redis
 
+from celeriac.cli.terminal import make_console
 from celeriac.cli.top.keyboard import keys_alone, pressed
 from celeriac.cli.top.looks import Looks
 from celeriac.cli.top.screen import screen
@@ -77,10 +78,9 @@ def _type(looks: Looks, key: str) -> Looks:
 
 def run(watch: Watch, looks: Looks, interval: float) -> None:
     """Until `q` or an interrupt. Needs a terminal for what it shows and for the keys."""
-    from rich.console import Console
     from rich.live import Live
 
-    console, reader = Console(highlight=False), Reader(watch, interval)
+    console, reader = make_console(highlight=False), Reader(watch, interval)
     reader.start()
     shown: View | None = None
     try:
