@@ -26,6 +26,7 @@ from celeriac.event import (
     sensitive_attribute,
     validate_for_emit,
 )
+from celeriac.event.sensitive import DEEP, escaped
 from celeriac.log import EventLog
 from celeriac.settings import Settings
 from celeriac.trust import Encrypter, make_encrypter, make_signer
@@ -43,6 +44,8 @@ class Emitter:
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
         self._sign = make_signer(settings)
+        # Whoever reads these events need not have the same setting.
+        self._named = tuple(f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names))
         self._encrypter: Encrypter | None = None
         self._log = log
         self._announced = Announced()
@@ -180,10 +183,11 @@ class Emitter:
         return plain_event(type, data, source=self.settings.source, id=id)
 
     def _declared(self, type: str, data: Any) -> tuple[Any, str | None]:
-        """The data as its declared type has it, and what that marks as sensitive."""
+        """The data as its declared type has it, and what that and the setting mark as sensitive."""
         schema = self.schemas.get(type, Any)
         data = validate_for_emit(type, data, schema)
-        return data, sensitive_attribute(schema, data.__class__)
+        marked = sensitive_attribute(schema, data.__class__)
+        return data, join_paths(marked, self._named) if self._named else marked
 
     def _build(self, given: Mapping[str, Any]) -> Event[Any]:
         try:

@@ -62,14 +62,15 @@ def join_paths(attribute: str | None, given: Sequence[str]) -> str | None:
 
 def _attribute(schema: Any, kind: type) -> str | None:
     paths = dict.fromkeys((*_paths(schema, ()), *_paths(kind, ())))
-    written = ",".join(".".join(map(_escaped, path)) or ALL for path in paths)
+    written = ",".join(".".join(map(escaped, path)) or ALL for path in paths)
     return ALL if len(written) > MAX_LIST else written or None
 
 
 _remembered = lru_cache(maxsize=4096)(_attribute)
 
 
-def _escaped(step: str) -> str:
+def escaped(step: str) -> str:
+    """A step of a path, with what else would be taken for syntax percent-encoded."""
     if step in (ANY, DEEP):
         return step
     return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", step)

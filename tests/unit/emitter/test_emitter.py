@@ -14,6 +14,7 @@ from redis.exceptions import OutOfMemoryError
 
 from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
 from celeriac.emitter.emitter import PIPELINE, when_ms
+from celeriac.event import decode, encode, masked, new_event_ids
 from celeriac.log import ImmediateLog
 from celeriac.settings import Settings
 from celeriac.subscription import Service
@@ -247,3 +248,16 @@ def test_declared_data_is_checked_before_it_is_sent(bus: EventBus, store: Store)
 
 def test_settings_without_redis_name_a_sender() -> None:
     assert "billing" == Settings.load({}, service="billing").source
+
+
+def test_an_emitter_with_the_setting_sensitive_marks_its_events() -> None:
+    """They are masked also where a reader has no such setting."""
+    bus = EventBus(service="orders", sensitive="card, i.ban")
+    event = bus.event("order.placed", {"card": "4111", "deep": [{"card": 1, "i.ban": 2}], "n": 3})
+    assert event.sensitive == "**.card,**.i%2Eban"
+    shown = masked(decode(encode(event)))
+    assert shown == {"card": "***", "deep": [{"card": "***", "i.ban": "***"}], "n": 3}
+    more = bus.event("order.placed", {"pin": 1}, sensitive=["pin"])
+    assert (more.sensitive or "").split(",") == ["**.card", "**.i%2Eban", "pin"]
+    pair = bus.emitter.as_event(("order.placed", {"card": 1}), new_event_ids(1))
+    assert pair.sensitive == "**.card,**.i%2Eban"

@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from celeriac import EventBus, InvalidEvent, Sensitive
-from celeriac.event import decode, encode, sensitive_attribute
+from celeriac.event import build_event, decode, encode, masked, sensitive_attribute
 
 Secret = Annotated[str, Sensitive]
 T = TypeVar("T")
@@ -170,3 +170,22 @@ def test_a_text_for_the_paths_is_refused_and_so_is_an_extension_of_the_name() ->
         bus.event("card.added", {}, extensions={"sensitive": "card"})
     with pytest.raises(InvalidEvent, match="`sensitive` must not hold control"):
         bus.event("card.added", {}, sensitive=["a\nb"])
+
+
+class Renamed(pydantic.BaseModel):
+    pin: Secret = pydantic.Field(serialization_alias="pinOut")
+    token: Secret = pydantic.Field(validation_alias="tokenIn")
+
+
+def test_a_field_is_marked_under_each_name_that_it_can_have_on_the_wire() -> None:
+    """Events are written by the serialization alias, which an alias alone would also set."""
+    attribute = sensitive_attribute(Renamed, Renamed) or ""
+    assert "pinOut" in attribute.split(",")
+    assert masked_as({"pinOut": "1234", "token": "x"}, attribute) == {
+        "pinOut": "***",
+        "token": "***",
+    }
+
+
+def masked_as(data: Any, attribute: str) -> Any:
+    return masked(decode(encode(build_event("a", data, source="s", sensitive=attribute))))
