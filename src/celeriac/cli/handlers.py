@@ -103,7 +103,7 @@ def remove(session: Session, handler: str, yes: bool) -> None:
             "again within 5 s. Look again then (celeriac doctor)."
         )
     if serving:
-        click.echo(
+        echo(
             f"{serving} has {handler} in its code: it stops serving it now, and registers it "
             "again when it restarts. Deploy without the handler first.",
             err=True,
