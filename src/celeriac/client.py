@@ -19,6 +19,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from celeriac.refusal import is_demotion
+from celeriac.transfer import slices, transfer_time
 
 # Rested longer, a connection is asked first whether the server closed it meanwhile.
 FRESH = 0.05  # seconds
@@ -44,7 +45,11 @@ class DirectClient(redis.Redis):
         connection = self._borrow()
         parse: Any = self.parse_response  # it has no types
         try:
-            connection.send_command(*args)
+            packed = connection.pack_command(*args)
+            if len(packed) == 1:
+                connection.send_packed_command(packed)
+            else:  # redis-py packs what is large in several pieces
+                _await_answer(connection, _send(connection, b"".join(packed)))
             answer = parse(connection, args[0], **options)
         except ResponseError as error:
             self._return(connection, demoted=is_demotion(error))
@@ -67,14 +72,15 @@ class DirectClient(redis.Redis):
         except BaseException:
             self._give_back(connection)
             raise
-        return self._sent(connection, [packed], len(commands))
+        return self._sent(connection, packed, len(commands))
 
     def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
         """Sends packed commands; the function returned waits for their answers and reads them.
 
-        It must be called once, or the connection is lost. Raises as `execute_many` does.
+        It must be called once, or the connection is lost. Raises as `execute_many` does; the error
+        then has the answers that came before it as `answers`.
         """
-        return self._sent(self._borrow(), [packed], answers)
+        return self._sent(self._borrow(), packed, answers)
 
     def pipeline(self, *args: Any, **options: Any) -> Any:
         """redis-py's own. It asks the pool for a connection, which may be out of them."""
@@ -83,10 +89,10 @@ class DirectClient(redis.Redis):
         return super().pipeline(*args, **options)
 
     def _sent(
-        self, connection: Connection, packed: Sequence[bytes], answers: int
+        self, connection: Connection, packed: bytes, answers: int
     ) -> Callable[[], list[Any]]:
         try:
-            connection.send_packed_command(packed)
+            beyond = _send(connection, packed)
         except BaseException:
             self._drop(connection)
             raise
@@ -95,11 +101,14 @@ class DirectClient(redis.Redis):
             found: list[Any] = []
             try:
                 for _ in range(answers):
+                    if beyond:
+                        _await_answer(connection, beyond)
                     try:
                         found.append(connection.read_response())
                     except ResponseError as error:
                         found.append(error)
-            except BaseException:
+            except BaseException as error:
+                error.answers = found  # type: ignore[attr-defined]
                 self._drop(connection)
                 raise
             demoted = any(isinstance(one, ResponseError) and is_demotion(one) for one in found)
@@ -148,6 +157,18 @@ class DirectClient(redis.Redis):
         # It connects anew when it is used again.
         connection.disconnect()
         self._give_back(connection)
+
+
+def _send(connection: Connection, packed: bytes) -> float:
+    """Sends it; returns the seconds that its answers may take beyond the usual."""
+    connection.send_packed_command(slices(packed))
+    return transfer_time(len(packed))
+
+
+def _await_answer(connection: Connection, beyond: float) -> None:
+    """Waits until something is there to read. Raises redis.TimeoutError."""
+    if beyond and not connection.can_read(timeout=(connection.socket_timeout or 0) + beyond):
+        raise redis.TimeoutError("Timeout reading from socket")
 
 
 def _is_spoilt(connection: Connection) -> bool:

@@ -16,6 +16,8 @@ from celeriac.emitter.emitter import PIPELINE, Emission, Emitter, when_ms
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, new_event_ids, note_effects
 from celeriac.log import AsyncLog
+from celeriac.refusal import nothing_written
+from celeriac.transfer import PORTION_BYTES, transfer_time
 
 Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]]
 
@@ -55,31 +57,33 @@ class AsyncEmitter:
             else:
                 await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
-        await self._persist(append)
+        await self._persist(append, len(body))
         note_effects((event,))
         log.note_emitted((event.type,))
         return event.id
 
     async def emit_many(self, events: Emissions) -> int:
-        """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
+        """Appends events of any number, as Emitter.emit_many does; returns how many."""
         emitted = 0
         ids = new_event_ids(PIPELINE)
         chunk: list[tuple[str, bytes]] = []
         chosen: list[Event[Any]] = []
+        size = 0
         async for given in _each(events):
             try:
                 event = self.emitter.as_event(given, ids)
                 body = self.emitter.encode(event, valid=not isinstance(given, Event))
                 chunk.append((event.domain, body))
                 chosen.append(event)
+                size += len(body)
             except InvalidEvent as error:
                 error.emitted = emitted
                 raise
-            if len(chunk) == PIPELINE:
+            if len(chunk) == PIPELINE or size >= PORTION_BYTES:
                 await self._emit_chunk(chunk, emitted)
                 self._note(chosen)
                 emitted += len(chunk)
-                ids, chunk, chosen = new_event_ids(PIPELINE), [], []
+                ids, chunk, chosen, size = new_event_ids(PIPELINE), [], [], 0
         if chunk:
             await self._emit_chunk(chunk, emitted)
             self._note(chosen)
@@ -99,7 +103,7 @@ class AsyncEmitter:
                 raise
 
         try:
-            await self._persist(append)
+            await self._persist(append, sum(len(body) for _, body in items))
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
             raise
@@ -118,19 +122,21 @@ class AsyncEmitter:
             await log.announce(new)
             self._announced.add(new)
 
-    async def _persist(self, call: Callable[[], Awaitable[None]]) -> None:
-        settings = self.settings
-        pause_after = pauses(settings.emit_timeout)
-        tries = 0
+    async def _persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:
+        seconds = self.settings.emit_timeout + transfer_time(size)
+        pause_after = pauses(seconds)
+        tries, unwritten = 0, True
         while True:
             tries += 1
             try:
                 return await call()
             except redis.RedisError as error:
+                unwritten = unwritten and nothing_written(error)
                 pause = pause_after() if is_transient(error) else None
                 if pause is None:
+                    url = self.settings.redis_url
                     raise explain(
-                        error, url=settings.redis_url, tries=tries, seconds=settings.emit_timeout
+                        error, url=url, tries=tries, seconds=seconds, unwritten=unwritten
                     ) from error
                 await asyncio.sleep(pause)
 

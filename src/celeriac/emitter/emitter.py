@@ -29,6 +29,7 @@ from celeriac.event import (
 from celeriac.event.sensitive import DEEP, escaped
 from celeriac.log import EventLog
 from celeriac.settings import Settings
+from celeriac.transfer import PORTION_BYTES, transfer_time
 from celeriac.trust import Encrypter, make_encrypter, make_signer
 
 T = TypeVar("T")
@@ -105,13 +106,14 @@ class Emitter:
             else:
                 log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
-        self._persist(append)
+        self._persist(append, len(body))
         note_effects((event,))
         log.note_emitted((event.type,))
         return event.id
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
-        """Appends events of any number, PIPELINE at a time; returns how many. See EventBus."""
+        """Appends events of any number, at most PIPELINE and PORTION_BYTES at a time; returns how
+        many. See EventBus."""
         emitted = 0
         log = self._log()
         given = iter(events)
@@ -130,7 +132,7 @@ class Emitter:
                     raise
 
             try:
-                self._persist(append)
+                self._persist(append, sum(len(body) for _, body in items))
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
                 raise
@@ -142,15 +144,19 @@ class Emitter:
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
     ) -> tuple[list[Event[Any]], list[tuple[str, bytes]]] | None:
-        """The next PIPELINE events, and as (domain, body); none of them published yet."""
+        """The next events, and as (domain, body), as many as one pipeline takes; none of them
+        published yet."""
         ids = new_event_ids(PIPELINE)
-        chosen, items = [], []
+        chosen, items, size = [], [], 0
         try:
             for given in islice(events, PIPELINE):
                 event = self.as_event(given, ids)
                 body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
                 items.append((event.domain, body))
+                size += len(body)
+                if size >= PORTION_BYTES:
+                    break
         except InvalidEvent as error:
             error.emitted = emitted
             raise
@@ -202,8 +208,9 @@ class Emitter:
             log.announce(new)
             self._announced.add(new)
 
-    def _persist(self, call: Callable[[], T]) -> T:
-        return persist(call, url=self.settings.redis_url, seconds=self.settings.emit_timeout)
+    def _persist(self, call: Callable[[], T], size: int) -> T:
+        seconds = self.settings.emit_timeout + transfer_time(size)
+        return persist(call, url=self.settings.redis_url, seconds=seconds)
 
 
 def check_recipients(given: Any) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import redis
 from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, service_client
@@ -17,6 +18,7 @@ from celeriac.log.log import Entry, Group, Volume
 from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
+from celeriac.transfer import portion_end
 
 POSTPONE, _promote, _trim, _tidy, _emitted = (
     Script("celeriac.log", f"{name}.lua")
@@ -116,9 +118,28 @@ class RedisLog:
         return entry.decode()
 
     def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        done = 0
+        while done < len(items):
+            end = portion_end(items, done)
+            try:
+                self._append_portion(items[done:end])
+            except redis.RedisError as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
+                raise
+            done = end
+        return done
+
+    def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
         append = self._append
         packed = b"".join([append(domain, body) for domain, body in items])
-        return self._appended(self.client.send(packed, len(items))())
+        try:
+            answers = self.client.send(packed, len(items))()
+        except redis.RedisError as error:
+            # Those that were answered are in the log, whatever came then.
+            self._appended(getattr(error, "answers", ()))
+            error.appended = len(getattr(error, "answers", ()))  # type: ignore[attr-defined]
+            raise
+        self._appended(answers)
 
     def _appended(self, answers: Sequence[Any]) -> int:
         for appended, answer in enumerate(answers):

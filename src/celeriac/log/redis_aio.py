@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from redis.exceptions import ResponseError
 
+import redis
+
 from celeriac.connection import Client, answer_time, open_async_client, open_client
 from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
@@ -16,6 +18,7 @@ from celeriac.log.emitted import EmittedTally
 from celeriac.log.redis import POSTPONE, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
+from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
 
 if TYPE_CHECKING:
     from celeriac.sentinel import AsyncMasterWatch
@@ -37,7 +40,10 @@ class AsyncRedisLog:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.invalid = InvalidRecords()
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+        # By how much longer than usual an answer may take.
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Client]] = (
+            WeakKeyDictionary()
+        )
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
         self._telling: Client | None = None
@@ -56,10 +62,23 @@ class AsyncRedisLog:
                 self.invalid.answer(self.keys.domains, error, 0)
 
     async def append(self, domain: str, body: bytes) -> None:
-        await (await self._current()).xadd(self.keys.events(domain), {"event": body})
+        client = await self._current(len(body))
+        await client.xadd(self.keys.events(domain), {"event": body})
 
     async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
-        pipeline = (await self._current()).pipeline(transaction=False)
+        done = 0
+        while done < len(items):
+            end = portion_end(items, done)
+            try:
+                await self._append_portion(items[done:end])
+            except redis.RedisError as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
+                raise
+            done = end
+
+    async def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
+        client = await self._current(sum(len(body) for _, body in items))
+        pipeline = client.pipeline(transaction=False)
         for domain, body in items:
             pipeline.xadd(self.keys.events(domain), {"event": body})
         for appended, answer in enumerate(await pipeline.execute(raise_on_error=False)):
@@ -70,7 +89,8 @@ class AsyncRedisLog:
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
     ) -> None:
-        await (await self._current()).eval(
+        client = await self._current(len(body))
+        await client.eval(
             POSTPONE.source,
             1,
             self.keys.base(domain),
@@ -87,21 +107,22 @@ class AsyncRedisLog:
         tell_emitted(self._telling, self.keys, counts)
 
     async def close(self) -> None:
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
+        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
             await client.aclose()
 
-    async def _current(self) -> Client:
-        """The client, at the master that the Sentinels name now."""
-        client = self._client()
+    async def _current(self, size: int) -> Client:
+        """A client for so many bytes, at the master that the Sentinels name now."""
+        client = self._client(size)
         if self._watch is not None:
             await self._watch.look(client)
         return client
 
-    def _client(self) -> Client:
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients[loop] = open_async_client(
-                self.settings.redis_url, answer_within=answer_time(self.settings)
-            )
-        return self._clients[loop]
+    def _client(self, size: int = 0) -> Client:
+        # redis-py's time-out holds for all that is sent at once: what is large has a longer one.
+        most = max(PORTION_BYTES, self.settings.max_event_bytes)
+        beyond = transfer_time(most) if size > SLICE else 0.0
+        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
+        if beyond not in clients:
+            within = answer_time(self.settings) + beyond
+            clients[beyond] = open_async_client(self.settings.redis_url, answer_within=within)
+        return clients[beyond]

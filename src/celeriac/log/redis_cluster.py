@@ -19,7 +19,7 @@ class RedisClusterLog(RedisLog):
         entry: bytes = self.client.execute_command("XADD", key, "*", "event", body)
         return entry.decode()
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
         events = self.keys.events
         commands = [("XADD", events(domain), "*", "event", body) for domain, body in items]
-        return self._appended(self.client.execute_many(commands))
+        self._appended(self.client.execute_many(commands))
