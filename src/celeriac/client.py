@@ -88,9 +88,7 @@ class DirectClient(redis.Redis):
             self.connection_pool.release(self._resting.pop()[0])
         return super().pipeline(*args, **options)
 
-    def _sent(
-        self, connection: Connection, packed: bytes, answers: int
-    ) -> Callable[[], list[Any]]:
+    def _sent(self, connection: Connection, packed: bytes, answers: int) -> Callable[[], list[Any]]:
         try:
             beyond = _send(connection, packed)
         except BaseException:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
+from celeriac.dispatcher.eviction import EvictionWatch
 from celeriac.dispatcher.heartbeat import beat
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.subscription import Backend
@@ -14,6 +15,7 @@ from celeriac.subscription import Backend
 log = logging.getLogger(__name__)
 TRIM_EVERY = 10.0
 DISCOVER_EVERY = 30.0
+EVICTIONS_EVERY = 60.0
 BEAT_EVERY = 5.0
 
 
@@ -30,6 +32,7 @@ class Janitor:
         self._describe = describe
         self._clock = clock
         self._last: dict[str, float] = {}
+        self._evictions = EvictionWatch()
 
     def turn(
         self,
@@ -43,6 +46,8 @@ class Janitor:
         backend = self._backend()
         if self._is_due("beat", BEAT_EVERY):
             beat(backend, self._describe(), own)
+        if self._is_due("evictions", EVICTIONS_EVERY):
+            self._evictions.look(backend.log.evictions())
         if self._is_due("trim", TRIM_EVERY):
             for domain in domains:
                 removed, buried = backend.log.trim(domain)

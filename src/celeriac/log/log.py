@@ -73,6 +73,15 @@ def entry_key(entry: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """What a server deletes when it is full, and how many keys it has deleted since its start."""
+
+    server: str
+    policy: str
+    evicted: int
+
+
 class EventLog(Protocol):
     """Appending and reading. Every method blocks for at most the time the client was opened with.
 
@@ -190,4 +199,8 @@ class EventLog(Protocol):
 
     def reconnect(self) -> None:
         """Make `wait` use a new connection: the server became a replica, and keeps the old one."""
+        ...
+
+    def evictions(self) -> list[Eviction]:
+        """What each server does when it is full; nothing where this user may not ask."""
         ...

@@ -14,7 +14,7 @@ from typing import Any
 
 from celeriac.errors import LogFull
 from celeriac.log.bound import Backlog, full_message, waiting
-from celeriac.log.log import Entry, Group, Volume, entry_key
+from celeriac.log.log import Entry, Eviction, Group, Volume, entry_key
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
 
@@ -220,6 +220,9 @@ class MemoryLog:
 
     def reconnect(self) -> None:
         """There is no connection."""
+
+    def evictions(self) -> list[Eviction]:
+        return []
 
     def ring(self, domain: str) -> None:
         """Wakes who waits for something to fall due. Called under the lock."""

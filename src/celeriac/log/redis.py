@@ -8,13 +8,13 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from celeriac.connection import Client, service_client
+from celeriac.connection import Client, address, service_client
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.keys import Keys
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
-from celeriac.log.log import Entry, Group, Volume
+from celeriac.log.log import Entry, Eviction, Group, Volume
 from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
@@ -321,6 +321,15 @@ class RedisLog:
     def reconnect(self) -> None:
         self._doorbell = None
 
+    def evictions(self) -> list[Eviction]:
+        try:
+            return [_eviction(where, client) for where, client in self._servers()]
+        except ResponseError:  # INFO is not allowed
+            return []
+
+    def _servers(self) -> Iterable[tuple[str, Client]]:
+        return [(address(self.settings.redis_url), self.client)]
+
     def _newest(self, names: Sequence[str]) -> dict[str, str]:
         commands = [("XREVRANGE", self._streams[name], "+", "-", "COUNT", 1) for name in names]
         answers = self.client.execute_many(commands) if commands else []
@@ -356,3 +365,9 @@ def _group(info: Mapping[str, Any], pending: Any) -> Group:
         holders=holders,
         oldest_pending=oldest,
     )
+
+
+def _eviction(where: str, client: Client) -> Eviction:
+    memory, stats = client.info("memory"), client.info("stats")
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    return Eviction(where, policy, int(stats.get("evicted_keys", 0)))

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import ResponseError
-
 import redis
+from redis.exceptions import ResponseError
 
 from celeriac.connection import Client, answer_time, open_async_client, open_client
 from celeriac.invalid_record import InvalidRecords

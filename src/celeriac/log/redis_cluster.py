@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from celeriac.connection import Client
 from celeriac.log.redis import RedisLog
 
 
@@ -23,3 +24,8 @@ class RedisClusterLog(RedisLog):
         events = self.keys.events
         commands = [("XADD", events(domain), "*", "event", body) for domain, body in items]
         self._appended(self.client.execute_many(commands))
+
+    def _servers(self) -> Iterable[tuple[str, Client]]:
+        for node in self.client.masters():
+            at = node.connection_pool.connection_kwargs
+            yield f"{at['host']}:{at['port']}", node

@@ -107,7 +107,7 @@ class SpoolFile:
     @contextlib.contextmanager
     def draining(self) -> Iterator[bool]:
         """True for one process at a time, which alone may take from the front."""
-        with open(f"{self.path}.lock", "ab") as file:
+        with open(f"{self.path}.lock", "ab", opener=_private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -144,6 +144,8 @@ class SpoolFile:
 
     def _open(self) -> sqlite3.Connection:
         try:
+            # SQLite makes a new file for all to read; its WAL has the rights of the file.
+            os.close(_private(self.path, os.O_RDWR | os.O_CREAT))
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_FOR, isolation_level=None, check_same_thread=False
             )
@@ -168,8 +170,16 @@ def _is_any(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM spool LIMIT 1").fetchone() is not None
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a file that its owner alone may read: events are in it, or beside it."""
+    descriptor = os.open(path, flags, 0o600)
+    with contextlib.suppress(PermissionError):  # it is another user's, who shares it on purpose
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def _shared_byte(path: str) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _private(path, os.O_RDWR | os.O_CREAT)
     try:
         if os.fstat(descriptor).st_size < 1:
             os.ftruncate(descriptor, 1)

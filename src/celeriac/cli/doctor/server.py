@@ -53,6 +53,8 @@ def _eviction(info: Info) -> Finding:
         return ok("eviction", "noeviction: a full server refuses, and deletes nothing")
     text = f"maxmemory-policy is {policy or 'unknown'}: a full server deletes events and rows"
     remedy = "set maxmemory-policy noeviction in redis.conf"
+    if evicted := int(info.get("evicted_keys", 0)):
+        text += f"; {evicted:,} keys were evicted since its start"
     limited = int(info.get("maxmemory", 0)) > 0
     return (fail if limited else warn)("eviction", text, remedy)
 

@@ -13,7 +13,8 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local step = 1000 / rate
 local depth = math.max(1000, step)
-local tat = math.max(tonumber(redis.call('GET', key)) or 0, now)
+-- No later than a full bucket: what was stored before the clock stepped back would hold all of it.
+local tat = math.min(math.max(tonumber(redis.call('GET', key)) or 0, now), now + depth)
 local room = math.floor((now + depth - tat) / step + 1e-9)
 local granted = math.max(0, math.min(want, room))
 tat = tat + granted * step

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -118,9 +120,41 @@ def fill(scene: Scene) -> None:
             scene.busy()
 
 
-def _refused(client: Client) -> int:
-    """Writes that the server refused for want of memory since its start."""
-    errors = client.info("errorstats").get("errorstat_OOM", {})
+def no_replicas(scene: Scene) -> None:
+    """Writes are refused, reads are not, and no connection is closed."""
+    _refuse(scene, "NOREPLICAS", lambda c: c.config_set("min-replicas-to-write", 1),
+            lambda c: c.config_set("min-replicas-to-write", 0))  # fmt: skip
+
+
+def demote(scene: Scene) -> None:
+    """A replica of a master that is not there, and promoted again: its connections live on."""
+    _refuse(scene, "READONLY", lambda c: c.replicaof("127.0.0.1", 1),
+            lambda c: c.replicaof("NO", "ONE"))  # fmt: skip
+
+
+def _refuse(
+    scene: Scene, code: str, begin: Callable[[Client], Any], end: Callable[[Client], Any]
+) -> None:
+    scene.worker()
+    client = scene.redis
+    with scene.flow():
+        for _ in range(scene.times):
+            scene.busy()
+            begin(client)
+            scene.injected += 1
+            time.sleep(3)
+            refused = _refused(client, code)
+            scene.notes.append(f"{refused} commands refused")
+            if not refused:
+                raise AssertionError(f"the server never refused with {code}")
+            end(client)
+            scene.whole()
+            scene.busy()
+
+
+def _refused(client: Client, code: str = "OOM") -> int:
+    """Commands that the server refused with this code since its start."""
+    errors = client.info("errorstats").get(f"errorstat_{code}", {})
     return int(errors.get("count", 0))
 
 
@@ -177,5 +211,15 @@ FAULTS = (
         about="three Sentinels promote it after the master's SIGKILL; a proxy follows them",
         inject=failover,
         once=True,
+    ),
+    Fault(
+        name="Redis: NOREPLICAS",
+        about="min-replicas-to-write, for three seconds; no connection is closed",
+        inject=no_replicas,
+    ),
+    Fault(
+        name="Redis: READONLY",
+        about="demoted and promoted again after three seconds; its connections live on",
+        inject=demote,
     ),
 )

@@ -1,0 +1,32 @@
+"""Warn where Redis deletes keys to make room: events and deliveries vanish without an error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from celeriac.log.log import Eviction
+
+logger = logging.getLogger(__name__)
+
+
+class EvictionWatch:
+    """Warns at the first look, and again when more keys were evicted. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._evicted: dict[str, int] = {}
+
+    def look(self, servers: Iterable[Eviction]) -> None:
+        for one in servers:
+            before = self._evicted.get(one.server)
+            self._evicted[one.server] = one.evicted
+            if one.policy == "noeviction" or (before is not None and one.evicted <= before):
+                continue
+            logger.warning(
+                "celeriac: Redis at %s has maxmemory-policy %s: when it is full it deletes events "
+                "and deliveries without an error. It has evicted %d keys since its start. Set "
+                "maxmemory-policy noeviction",
+                one.server,
+                one.policy,
+                one.evicted,
+            )

@@ -1,0 +1,38 @@
+"""A server that deletes what it has no room for is named at a worker's start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac.connection import open_client
+from celeriac.dispatcher.eviction import EvictionWatch
+from celeriac.log.log import Eviction
+from celeriac.log.redis import redis_log
+from celeriac.settings import Settings
+
+
+def test_it_is_said_at_the_first_look_and_when_more_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch = EvictionWatch()
+    for evicted in (3, 3, 240_000):
+        watch.look([Eviction("redis://h", "allkeys-lru", evicted), Eviction("i", "noeviction", 9)])
+    said = [one for one in caplog.messages if "maxmemory-policy allkeys-lru" in one]
+    assert len(said) == len(caplog.messages) == 2
+    assert "has evicted 3 keys" in said[0]
+    assert "has evicted 240000 keys" in said[1]
+    assert "Set maxmemory-policy noeviction" in said[0]
+
+
+def test_the_servers_policy_is_read_and_no_password_is_shown(redis_url: str) -> None:
+    client: Any = open_client(redis_url, answer_within=5)
+    before = client.config_get("maxmemory-policy")["maxmemory-policy"]
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        (found,) = redis_log(Settings.load({}, redis_url=redis_url)).evictions()
+    finally:
+        client.config_set("maxmemory-policy", before)
+    assert found.policy == "allkeys-lru"
+    assert found.evicted >= 0

@@ -1,0 +1,44 @@
+"""A result that Redis refuses to take for longer than a lease is kept, and told once."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from celeriac.executor import executor as module
+from celeriac.ledger import Lane, Outcome, Settled
+from celeriac.settings import Settings
+
+
+def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    class Ledger:
+        calls = 0
+
+        def begin_finish(self, *told: Any) -> Any:
+            raise ResponseError("MISCONF unable to persist to disk")
+
+        def finish(self, *told: Any) -> list[str]:
+            self.calls += 1
+            if now[0] < 600:
+                raise ResponseError("MISCONF unable to persist to disk")
+            return []
+
+    ledger = Ledger()
+    service: Any = SimpleNamespace(
+        settings=Settings.load({}, service="billing", lease=1),
+        backend=SimpleNamespace(ledger=ledger),
+    )
+    monkeypatch.setattr(module, "LeaseKeeper", lambda service: None)
+    executor = module.Executor(service)
+    settled = Settled("1-0", "a", 1, Outcome.PROCESSED)
+    answer = executor._told(("w", Lane("billing.h", "order"), [settled], 0))
+    assert answer() == []
+    assert ledger.calls > 100
