@@ -14,7 +14,6 @@ from celeriac.connection import address
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
-from celeriac.refusal import is_demotion
 from celeriac.subscription import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.hinted import write_pairs
@@ -75,9 +74,6 @@ def hint_sender(
         try:
             task.apply_async(**options, queue=queue, priority=priority, **publishing)
         except FAILURES as error:
-            if is_demotion(error.__cause__ or error):
-                # kombu would keep the link to a master that became a replica.
-                app.pool.force_close_all(close_pool=False)
             raise BusUnavailable(
                 f"the broker at {address(app.conf.broker_write_url or app.conf.broker_url)} does "
                 f"not take hints ({error}); CELERIAC_BROKER_URL names it"
