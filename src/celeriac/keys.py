@@ -39,6 +39,16 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def config(self) -> str:
+        """Hash: name of a setting of the bus → its value."""
+        return f"{self.namespace}:config"
+
+    @property
+    def forgotten(self) -> str:
+        """Sorted set: domains that were removed because they were empty, by the time in ms."""
+        return f"{self.namespace}:forgotten"
+
+    @property
     def relayed(self) -> str:
         """String: written by a relay that waits for the server's disk, to have what to wait for."""
         return f"{self.namespace}:relayed"
@@ -83,17 +93,18 @@ class Keys:
         """Sorted set: pending entries that wait for their time in ms."""
         return f"{self.base(domain)}due:{handler}"
 
-    def matrix(self, domain: str, handler: str, generation: int) -> str:
-        """Hash: event id → row of one generation."""
-        return f"{self.base(domain)}matrix:{handler}:{generation}"
+    def matrix(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event id → row; the current generation and the one before it."""
+        return _generations(f"{self.base(domain)}matrix:{handler}")
 
-    def failures(self, domain: str, handler: str, generation: int) -> str:
-        """Hash: event id → its failed attempts, one JSON object a line."""
-        return f"{self.base(domain)}failures:{handler}:{generation}"
+    def failures(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event id → its failed attempts, one JSON object a line; both generations."""
+        return _generations(f"{self.base(domain)}failures:{handler}")
 
-    def effects(self, domain: str, handler: str, generation: int) -> str:
-        """Hash: event id → what the handler emitted while it handled it, `type id` a line."""
-        return f"{self.base(domain)}effects:{handler}:{generation}"
+    def effects(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event id → what the handler emitted while it handled it, `type id` a line; both
+        generations."""
+        return _generations(f"{self.base(domain)}effects:{handler}")
 
     def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
         """Hash: event type and outcome or bucket → count; since ever, or of one minute."""
@@ -115,11 +126,13 @@ class Keys:
             self.handlers: "hash",
             self.removed: "set",
             self.workers: "hash",
+            self.config: "hash",
+            self.forgotten: "zset",
             f"{self.circuits}states": "hash",
         }
 
     def types(self, domain: str, *handlers: str) -> dict[str, str]:
-        """The same of the keys of a domain, and of its handlers there, without generations."""
+        """The same of the keys of a domain, and of its handlers there."""
         found = {
             self.events(domain): "stream",
             self.delayed(domain): "zset",
@@ -136,12 +149,11 @@ class Keys:
             found[self.patterns(domain, handler)] = "string"
             found[self.stats(domain, handler)] = "hash"
             found[f"{self.base(domain)}lanes:{handler}"] = "hash"
+            for kind in (self.matrix, self.failures, self.effects):
+                found |= dict.fromkeys(kind(domain, handler), "hash")
         return found
 
-    def generation_types(self, domain: str, handler: str, generation: int) -> dict[str, str]:
-        """The same of the keys of one generation."""
-        return {
-            self.matrix(domain, handler, generation): "hash",
-            self.failures(domain, handler, generation): "hash",
-            self.effects(domain, handler, generation): "hash",
-        }
+
+def _generations(key: str) -> tuple[str, str]:
+    # No window in the name: whatever window a process believes in, it finds what others wrote.
+    return key, f"{key}:older"

@@ -71,6 +71,7 @@ class Settings:
 
     log_most: int = 0
     log_full: str = "block"
+    max_domains: int = 5_000
 
     spool: str = ""
     spool_most: int = 268_435_456
@@ -79,6 +80,9 @@ class Settings:
     tracing: str = "off"
     metrics_port: int = 0
     metrics_address: str = "127.0.0.1"
+
+    # Names of the settings that were given, not defaulted. No setting itself.
+    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -91,7 +95,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         faults: list[str] = []
-        known = {one.name: one for one in fields(cls)}
+        known = {one.name: one for one in fields(cls) if one.name != "given"}
         for name in (given.keys() | hosted.keys()) - known.keys():
             faults.append(f"{name}: no such setting; there are {', '.join(sorted(known))}")
         for name, one in known.items():
@@ -110,7 +114,7 @@ class Settings:
             except ValueError as error:
                 faults.append(f"{variable}={value!r}: {error}")
         if not faults:
-            settings = cls(**values)
+            settings = cls(**values, given=frozenset(values))
             faults = list(settings._faults())
             if not faults:
                 return settings._completed()
@@ -158,6 +162,12 @@ class Settings:
         )
 
 
+# Settings that shape what is stored. The bus has one value for each: see `bus_settings`.
+BUS_WIDE = (
+    "retention", "retention_count", "dedup_window", "dead_retention", "dead_most", "log_most",
+    "max_domains",
+)  # fmt: skip
+
 _LEAST: dict[str, float] = {
     "metrics_port": 0,
     "emit_timeout": 0.01,
@@ -173,6 +183,7 @@ _LEAST: dict[str, float] = {
     "dead_retention": 1,
     "dead_most": 1,
     "log_most": 0,
+    "max_domains": 0,
     "spool_most": 65_536,
 }
 
@@ -182,6 +193,18 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "log_format": ("", "json", "keyvalue"),
     "tracing": ("off", "on", "linked"),
 }
+
+
+def parse_number(name: str, text: str) -> int | float:
+    """Return the value of a numeric setting from its text.
+
+    Raises ValueError, which says what the value must be.
+    """
+    kind = next(type(one.default) for one in fields(Settings) if one.name == name)
+    value: int | float = _convert(text, kind)
+    if not _LEAST[name] <= value < math.inf:
+        raise ValueError(f"must be finite and at least {_LEAST[name]}")
+    return value
 
 
 def _of_django() -> Mapping[str, Any]:

@@ -133,7 +133,7 @@ class RedisStore(Store):
         log = redis_log(settings)
         self.client, self.keys = log.client, log.keys
         self.invalid = log.invalid
-        self._ledger = RedisLedger(settings, invalid=log.invalid)
+        self._ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
         super().__init__(log, self._ledger, RedisRegistry(settings, invalid=log.invalid))
 
     @contextmanager

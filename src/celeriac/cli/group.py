@@ -35,6 +35,7 @@ COMMANDS = {
     "emit": "Emits one event, and prints its id.",
     "handlers": "Lists the handlers, or removes one.",
     "workers": "Lists the workers.",
+    "config": "Shows and changes the settings that the whole bus shares.",
     "acl": "Prints the Redis user of a service: what it may do, and no more.",
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",

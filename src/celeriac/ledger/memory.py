@@ -36,13 +36,15 @@ class MemoryLedger:
 
     def __init__(self, settings: Settings, log: MemoryLog) -> None:
         self.lease_ms = int(settings.lease * 1000)
-        self.window_ms = int(settings.dedup_window * 1000)
         self.log = log
         self._lock = log.lock
         self._books: dict[tuple[str, str], Book] = {}
         self._invalid: dict[str, Remembered[str]] = {}
         self._arrivals: dict[str, float] = {}
         self._acts: defaultdict[str, Stream[tuple[bytes, int]]] = defaultdict(Stream)
+
+    def window_ms(self) -> int:
+        return int(self.log.bus.current.dedup_window * 1000)
 
     # -- the dispatcher's side
 
@@ -243,7 +245,7 @@ class MemoryLedger:
             return [pending for pending in found if pending is not None]
 
     def remembers_from_ms(self) -> int:
-        return self.log.clock.now_ms() - self.window_ms
+        return max(self.log.clock.now_ms() - self.window_ms(), self.log.bus.remembers_from_ms)
 
     def due(self, lane: Lane) -> int:
         with self._lock:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
-from celeriac.event import Effect
+from celeriac.event import MOST_EFFECTS, Effect
 from celeriac.ledger.ledger import Settled
 from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.ledger.state import Outcome, Place
@@ -19,9 +19,10 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """A mapping that forgets each value a window after it was last written."""
+    """A mapping that forgets each value a window after it was last written. The window may
+    change."""
 
-    def __init__(self, window_ms: int) -> None:
+    def __init__(self, window_ms: Callable[[], int]) -> None:
         self._window_ms = window_ms
         self._written: dict[str, tuple[int, T]] = {}
 
@@ -41,7 +42,7 @@ class Remembered(Generic[T]):
     def _expire(self, now_ms: int) -> None:
         while self._written:
             oldest = next(iter(self._written))
-            if now_ms - self._written[oldest][0] < self._window_ms:
+            if now_ms - self._written[oldest][0] < self._window_ms():
                 return
             del self._written[oldest]
 
@@ -83,7 +84,7 @@ class Lanes:
 class Book:
     """Rows of the matrix, failures behind them, statistics, and the lanes of an ordered handler."""
 
-    def __init__(self, window_ms: int) -> None:
+    def __init__(self, window_ms: Callable[[], int]) -> None:
         self.rows: Remembered[Row] = Remembered(window_ms)
         self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
         self.effects: Remembered[list[Effect]] = Remembered(window_ms)
@@ -155,10 +156,12 @@ class Book:
         self.past.put(event_id, past, now_ms)
 
     def add_effects(self, event_id: str, effects: Sequence[Effect], now_ms: int) -> None:
-        """Puts those of one attempt to those of the attempts before it, each once."""
+        """Puts those of one attempt to those of the attempts before it, each once: MOST_EFFECTS at
+        most."""
         if effects:
             known = self.effects.get(event_id, now_ms) or []
-            self.effects.put(event_id, [*known, *(e for e in effects if e not in known)], now_ms)
+            all_of_them = [*known, *(e for e in effects if e not in known)]
+            self.effects.put(event_id, all_of_them[:MOST_EFFECTS], now_ms)
 
     def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
         """Counts what was settled, for all time and for the minute."""

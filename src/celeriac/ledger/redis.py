@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from celeriac.bus_settings import BusSettings
 from celeriac.connection import Client, is_transient, service_client
 from celeriac.errors import NotFound
 from celeriac.event import Effect
@@ -59,12 +60,17 @@ class RedisLedger:
         settings: Settings,
         client: Client | None = None,
         invalid: InvalidRecords | None = None,
+        bus: BusSettings | None = None,
     ) -> None:
         self.keys = Keys(settings.namespace)
         self.lease_ms = int(settings.lease * 1000)
-        self.window_ms = int(settings.dedup_window * 1000)
         self.client: Client = client or service_client(settings)
         self.invalid = InvalidRecords() if invalid is None else invalid
+        self.bus = bus or BusSettings(settings)
+
+    @property
+    def window_ms(self) -> int:
+        return int(self.bus.current.dedup_window * 1000)
 
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         if not asks:
@@ -102,10 +108,7 @@ class RedisLedger:
 
     def _inspect(self, lane: Lane) -> None:
         keys, domain, handler = self.keys, lane.domain, lane.handler
-        expected = keys.types(domain, handler)
-        for generation in self._generations():
-            expected |= keys.generation_types(domain, handler, generation)
-        self.invalid.inspect(self.client, expected)
+        self.invalid.inspect(self.client, keys.types(domain, handler))
 
     def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         together: dict[tuple[str, str, int | None], list[Stretch]] = {}
@@ -243,27 +246,22 @@ class RedisLedger:
     def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
         if not event_ids:
             return []
-        keys = [
-            self.keys.matrix(lane.domain, lane.handler, generation)
-            for generation in self._generations()
-        ]
+        keys = self.keys.matrix(lane.domain, lane.handler)
         none: list[bytes | None] = [None] * len(event_ids)
         current, older = self._read([("hmget", key, event_ids) for key in keys], none)
         stored = {
             id.encode(): new or old
             for id, new, old in zip(event_ids, current, older, strict=True)
-            if new or old
+            if (new or old) and id  # the field without a name is the generation's own
         }
         rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
         return [rows.get(id) for id in event_ids]
 
     def history(self, lane: Lane, event_id: str) -> History:
-        keys = [
-            self.keys.failures(lane.domain, lane.handler, generation)
-            for generation in self._generations()
-        ]
+        keys = self.keys.failures(lane.domain, lane.handler)
         current, older = self._read([("hget", key, event_id) for key in keys], None)
-        stored = {event_id.encode(): current or older} if current or older else {}
+        there = event_id and (current or older)
+        stored = {event_id.encode(): there} if there else {}
         found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
         return found.get(event_id, History())
 
@@ -273,13 +271,13 @@ class RedisLedger:
     def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
         if not event_ids:
             return []
-        keys = [
-            self.keys.effects(lane.domain, lane.handler, generation)
-            for generation in self._generations()
-        ]
+        keys = self.keys.effects(lane.domain, lane.handler)
         none: list[bytes | None] = [None] * len(event_ids)
         current, older = self._read([("hmget", key, event_ids) for key in keys], none)
-        return [parse_effects(new or old) for new, old in zip(current, older, strict=True)]
+        return [
+            parse_effects((new or old) if event_id else None)
+            for event_id, new, old in zip(event_ids, current, older, strict=True)
+        ]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
         return self._tallies([self.keys.tally(lane.domain, lane.handler) for lane in lanes])
@@ -340,8 +338,10 @@ class RedisLedger:
         ]
 
     def remembers_from_ms(self) -> int:
-        _, older = self._generations()
-        return older * self.window_ms
+        # The server's clock decides, as in the scripts: this machine's may be off.
+        seconds, micros = self.client.time()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
 
     def due(self, lane: Lane) -> int:
         return int(self._read([("zcard", self.keys.due(lane.domain, lane.handler))], 0)[0])
@@ -451,10 +451,8 @@ class RedisLedger:
         doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(f"{keys.base(domain)}lanes:{handler}")
-        for generation in self._generations():
-            doomed.append(keys.matrix(domain, handler, generation))
-            doomed.append(keys.failures(domain, handler, generation))
-            doomed.append(keys.effects(domain, handler, generation))
+        for kind in (keys.matrix, keys.failures, keys.effects):
+            doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
         doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
         literal = keys.base(domain).replace("[", "\\[")
@@ -470,12 +468,6 @@ class RedisLedger:
         if answer is None:
             raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
         return answer
-
-    def _generations(self) -> tuple[int, int]:
-        # The server's clock decides, as in the scripts: this machine's may be off.
-        seconds, micros = self.client.time()
-        current = (seconds * 1000 + micros // 1000) // self.window_ms
-        return current, current - 1
 
 
 def _unless_no_group(answer: Callable[[], Any]) -> Any:

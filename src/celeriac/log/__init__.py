@@ -1,5 +1,14 @@
 from celeriac.log.aio import AsyncLog, ImmediateLog
-from celeriac.log.log import Entry, EventLog, Group, Volume, entry_key, entry_time_ms, is_entry
+from celeriac.log.log import (
+    Entry,
+    EventLog,
+    Group,
+    Trimmed,
+    Volume,
+    entry_key,
+    entry_time_ms,
+    is_entry,
+)
 
 __all__ = [
     "AsyncLog",
@@ -7,6 +16,7 @@ __all__ = [
     "EventLog",
     "Group",
     "ImmediateLog",
+    "Trimmed",
     "Volume",
     "entry_key",
     "entry_time_ms",

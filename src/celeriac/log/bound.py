@@ -77,6 +77,15 @@ def full_message(domain: str, backlog: Backlog, most: int) -> str:
     )
 
 
+def too_many_domains(domain: str, most: int) -> str:
+    """What happened, and the remedy."""
+    return (
+        f"The bus has {most:,} domains, which is its max_domains: the new domain {domain!r} was "
+        "refused, and nothing was written. Use a fixed word as the first segment of event types, "
+        f"or run `celeriac config set max_domains {2 * most}`"
+    )
+
+
 def waiting(settings: Settings) -> Iterator[float | None]:
     """The pauses between looks at a full log, in seconds; None when no more is waited for."""
     patience = settings.emit_timeout if settings.log_full == "block" else 0.0

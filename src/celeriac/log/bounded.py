@@ -31,6 +31,8 @@ class BoundedRedisLog(RedisLog):
         return backlog_of(BACKLOG(self.client, self.keys.base(domain)))
 
     def append(self, domain: str, body: bytes) -> str:
+        if not self._is_bounded():
+            return super().append(domain, body)
         if not self.bound.spend(domain):
             if self.bound.had_room(domain):
                 return self._append_and_ask(domain, body)
@@ -38,6 +40,8 @@ class BoundedRedisLog(RedisLog):
         return super().append(domain, body)
 
     def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+        if not self._is_bounded():
+            return super().append_many(items)
         done = 0
         while done < len(items):
             end = affordable(self.bound, items, done)
@@ -53,8 +57,13 @@ class BoundedRedisLog(RedisLog):
         return done
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
-        self._admit(domain)
+        if self._is_bounded():
+            self._admit(domain)
         return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    def _is_bounded(self) -> bool:
+        self.bound.most = self.bus.current.log_most
+        return self.bound.most > 0
 
     def _append_and_ask(self, domain: str, body: bytes) -> str:
         """In one round trip: appends, and learns how much more may be."""

@@ -22,10 +22,13 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
         self.bound = Bound(settings.log_most)
 
     async def append(self, domain: str, body: bytes) -> None:
-        await self._admit(domain)
+        if await self._is_bounded():
+            await self._admit(domain)
         await super().append(domain, body)
 
     async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        if not await self._is_bounded():
+            return await super().append_many(items)
         done = 0
         while done < len(items):
             end = affordable(self.bound, items, done)
@@ -42,8 +45,14 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
     ) -> None:
-        await self._admit(domain)
+        if await self._is_bounded():
+            await self._admit(domain)
         await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+
+    async def _is_bounded(self) -> bool:
+        await self.refresh()
+        self.bound.most = self.bus.current.log_most
+        return self.bound.most > 0
 
     async def _admit(self, domain: str) -> None:
         while not self.bound.spend(domain):

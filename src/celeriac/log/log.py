@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from celeriac.bus_settings import BusSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -56,6 +58,17 @@ class Volume:
     newest: str = "0-0"
 
 
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What a trim removed: `entries` of the log and dead `letters`. `left` entries are in the log
+    still; `more` says that it should be called again soon."""
+
+    entries: int = 0
+    letters: int = 0
+    left: int = 0
+    more: bool = False
+
+
 def entry_time_ms(entry: str) -> int:
     return int(entry.partition("-")[0])
 
@@ -86,10 +99,16 @@ class EventLog(Protocol):
     """Appending and reading. Every method blocks for at most the time the client was opened with.
 
     Where Redis cannot be reached, methods raise redis.RedisError as it came; callers translate.
+    `bus` has the settings that the whole bus shares.
     """
 
+    bus: BusSettings
+
     def announce(self, domains: Iterable[str]) -> None:
-        """Puts domains into the set of domains. Idempotent."""
+        """Puts domains into the set of domains. Idempotent.
+
+        Raises LogFull for a new domain where the bus has `max_domains`.
+        """
         ...
 
     def domains(self) -> frozenset[str]:
@@ -168,6 +187,25 @@ class EventLog(Protocol):
 
         Returns how many entries and how many dead letters went.
         """
+        ...
+
+    def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
+        """`trim` for each of the domains, in as many round trips as the longest of them takes.
+
+        Removes a bounded number of entries: see `Trimmed.more`.
+        """
+        ...
+
+    def forget_domain(self, domain: str, silent_ms: int) -> bool:
+        """Remove a domain that holds nothing and to which nothing was emitted for `silent_ms`.
+
+        False if it holds anything: an entry, a delivery, a postponed event, a dead letter, or an
+        operator's action within `dead_retention`. Its groups go with it.
+        """
+        ...
+
+    def forgotten(self) -> frozenset[str]:
+        """The domains that were removed because they were empty, and have not come back."""
         ...
 
     def join(self, domain: str, handler: str, start: str) -> bool:

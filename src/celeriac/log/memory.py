@@ -12,9 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from celeriac.bus_settings import BusSettings, MemorySettingsStore
 from celeriac.errors import LogFull
-from celeriac.log.bound import Backlog, full_message, waiting
-from celeriac.log.log import Entry, Eviction, Group, Volume, entry_key
+from celeriac.log.bound import Backlog, full_message, too_many_domains, waiting
+from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
 
@@ -73,11 +74,19 @@ class MemoryLog:
         self.clock = clock or MemoryClock()
         self.lock = threading.Condition()
         self.store: defaultdict[str, MemoryDomain] = defaultdict(MemoryDomain)
+        self.bus = BusSettings(settings, MemorySettingsStore(self.clock))
         self._announced: set[str] = set()
+        self._forgotten: set[str] = set()
 
     def announce(self, domains: Iterable[str]) -> None:
+        most = self.bus.current.max_domains
         with self.lock:
-            self._announced.update(domains)
+            for domain in domains:
+                if domain in self._announced:
+                    continue
+                if most and len(self._announced) >= most:
+                    raise LogFull(too_many_domains(domain, most))
+                self._announced.add(domain)
 
     def domains(self) -> frozenset[str]:
         with self.lock:
@@ -89,6 +98,23 @@ class MemoryLog:
             new = frozenset(begun - self._announced)
             self._announced |= new
             return new
+
+    def forget_domain(self, domain: str, silent_ms: int) -> bool:
+        with self.lock:
+            store, oldest = self.store[domain], self.clock.now_ms() - silent_ms
+            holds = len(store.events) or len(store.dead) or store.delayed
+            if holds or store.events.last[0] > oldest:
+                return False
+            if any(group.pending for group in store.groups.values()):
+                return False
+            del self.store[domain]
+            self._announced.discard(domain)
+            self._forgotten.add(domain)
+            return True
+
+    def forgotten(self) -> frozenset[str]:
+        with self.lock:
+            return frozenset(self._forgotten - self._announced)
 
     def append(self, domain: str, body: bytes) -> str:
         with self.lock:
@@ -108,13 +134,12 @@ class MemoryLog:
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         with self.lock:
-            now = self.clock.now_ms()
-            time_ms = now + delay_ms if delay_ms is not None else at_ms
+            time_ms = self.clock.now_ms() + delay_ms if delay_ms is not None else at_ms
             if time_ms is None:
                 raise ValueError("postpone needs delay_ms or at_ms")
             self._wait_for_room(domain)
             self.store[domain].delayed[body] = time_ms
-            if time_ms - now < 1000:
+            if time_ms == min(self.store[domain].delayed.values()):
                 self.ring(domain)
             return time_ms
 
@@ -172,7 +197,7 @@ class MemoryLog:
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         # always exact: there are no nodes of a tree to remove whole
-        settings, now = self.settings, self.clock.now_ms()
+        settings, now = self.bus.current, self.clock.now_ms()
         with self.lock:
             store = self.store[domain]
             surplus = max(0, len(store.events) - settings.retention_count)
@@ -183,6 +208,9 @@ class MemoryLog:
             old = (now - int(settings.dead_retention * 1000), 0)
             buried = store.dead.trim_before(max(old, store.dead.nth(over)))
             return removed, buried
+
+    def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
+        return [Trimmed(*self.trim(domain), self.length(domain)) for domain in domains]
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         with self.lock:
@@ -232,7 +260,7 @@ class MemoryLog:
 
     def _wait_for_room(self, domain: str) -> None:
         """Exactly, unlike the log in Redis: raises LogFull at the very bound."""
-        most = self.settings.log_most
+        most = self.bus.current.log_most
         for pause in waiting(self.settings) if most else ():
             found = self.store[domain].backlog()
             if found.events < most:

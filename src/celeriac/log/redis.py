@@ -8,25 +8,31 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
+from celeriac.bus_settings import BusSettings
+from celeriac.bus_settings.redis import RedisSettingsStore
 from celeriac.connection import Client, address, service_client
+from celeriac.errors import LogFull
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.keys import Keys
+from celeriac.log.bound import too_many_domains
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
-from celeriac.log.log import Entry, Eviction, Group, Volume
+from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume
 from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.transfer import portion_end
 
-POSTPONE, _promote, _trim, _tidy, _emitted = (
+POSTPONE, ANNOUNCE, _promote, _trim, _tidy, _emitted, _forget = (
     Script("celeriac.log", f"{name}.lua")
-    for name in ("postpone", "promote", "trim", "tidy", "emitted")
+    for name in ("postpone", "announce", "promote", "trim", "tidy", "emitted", "forget")
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
-# Of trim.lua, 10,000 entries each.
+# Of trim.lua, 10,000 entries each: what is over the retention after so many is left for the next
+# call, which is not waited for.
 MOST_TRIM_STEPS = 50
+MAX_FORGOTTEN = 10_000
 BELL = "bell"
 
 
@@ -59,16 +65,12 @@ class Streams(dict[str, str]):
 
 
 def redis_log(settings: Settings) -> RedisLog:
-    """For one server, or for a cluster; with a bound, or without. Does not connect yet."""
-    if settings.log_most:
-        from celeriac.log.bounded import bounded_log
+    """For one server, or for a cluster, with the settings of the bus. Does not connect yet."""
+    from celeriac.log.bounded import bounded_log
 
-        return bounded_log(settings)
-    if is_cluster(settings.redis_url):
-        from celeriac.log.redis_cluster import RedisClusterLog
-
-        return RedisClusterLog(settings)
-    return RedisLog(settings)
+    log = bounded_log(settings)
+    log.bus = BusSettings(settings, RedisSettingsStore(settings, log.client))
+    return log
 
 
 class RedisLog:
@@ -79,6 +81,7 @@ class RedisLog:
         self.keys = Keys(settings.namespace)
         self.client: Client = service_client(settings)
         self.invalid = InvalidRecords()
+        self.bus = BusSettings(settings)
         self._heads = Heads(self.keys)
         self._streams = Streams(self.keys)
         self._doorbell: Doorbell | None = None
@@ -88,7 +91,12 @@ class RedisLog:
     def announce(self, domains: Iterable[str]) -> None:
         names, key = list(domains), self.keys.domains
         if names:
-            self.invalid.unless_wrong_type(key, lambda: self.client.sadd(key, *names), 0)
+            most = self.bus.current.max_domains
+            refused = self.invalid.unless_wrong_type(
+                key, lambda: ANNOUNCE(self.client, key, most, *names), ()
+            )
+            if refused:
+                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
 
     def domains(self) -> frozenset[str]:
         key = self.keys.domains
@@ -107,8 +115,29 @@ class RedisLog:
             if not domain_fault(name):  # other keys are not celeriac's
                 found.add(name)
         new = frozenset(found - self.domains())
-        self.announce(new)
+        if new:
+            self.client.sadd(self.keys.domains, *new)
         return new
+
+    def forget_domain(self, domain: str, silent_ms: int) -> bool:
+        keys, client = self.keys, self.client
+        # First, so that no dispatcher takes the groups that vanish for lost ones.
+        seconds, micros = client.time()
+        client.zadd(keys.forgotten, {domain: int(seconds) * 1000 + int(micros) // 1000})
+        kept_ms = int(self.bus.current.dead_retention * 1000)
+        if not _forget(client, keys.base(domain), silent_ms, kept_ms):
+            client.zrem(keys.forgotten, domain)
+            return False
+        client.srem(keys.domains, domain)
+        if client.exists(keys.events(domain)):
+            # Appended to since, by a producer that had announced the domain before.
+            client.sadd(keys.domains, domain)
+        client.zremrangebyrank(keys.forgotten, 0, -MAX_FORGOTTEN - 1)
+        return True
+
+    def forgotten(self) -> frozenset[str]:
+        found = {name.decode() for name in self.client.zrange(self.keys.forgotten, 0, -1)}
+        return frozenset(found - self.domains()) if found else frozenset()
 
     def append(self, domain: str, body: bytes) -> str:
         (answer,) = self.client.send(self._append(domain, body), 1)()
@@ -241,28 +270,46 @@ class RedisLog:
         return [(clamped_time(ms), body) for body, ms in found]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
-        settings = self.settings
-        removed = buried = 0
+        [trimmed] = self.trim_many([domain], exact=exact)
+        return trimmed.entries, trimmed.letters
+
+    def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
+        found = {domain: Trimmed() for domain in domains}
+        settings = self.bus.current
+        how = (
+            int(settings.retention * 1000),
+            settings.retention_count,
+            int(settings.dead_retention * 1000),
+            "=" if exact else "~",
+            settings.dead_most,
+        )
+        again = list(found)
         for _ in range(MOST_TRIM_STEPS):
-            entries, letters, more = self._of_domain(
-                _trim,
-                domain,
-                (0, 0, 0),
-                int(settings.retention * 1000),
-                settings.retention_count,
-                int(settings.dead_retention * 1000),
-                "=" if exact else "~",
-                settings.dead_most,
-            )
-            removed += int(entries)
-            buried += int(letters)
-            if not more:
+            answers = _trim.call_many(self.client, [(self.keys.base(d), *how) for d in again])
+            more = []
+            for domain, answer in zip(again, answers, strict=True):
+                if isinstance(answer, Exception):
+                    if not is_wrong_type(answer):
+                        raise answer
+                    self.invalid.inspect(self.client, self.keys.types(domain))
+                    found[domain] = Trimmed(left=1)
+                    continue
+                entries, letters, is_more, left = map(int, answer)
+                before = found[domain]
+                found[domain] = Trimmed(
+                    before.entries + entries, before.letters + letters, left, bool(is_more)
+                )
+                if is_more:
+                    more.append(domain)
+            again = more
+            if not again:
                 break
-        return removed, buried
+        return [found[domain] for domain in domains]
 
     def join(self, domain: str, handler: str, start: str) -> bool:
-        self.announce([domain])
-        key = self.keys.events(domain)
+        # Not `announce`: a handler that names a domain is not refused it.
+        known, key = self.keys.domains, self.keys.events(domain)
+        self.invalid.unless_wrong_type(known, lambda: self.client.sadd(known, domain), 0)
         try:
             self.client.xgroup_create(key, handler, id=start, mkstream=True)
         except ResponseError as error:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import redis
 from redis.exceptions import ResponseError
 
+from celeriac.bus_settings import BusSettings
+from celeriac.bus_settings.redis import decode_hash
 from celeriac.connection import Client, answer_time, open_async_client, open_client
+from celeriac.errors import LogFull
 from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
+from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
-from celeriac.log.redis import POSTPONE, tell_emitted
+from celeriac.log.redis import ANNOUNCE, POSTPONE, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
@@ -23,13 +28,13 @@ if TYPE_CHECKING:
     from celeriac.sentinel import AsyncMasterWatch
 
 
-def async_redis_log(settings: Settings) -> AsyncRedisLog:
-    """With a bound, or without. Does not connect yet."""
-    if settings.log_most:
-        from celeriac.log.bounded_aio import BoundedAsyncRedisLog
+def async_redis_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisLog:
+    """With the settings of the bus. Does not connect yet."""
+    from celeriac.log.bounded_aio import BoundedAsyncRedisLog
 
-        return BoundedAsyncRedisLog(settings)
-    return AsyncRedisLog(settings)
+    log = BoundedAsyncRedisLog(settings)
+    log.bus = bus or log.bus
+    return log
 
 
 class AsyncRedisLog:
@@ -39,6 +44,7 @@ class AsyncRedisLog:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.invalid = InvalidRecords()
+        self.bus = BusSettings(settings)
         # By how much longer than usual an answer may take.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Client]] = (
             WeakKeyDictionary()
@@ -55,10 +61,22 @@ class AsyncRedisLog:
     async def announce(self, domains: Iterable[str]) -> None:
         names = list(domains)
         if names:
+            await self.refresh()
+            most, key = self.bus.current.max_domains, self.keys.domains
             try:
-                await self._client().sadd(self.keys.domains, *names)
+                refused = await (await self._current()).eval(ANNOUNCE.source, 1, key, most, *names)
             except ResponseError as error:
-                self.invalid.answer(self.keys.domains, error, 0)
+                refused = self.invalid.answer(key, error, ())
+            if refused:
+                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
+
+    async def refresh(self) -> None:
+        """Read the settings of the bus again where they were read seconds ago."""
+        if not self.bus.is_stale:
+            return
+        self.bus.put_off()
+        with suppress(redis.RedisError):  # what the caller does next reports it
+            self.bus.learn(decode_hash(await (await self._current()).hgetall(self.keys.config)))
 
     async def append(self, domain: str, body: bytes) -> None:
         client = await self._current(len(body))

@@ -2,7 +2,7 @@
 
 from celeriac.operation.batch import Batch, count_batch, discard_batch, redrive_batch
 from celeriac.operation.choice import Choice, choose, letter_at, type_of
-from celeriac.operation.note import Act, Note, acts
+from celeriac.operation.note import Act, Note, acts, record_setting
 from celeriac.operation.page import DeadPage, dead_page
 from celeriac.operation.single import discard_letters, redrive_letter
 
@@ -19,6 +19,7 @@ __all__ = [
     "discard_batch",
     "discard_letters",
     "letter_at",
+    "record_setting",
     "redrive_batch",
     "redrive_letter",
     "type_of",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from celeriac.bus_settings import BusSettings
 from celeriac.circuit import Circuits, RedisCircuits
 from celeriac.errors import SubscriptionError
 from celeriac.invalid_record import InvalidRecords
@@ -37,6 +38,11 @@ class Backend:
     async_log: AsyncLog
     circuits: Circuits
     invalid: InvalidRecords = field(default_factory=InvalidRecords)
+
+    @property
+    def bus(self) -> BusSettings:
+        """The settings that the whole bus shares."""
+        return self.log.bus
 
 
 class Service:
@@ -98,9 +104,9 @@ def redis_backend(settings: Settings) -> Backend:
     log = redis_log(settings)
     return Backend(
         log=log,
-        ledger=RedisLedger(settings, log.client, log.invalid),
+        ledger=RedisLedger(settings, log.client, log.invalid, log.bus),
         registry=RedisRegistry(settings, log.client, log.invalid),
-        async_log=async_redis_log(settings),
+        async_log=async_redis_log(settings, log.bus),
         circuits=RedisCircuits(settings, log.client, log.invalid),
         invalid=log.invalid,
     )

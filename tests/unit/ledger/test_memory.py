@@ -72,7 +72,7 @@ def test_time_passes_only_when_the_clock_is_told(log: MemoryLog, ledger: MemoryL
 
 
 def test_values_are_forgotten_a_window_after_they_were_last_written() -> None:
-    remembered: Remembered[int] = Remembered(100)
+    remembered: Remembered[int] = Remembered(lambda: 100)
     remembered.put("a", 1, now_ms=0)
     remembered.put("b", 2, now_ms=50)
     remembered.put("a", 3, now_ms=60)

@@ -24,7 +24,9 @@ CONNECTION = (
     "+cluster|nodes", "+role", "+info",
 )  # fmt: skip
 VALUES = ("@string", "@hash", "@set", "@sortedset", "@list", "exists", "del", "unlink", "type",
-          "expire", "pexpire", "ttl", "pttl")  # fmt: skip
+          "expire", "pexpire", "pexpireat", "rename", "ttl", "pttl")  # fmt: skip
+# By a script, which counts them. It does not list them.
+ANNOUNCE = ("sadd", "scard", "sismember", "eval", "evalsha")
 BROADCAST = ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
 # What kombu keeps beside the queues (kombu/transport/redis.py). Not its `unacked` keys: they hold
 # the messages of every app on the server.
@@ -100,7 +102,8 @@ def _emitting(
     """To add, and where the service has no worker not to read what was added."""
     moves = sorted({*emits, *(reads if part.promotes else ())}) if reads else []
     if emits and not reads:
-        yield _selector([keys.domains], ("sadd",), "%W~")
+        yield _selector([keys.domains], ANNOUNCE)
+        yield _selector([keys.config], ("hgetall",), "%R~")
     if reads or emits:
         yield _selector([keys.bell(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
     if emits:
@@ -123,7 +126,7 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
         yield keys.rate(f"{part.service}.*") + end
     for domain in reads:
         yield from _of_handlers(keys, domain, part.service)
-        for name in ("dead_groups", "dead_newest", "invalid:*"):
+        for name in ("dead_groups", "dead_newest", "invalid", "invalid:older"):
             yield keys.base(domain) + name
     for name in _queues(part):
         yield f"{queue_prefix}{name}"
@@ -132,7 +135,10 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
 def _shared(keys: Keys) -> Iterable[str]:
     """Hashes and sets of all services. Redis cannot tell their fields apart, so a worker may change
     those of others; it cannot delete a whole key."""
-    yield _selector([keys.domains], ("sadd", "smembers", "type"))
+    yield _selector([keys.domains], (*ANNOUNCE, "smembers", "type"))
+    yield _selector([keys.forgotten], ("zrange", "type"), "%R~")
+    # HSETNX and not HSET: a worker writes a setting of the bus that is missing, and changes none.
+    yield _selector([keys.config], ("hgetall", "hsetnx", "type"))
     yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type"))
     yield _selector([keys.removed], ("sismember", "smismember", "srem", "type"))
     hashes = [keys.workers, f"{keys.circuits}states"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
 from typing import Any
 
@@ -23,6 +21,7 @@ from celeriac.cli.reveal import reveal_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when
 from celeriac.cli.terminal import echo
+from celeriac.cli.user import user_name
 from celeriac.errors import NotFound
 from celeriac.event import masked_envelope
 from celeriac.ledger import DeadLetter
@@ -189,16 +188,9 @@ def _note(verb: str, names: tuple[str, ...], choice: Choice) -> bytes:
     named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
     operation = secrets.token_hex(8)
     note = Note(
-        who=_user(), did=verb, what=what or named or "all", via="celeriac", operation=operation
+        who=user_name(), did=verb, what=what or named or "all", via="celeriac", operation=operation
     )
     return note.encode()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # nobody by that number
-        return str(os.getuid())
 
 
 def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:

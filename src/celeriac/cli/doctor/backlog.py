@@ -39,7 +39,7 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
 
 def _fullness(patient: Patient) -> Iterator[Finding]:
     """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = patient.settings.log_most
+    most = patient.record.over(patient.settings).log_most
     furthest: dict[str, HandlerLag] = {}
     for one in patient.lags if most else ():
         if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:

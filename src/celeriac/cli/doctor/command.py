@@ -16,6 +16,7 @@ from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.records import check_records
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
+from celeriac.cli.doctor.settings import check_domains, check_settings
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
 from celeriac.cli.document import json_option, print_json
@@ -31,6 +32,8 @@ CHECKS = (
     check_server,
     check_records,
     check_streams,
+    check_settings,
+    check_domains,
     check_clocks,
     check_workers,
     check_groups,
@@ -64,6 +67,7 @@ def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
 
 def examine(session: Session) -> Patient:
     backend = session.backend
+    backend.bus.refresh()
     before = time.time()
     now_ms = backend.registry.now_ms()
     here_ms = int((before + time.time()) / 2 * 1000)
@@ -81,6 +85,7 @@ def examine(session: Session) -> Patient:
         outbox=look_at_outbox(session.settings),
         volumes=backend.log.volumes(domains),
         groups={domain: backend.log.groups(domain) for domain in domains},
+        record=backend.bus.record,
     )
     # Read for what is invalid there.
     backend.ledger.tallies([Lane(one.domain, one.handler) for one in found.lags])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from celeriac.bus_settings.record import Record
 from celeriac.circuit import Circuit
 from celeriac.invalid_record import InvalidRecord
 from celeriac.log import Group, Volume
@@ -49,6 +50,7 @@ class Patient:
     invalid: Sequence[InvalidRecord] = ()
     volumes: Sequence[Volume] = ()
     groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
+    record: Record = field(default_factory=lambda: Record({}))
 
 
 def ok(check: str, text: str) -> Finding:

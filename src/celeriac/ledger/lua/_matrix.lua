@@ -1,18 +1,46 @@
 -- Included by scripts that read or write the matrix H(event, handler).
--- Rows live in two generations, each of one retention window: the current one is written, both
--- are read, and each key expires by itself two windows after its first write. So retention is
--- between one and two windows, and nothing ever scans.
+-- Rows live in two generations: the current one is written, both are read. A current one that is a
+-- window old becomes the older one, whose rows are all past the window by then. Each key expires by
+-- itself two windows after it began. So retention is between one and two windows, and nothing ever
+-- scans. The names say nothing of the window: callers that believe in different ones, as when it was
+-- just changed, find each other's rows, and the shortest of these windows is what holds.
 local window = tonumber(ARGV[2])
-local generation = math.floor(now / window)
-local rows = base .. 'matrix:' .. handler .. ':' .. generation
-local older_rows = base .. 'matrix:' .. handler .. ':' .. (generation - 1)
+local rows = base .. 'matrix:' .. handler
+local older_rows = rows .. ':older'
 -- Which entries of the domain were no events, so that one handler alone makes a dead letter of it.
-local invalid = base .. 'invalid:' .. generation
-local older_invalid = base .. 'invalid:' .. (generation - 1)
-local failures = base .. 'failures:' .. handler .. ':' .. generation
-local older_failures = base .. 'failures:' .. handler .. ':' .. (generation - 1)
-local effects = base .. 'effects:' .. handler .. ':' .. generation
-local older_effects = base .. 'effects:' .. handler .. ':' .. (generation - 1)
+local invalid = base .. 'invalid'
+local older_invalid = invalid .. ':older'
+local failures = base .. 'failures:' .. handler
+local older_failures = failures .. ':older'
+local effects = base .. 'effects:' .. handler
+local older_effects = effects .. ':older'
+
+-- In each generation, this field has the ms at which it began and the longest window it is kept for.
+-- No event has an empty id.
+local MARK = ''
+
+-- To be called before a generation is read or written. Returns when it began and its longest window;
+-- nothing where it is not there.
+local function current(key, older)
+  local mark = redis.call('HGET', key, MARK)
+  if not mark then return end
+  local began, longest = string.match(mark, '^(%d+) (%d+)$')
+  began, longest = tonumber(began), tonumber(longest)
+  if now - began < window then return began, longest end
+  redis.call('UNLINK', older)
+  redis.call('RENAME', key, older)
+end
+
+-- To be called after a generation was written, with what `current` said of it.
+local function keep(key, began, longest)
+  if began and longest >= window then return end
+  began = began or now
+  redis.call('HSET', key, MARK, string.format('%.0f %.0f', began, window))
+  redis.call('PEXPIREAT', key, string.format('%.0f', began + 2 * window))
+end
+
+local rows_began, rows_longest = current(rows, older_rows)
+local function keep_rows() keep(rows, rows_began, rows_longest) end
 
 -- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
 -- the state is dead, the id of the dead letter.
@@ -29,10 +57,6 @@ end
 local function row(state, entry, attempt, took)
   return state .. ' ' .. entry .. ' ' .. text(attempt) .. ' ' .. text(now - ms_of(entry)) .. ' '
     .. text(took)
-end
-
-local function keep(key)
-  redis.call('PEXPIRE', key, 2 * window, 'NX')
 end
 
 local function row_of(id)
@@ -72,11 +96,12 @@ local MAX_HISTORY = 20  -- lines, as in ledger/row.py
 -- Appends a line to the history of a delivery and returns all of it: the first line and the last
 -- ones, so that a delivery that is retried without end stays small.
 local function append_history(id, past, line)
+  local began, longest = current(failures, older_failures)
   local all = past and (past .. '\n' .. line) or line
   local _, more = string.gsub(all, '\n', '\n')
   if more >= MAX_HISTORY then all = string.gsub(all, '\n[^\n]*', '', 1) end
   redis.call('HSET', failures, id, all)
-  keep(failures)
+  keep(failures, began, longest)
   return all
 end
 
@@ -91,6 +116,7 @@ local function begin_again(id, entry, note)
   local field = refused_field(entry)
   if redis.call('HDEL', rows, field) + redis.call('HDEL', older_rows, field) == 0 then
     field = id
+    if id == MARK then return end
     redis.call('HDEL', rows, id)
     redis.call('HDEL', older_rows, id)
   end
@@ -100,20 +126,25 @@ local function begin_again(id, entry, note)
   end
 end
 
+local MOST_EFFECTS = 100  -- as in event/correlation.py
 -- Puts the lines of one attempt to those of the attempts before it, each once.
 local function remember_effects(id, lines)
+  local began, longest = current(effects, older_effects)
   local all = redis.call('HGET', effects, id) or redis.call('HGET', older_effects, id)
   if not all then
     all = lines
   else
+    local _, count = string.gsub(all, '\n', '\n')
     for line in string.gmatch(lines, '[^\n]+') do
+      -- Each attempt emits under new ids: an event that is retried for ever stays small.
+      if count + 1 >= MOST_EFFECTS then break end
       if not string.find('\n' .. all .. '\n', '\n' .. line .. '\n', 1, true) then
-        all = all .. '\n' .. line
+        all, count = all .. '\n' .. line, count + 1
       end
     end
   end
   redis.call('HSET', effects, id, all)
-  keep(effects)
+  keep(effects, began, longest)
 end
 
 local function forget_invalid(entry)

@@ -68,7 +68,7 @@ for attempt, entries in pairs(by_attempt) do
 end
 if runs > 0 then
   in_slices(running, function(_, ...) redis.call('HSET', rows, ...) end)
-  keep(rows)
+  keep_rows()
 end
 if claims > 0 then
   -- Chunks by their size: `chunk k` counts those of at most 2^k events, and more than half as many.

@@ -129,7 +129,7 @@ end
 in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
 if #recorded > 0 then
   in_slices(recorded, function(_, ...) redis.call('HSET', rows, ...) end)
-  keep(rows)
+  keep_rows()
 end
 for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
 if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end

@@ -13,9 +13,10 @@
 --! include _dead.lua
 local owner, ordered, entry, err = ARGV[3], ARGV[4] == '1', ARGV[5], ARGV[6]
 if holder(entry) ~= owner then return 0 end
+local began, longest = current(invalid, older_invalid)
 local first = redis.call('HEXISTS', older_invalid, entry) == 0
   and redis.call('HSETNX', invalid, entry, handler) == 1
-keep(invalid)
+keep(invalid, began, longest)
 if first then
   write_dead(err, 'entry', entry, 'id', '', 'attempts', 0, 'traceback', '',
     'first_failed', tostring(now), 'last_failed', tostring(now), 'event', body_of(entry) or '')

@@ -7,8 +7,8 @@
 -- KEYS  base
 -- ARGV  longest age ms, most entries, longest age of dead letters ms, `~` (whole nodes) or `=`,
 --       most dead letters
--- Returns {entries removed, dead letters removed, 1 if it should be called again}: what is over the
--- count goes in steps, for each has to be read to be counted, and nobody shall wait for long.
+-- Returns {entries removed, dead letters removed, 1 if it should be called again, entries left}: one
+-- call removes a bounded number, so that it never holds the server up for long.
 local stream, dead = KEYS[1] .. 'events', KEYS[1] .. 'dead'
 local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local exactness, dead_most = ARGV[4], tonumber(ARGV[5])
@@ -47,14 +47,21 @@ local function unfinished()
   return smallest
 end
 
-local removed, buried, surplus = 0, 0, 0
+local removed, buried, surplus, more = 0, 0, 0, false
 if redis.call('EXISTS', stream) == 1 then
   local stays = unfinished()
+  -- With `~` Redis stops after 100 nodes (10,000 entries). With `=` it would not, so that comes when
+  -- less than a node is left to remove.
   local function trim_before(id)
     if stays and less(stays, id) then id = stays end
-    return redis.call('XTRIM', stream, 'MINID', exactness, text(id))
+    local gone = redis.call('XTRIM', stream, 'MINID', '~', text(id))
+    if gone == 0 and exactness == '=' then
+      gone = redis.call('XTRIM', stream, 'MINID', '=', text(id))
+    end
+    return gone
   end
   removed = trim_before({math.max(now - age, 0), 0})
+  more = removed > 0
   surplus = redis.call('XLEN', stream) - most
   while surplus > 0 and removed < MOST_BY_COUNT do
     local step = math.min(surplus, STEP)
@@ -82,4 +89,5 @@ for _, letter in ipairs(old) do
   end
 end
 buried = #old
-return {removed, buried, (surplus > 0 or buried == MOST_DEAD) and 1 or 0}
+more = more or surplus > 0 or buried == MOST_DEAD
+return {removed, buried, more and 1 or 0, redis.call('XLEN', stream)}

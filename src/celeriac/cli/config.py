@@ -1,0 +1,129 @@
+"""celeriac config"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from celeriac.bus_settings.record import format_number
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import table
+from celeriac.cli.user import user_name
+from celeriac.operation import record_setting
+from celeriac.settings import BUS_WIDE, Settings
+
+NAME = click.Choice(BUS_WIDE)
+# A lower value deletes what the old one kept; 0 is no bound for the others.
+KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "dead_most")
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> None:
+    """Shows the settings that the whole bus shares; `set` and `reset` change one.
+
+    The first worker writes them from its own settings. From then on every process uses these,
+    whatever its environment says.
+    """
+    if ctx.invoked_subcommand is None:
+        session = ctx.find_object(Session)
+        assert session is not None
+        _show(session, as_json)
+
+
+@config.command()
+@json_option
+@pass_session
+def show(session: Session, as_json: bool) -> None:
+    """Shows every setting of the bus, and what this environment says."""
+    _show(session, as_json)
+
+
+@config.command("set")
+@click.argument("name", type=NAME)
+@click.argument("value")
+@click.option("--yes", is_flag=True, help="Do not ask before something is kept for less.")
+@json_option
+@pass_session
+def set_value(session: Session, name: str, value: str, yes: bool, as_json: bool) -> None:
+    """Changes a setting for every process of the bus, which follow within seconds."""
+    _change(session, name, value, yes=yes, as_json=as_json)
+
+
+@config.command()
+@click.argument("name", type=NAME)
+@click.option("--yes", is_flag=True, help="Do not ask before something is kept for less.")
+@json_option
+@pass_session
+def reset(session: Session, name: str, yes: bool, as_json: bool) -> None:
+    """Sets a setting to its default for every process of the bus."""
+    default = format_number(getattr(Settings(), name))
+    _change(session, name, default, yes=yes, as_json=as_json)
+
+
+def _change(session: Session, name: str, text: str, *, yes: bool, as_json: bool) -> None:
+    bus = session.backend.bus
+    bus.refresh()
+    before = getattr(bus.current, name)
+    if name in KEEPS and not yes and _is_lower(text, before):
+        question = f"Lower {name} from {format_number(before)} to {text}? What is past it is lost."
+        click.confirm(question, abort=True)
+    before, after = bus.set(name, text)
+    what = f"{name}: {format_number(before)} to {format_number(after)}"
+    if before != after:
+        record_setting(session.backend, who=user_name(), what=what)
+    if as_json:
+        print_json({"name": name, "before": before, "value": after})
+    else:
+        click.echo(f"{what}. Every process of the bus follows within seconds.")
+
+
+def _is_lower(text: str, before: float) -> bool:
+    try:
+        return float(text) < before
+    except ValueError:  # refused by name, with what it must be
+        return False
+
+
+def _show(session: Session, as_json: bool) -> None:
+    bus = session.backend.bus
+    bus.refresh()
+    rows = [_row(session, name) for name in BUS_WIDE]
+    if as_json:
+        print_json({"settings": rows, "faults": bus.record.faults})
+        return
+    table(
+        ("setting", "value", "default", "here", "written"),
+        [
+            (
+                row["name"],
+                format_number(row["value"]),
+                format_number(row["default"]),
+                "" if row["here"] is None else format_number(row["here"]),
+                "yes" if row["written"] else "no",
+            )
+            for row in rows
+        ],
+        right=("value", "default", "here"),
+    )
+    for difference in bus.differences:
+        click.echo(str(difference))
+    for fault in bus.record.faults:
+        click.echo(fault)
+    if not bus.record.values:
+        click.echo("No worker has started yet: the first one writes its own settings.")
+
+
+def _row(session: Session, name: str) -> dict[str, Any]:
+    """`here` is what this environment says, None where it says nothing."""
+    bus, own = session.backend.bus, session.settings
+    return {
+        "name": name,
+        "value": getattr(bus.current, name),
+        "default": getattr(Settings(), name),
+        "here": getattr(own, name) if name in own.given else None,
+        "written": name in bus.record.values,
+    }
