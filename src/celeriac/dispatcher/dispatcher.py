@@ -25,7 +25,7 @@ from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.crowds import Crowds
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
-from celeriac.dispatcher.groups import join, rejoin
+from celeriac.dispatcher.groups import join, leave_domains, rejoin
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
@@ -47,6 +47,8 @@ LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 # Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
 RENEWED_WITHIN = 2.0
 UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
+ASKED_UNRUNG = 100  # a second, of lanes in which nobody holds anything: of more, each waits longer
+DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
 
 
 class Dispatcher:
@@ -178,8 +180,10 @@ class Dispatcher:
         ledger, rests = self.service.backend.ledger, self._agenda.rests
         self._agenda.hurry(self._crowds.look(ledger, now, rests, busy=bool(asks)), RUNG)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
-            self._promote_at = now + self._promote()
-        if self._janitor.turn(self._domains, own=self._records, discover=self._wildcard):
+            self._promote_at = now + self._promote(rung)
+        if self._janitor.turn(
+            self._domains, own=self._records, discover=self._wildcard, newest=self._seen
+        ):
             self._looked_for_domains = 0.0
         if self._crowds.behind():
             return 0.0
@@ -215,11 +219,16 @@ class Dispatcher:
         elif ask.lane.domain in self._crowds:
             self._agenda.rest(ask.lane, NEVER)
         else:
-            self._agenda.rest(ask.lane, now + self._unrung * random.uniform(0.5, 1))
+            longest = self._unrung
+            if not taken.held and not taken.deliveries:
+                # No lease can be over: what another worker takes comes from an entry that rings.
+                longest = max(longest, len(self._lanes) / ASKED_UNRUNG)
+            self._agenda.rest(ask.lane, now + longest * random.uniform(0.5, 1))
 
-    def _promote(self) -> float:
+    def _promote(self, rung: Collection[str] | None) -> float:
         """Seconds until it is to be called again."""
-        promoted = self._promotion(self._domains)
+        doors = self._domains if rung is None else rung
+        promoted = self._promotion(self._domains, {door.rpartition(" ")[2] for door in doors})
         if any(moved for moved, _ in promoted):
             return 0.0
         following = min((at for _, at in promoted if at is not None), default=None)
@@ -369,14 +378,16 @@ class Dispatcher:
 
     def _join_new_domains(self) -> None:
         now = self._clock()
-        if self._lanes and now - self._looked_for_domains < IDLE:
+        pause = max(IDLE, len(self._offered) / DOMAINS_LOOKED_FOR)
+        if self._lanes and now - self._looked_for_domains < pause:
             return
         self._looked_for_domains = now
         backend = self.service.backend
         domains = backend.log.domains() if self._wildcard else frozenset()
+        self._drop_forgotten(self._offered - domains)
         if self._lanes and domains <= self._offered:
             return
-        records = join(backend, self.handlers, domains)
+        records = join(backend, self.handlers, domains, self._lanes)
         self._records = {record.id: record for record in records}
         # Not `_domains`: what this very join announced was not offered to wildcards yet.
         self._offered = domains
@@ -395,7 +406,29 @@ class Dispatcher:
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
+    def _drop_forgotten(self, domains: Collection[str]) -> None:
+        """Stops serving domains that were removed because they were empty, but for those that a
+        handler names."""
+        gone = frozenset(domains) & self.service.backend.log.forgotten() if domains else ()
+        if not gone:
+            return
+        self._offered -= gone
+        self._domains -= gone
+        dropped = {k for k, h in self._lanes.items() if k.domain in gone and not _names(h, k)}
+        leave_domains(self.service.backend, {self._lanes[lane].id for lane in dropped}, gone)
+        self._lanes = {k: h for k, h in self._lanes.items() if k not in dropped}
+        for domain in gone - {lane.domain for lane in self._lanes}:
+            self._seen.pop(domain, None)
+            self._seen.pop(f"{BELL} {domain}", None)
+        self._swept = {k: at for k, at in self._swept.items() if k in self._lanes}
+        self._mean = {k: us for k, us in self._mean.items() if k in self._lanes}
+        self._agenda.keep(self._lanes)
+        self._crowds.serve(self._lanes)
+
     def _on_removed(self, lane: Lane, handler: Handler) -> None:
+        if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
+            self._drop_forgotten({lane.domain})
+            return
         record = rejoin(self.service.backend, handler, lane.domain)
         if record is None:
             log.warning(
@@ -427,3 +460,8 @@ class Dispatcher:
             seconds = 0.0
         before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
         return [door for door, entry in self._seen.items() if before[door] != entry]
+
+
+def _names(handler: Handler, lane: Lane) -> bool:
+    """Whether a pattern of the handler names the domain: then it is read even if empty."""
+    return any(pattern.partition(".")[0] == lane.domain for pattern in handler.patterns)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
+import msgspec
+
 from celeriac.event import compile_patterns
+from celeriac.ledger import Lane
 from celeriac.log import EventLog
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend, Handler
@@ -44,12 +47,38 @@ def _start(handler: Handler) -> str:
 
 
 def join(
-    backend: Backend, handlers: Iterable[Handler], domains: Collection[str]
+    backend: Backend,
+    handlers: Iterable[Handler],
+    domains: Collection[str],
+    joined: Collection[Lane] = (),
 ) -> list[HandlerRecord]:
-    """Joins each handler's groups and registers it. Idempotent; returns the records in order."""
+    """Joins each handler's groups and registers it. Idempotent; returns the records in order.
+
+    Lanes in `joined` have their group: of thousands of domains only new ones cost a call.
+    """
     known = backend.registry.handlers()
+    forgotten = backend.log.forgotten()
     newest: dict[str, str] = {}
-    return [_join(backend, h, known.get(h.id), domains, newest) for h in handlers]
+    return [
+        _join(backend, h, _without(known.get(h.id), forgotten), domains, newest, joined)
+        for h in handlers
+    ]
+
+
+def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
+    """Takes domains that were removed because they were empty out of the handlers' records."""
+    for name, record in backend.registry.handlers().items():
+        if name in handlers and (left := _without(record, gone)) is not None and left != record:
+            backend.registry.register(left)
+
+
+def _without(record: HandlerRecord | None, gone: Collection[str]) -> HandlerRecord | None:
+    """The record without these domains, but for those that the handler names."""
+    if record is None or not gone:
+        return record
+    named = {pattern.partition(".")[0] for pattern in record.patterns}
+    since = {d: at for d, at in record.since.items() if d not in gone or d in named}
+    return msgspec.structs.replace(record, since=since)
 
 
 def _join(
@@ -58,6 +87,7 @@ def _join(
     known: HandlerRecord | None,
     domains: Collection[str],
     newest: dict[str, str],
+    joined: Collection[Lane],
 ) -> HandlerRecord:
     since = dict(known.since) if known else {}
     for domain, start in plan_joins(handler, known, domains).items():
@@ -67,6 +97,8 @@ def _join(
             start = newest[domain]
         since[domain] = start
     for domain, start in since.items():
+        if handler.lane(domain) in joined:
+            continue
         # The group of a known handler is normally there; after a loss of Redis data it is not.
         backend.log.join(domain, handler.id, start)
     record = HandlerRecord(

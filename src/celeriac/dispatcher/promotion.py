@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 import redis
 
@@ -11,6 +12,10 @@ from celeriac.connection import is_refused
 from celeriac.subscription import Service
 
 log = logging.getLogger(__name__)
+
+# Domains without a bell for this service, or that rang none: so many are asked for at each call, in
+# turn. It is all of them where there are no more.
+PART = 64
 
 
 class Promotion:
@@ -23,20 +28,50 @@ class Promotion:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._refused: set[str] = set()
+        self._next: dict[str, int] = {}
+        self._begin = 0
 
-    def __call__(self, domains: Iterable[str]) -> Sequence[tuple[int, int | None]]:
-        """How many were moved in each domain, and the time in ms of its next. Blocks for a round
-        trip."""
+    def __call__(
+        self, domains: Iterable[str], rung: Collection[str] = ()
+    ) -> Sequence[tuple[int, int | None]]:
+        """How many were moved in each domain that was asked for, and the time in ms of its next;
+        of each other domain, the time of its next that is known. Blocks for a round trip or two.
+
+        `rung` are domains in which an event may have become the next one.
+        """
         emitted = self._service.settings.emitted_domains
         allowed = sorted({*domains, *emitted} - self._refused)
         if not allowed:
             return []
+        asked = self._asked(allowed, rung)
+        answers = self._promote(asked)
+        for domain, (_, following) in zip(asked, answers, strict=True):
+            if following is None:
+                self._next.pop(domain, None)
+            else:
+                self._next[domain] = following
+        others = self._next.keys() - set(asked)
+        return [*answers, *((0, self._next[domain]) for domain in others)]
+
+    def _asked(self, allowed: list[str], rung: Collection[str]) -> list[str]:
+        if len(allowed) <= PART:
+            return allowed
+        there = set(allowed)
+        self._next = {domain: at for domain, at in self._next.items() if domain in there}
+        now = self._service.backend.registry.now_ms() if self._next else 0
+        due = {domain for domain, at in self._next.items() if at <= now}
+        self._begin %= len(allowed)
+        turn = [*allowed[self._begin :], *allowed[: self._begin]]
+        self._begin += PART
+        return sorted(due | (set(rung) & there) | set(islice(turn, PART)))
+
+    def _promote(self, domains: list[str]) -> Sequence[tuple[int, int | None]]:
         try:
-            return self._service.backend.log.promote_many(allowed)
+            return self._service.backend.log.promote_many(domains)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
-        return [self._alone(domain) for domain in allowed]
+        return [self._alone(domain) for domain in domains]
 
     def _alone(self, domain: str) -> tuple[int, int | None]:
         try:

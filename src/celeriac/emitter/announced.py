@@ -1,22 +1,33 @@
-"""Which domains this process has put into a log's set of domains: it does so once for each."""
+"""Which domains this process has put into a log's set of domains lately."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+
+REMEMBERED = 1800.0  # seconds; less than the hour of dispatcher/janitor.py
+MAX_REMEMBERED = 100_000
 
 
 class Announced:
-    """Thread-safe: at worst a domain is announced twice, which changes nothing."""
+    """Thread-safe: at worst a domain is announced twice, which changes nothing.
 
-    def __init__(self) -> None:
+    A domain is announced again after REMEMBERED: one that stays empty for longer is removed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log: object = None
-        self._domains: set[str] = set()
+        self._clock = clock
+        self._until: dict[str, float] = {}
 
     def missing(self, log: object, domains: Iterable[str]) -> list[str]:
         """Those not yet announced to this log. Another log than before knows none."""
         if log is not self._log:
-            self._log, self._domains = log, set()
-        return [domain for domain in dict.fromkeys(domains) if domain not in self._domains]
+            self._log, self._until = log, {}
+        now, until = self._clock(), self._until
+        return [one for one in dict.fromkeys(domains) if until.get(one, 0.0) <= now]
 
     def add(self, domains: Iterable[str]) -> None:
-        self._domains.update(domains)
+        if len(self._until) >= MAX_REMEMBERED:
+            self._until = {}
+        self._until.update(dict.fromkeys(domains, self._clock() + REMEMBERED))
