@@ -25,7 +25,7 @@ from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.crowds import Crowds
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
-from celeriac.dispatcher.groups import join, leave_domains, rejoin
+from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
@@ -416,6 +416,8 @@ class Dispatcher:
         self._domains -= gone
         dropped = {k for k, h in self._lanes.items() if k.domain in gone and not _names(h, k)}
         leave_domains(self.service.backend, {self._lanes[lane].id for lane in dropped}, gone)
+        for name, record in self._records.items():
+            self._records[name] = without_domains(record, gone)
         self._lanes = {k: h for k, h in self._lanes.items() if k not in dropped}
         for domain in gone - {lane.domain for lane in self._lanes}:
             self._seen.pop(domain, None)

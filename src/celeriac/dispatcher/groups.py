@@ -56,25 +56,26 @@ def join(
 
     Lanes in `joined` have their group: of thousands of domains only new ones cost a call.
     """
-    known = backend.registry.handlers()
     forgotten = backend.log.forgotten()
+    known = {
+        name: without_domains(record, forgotten)
+        for name, record in backend.registry.handlers().items()
+    }
     newest: dict[str, str] = {}
-    return [
-        _join(backend, h, _without(known.get(h.id), forgotten), domains, newest, joined)
-        for h in handlers
-    ]
+    return [_join(backend, h, known.get(h.id), domains, newest, joined) for h in handlers]
 
 
 def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
     """Takes domains that were removed because they were empty out of the handlers' records."""
     for name, record in backend.registry.handlers().items():
-        if name in handlers and (left := _without(record, gone)) is not None and left != record:
+        left = without_domains(record, gone)
+        if name in handlers and left != record:
             backend.registry.register(left)
 
 
-def _without(record: HandlerRecord | None, gone: Collection[str]) -> HandlerRecord | None:
+def without_domains(record: HandlerRecord, gone: Collection[str]) -> HandlerRecord:
     """The record without these domains, but for those that the handler names."""
-    if record is None or not gone:
+    if not gone:
         return record
     named = {pattern.partition(".")[0] for pattern in record.patterns}
     since = {d: at for d, at in record.since.items() if d not in gone or d in named}

@@ -20,7 +20,7 @@ def beat(backend: Backend, worker: WorkerRecord, own: Mapping[str, HandlerRecord
     """
     backend.registry.beat(worker)
     named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
-    backend.log.announce(sorted(domain for domain in named if domain is not None))
+    backend.log.announce(sorted(d for d in named if d is not None), bounded=False)
     for name in backend.registry.unregistered(own):
         backend.registry.register(own[name])
         logger.warning(

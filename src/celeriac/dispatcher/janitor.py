@@ -75,7 +75,8 @@ class Janitor:
     ) -> bool:
         """Does what is due; True if there may be domains not seen before, or fewer.
 
-        `own` are the records of the worker's handlers. `newest` has the newest entry of each domain, as far as it is known.
+        `own` are the records of the worker's handlers. `newest` has the newest entry of each
+        domain, as far as it is known.
         """
         backend = self._backend()
         if self._is_due("beat", BEAT_EVERY):

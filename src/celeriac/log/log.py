@@ -104,10 +104,11 @@ class EventLog(Protocol):
 
     bus: BusSettings
 
-    def announce(self, domains: Iterable[str]) -> None:
+    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         """Puts domains into the set of domains. Idempotent.
 
-        Raises LogFull for a new domain where the bus has `max_domains`.
+        Raises LogFull for a new domain where the bus has `max_domains`; with `bounded=False`, as
+        for those that a handler names, it does not.
         """
         ...
 

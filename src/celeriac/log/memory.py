@@ -78,8 +78,8 @@ class MemoryLog:
         self._announced: set[str] = set()
         self._forgotten: set[str] = set()
 
-    def announce(self, domains: Iterable[str]) -> None:
-        most = self.bus.current.max_domains
+    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
+        most = self.bus.current.max_domains if bounded else 0
         with self.lock:
             for domain in domains:
                 if domain in self._announced:

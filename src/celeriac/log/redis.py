@@ -88,10 +88,10 @@ class RedisLog:
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
         self.note_emitted = self._tally.note
 
-    def announce(self, domains: Iterable[str]) -> None:
+    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         names, key = list(domains), self.keys.domains
         if names:
-            most = self.bus.current.max_domains
+            most = self.bus.current.max_domains if bounded else 0
             refused = self.invalid.unless_wrong_type(
                 key, lambda: ANNOUNCE(self.client, key, most, *names), ()
             )
@@ -115,8 +115,7 @@ class RedisLog:
             if not domain_fault(name):  # other keys are not celeriac's
                 found.add(name)
         new = frozenset(found - self.domains())
-        if new:
-            self.client.sadd(self.keys.domains, *new)
+        self.announce(new, bounded=False)
         return new
 
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
@@ -307,9 +306,8 @@ class RedisLog:
         return [found[domain] for domain in domains]
 
     def join(self, domain: str, handler: str, start: str) -> bool:
-        # Not `announce`: a handler that names a domain is not refused it.
-        known, key = self.keys.domains, self.keys.events(domain)
-        self.invalid.unless_wrong_type(known, lambda: self.client.sadd(known, domain), 0)
+        self.announce([domain], bounded=False)
+        key = self.keys.events(domain)
         try:
             self.client.xgroup_create(key, handler, id=start, mkstream=True)
         except ResponseError as error:
