@@ -139,8 +139,7 @@ class MemoryLog:
                 raise ValueError("postpone needs delay_ms or at_ms")
             self._wait_for_room(domain)
             self.store[domain].delayed[body] = time_ms
-            if time_ms == min(self.store[domain].delayed.values()):
-                self.ring(domain)
+            self.ring(domain)
             return time_ms
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:

@@ -316,6 +316,7 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         ("XREADGROUP", "GROUP", "billing.charge", "x", "STREAMS", events, ">"),
         ("XGROUP", "CREATE", events, "g", "0"), ("ZRANGE", KEYS.delayed("cart"), 0, -1),
         ("ZREM", KEYS.delayed("cart"), "x"), ("SMEMBERS", KEYS.domains), ("DEL", KEYS.domains),
+        ("HSET", KEYS.config, "retention", "1"), ("HSETNX", KEYS.config, "retention", "1"),
         ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
         ("HSET", f"{KEYS.circuits}states", "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
     ]:  # fmt: skip
