@@ -53,7 +53,7 @@ def shop(settings: Settings) -> Shop:
 
 def keys_of(settings: Settings) -> dict[str, str]:
     """Every key of Keys that somebody reads, by its name."""
-    keys, generation = Keys(settings.namespace), _generation(settings)
+    keys = Keys(settings.namespace)
     found = {
         "domains": keys.domains, "handlers": keys.handlers, "removed": keys.removed,
         "workers": keys.workers, "circuits": f"{keys.circuits}states", "relayed": keys.relayed,
@@ -63,13 +63,8 @@ def keys_of(settings: Settings) -> dict[str, str]:
     for name in ("due", "tally", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
     for name in ("matrix", "failures", "effects"):
-        found[name] = getattr(keys, name)(DOMAIN, HANDLER, generation)
+        found[name] = getattr(keys, name)(DOMAIN, HANDLER)[0]
     return found
-
-
-def _generation(settings: Settings) -> int:
-    seconds, _ = redis_backend(settings).log.client.time()  # type: ignore[attr-defined]
-    return int(seconds * 1000) // int(settings.dedup_window * 1000)
 
 
 NAMES = [

@@ -101,11 +101,9 @@ def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[s
     if not isinstance(log, RedisLog):
         return
     expected = log.keys.shared_types()
-    generation = session.backend.registry.now_ms() // int(session.settings.dedup_window * 1000)
     for domain in domains:
         for handler in {*names, *(one.handler for one in log.groups(domain))}:
             expected |= log.keys.types(domain, handler)
-            expected |= log.keys.generation_types(domain, handler, generation)
     session.backend.invalid.inspect(log.client, expected)
 
 
