@@ -10,6 +10,7 @@ from celeriac.bus_settings.record import format_number
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
+from celeriac.cli.terminal import echo
 from celeriac.cli.user import user_name
 from celeriac.operation import record_setting
 from celeriac.settings import BUS_WIDE, Settings
@@ -78,7 +79,7 @@ def _change(session: Session, name: str, text: str, *, yes: bool, as_json: bool)
     if as_json:
         print_json({"name": name, "before": before, "value": after})
     else:
-        click.echo(f"{what}. Every process of the bus follows within seconds.")
+        echo(f"{what}. Every process of the bus follows within seconds.")
 
 
 def _is_lower(text: str, before: float) -> bool:
@@ -110,11 +111,11 @@ def _show(session: Session, as_json: bool) -> None:
         right=("value", "default", "here"),
     )
     for difference in bus.differences:
-        click.echo(str(difference))
+        echo(str(difference))
     for fault in bus.record.faults:
-        click.echo(fault)
+        echo(fault)
     if not bus.record.values:
-        click.echo("No worker has started yet: the first one writes its own settings.")
+        echo("No worker has started yet: the first one writes its own settings.")
 
 
 def _row(session: Session, name: str) -> dict[str, Any]:
