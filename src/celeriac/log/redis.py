@@ -19,7 +19,6 @@ from celeriac.log.bound import too_many_domains
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume
-from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.transfer import portion_end

@@ -64,7 +64,7 @@ class AsyncRedisLog:
             await self.refresh()
             most, key = self.bus.current.max_domains, self.keys.domains
             try:
-                refused = await (await self._current()).eval(ANNOUNCE.source, 1, key, most, *names)
+                refused = await (await self._current(0)).eval(ANNOUNCE.source, 1, key, most, *names)
             except ResponseError as error:
                 refused = self.invalid.answer(key, error, ())
             if refused:
@@ -76,7 +76,7 @@ class AsyncRedisLog:
             return
         self.bus.put_off()
         with suppress(redis.RedisError):  # what the caller does next reports it
-            self.bus.learn(decode_hash(await (await self._current()).hgetall(self.keys.config)))
+            self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
 
     async def append(self, domain: str, body: bytes) -> None:
         client = await self._current(len(body))
