@@ -94,3 +94,8 @@ def wants(handler: Handler, body: bytes) -> bool:
         return True
     except Exception:
         return True
+    except (SystemExit, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException:
+        # A native extension panicked. The dispatcher's thread must not end with it.
+        return True

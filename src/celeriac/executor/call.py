@@ -7,7 +7,7 @@ import atexit
 import inspect
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
@@ -21,12 +21,24 @@ def call(handler: Handler, argument: Any) -> None:
     answer = (handler.receiver or handler.function)(argument)
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
-    if not inspect.iscoroutine(answer):
+    if not inspect.isawaitable(answer):
         return
+    if isinstance(answer, asyncio.Future):
+        loop = answer.get_loop()
+        if not loop.is_running():
+            # A future ends in its own loop alone.
+            loop.run_until_complete(answer)
+            return
+    if not inspect.iscoroutine(answer):
+        answer = _as_coroutine(answer)
     if _in_gevent():
         _run_beside_greenlets(answer)
     else:
         _runner().run(answer, context=copy_context())
+
+
+async def _as_coroutine(answer: Awaitable[Any]) -> None:
+    await answer
 
 
 def _runner() -> asyncio.Runner:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from celeriac.event import Effect, Event, check_domain, decode, decode_data, han
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
+from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
@@ -168,13 +168,11 @@ class Work:
         with handling(cause, attempt, self.handler.id, size) as under_way:
             try:
                 call(self.handler, argument)
-            except SystemExit as error:
-                # sys.exit() in a handler is a failure; Celery's own exits are subclasses and pass.
-                if type(error) is not SystemExit:
+            except BaseException as error:
+                # A coroutine that something cancelled has failed; so has a native extension that
+                # panicked.
+                if is_control_flow(error) or is_time_limit(error, self.handler.time_limit):
                     raise
-                failure = from_their_code(error)
-            except (Exception, CancelledError) as error:
-                # A coroutine that something cancelled has failed; it is no wish to end the process.
                 failure = from_their_code(error)
         if self.breaking is not None:
             self.breaking.note(failure)

@@ -7,10 +7,12 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Collection
 from typing import Any, cast
 
 from celery import Celery, bootsteps, signals
 
+from celeriac.connection import address
 from celeriac.dispatcher import Dispatcher
 from celeriac.log.emitted import flush_emitted
 from celeriac.metrics.server import MetricsServer, metrics_server
@@ -25,6 +27,7 @@ from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.results_read import install_results_read
+from celeriac.worker.tasks import check_task
 from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
@@ -49,8 +52,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
         # Pool processes end without what Python does at exit.
         signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
-            # As the app defines it, or defines those that it does not name.
-            app.amqp.queues.select_add(app.amqp.queues[queue])
+            app.amqp.queues.select_add(declared(app, queue))
 
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
@@ -73,6 +75,14 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     )
 
 
+def declared(app: Celery, queue: str) -> Any:
+    """The queue as the app defines it, else as Celery makes one that the app does not name, also
+    where `task_create_missing_queues` is off: the app does not know the handlers' queues."""
+    queues = app.amqp.queues
+    known = queue in queues or queue in queues.aliases
+    return queues[queue] if known else queues.add(queues.new_missing(queue))
+
+
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """One dispatcher thread, started once the pool is up, stopped before all else."""
 
@@ -87,11 +97,14 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._metrics: MetricsServer | None = None
 
     def include_if(self, parent: Any) -> bool:
+        for handler in self.service.handlers.values():
+            check_task(parent.app, handler)
         return bool(self.service.handlers)
 
     def start(self, parent: Any) -> None:
         app = parent.app
         queues = tuple(app.amqp.queues.consume_from)
+        log_start(self.service, queues)
         self._dispatcher = Dispatcher(
             self.service,
             hint_sender(app, self.service, watched=lambda: _has_monitors(parent), local=self.local),
@@ -133,6 +146,31 @@ def _has_monitors(worker: Any) -> bool:
 def _processes(worker: Any) -> int:
     pool = worker.pool
     return int(getattr(pool, "num_processes", None) or worker.concurrency or 1)
+
+
+def log_start(service: Service, queues: Collection[str]) -> None:
+    """One INFO line: the Redis, and what runs here. A WARNING for each handler that does not."""
+    handlers = sorted(service.handlers.values(), key=lambda handler: handler.id)
+    log.info(
+        "celeriac: %s on %s runs %s",
+        service.settings.service,
+        address(service.settings.redis_url),
+        "; ".join(
+            f"{h.id} ({', '.join(h.patterns)}) from queue {h.queue}"
+            for h in handlers
+            if h.queue in queues
+        )
+        or "no handler",
+    )
+    for handler in handlers:
+        if handler.queue not in queues:
+            log.warning(
+                "%s does not run in this worker, which does not consume its queue %s. Start a "
+                "worker with -Q %s, or add the queue here: celery -A <module> control "
+                "add_consumer %s",
+                handler.id,
+                *[handler.queue] * 3,
+            )
 
 
 def describe(service: Service, worker: Any) -> WorkerRecord:

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
-from celeriac.errors import CeleriacError, Retry
+from celeriac.errors import CeleriacError, Retry, SubscriptionError
 from celeriac.executor import Executor, Report, describe
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
@@ -36,33 +36,71 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
     def abandon(domain: str, events: str, error: BaseException) -> None:
         executor.abandon(handler, domain, read_pairs(domain, events), error)
 
+    def on_bound(cls: Any, app: Celery) -> None:
+        """What the app's settings and annotations say of all tasks is not meant for handlers."""
+        super(cls, cls).on_bound(app)
+        for option, value in options.items():
+            setattr(cls, option, value)
+        # Not among the options: as an attribute of a new class it is deprecated.
+        cls.priority = None
+
     deliver.__name__ = handler.name
     deliver.__doc__ = handler.function.__doc__
     deliver.__module__ = handler.function.__module__
+    options = _options(handler)
     task: Any = app.task(
         deliver,
         name=handler.id,
         bind=True,
         shared=False,
-        typing=False,
-        Request="celeriac.worker.request:HintRequest",
-        Strategy="celeriac.worker.request:guarded_strategy",
-        ignore_result=True,
-        store_errors_even_if_ignored=False,
-        # The ledger decides what runs again; a hint need not outlive its start.
-        acks_late=False,
-        # The broker's own redelivery would double what the lease heals.
-        reject_on_worker_lost=False,
-        max_retries=None,
-        # Expected: the executor logs a failure once, and with a traceback if it is final.
-        throws=(Exception,),
-        serializer="json",
-        compression=None,
-        rate_limit=None,
-        time_limit=handler.time_limit,
-        soft_time_limit=handler.soft_time_limit,
+        on_bound=classmethod(on_bound),
+        abandon=staticmethod(abandon),
+        **options,
     )
-    task.abandon = abandon
+    check_task(app, handler, task)
+
+
+def check_task(app: Celery, handler: Handler, task: Any = None) -> None:
+    """Raises SubscriptionError where another task of the app has the handler's name.
+
+    Says nothing of an app that is not finalized yet: its tasks have no names.
+    """
+    if not app.finalized:
+        return
+    task = app.tasks.get(handler.id) if task is None else task
+    if not hasattr(task, "abandon"):
+        raise SubscriptionError(
+            f"@bus.on for {handler.id}: the Celery app {app.main!r} has a task of that name, and "
+            "Celery would run it instead of the handler. Give the handler another name with "
+            "@bus.on(..., name='...'), or the task with @app.task(name='...')"
+        )
+
+
+def _options(handler: Handler) -> dict[str, Any]:
+    return {
+        "typing": False,
+        "Request": "celeriac.worker.request:HintRequest",
+        "Strategy": "celeriac.worker.request:guarded_strategy",
+        "ignore_result": True,
+        "store_errors_even_if_ignored": False,
+        "track_started": False,
+        # The ledger decides what runs again; a hint need not outlive its start.
+        "acks_late": False,
+        # The broker's own redelivery would double what the lease heals.
+        "reject_on_worker_lost": False,
+        "retry_on_worker_lost": False,
+        "max_retries": None,
+        "autoretry_for": (),
+        # Expected: the executor logs a failure once, and with a traceback if it is final.
+        "throws": (Exception,),
+        "serializer": "json",
+        "compression": None,
+        "rate_limit": None,
+        "expires": None,
+        # Not None: Celery 5.7 would fill in the app's, which may be below the handler's own.
+        "time_limit": handler.time_limit or 0,
+        "soft_time_limit": handler.soft_time_limit or 0,
+    }
 
 
 def _raise_sole(report: Report) -> None:

@@ -1,0 +1,33 @@
+"""Which exceptions outside `Exception` end the process, and which are failures of a handler."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def is_control_flow(error: BaseException) -> bool:
+    """Whether the error must pass: it asks the process, thread or greenlet to end.
+
+    A plain SystemExit is not: `sys.exit()` in a handler is a failure. Celery's own exits are
+    subclasses of it. Panics of native extensions and `gevent.Timeout` are failures as well.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_control_flow(inner) for inner in error.exceptions)
+    if type(error) is SystemExit:
+        return False
+    return isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit, *_greenlet_exits()))
+
+
+def _greenlet_exits() -> tuple[type[BaseException], ...]:
+    """How gevent and eventlet kill a greenlet, where one of them is in use."""
+    greenlet = sys.modules.get("greenlet")
+    return (greenlet.GreenletExit,) if greenlet is not None else ()
+
+
+def is_time_limit(error: BaseException, seconds: float | None) -> bool:
+    """Whether this is the time limit of Celery's gevent pool, which Celery must see itself."""
+    gevent: Any = sys.modules.get("gevent")
+    if seconds is None or gevent is None or not isinstance(error, gevent.Timeout):
+        return False
+    return getattr(error, "seconds", None) == seconds
