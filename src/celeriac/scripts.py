@@ -17,10 +17,12 @@ class Script:
 
     def __init__(self, package: str, name: str) -> None:
         folder = files(package) / "lua"
-        lines = (folder / name).read_text().splitlines()
+        lines = (folder / name).read_text("utf-8").splitlines()
         self.name = name
         self.source = "\n".join(
-            (folder / line.split()[-1]).read_text() if line.startswith("--! include ") else line
+            (folder / line.split()[-1]).read_text("utf-8")
+            if line.startswith("--! include ")
+            else line
             for line in lines
         )
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()

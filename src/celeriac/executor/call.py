@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
+from celeriac.fork import leave_to_parent
 from celeriac.subscription import Handler
 
 _local = threading.local()
@@ -45,10 +46,18 @@ def _runner() -> asyncio.Runner:
     """One event loop for each thread of each process, kept: clients of the handler live in it."""
     kept: tuple[int, asyncio.Runner] | None = getattr(_local, "runner", None)
     if kept is None or kept[0] != os.getpid():
-        kept = (os.getpid(), asyncio.Runner())
-        _local.runner = kept
-        atexit.register(kept[1].close)
+        # Closed here, a loop of the parent would take its sockets out of the selector that both
+        # processes share.
+        leave_to_parent(kept)
+        kept = _local.runner = (os.getpid(), asyncio.Runner())
+        atexit.register(_close_own, *kept)
     return kept[1]
+
+
+def _close_own(process: int, runner: asyncio.Runner) -> None:
+    """At exit, which a forked child has as well, with what its parent registered."""
+    if process == os.getpid():
+        runner.close()
 
 
 def _in_gevent() -> bool:

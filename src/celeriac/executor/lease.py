@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from celeriac.fork import after_fork_in_child
 from celeriac.ledger import Lane
 from celeriac.subscription import Service
 
@@ -105,4 +105,4 @@ def _after_in_child() -> None:
         keeper.begin_anew()
 
 
-os.register_at_fork(after_in_child=_after_in_child)
+after_fork_in_child(_after_in_child)

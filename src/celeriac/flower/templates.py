@@ -30,12 +30,12 @@ PATCHES = {
 
 def loader(flower_templates: str) -> DictLoader:
     """A loader of both. Ours are called `celeriac-…`."""
-    found = {path.name: path.read_text() for path in Path(flower_templates).glob("*.html")}
+    found = {path.name: path.read_text("utf-8") for path in Path(flower_templates).glob("*.html")}
     for name, (place, text) in PATCHES.items():
         if place in found.get(name, ""):
             found[name] = found[name].replace(place, text + place, 1)
         else:
             log.warning("this Flower's %s looks different: it does not lead to our pages", name)
     ours = files("celeriac.flower") / "template"
-    found |= {f"celeriac-{one.name}": one.read_text() for one in ours.iterdir()}
+    found |= {f"celeriac-{one.name}": one.read_text("utf-8") for one in ours.iterdir()}
     return DictLoader(found)

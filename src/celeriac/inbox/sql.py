@@ -18,6 +18,7 @@ from celeriac.inbox.receiver import (
     slices,
 )
 from celeriac.inbox.session import in_session
+from celeriac.sql_engine import protect_from_forks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -47,6 +48,7 @@ def _through_sqlalchemy(given: Any) -> Inbox | None:
     except ImportError:
         return None
     if isinstance(given, (sessionmaker, Engine)):
+        protect_from_forks(given)
         return SQLInbox(given)
     try:
         from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
@@ -55,6 +57,7 @@ def _through_sqlalchemy(given: Any) -> Inbox | None:
     if isinstance(given, (async_sessionmaker, AsyncEngine)):
         from celeriac.inbox.sql_async import AsyncSQLInbox
 
+        protect_from_forks(given)
         return AsyncSQLInbox(given)
     return None
 
@@ -129,6 +132,8 @@ def dialect_of(session: Any) -> str:
     """The name of the database's kind. Raises ConfigurationError for one that is not supported."""
     from sqlalchemy import Connection
 
-    dialect = session.dialect if isinstance(session, Connection) else session.get_bind().dialect
-    statement.check_dialect(dialect.name)
-    return str(dialect.name)
+    bind = session if isinstance(session, Connection) else session.get_bind()
+    # A sessionmaker whose sessions choose their engine themselves shows it here first.
+    protect_from_forks(bind)
+    statement.check_dialect(bind.dialect.name)
+    return str(bind.dialect.name)

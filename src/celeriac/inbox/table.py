@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.inbox.statement import TABLE
+from celeriac.sql_engine import create_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
@@ -42,9 +43,13 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 def create_inbox(bind: Engine | Connection) -> None:
-    """Makes the table if it is not there, for who has no migrations. Blocks; idempotent."""
+    """Create the table if it is missing, for applications without migrations.
+
+    Blocks; idempotent. Call it at import if you like: processes that are forked later open
+    connections of their own. With an AsyncEngine: `await connection.run_sync(create_inbox)`.
+    """
     from sqlalchemy import MetaData
 
     metadata = MetaData()
     inbox_table(metadata)
-    metadata.create_all(bind)
+    create_all(metadata, bind)

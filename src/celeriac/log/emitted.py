@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from weakref import WeakSet
+
+from celeriac.fork import after_fork_in_child
 
 log = logging.getLogger(__name__)
 
@@ -85,4 +86,4 @@ def _after_in_child() -> None:
 
 
 atexit.register(flush_emitted)
-os.register_at_fork(after_in_child=_after_in_child)
+after_fork_in_child(_after_in_child)

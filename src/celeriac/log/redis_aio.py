@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import redis
 from redis.exceptions import ResponseError
@@ -19,6 +18,7 @@ from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
+from celeriac.log.loop_client import LoopClients
 from celeriac.log.redis import ANNOUNCE, POSTPONE, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
@@ -45,10 +45,10 @@ class AsyncRedisLog:
         self.keys = Keys(settings.namespace)
         self.invalid = InvalidRecords()
         self.bus = BusSettings(settings)
-        # By how much longer than usual an answer may take.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Client]] = (
-            WeakKeyDictionary()
-        )
+        self._usual = LoopClients(partial(self._open, 0.0))
+        # redis-py's time-out holds for all that is sent at once: what is large has a longer one.
+        most = max(PORTION_BYTES, settings.max_event_bytes)
+        self._large = LoopClients(partial(self._open, transfer_time(most)))
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
         self._telling: Client | None = None
@@ -124,8 +124,8 @@ class AsyncRedisLog:
         tell_emitted(self._telling, self.keys, counts)
 
     async def close(self) -> None:
-        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
+        await self._usual.close()
+        await self._large.close()
 
     async def _current(self, size: int) -> Client:
         """A client for so many bytes, at the master that the Sentinels name now."""
@@ -135,11 +135,8 @@ class AsyncRedisLog:
         return client
 
     def _client(self, size: int = 0) -> Client:
-        # redis-py's time-out holds for all that is sent at once: what is large has a longer one.
-        most = max(PORTION_BYTES, self.settings.max_event_bytes)
-        beyond = transfer_time(most) if size > SLICE else 0.0
-        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
-        if beyond not in clients:
-            within = answer_time(self.settings) + beyond
-            clients[beyond] = open_async_client(self.settings.redis_url, answer_within=within)
-        return clients[beyond]
+        return (self._large if size > SLICE else self._usual).client()
+
+    def _open(self, beyond: float) -> Client:
+        within = answer_time(self.settings) + beyond
+        return open_async_client(self.settings.redis_url, answer_within=within)

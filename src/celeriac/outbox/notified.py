@@ -7,6 +7,8 @@ import time
 from typing import Any
 from weakref import WeakSet
 
+from celeriac.fork import after_fork_in_child
+
 
 class Doorbell:
     """Waits on one connection of psycopg 3, which has to LISTEN. `works` is False for another
@@ -49,4 +51,4 @@ def _after_in_child() -> None:
         doorbell.let_go()
 
 
-os.register_at_fork(after_in_child=_after_in_child)
+after_fork_in_child(_after_in_child)

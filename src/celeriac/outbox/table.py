@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.outbox.statement import TABLE
+from celeriac.sql_engine import create_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
@@ -46,9 +47,13 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 def create_outbox(bind: Engine | Connection) -> None:
-    """Makes the table if it is not there, for who has no migrations. Blocks; idempotent."""
+    """Create the table if it is missing, for applications without migrations.
+
+    Blocks; idempotent. Call it at import if you like: processes that are forked later open
+    connections of their own. With an AsyncEngine: `await connection.run_sync(create_outbox)`.
+    """
     from sqlalchemy import MetaData
 
     metadata = MetaData()
     outbox_table(metadata)
-    metadata.create_all(bind)
+    create_all(metadata, bind)

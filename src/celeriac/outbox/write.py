@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import InvalidEvent
 from celeriac.outbox import statement
 from celeriac.outbox.table import outbox_table
+from celeriac.sql_engine import UNTRANSLATED, protect_from_forks
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -51,13 +52,15 @@ def write(session: AnySession, rows: Sequence[Values]) -> None:
     if not isinstance(session, (Session, Connection)):
         raise _wrong(session, "emit", "a Session or Connection of SQLAlchemy")
     bind = session.get_bind() if isinstance(session, Session) else session
+    protect_from_forks(bind)
     notify = func.pg_notify(statement.CHANNEL, "")
     notifies = bind.dialect.name == "postgresql"
     try:
         if len(rows) == 1 and notifies:
-            session.execute(insert(_table()).returning(notify), rows[0])
+            insertion = insert(_table()).returning(notify)
+            session.execute(insertion, rows[0], execution_options=UNTRANSLATED)
             return
-        session.execute(insert(_table()), rows)
+        session.execute(insert(_table()), rows, execution_options=UNTRANSLATED)
         if notifies:
             session.execute(select(notify))
     except DBAPIError as error:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError, LogFull
+from celeriac.fork import leave_to_parent
 
 PAGE = 4096  # bytes
 BUSY_FOR = 10.0  # seconds that one process waits for another's write
@@ -35,10 +36,6 @@ class Spooled:
     domain: str
     body: bytes
     at_ms: int | None
-
-
-# SQLite's connections must not be used, nor closed, by the child of a fork.
-_of_parents: list[sqlite3.Connection] = []
 
 
 class SpoolFile:
@@ -123,7 +120,8 @@ class SpoolFile:
         """In the child of a fork: leaves the parent's connection alone."""
         self._lock = threading.Lock()
         if self._connection is not None:
-            _of_parents.append(self._connection)
+            # SQLite's connections must not be used, nor closed, by the child of a fork.
+            leave_to_parent(self._connection)
             self._connection = None
 
     def __del__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ import redis
 
 from celeriac.connection import is_transient
 from celeriac.errors import LogFull
+from celeriac.fork import after_fork_in_child
 from celeriac.log import EventLog
 from celeriac.settings import Settings
 from celeriac.spool.file import Spooled, SpoolFile
@@ -220,4 +220,4 @@ def _after_in_child() -> None:
         one.begin_anew()
 
 
-os.register_at_fork(after_in_child=_after_in_child)
+after_fork_in_child(_after_in_child)

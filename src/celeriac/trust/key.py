@@ -90,7 +90,7 @@ def _read(given: str, setting: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         )
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
         try:
-            text = file.read_text()
+            text = file.read_text("utf-8")
         except (OSError, UnicodeError) as error:
             raise ConfigurationError(f"{setting}: {file} cannot be read: {error}") from None
         yield from _keys(text, f"{setting}: {file}")

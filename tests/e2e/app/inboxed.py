@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from celeriac import Event, EventBus
+from celeriac.inbox import create_inbox
+from celeriac.outbox import create_outbox
 
 URL = os.environ["DATABASE_URL"]
 OPTIONS: dict[str, Any] = {"connect_args": {"timeout": 60}} if "sqlite" in URL else {}
@@ -24,7 +26,11 @@ RETRIES: dict[str, Any] = {"retries": 200, "backoff": 0.05, "backoff_most": 0.5}
 bus = EventBus(lease=float(os.environ.get("LEASE", "2")))
 app = bus.app
 
-Sessions = sessionmaker(create_engine(URL, **OPTIONS))
+engine = create_engine(URL, **OPTIONS)
+# At import, as docs/how-to/inbox.md has it: the pool holds a connection when the workers fork.
+create_inbox(engine)
+create_outbox(engine)
+Sessions = sessionmaker(engine)
 AsyncSessions = async_sessionmaker(
     create_async_engine(
         URL.replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "asyncmy"),
