@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from sqlalchemy import Engine, text
@@ -11,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from celeriac import Event, EventBus, SubscriptionError
 from celeriac.event import build_event
-from celeriac.inbox import IdempotentReceiver, as_inbox, current_session
+from celeriac.inbox import IdempotentReceiver, as_inbox, current_session, statement
 from celeriac.testing import in_memory
 from tests.unit.inbox.conftest import effects, noted
 
@@ -79,3 +80,31 @@ def test_a_plain_function_needs_a_factory_that_blocks(
 
         @bus.on("order.placed", inbox=sessions)
         def h(event: Event) -> None: ...
+
+
+def test_old_rows_go_in_bounded_steps(
+    engine: Engine, sessions: async_sessionmaker[AsyncSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement, "PRUNE_ROWS", 10)
+    monkeypatch.setattr(statement, "PRUNE_AGAIN", 0.0)
+    now = int(time.time() * 1000)
+    row = text(
+        "INSERT INTO celeriac_inbox (event_id, handler, domain, at_ms) "
+        "VALUES (:id, 'b.charge', 'order', :at)"
+    )
+    with engine.begin() as connection:
+        connection.execute(row, [{"id": f"old{n}", "at": now - 99_000 + n} for n in range(15)])
+
+    async def charge(event: Event) -> None:
+        return None
+
+    receiver = IdempotentReceiver("b.charge", charge, False, as_inbox(sessions), keep_ms=50_000)
+
+    async def receive() -> list[int]:
+        left = []
+        for n in range(3):
+            await receiver(build_event("order.placed", None, source="test", id=f"new{n}"))
+            left.append(sum(id.startswith("old") for id, _, _ in noted(engine)))
+        return left
+
+    assert [4, 0, 0] == asyncio.run(receive())

@@ -303,3 +303,25 @@ def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: st
     with pytest.raises(ConfigurationError, match="create_outbox"):
         relay.turn()
     database.close()
+
+
+def test_pauses_grow_in_an_outage_and_end_with_it(
+    live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to PAUSE_MOST, so that a database or a Redis that comes back is not stormed."""
+    emit(live, engine, "a")
+    away = redis.ConnectionError("away")
+
+    def refuse(items: object) -> None:
+        raise away
+
+    waited: list[float] = []
+    monkeypatch.setattr(relay._publisher._log, "append_many", refuse)
+    for _ in range(8):
+        relay._turn_safely()
+        waited.append(relay._pause)
+    doubled = [relay_module.PAUSE * 2**n for n in range(8)]
+    assert [min(relay_module.PAUSE_MOST, pause) for pause in doubled] == waited
+    monkeypatch.undo()
+    relay._turn_safely()
+    assert (0.0, ["a"]) == (relay._pause, published(live))

@@ -20,7 +20,7 @@ POSTGRESQL = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 
 
 def open_engine(url: str) -> Engine:
-    """Does not connect yet, so it may be made before a fork."""
+    """Return an engine that is not connected yet."""
     if not url.startswith("sqlite"):
         # What it holds need not outlive the machine.
         options = {"options": "-c synchronous_commit=off"}

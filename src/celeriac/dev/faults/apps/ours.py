@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from celeriac import Event, EventBus
 from celeriac.dev.faults.apps import doing
 from celeriac.dev.faults.inboxed import open_engine
+from celeriac.inbox import create_inbox
 
 bus = EventBus(service=doing.SERVICE)
 app = bus.app
@@ -24,6 +25,8 @@ if "FAULTS_SOFT" in os.environ:
 
 
 effects = open_engine(os.environ["FAULTS_EFFECTS"])
+# As docs/how-to/inbox.md has it: the pool holds a connection when the pool processes are forked.
+create_inbox(effects)
 
 
 class Payload(msgspec.Struct):
