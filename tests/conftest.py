@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import NoReturn
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg.sql import SQL, Identifier
@@ -25,6 +28,10 @@ hypothesis_settings.register_profile(
     "celeriac", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "celeriac"))
+
+# click before 8.2 mixes stderr into stdout unless told otherwise; later releases never do.
+if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:
+    CliRunner.__init__ = partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore
 
 MYSQL = os.environ.get("CELERIAC_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("CELERIAC_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")

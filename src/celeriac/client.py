@@ -18,6 +18,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
+from celeriac.redis_py import connection_of
 from celeriac.refusal import is_demotion
 from celeriac.transfer import slices, transfer_time
 
@@ -124,7 +125,7 @@ class DirectClient(redis.Redis):
             # Not `if`: another thread may take the last one in between.
             connection, since = self._resting.pop()
         except IndexError:
-            return self.connection_pool.get_connection()
+            return connection_of(self.connection_pool)
         if time.monotonic() - since > FRESH and _is_spoilt(connection):
             connection.disconnect()
         return connection

@@ -17,6 +17,8 @@ from typing import Any
 
 import redis
 
+from celeriac.redis_py import connection_of
+
 Streams = Mapping[str, str]  # each with the newest entry that is known
 
 
@@ -85,7 +87,7 @@ class StandingReads:
                 self._begin(group, streams, client_of(streams))
 
     def _begin(self, group: int, streams: Streams, client: Any) -> None:
-        connection: Any = client.connection_pool.get_connection()
+        connection: Any = connection_of(client.connection_pool)
         until = time.monotonic() + self._longest_ms / 1000
         reading = self._readings[group] = Reading(client, connection, streams, until)
         connection.send_command(

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,7 +17,14 @@ _AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _SECONDS = (86400, 3600, 60, 1)
 
 
-class Moment(click.ParamType[datetime]):
+if TYPE_CHECKING:
+    MomentType = click.ParamType[datetime]
+    DurationType = click.ParamType[float]
+else:
+    MomentType = DurationType = click.ParamType  # takes no argument before click 8.4
+
+
+class Moment(MomentType):
     """A time (ISO 8601; UTC where it names no zone) or a duration before now."""
 
     name = "time|duration"
@@ -37,7 +44,7 @@ class Moment(click.ParamType[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-class Duration(click.ParamType[float]):
+class Duration(DurationType):
     """A duration in seconds, given as 90, 1.5 or 1h30m."""
 
     name = "duration"
@@ -47,7 +54,7 @@ class Duration(click.ParamType[float]):
     ) -> float:
         seconds = value if isinstance(value, (int, float)) else _plain_seconds(value)
         if seconds is None:
-            seconds = _seconds(value)
+            seconds = _seconds(str(value))
         if seconds is None or not 0 < seconds < math.inf:
             self.fail(f"{value!r}: a duration like 30s, 15m, 2h or 1d12h, or a number of seconds")
         return float(seconds)

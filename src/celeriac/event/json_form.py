@@ -14,6 +14,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from celeriac.event.model import pydantic_fields
+
 NULL = b"null"
 HALF = "holds half a character (a lone surrogate)"
 
@@ -144,9 +146,11 @@ def _may_hold_nan(value: Any) -> bool:
 def _fields(value: Any) -> tuple[str, ...]:
     """Names of the fields of a model; empty for what is none."""
     kind: Any = type(value)
-    for mark in ("__struct_fields__", "__dataclass_fields__", "__pydantic_fields__"):
+    for mark in ("__struct_fields__", "__dataclass_fields__"):
         if names := getattr(kind, mark, None):
             return tuple(names)
+    if names := pydantic_fields(kind):
+        return tuple(names)
     return tuple(field.name for field in getattr(kind, "__attrs_attrs__", ()))
 
 

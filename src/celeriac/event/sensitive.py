@@ -25,6 +25,7 @@ from typing import (
 
 from celeriac.errors import InvalidEvent
 from celeriac.event.attributes import MAX_LIST
+from celeriac.event.model import pydantic_fields
 
 ANY, DEEP, ALL = "*", "**", "."
 # An attribute with more paths, or more steps in one of them, masks all of the data.
@@ -33,7 +34,7 @@ MAX_PATHS, MAX_STEPS = 500, 32
 Path = tuple[Any, ...]
 
 _RESERVED = re.compile(r"[%.,*\x00-\x20\x7f-\x9f]")
-_MODELS = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
+_MODELS = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__")
 
 
 class Sensitive:
@@ -118,6 +119,8 @@ def _meant(annotation: Any, origin: Any) -> Any:
 
 
 def _is_model(kind: type) -> bool:
+    if pydantic_fields(kind) is not None:
+        return True
     if any(hasattr(kind, mark) for mark in _MODELS) or is_typeddict(kind):
         return True
     return issubclass(kind, tuple) and hasattr(kind, "_fields")
@@ -152,8 +155,8 @@ def _filled(inner: Any, arguments: Mapping[Any, Any]) -> Any:
 
 def _fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
     """Each field's names on the wire, as steps to it, and its type with what annotates it."""
-    if hasattr(kind, "__pydantic_fields__"):
-        yield from _pydantic_fields(kind)
+    if (declared := pydantic_fields(kind)) is not None:
+        yield from _pydantic_fields(kind, declared)
         return
     encoded: dict[str, str] = dict(
         zip(
@@ -169,9 +172,11 @@ def _fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
         yield [(ANY if is_array else encoded.get(name, name),)], annotation
 
 
-def _pydantic_fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
+def _pydantic_fields(
+    kind: Any, declared: Mapping[str, Any]
+) -> Iterator[tuple[Collection[Path], Any]]:
     is_root = getattr(kind, "__pydantic_root_model__", False)
-    for name, field in kind.__pydantic_fields__.items():
+    for name, field in declared.items():
         # pydantic keeps what Annotated held apart from the type
         marked = any(map(_is_mark, field.metadata))
         annotation = Annotated[field.annotation, Sensitive] if marked else field.annotation

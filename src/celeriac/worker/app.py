@@ -9,6 +9,7 @@ from celery import Celery, Task
 from celeriac.errors import ConfigurationError
 from celeriac.redis_url import SentinelURL, is_sentinel
 from celeriac.settings import Settings
+from celeriac.worker.quorum_queues import use_quorum_queues
 
 HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
@@ -51,6 +52,7 @@ def make_app(settings: Settings) -> Celery:
     )
     if is_rabbitmq(settings.broker_url):
         app.conf.update(_for_rabbitmq())
+        use_quorum_queues(app)
     elif settings.broker_url.startswith("redis"):
         app.conf.broker_transport_options = _transport_options(settings)
     if sentinel:

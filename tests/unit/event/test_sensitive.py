@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, NamedTuple, NewType, TypedDict, TypeVar
+from types import SimpleNamespace
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NewType, TypedDict, TypeVar
 
 import msgspec
 import pydantic
@@ -189,3 +190,17 @@ def test_a_field_is_marked_under_each_name_that_it_can_have_on_the_wire() -> Non
 
 def masked_as(data: Any, attribute: str) -> Any:
     return masked(decode(encode(build_event("a", data, source="s", sensitive=attribute))))
+
+
+def test_a_pydantic_that_keeps_fields_by_another_name_is_masked_as_well() -> None:
+    """pydantic before 2.10 has `model_fields` alone, and `__pydantic_core_schema__` as 2.10 has."""
+
+    class Old:
+        __pydantic_core_schema__: ClassVar[dict[str, Any]] = {}
+        model_fields: ClassVar[dict[str, Any]] = {
+            "token": SimpleNamespace(
+                annotation=str, metadata=[Sensitive], alias=None, serialization_alias=None
+            )
+        }
+
+    assert sensitive_attribute(Old, dict) == "token"

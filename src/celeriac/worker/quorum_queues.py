@@ -1,0 +1,28 @@
+"""Quorum queues for the queues that Celery 5.5 declares when they are first named.
+
+Celery 5.6 has the setting `task_create_missing_queue_type`; 5.5 ignores it and declares classic
+queues, which are lost with their node. Can go with Celery 5.5.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.amqp import Queues
+
+QUORUM = {"x-queue-type": "quorum"}
+
+
+class QuorumQueues(Queues):  # type: ignore[misc,unused-ignore]
+    """As Celery's own, whose queues that were declared nowhere are quorum queues."""
+
+    def new_missing(self, name: str) -> Any:
+        queue: Any = super().new_missing(name)
+        queue.queue_arguments = {**(queue.queue_arguments or {}), **QUORUM}
+        return queue
+
+
+def use_quorum_queues(app: Celery) -> None:
+    """Make the app declare missing queues as quorum queues, whichever Celery it is."""
+    app.amqp.queues_cls = QuorumQueues
