@@ -50,6 +50,11 @@ COMMANDS = {
     ),
     "check": Command("ruff, mypy, pyright and the import layers, or those named", "check", None),
     "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
+    "compat": Command(
+        "the tests on every supported release (--list, --quick, CELL…)",
+        "test",
+        "celeriac.dev.compat",
+    ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }
 
