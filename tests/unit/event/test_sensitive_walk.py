@@ -83,5 +83,6 @@ def test_what_a_walk_has_paid_for_is_not_paid_again() -> None:
 
 
 def test_data_that_is_nested_deeper_than_python_calls_gives_its_values_all_the_same() -> None:
-    deep = nested(["a"] * 900)
+    # Python 3.12 and later walk that deep; earlier ones give every value instead.
+    deep = nested([*["a"] * 900, "card"])
     assert sensitive_values(event(deep, "**.card")) == ["secret"]
