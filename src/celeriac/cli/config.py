@@ -10,7 +10,7 @@ from celeriac.bus_settings.record import format_number
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
-from celeriac.cli.terminal import echo
+from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.user import user_name
 from celeriac.operation import record_setting
 from celeriac.settings import BUS_WIDE, Settings
@@ -71,7 +71,7 @@ def _change(session: Session, name: str, text: str, *, yes: bool, as_json: bool)
     before = getattr(bus.current, name)
     if name in KEEPS and not yes and _is_lower(text, before):
         question = f"Lower {name} from {format_number(before)} to {text}? What is past it is lost."
-        click.confirm(question, abort=True)
+        confirm(question, abort=True)
     before, after = bus.set(name, text)
     what = f"{name}: {format_number(before)} to {format_number(after)}"
     if before != after:

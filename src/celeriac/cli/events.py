@@ -13,7 +13,7 @@ from celeriac.cli.moment import since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
 from celeriac.cli.terminal import echo
-from celeriac.matrix import EventStatus, State
+from celeriac.matrix import SEARCHABLE, EventStatus, State
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--type", "pattern", metavar="PATTERN", help="As handlers have: order.*, #.failed")
 @click.option(
-    "--state", type=click.Choice([state.value for state in State]), help="With a handler in it."
+    "--state",
+    type=click.Choice([state.value for state in SEARCHABLE]),
+    help="With a handler in it.",
 )
 @since_option("Not older than this: 2026-11-23T07:00Z, or 15m.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")

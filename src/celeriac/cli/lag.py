@@ -11,7 +11,17 @@ from celeriac.cli.show import age, state_text, table, took
 from celeriac.cli.terminal import echo
 from celeriac.matrix import HandlerLag
 
-NUMBERS = ("waiting", "queued", "running", "parked", "due", "dead", "processed", "oldest", "mean")
+NUMBERS = [
+    "waiting",
+    "queued",
+    "running",
+    "scheduled",
+    "blocked",
+    "dead",
+    "processed",
+    "oldest",
+    "mean",
+]
 
 
 @click.command()
@@ -20,8 +30,9 @@ NUMBERS = ("waiting", "queued", "running", "parked", "due", "dead", "processed",
 def lag(session: Session, as_json: bool) -> None:
     """How far behind each handler is, domain by domain.
 
-    waiting: in the log, not given to the handler yet. queued: with a worker. due: to be retried
-    later. parked: behind an unfinished event of its subject. oldest: age of the oldest unfinished.
+    waiting: in the log, not fetched for the handler yet. queued: with a worker. scheduled: runs at
+    a later time. blocked: behind an unfinished event of its subject. oldest: age of the oldest
+    unfinished.
     """
     found = session.matrix.lag()
     if as_json:
@@ -34,7 +45,7 @@ def lag(session: Session, as_json: bool) -> None:
             [_row(one) for one in found],
             right=NUMBERS,
             fold={"handler": 30, "domain": 12},
-            shed=("mean", "parked", "due", "queued", "processed", "running"),
+            shed=("mean", "blocked", "scheduled", "queued", "processed", "running"),
             gap=1,
         )
 
@@ -58,8 +69,8 @@ def _row(one: HandlerLag) -> tuple[object, ...]:
         _number(one.waiting),
         _number(one.queued),
         _number(one.running),
-        _number(one.parked),
-        _number(one.due),
+        _number(one.scheduled),
+        _number(one.blocked),
         state_text("dead", f"{one.dead:,}") if one.dead else 0,
         _number(one.processed),
         age(one.oldest_s),

@@ -9,39 +9,23 @@ from typing import Any
 
 import msgspec
 
-from celeriac.matrix import Cell, State
+from celeriac.matrix import MEANINGS, Cell, State
 
 # The worst first: what an event is as a whole is the first of these that one of its cells is.
 GRAVITY = (
     State.DEAD,
     State.MISSING,
-    State.DUE,
+    State.SCHEDULED,
     State.RUNNING,
     State.QUEUED,
-    State.PARKED,
+    State.BLOCKED,
     State.WAITING,
     State.FORGOTTEN,
     State.PROCESSED,
     State.SKIPPED,
+    State.IGNORED,
 )
-NAMES = {State.DUE: "retrying"}
-MEANINGS = {
-    State.WAITING: "in the log, not given to the handler yet",
-    State.PARKED: "behind an earlier event of its subject",
-    State.QUEUED: "handed to a worker",
-    State.RUNNING: "running",
-    State.DUE: "failed, and runs again at its time",
-    State.PROCESSED: "processed",
-    State.SKIPPED: "not wanted by the handler's filter",
-    State.DEAD: "given up, in the dead letters",
-    State.MISSING: "should have been handled, and there is no trace of that",
-    State.FORGOTTEN: "older than what is remembered",
-}
-DONE = frozenset({State.PROCESSED, State.SKIPPED})
-
-
-def state_name(state: State) -> str:
-    return NAMES.get(state, state.value)
+DONE = frozenset({State.PROCESSED, State.SKIPPED, State.IGNORED})
 
 
 def meaning(state: State) -> str:
@@ -62,7 +46,7 @@ def done(cells: Iterable[Cell]) -> int:
 def summary(cells: Iterable[Cell]) -> str:
     """`2 processed, 1 dead`."""
     counts = Counter(cell.state for cell in cells)
-    return ", ".join(f"{counts[s]} {state_name(s)}" for s in GRAVITY if s in counts)
+    return ", ".join(f"{counts[s]} {s}" for s in GRAVITY if s in counts)
 
 
 def count(number: float) -> str:

@@ -1,12 +1,16 @@
 """The matrix H(event, handler), read: what became of each event with each handler."""
 
-from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
+from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.matrix import Matrix
 from celeriac.matrix.overview import HandlerView, Minute, TypeView
 from celeriac.matrix.search import EventPage, Query
+from celeriac.matrix.state import MEANINGS, SEARCHABLE, UNFINISHED, State, state_of
 from celeriac.matrix.tree import Cause, Tree
 
 __all__ = [
+    "MEANINGS",
+    "SEARCHABLE",
+    "UNFINISHED",
     "Cause",
     "Cell",
     "EventPage",
@@ -21,4 +25,5 @@ __all__ = [
     "Totals",
     "Tree",
     "TypeView",
+    "state_of",
 ]

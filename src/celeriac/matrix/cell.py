@@ -5,7 +5,6 @@ Times called `_ms` are ms since the epoch by the server's clock.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -13,24 +12,7 @@ import msgspec
 from celeriac.circuit import CircuitState
 from celeriac.event import RawEvent
 from celeriac.ledger import Failure, Restart
-
-
-class State(StrEnum):
-    """Where the delivery of an event to a handler is: a `Place`, or what is known instead."""
-
-    WAITING = "waiting"
-    PARKED = "parked"
-    QUEUED = "queued"
-    RUNNING = "running"
-    DUE = "due"
-    PROCESSED = "processed"
-    SKIPPED = "skipped"
-    DEAD = "dead"
-    MISSING = "missing"  # it should have had the event, and there is no trace of that
-    FORGOTTEN = "forgotten"  # older than what the ledger remembers
-
-
-IN_FLIGHT = frozenset({State.PARKED, State.QUEUED, State.RUNNING, State.DUE})
+from celeriac.matrix.state import State
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +82,8 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     queued: int = 0
     running: int = 0
-    parked: int = 0
-    due: int = 0
+    scheduled: int = 0
+    blocked: int = 0
     dead: int = 0
     processed: int = 0
     retried: int = 0
@@ -115,7 +97,7 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unfinished(self) -> int:
-        return self.waiting + self.queued + self.running + self.parked + self.due
+        return self.waiting + self.queued + self.running + self.scheduled + self.blocked
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.log import Entry
-from celeriac.matrix.cell import IN_FLIGHT, State, Totals
+from celeriac.matrix.cell import Totals
 from celeriac.matrix.page import PAGE, Item, page_cells
+from celeriac.matrix.state import IN_FLIGHT, State
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 

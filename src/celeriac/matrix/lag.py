@@ -10,6 +10,7 @@ from celeriac.ledger import Lane, Ledger
 from celeriac.log import EventLog, Group, entry_time_ms
 from celeriac.matrix.cell import HandlerLag
 from celeriac.matrix.stand import Stand, stands
+from celeriac.matrix.state import State, state_of
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
@@ -50,19 +51,19 @@ def _lag(
 ) -> HandlerLag:
     domain, group, record = stand.lane.domain, stand.group, stand.record
     waiting = _waiting(backend.log, stand)
-    held: Counter[str] = Counter()
+    held: Counter[State] = Counter()
     for owner, count in group.holders.items() if group is not None else ():
-        held[owner.partition(":")[0]] += count
+        held[state_of(owner)] += count
     oldest = _oldest(backend.log, stand) if waiting or held else None
     return HandlerLag(
         handler=record.id,
         service=record.service,
         domain=domain,
         waiting=waiting,
-        queued=held["queued"],
-        running=held["running"],
-        parked=held["parked"],
-        due=held["due"],
+        queued=held[State.QUEUED],
+        running=held[State.RUNNING],
+        scheduled=held[State.SCHEDULED],
+        blocked=held[State.BLOCKED],
         dead=dead.get(record.id, 0),
         processed=stats.get("processed", 0),
         retried=stats.get("retry", 0),

@@ -11,7 +11,7 @@ import msgspec
 from celeriac.circuit import Circuit
 from celeriac.event import Event, masked
 from celeriac.ledger import refused_field
-from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, State, Totals
+from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
 from celeriac.matrix.locate import locate
@@ -19,6 +19,7 @@ from celeriac.matrix.overview import HandlerView, overview
 from celeriac.matrix.page import Found, Item, page_cells
 from celeriac.matrix.search import EventPage, Query, search
 from celeriac.matrix.stand import Stand, stands
+from celeriac.matrix.state import State
 from celeriac.matrix.tree import Tree, tree
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from celeriac.event import Peek, RawEvent
 from celeriac.ledger import IN_FLIGHT, Ledger, Pending, Row, refused_field
 from celeriac.log import entry_key
-from celeriac.matrix.cell import Cell, State
+from celeriac.matrix.cell import Cell
 from celeriac.matrix.stand import Stand, stands
+from celeriac.matrix.state import State
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 

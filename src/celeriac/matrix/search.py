@@ -17,8 +17,9 @@ import msgspec
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, compile_patterns, literal_domain, peek
 from celeriac.log import Entry, EventLog, entry_key
-from celeriac.matrix.cell import Cell, EventStatus, State
+from celeriac.matrix.cell import Cell, EventStatus
 from celeriac.matrix.page import Item, page_cells
+from celeriac.matrix.state import State
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 

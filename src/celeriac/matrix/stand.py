@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from celeriac.event import Matcher, Peek, RawEvent, compile_patterns, meant_for
 from celeriac.ledger import SETTLED, Lane, Pending, Row
 from celeriac.log import EventLog, Group, entry_key, entry_time_ms
-from celeriac.matrix.cell import State
+from celeriac.matrix.state import State, state_of
 from celeriac.registry import HandlerRecord
 
 
@@ -63,11 +63,11 @@ class Stand:
         if row is None and not self.wants(event):
             return None
         if row is not None and row.state in SETTLED:
-            return State(row.state.value)
+            return state_of(row.state)
         if pending is not None:
-            return State(pending.owner.partition(":")[0])
+            return state_of(pending.owner)
         if self.is_ahead(entry):
-            return State.WAITING if row is None else State(row.state.value)
+            return State.WAITING if row is None else state_of(row.state)
         if row is None and not self._took_part(entry, event):
             return None
         return State.FORGOTTEN if entry_time_ms(entry) < remembered_from_ms else State.MISSING

@@ -21,7 +21,7 @@ from celeriac.metrics.bound import Bounds
 from celeriac.metrics.definition import METRICS
 from celeriac.metrics.snapshot import LaneState, Snapshot
 
-PLACES = ("waiting", "queued", "running", "parked", "due")
+PLACES = ("waiting", "queued", "running", "scheduled", "blocked")
 # Bounds of durations: 2**k ms, from 250 µs to 17 minutes. A histogram is 15 lines of each scrape.
 BOUNDS = range(-2, 21, 2)
 CHUNK_BOUNDS = range(11)  # 2**k events

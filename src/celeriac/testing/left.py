@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.ledger import Lane, Pending, Place
+from celeriac.matrix import State, state_of
 from celeriac.subscription import Backend
 from celeriac.testing.settlement import Left
 
@@ -41,10 +42,10 @@ def unsettled(backend: Backend, lanes: Iterable[Lane]) -> Iterator[Left]:
         for held in _in_flight(backend, lane):
             body = next((e.body for e in backend.log.read(lane.domain, start=held.entry)), b"")
             due = None if held.due_ms is None else max(0, held.due_ms - now) / 1000
-            yield Left(lane.handler, _named(body), held.owner.partition(":")[0], due)
+            yield Left(lane.handler, _named(body), state_of(held.owner), due)
         after = _delivered(backend, lane)
         for entry in backend.log.read(lane.domain, start=f"({after}") if after else ():
-            yield Left(lane.handler, _named(entry.body), Place.WAITING)
+            yield Left(lane.handler, _named(entry.body), State.WAITING)
     for domain in sorted(backend.log.domains()):
         for at, body in backend.log.upcoming(domain):
             yield Left("", _named(body), "postponed", max(0, at - now) / 1000)

@@ -114,7 +114,7 @@ def test_an_unknown_dead_letter_ends_with_1(run: Run, command: str, name: str) -
 
 def test_redriven_by_name_it_is_delivered_again(run: Run, graves: list[str]) -> None:
     assert "1 dead letter redriven" in run("dead", "redrive", graves[0], "--yes").out
-    assert ["dead", "dead", "due"] == states(run)
+    assert ["dead", "dead", "scheduled"] == states(run)
 
 
 def test_redriven_by_handler_it_is_previewed_and_asked_for(run: Run, graves: list[str]) -> None:
@@ -124,7 +124,7 @@ def test_redriven_by_handler_it_is_previewed_and_asked_for(run: Run, graves: lis
     assert ["dead"] * 3 == states(run)
     answer = run("dead", "redrive", "--handler", "billing.charge", input="y\n")
     assert "2 dead letters redriven" in answer.out
-    assert ["dead", "due", "due"] == states(run)
+    assert ["dead", "scheduled", "scheduled"] == states(run)
 
 
 def test_redriving_for_a_handler_that_was_removed_fails_and_keeps_the_letter(

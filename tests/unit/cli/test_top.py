@@ -42,7 +42,7 @@ VIEW = View(
     ),
     handlers=tuple(
         row(f"s{n}.handler_with_a_name_of_some_length_{n}", lag=n * 111, rate=n, dead=n % 3,
-            oldest_s=n * 7.0, waiting=n, queued=n, running=1, due=n, parked=n, failing=n / 4,
+            oldest_s=n * 7.0, waiting=n, queued=n, running=1, scheduled=n, blocked=n, failing=n / 4,
             run_p95_s=0.01 * n, wait_p95_s=0.1 * n)
         for n in range(30)
     ),
@@ -72,7 +72,7 @@ def test_what_has_no_room_gives_way_and_the_most_needed_stays() -> None:
         for width in (60, 80, 160)
     }
     assert all("lag" in title and "rate/s" in title for title in titles.values())
-    assert "parked" in titles[160] and "parked" not in titles[80]
+    assert "blocked" in titles[160] and "blocked" not in titles[80]
     assert "dead" in titles[80] and "waiting" not in titles[80]
 
 

@@ -8,7 +8,7 @@ from celeriac.matrix import HandlerLag
 
 def lag(handler: str, domain: str, **numbers: Any) -> HandlerLag:
     zeros: dict[str, Any] = dict.fromkeys(
-        ("waiting", "queued", "running", "parked", "due", "dead", "processed", "retried"), 0
+        ("waiting", "queued", "running", "scheduled", "blocked", "dead", "processed", "retried"), 0
     )
     rest: dict[str, Any] = {"skipped": 0, "failed": 0, "mean_us": 0, "oldest_s": None}
     return HandlerLag(
@@ -26,7 +26,7 @@ def test_the_domains_of_a_handler_are_one_row() -> None:
         by_handler(
             [
                 lag("b.x", "order", waiting=2, queued=1, processed=30, mean_us=100),
-                lag("b.x", "payment", running=1, parked=1, due=4, processed=10, mean_us=500),
+                lag("b.x", "payment", running=1, blocked=1, scheduled=4, processed=10, mean_us=500),
                 lag("a.y", "order", dead=1, retried=3),
             ]
         )
@@ -42,4 +42,4 @@ def test_a_view_sums_its_rows_and_says_what_is_to_do() -> None:
         5, 9, [HandlerRow("a.y", 0, 0, 0, 7, 3, 1, 0), HandlerRow("b.x", 2, 3, 4, 40, 0, 0, 9)], ()
     )
     assert (view.processed, view.retried, view.dead, view.unsettled) == (47, 3, 1, 9)
-    assert view.to_do() == "b.x has 2 waiting, 3 in flight, 4 due"
+    assert view.to_do() == "b.x has 2 waiting, 3 in flight, 4 scheduled"

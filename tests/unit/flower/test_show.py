@@ -9,7 +9,7 @@ from celeriac.flower.picture.attempts import attempts_of, spans
 from celeriac.flower.picture.causes import HEIGHT, picture
 from celeriac.flower.picture.sparkline import sparkline
 from celeriac.ledger import Failure, Restart
-from celeriac.matrix import Cause, Cell, Minute, State
+from celeriac.matrix import MEANINGS, Cause, Cell, Minute, State
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_an_event_is_as_bad_as_its_worst_cell() -> None:
 
 
 def test_every_state_is_told_in_words() -> None:
-    assert set(State) == set(show.GRAVITY) == set(show.MEANINGS)
+    assert set(State) == set(show.GRAVITY) == set(MEANINGS)
 
 
 def cell(state: State = State.PROCESSED, **more: object) -> Cell:

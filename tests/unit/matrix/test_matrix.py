@@ -117,7 +117,7 @@ def test_lag_says_where_everything_is(shop: Shop, matrix: Matrix) -> None:
     assert billing.oldest_s is not None
     assert (3, 3, 0) == (mail.dead, mail.failed, mail.unfinished)
     assert mail.oldest_s is None
-    assert (3, 3) == (crm.due, crm.retried)
+    assert (3, 3) == (crm.scheduled, crm.retried)
 
 
 def test_lag_names_groups_that_are_nobodys_and_handlers_without_one(

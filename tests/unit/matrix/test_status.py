@@ -44,7 +44,7 @@ def test_the_walk_of_an_event_through_three_handlers(shop: Shop, matrix: Matrix)
     shop.settle()
     found = matrix.status(id)
     assert states(matrix, id) == {
-        "billing.audit": "skipped", "billing.charge": "processed", "mail.send": "due",
+        "billing.audit": "skipped", "billing.charge": "processed", "mail.send": "scheduled",
     }  # fmt: skip
     due = found.cells[2]
     assert due.attempts == 1
@@ -67,14 +67,14 @@ def test_a_delivery_is_seen_running(shop: Shop, matrix: Matrix) -> None:
     assert ["running"] == seen
 
 
-def test_ordered_events_behind_a_failed_one_are_parked(shop: Shop, matrix: Matrix) -> None:
+def test_ordered_events_behind_a_failed_one_are_blocked(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.book", "order.#", ordered=True, backoff=600.0, function=fail)
     shop.start()
     first, second = (shop.emit("order.placed", subject="order/1") for _ in range(2))
     shop.settle()
     shop.settle()
-    assert {"billing.book": "due"} == states(matrix, first)
-    assert {"billing.book": "parked"} == states(matrix, second)
+    assert {"billing.book": "scheduled"} == states(matrix, first)
+    assert {"billing.book": "blocked"} == states(matrix, second)
 
 
 def test_a_given_up_delivery_is_dead(shop: Shop, matrix: Matrix) -> None:
@@ -116,7 +116,7 @@ def test_a_replayed_event_has_a_cell_though_it_came_before(
     entry = matrix.find(before).entry
     assert entry is not None
     assert 1 == backend.ledger.schedule(lane, [(entry, before)])
-    assert "due" == states(matrix, before)["mail.send"]
+    assert "scheduled" == states(matrix, before)["mail.send"]
     shop.settle()
     assert "processed" == states(matrix, before)["mail.send"]
 

@@ -85,7 +85,7 @@ def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
         memory.store.ledger.take("w2", [Ask(lane, 1, sweep=True, most_new=0)])
         found = scrape(memory.store.backend)
     places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
-    assert {"waiting": 3, "queued": 2, "running": 0, "parked": 0, "due": 0} == places
+    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
     assert 5 == value(found["celeriac_lag_events"], "celeriac_lag_events")
     assert 90 <= value(found["celeriac_lag_seconds"], "celeriac_lag_seconds") < 95
     lost = {s.labels["place"]: s.value for s in found["celeriac_leases_lost"]}

@@ -175,7 +175,7 @@ def test_handlers_that_emit_for_one_another_are_told_apart_from_work(billing: Ev
             memory.settle(most_steps=20)
     assert "not settled after 20 steps" in str(caught.value)
     assert {"billing.pong", "billing.slow"} == {left.handler for left in caught.value.left}
-    assert any(left.place == "due" and left.due_in for left in caught.value.left)
+    assert any(left.place == "scheduled" and left.due_in for left in caught.value.left)
 
 
 def _later(event: Event) -> None:

@@ -9,12 +9,12 @@ from celeriac.cli.show import age, count
 from celeriac.ledger.ledger import MOST_PARKED
 from celeriac.matrix import HandlerLag
 
-MOST_DUE = 10_000
+MAX_SCHEDULED = 10_000
 OLDEST_S = 3600.0
 
 
 def check_backlog(patient: Patient) -> Iterator[Finding]:
-    """Age of what is unfinished, retries, parked deliveries, dead letters."""
+    """Age of what is unfinished, scheduled and blocked deliveries, dead letters."""
     findings = [*_fullness(patient), *_unfinished(patient), *_dead(patient)]
     if not findings:
         unfinished = sum(one.unfinished for one in patient.lags)
@@ -26,12 +26,12 @@ def check_backlog(patient: Patient) -> Iterator[Finding]:
 def _unfinished(patient: Patient) -> Iterator[Finding]:
     for one in patient.lags:
         where = f"{one.handler} in {one.domain}"
-        if one.due > MOST_DUE:
-            text = f"{where} has {count(one.due, 'delivery', 'deliveries')} due later"
-            yield warn("backlog", text, "many fail at once? celeriac events --state due")
-        if one.parked >= MOST_PARKED:
-            text = f"{where} has {one.parked:,} parked: few subjects hold up many events"
-            yield warn("backlog", text, "celeriac events --state parked: which subjects?")
+        if one.scheduled > MAX_SCHEDULED:
+            text = f"{where} has {count(one.scheduled, 'delivery', 'deliveries')} scheduled"
+            yield warn("backlog", text, "many fail at once? celeriac events --state scheduled")
+        if one.blocked >= MOST_PARKED:
+            text = f"{where} has {one.blocked:,} blocked: few subjects hold up many events"
+            yield warn("backlog", text, "celeriac events --state blocked: which subjects?")
         if one.oldest_s is not None and one.oldest_s > OLDEST_S and one.registered:
             text = f"{where}: {one.unfinished:,} unfinished, the oldest for {age(one.oldest_s)}"
             yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")

@@ -139,8 +139,8 @@ def _help() -> list[Text]:
  oldest           age of the oldest unfinished one
  waiting          in the log, not given to the handler yet
  queued, running  with a worker
- due              to be tried again later
- parked           behind an unfinished event of their subject
+ scheduled        to run at a later time: retries and requeued deliveries
+ blocked          behind an unfinished event of their subject
  dead             in dead letters now
  run95, wait95    95 % of runs, and of waits for the first, lately
 

@@ -33,8 +33,8 @@ class HandlerRow(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     queued: int = 0
     running: int = 0
-    due: int = 0
-    parked: int = 0
+    scheduled: int = 0
+    blocked: int = 0
     dead: int = 0
     run_p95_s: float | None = None
     wait_p95_s: float | None = None
@@ -178,8 +178,8 @@ def _handler(lags: Sequence[HandlerLag], rates: _Rates, lately: Tally | None) ->
         waiting=sum(one.waiting for one in lags),
         queued=sum(one.queued for one in lags),
         running=sum(one.running for one in lags),
-        due=sum(one.due for one in lags),
-        parked=sum(one.parked for one in lags),
+        scheduled=sum(one.scheduled for one in lags),
+        blocked=sum(one.blocked for one in lags),
         dead=sum(one.dead for one in lags),
         run_p95_s=lately.run.quantile(0.95) if lately else None,
         wait_p95_s=lately.wait.quantile(0.95) if lately else None,

@@ -11,7 +11,7 @@ from celeriac.cli.trace.draw import draw
 from celeriac.ledger import Lane
 from celeriac.matrix import State, Tree
 
-FAILED = (State.DEAD, State.DUE)
+FAILED = (State.DEAD, State.SCHEDULED)
 
 
 @click.command()

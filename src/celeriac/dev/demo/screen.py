@@ -19,7 +19,7 @@ from celeriac.dev.demo.failures import Failure
 from celeriac.dev.demo.summary import duration
 from celeriac.dev.demo.watch import HandlerRow, View
 
-WIDE = 100  # columns from which on there is room for the curve
+WIDE = 108
 BARS = " ▁▂▃▄▅▆▇"
 
 
@@ -149,23 +149,23 @@ def _table(rows: Sequence[HandlerRow], *, wide: bool) -> Table:
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     table.padding = (0, 2, 0, 0) if wide else (0, 1, 0, 0)
     table.add_column("HANDLER", no_wrap=True, ratio=1)
-    for name in ("waiting", "in flight", "due", "processed", "retried", "dead"):
+    for name in ("waiting", "in flight", "scheduled", "processed", "retried", "dead"):
         table.add_column(name, justify="right", no_wrap=True)
     if wide:
         table.add_column("per second", justify="right", no_wrap=True)
-    table.add_column("mean", justify="right", no_wrap=True, min_width=7)
+        table.add_column("mean", justify="right", no_wrap=True, min_width=7)
     for row in rows:
         cells = [
             _number(row.waiting),
             _number(row.in_flight),
-            _number(row.due, "yellow"),
+            _number(row.scheduled, "yellow"),
             Text(f"{row.processed:,}"),
             _number(row.retried, "yellow"),
             _number(row.dead, "red"),
         ]
         if wide:
-            cells.append(_number(round(row.rate)))
-        table.add_row(_handler(row.handler), *cells, Text(duration(row.mean_us), "dim"))
+            cells += [_number(round(row.rate)), Text(duration(row.mean_us), "dim")]
+        table.add_row(_handler(row.handler), *cells)
     return table
 
 

@@ -20,7 +20,7 @@ class HandlerRow:
     handler: str
     waiting: int
     in_flight: int
-    due: int
+    scheduled: int
     processed: int
     retried: int
     dead: int
@@ -29,7 +29,7 @@ class HandlerRow:
 
     @property
     def unsettled(self) -> int:
-        return self.waiting + self.in_flight + self.due
+        return self.waiting + self.in_flight + self.scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class View:
     def to_do(self) -> str:
         """Which handlers have something left to do, in words."""
         return ", ".join(
-            f"{row.handler} has {row.waiting} waiting, {row.in_flight} in flight, {row.due} due"
+            f"{row.handler} has {row.waiting} waiting, {row.in_flight} in flight, "
+            f"{row.scheduled} scheduled"
             for row in self.rows
             if row.unsettled
         )
@@ -112,8 +113,8 @@ def by_handler(lags: Iterable[HandlerLag]) -> Iterable[HandlerRow]:
         yield HandlerRow(
             handler=handler,
             waiting=sum(lag.waiting for lag in some),
-            in_flight=sum(lag.queued + lag.running + lag.parked for lag in some),
-            due=sum(lag.due for lag in some),
+            in_flight=sum(lag.queued + lag.running + lag.blocked for lag in some),
+            scheduled=sum(lag.scheduled for lag in some),
             processed=processed,
             retried=sum(lag.retried for lag in some),
             dead=sum(lag.dead for lag in some),

@@ -30,7 +30,7 @@ class Square:
         if view.dead:
             return "dead"
         if view.retried:
-            return "due"
+            return "scheduled"
         return "processed" if view.processed else "quiet"
 
 
