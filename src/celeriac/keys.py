@@ -112,7 +112,7 @@ class Keys:
         return key if minute is None else f"{key}:{minute}"
 
     def patterns(self, domain: str, handler: str) -> str:
-        """String: what the newest code of the handler subscribes to."""
+        """String: the patterns in force for the handler, of all versions of its code."""
         return f"{self.base(domain)}patterns:{handler}"
 
     def stats(self, domain: str, handler: str) -> str:

@@ -138,6 +138,17 @@ def test_each_of_many_stands_for_itself(store: Store, lane: Lane, entries: list[
     }
 
 
+def test_older_code_that_joins_later_passes_nothing_over(
+    store: Store, lane: Lane, entries: list[str]
+) -> None:
+    store.ledger.note_patterns(lane, ["a.#", "b.#"])
+    store.ledger.note_patterns(lane, ["a.#"])
+    older = stretch(lane, "0-0", entries[2], ("a.#",))
+    assert [lane] == store.ledger.pass_over([older])
+    assert ("0-0", 0, 5) == where(store, lane)
+    assert entries == taken(store, lane, older)
+
+
 def test_of_different_ends_each_has_its_own(store: Store, lane: Lane, entries: list[str]) -> None:
     store.log.join(DOMAIN, OTHER.handler, "0")
     unwanted = [stretch(lane, "0-0", entries[1]), stretch(OTHER, "0-0", entries[3])]

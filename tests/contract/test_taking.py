@@ -290,12 +290,27 @@ def test_a_rate_under_one_a_second_grants_one(store: Store) -> None:
     assert 9000 < wait_ms <= 10_000
 
 
-def test_what_the_newest_code_subscribes_to_comes_with_what_is_taken(
-    store: Store, lane: Lane
-) -> None:
+def test_the_patterns_in_force_come_with_what_is_taken(store: Store, lane: Lane) -> None:
     assert store.take(lane).patterns == ()
     store.ledger.note_patterns(lane, ["order.placed", "order.#"])
-    assert store.take(lane).patterns == ("order.placed", "order.#")
+    assert store.take(lane).patterns == ("order.#", "order.placed")
+
+
+def test_older_code_takes_no_pattern_out_of_force(store: Store, lane: Lane) -> None:
+    assert store.ledger.note_patterns(lane, ["order.a"]) == ("order.a",)
+    assert store.ledger.note_patterns(lane, ["order.b", "order.a"]) == ("order.a", "order.b")
+    assert store.ledger.note_patterns(lane, ["order.a"]) == ("order.a", "order.b")
+    assert store.ledger.note_patterns(lane, ["order.c"]) == ("order.c", "order.a", "order.b")
+    assert store.take(lane).patterns == ("order.c", "order.a", "order.b")
+    assert store.ledger.patterns(lane) == ("order.c", "order.a", "order.b")
+
+
+def test_a_pattern_that_is_gone_goes_out_of_force_unless_this_code_has_it(
+    store: Store, lane: Lane
+) -> None:
+    store.ledger.note_patterns(lane, ["order.a", "order.b"])
+    assert store.ledger.note_patterns(lane, ["order.a"], ["order.a", "order.b"]) == ("order.a",)
+    assert store.ledger.patterns(lane) == ("order.a",)
 
 
 # -- what all workers hold together

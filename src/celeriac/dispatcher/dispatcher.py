@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Event as Flag
@@ -32,6 +32,7 @@ from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
 from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
+from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.log.redis import BELL
 from celeriac.refusal import is_demotion
@@ -83,6 +84,7 @@ class Dispatcher:
         self._lanes: dict[Lane, Handler] = {}
         self._records: dict[str, HandlerRecord] = {}
         self._mean: dict[Lane, int] = {}
+        self._in_force: dict[Lane, tuple[str, ...]] = {}
         self._flow = Flow()
         self._doors = Doors()
         self._share = Share(self.settings)
@@ -163,6 +165,10 @@ class Dispatcher:
                 continue
             if taken.removed:
                 self._on_removed(ask.lane, handler)
+                continue
+            self._note_in_force(ask.lane, handler, taken.patterns)
+            if self._is_left_to_others(ask.lane, handler):
+                self._agenda.put(ask.lane, now + LOOK_AT_WORKERS)
                 continue
             self._mean[ask.lane] = taken.mean_us
             self._flow.still_queued(ask.lane, taken.queued)
@@ -262,6 +268,8 @@ class Dispatcher:
 
     def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
+        if self._is_left_to_others(lane, handler):
+            return Ask(lane, 0, most_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
             return Ask(lane, through, sweep=sweep, most_new=through) if through else None
@@ -283,7 +291,8 @@ class Dispatcher:
             return 0
         lane, given = ask.lane, len(taken.deliveries)
         ledger, worker = self.service.backend.ledger, self.service.worker
-        sifted = sift(handler, taken.deliveries, taken.patterns, domain=lane.domain)
+        retired = self._retired(handler, lane)
+        sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
         for entry in sifted.gone:
             log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
         for entry, error in sifted.invalid:
@@ -400,11 +409,44 @@ class Dispatcher:
     def _serve(self, domain: str, handler: Handler) -> None:
         lane = handler.lane(domain)
         if lane not in self._lanes:
-            self.service.backend.ledger.note_patterns(lane, handler.patterns)
+            self._note_patterns(lane, handler)
         self._lanes[lane] = handler
         self._agenda.add(lane)
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
+
+    # -- other versions of the handlers
+
+    def _note_patterns(self, lane: Lane, handler: Handler) -> None:
+        self._in_force[lane] = self.service.backend.ledger.note_patterns(lane, handler.patterns)
+
+    def _note_in_force(self, lane: Lane, handler: Handler, patterns: tuple[str, ...]) -> None:
+        """What `take` said; those of this code that are not among them are put in force again."""
+        before = self._in_force.get(lane)
+        if before == patterns:
+            return
+        if not {*handler.patterns} <= {*patterns}:
+            self._note_patterns(lane, handler)
+            return
+        self._in_force[lane] = patterns
+        if before and not {*before} <= {*patterns}:
+            self._records |= self.service.backend.registry.registered([handler.id])
+
+    def _retired(self, handler: Handler, lane: Lane) -> Mapping[str, int]:
+        record = self._records.get(handler.id)
+        if record is None or not record.retired:
+            return {}
+        return {
+            p: at for p, at in record.retired.items() if literal_domain(p) in (None, lane.domain)
+        }
+
+    def _is_left_to_others(self, lane: Lane, handler: Handler) -> bool:
+        """Whether only other versions of the handler subscribe to the domain."""
+        domains = handler.matcher.domains
+        if domains is None or lane.domain in domains:
+            return False
+        others = {*self._in_force.get(lane, ())} - {*handler.patterns}
+        return any(literal_domain(pattern) in (None, lane.domain) for pattern in others)
 
     def _drop_forgotten(self, domains: Collection[str]) -> None:
         """Stops serving domains that were removed because they were empty, but for those that a
@@ -423,6 +465,7 @@ class Dispatcher:
             self._seen.pop(domain, None)
             self._seen.pop(f"{BELL} {domain}", None)
         self._swept = {k: at for k, at in self._swept.items() if k in self._lanes}
+        self._in_force = {k: some for k, some in self._in_force.items() if k in self._lanes}
         self._mean = {k: us for k, us in self._mean.items() if k in self._lanes}
         self._agenda.keep(self._lanes)
         self._crowds.serve(self._lanes)

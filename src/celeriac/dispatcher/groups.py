@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from celeriac.dispatcher.versions import patterns_in_force
 from celeriac.event import compile_patterns
 from celeriac.ledger import Lane
 from celeriac.log import EventLog
@@ -39,6 +40,33 @@ def plan_joins(
     return plan
 
 
+def _recovered(
+    backend: Backend, handlers: Iterable[Handler], domains: Collection[str], newest: dict[str, str]
+) -> dict[str, HandlerRecord]:
+    """What the groups say of handlers whose record is gone. A wildcard must not begin "now" in a
+    domain that appeared while it was away. One without any group is new."""
+    wild = {h.id: h for h in handlers if h.matcher.domains is None}
+    found: dict[str, HandlerRecord] = {}
+    for domain in sorted(domains) if wild else ():
+        for group in backend.log.groups(domain):
+            handler = wild.get(group.handler)
+            if handler is None or backend.registry.was_removed(handler.id):
+                continue
+            if domain not in newest:
+                newest[domain] = _newest(backend.log, domain)
+            in_force = backend.ledger.patterns(handler.lane(domain))
+            before = found.get(handler.id)
+            found[handler.id] = HandlerRecord(
+                id=handler.id,
+                service=handler.service,
+                patterns=patterns_in_force(in_force or handler.patterns, before),
+                queue=handler.queue,
+                since={**(before.since if before else {}), domain: newest[domain]},
+                registered_ms=before.registered_ms if before else backend.registry.now_ms(),
+            )
+    return found
+
+
 def _start(handler: Handler) -> str:
     if isinstance(handler.start, datetime):
         # XGROUP takes "after this id": the last one before that millisecond
@@ -56,12 +84,14 @@ def join(
 
     Lanes in `joined` have their group: of thousands of domains only new ones cost a call.
     """
+    handlers = list(handlers)
     forgotten = backend.log.forgotten()
     known = {
         name: without_domains(record, forgotten)
         for name, record in backend.registry.handlers().items()
     }
     newest: dict[str, str] = {}
+    known |= _recovered(backend, [h for h in handlers if h.id not in known], domains, newest)
     return [_join(backend, h, known.get(h.id), domains, newest, joined) for h in handlers]
 
 
@@ -105,19 +135,28 @@ def _join(
     record = HandlerRecord(
         id=handler.id,
         service=handler.service,
-        patterns=handler.patterns,
+        patterns=patterns_in_force(handler.patterns, known),
         queue=handler.queue,
         ordered=handler.ordered,
         when=handler.when is not None,
         since=since,
         added=_added(backend, handler, known),
+        leaving=_without(handler.patterns, known.leaving if known else {}),
+        retired=_without(handler.patterns, known.retired if known else {}),
         registered_ms=known.registered_ms if known else backend.registry.now_ms(),
         options=handler.options(),
         doc=handler.doc,
     )
+    if known and set(record.patterns) == set(known.patterns):
+        # Two versions with the same patterns in force must not write over each other in turns.
+        record = msgspec.structs.replace(record, patterns=known.patterns)
     if record != known:
         backend.registry.register(record)
     return record
+
+
+def _without(patterns: Collection[str], times: Mapping[str, int]) -> dict[str, int]:
+    return {pattern: at_ms for pattern, at_ms in times.items() if pattern not in patterns}
 
 
 def _added(backend: Backend, handler: Handler, known: HandlerRecord | None) -> dict[str, int]:
@@ -125,7 +164,7 @@ def _added(backend: Backend, handler: Handler, known: HandlerRecord | None) -> d
         return {}
     new = set(handler.patterns) - set(known.patterns)
     now = backend.registry.now_ms() if new else 0
-    kept = {p: ms for p, ms in known.added.items() if p in handler.patterns}
+    kept = {p: ms for p, ms in known.added.items() if p in known.patterns}
     return kept | dict.fromkeys(sorted(new), now)
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from itertools import islice
-from types import MappingProxyType
 
 import redis
 
@@ -69,19 +68,19 @@ class Janitor:
         self,
         domains: Iterable[str],
         *,
-        own: Mapping[str, HandlerRecord] = MappingProxyType({}),
+        own: MutableMapping[str, HandlerRecord] | None = None,
         discover: bool,
         newest: Mapping[str, str] | None = None,
     ) -> bool:
         """Does what is due; True if there may be domains not seen before, or fewer.
 
-        `own` are the records of the worker's handlers. `newest` has the newest entry of each
-        domain, as far as it is known.
+        `own` are the records of the worker's handlers, brought up to date with each beat. `newest`
+        has the newest entry of each domain, as far as it is known.
         """
         backend = self._backend()
         if self._is_due("beat", BEAT_EVERY):
             self._establish(backend)
-            beat(backend, self._describe(), own)
+            beat(backend, self._describe(), {} if own is None else own)
         if self._is_due("evictions", EVICTIONS_EVERY):
             self._evictions.look(backend.log.evictions())
         self._trim(backend, domains, newest or {})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
+    Matcher,
     Peek,
     compile_patterns,
     decode,
@@ -17,7 +20,8 @@ from celeriac.event import (
     meant_for,
     peek,
 )
-from celeriac.ledger import PUT_OFF_MS, Delivery, Outcome, Settled
+from celeriac.ledger import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Delivery, Outcome, Settled
+from celeriac.log import entry_time_ms
 from celeriac.subscription import Handler
 
 
@@ -32,15 +36,23 @@ class Sifted:
 
 
 def sift(
-    handler: Handler, deliveries: Sequence[Delivery], newest: Sequence[str] = (), *, domain: str
+    handler: Handler,
+    deliveries: Sequence[Delivery],
+    in_force: Sequence[str] = (),
+    retired: Mapping[str, int] = MappingProxyType({}),
+    *,
+    domain: str,
 ) -> Sifted:
     """Sorts deliveries, which are of the log of `domain`, by what is to be done with them.
 
-    `newest` are the patterns of the newest code of the handler: what they reach and this code's do
-    not is put off, for a worker that has that code.
+    `in_force` are the patterns of every version of the handler: what they reach and this code's do
+    not is put off, for a worker that has that code. `retired` says when (ms) other patterns went
+    out of force: what came before that waited, so it is recorded as skipped.
     """
     sifted = Sifted()
-    newer = compile_patterns(*newest) if newest and set(newest) != set(handler.patterns) else None
+    others = sorted({*in_force} - {*handler.patterns})
+    other = compile_patterns(*others) if others else None
+    old = [(compile_patterns(pattern), at_ms) for pattern, at_ms in retired.items()]
     for delivery in deliveries:
         if delivery.body is None:
             sifted.gone.append(delivery.entry)
@@ -55,16 +67,35 @@ def sift(
         if outcome is None:
             sifted.wanted.append(item)
         elif (
-            newer
+            other
             and not handler.matcher.matches(event.type)
-            and meant_for(handler.id, newer.matches(event.type), event.handlers)
+            and meant_for(handler.id, other.matches(event.type), event.handlers)
         ):
-            sifted.unwanted.append(item.put_off(PUT_OFF_MS))
+            sifted.unwanted.append(item.put_off(until_other_code_ms(delivery.entry)))
         else:
+            if outcome is Outcome.IGNORED and old and _waited(handler, delivery.entry, event, old):
+                outcome = Outcome.SKIPPED
             sifted.unwanted.append(
                 Settled(delivery.entry, event.id, delivery.attempts, outcome, type=event.type)
             )
     return sifted
+
+
+def until_other_code_ms(entry: str) -> int:
+    """After which time to look again for a worker whose code wants the event: a tenth of the age
+    of the entry, from 1 s to 1 min, so that many which wait long cost little."""
+    age = int(time.time() * 1000) - entry_time_ms(entry)
+    return max(PUT_OFF_MS, min(age // 10, LONGEST_PUT_OFF_MS))
+
+
+def _waited(
+    handler: Handler, entry: str, event: Peek, retired: Sequence[tuple[Matcher, int]]
+) -> bool:
+    came = entry_time_ms(entry)
+    return any(
+        came <= at_ms and meant_for(handler.id, matcher.matches(event.type), event.handlers)
+        for matcher, at_ms in retired
+    )
 
 
 def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:

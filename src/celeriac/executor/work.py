@@ -15,7 +15,15 @@ from celeriac.executor.call import call
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
-from celeriac.ledger import PUT_OFF_MS, Claimed, Failure, Outcome, Settled, Verdict
+from celeriac.ledger import (
+    LONGEST_PUT_OFF_MS,
+    PUT_OFF_MS,
+    Claimed,
+    Failure,
+    Outcome,
+    Settled,
+    Verdict,
+)
 from celeriac.log import entry_time_ms
 from celeriac.subscription import Decision, Handler, decide
 
@@ -25,7 +33,6 @@ log = logging.getLogger(__name__)
 Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
 
 TELL_AFTER = 0.010  # seconds
-LONGEST_PUT_OFF_MS = 60_000
 
 
 class Work:

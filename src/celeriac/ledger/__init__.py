@@ -1,5 +1,6 @@
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
+    LONGEST_PUT_OFF_MS,
     PUT_OFF_MS,
     Ask,
     Claimed,
@@ -18,6 +19,7 @@ from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 
 __all__ = [
     "IN_FLIGHT",
+    "LONGEST_PUT_OFF_MS",
     "MOVES",
     "PUT_OFF_MS",
     "SETTLED",

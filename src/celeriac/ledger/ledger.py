@@ -7,7 +7,7 @@ removed has nothing: nothing is taken, claimed or held any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from celeriac.ledger.tally import Tallies
 MOST_PARKED = 1000
 # How long a delivery waits that only a worker with newer code can run.
 PUT_OFF_MS = 1000
+LONGEST_PUT_OFF_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Taken:
     now_ms: int = 0
     mean_us: int = 0
     removed: bool = False  # the handler has no group any more
-    patterns: tuple[str, ...] = ()  # as last told by note_patterns
+    patterns: tuple[str, ...] = ()  # in force: see note_patterns
     held: int = 0  # what all workers had queued or running before
     own: int = 0  # what this worker had of that
 
@@ -156,8 +157,8 @@ class Ledger(Protocol):
     def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         """Ignores what waits in these stretches; nothing is recorded of it.
 
-        Only where what the handler was not given yet begins within its stretch, its newest code
-        subscribes to the same, and `upto` is in the log still; else nothing of it is. Returns the
+        Only where what the handler was not given yet begins within its stretch, the patterns in
+        force are the same, and `upto` is in the log still; else nothing of it is. Returns the
         lanes for which there may be something to take: those of which that was not so, those with
         something in flight, and those of a handler that was removed. In one round trip for all;
         of a node of a cluster that is away, no lane is returned.
@@ -180,9 +181,19 @@ class Ledger(Protocol):
         """`skip` for many lanes, in one round trip for all. What is no longer held is let be."""
         ...
 
-    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
-        """Tells every dispatcher of the handler, with all it takes from now on, what the newest
-        code subscribes to: an older one must not settle what only the newer wants."""
+    def note_patterns(
+        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """Adds the patterns of this code to those in force for the handler; returns all of them.
+
+        Every dispatcher of the handler gets them with all it takes from now on: code that has not
+        all of them must not settle what another version wants. Those in `gone` are not in force any
+        more, unless `patterns` has them. Idempotent.
+        """
+        ...
+
+    def patterns(self, lane: Lane) -> tuple[str, ...]:
+        """The patterns in force for the handler in the domain."""
         ...
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from celeriac.errors import NotFound
@@ -102,9 +102,19 @@ class MemoryLedger:
         for lane, settled in skipped:
             self.skip(worker, lane, settled)
 
-    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
+    def note_patterns(
+        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+    ) -> tuple[str, ...]:
         with self._lock:
-            self._book(lane).patterns = tuple(patterns)
+            book, own = self._book(lane), tuple(sorted(set(patterns)))
+            others = [p for p in book.patterns if p not in own and p not in gone]
+            if {*own, *others} != set(book.patterns):
+                book.patterns = (*own, *others)
+            return book.patterns
+
+    def patterns(self, lane: Lane) -> tuple[str, ...]:
+        with self._lock:
+            return self._book(lane).patterns
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         with self._lock:

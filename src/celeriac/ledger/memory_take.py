@@ -81,7 +81,7 @@ def _stands_in(moves: Moves, stretch: Stretch) -> bool:
     group, events, patterns = moves.group, moves.store.events, moves.book.patterns
     upto, behind = entry_key(stretch.upto), events.after(group.last, 1)
     begins = behind and entry_key(behind[0][0]) > entry_key(stretch.after)
-    same = not patterns or patterns == stretch.patterns
+    same = not patterns or patterns == tuple(sorted(set(stretch.patterns)))
     return bool(begins) and same and group.last < upto and events.get(stretch.upto) is not None
 
 

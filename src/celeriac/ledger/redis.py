@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from celeriac.ledger.script import (
     parse_claimed,
     parse_effects,
     parse_letter,
+    parse_patterns,
     parse_taken,
     plain_and_other,
     whole,
@@ -46,9 +47,9 @@ _take, _pass_over, _claim, _finish, _renew, _hand_back = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in ("take", "pass_over", "claim", "finish", "renew", "hand_back")
 )
-_schedule, _redrive, _discard, _invalid, _rate = (
+_schedule, _redrive, _discard, _invalid, _rate, _patterns = (
     Script("celeriac.ledger", f"{name}.lua")
-    for name in ("schedule", "redrive", "discard", "invalid", "rate")
+    for name in ("schedule", "redrive", "discard", "invalid", "rate", "patterns")
 )
 
 
@@ -159,8 +160,19 @@ class RedisLedger:
             if isinstance(answer, Exception) and "NOGROUP" not in str(answer):
                 raise answer
 
-    def note_patterns(self, lane: Lane, patterns: Sequence[str]) -> None:
-        self.client.set(self.keys.patterns(lane.domain, lane.handler), _text(patterns))
+    def note_patterns(
+        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        key, base = self.keys.patterns(lane.domain, lane.handler), self.keys.base(lane.domain)
+        told = lane.handler, _text(patterns), _text(gone)
+        answer = self.invalid.unless_wrong_type(
+            key, lambda: _patterns(self.client, base, *told), b""
+        )
+        return parse_patterns(answer)
+
+    def patterns(self, lane: Lane) -> tuple[str, ...]:
+        key = self.keys.patterns(lane.domain, lane.handler)
+        return parse_patterns(self._read([("get", key)], None)[0] or b"")
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         granted, wait_ms = _rate(self.client, self.keys.rate(handler), want, per_second)
@@ -505,6 +517,6 @@ def _place(place: int | None) -> int | str:
     return "" if place is None else place
 
 
-def _text(patterns: Sequence[str]) -> str:
-    """As note_patterns writes them."""
-    return " ".join(patterns)
+def _text(patterns: Collection[str]) -> str:
+    """As note_patterns writes them: sorted, so that the same ones are the same text."""
+    return " ".join(sorted(set(patterns)))

@@ -93,7 +93,7 @@ def parse_taken(answer: Any) -> Taken:
         next_due_ms=int(next_due) or None,
         now_ms=int(now),
         mean_us=int(mean),
-        patterns=_readable_patterns(patterns),
+        patterns=parse_patterns(patterns),
         held=int(held),
         own=int(own),
     )
@@ -126,8 +126,9 @@ def whole(stored: bytes | None) -> int:
         return 0
 
 
-def _readable_patterns(stored: bytes) -> tuple[str, ...]:
-    """None where one of them is no pattern: then the handler's own count."""
+def parse_patterns(stored: bytes) -> tuple[str, ...]:
+    """Return the patterns in force; none where one of them is no pattern: then the handler's own
+    count."""
     patterns = tuple(stored.decode(errors="replace").split())
     try:
         for pattern in patterns:

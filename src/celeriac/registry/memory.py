@@ -44,6 +44,10 @@ class MemoryRegistry:
         with self._lock:
             return handler in self._removed
 
+    def registered(self, handlers: Collection[str]) -> Mapping[str, HandlerRecord]:
+        with self._lock:
+            return {name: self._handlers[name] for name in handlers if name in self._handlers}
+
     def unregistered(self, handlers: Collection[str]) -> list[str]:
         with self._lock:
             known = self._handlers.keys() | self._removed

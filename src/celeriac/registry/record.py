@@ -39,8 +39,9 @@ def decode_handler(name: str, value: bytes) -> HandlerRecord:
         check_domain_name(domain)
         if not _is_entry(entry):
             raise ValueError(f"`since` of {domain} is no entry of a log: {entry}")
-    for added_ms in record.added.values():
-        check_time("added", added_ms)
+    for name in ("added", "leaving", "retired"):
+        for at_ms in getattr(record, name).values():
+            check_time(name, at_ms)
     check_time("registered_ms", record.registered_ms)
     return record
 

@@ -46,6 +46,12 @@ class RedisRegistry:
     def was_removed(self, handler: str) -> bool:
         return bool(self._call(self.keys.removed, "SISMEMBER", handler))
 
+    def registered(self, handlers: Collection[str]) -> Mapping[str, HandlerRecord]:
+        names = list(handlers)
+        stored = (self._call(self.keys.handlers, "HMGET", *names) if names else None) or []
+        records = {name: _readable(name, value) for name, value in zip(names, stored, strict=False)}
+        return {name: record for name, record in records.items() if record is not None}
+
     def unregistered(self, handlers: Collection[str]) -> list[str]:
         names = list(handlers)
         if not names:
@@ -57,7 +63,7 @@ class RedisRegistry:
         return [
             name
             for name, value, gone in zip(names, stored, removed, strict=True)
-            if not gone and not _is_readable(name, value)
+            if not gone and _readable(name, value) is None
         ]
 
     def workers(self) -> list[WorkerRecord]:
@@ -95,11 +101,10 @@ class RedisRegistry:
         )
 
 
-def _is_readable(name: str, value: bytes | None) -> bool:
+def _readable(name: str, value: bytes | None) -> HandlerRecord | None:
     if value is None:
-        return False
+        return None
     try:
-        decode_handler(name, value)
+        return decode_handler(name, value)
     except (ValueError, msgspec.MsgspecError, RecursionError):
-        return False
-    return True
+        return None

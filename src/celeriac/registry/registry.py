@@ -20,6 +20,10 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     `since` holds, for each domain its patterns reach, the log entry after which it takes part
     (`0-0`: from the first). `added` says when (ms) a pattern was added to a handler that was there
     before: what came earlier, it ignored. `options` is for people.
+
+    `patterns` are those in force: of every version of the handler's code that a worker has, or had
+    until lately. `leaving` says since when (ms) no worker has a pattern, `retired` when one that
+    left went out of force.
     """
 
     id: str
@@ -30,6 +34,8 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     when: bool = False
     since: dict[str, str] = {}
     added: dict[str, int] = {}
+    leaving: dict[str, int] = {}
+    retired: dict[str, int] = {}
     registered_ms: int = 0
     options: dict[str, str] = {}
     doc: str = ""
@@ -39,7 +45,8 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A worker as it last said. `beat_ms` is by the server's clock, `clock_ms` by its own.
 
     `queues` are the queues that it consumes at that time. `unserved` maps each handler that its
-    code has and that it does not run to the handler's queue.
+    code has and that it does not run to the handler's queue. `patterns` maps each handler to what
+    this worker's code of it subscribes to.
     """
 
     name: str
@@ -51,6 +58,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...]
     handlers: tuple[str, ...] = ()
     unserved: dict[str, str] = {}
+    patterns: dict[str, tuple[str, ...]] = {}
     version: str
     beat_ms: int = 0
     clock_ms: int = 0
@@ -76,6 +84,10 @@ class Registry(Protocol):
 
     def was_removed(self, handler: str) -> bool:
         """Whether it was removed on purpose, and not registered since."""
+        ...
+
+    def registered(self, handlers: Collection[str]) -> Mapping[str, HandlerRecord]:
+        """Those of the handlers that have a readable record, each with it."""
         ...
 
     def unregistered(self, handlers: Collection[str]) -> list[str]:

@@ -186,6 +186,7 @@ def describe(service: Service, worker: Any) -> WorkerRecord:
         processes=_processes(worker),
         queues=queues,
         handlers=tuple(sorted(h.id for h in handlers if h.queue in queues)),
+        patterns={h.id: tuple(h.patterns) for h in handlers if h.queue in queues},
         unserved={h.id: h.queue for h in handlers if h.queue not in queues},
         version=VERSION,
     )

@@ -113,3 +113,29 @@ def test_who_lost_everything_rejoins_from_the_first_entry(store: Store, pattern:
     record = rejoin(store.backend, some, "order")
     assert record and {"order": FIRST} == record.since
     assert 1 == store.log.groups("order")[0].lag
+
+
+def test_older_code_that_joins_later_keeps_the_patterns_and_domains_of_the_newer(
+    store: Store,
+) -> None:
+    (newer,) = join(store.backend, [handler("order.a", "payment.#")], set())
+    (older,) = join(store.backend, [handler("order.a")], set())
+    assert set(newer.patterns) == set(older.patterns) == {"order.a", "payment.#"}
+    assert {"order", "payment"} == set(older.since)
+    assert dict(store.registry.handlers()) == {"billing.take": older}
+
+
+def test_a_wildcard_whose_record_is_gone_misses_no_domain_that_appeared_meanwhile(
+    store: Store,
+) -> None:
+    with store.log.silence():
+        store.log.append("order", b"{}")
+    join(store.backend, [handler("#")], {"order"})
+    store.registry._handlers.clear() if hasattr(
+        store.registry, "_handlers"
+    ) else store.registry.client.delete(store.registry.keys.handlers)  # type: ignore[attr-defined]
+    with store.log.silence():
+        store.log.append("ship", b"{}")
+    (record,) = join(store.backend, [handler("#")], {"order", "ship"})
+    assert FIRST == record.since["ship"]
+    assert FIRST != record.since["order"]

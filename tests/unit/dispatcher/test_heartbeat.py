@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import msgspec
 import pytest
 
+from celeriac.ledger import Lane
 from celeriac.matrix import Matrix
 from celeriac.settings import Settings
 from celeriac.subscription.service import redis_backend
@@ -73,13 +75,68 @@ def test_a_handler_that_an_operator_removed_does_not_come_back(shop: Shop) -> No
     assert {"billing.audit"} == registered(shop)
 
 
-def test_a_newer_registration_is_left_alone(shop: Shop) -> None:
-    newer = msgspec.structs.replace(
-        shop.backend.registry.handlers()["billing.charge"], patterns=("order.#",)
-    )
-    shop.backend.registry.register(newer)
+def register(shop: Shop, *patterns: str, **fields: Any) -> None:
+    """As another version of billing.charge does."""
+    before = shop.backend.registry.handlers()["billing.charge"]
+    record = msgspec.structs.replace(before, patterns=patterns, **fields)
+    shop.backend.registry.register(record)
+
+
+def patterns(shop: Shop) -> set[str]:
+    return set(shop.backend.registry.handlers()["billing.charge"].patterns)
+
+
+def other_worker(shop: Shop, *patterns: str) -> None:
+    """Another living worker, whose code of billing.charge has these patterns."""
+    worker = shop.record(shop.services["billing"])
+    there = {"billing.charge": patterns}
+    shop.backend.registry.beat(msgspec.structs.replace(worker, name="other", patterns=there))
+
+
+def test_the_patterns_of_a_newer_registration_stay_in_force(shop: Shop) -> None:
+    register(shop, "order.placed", "order.#")
+    other_worker(shop, "order.placed", "order.#")
+    newer = shop.backend.registry.handlers()["billing.charge"]
     next_beat(shop)
     assert newer == shop.backend.registry.handlers()["billing.charge"]
+
+
+def test_a_registration_that_older_code_wrote_over_is_whole_again_after_a_beat(shop: Shop) -> None:
+    register(shop, "order.amended", since={})
+    next_beat(shop)
+    record = shop.backend.registry.handlers()["billing.charge"]
+    assert {"order.placed", "order.amended"} == set(record.patterns)
+    assert {"order"} == set(record.since)
+    lane = Lane("order", "billing.charge")
+    assert "order.placed" in shop.backend.ledger.patterns(lane)
+
+
+def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_noticed(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    lane = Lane("order", "billing.charge")
+    shop.backend.ledger.note_patterns(lane, ["order.placed", "order.#"])
+    register(shop, "order.placed", "order.#")
+    next_beat(shop)
+    record = shop.backend.registry.handlers()["billing.charge"]
+    assert {"order.#"} == set(record.leaving)
+    assert "no worker has its pattern order.#" in caplog.text
+    assert {"order.placed", "order.#"} == patterns(shop)
+    register(shop, *record.patterns, leaving={"order.#": record.leaving["order.#"] - 600_000})
+    next_beat(shop)
+    record = shop.backend.registry.handlers()["billing.charge"]
+    assert ("order.placed",) == record.patterns
+    assert {"order.#"} == set(record.retired)
+    assert ("order.placed",) == shop.backend.ledger.patterns(lane)
+
+
+def test_a_worker_that_has_a_leaving_pattern_keeps_it(shop: Shop) -> None:
+    register(shop, "order.placed", "order.#", leaving={"order.#": 1})
+    other_worker(shop, "order.#")
+    next_beat(shop)
+    record = shop.backend.registry.handlers()["billing.charge"]
+    assert {} == record.leaving
+    assert {"order.placed", "order.#"} == patterns(shop)
 
 
 def test_after_a_server_lost_all_everything_comes_back(shop: Shop) -> None:

@@ -128,6 +128,15 @@ def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
     assert settled.outcome is Outcome.IGNORED
 
 
+def test_events_of_a_pattern_that_went_out_of_force_are_skipped_and_so_recorded() -> None:
+    deliveries = [delivery("order.amended"), delivery("order.shipped")]
+    old = {"order.amended": 2000}
+    unwanted = sift(handler(), deliveries, (), old, domain="order").unwanted
+    assert [one.outcome for one in unwanted] == [Outcome.SKIPPED, Outcome.IGNORED]
+    (settled,) = sift(handler(), deliveries[:1], (), {"order.amended": 0}, domain="order").unwanted
+    assert settled.outcome is Outcome.IGNORED, "it came later"
+
+
 @pytest.mark.parametrize("options", [{}, {"when": lambda event: True}, {"function": take}])
 def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, Any]) -> None:
     """A service that may write to the log of `order` only must not have payments handled."""

@@ -82,6 +82,7 @@ class Shop:
         return WorkerRecord(
             name=service.worker, service=name, hostname="host", pid=1, pool="solo",
             processes=1, queues=queues, handlers=tuple(service.handlers), version="0",
+            patterns={handler.id: handler.patterns for handler in service.handlers.values()},
         )  # fmt: skip
 
     def dispatch(self, *names: str) -> None:

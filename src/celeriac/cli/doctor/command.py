@@ -19,6 +19,7 @@ from celeriac.cli.doctor.services import check_clocks, check_groups, check_worke
 from celeriac.cli.doctor.settings import check_domains, check_settings
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
+from celeriac.cli.doctor.versions import check_versions
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
@@ -36,6 +37,7 @@ CHECKS = (
     check_domains,
     check_clocks,
     check_workers,
+    check_versions,
     check_groups,
     check_circuits,
     check_backlog,

@@ -1,0 +1,30 @@
+#!lua flags=allow-oom
+-- patterns: a dispatcher says which patterns its code of the handler has.
+--
+-- Promise: atomically, these patterns are in force for the handler, beside those in force already;
+-- those in `gone` that are not among them are not in force any more.
+--
+-- KEYS  base
+-- ARGV  handler, the patterns, gone: each list sorted and joined by spaces
+-- Returns the patterns in force. Where the code of one caller has all of them, they are in its order.
+--! include _keys.lua
+local known, is_own, is_gone = redis.call('GET', patterns) or '', {}, {}
+for pattern in string.gmatch(ARGV[2], '%S+') do is_own[pattern] = true end
+for pattern in string.gmatch(ARGV[3], '%S+') do is_gone[pattern] = not is_own[pattern] end
+
+local others, has_own, is_changed = {ARGV[2]}, {}, false
+for pattern in string.gmatch(known, '%S+') do
+  if is_own[pattern] then
+    has_own[pattern] = true
+  elseif is_gone[pattern] then
+    is_changed = true
+  else
+    others[#others + 1] = pattern
+  end
+end
+for pattern in pairs(is_own) do is_changed = is_changed or not has_own[pattern] end
+if not is_changed then return known end
+
+local all = table.concat(others, ' ')
+redis.call('SET', patterns, all)
+return all

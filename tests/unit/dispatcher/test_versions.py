@@ -1,0 +1,128 @@
+"""Two versions of a handler's code over one backend: the older must settle nothing that only the
+newer wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from celeriac.cli.doctor.versions import check_versions
+from celeriac.matrix import Matrix
+from celeriac.registry import WorkerRecord
+from celeriac.settings import Settings
+from celeriac.subscription.service import redis_backend
+from tests.unit.cli.test_doctor import patient
+from tests.unit.matrix.shop import Shop, memory_backend
+
+OLD, NEW = ("order.#",), ("order.#", "payment.#")
+SAME_DOMAIN = ("order.placed",), ("order.placed", "order.amended")
+
+
+@pytest.fixture(params=["memory", "redis"])
+def shops(request: pytest.FixtureRequest) -> Iterator[list[Shop]]:
+    """Two workers of one service; a version of billing.take is added to each."""
+    given = {}
+    if request.param == "redis":
+        names = {"redis_url": "redis_url", "namespace": "namespace"}
+        given = {key: request.getfixturevalue(name) for key, name in names.items()}
+    settings = Settings.load({}, **given)
+    backend = redis_backend(settings) if given else memory_backend(settings)
+    yield [Shop(backend, settings), Shop(backend, settings)]
+
+
+def start(shop: Shop, name: str, patterns: tuple[str, ...]) -> None:
+    shop.on("billing.take", *patterns)
+    shop.services["billing"].worker = name
+    shop.start()
+
+
+def state(shop: Shop, event: str) -> str | None:
+    cells = Matrix(shop.backend).status(event).cells
+    return {one.handler: one.state.value for one in cells}.get("billing.take")
+
+
+def beat(shop: Shop) -> None:
+    shop.dispatchers["billing"]._janitor._last.pop("beat", None)
+    shop.dispatch()
+
+
+@pytest.mark.parametrize(("older", "newer"), [(OLD, NEW), SAME_DOMAIN])
+def test_a_worker_with_older_code_that_joins_later_leaves_events_to_the_newer(
+    shops: list[Shop], older: tuple[str, ...], newer: tuple[str, ...]
+) -> None:
+    old, new = shops
+    start(new, "new", newer)
+    start(old, "old", older)
+    event = old.emit("payment.made" if newer is NEW else "order.amended")
+    for _ in range(3):
+        old.settle()
+    assert state(old, event) in {"waiting", "due"}, "and the status lists the handler"
+    what_was_put_off_is_due(new)
+    new.dispatchers["billing"]._agenda.ring(None)
+    new.settle()
+    assert state(new, event) == "processed"
+
+
+def what_was_put_off_is_due(shop: Shop) -> None:
+    ledger = shop.backend.ledger
+    keys = getattr(ledger, "keys", None)
+    if keys is None:
+        shop.backend.log.clock.advance(2000)  # type: ignore[attr-defined]
+        return
+    for entry in ledger.client.zrange(keys.due("order", "billing.take"), 0, -1):  # type: ignore[attr-defined]
+        ledger.client.zadd(keys.due("order", "billing.take"), {entry: 1})  # type: ignore[attr-defined]
+
+
+def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipped(
+    shops: list[Shop],
+) -> None:
+    old, new = shops
+    start(new, "new", NEW)
+    new.dispatchers["billing"].hand_back()  # it departs
+    start(old, "old", OLD)
+    event = old.emit("payment.made")
+    beat(old)
+    old.settle()
+    assert state(old, event) == "waiting"
+    record = old.backend.registry.handlers()["billing.take"]
+    leaving = {p: at - 600_000 for p, at in record.leaving.items()}
+    assert set(leaving) == {"payment.#"}
+    old.backend.registry.register(msgspec.structs.replace(record, leaving=leaving))
+    beat(old)
+    dispatcher = old.dispatchers["billing"]
+    dispatcher._agenda.ring(None)
+    old.settle()
+    dispatcher._agenda.ring(None)
+    old.settle()
+    assert state(old, event) == "skipped"
+    if not hasattr(old.backend.ledger, "keys"):
+        old.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+    later = old.emit("payment.made")
+    old.settle()
+    assert state(old, later) is None, "nobody subscribes to it any more"
+
+
+def worker(name: str, *patterns: str) -> WorkerRecord:
+    return WorkerRecord(
+        name=name, service="billing", hostname="h", pid=1, pool="solo", processes=1,
+        queues=("billing",), handlers=("billing.take",), patterns={"billing.take": patterns},
+        version="0",
+    )  # fmt: skip
+
+
+def test_doctor_names_the_workers_that_disagree_and_the_patterns_without_a_worker(
+    shops: list[Shop],
+) -> None:
+    shop = shops[0]
+    start(shop, "new", NEW)
+    record = shop.backend.registry.handlers()["billing.take"]
+    agreed = patient({}, handlers={record.id: record}, workers=[worker("a", *NEW)])
+    assert ["ok"] == [one.level for one in check_versions(agreed)]
+    leaving = msgspec.structs.replace(record, leaving={"payment.#": 0})
+    some = [worker("a", *OLD), worker("b", "order.placed")]
+    two = list(check_versions(patient({}, handlers={record.id: leaving}, workers=some)))
+    assert ["warn", "warn"] == [one.level for one in two]
+    assert "a: order.#; b: order.placed" in two[0].text
+    assert "no worker has the pattern payment.# of billing.take" in two[1].text
