@@ -104,7 +104,7 @@ class Life:
         return {g.handler: (g.pending, g.lag) for g in groups if g.pending or g.lag != 0}
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", [addressees.PAGE, 4])
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_each_has_what_it_wants_and_no_other(
@@ -116,7 +116,7 @@ def test_whatever_happens_each_has_what_it_wants_and_no_other(
     life = Life(settings, seed)
     for step in range(STEPS):
         life.step(step)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 100
     while life.left():
         assert time.monotonic() < deadline, life.left()
         life.turn(1)  # the older code is gone by then
