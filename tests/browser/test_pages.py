@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from celeriac.matrix import Matrix
@@ -136,6 +137,43 @@ def test_a_cell_of_the_matrix_opens_its_events(page: Page) -> None:
     assert page.locator(".cl-events tbody tr").count() > 10
 
 
+def test_a_handler_that_finished_nothing_shows_its_lag(page: Page, shop: Shop) -> None:
+    """By domain, beside the handler: no cell shows the lag of other types as its own."""
+    shop.on("late.audit", "audit.opened")
+    shop.start()
+    for n in range(3):
+        shop.emit("audit.opened", {"n": n})
+    page.goto("/matrix")
+    row = page.locator('[data-key="late.audit"]')
+    row.locator(".cl-lag").get_by_text("3 audit").wait_for()
+    assert 0 == page.locator(".cl-square").get_by_text("lag").count()
+    page.locator("thead").get_by_text("opened").wait_for()
+    settle(shop)
+
+
+def test_names_of_eighty_characters_are_shown_whole_in_services(page: Page, shop: Shop) -> None:
+    name = ("a_handler_with_a_long_name_" + "x" * 80)[:80]
+    worker = "celery@" + "w" * 73
+    shop.on(f"long.{name}", "long.named")
+    shop.start()
+    record = shop.record(shop.services["long"])
+    shop.backend.registry.beat(msgspec.structs.replace(record, name=f"{worker}/1-ab"))
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto("/services")
+        for shown in (
+            page.get_by_role("link", name=name),
+            page.locator(f'[data-key="{worker}/1-ab"]'),
+        ):
+            shown.wait_for()
+            assert shown.evaluate("""e => {
+                const box = e.closest("td, header").getBoundingClientRect();
+                return [...e.getClientRects()].every(
+                    r => r.left >= box.left && r.right <= box.right);
+            }""")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_handler_is_paused_with_a_reason_and_resumed(page: Page, shop: Shop) -> None:
     page.goto("/services")
     page.get_by_role("button", name="Pause shipping.send_parcel").click()
@@ -160,6 +198,7 @@ def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
     for how in ("Cancel", "Escape"):
         page.get_by_role("button", name="Redrive").first.click()
         page.get_by_text("4 letters").wait_for()
+        page.get_by_text("4 × billing.charge_card, order.placed, UnknownCard").wait_for()
         if how == "Cancel":
             page.get_by_role("button", name="Cancel").click()
         else:
@@ -178,9 +217,13 @@ def test_one_letter_is_discarded_from_the_keyboard(page: Page, shop: Shop) -> No
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Discard?")
     dialog.wait_for()
+    named = dialog.locator("li").inner_text()
+    assert named.startswith("billing.charge_card, order.placed order/")
+    assert "UnknownCard: no card on file" in named
     assert "Cancel" == page.evaluate("document.activeElement.textContent"), "nothing by a slip"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    page.get_by_text(f"Discarded: {named}").wait_for()
     page.locator(f'[data-key="{key}"]').wait_for(state="detached")
     assert before - 1 == page.locator(".cl-letter").count()
     assert None is shop.backend.ledger.dead_letter("order", key.partition("/")[2])
@@ -191,7 +234,7 @@ def test_an_event_is_replayed_from_its_page(page: Page, shop: Shop, ids: dict[st
     part = page.locator('[data-key="analytics.count_events"].cl-part')
     part.get_by_role("button", name="Replay").click()
     page.get_by_role("dialog").get_by_role("button", name="Replay").click()
-    part.get_by_text("retrying").wait_for()
+    part.get_by_text("scheduled").wait_for()
     settle(shop)
     part.locator(".cl-part-head").get_by_text("processed").wait_for()
 

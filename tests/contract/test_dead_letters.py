@@ -148,6 +148,9 @@ def test_failures_survive_redrives_with_who_asked(store: Store, lane: Lane) -> N
     past = store.ledger.history(lane, "a")
     assert [(1, 1), (1, 2)] == [(f.attempt, f.life) for f in past.failures]
     assert [(2, note.decode())] == [(one.life, one.note) for one in past.restarts]
+    several = store.ledger.histories(lane, ["nobody", "a"])
+    assert [(), past.failures] == [one.failures for one in several]
+    assert [] == store.ledger.histories(lane, [])
     [second] = store.ledger.dead(DOMAIN)
     assert past.failures[0].at == second.first_failed_ms, "the first of all lives"
     assert store.ledger.redrive(lane, [(second, b"unused")])

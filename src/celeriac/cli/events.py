@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     type=click.Choice([state.value for state in SEARCHABLE]),
     help="With a handler in it.",
 )
+@click.option("--subject", metavar="TEXT", help="Whose subject begins with this: order/42")
 @since_option("Not older than this: 2026-11-23T07:00Z, or 15m.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @json_option
@@ -34,32 +35,42 @@ def events(
     session: Session,
     pattern: str | None,
     state: str | None,
+    subject: str | None,
     since: datetime | None,
     limit: int,
     as_json: bool,
 ) -> None:
     """The newest events, and how far each is with its handlers."""
     wanted = None if state is None else State(state)
-    found = session.matrix.events(pattern=pattern, limit=limit, since=since, state=wanted)
+    found = session.matrix.events(
+        pattern=pattern, limit=limit, since=since, state=wanted, subject=subject
+    )
     if as_json:
         print_json(found)
     elif not found:
         echo("No events.")
     else:
         table(
-            ("emitted (UTC)", "id", "type", "handlers"),
-            [(when(one.time_ms), one.id, one.type, _summary(one)) for one in found],
-            fold={"id": 36, "type": 12, "handlers": 12},
-            shed=("emitted (UTC)",),
+            ("emitted (UTC)", "id", "type", "subject", "handlers"),
+            [
+                (when(one.time_ms), one.id, one.type, one.subject or "", _summary(one))
+                for one in found
+            ],
+            fold={"id": 36, "type": 12, "subject": 10, "handlers": 28},
+            shed=("emitted (UTC)", "subject"),
         )
 
 
 def _summary(one: EventStatus) -> Text:
-    """`2 processed, 1 dead`."""
+    """`2 processed, 1 dead`, and below it a line for each dead delivery."""
     from rich.text import Text
 
     states = Counter(cell.state for cell in one.cells)
     if not states:
         return Text("none", style="dim")
     parts = [Text(f"{states[s]} {s}", style=STYLES[s]) for s in State if s in states]
-    return Text(", ").join(parts)
+    summary = Text(", ").join(parts)
+    for cell in one.cells:
+        if cell.error is not None and cell.state is State.DEAD:
+            summary.append(f"\n{cell.handler}: {cell.error}", STYLES[State.DEAD])
+    return summary

@@ -64,8 +64,7 @@ def table(
     output, fold = console(), fold or {}
     cells = [[c if isinstance(c, Text) else _plain(c) for c in row] for row in rows]
     natural = {
-        name: max([len(name), *(row[n].cell_len for row in cells)])
-        for n, name in enumerate(headers)
+        name: max([len(name), *(_width(row[n]) for row in cells)]) for n, name in enumerate(headers)
     }
     shown, widths = _fitted(natural, output.width, fold, shed, gap)
     grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
@@ -105,6 +104,10 @@ def _fitted(
             break
         widths[max(wide, key=lambda name: widths[name])] -= 1
     return shown, widths
+
+
+def _width(cell: Text) -> int:
+    return max((line.cell_len for line in cell.split("\n", allow_blank=True)), default=0)
 
 
 def _plain(cell: object) -> Text:

@@ -38,6 +38,11 @@ def whole(cells: Iterable[Cell]) -> State | None:
     return next((state for state in GRAVITY if state in there), None)
 
 
+def first_dead(cells: Iterable[Cell]) -> Cell | None:
+    """The first handler that gave up the event with a known error, if any."""
+    return next((cell for cell in cells if cell.state is State.DEAD and cell.error), None)
+
+
 def done(cells: Iterable[Cell]) -> int:
     """How many handlers have dealt with the event."""
     return sum(cell.state in DONE for cell in cells)

@@ -239,6 +239,10 @@ class Ledger(Protocol):
         """The failed attempts of every life of a delivery, and what began the later ones."""
         ...
 
+    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
+        """The same of many deliveries, in their order; in one round trip."""
+        ...
+
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         """The failed attempts of its history, oldest first."""
         ...

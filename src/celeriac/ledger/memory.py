@@ -217,6 +217,9 @@ class MemoryLedger:
         with self._lock:
             return self._book(lane).history(event_id, self.log.clock.now_ms())
 
+    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
+        return [self.history(lane, event_id) for event_id in event_ids]
+
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         return list(self.history(lane, event_id).failures)
 

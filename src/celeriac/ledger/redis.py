@@ -270,12 +270,21 @@ class RedisLedger:
         return [rows.get(id) for id in event_ids]
 
     def history(self, lane: Lane, event_id: str) -> History:
+        return self.histories(lane, [event_id])[0]
+
+    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
+        if not event_ids:
+            return []
         keys = self.keys.failures(lane.domain, lane.handler)
-        current, older = self._read([("hget", key, event_id) for key in keys], None)
-        there = event_id and (current or older)
-        stored = {event_id.encode(): there} if there else {}
+        none: list[bytes | None] = [None] * len(event_ids)
+        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
+        stored = {
+            event_id.encode(): lines
+            for event_id, new, old in zip(event_ids, current, older, strict=True)
+            if event_id and (lines := new or old)
+        }
         found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
-        return found.get(event_id, History())
+        return [found.get(event_id, History()) for event_id in event_ids]
 
     def failures(self, lane: Lane, event_id: str) -> list[Failure]:
         return list(self.history(lane, event_id).failures)

@@ -19,8 +19,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One handler's part in one event.
 
     `attempts` counts those begun, `took_us` is the last one's run time, `at_ms` when the state was
-    recorded. `failures`, `error`, the last of them, and `restarts` (redrives and replays after a
-    failure) are there in the answer to `status` only; they are of every life of the delivery.
+    recorded. `failures` and `restarts` (redrives and replays after a failure) are in the answer to
+    `status` only; they are of every life of the delivery. `error` is the last failure's, in
+    `status` and, where the delivery is dead or scheduled, in lists of events.
     """
 
     handler: str

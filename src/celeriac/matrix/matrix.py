@@ -14,6 +14,7 @@ from celeriac.ledger import refused_field
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
+from celeriac.matrix.last_error import with_errors
 from celeriac.matrix.locate import locate
 from celeriac.matrix.overview import HandlerView, overview
 from celeriac.matrix.page import Found, Item, page_cells
@@ -94,24 +95,28 @@ class Matrix:
         limit: int = 50,
         since: datetime | None = None,
         state: State | None = None,
+        subject: str | None = None,
     ) -> list[EventStatus]:
         """Up to `limit` events of the log, newest first.
 
-        `pattern` is one as handlers have; `state` asks for a cell in that state. Raises
-        SubscriptionError for a bad pattern.
+        `pattern` is one as handlers have; `state` asks for a cell in that state; `subject` is what
+        the subject begins with. Cells that are dead or will be retried have their last error.
+        Raises SubscriptionError for a bad pattern.
         """
         query = Query(
             domain=domain,
             pattern=pattern,
             state=state,
+            subject=subject,
             since_ms=None if since is None else int(since.timestamp() * 1000),
         )
         found = search(self.backend, self._records(), query, limit=limit, most_read=sys.maxsize)
-        return list(found.events)
+        return with_errors(self.backend, found.events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
         """A page of events, newest first, at a bounded cost: see `search`."""
-        return search(self.backend, self._records(), query, before=before, limit=limit)
+        found = search(self.backend, self._records(), query, before=before, limit=limit)
+        return msgspec.structs.replace(found, events=tuple(with_errors(self.backend, found.events)))
 
     def causes(self, located: Located) -> Tree:
         """Which event caused which, around one event: see `tree`."""

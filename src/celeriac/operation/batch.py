@@ -6,12 +6,13 @@ left alone if the choice has `until_ms`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from celeriac.errors import NotFound
-from celeriac.ledger import DeadLetter, Lane
-from celeriac.operation.choice import Choice
+from celeriac.ledger import DeadLetter, Lane, exception_of
+from celeriac.operation.choice import Choice, type_of
 from celeriac.operation.single import addressed, lane_of
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
@@ -23,7 +24,8 @@ MOST_READ = 2000
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One step. `chosen` letters were met, `done` of them moved, `refused` could not be, for
-    `faults`; the rest were gone. `after` is where the next step goes on."""
+    `faults`; the rest were gone. `after` is where the next step goes on. `groups` counts the chosen
+    ones by handler, event type and exception."""
 
     chosen: int
     done: int
@@ -31,6 +33,7 @@ class Batch:
     faults: tuple[str, ...]
     after: str
     end: bool
+    groups: Mapping[tuple[str, str, str], int]
 
 
 def count_batch(backend: Backend, choice: Choice, after: str = "") -> Batch:
@@ -88,17 +91,19 @@ def _batch(
     is_chosen = choice.test()
     chosen = done = refused = read = 0
     faults: set[str] = set()
+    groups: Counter[tuple[str, str, str]] = Counter()
     for some in _readings(backend, after):
         read += len(some)
         after = f"{some[0].domain}/{some[-1].id}"
         wanted = list(filter(is_chosen, some))
+        groups.update((one.handler, type_of(one), exception_of(one.error)) for one in wanted)
         if wanted:
             moved, kept, why = act(wanted)
             chosen, done, refused = chosen + len(wanted), done + moved, refused + kept
             faults |= why
         if read >= MOST_READ or done >= READ:
-            return Batch(chosen, done, refused, tuple(sorted(faults)), after, end=False)
-    return Batch(chosen, done, refused, tuple(sorted(faults)), after, end=True)
+            return Batch(chosen, done, refused, tuple(sorted(faults)), after, False, groups)
+    return Batch(chosen, done, refused, tuple(sorted(faults)), after, True, groups)
 
 
 def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:

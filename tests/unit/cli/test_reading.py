@@ -79,6 +79,27 @@ def test_events_are_listed_and_filtered(shop: Shop, run: Run) -> None:
     assert "No events." in run("events", "--state", "dead").out
 
 
+def test_events_are_found_by_what_their_subject_begins_with(shop: Shop, run: Run) -> None:
+    wanted = shop.emit("order.placed", subject="order/42")
+    shop.emit("order.placed", subject="order/7")
+    assert [wanted] == [one["id"] for one in run("events", "--subject", "order/4", "--json").json]
+    assert "order/42" in run("events", "--subject", "order/4").out
+
+
+def test_dead_events_show_their_last_error(shop: Shop, run: Run) -> None:
+    """In the list, with the handler, and in `--json`; those that were processed have none."""
+    shop.on("billing.charge", "order.placed", retries=0, function=refuse)
+    shop.on("mail.send", "order.#")
+    shop.start()
+    dead, fine = shop.emit("order.placed"), shop.emit("order.cancelled")
+    shop.settle()
+    assert "billing.charge: ValueError: declined" in run("events").out
+    cells = {one["id"]: one["cells"] for one in run("events", "--json").json}
+    errors = {cell["handler"]: cell["error"] for cell in cells[dead]}
+    assert {"billing.charge": "ValueError: declined", "mail.send": None} == errors
+    assert [None] == [cell["error"] for cell in cells[fine]]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -128,3 +128,17 @@ def test_a_note_that_cannot_be_read_is_shown_as_it_is(shop: Shop) -> None:
     [act] = acts(shop.backend)
     assert "not json" in act.note.what
     assert msgspec.json.encode(act)
+
+
+def test_a_step_names_what_it_concerns_by_handler_type_and_exception(shop: Shop) -> None:
+    """Counting before an act and the act itself name the same."""
+    charge, send = ("billing.charge", "Boom"), ("mail.send", "ZeroDivisionError")
+    expected = {
+        (handler, type, exception): 3
+        for (handler, exception), type in [
+            (charge, "order.placed"), (charge, "payment.failed"), (send, "user.joined")
+        ]
+    }  # fmt: skip
+    assert expected == count_batch(shop.backend, Choice()).groups
+    assert expected == discard_batch(shop.backend, Choice()).groups
+    assert {} == count_batch(shop.backend, Choice()).groups

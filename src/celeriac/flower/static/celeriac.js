@@ -213,8 +213,29 @@
 
   const letters = (n) => n.toLocaleString("en") + (n === 1 ? " letter" : " letters");
 
+  const MAX_GROUPS = 5;
+
+  /* What an act concerns, by handler, event type and error, the largest first. */
+  function namer() {
+    const groups = new Map();
+    return {
+      add(found) {
+        for (const { handler, type, exception, count } of found) {
+          const name = [handler, type || "no event", exception || "no exception type"].join(", ");
+          groups.set(name, (groups.get(name) || 0) + count);
+        }
+      },
+      lines() {
+        const sorted = [...groups].sort((a, b) => b[1] - a[1]);
+        const lines = sorted.slice(0, MAX_GROUPS).map(([name, n]) => n.toLocaleString("en") + " × " + name);
+        const more = sorted.length - MAX_GROUPS;
+        return more > 0 ? [...lines, "and " + more + (more === 1 ? " more group" : " more groups")] : lines;
+      },
+    };
+  }
+
   /* The question. `run` is called when it is answered with yes, and may tell its progress. */
-  function ask({ verb, text, danger, reason, prepare, run }) {
+  function ask({ verb, text, what, danger, reason, prepare, run }) {
     const dialog = element("dialog", "cl-dialog");
     const form = element("form");
     form.method = "dialog";
@@ -222,6 +243,12 @@
     title.id = "cl-dialog-title";
     dialog.setAttribute("aria-labelledby", title.id);
     const said = element("p", "", text);
+    const named = element("ul", "cl-dialog-what");
+    const name = (lines) => {
+      named.hidden = !lines.length;
+      named.replaceChildren(...lines.map((line) => element("li", "", line)));
+    };
+    name(what ? [what] : []);
     const told = element("p", "cl-dialog-count");
     told.setAttribute("aria-live", "polite");
     const bar = element("progress");
@@ -236,7 +263,7 @@
     const yes = element("button", "btn " + (danger ? "btn-danger" : "btn-primary"), verb);
     yes.type = "submit";
     buttons.append(no, yes);
-    form.append(title, said, ...(reason ? [why] : []), told, bar, buttons);
+    form.append(title, named, said, ...(reason ? [why] : []), told, bar, buttons);
     dialog.append(form);
     document.body.append(dialog);
 
@@ -275,7 +302,7 @@
     (reason ? why : danger ? no : yes).focus();
     if (prepare) {
       yes.disabled = true;
-      prepare({ tell, isStopped: () => stopped }).then((ready) => {
+      prepare({ tell, name, isStopped: () => stopped }).then((ready) => {
         yes.disabled = !ready;
         if (ready && !danger) yes.focus();
       }, (error) => tell(error.message));
@@ -290,12 +317,13 @@
     ask({
       verb,
       text: button.dataset.ask,
+      what: button.dataset.what,
       danger: "danger" in button.dataset,
       reason: button.dataset.reason,
       run: async ({ reason }) => {
         const answer = await post(button.dataset.act, reason ? { ...args, reason } : args);
         if (answer.gone) return "There was nothing to do: it is under way, or was dealt with before";
-        return PAST[verb];
+        return PAST[verb] + (button.dataset.what ? ": " + button.dataset.what : "");
       },
     });
   }
@@ -309,7 +337,8 @@
       verb,
       text: button.dataset.ask,
       danger: "danger" in button.dataset,
-      prepare: async ({ tell, isStopped }) => {
+      prepare: async ({ tell, name, isStopped }) => {
+        const counted = namer();
         let step = { after: "", end: false };
         tell("Counting…");
         while (!step.end && !isStopped()) {
@@ -317,23 +346,27 @@
           step = await post(button.dataset.countAt, asked);
           until = step.until_ms;
           total += step.chosen;
+          counted.add(step.groups);
+          name(counted.lines());
           tell(step.end ? letters(total) : "Counted " + letters(total) + " so far…");
         }
         return total > 0;
       },
       run: async ({ tell, isStopped }) => {
         let step = { after: "", end: false, operation: "" }, done = 0, refused = 0, seen = 0;
-        const faults = new Set();
+        const faults = new Set(), acted = namer();
         while (!step.end && !isStopped()) {
           step = await post(button.dataset.many, { ...args, until_ms: until, after: step.after, operation: step.operation });
           done += step.done;
           refused += step.refused;
           seen += step.chosen;
+          acted.add(step.groups);
           step.faults.forEach((fault) => faults.add(fault));
           tell(PAST[verb] + " " + letters(done), seen, total);
         }
         if (refused) throw new Error(PAST[verb] + " " + letters(done) + "; not " + letters(refused) + ": " + [...faults].join("; "));
-        return PAST[verb] + " " + letters(done) + (isStopped() && !step.end ? ", then stopped" : "");
+        const names = acted.lines().join("; ");
+        return PAST[verb] + " " + letters(done) + (isStopped() && !step.end ? ", then stopped" : "") + (names ? ": " + names : "");
       },
     });
   }

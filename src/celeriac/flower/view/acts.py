@@ -185,6 +185,10 @@ def _answer(step: Batch, until_ms: int, operation: str) -> dict[str, Any]:
         "done": step.done,
         "refused": step.refused,
         "faults": list(step.faults),
+        "groups": [
+            {"handler": handler, "type": type, "exception": exception, "count": count}
+            for (handler, type, exception), count in step.groups.items()
+        ],
         "after": step.after,
         "end": step.end,
         "until_ms": until_ms,

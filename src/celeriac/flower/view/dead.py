@@ -48,6 +48,12 @@ class Letter:
     def name(self) -> str:
         return f"{self.letter.domain}/{self.letter.id}"
 
+    @property
+    def what(self) -> str:
+        """Handler, event and error in one line, for the question before an act and its answer."""
+        event = " ".join(part for part in (self.type or "no event", self.subject) if part)
+        return f"{self.letter.handler}, {event}: {self.letter.error}"
+
 
 @dataclass(frozen=True, slots=True)
 class Read:

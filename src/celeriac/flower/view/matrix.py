@@ -19,7 +19,6 @@ class Square:
     type: str
     wanted: bool
     view: TypeView | None
-    lag: HandlerLag | None
 
     @property
     def tone(self) -> str:
@@ -40,9 +39,10 @@ class MatrixPage(Page):
     @authenticated
     async def get(self) -> None:
         views = await self.call(Matrix.overview, self.matrix)
-        types = sorted({one.type for view in views for one in view.types})
+        types = sorted({one.type for view in views for one in view.types} | wanted_types(views))
         self.show(
             types=types,
+            behind=behind,
             services=[
                 (service, [(view, squares(view, types)) for view in group])
                 for service, group in groupby(
@@ -54,10 +54,22 @@ class MatrixPage(Page):
         )
 
 
+def wanted_types(views: Sequence[HandlerView]) -> set[str]:
+    """The types that handlers name in full, also those of which nothing was finished yet."""
+    return {
+        pattern
+        for view in views
+        for pattern in view.patterns
+        if not {"*", "#"} & set(pattern.split("."))
+    }
+
+
+def behind(view: HandlerView) -> list[HandlerLag]:
+    """The domains in which the handler has unfinished deliveries, the longest backlog first."""
+    lags = [lag for lag in view.lags if lag.unfinished]
+    return sorted(lags, key=lambda lag: (-lag.unfinished, lag.domain))
+
+
 def squares(view: HandlerView, types: Sequence[str]) -> list[Square]:
     by_type = {one.type: one for one in view.types}
-    lags = {one.domain: one for one in view.lags}
-    return [
-        Square(type, view.wants(type), by_type.get(type), lags.get(type.partition(".")[0]))
-        for type in types
-    ]
+    return [Square(type, view.wants(type), by_type.get(type)) for type in types]
