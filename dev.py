@@ -49,6 +49,9 @@ COMMANDS = {
         "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
     ),
     "check": Command("ruff, mypy, pyright and the import layers, or those named", "check", None),
+    "mutants": Command(
+        "faults put into the code, and those the tests miss", "test", "celeriac.dev.mutants"
+    ),
     "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
         "the tests on every supported release (--list, --quick, CELL…)",

@@ -1,0 +1,103 @@
+"""The faults that can be put into a module: pure, from its source to changed sources."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+# What is only reported changes nothing that a caller relies on.
+LOGGERS = frozenset({"log", "logger", "warnings"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One fault: `before` at a line becomes `after`. `source` is the whole module with it."""
+
+    path: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}  {_short(self.before)}  →  {_short(self.after)}"
+
+
+def mutations_of(path: str, source: str) -> list[Mutation]:
+    """Return every fault that is known for the module, in the order of its lines."""
+    raw = source.encode()
+    starts = [0]
+    for line in raw.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+
+    def mutation(node: ast.expr | ast.stmt, after: str) -> Mutation:
+        begin = starts[node.lineno - 1] + node.col_offset
+        end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        changed = raw[:begin] + after.encode() + raw[end:]
+        return Mutation(path, node.lineno, raw[begin:end].decode(), after, changed.decode())
+
+    found = [mutation(node, after) for node, after in _changes(ast.parse(source))]
+    return sorted(found, key=lambda one: (one.line, one.before, one.after))
+
+
+def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    for node in _executed(tree):
+        match node:
+            case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
+                other = copy.deepcopy(node)
+                other.ops = [COMPARISONS[type(operator)]()]
+                yield node, f"({ast.unparse(other)})"
+            case ast.BoolOp():
+                swapped = copy.deepcopy(node)
+                swapped.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+                yield node, f"({ast.unparse(swapped)})"
+            case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
+                yield test, f"(not ({ast.unparse(test)}))"
+            case ast.Constant(value=bool() as value):
+                yield node, str(not value)
+            case ast.Constant(value=int() as value):
+                yield node, str(value + 1)
+            case ast.Expr(value=ast.Call() as call) if not _only_reports(call):
+                yield node, "pass"
+            case ast.Return(value=ast.expr() as value) if not _is_none(value):
+                yield node, "return None"
+            case _:
+                pass
+
+
+def _executed(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node but annotations, decorators and what `raise` and texts say."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
+                continue
+            if isinstance(node, (ast.Raise, ast.JoinedStr)):
+                continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            values = value if isinstance(value, list) else [value]
+            waiting += [one for one in values if isinstance(one, ast.AST)]
+
+
+def _only_reports(call: ast.Call) -> bool:
+    function = ast.unparse(call.func)
+    return function.partition(".")[0] in LOGGERS or function.startswith("super(")
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"

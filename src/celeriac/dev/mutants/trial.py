@@ -1,0 +1,99 @@
+"""A copy of the tree in which faults are put, and the tests that judge them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+
+from celeriac.dev.mutants.mutation import Mutation
+
+ROOT = Path(__file__).resolve().parents[4]
+# Package → the tests that are meant for it.
+TESTS: dict[str, tuple[str, ...]] = {
+    "ledger": ("tests/unit/ledger", "tests/contract"),
+    "log": ("tests/unit/log", "tests/contract"),
+    "dispatcher": ("tests/unit/dispatcher",),
+    "executor": ("tests/unit/executor", "tests/unit/testing", "tests/unit/worker"),
+    "outbox": ("tests/unit/outbox",),
+    "inbox": ("tests/unit/inbox",),
+    "trust": ("tests/unit/trust", "tests/unit/event"),
+}
+WIDE = ("tests/unit", "tests/contract")
+
+
+class Verdict(StrEnum):
+    NOTICED = "noticed"
+    HUNG = "hung"  # noticed: the tests did not end
+    SURVIVED = "survived"
+
+
+class Trial:
+    """A copy of the checkout's files. Leaving the `with` block removes it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._folder = tempfile.TemporaryDirectory(prefix="celeriac-mutants-")
+        self.root = Path(self._folder.name)
+
+    def passes(self, tests: tuple[str, ...]) -> bool:
+        """Whether the tests pass on the code as it is. Blocks for minutes."""
+        return self._run(tests) is Verdict.SURVIVED
+
+    def judge(self, mutation: Mutation, tests: tuple[str, ...]) -> Verdict:
+        """Put the fault in, run the tests until one fails, and take it out. Blocks for minutes."""
+        file = self.root / mutation.path
+        original = file.read_bytes()
+        file.write_bytes(mutation.source.encode())
+        try:
+            return self._run(tests)
+        finally:
+            file.write_bytes(original)
+
+    def _run(self, tests: tuple[str, ...]) -> Verdict:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+        ]
+        environment = {
+            **os.environ, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1",
+        }  # fmt: skip
+        try:
+            done = subprocess.run(
+                [*command, *tests],
+                cwd=self.root,
+                env=environment,
+                capture_output=True,
+                timeout=self.seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return Verdict.HUNG
+        return Verdict.SURVIVED if done.returncode == 0 else Verdict.NOTICED
+
+    def __enter__(self) -> Trial:
+        listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+        for name in filter(None, listed.split("\0")):
+            target = self.root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_file():
+                shutil.copy2(ROOT / name, target)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._folder.cleanup()
