@@ -6,6 +6,7 @@ import logging
 import os
 
 from celeriac.errors import ConfigurationError
+from celeriac.extra import needing
 
 SWITCH = "CELERIAC_FLOWER"
 
@@ -17,9 +18,9 @@ def put_into_flower() -> None:
     if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
         return
     try:
-        from celeriac.flower.install import install
+        with needing("flower", "`celery … flower`"):
+            from celeriac.flower.install import install
 
         install()
-    except (ImportError, ConfigurationError) as error:
-        # An ImportError: Flower itself will say so, if it is the one that is missing.
+    except ConfigurationError as error:
         logging.getLogger(__name__).warning("no pages of events in Flower: %s", error)

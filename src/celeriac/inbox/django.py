@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celeriac.django_sql import atomic, for_django
+from celeriac.extra import needing
 from celeriac.inbox import statement
 from celeriac.inbox.receiver import (
     Argument,
@@ -29,6 +30,8 @@ class DjangoInbox:
     gives = ""
 
     def __init__(self, using: str = "default") -> None:
+        with needing("django", "DjangoInbox"):
+            import django  # noqa: F401
         self.using = using
         self._prune_times = statement.PruneTimes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.extra import needing
 from celeriac.inbox.statement import TABLE
 from celeriac.sql_engine import create_all
 
@@ -17,9 +18,10 @@ def inbox_table(metadata: MetaData) -> Table:
     A row for each event that a handler with `inbox=` has handled. It has no schema: it lies where
     unqualified names lead.
     """
-    from sqlalchemy import BigInteger, Column, Index, String, Table
-    from sqlalchemy.dialects.mysql import VARBINARY, VARCHAR
-    from sqlalchemy.schema import BLANK_SCHEMA
+    with needing("sqlalchemy", "inbox_table"):
+        from sqlalchemy import BigInteger, Column, Index, String, Table
+        from sqlalchemy.dialects.mysql import VARBINARY, VARCHAR
+        from sqlalchemy.schema import BLANK_SCHEMA
 
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
@@ -48,7 +50,8 @@ def create_inbox(bind: Engine | Connection) -> None:
     Blocks; idempotent. Call it at import if you like: processes that are forked later open
     connections of their own. With an AsyncEngine: `await connection.run_sync(create_inbox)`.
     """
-    from sqlalchemy import MetaData
+    with needing("sqlalchemy", "create_inbox"):
+        from sqlalchemy import MetaData
 
     metadata = MetaData()
     inbox_table(metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConfigurationError
+from celeriac.extra import needing
 from celeriac.subscription import Backend
 
 if TYPE_CHECKING:
@@ -17,12 +17,8 @@ def collector(backend: Backend, *, patience: float = 5.0) -> BusCollector:
     Connects at the first scrape. A scrape blocks for at most `patience` seconds; see BusCollector.
     Raises ConfigurationError where prometheus_client is not installed.
     """
-    try:
+    with needing("prometheus", "CELERIAC_METRICS_PORT or a collector of metrics"):
         from celeriac.metrics.scrape import BusCollector
-    except ImportError as error:
-        raise ConfigurationError(
-            f"metrics need prometheus_client ({error}): pip install 'celeriac[prometheus]'"
-        ) from error
     return BusCollector(backend, patience=patience)
 
 

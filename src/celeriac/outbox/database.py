@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from celeriac.errors import ConfigurationError
+from celeriac.extra import needing
 
 DJANGO = "django:"
 POLL, POLL_WOKEN = 0.25, 1.0
@@ -54,14 +54,13 @@ def open_database(url: str) -> Database:
     """Connects to nothing yet. `django:ALIAS` is a database of Django, any other URL is for
     SQLAlchemy. Raises ConfigurationError for a URL that is neither, or lacks a package."""
     if url.startswith(DJANGO):
+        with needing("django", f"CELERIAC_OUTBOX_URL={url}"):
+            import django  # noqa: F401
+
         from celeriac.outbox.django_database import DjangoDatabase
 
         return DjangoDatabase(url.removeprefix(DJANGO) or "default")
-    try:
+    # A service that has Django alone names its database django:default.
+    with needing("sqlalchemy", "CELERIAC_OUTBOX_URL other than django:ALIAS"):
         from celeriac.outbox.sql_database import SQLDatabase
-    except ImportError as error:
-        raise ConfigurationError(
-            f"CELERIAC_OUTBOX_URL needs SQLAlchemy ({error}): pip install 'celeriac[sqlalchemy]'; "
-            "a database of Django is named django:default"
-        ) from None
     return SQLDatabase(url)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from celeriac.errors import ConfigurationError
+from celeriac.extra import missing_extra
 from celeriac.outbox import statement
 from celeriac.outbox.database import Execute
 from celeriac.outbox.notified import Doorbell
@@ -130,6 +131,9 @@ def _engine(url: URL) -> Engine:
     try:
         return create_engine(url, poolclass=NullPool, isolation_level=isolation, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
+        if kind == "postgresql" and isinstance(error, ModuleNotFoundError):
+            what = f"CELERIAC_OUTBOX_URL={url.drivername}://…"
+            raise missing_extra(what, "postgres", error) from None
         raise ConfigurationError(
             f"CELERIAC_OUTBOX_URL begins with {url.drivername}: {error}"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.extra import needing
 from celeriac.outbox.statement import TABLE
 from celeriac.sql_engine import create_all
 
@@ -20,8 +21,9 @@ def outbox_table(metadata: MetaData) -> Table:
     A row for each event that waits for a relay. It has no schema: it lies where unqualified names
     lead.
     """
-    from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text
-    from sqlalchemy.schema import BLANK_SCHEMA
+    with needing("sqlalchemy", "outbox_table"):
+        from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text
+        from sqlalchemy.schema import BLANK_SCHEMA
 
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
@@ -52,7 +54,8 @@ def create_outbox(bind: Engine | Connection) -> None:
     Blocks; idempotent. Call it at import if you like: processes that are forked later open
     connections of their own. With an AsyncEngine: `await connection.run_sync(create_outbox)`.
     """
-    from sqlalchemy import MetaData
+    with needing("sqlalchemy", "create_outbox"):
+        from sqlalchemy import MetaData
 
     metadata = MetaData()
     outbox_table(metadata)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConfigurationError
+from celeriac.extra import needing
 from celeriac.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,13 +22,8 @@ def tracing_of(settings: Settings) -> Tracing | None:
     """
     if settings.tracing == "off":
         return None
-    try:
+    with needing("otel", f"CELERIAC_TRACING={settings.tracing}"):
         from celeriac.tracing.tracing import Tracing
-    except ImportError as error:
-        raise ConfigurationError(
-            f"CELERIAC_TRACING={settings.tracing} needs OpenTelemetry ({error}): pip install "
-            "'celeriac[otel]' and an SDK, or set CELERIAC_TRACING=off"
-        ) from error
     return Tracing(linked=settings.tracing == "linked")
 
 

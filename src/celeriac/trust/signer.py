@@ -7,6 +7,7 @@ from typing import Any
 
 from celeriac.errors import ConfigurationError
 from celeriac.event.signature import attach, signing_input
+from celeriac.extra import missing_extra
 from celeriac.settings import Settings
 from celeriac.trust.key import SIGNING, SecretKey, secret_keys
 
@@ -45,6 +46,4 @@ def _private(key: SecretKey) -> Any:
 
 def missing(setting: str) -> ConfigurationError:
     """What to say where the optional package is not installed."""
-    return ConfigurationError(
-        f"{setting} needs the package cryptography: pip install 'celeriac[signing]'"
-    )
+    return missing_extra(setting, "signing")

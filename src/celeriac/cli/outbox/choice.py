@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from celeriac.extra import needing
 from celeriac.outbox.database import DJANGO, Database, open_database
 from celeriac.settings import Settings
 
@@ -71,8 +72,6 @@ def _set_up_django() -> None:
         sys.path.insert(0, "")
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         raise click.UsageError("set DJANGO_SETTINGS_MODULE, e.g. to mysite.settings")
-    try:
+    with needing("django", "--django"):
         import django
-    except ModuleNotFoundError:
-        raise click.UsageError("Django is not installed here") from None
     django.setup()
