@@ -8,10 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import celeriac
 from celeriac import EventBus, Settings, errors
+from celeriac.cli.root import main as celeriac_command
 from celeriac.event import Event
 from celeriac.keys import Keys
 from celeriac.ledger.state import MOVES, Place
@@ -175,3 +177,52 @@ def test_the_readme_quotes_the_shop_as_it_is() -> None:
     assert len(blocks) >= 3
     for file, quoted in blocks:
         assert quoted in (ROOT / file).read_text()
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command that runs, by its full name: `dead list`."""
+    found: dict[str, click.Command] = {}
+
+    def visit(name: str, command: click.Command) -> None:
+        if isinstance(command, click.Group):
+            for child in command.list_commands(click.Context(command)):
+                below = command.get_command(click.Context(command), child)
+                assert below is not None
+                visit(f"{name} {child}".strip(), below)
+        if name and (not isinstance(command, click.Group) or command.invoke_without_command):
+            found[name] = command
+
+    visit("", celeriac_command)
+    return found
+
+
+COMMANDS = commands()
+
+
+def spellings(command: click.Command) -> list[list[str]]:
+    """The spellings of each option."""
+    given = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    return [[*option.opts, *option.secondary_opts] for option in given]
+
+
+def section_of(command: str) -> str:
+    heading = command.split()[0]
+    return page("cli.md").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_on_the_page_of_the_command_line(name: str) -> None:
+    section = section_of(name)
+    assert f"celeriac {name}" in section
+    shown = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", section))
+    assert [option for option in spellings(COMMANDS[name]) if not shown & {*option}] == []
+
+
+def test_the_page_of_the_command_line_names_nothing_that_is_not_there() -> None:
+    text = page("cli.md")
+    assert {*re.findall(r"^## (\w+)$", text, re.M)} == {name.split()[0] for name in COMMANDS}
+    for heading in {name.split()[0] for name in COMMANDS}:
+        own = [command for name, command in COMMANDS.items() if name.split()[0] == heading]
+        known = {o for command in own for p in command.params for o in p.opts}
+        shown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", section_of(heading)))
+        assert shown - known - {"--json", "--help"} == set(), heading
