@@ -301,8 +301,7 @@ class EventBus:
                 ordered=ordered,
                 signed=demands,
                 inbox=inbox,
-                # As long as the matrix may still give the event out again.
-                inbox_keep=max(2 * self.settings.dedup_window, self.settings.retention),
+                inbox_keep_ms=self._inbox_keep_ms,
                 start=start,
                 concurrency=concurrency,
                 breaker=breaker,
@@ -315,6 +314,14 @@ class EventBus:
             return function
 
         return subscribe
+
+    def _inbox_keep_ms(self) -> int:
+        """Return how long an inbox keeps a row: as long as the event can still be delivered again.
+
+        Follows the settings of the bus. May block for a round trip.
+        """
+        shared = self.service.backend.bus.current
+        return int(max(2 * shared.dedup_window, shared.retention) * 1000)
 
     def _named(self) -> str:
         if not self.settings.service:

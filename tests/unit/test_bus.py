@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from celery import Celery
+from sqlalchemy import create_engine
 
 import celeriac
 from celeriac import (
@@ -114,3 +115,20 @@ def test_the_functions_of_the_module_are_those_of_the_default_bus(
 
 def test_closing_what_was_never_opened_is_fine() -> None:
     asyncio.run(EventBus(service="billing").aclose())
+
+
+def test_inbox_rows_are_kept_as_long_as_the_settings_of_the_bus_say(
+    bus: EventBus, store: Store
+) -> None:
+    """Not the process's own: with rows deleted too early, a second delivery runs again."""
+
+    @bus.on("order.placed", inbox=create_engine("sqlite://"))
+    def charge(event: Event) -> None: ...
+
+    receiver = bus.service.handlers["billing.charge"].receiver
+    assert receiver is not None
+    shared = bus.service.backend.bus
+    shared.set("retention", "10")
+    for window in (1_000_000, 30):
+        shared.set("dedup_window", str(window))
+        assert 2 * window * 1000 == receiver.keep_ms()

@@ -49,7 +49,7 @@ class DjangoInbox:
                 with in_session(connection):
                     receiver.run(left, connection)
         if self._prune_times.due():
-            self._prune(receiver.keep_ms)
+            self._prune(receiver.keep_ms())
 
     def _prune(self, keep_ms: int) -> None:
         from django.db import connections

@@ -30,13 +30,17 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IdempotentReceiver:
-    """Calls the function with what its inbox does not know yet. `keep_ms` is the rows' life."""
+    """Calls the function with what its inbox does not know yet.
+
+    `keep_ms` returns how long a row is kept. It is called before each pruning, because the setting
+    belongs to the bus and can change while the worker runs. It may block for a round trip.
+    """
 
     handler: str
     function: Callable[..., Any]
     takes_session: bool
     inbox: Inbox
-    keep_ms: int
+    keep_ms: Callable[[], int]
 
     def __call__(self, argument: Argument) -> Any:
         return self.inbox.receive(self, argument)

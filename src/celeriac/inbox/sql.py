@@ -80,7 +80,7 @@ class SQLInbox:
                 with in_session(session):
                     receiver.run(left, session)
         if self._prune_times.due():
-            self._prune(receiver.keep_ms)
+            self._prune(receiver.keep_ms())
 
     def _prune(self, keep_ms: int) -> None:
         try:

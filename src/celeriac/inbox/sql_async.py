@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -31,7 +32,7 @@ class AsyncSQLInbox:
                 with in_session(session):
                     await receiver.run(left, session)
         if self._prune_times.due():
-            await self._prune(receiver.keep_ms)
+            await self._prune(await asyncio.to_thread(receiver.keep_ms))
 
     async def _prune(self, keep_ms: int) -> None:
         session: Any

@@ -113,7 +113,7 @@ def make_handler(
     ordered: bool = False,
     signed: bool = False,
     inbox: Any = None,
-    inbox_keep: float = 0.0,
+    inbox_keep_ms: Callable[[], int] = lambda: 0,
     start: Start = "now",
     concurrency: int | None = None,
     breaker: Breaker | None = None,
@@ -148,7 +148,7 @@ def make_handler(
         signature = read_signature(
             function, batch=batch is not None, session=kept_in.gives if kept_in else ""
         )
-        receiver = _receiver(function, where, signature, kept_in, inbox_keep)
+        receiver = _receiver(function, where, signature, kept_in, inbox_keep_ms)
         policy = RetryPolicy(
             retries=retries, backoff=backoff, backoff_most=backoff_most, jitter=jitter
         )
@@ -198,7 +198,7 @@ def _receiver(
     handler: str,
     signature: Signature,
     inbox: Inbox | None,
-    keep: float,
+    keep_ms: Callable[[], int],
 ) -> IdempotentReceiver | None:
     if inbox is None:
         return None
@@ -214,9 +214,7 @@ def _receiver(
             "inbox= opens transactions for coroutines; give a sessionmaker or an Engine, or write "
             "`async def`"
         )
-    return IdempotentReceiver(
-        handler, function, signature.takes_session, inbox, keep_ms=int(keep * 1000)
-    )
+    return IdempotentReceiver(handler, function, signature.takes_session, inbox, keep_ms)
 
 
 def _check_protection(concurrency: int | None, breaker: Breaker | None) -> None:

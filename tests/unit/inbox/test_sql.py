@@ -113,7 +113,7 @@ def test_a_large_batch_is_noted_in_several_statements(engine: Engine) -> None:
     def store(events: list[Event]) -> None:
         seen.append(len(events))
 
-    receiver = IdempotentReceiver("b.store", store, False, as_inbox(engine), keep_ms=60_000)
+    receiver = IdempotentReceiver("b.store", store, False, as_inbox(engine), keep_ms=lambda: 60_000)
     batch = [event(f"{n}") for n in range(2 * sql_statement.MOST_ROWS + 1)]
     receiver(batch[:700])
     receiver(batch)
@@ -133,7 +133,7 @@ def test_a_second_run_waits_for_the_first_and_does_nothing(engine: Engine) -> No
         assert go_on.wait(20)
 
     inbox = as_inbox(engine)
-    receiver = IdempotentReceiver("b.charge", charge, True, inbox, keep_ms=60_000)
+    receiver = IdempotentReceiver("b.charge", charge, True, inbox, keep_ms=lambda: 60_000)
     first = threading.Thread(target=receiver, args=(event("a"),))
     second = threading.Thread(target=receiver, args=(event("a"),))
     first.start()
@@ -159,7 +159,9 @@ def test_a_second_run_takes_over_where_the_first_rolls_back(engine: Engine) -> N
             assert go_on.wait(20)
             raise ValueError
 
-    receiver = IdempotentReceiver("b.charge", charge, True, as_inbox(engine), keep_ms=60_000)
+    receiver = IdempotentReceiver(
+        "b.charge", charge, True, as_inbox(engine), keep_ms=lambda: 60_000
+    )
 
     def run() -> None:
         try:
@@ -183,7 +185,11 @@ def test_ids_are_compared_byte_by_byte(engine: Engine) -> None:
     ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
     runs: list[str] = []
     receiver = IdempotentReceiver(
-        "b.charge", lambda event: runs.append(event.id), False, as_inbox(engine), keep_ms=50_000
+        "b.charge",
+        lambda event: runs.append(event.id),
+        False,
+        as_inbox(engine),
+        keep_ms=lambda: 50_000,
     )
     for id in (*ids, *ids):
         receiver(event(id))
@@ -205,7 +211,7 @@ def test_old_rows_go_in_bounded_steps(engine: Engine, monkeypatch: pytest.Monkey
     with engine.begin() as connection:
         connection.execute(row, [*old, {**old[0], "id": "young", "at": now}])
     receiver = IdempotentReceiver(
-        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=50_000
+        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=lambda: 50_000
     )
     left = []
     for n in range(4):
@@ -220,7 +226,7 @@ def test_what_cannot_be_pruned_harms_no_delivery(
 ) -> None:
     monkeypatch.setattr(sql_statement, "PRUNE", "DELETE FROM nowhere WHERE at_ms <= :up_to")
     receiver = IdempotentReceiver(
-        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=50_000
+        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=lambda: 50_000
     )
     receiver(event("a"))
     assert [id for id, _, _ in noted(engine)] == ["a"]
@@ -230,7 +236,7 @@ def test_what_cannot_be_pruned_harms_no_delivery(
 def test_a_missing_table_is_told_with_the_remedy(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     receiver = IdempotentReceiver(
-        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=50_000
+        "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=lambda: 50_000
     )
     with pytest.raises(ConfigurationError, match="create_inbox"):
         receiver(event("a"))
@@ -240,7 +246,9 @@ def test_another_fault_of_the_database_is_told_as_it_is(engine: Engine) -> None:
     def charge(event: Event, connection: Connection) -> None:
         connection.execute(text("INSERT INTO nowhere VALUES (1)"))
 
-    receiver = IdempotentReceiver("b.charge", charge, True, as_inbox(engine), keep_ms=50_000)
+    receiver = IdempotentReceiver(
+        "b.charge", charge, True, as_inbox(engine), keep_ms=lambda: 50_000
+    )
     with pytest.raises(DBAPIError, match="nowhere"):
         receiver(event("a"))
     assert noted(engine) == []
@@ -252,7 +260,9 @@ def test_an_error_of_the_function_that_names_the_table_stays_the_functions(
     def charge(event: Event) -> None:
         raise ValueError("celeriac_inbox does not exist")
 
-    receiver = IdempotentReceiver("b.charge", charge, False, as_inbox(engine), keep_ms=50_000)
+    receiver = IdempotentReceiver(
+        "b.charge", charge, False, as_inbox(engine), keep_ms=lambda: 50_000
+    )
     with pytest.raises(ValueError, match="does not exist"):
         receiver(event("a"))
 

@@ -63,7 +63,9 @@ def test_a_cancelled_coroutine_leaves_nothing(
         await session.execute(EFFECT, {"id": event.id})
         await asyncio.sleep(60)
 
-    receiver = IdempotentReceiver("b.charge", charge, True, as_inbox(sessions), keep_ms=60_000)
+    receiver = IdempotentReceiver(
+        "b.charge", charge, True, as_inbox(sessions), keep_ms=lambda: 60_000
+    )
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
@@ -98,7 +100,9 @@ def test_old_rows_go_in_bounded_steps(
     async def charge(event: Event) -> None:
         return None
 
-    receiver = IdempotentReceiver("b.charge", charge, False, as_inbox(sessions), keep_ms=50_000)
+    receiver = IdempotentReceiver(
+        "b.charge", charge, False, as_inbox(sessions), keep_ms=lambda: 50_000
+    )
 
     async def receive() -> list[int]:
         left = []
