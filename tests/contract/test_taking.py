@@ -353,3 +353,19 @@ def test_what_a_dead_worker_held_is_taken_over_within_the_bound(store: Store, la
     assert len(taken.deliveries) == 2
     [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=2)])
     assert (taken.held, taken.deliveries) == (2, ())
+
+
+def test_the_deliveries_of_one_owner_are_listed_alone(store: Store, lane: Lane) -> None:
+    entries = [store.emit(str(n)) for n in range(6)]
+    store.take(lane, "w1", limit=2)
+    store.take(lane, "w2", limit=4)
+
+    def listed(first: str = "-", most: int = 100, **given: str) -> list[str]:
+        found = store.ledger.pending_between(lane, first, "+", most, **given)
+        return [pending.entry for pending in found]
+
+    assert entries == listed()
+    assert entries[2:] == listed(owner="queued:w2")
+    assert entries[2:4] == listed(owner="queued:w2", most=2)
+    assert entries[4:] == listed(f"({entries[3]}", owner="queued:w2")
+    assert [] == listed(owner="running:w2")

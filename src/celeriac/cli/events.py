@@ -42,11 +42,12 @@ def events(
 ) -> None:
     """The newest events, and how far each is with its handlers."""
     wanted = None if state is None else State(state)
-    found = session.matrix.events(
+    page = session.matrix.newest(
         pattern=pattern, limit=limit, since=since, state=wanted, subject=subject
     )
+    found = page.events
     if as_json:
-        print_json(found)
+        print_json(list(found))
     elif not found:
         echo("No events.")
     else:
@@ -58,6 +59,12 @@ def events(
             ],
             fold={"id": 36, "type": 12, "subject": 10, "handlers": 28},
             shed=("emitted (UTC)", "subject"),
+        )
+    if not page.full:
+        echo(
+            f"Searched the newest {page.read} events only, back to {when(page.searched_ms)}. "
+            "Use --since to search further back.",
+            err=True,
         )
 
 

@@ -269,10 +269,12 @@ class Ledger(Protocol):
         """Where a delivery in flight is; None if it is not in flight."""
         ...
 
-    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+    def pending_between(
+        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+    ) -> list[Pending]:
         """Deliveries in flight of the entries from `first` to `last`, in the order of the log.
 
-        Both included; `(id` excludes.
+        Both included; `(id` excludes. With `owner`, those of this owner only.
         """
         ...
 

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from celeriac.errors import NotFound
 from celeriac.event import Effect
@@ -250,12 +251,15 @@ class MemoryLedger:
             since = moves.now - held.since_ms
             return Pending(entry, held.owner, since, held.count - 1, held.due_ms)
 
-    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+    def pending_between(
+        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+    ) -> list[Pending]:
         with self._lock:
             moves = self._moves(lane)
-            held = moves.group.between(first, last)[:most] if moves else []
+            held = moves.group.between(first, last) if moves else []
             found = (self.pending(lane, entry) for entry in held)
-            return [pending for pending in found if pending is not None]
+            fitting = (one for one in found if one is not None and owner in ("", one.owner))
+            return list(islice(fitting, most))
 
     def remembers_from_ms(self) -> int:
         return max(self.log.clock.now_ms() - self.window_ms(), self.log.bus.remembers_from_ms)

@@ -336,10 +336,14 @@ class RedisLedger:
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         return next(iter(self.pending_between(lane, entry, entry, 1)), None)
 
-    def pending_between(self, lane: Lane, first: str, last: str, most: int = 1000) -> list[Pending]:
+    def pending_between(
+        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+    ) -> list[Pending]:
         key = self.keys.events(lane.domain)
         try:
-            found = self.client.xpending_range(key, lane.handler, min=first, max=last, count=most)
+            found = self.client.xpending_range(
+                key, lane.handler, min=first, max=last, count=most, consumername=owner or None
+            )
         except ResponseError:  # no such group
             return []
         if not found:

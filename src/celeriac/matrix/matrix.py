@@ -25,6 +25,8 @@ from celeriac.matrix.tree import Tree, tree
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
+NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
+
 
 class Matrix:
     """Reads only. Every method blocks, and raises redis.RedisError where Redis is away.
@@ -97,11 +99,34 @@ class Matrix:
         state: State | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
-        """Up to `limit` events of the log, newest first.
+        """Up to `limit` events of the log, newest first: the events of `newest`."""
+        return list(
+            self.newest(
+                domain=domain,
+                pattern=pattern,
+                limit=limit,
+                since=since,
+                state=state,
+                subject=subject,
+            ).events
+        )
+
+    def newest(
+        self,
+        *,
+        domain: str | None = None,
+        pattern: str | None = None,
+        limit: int = 50,
+        since: datetime | None = None,
+        state: State | None = None,
+        subject: str | None = None,
+    ) -> EventPage:
+        """Return up to `limit` events of the log, newest first, and whether the search stopped.
 
         `pattern` is one as handlers have; `state` asks for a cell in that state; `subject` is what
         the subject begins with. Cells that are dead or will be retried have their last error.
-        Raises SubscriptionError for a bad pattern.
+        Reads NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for a
+        bad pattern.
         """
         query = Query(
             domain=domain,
@@ -110,8 +135,10 @@ class Matrix:
             subject=subject,
             since_ms=None if since is None else int(since.timestamp() * 1000),
         )
-        found = search(self.backend, self._records(), query, limit=limit, most_read=sys.maxsize)
-        return with_errors(self.backend, found.events)
+        most_read = NEWEST if since is None else sys.maxsize
+        found = search(self.backend, self._records(), query, limit=limit, most_read=most_read)
+        events = tuple(with_errors(self.backend, found.events))
+        return msgspec.structs.replace(found, events=events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
         """A page of events, newest first, at a bounded cost: see `search`."""

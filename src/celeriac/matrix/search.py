@@ -2,13 +2,13 @@
 
 The logs of all domains are read backwards as one. A page ends when it is full, or when so many
 entries were read; its cursor says where the next one goes on. Nothing is skipped and nothing comes
-twice, whatever is emitted meanwhile.
+twice, whatever is emitted meanwhile. Dead letters alone come in the order in which they died, and
+an event that two handlers gave up may come on two pages.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,15 +16,14 @@ import msgspec
 
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, compile_patterns, literal_domain, peek
-from celeriac.log import Entry, EventLog, entry_key
+from celeriac.log import EventLog, entry_key
+from celeriac.matrix.candidate import Candidate, Span, candidates
 from celeriac.matrix.cell import Cell, EventStatus
 from celeriac.matrix.page import Item, page_cells
 from celeriac.matrix.state import State
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
-# Entries of one domain at a time: few at first, then as many as READ_BYTES are likely to hold.
-READ_FIRST, READ, READ_BYTES = 20, 200, 4_000_000
 CELLS = 500  # events whose cells are looked up at a time, where it is they that decide
 MOST_READ = 5000
 MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
@@ -58,12 +57,13 @@ class Query:
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """`older` is the cursor of what comes after, None at the end of the logs. `full` is False
-    where the search stopped at `searched_ms` because enough was read."""
+    where the search stopped at `searched_ms` because enough was read; `read` entries were."""
 
     events: tuple[EventStatus, ...]
     older: str | None = None
     full: bool = True
     searched_ms: int | None = None
+    read: int = 0
 
 
 def search(
@@ -83,31 +83,36 @@ def search(
     """
     fits = _event_test(query)
     chosen = [record for record in records if _serves(query, record)]
-    entries = _newest_first(backend.log, _domains(backend.log, query, chosen), query, before)
+    span = Span(since_ms=query.since_ms, until_ms=query.until_ms, before=before)
+    domains = _domains(backend.log, query, chosen)
+    entries = candidates(backend, chosen, domains, query.state, span)
     found: list[EventStatus] = []
     if most_read is None:
         most_read = MOST_LOOKED_UP if query.asks_for_cells else MOST_READ
     at_once = CELLS if query.asks_for_cells else limit
     read, last = 0, None
+    places: dict[tuple[str, str], Candidate] = {}
     while True:
         some: list[Seen] = []
         end = True
-        for domain, entry in entries:
-            read, last = read + 1, (domain, entry.id)
-            event = _peeked(domain, entry)
-            if event is not None and fits(event):
-                some.append((domain, entry.id, event))
+        for candidate in entries:
+            read, last = read + 1, candidate
+            domain, entry = candidate.domain, candidate.entry
+            event = _peeked(domain, candidate.body)
+            if event is not None and fits(event) and (domain, entry) not in places:
+                places[domain, entry] = candidate
+                some.append((domain, entry, event))
             if len(some) >= at_once or read >= most_read:
                 end = False
                 break
         for one in _fitting(backend, records, chosen, query, some):
             found.append(one)
             if len(found) == limit:
-                return _page(found, (one.domain, one.entry or ""), full=True)
+                return _page(found, places[one.domain, one.entry or ""], read, full=True)
         if end:
-            return EventPage(events=tuple(found))
+            return EventPage(events=tuple(found), read=read)
         if read >= most_read:
-            return _page(found, last, full=False)
+            return _page(found, last, read, full=False)
 
 
 def statuses(
@@ -125,14 +130,14 @@ def statuses(
     return [by_place[domain, entry] for domain, entry, _ in some]
 
 
-def _page(found: list[EventStatus], last: tuple[str, str] | None, *, full: bool) -> EventPage:
+def _page(found: list[EventStatus], last: Candidate | None, read: int, *, full: bool) -> EventPage:
     assert last is not None
-    domain, entry = last
     return EventPage(
         events=tuple(found),
-        older=f"{domain}/{entry}",
+        older=f"{last.domain}/{last.at}",
         full=full,
-        searched_ms=entry_key(entry)[0],
+        searched_ms=entry_key(last.at)[0],
+        read=read,
     )
 
 
@@ -167,29 +172,6 @@ def _domains(log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> li
     return sorted(domains)
 
 
-def _newest_first(
-    log: EventLog, domains: Sequence[str], query: Query, before: str
-) -> Iterator[tuple[str, Entry]]:
-    """By entry, and entries of the same id by the name of their domain, both falling."""
-    start = "-" if query.since_ms is None else str(query.since_ms)
-    reached, _, bound = before.rpartition("/")
-
-    def of(domain: str) -> Iterator[tuple[str, Entry]]:
-        end = "+" if query.until_ms is None else str(query.until_ms)
-        if bound:
-            end = f"({bound}" if domain >= reached else bound
-        count = READ_FIRST
-        while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
-            size = sum(len(entry.body or b"") for entry in some) // len(some)
-            end = f"({some[-1].id}"
-            yield from ((domain, entry) for entry in some)
-            count = max(1, min(READ, READ_BYTES // max(1, size)))
-
-    return heapq.merge(
-        *map(of, domains), key=lambda pair: (entry_key(pair[1].id), pair[0]), reverse=True
-    )
-
-
 def _fitting(
     backend: Backend,
     records: Sequence[HandlerRecord],
@@ -215,9 +197,9 @@ def _has(query: Query, one: EventStatus) -> bool:
     )
 
 
-def _peeked(domain: str, entry: Entry) -> Peek | None:
+def _peeked(domain: str, body: bytes | None) -> Peek | None:
     try:
-        return peek(entry.body, domain) if entry.body is not None else None
+        return peek(body, domain) if body is not None else None
     except InvalidEvent:
         return None
 

@@ -100,6 +100,21 @@ def test_dead_events_show_their_last_error(shop: Shop, run: Run) -> None:
     assert [None] == [cell["error"] for cell in cells[fine]]
 
 
+def test_a_list_of_events_says_where_the_search_stopped(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stderr, so that JSON stays one document."""
+    monkeypatch.setattr("celeriac.matrix.matrix.NEWEST", 3)
+    for type in ("order.rare", *["order.placed"] * 5):
+        shop.emit(type)
+    answer = run("events", "--type", "*.rare", "--json")
+    assert [] == answer.json
+    assert "Searched the newest 3 events only, back to " in answer.err
+    assert "--since" in answer.err
+    answer = run("events", "--type", "*.rare", "--since", "1h", "--json")
+    assert (1, "") == (len(answer.json), answer.err)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

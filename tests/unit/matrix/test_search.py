@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from celeriac import SubscriptionError
+from celeriac import Retry, SubscriptionError
 from celeriac.log import EventLog
 from celeriac.matrix import Matrix, Query, State
 from celeriac.registry import HandlerRecord
@@ -146,3 +147,117 @@ def test_a_wrong_hint_of_where_it_is_does_no_harm(shop: Shop, matrix: Matrix, ne
     assert "mine" == matrix.find("mine", near=near).event.id
     with pytest.raises(LookupError):
         matrix.find("mine", near=near, everywhere=False)
+
+
+# -- by state: what is read does not grow with the log
+
+
+def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records each read of the log or of the ledger returned."""
+    counts: list[int] = []
+    for owner, name in (
+        (backend.log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
+    ):  # fmt: skip
+        original = getattr(owner, name)
+
+        def counted(*args: Any, _of: Any = original, **options: Any) -> Any:
+            found = _of(*args, **options)
+            counts.append(len(found))
+            return found
+
+        monkeypatch.setattr(owner, name, counted)
+    return counts
+
+
+def long_log(shop: Shop) -> None:
+    """600 events that were processed, after those that a test has emitted."""
+    for _ in range(600):
+        shop.emit("order.placed")
+    shop.settle()
+
+
+def test_dead_letters_are_found_without_reading_the_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#", retries=0, function=fail_rare)
+    shop.start()
+    first = shop.emit("order.rare")
+    shop.settle()
+    second = shop.emit("order.rare")
+    long_log(shop)
+    asked = count_asked(shop.backend, monkeypatch)
+    assert [second, first] == [one.id for one in matrix.page(Query(state=State.DEAD)).events]
+    assert sum(asked) <= 10
+    assert [second, first] == walk(matrix, Query(state=State.DEAD), 1)
+    assert [] == found(matrix, state=State.DEAD, handler="billing.other")
+
+
+def fail_rare(event: Any) -> None:
+    if event.type == "order.rare":
+        raise ValueError("no")
+
+
+def retry_rare(event: Any) -> None:
+    if event.type == "order.rare":
+        raise Retry(after=3600)
+
+
+def test_deliveries_in_flight_are_found_without_reading_the_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#", function=retry_rare)
+    shop.on("mail.send", "order.rare", function=retry_rare)
+    shop.start()
+    rare = [shop.emit("order.rare") for _ in range(3)]
+    long_log(shop)
+    asked = count_asked(shop.backend, monkeypatch)
+    page = matrix.page(Query(state=State.SCHEDULED))
+    assert rare[::-1] == [one.id for one in page.events]
+    assert 3 == page.read
+    assert sum(asked) <= 30
+    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 1)
+    assert [] == found(matrix, state=State.RUNNING)
+
+
+def test_a_holder_of_many_is_read_in_windows(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one millisecond has more than a window holds."""
+    from celeriac.matrix import candidate
+
+    monkeypatch.setattr(candidate, "PENDING", 4)
+    shop.on("billing.charge", "order.#", function=retry_rare)
+    shop.start()
+    rare = [shop.emit("order.rare") for _ in range(40)]
+    shop.settle()
+    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 7)
+
+
+def test_waiting_events_are_searched_down_to_the_slowest_handler(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#")
+    shop.start()
+    long_log(shop)
+    waiting = [shop.emit("order.placed") for _ in range(3)]
+    asked = count_asked(shop.backend, monkeypatch)
+    page = matrix.page(Query(state=State.WAITING))
+    assert waiting[::-1] == [one.id for one in page.events]
+    assert page.older is None
+    assert 3 == page.read
+    assert sum(asked) <= 10
+
+
+def test_a_list_of_events_reads_the_newest_unless_a_time_is_given(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from celeriac.matrix import matrix as module
+
+    monkeypatch.setattr(module, "NEWEST", 5)
+    oldest = shop.emit("order.rare")
+    for _ in range(9):
+        shop.emit("order.placed")
+    page = matrix.newest(pattern="*.rare")
+    assert ([], False, 5) == (list(page.events), page.full, page.read)
+    page = matrix.newest(pattern="*.rare", since=datetime.fromtimestamp(0, UTC))
+    assert ([oldest], True) == ([one.id for one in page.events], page.full)

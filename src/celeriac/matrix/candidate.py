@@ -1,0 +1,201 @@
+"""Where a search looks: only at entries that can be in the state that is asked for."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from celeriac.ledger import Lane, Ledger
+from celeriac.log import EventLog, Group, entry_key, entry_time_ms
+from celeriac.matrix.stand import stands
+from celeriac.matrix.state import IN_FLIGHT, State, state_of
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Backend
+
+# Entries of one domain at a time: few at first, then as many as READ_BYTES are likely to hold.
+READ_FIRST, READ, READ_BYTES = 20, 200, 4_000_000
+PENDING = 1000  # deliveries of one holder at a time
+FIRST_WINDOW_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry that may fit. `at` is its place in the order of the search: the entry's id, or the
+    dead letter's where dead letters are read."""
+
+    domain: str
+    entry: str
+    body: bytes | None
+    at: str
+
+    @property
+    def key(self) -> tuple[tuple[int, int], str]:
+        return entry_key(self.at), self.domain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which part is searched: times in ms, and the cursor `domain/id` to go on behind."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    before: str = ""
+
+    @property
+    def first(self) -> str:
+        return "-" if self.since_ms is None else str(self.since_ms)
+
+    def last(self, domain: str) -> str:
+        """Where the log of the domain is read from, backwards."""
+        reached, _, bound = self.before.rpartition("/")
+        if bound:
+            return f"({bound}" if domain >= reached else bound
+        return "+" if self.until_ms is None else str(self.until_ms)
+
+    def past(self, domain: str, id: str) -> bool:
+        """Whether the cursor has an entry of this id still before it."""
+        reached, _, bound = self.before.rpartition("/")
+        return not bound or (entry_key(id), domain) < (entry_key(bound), reached)
+
+    def has(self, entry: str) -> bool:
+        time_ms = entry_time_ms(entry)
+        return (self.since_ms is None or time_ms >= self.since_ms) and (
+            self.until_ms is None or time_ms <= self.until_ms
+        )
+
+
+def candidates(
+    backend: Backend,
+    chosen: Sequence[HandlerRecord],
+    domains: Sequence[str],
+    state: State | None,
+    span: Span,
+) -> Iterator[Candidate]:
+    """Entries that may have a cell of a chosen handler in that state, newest first.
+
+    Dead letters come in the order in which they died; an event that two handlers gave up comes
+    once for each. Reads Redis as it is consumed.
+    """
+    of: Callable[[str], Iterator[Candidate]]
+    if state is State.DEAD:
+        names = frozenset(record.id for record in chosen)
+
+        def of(domain: str) -> Iterator[Candidate]:
+            return _dead(backend.ledger, domain, names, span)
+    elif state is not None and state in IN_FLIGHT:
+
+        def of(domain: str) -> Iterator[Candidate]:
+            return _held(backend, chosen, domain, state, span)
+    elif state is State.WAITING:
+
+        def of(domain: str) -> Iterator[Candidate]:
+            return _ahead(backend.log, chosen, domain, span)
+    else:
+
+        def of(domain: str) -> Iterator[Candidate]:
+            return _logged(backend.log, domain, span.first, span.last(domain))
+
+    return heapq.merge(*map(of, domains), key=lambda one: one.key, reverse=True)
+
+
+def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candidate]:
+    count = READ_FIRST
+    while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
+        size = sum(len(entry.body or b"") for entry in some) // len(some)
+        end = f"({some[-1].id}"
+        yield from (Candidate(domain, entry.id, entry.body, entry.id) for entry in some)
+        count = max(1, min(READ, READ_BYTES // max(1, size)))
+
+
+def _ahead(
+    log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+) -> Iterator[Candidate]:
+    """What is newer than the last entry that the slowest handler was given."""
+    starts = [
+        "0-0" if stand.group is None else stand.group.last_delivered
+        for stand in stands(log, chosen, domain)
+        if stand.group is not None or stand.since is None
+    ]
+    if not starts:
+        return
+    slowest = min(starts, key=entry_key)
+    since = span.since_ms
+    started = since is None or entry_key(slowest) >= (since, 0)
+    yield from _logged(log, domain, f"({slowest}" if started else span.first, span.last(domain))
+
+
+def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> Iterator[Candidate]:
+    after, count = "", READ_FIRST
+    reached, _, bound = span.before.rpartition("/")
+    if bound:
+        ms, sequence = entry_key(bound)
+        after = bound if domain >= reached else f"{ms}-{sequence + 1}"
+    while some := ledger.dead(domain, after=after, count=count, newest_first=True):
+        for letter in some:
+            if span.since_ms is not None and entry_time_ms(letter.id) < span.since_ms:
+                return  # it cannot have died before it was emitted
+            fits = letter.handler in handlers and bool(letter.entry) and span.has(letter.entry)
+            # One that does not fit counts as read all the same.
+            yield Candidate(domain, letter.entry, letter.event if fits else None, letter.id)
+        size = sum(len(letter.event) for letter in some) // len(some)
+        after = some[-1].id
+        count = max(1, min(READ, READ_BYTES // max(1, size)))
+
+
+def _held(
+    backend: Backend,
+    chosen: Sequence[HandlerRecord],
+    domain: str,
+    state: State,
+    span: Span,
+) -> Iterator[Candidate]:
+    """Entries that a holder has in that state: only the holders' own are read."""
+    held = [
+        _of_holder(backend.ledger, stand.lane, stand.group, owner, count, span)
+        for stand in stands(backend.log, chosen, domain)
+        if stand.group is not None
+        for owner, count in stand.group.holders.items()
+        if count and state_of(owner) is state
+    ]
+    previous = ""
+    for entry in heapq.merge(*held, key=entry_key, reverse=True):
+        if entry != previous and span.past(domain, entry):
+            previous = entry
+            found = backend.log.read(domain, start=entry, end=entry, count=1)
+            yield Candidate(domain, entry, found[0].body if found else None, entry)
+
+
+def _of_holder(
+    ledger: Ledger, lane: Lane, group: Group, owner: str, count: int, span: Span
+) -> Iterator[str]:
+    """The entries of one holder, newest first.
+
+    Redis lists pending entries forwards only. So they are read by windows of time, whose width
+    follows how dense they are; one window is enough where the holder has few.
+    """
+    oldest = entry_time_ms(group.oldest_pending or "0-0")
+    newest = entry_time_ms(group.last_delivered)
+    _, _, bound = span.before.rpartition("/")
+    if bound:
+        newest = min(newest, entry_time_ms(bound))
+    if span.until_ms is not None:
+        newest = min(newest, span.until_ms)
+    if span.since_ms is not None:
+        oldest = max(oldest, span.since_ms)
+    width = FIRST_WINDOW_MS if count >= PENDING else newest - oldest + 1
+    while newest >= oldest:
+        first = max(oldest, newest - width + 1)
+        some = ledger.pending_between(lane, str(first), str(newest), PENDING, owner=owner)
+        if len(some) == PENDING and first < newest:
+            width = max(1, (newest - first + 1) // 8)
+            continue
+        entries = [pending.entry for pending in some]
+        while len(some) == PENDING:  # more than that in one millisecond
+            last = f"({some[-1].entry}"
+            some = ledger.pending_between(lane, last, str(newest), PENDING, owner=owner)
+            entries += (pending.entry for pending in some)
+        yield from reversed(entries)
+        newest = first - 1
+        if len(entries) < PENDING // 4:
+            width *= 4
