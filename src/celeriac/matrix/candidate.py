@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from celeriac.ledger import Lane, Ledger
@@ -77,24 +77,16 @@ def candidates(
     Dead letters come in the order in which they died; an event that two handlers gave up comes
     once for each. Reads Redis as it is consumed.
     """
-    of: Callable[[str], Iterator[Candidate]]
-    if state is State.DEAD:
-        names = frozenset(record.id for record in chosen)
+    names = frozenset(record.id for record in chosen)
 
-        def of(domain: str) -> Iterator[Candidate]:
+    def of(domain: str) -> Iterator[Candidate]:
+        if state is State.DEAD:
             return _dead(backend.ledger, domain, names, span)
-    elif state is not None and state in IN_FLIGHT:
-
-        def of(domain: str) -> Iterator[Candidate]:
-            return _held(backend, chosen, domain, state, span)
-    elif state is State.WAITING:
-
-        def of(domain: str) -> Iterator[Candidate]:
+        if state is State.WAITING:
             return _ahead(backend.log, chosen, domain, span)
-    else:
-
-        def of(domain: str) -> Iterator[Candidate]:
-            return _logged(backend.log, domain, span.first, span.last(domain))
+        if state is not None and state in IN_FLIGHT:
+            return _held(backend, chosen, domain, state, span)
+        return _logged(backend.log, domain, span.first, span.last(domain))
 
     return heapq.merge(*map(of, domains), key=lambda one: one.key, reverse=True)
 
