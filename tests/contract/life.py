@@ -148,12 +148,15 @@ class Life(RuleBasedStateMachine):
                 deliveries = store.take(lane, worker).deliveries
             return {(self.slot_of(which, d.entry), d.attempts) for d in deliveries}
 
-        taken = sorted(slot for slot, _ in self.both(take))
+        attempts = dict(sorted(self.both(take)))
+        taken = list(attempts)
         meant = [slot for slot in taken if self.slots[slot].only in ("", lane.handler)]
         if strangers := [slot for slot in taken if slot not in meant]:
             self.observe()
             self.skip(worker, lane, strangers, Outcome.IGNORED)
-        return [meant] if meant else []
+        # What was begun before goes alone, as in dispatcher/chunk.py.
+        fresh = [slot for slot in meant if attempts[slot] == 0]
+        return [[slot] for slot in meant if attempts[slot]] + ([fresh] if fresh else [])
 
     def skip(self, worker: str, lane: Lane, slots: list[int], outcome: Outcome) -> None:
         self.call = "finish"
@@ -185,7 +188,7 @@ class Life(RuleBasedStateMachine):
         """A hint arrives, at whichever worker; it may arrive again. One never drawn is lost."""
         n = data.draw(st.integers(0, len(self.hints) - 1))
         lane, slots = self.hints[n] if doubled else self.hints.pop(n)
-        self.held += self.arrive(worker, lane, slots + slots[:1])
+        self.held += self.arrive(worker, lane, slots + slots[:1] if len(slots) > 1 else slots)
 
     def arrive(self, worker: str, lane: Lane, slots: list[int]) -> list[Held]:
         self.call = "claim"

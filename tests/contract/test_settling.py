@@ -129,7 +129,7 @@ def test_what_is_due_first_is_taken_first(store: Store, lane: Lane) -> None:
     for claimed, delay in zip(store.run(lane), (3000, 1000, 2000), strict=True):
         store.finish(lane, claimed, Outcome.RETRY, delay_ms=delay)
     store.pass_hour()
-    order = [c.entry for c in store.run(lane)]
+    order = [d.entry for d in store.take(lane).deliveries]
     a, b, c = sorted(order)
     assert [b, c, a] == order
 

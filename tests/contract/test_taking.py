@@ -87,6 +87,19 @@ def test_a_full_worker_takes_what_others_abandoned(store: Store, lane: Lane) -> 
     assert sorted([held, abandoned[0]]) == sorted(d.entry for d in taken.deliveries)
 
 
+def test_an_old_copy_of_a_hint_does_not_run_what_was_begun_beside_others_again(
+    store: Store, lane: Lane
+) -> None:
+    """Its process died on one of them: each copy would cost all of them another attempt."""
+    for name in "abc":
+        store.emit(name)
+    chunk = store.take(lane, "w1").deliveries
+    assert 3 == len(store.claim(lane, chunk, "w1"))
+    again = store.sweep(lane, "w1").deliveries
+    assert [] == store.claim(lane, again, "w1"), "the copy"
+    assert [2] == [one.attempt for one in store.claim(lane, again[:1], "w1")]
+
+
 def test_an_attempt_counts_when_it_is_claimed_and_survives_a_crash(
     store: Store, lane: Lane
 ) -> None:

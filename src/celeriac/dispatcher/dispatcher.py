@@ -84,6 +84,9 @@ class Dispatcher:
         self._lanes: dict[Lane, Handler] = {}
         self._records: dict[str, HandlerRecord] = {}
         self._mean: dict[Lane, int] = {}
+        self._queued: dict[Lane, int] = {}
+        # Lanes of which the last deliveries that were taken had been begun before.
+        self._begun: set[Lane] = set()
         self._in_force: dict[Lane, tuple[str, ...]] = {}
         self._flow = Flow()
         self._doors = Doors()
@@ -172,6 +175,7 @@ class Dispatcher:
                 continue
             self._mean[ask.lane] = taken.mean_us
             self._flow.still_queued(ask.lane, taken.queued)
+            self._queued[ask.lane] = taken.queued + len(taken.deliveries)
             if self._share.note(handler, ask.lane, taken):
                 # Its hints that wait would hold every process, one after the other.
                 self._give_back(ask.lane)
@@ -276,6 +280,9 @@ class Dispatcher:
         room = self._share.room(handler, lane)
         held = None if room is None else self._share.held(lane) + room
         most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
+        if lane in self._begun and not sweep:
+            # The last ones needed a task each, and so may the next.
+            most = min(most, self._queued.get(lane, 0) + max(1, self._room_for_hints(handler)))
         if not self._has_enough_hints(handler):
             stretch = self._crowds.stretch(lane, handler, most)
             return Ask(lane, most, sweep=sweep, most_held=held, stretch=stretch)
@@ -302,6 +309,8 @@ class Dispatcher:
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off
+        wanted, put_off = self._within_tasks(handler, lane, wanted)
+        unwanted += put_off
         wanted, put_off = self._within_share(handler, lane, wanted)
         unwanted += put_off
         if unwanted:
@@ -332,6 +341,25 @@ class Dispatcher:
         step = 1000 / handler.per_second
         put_off = [item.put_off(int(wait_ms + n * step)) for n, item in enumerate(wanted[granted:])]
         return wanted[:granted], put_off
+
+    def _within_tasks(
+        self, handler: Handler, lane: Lane, wanted: list[Item]
+    ) -> tuple[list[Item], list[Settled]]:
+        """What was begun before needs a task each: no more of it than hints may wait, so that a
+        handler that kills its processes does not fill the queue before others."""
+        begun = [item for item in wanted if item.attempts]
+        if not begun:
+            self._begun.discard(lane)
+            return wanted, []
+        self._begun.add(lane)
+        room = max(0, self._room_for_hints(handler))
+        late = {item.entry for item in begun[room:]}
+        kept = [item for item in wanted if item.entry not in late]
+        return kept, [item.put_off(0) for item in begun[room:]]
+
+    def _room_for_hints(self, handler: Handler) -> int:
+        unsent = sum(chunk.handler.id == handler.id for chunk in self._unsent)
+        return HINTS_AHEAD * self.processes - self._flow.hints(handler.id) - unsent
 
     def _within_share(
         self, handler: Handler, lane: Lane, wanted: list[Item]
@@ -465,6 +493,8 @@ class Dispatcher:
             self._seen.pop(domain, None)
             self._seen.pop(f"{BELL} {domain}", None)
         self._swept = {k: at for k, at in self._swept.items() if k in self._lanes}
+        self._begun &= self._lanes.keys()
+        self._queued = {k: n for k, n in self._queued.items() if k in self._lanes}
         self._in_force = {k: some for k, some in self._in_force.items() if k in self._lanes}
         self._mean = {k: us for k, us in self._mean.items() if k in self._lanes}
         self._agenda.keep(self._lanes)

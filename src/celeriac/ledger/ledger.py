@@ -207,7 +207,10 @@ class Ledger(Protocol):
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
-        """Claims what is queued of a hint's (entry, event id) pairs; the rest is not returned."""
+        """Claims what is queued of a hint's (entry, event id) pairs; the rest is not returned.
+
+        A delivery that was begun before is claimed only by a hint that names it alone.
+        """
         ...
 
     def finish(

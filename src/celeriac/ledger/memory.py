@@ -140,6 +140,8 @@ class MemoryLedger:
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
+                if attempt > 1 and len(hinted) > 1:
+                    continue  # alone only: it may be what ended its process
                 before = moves.book.came_before(event_id, entry, moves.group.pending, moves.now)
                 if before is Place.RUNNING:
                     verdict = Verdict.CONCURRENT

@@ -4,6 +4,8 @@
 -- Promise: atomically, each delivery that is queued passes to `running:<worker>` with its attempt
 -- counted and its lease begun; one that is finished, due, parked, or running elsewhere is left as
 -- it is and not returned. So a hint that is doubled, late or forged runs nothing twice.
+-- One that was begun before is claimed alone only: it may be what ended its process, and an old copy
+-- of its chunk's hint must not run it beside the others again.
 -- The attempt number is the fencing token: only finish with the same number is accepted.
 --
 -- KEYS  base
@@ -36,7 +38,7 @@ for i = 1, #hinted do
   local holds = held[entry]
   -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
   -- sweep settles it.
-  if holds and is_queued[holds[2]] and is_there(entry) then
+  if holds and is_queued[holds[2]] and (holds[4] == 1 or #hinted == 1) and is_there(entry) then
     local verdict, attempt = 'run', holds[4]
     local before, state = came_before(known[id], entry)
     if before then

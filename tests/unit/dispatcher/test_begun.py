@@ -1,0 +1,39 @@
+"""Deliveries that were begun before need a task each, and must not fill the queue."""
+
+from __future__ import annotations
+
+from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.ledger import Ask
+from celeriac.settings import Settings
+from tests.unit.matrix.shop import Shop, memory_backend
+
+EVENTS = 40
+
+
+def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
+    settings = Settings.load({})
+    shop = Shop(memory_backend(settings), settings)
+    shop.on("billing.charge", "order.#")
+    shop.start()
+    handler = shop.services["billing"].handlers["billing.charge"]
+    ledger, lane = shop.backend.ledger, handler.lane("order")
+    ids = [shop.emit("order.placed") for _ in range(EVENTS)]
+    entries = [one.id for one in shop.backend.log.read("order")]
+    dead = "gone"
+    ledger.take(dead, [Ask(lane, EVENTS)])
+    assert EVENTS == len(ledger.claim(dead, lane, list(zip(entries, ids, strict=True)), 3))
+    shop.backend.log.clock.advance(int(settings.lease * 1000))  # type: ignore[attr-defined]
+    dispatcher = shop.dispatchers["billing"]
+    most = 0
+    for _ in range(3 * EVENTS):
+        dispatcher._agenda.ring(None)
+        dispatcher._swept.clear()
+        shop.dispatch()
+        most = max(most, len(shop.chunks))
+        shop.chunks, rest = shop.chunks[:1], shop.chunks[1:]
+        shop.run()
+        shop.chunks = rest
+    rows = ledger.rows(lane, ids)
+    assert {"processed"} == {row.state.value for row in rows if row}
+    assert EVENTS == len([row for row in rows if row])
+    assert most <= HINTS_AHEAD, "of one process"
