@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from celeriac import Event
 from celeriac.dispatcher.sift import sift
 from celeriac.event import build_event, encode
+from celeriac.event.encrypted import ENCRYPTED
 from celeriac.ledger import Delivery, Outcome
 from celeriac.subscription import Handler, make_handler
 
@@ -146,3 +148,20 @@ def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, A
     assert entry == "1-0"
     assert "does not belong to the log of the domain 'order'" in reason
     assert (sifted.wanted, sifted.unwanted) == ([], [])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_when_does_not_decide_on_what_was_not_opened_or_verified_yet(signed: bool) -> None:
+    """A False on ciphertext would lose the event. The executor asks once it opened it."""
+    asked: list[Event] = []
+
+    def when(event: Event) -> bool:
+        asked.append(event)
+        return False
+
+    made = make_handler(take, ("order.placed",), service="billing", when=when, signed=signed)
+    event = build_event("order.placed", "a.b.c.d.e", source="test", id="e1")
+    if not signed:
+        event = msgspec.structs.replace(event, datacontenttype=ENCRYPTED)
+    assert "wanted" == outcome(made, Delivery("1-0", encode(event), 0))
+    assert [] == asked
