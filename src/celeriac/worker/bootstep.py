@@ -25,8 +25,10 @@ from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
+from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.results_read import install_results_read
+from celeriac.worker.serializer import hint_serializer
 from celeriac.worker.tasks import check_task
 from celeriac.worker.unknown import put_off_unknown
 
@@ -75,14 +77,6 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     )
 
 
-def declared(app: Celery, queue: str) -> Any:
-    """The queue as the app defines it, else as Celery makes one that the app does not name, also
-    where `task_create_missing_queues` is off: the app does not know the handlers' queues."""
-    queues = app.amqp.queues
-    known = queue in queues or queue in queues.aliases
-    return queues[queue] if known else queues.add(queues.new_missing(queue))
-
-
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """One dispatcher thread, started once the pool is up, stopped before all else."""
 
@@ -99,6 +93,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def include_if(self, parent: Any) -> bool:
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
+        hint_serializer(parent.app)
         return bool(self.service.handlers)
 
     def start(self, parent: Any) -> None:

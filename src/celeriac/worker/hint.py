@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from amqp.exceptions import AMQPError, MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from celeriac.connection import address
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
+from celeriac.worker.broker import broker_address, broker_url
 from celeriac.worker.hinted import write_pairs
 from celeriac.worker.local import LocalWay
+from celeriac.worker.queues import declared
+from celeriac.worker.serializer import hint_serializer
 
 # The broker is away, refuses, or does not confirm in time.
 FAILURES = (OperationalError, OSError, AMQPError, MessageNacked, RedisError)
@@ -40,16 +43,19 @@ def hint_sender(
 ) -> Callable[[Chunk], None]:
     """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
 
+    It publishes past the app's router, `task_always_eager` and `task_protocol`, which are meant for
+    the app's own tasks: a hint goes to its handler's queue, and handlers run in the worker's pool.
+
     `watched` tells whether monitors are listening, so that executors send them what happens
     within a chunk. `local` is the way to the worker's own pool, where it has one.
     """
 
     # Without a priority all hints of a queue share one list, whose length tools can read.
     uses_priorities = any(handler.priority for handler in service.handlers.values())
-    confirmed = is_rabbitmq(app.conf.broker_write_url or app.conf.broker_url)
-    publishing: dict[str, Any] = {"retry": False}
-    if confirmed:
-        publishing = {**CONFIRMED, "producer": _confirmed_producer(app)}
+    confirmed = is_rabbitmq(broker_url(app))
+    serializer = hint_serializer(app)
+    publishing: dict[str, Any] = CONFIRMED if confirmed else {"retry": False}
+    own_producer = _confirmed_producer(app) if confirmed else None
 
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
@@ -68,18 +74,42 @@ def hint_sender(
             "parent_id": first.id if single else None,
             "root_id": (first.correlationid or first.id) if single else None,
         }
-        if local is not None and local.offer(app, task, queue, options, busy=chunk.stays):
+        if local is not None and local.offer(
+            app, task, queue, options, serializer=serializer, busy=chunk.stays
+        ):
             return
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
-            task.apply_async(**options, queue=queue, priority=priority, **publishing)
+            with app.producer_or_acquire(own_producer) as producer:
+                app.amqp.send_task_message(
+                    producer,
+                    task.name,
+                    _message(app, task, options),
+                    queue=declared(app, queue),
+                    priority=priority,
+                    serializer=serializer,
+                    **publishing,
+                )
         except FAILURES as error:
             raise BusUnavailable(
-                f"the broker at {address(app.conf.broker_write_url or app.conf.broker_url)} does "
-                f"not take hints ({error}); CELERIAC_BROKER_URL names it"
+                f"the broker at {broker_address(app)} does not take hints ({error}); "
+                "CELERIAC_BROKER_URL names it"
             ) from error
 
     return traced(send, service.settings)
+
+
+def _message(app: Celery, task: Any, options: dict[str, Any]) -> Any:
+    """The message of Celery's protocol 2, whatever `task_protocol` is: hints need its headers."""
+    return app.amqp.as_task_v2(
+        str(uuid4()),
+        task.name,
+        ignore_result=True,
+        time_limit=task.time_limit,
+        soft_time_limit=task.soft_time_limit,
+        create_sent_event=bool(app.conf.task_send_sent_event),
+        **options,
+    )
 
 
 def _confirmed_producer(app: Celery) -> Any:
@@ -96,5 +126,5 @@ def _priority(app: Celery, urgency: int) -> int:
     """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least.
 
     A quorum queue knows two levels, above 4 and not, from RabbitMQ 4.0 on; before, none."""
-    redis = str(app.conf.broker_url).startswith(("redis", "sentinel"))
+    redis = broker_url(app).startswith(("redis", "sentinel"))
     return 9 - urgency if redis else urgency

@@ -50,6 +50,7 @@ class LocalWay:
         queue: str,
         options: Mapping[str, Any],
         *,
+        serializer: str = "json",
         busy: bool = False,
     ) -> bool:
         """Hands the task over; False where it has to go through the broker.
@@ -63,7 +64,7 @@ class LocalWay:
             return False
         if not (busy or self._is_free(consumer)):
             return False
-        self._handed.append(local_message(app, task, queue, options))
+        self._handed.append(local_message(app, task, queue, options, serializer))
         consumer.hub.call_soon(self._drain)
         return True
 
@@ -103,7 +104,9 @@ class LocalMessage(Message):
         self._state = "REJECTED"
 
 
-def local_message(app: Celery, task: Any, queue: str, options: Mapping[str, Any]) -> LocalMessage:
+def local_message(
+    app: Celery, task: Any, queue: str, options: Mapping[str, Any], serializer: str = "json"
+) -> LocalMessage:
     """The message of Celery's protocol 2."""
     sent = app.amqp.as_task_v2(
         str(uuid4()),
@@ -114,7 +117,7 @@ def local_message(app: Celery, task: Any, queue: str, options: Mapping[str, Any]
         **options,
     )
     pack, make = cast("Any", dumps), cast("Any", LocalMessage)
-    content_type, encoding, body = pack(sent.body, serializer="json")
+    content_type, encoding, body = pack(sent.body, serializer=serializer)
     message: LocalMessage = make(
         body=body,
         content_type=content_type,

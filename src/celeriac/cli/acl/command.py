@@ -77,13 +77,15 @@ def acl(
 
 
 def _by_bus(module: str) -> tuple[Settings, Part, str]:
+    from celeriac.worker.broker import broker_url
+
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
     emits = {*declared, *_domains(bus.settings.emits)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
-    broker = str(bus.app.conf.broker_write_url or bus.app.conf.broker_url)
+    broker = broker_url(bus.app)
     part = Part(
         service=bus.settings.service,
         reads=_reached(patterns),
