@@ -17,16 +17,19 @@ from statistics import median_low
 from typing import TypeVar
 
 import redis
+from msgspec.structs import replace
 
 from celeriac.circuit import Circuit
 from celeriac.connection import persist
 from celeriac.executor.admission import Admission
+from celeriac.executor.at_hand import AtHand
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.error_text import describe
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.report import Report
 from celeriac.executor.work import Work, type_of
 from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.log import entry_key
 from celeriac.settings import Settings
 from celeriac.subscription import Handler, Service
 from celeriac.tracing import tracing_of
@@ -41,6 +44,7 @@ SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.
 LONGEST_CHUNKS, LONGEST_CHUNK = 10, 1.0
+PAGE = 1000
 STILL_SLOW = 1.0  # seconds after such a cut, in which dispatchers see the new run time
 
 
@@ -50,6 +54,7 @@ class Executor:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.leases = LeaseKeeper(service)
+        self.at_hand = AtHand()
         self._means_us: dict[str, deque[float]] = {}
         self._cut_at: dict[str, float] = {}
         self._make_work = _work_maker(service.settings)
@@ -71,6 +76,8 @@ class Executor:
         held = {c.entry: c.attempt for c in claimed}
         work = self._work(handler, lane, len(hinted), held)
         work.breaking = breaking
+        if len(hinted) > 1:
+            self.at_hand.begin(handler.id, domain, hinted)
         with self.leases.keeping(lane, work.held):
             try:
                 if time.monotonic() - sure_at >= self.service.settings.lease:
@@ -95,7 +102,10 @@ class Executor:
             for rest in slices:
                 work.release(rest, ids)
             return
+        place = {entry: n for n, entry in enumerate(ids)} if len(ids) > 1 else None
         for done, some in enumerate(slices, 1):
+            if place is not None:
+                self.at_hand.enter(place[some[0].entry], place[some[-1].entry] + 1)
             work.run(some, ids)
             halted = work.breaking is not None and not work.breaking.goes_on()
             late = time.monotonic() - started > longest
@@ -112,30 +122,49 @@ class Executor:
         domain: str,
         hinted: Sequence[tuple[str, str]],
         error: BaseException,
+        pid: int | None = None,
     ) -> None:
         """Settles what a process of this worker was running when it died, without waiting for the
-        lease: each delivery it had not finished failed with `error`. Idempotent.
+        lease. Idempotent.
 
-        Of several, only one can be the culprit, so none is given up for it: each runs again,
-        alone, whatever its retries."""
-        lane, worker = handler.lane(domain), self.service.worker
-        ledger = self.service.backend.ledger
-        left: list[Claimed] = []
-        for entry, _ in hinted:
-            pending = ledger.pending(lane, entry)
-            if pending is not None and pending.owner == f"running:{worker}":
-                body = self._body(domain, entry)
-                left.append(Claimed(entry, Verdict.RUN, pending.attempts, body))
+        The delivery that the process `pid` was running failed with `error`. The others that it had
+        not finished are due at once, with no attempt counted. Where several may be the culprit,
+        none is given up for it: each runs again, alone, whatever its retries."""
+        lane = handler.lane(domain)
+        places = self.at_hand.of(pid, handler.id, domain, hinted)
+        suspects = {
+            entry for entry, _ in (hinted[places.start : places.stop] if places else hinted)
+        }
+        left = self._still_running(lane, hinted)
         work = self._work(handler, lane, len(hinted), {})
         ids = dict(hinted)
         for one in left:
-            work.fail(one, ids[one.entry], type_of(one.body), error, 0, final=len(hinted) == 1)
+            if one.entry in suspects:
+                one = replace(one, body=self._body(domain, one.entry))
+                final = len(suspects) == 1
+                work.fail(one, ids[one.entry], type_of(one.body), error, 0, final=final)
+        work.release([one for one in left if one.entry not in suspects], ids)
         work.flush()
         breaking = self._breaking(handler) if left else None
         if breaking is not None:
             breaking.note(error)
             breaking.reason = describe(error)
             breaking.flush()
+
+    def _still_running(self, lane: Lane, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
+        """What of it this worker holds, without the bodies; in the order of the log."""
+        ledger, owner = self.service.backend.ledger, f"running:{self.service.worker}"
+        asked = {entry for entry, _ in hinted}
+        first, last = (edge(asked, key=entry_key) for edge in (min, max))
+        found: list[Claimed] = []
+        while some := ledger.pending_between(lane, first, last, PAGE):
+            found += [
+                Claimed(one.entry, Verdict.RUN, one.attempts, None)
+                for one in some
+                if one.entry in asked and one.owner == owner
+            ]
+            first = f"({some[-1].entry}"
+        return found
 
     def _breaking(self, handler: Handler) -> Breaking | None:
         """None for a handler without a breaker, which is asked nothing."""

@@ -79,6 +79,7 @@ class HintRequest(GuardedRequest):
         if abandon is None:
             return
         try:
-            abandon(self.kwargs["domain"], self.kwargs["events"], error)
+            # Which process it was, Celery knows once that has said that it begins.
+            abandon(self.kwargs["domain"], self.kwargs["events"], error, self.worker_pid)
         except Exception:
             log.exception("%s: the lease will heal what %s left behind", self.name, error)
