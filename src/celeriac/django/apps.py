@@ -6,7 +6,9 @@ from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
 from celeriac import transaction
+from celeriac.django.fork import leave_connections
 from celeriac.django.joining import find
+from celeriac.fork import after_fork_in_child
 
 DISCOVERED = ("events", "handlers")
 
@@ -19,4 +21,5 @@ class CeleriacConfig(AppConfig):
 
     def ready(self) -> None:
         transaction.find = find
+        after_fork_in_child(leave_connections)
         autodiscover_modules(*DISCOVERED)

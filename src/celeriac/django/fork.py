@@ -1,0 +1,35 @@
+"""Django's own connections in the child of a fork.
+
+Django opens a connection at the first query of a thread and keeps using it after a fork, for
+example where an app queries in `ready()` and gunicorn preloads the site (seen in Django 5.2 and
+6.1). Celery prevents it, in its pool processes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac.fork import leave_to_parent
+
+
+def leave_connections() -> None:
+    """Make this process open connections of its own. The parent keeps its connections."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            continue
+        _leave_pool(connection)
+        if connection.connection is not None:
+            leave_to_parent(connection.connection)
+            # The next query connects; Django then forgets the transaction that was open.
+            connection.connection = None
+
+
+def _leave_pool(connection: Any) -> None:
+    """Django 5.1 or later keeps a pool of psycopg for each alias of PostgreSQL; it has no public
+    way to drop one without closing its connections."""
+    pools: dict[str, Any] = getattr(connection, "_connection_pools", {})
+    pool = pools.pop(connection.alias, None)
+    if pool is not None:
+        leave_to_parent(pool)
