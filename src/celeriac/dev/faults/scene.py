@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ HEALED_WITHIN = 20.0  # seconds; whoever needs longer has missed the goal
 
 class Skipped(Exception):
     """This fault cannot be injected here. The message says why."""
+
+
+class MissedGoal(Exception):
+    """A goal of one fault alone was missed. The message says which."""
 
 
 class Scene:
@@ -290,10 +295,23 @@ class Scene:
         """How many effects there are, doubled ones too. Cheap."""
         return self.store.effect_count() + (self.inboxed.count() if self.inboxed else 0)
 
+    def worst_wait(self, ids: Collection[str], *, within: float) -> float:
+        """The longest that any of these events waited for its effect by any handler, in seconds.
+
+        Waits for them; what has no effect `within` the time waited for ever."""
+        wanted = {delivery for delivery in self._accepted if delivery[1] in ids}
+        self.until(
+            lambda: wanted <= self.effects().keys(), "effects", within, fatal=False, pause=0.1
+        )
+        times = self._effect_times()
+        return max((times.get(one, math.inf) - self._accepted[one] for one in wanted), default=0.0)
+
+    def _effect_times(self) -> dict[Delivery, float]:
+        return self.store.effect_times() | (self.inboxed.times() if self.inboxed else {})
+
     def heal_time(self) -> float:
         """The longest that what was accepted took after a moment at which all was whole."""
-        times = self.store.effect_times() | (self.inboxed.times() if self.inboxed else {})
-        return heal_time(self._accepted, times, self._whole)
+        return heal_time(self._accepted, self._effect_times(), self._whole)
 
     def count(self) -> Tally:
         dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}

@@ -7,6 +7,7 @@ from celeriac.dev.faults.catalogue import (
     harmful,
     inputs,
     links,
+    poison,
     processes,
     rabbit,
     servers,
@@ -19,6 +20,7 @@ FAULTS: tuple[Fault, ...] = (
     *rabbit.FAULTS,
     *links.FAULTS,
     *harmful.FAULTS,
+    *poison.FAULTS,
     *inputs.FAULTS,
     *deploys.FAULTS,
 )

@@ -32,7 +32,11 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
     "memory": ("exhausts",),
     "new": ("newcomer",),
     "kind": ("picky",),
+    "grown": ("grows",),
+    "more": ("grows",),
 }
+# What a handler subscribes to where that is not all of its domain, by the version of its code.
+PATTERNS = {"grows": {"1": ("grown.one",), "2": ("grown.#", "more.#")}}
 TIME_LIMITS = {"hangs": 1.0}
 POISON = "poison"  # the data of an event at which `picky` crashes
 RETRIES = {"picky": 0}
@@ -52,6 +56,11 @@ def store() -> Store:
 def domains() -> list[str]:
     """Those that this worker subscribes to."""
     return os.environ["FAULTS_DOMAINS"].split(",")
+
+
+def patterns(name: str, domain: str) -> tuple[str, ...]:
+    """What the handler subscribes to in the version of the code that this worker has."""
+    return PATTERNS.get(name, {}).get(os.environ.get("FAULTS_VERSION", "1"), (f"{domain}.#",))
 
 
 def wide() -> int:

@@ -52,10 +52,10 @@ def second(event: Event[Any], connection: Connection) -> None:
 GIVEN: dict[str, Callable[..., None]] = {"typed": typed, "second": second}
 
 
-def _subscribe(name: str, pattern: str) -> None:
+def _subscribe(name: str, *patterns: str) -> None:
     function = GIVEN.get(name) or _handler(name)
     bus.on(
-        pattern,
+        *patterns,
         name=name,
         retries=doing.RETRIES.get(name, 1 if name in doing.HARM else 5),
         backoff=0.1,
@@ -70,4 +70,4 @@ if doing.wide():
 else:
     for domain in doing.domains():
         for name in doing.SUBSCRIBED[domain]:
-            _subscribe(name, f"{domain}.#")
+            _subscribe(name, *doing.patterns(name, domain))

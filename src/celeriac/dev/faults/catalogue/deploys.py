@@ -36,6 +36,22 @@ def rolling(scene: Scene) -> None:
     scene.publish("new.one", 20)
 
 
+def old_joins(scene: Scene) -> None:
+    """An old worker crashes and starts again while one lives whose handler has more patterns."""
+    old = scene.worker(processes=1)
+    scene.worker(processes=1, env={"FAULTS_VERSION": "2"})
+    with scene.flow("grown.one"):
+        for _ in range(scene.times):
+            with scene.harm(old):
+                old.kill_group()
+            old = scene.worker(processes=1)
+            for _ in range(10):
+                scene.publish("grown.two", 10)
+                scene.publish("more.one", 10)
+                scene.busy(20)
+    scene.whole()
+
+
 def wide(scene: Scene) -> None:
     scene.worker(env={"FAULTS_WIDE": str(WIDE)})
     began = time.monotonic()
@@ -64,6 +80,15 @@ FAULTS = (
         on=(REDIS, RABBITMQ),
         once=True,
         domains=("work",),
+    ),
+    Fault(
+        name="old worker joins",
+        about="killed and started again, while the newer code of its handler has two patterns more",
+        inject=old_joins,
+        on=(REDIS, RABBITMQ),
+        stock=False,
+        domains=("grown",),
+        works="what older code gives back waits a second or more, and runs in one process",
     ),
     Fault(
         name="1,000 handlers, 1,000 event types",
