@@ -16,7 +16,7 @@ from celeriac.cli.show import console, state_text, table, took, when
 from celeriac.cli.terminal import echo
 from celeriac.ledger import Restart
 from celeriac.matrix import EventStatus, State
-from celeriac.operation import Note
+from celeriac.operation import restart_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +101,7 @@ def _show_restart(out: Console, restart: Restart | None) -> None:
     if restart is not None:
         from rich.text import Text
 
-        text = Note.decode(restart.note).text or "redriven"
+        text = restart_text(restart)
         out.print(Text(f"  {text}  {iso(restart.at)[11:19]}", style="dim"), soft_wrap=True)
 
 

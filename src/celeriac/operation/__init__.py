@@ -2,7 +2,7 @@
 
 from celeriac.operation.batch import Batch, count_batch, discard_batch, redrive_batch
 from celeriac.operation.choice import Choice, choose, letter_at, type_of
-from celeriac.operation.note import Act, Note, acts, record_setting
+from celeriac.operation.note import Act, Note, acts, record_setting, restart_text
 from celeriac.operation.page import DeadPage, dead_page
 from celeriac.operation.single import discard_letters, redrive_letter
 
@@ -22,5 +22,6 @@ __all__ = [
     "record_setting",
     "redrive_batch",
     "redrive_letter",
+    "restart_text",
     "type_of",
 ]

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from celeriac.ledger import Audited
+from celeriac.ledger import Audited, Restart
 from celeriac.log import entry_key
 from celeriac.subscription import Backend
 
@@ -40,6 +40,11 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """`redrive by alice in flower`; empty where it names no one."""
         by = [f"by {self.who}" if self.who else "", f"in {self.via}" if self.via else ""]
         return " ".join(filter(None, [self.did, *by]))
+
+
+def restart_text(restart: Restart) -> str:
+    """Return what began another life of a delivery: `redrive by alice in flower`."""
+    return Note.decode(restart.note).text or "redriven"
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from celeriac.ledger import Restart
 from celeriac.matrix import Cell, State
-from celeriac.operation import Note
+from celeriac.operation import restart_text
 
 SCALE = 1000  # units from the emit to the end of the last attempt of any handler
 LEAST = 4  # units of the shortest run, so that it is seen
@@ -86,7 +86,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
 
 
 def _begun_by(restart: Restart | None) -> str:
-    return "" if restart is None else Note.decode(restart.note).text or "redriven"
+    return "" if restart is None else restart_text(restart)
 
 
 @dataclass(frozen=True, slots=True)
