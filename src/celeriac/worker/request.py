@@ -17,6 +17,7 @@ from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
 from celeriac.worker.hinted import check_headers, check_message
+from celeriac.worker.time_limits import limit_as_task
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class HintRequest(GuardedRequest):
 
     Raises InvalidTaskError, upon which Celery logs and drops the message, for what is no hint.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # Celery makes a subclass for each task of a worker.
+        super().__init_subclass__(**options)
+        limit_as_task(cls)
 
     def __init__(self, message: Any, *args: Any, **options: Any) -> None:
         super().__init__(message, *args, **options)
