@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,9 @@ class EventBus:
     Without `service` the bus only emits. Other settings come as keywords or from the environment
     (`CELERIAC_REDIS_URL`, …: see Settings). Connects to nothing before the first emit.
 
+    Several modules may each make the bus of one app and service, with the same settings: what is
+    subscribed and declared on one of them is so on all.
+
     Raises ConfigurationError, which lists every fault at once.
     """
 
@@ -43,19 +47,22 @@ class EventBus:
         if app is not None and not service:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
-        self.service = Service(self.settings)
-        where = self.service
-        if self.settings.spool:
-            logs = (lambda: where.emitting.log), (lambda: where.emitting.async_log)
-        else:
-            logs = (lambda: where.backend.log), (lambda: where.backend.async_log)
-        self.emitter, self._async = make_emitters(self.settings, *logs)
-        self._executor = Executor(self.service)
         self._app = app
-        if app is not None:
+        caller = sys._getframe(1)
+        self._made_in = f"{caller.f_globals.get('__name__')} (line {caller.f_lineno})"
+        other = None if app is None else _bus_of(app, self)
+        self.service: Service = other.service if other else Service(self.settings)
+        self.emitter: Emitter
+        self._async: AsyncEmitter
+        self.emitter, self._async = (
+            (other.emitter, other._async) if other else _emitters_of(self.service)
+        )
+        self._executor: Executor = other._executor if other else Executor(self.service)
+        if app is not None and other is None:
             from celeriac.worker import install
 
             install(app, self.service)
+            _buses_of(app)[self.settings.service] = self
 
     @property
     def app(self) -> Celery:
@@ -66,6 +73,7 @@ class EventBus:
 
             self._app = make_app(self.settings)
             install(self._app, self.service, own=True)
+            _buses_of(self._app)[self.settings.service] = self
             for handler in self.service.handlers.values():
                 register(self._app, handler, self._executor)
         return self._app
@@ -333,6 +341,39 @@ class EventBus:
 
     def __repr__(self) -> str:
         return f"EventBus({self.settings.service!r}, handlers={sorted(self.service.handlers)})"
+
+
+def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
+    """Their logs are found at each emit: a test on a bus in memory replaces the backend."""
+    if service.settings.spool:
+        logs = (lambda: service.emitting.log), (lambda: service.emitting.async_log)
+    else:
+        logs = (lambda: service.backend.log), (lambda: service.backend.async_log)
+    return make_emitters(service.settings, *logs)
+
+
+def _buses_of(app: Celery) -> dict[str, EventBus]:
+    """The first bus of each service of the app. Kept by the app, so that it lives as long."""
+    buses: dict[str, EventBus] = vars(app).setdefault("celeriac_buses", {})
+    return buses
+
+
+def _bus_of(app: Celery, bus: EventBus) -> EventBus | None:
+    """Return the first bus of the same service on the app. Raises ConfigurationError where its
+    settings are others: a worker has one dispatcher for each service."""
+    service = bus.settings.service
+    first = _buses_of(app).get(service)
+    if first is None or first.settings == bus.settings:
+        return first
+    if not service:  # both only emit
+        return None
+    differing = first.settings.differing(bus.settings)
+    raise ConfigurationError(
+        f"EventBus(service={service!r}) in {bus._made_in} has other settings than the one in "
+        f"{first._made_in}, on the same Celery app: {', '.join(differing)}. Give both the same "
+        "settings, or import one EventBus in both modules. One that only emits needs no app: "
+        "EventBus(redis_url=...)"
+    )
 
 
 def _service_of(app: Celery) -> str:

@@ -130,6 +130,17 @@ class Settings:
         """The names in `emits`."""
         return frozenset(filter(None, map(str.strip, self.emits.split(","))))
 
+    def differing(self, other: Settings) -> list[str]:
+        """Return the settings in which the two differ, for people: with both values, unless they
+        may hold a password."""
+        found = []
+        for one in fields(self):
+            values = getattr(self, one.name), getattr(other, one.name)
+            if one.compare and values[0] != values[1]:
+                shown = f" ({values[0]!r} and {values[1]!r})" if one.repr else ""
+                found.append(f"{one.name}{shown}")
+        return found
+
     def _faults(self) -> list[str]:
         faults = []
         faults += [f"CELERIAC_REDIS_URL {fault}" for fault in url_faults(self.redis_url)]

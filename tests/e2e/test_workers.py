@@ -60,6 +60,18 @@ def test_a_bus_on_an_existing_app_works_beside_its_tasks(deployment: Any) -> Non
     deployment.until(lambda: deployment.effects.lrange("added", 0, -1) == ["5"], what="the task")
 
 
+def test_two_buses_of_one_service_are_served_by_one_dispatcher(deployment: Any) -> None:
+    worker = deployment.worker(app="two_modules")
+    deployment.joined("billing.charge", "order")
+    deployment.joined("billing.mail", "order")
+    ids = [deployment.bus.emit("order.placed") for _ in range(10)]
+    deployment.until_settled()
+    assert deployment.runs("billing.charge") == dict.fromkeys(ids, 1)
+    assert deployment.runs("billing.mail") == dict.fromkeys(ids, 1)
+    assert len(deployment.bus.service.backend.registry.workers()) == 1
+    assert worker.stop() == 0
+
+
 def test_a_hint_for_a_handler_of_newer_code_waits_for_a_worker_that_has_it(
     deployment: Any,
 ) -> None:

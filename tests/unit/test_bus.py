@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -49,6 +50,45 @@ def test_the_service_is_the_app_s_own_name_where_none_is_given(
     assert "shop" == EventBus(app).settings.service
     monkeypatch.setenv("CELERIAC_SERVICE", "billing")
     assert "billing" == EventBus(app).settings.service
+
+
+def test_buses_of_one_service_on_one_app_share_their_handlers_and_types(store: Store) -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    first, second = EventBus(app), EventBus(app, service="shop")
+    first.on("order.placed", name="charge")(lambda event: None)
+    second.on("order.placed", name="mail")(lambda event: None)
+    second.declare("order.placed", Order)
+    assert {"shop.charge", "shop.mail"} == first.service.handlers.keys()
+    assert first.service is second.service
+    steps: Any = app.steps
+    assert 1 == sum("dispatcher" in str(step.name) for step in steps["worker"])
+    with pytest.raises(InvalidData):
+        first.emit("order.placed", {"number": "seven"})
+    with pytest.raises(SubscriptionError, match="the name is taken"):
+        second.on("order.placed", name="charge")(lambda event: None)
+
+
+def test_a_bus_on_the_app_of_another_bus_shares_with_it() -> None:
+    bus = EventBus(service="billing", broker_url="memory://")
+    other = EventBus(bus.app, service="billing", broker_url="memory://")
+    assert bus.service is other.service
+
+
+def test_buses_of_one_service_with_different_settings_on_one_app_are_refused() -> None:
+    """A worker has one dispatcher for each service: the handlers of one bus would never run."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    EventBus(app, lease=5, redis_url="redis://:secret@127.0.0.1:1/0")
+    with pytest.raises(ConfigurationError) as caught:
+        EventBus(app, lease=6, redis_url="redis://:secret@127.0.0.1:2/0")
+    assert "lease (5.0 and 6.0)" in str(caught.value)
+    assert "redis_url, " in str(caught.value) and "secret" not in str(caught.value)
+    assert str(caught.value).count(f"{__name__} (line ") == 2
+    assert "import one EventBus" in str(caught.value)
+
+
+def test_buses_that_only_emit_may_differ_on_one_app() -> None:
+    app = Celery(broker="memory://", set_as_current=False)
+    assert EventBus(app, lease=5).service is not EventBus(app, lease=6).service
 
 
 def test_every_fault_of_the_settings_is_named_at_once() -> None:

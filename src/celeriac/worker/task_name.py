@@ -1,0 +1,66 @@
+"""A handler and a task of the app with the same name: refused, whichever is defined first.
+
+Celery (5.5 to 5.7) gives the task that has the name to whoever defines the second one, whose
+function is then never called; 5.7 warns of it. No public seam sees the second definition, so
+`Celery._task_from_fun` is wrapped, through which `app.task` and `shared_task` go. The wrapper can
+go when Celery refuses the second definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from celeriac.errors import SubscriptionError
+from celeriac.subscription import Handler
+from celeriac.subscription.signature import qualified_name
+
+
+def refuse_taken_names(app: Celery) -> None:
+    """Make the app raise SubscriptionError where a function becomes a task under a name that is
+    taken: a handler's by a task, a task's by a handler. Idempotent."""
+    # Not on the class: other apps of the process are left alone.
+    if "_task_from_fun" in vars(app):
+        return
+    private: Any = app
+    create: Callable[..., Any] = private._task_from_fun
+
+    def task_from_fun(function: Any, name: str | None = None, **options: Any) -> Any:
+        name = name or app.gen_task_name(function.__name__, function.__module__)
+        # Not `app.tasks`, which would finalize the app.
+        taken = private._tasks.get(name)
+        if taken is not None and "abandon" in options and not _is_handler(taken):
+            raise _taken_by_task(app, name)
+        if taken is not None and "abandon" not in options and _is_handler(taken):
+            raise SubscriptionError(
+                f"@app.task for {function.__module__}.{qualified_name(function)}: the handler "
+                f"{name} has that name, and Celery would run it instead of the task. Give the "
+                "task another name with @app.task(name='...'), or the handler with "
+                "@bus.on(..., name='...')"
+            )
+        return create(function, name=name, **options)
+
+    private._task_from_fun = task_from_fun
+
+
+def check_task(app: Celery, handler: Handler) -> None:
+    """Raise SubscriptionError where a task has replaced the handler, as `app.register_task` does.
+
+    Finalizes the app.
+    """
+    if not _is_handler(app.tasks.get(handler.id)):
+        raise _taken_by_task(app, handler.id)
+
+
+def _is_handler(task: Any) -> bool:
+    return hasattr(task, "abandon")
+
+
+def _taken_by_task(app: Celery, name: str) -> SubscriptionError:
+    return SubscriptionError(
+        f"@bus.on for {name}: the Celery app {app.main!r} has a task of that name, and Celery "
+        "would run it instead of the handler. Give the handler another name with "
+        "@bus.on(..., name='...'), or the task with @app.task(name='...')"
+    )
