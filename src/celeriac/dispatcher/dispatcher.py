@@ -30,6 +30,7 @@ from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
 from celeriac.dispatcher.promotion import Promotion
+from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
 from celeriac.event.pattern import literal_domain
@@ -61,8 +62,9 @@ class Dispatcher:
         send: Send,
         *,
         processes: int,
-        # Those that the worker's own pool consumes; None where it dispatches for pools elsewhere.
-        queues: Iterable[str] | None = None,
+        # Those that the worker's own pool consumes at the time, which remote control may change;
+        # None where it dispatches for pools elsewhere.
+        queues: Callable[[], Collection[str]] | None = None,
         describe: Callable[[], WorkerRecord],
         gate: AbstractContextManager[Any] = OPEN,
         clock: Callable[[], float] = time.monotonic,
@@ -70,12 +72,13 @@ class Dispatcher:
         self.service = service
         self.settings = service.settings
         self.processes = max(1, processes)
-        consumed = None if queues is None else frozenset(queues)
-        # By urgency: what is taken first is sent first.
-        self.handlers: list[Handler] = sorted(
-            (h for h in service.handlers.values() if consumed is None or h.queue in consumed),
-            key=lambda h: (-h.priority, h.id),
-        )
+        self._queues = queues
+        self._consumed = None if queues is None else frozenset(queues())
+        # Pool processes have no handler that is imported later.
+        self._in_code = tuple(service.handlers.values())
+        self.handlers: list[Handler] = served_handlers(self._in_code, self._consumed)
+        self._removed: set[str] = set()
+        self._unserved = Unserved()
         self._send = send
         self._gate = gate  # closed while the process forks: see worker/fork_gate.py
         self._clock = clock
@@ -91,7 +94,7 @@ class Dispatcher:
         self._flow = Flow()
         self._doors = Doors()
         self._share = Share(self.settings)
-        self._has_pool = consumed is not None
+        self._has_pool = queues is not None
         self._looked_at_workers: float | None = None
         self._unsent: list[Chunk] = []
         self._unwanted: list[tuple[Lane, list[Settled]]] = []
@@ -99,6 +102,7 @@ class Dispatcher:
         self._domains: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
         self._offered: frozenset[str] = frozenset()
+        self._joined = False
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
         self._swept: dict[Lane, float] = {}
@@ -154,6 +158,7 @@ class Dispatcher:
         behind any.
         """
         now = self._clock()
+        self._follow_queues()
         self._join_new_domains()
         self._look_at_circuits()
         self._look_at_workers()
@@ -383,6 +388,53 @@ class Dispatcher:
         self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
         if self._has_pool:
             self._share.here = max(0, self.processes - spare)
+        self._report_unserved(workers)
+
+    def _report_unserved(self, workers: Iterable[WorkerRecord]) -> None:
+        consumed = self._consumed
+        elsewhere = [h for h in self._in_code if consumed is not None and h.queue not in consumed]
+        if not elsewhere:
+            return
+        now_ms = self.service.backend.registry.now_ms()
+        for handler in self._unserved.look(elsewhere, workers, now_ms):
+            log.warning(
+                "no living worker runs %s, and this one does not consume its queue %s: its events "
+                "wait in the log. Start a worker with -Q %s, or add the queue here: celery -A "
+                "<module> control add_consumer %s",
+                handler.id,
+                *[handler.queue] * 3,
+            )
+
+    # -- queues
+
+    def _follow_queues(self) -> None:
+        """Serves the handlers of a queue that was added, and leaves those of one that was cancelled
+        to other workers."""
+        if self._queues is None:
+            return
+        consumed = frozenset(self._queues())
+        if consumed == self._consumed:
+            return
+        before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
+        served = {handler.id for handler in after}
+        for lane in self._lanes:
+            if lane.handler not in served:
+                self._give_back(lane)
+        # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
+        self._consumed, self.handlers = consumed, after
+        self._wildcard = any(h.matcher.domains is None for h in after)
+        self._keep_lanes({lane for lane in self._lanes if lane.handler in served})
+        self._records = {name: one for name, one in self._records.items() if name in served}
+        # Asked for in the order of their urgency, as at the start.
+        self._agenda.keep(())
+        self._joined, self._looked_at_workers = False, None
+        self._janitor.beat_soon()
+        for handler in before:
+            if handler not in after:
+                log.info("celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue)
+        for handler in after:
+            if handler not in before:
+                log.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
 
     def _give_back(self, lane: Lane) -> None:
         """What is queued here becomes due, with the attempts it had; its hints find nothing."""
@@ -416,13 +468,13 @@ class Dispatcher:
     def _join_new_domains(self) -> None:
         now = self._clock()
         pause = max(IDLE, len(self._offered) / DOMAINS_LOOKED_FOR)
-        if self._lanes and now - self._looked_for_domains < pause:
+        if self._joined and now - self._looked_for_domains < pause:
             return
         self._looked_for_domains = now
         backend = self.service.backend
         domains = backend.log.domains() if self._wildcard else frozenset()
         self._drop_forgotten(self._offered - domains)
-        if self._lanes and domains <= self._offered:
+        if self._joined and domains <= self._offered:
             return
         records = join(backend, self.handlers, domains, self._lanes)
         self._records = {record.id: record for record in records}
@@ -433,6 +485,7 @@ class Dispatcher:
                 self._serve(domain, handler)
         self._crowds.serve(self._lanes)
         self._domains = frozenset(lane.domain for lane in self._lanes) | domains
+        self._joined = True
 
     def _serve(self, domain: str, handler: Handler) -> None:
         lane = handler.lane(domain)
@@ -488,8 +541,16 @@ class Dispatcher:
         leave_domains(self.service.backend, {self._lanes[lane].id for lane in dropped}, gone)
         for name, record in self._records.items():
             self._records[name] = without_domains(record, gone)
-        self._lanes = {k: h for k, h in self._lanes.items() if k not in dropped}
-        for domain in gone - {lane.domain for lane in self._lanes}:
+        self._keep_lanes(self._lanes.keys() - dropped)
+
+    def _keep_lanes(self, kept: Collection[Lane]) -> None:
+        """Forgets all other lanes, and the doorbells of domains that have none left."""
+        for lane in self._lanes.keys() - kept:
+            self._flow.still_queued(lane, 0)
+            self._share.drop(lane)
+        silent = {lane.domain for lane in self._lanes} - {lane.domain for lane in kept}
+        self._lanes = {k: h for k, h in self._lanes.items() if k in kept}
+        for domain in silent:
             self._seen.pop(domain, None)
             self._seen.pop(f"{BELL} {domain}", None)
         self._swept = {k: at for k, at in self._swept.items() if k in self._lanes}
@@ -511,12 +572,11 @@ class Dispatcher:
                 "to register it anew",
                 handler.id,
             )
+            self._removed.add(handler.id)
             self.handlers = [h for h in self.handlers if h.id != handler.id]
             self._records.pop(handler.id, None)
-            self._lanes = {k: h for k, h in self._lanes.items() if h.id != handler.id}
-            self._agenda.keep(self._lanes)
+            self._keep_lanes({k for k, h in self._lanes.items() if h.id != handler.id})
             self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
-            self._crowds.serve(self._lanes)
         else:
             self._records[handler.id] = record
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)

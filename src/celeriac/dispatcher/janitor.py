@@ -90,6 +90,10 @@ class Janitor:
             return True
         return forgot
 
+    def beat_soon(self) -> None:
+        """Beat at the next turn: what the worker serves has changed."""
+        self._last.pop("beat", None)
+
     def _establish(self, backend: Backend) -> None:
         try:
             backend.bus.establish()

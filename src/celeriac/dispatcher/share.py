@@ -68,6 +68,17 @@ class Share:
             self._held_by_slow.add(-by.everywhere, -by.here)
         return slow and not was
 
+    def drop(self, lane: Lane) -> None:
+        """The lane is not served here any more; what is held of it stands in nobody's way."""
+        self._hold(lane, 0, 0)
+        self._served.pop(lane, None)
+        means = self._mean.get(lane.handler, {})
+        means.pop(lane, None)
+        if not means and lane.handler in self._slow:
+            by = self._held_by[lane.handler]
+            self._held_by_slow.add(-by.everywhere, -by.here)
+            self._slow.remove(lane.handler)
+
     def is_slow(self, handler: str) -> bool:
         return handler in self._slow
 

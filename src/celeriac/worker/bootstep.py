@@ -99,13 +99,12 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         app = parent.app
-        queues = tuple(app.amqp.queues.consume_from)
-        log_start(self.service, queues)
+        log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
             hint_sender(app, self.service, watched=lambda: _has_monitors(parent), local=self.local),
             processes=_processes(parent),
-            queues=queues,
+            queues=lambda: app.amqp.queues.consume_from,
             describe=lambda: describe(self.service, parent),
             gate=fork_gate(),
         )
@@ -145,28 +144,22 @@ def _processes(worker: Any) -> int:
 
 
 def log_start(service: Service, queues: Collection[str]) -> None:
-    """One INFO line: the Redis, and what runs here. A WARNING for each handler that does not."""
+    """One INFO line: the Redis, what runs here, and what does not."""
     handlers = sorted(service.handlers.values(), key=lambda handler: handler.id)
+    runs = [
+        f"{h.id} ({', '.join(h.patterns)}) from queue {h.queue}"
+        for h in handlers
+        if h.queue in queues
+    ]
+    # The dispatcher reports those that no other worker runs.
+    others = [f"{h.id} (queue {h.queue})" for h in handlers if h.queue not in queues]
     log.info(
-        "celeriac: %s on %s runs %s",
+        "celeriac: %s on %s runs %s%s",
         service.settings.service,
         address(service.settings.redis_url),
-        "; ".join(
-            f"{h.id} ({', '.join(h.patterns)}) from queue {h.queue}"
-            for h in handlers
-            if h.queue in queues
-        )
-        or "no handler",
+        "; ".join(runs) or "no handler",
+        f"; left to other workers: {'; '.join(others)}" if others else "",
     )
-    for handler in handlers:
-        if handler.queue not in queues:
-            log.warning(
-                "%s does not run in this worker, which does not consume its queue %s. Start a "
-                "worker with -Q %s, or add the queue here: celery -A <module> control "
-                "add_consumer %s",
-                handler.id,
-                *[handler.queue] * 3,
-            )
 
 
 def describe(service: Service, worker: Any) -> WorkerRecord:

@@ -175,7 +175,7 @@ def test_only_handlers_of_consumed_queues_are_served(
 ) -> None:
     bus.on("order.placed", name="here")(charge)
     bus.on("order.placed", name="elsewhere", queue="slow")(charge)
-    turning = dispatcher(queues=["billing"])
+    turning = dispatcher(queues=lambda: ["billing"])
     emit(bus, "a")
     turning.turn()
     assert ["here"] == [chunk.handler.name for chunk in sent]

@@ -1,0 +1,43 @@
+"""Which of a service's handlers this worker runs, and which ones no worker runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from celeriac.dispatcher.versions import LIVES_WITHIN_MS
+from celeriac.registry import WorkerRecord
+from celeriac.subscription import Handler
+
+
+def served_handlers(
+    handlers: Iterable[Handler], queues: Collection[str] | None, removed: Collection[str] = ()
+) -> list[Handler]:
+    """Return the handlers whose queue is consumed, the most urgent first: what is taken first is
+    sent first. `queues` is None where all are, `removed` names those that an operator removed."""
+    return sorted(
+        (h for h in handlers if (queues is None or h.queue in queues) and h.id not in removed),
+        key=lambda h: (-h.priority, h.id),
+    )
+
+
+class Unserved:
+    """The handlers that this worker does not run, and that no other worker runs either."""
+
+    def __init__(self) -> None:
+        self._missed: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
+
+    def look(
+        self, elsewhere: Collection[Handler], workers: Iterable[WorkerRecord], now_ms: int
+    ) -> list[Handler]:
+        """Return the handlers of `elsewhere` that were without a living worker at the last look
+        and still are, each once until some worker runs it.
+
+        Not at the first look: workers that start together know of each other at the next one.
+        """
+        living = (one for one in workers if now_ms - one.beat_ms <= LIVES_WITHIN_MS)
+        served = {handler for one in living for handler in one.handlers}
+        missed = frozenset(h.id for h in elsewhere if h.id not in served)
+        due = (missed & self._missed) - self._reported
+        self._missed, self._reported = missed, (self._reported & missed) | due
+        return [h for h in elsewhere if h.id in due]
