@@ -11,7 +11,7 @@ CeleriacError
 ├── BusUnavailable          Redis could not be reached, or refused, within the limit
 ├── LogFull                 the log, Redis or the spool has no room left
 ├── NotFound                no such event, handler or dead letter
-├── Exhausted               every attempt ended with the death of its process
+├── Exhausted               its workers died again and again while they ran it
 ├── Retry                   control flow: a handler asks to run again later
 └── Reject                  control flow: a handler gives the event up for good
 """
@@ -95,7 +95,7 @@ class NotFound(CeleriacError, LookupError):
 
 
 class Exhausted(CeleriacError):
-    """Every attempt at a delivery ended with the death of its process; it was buried as poison."""
+    """The workers that ran a delivery died again and again; it was dead-lettered as poison."""
 
 
 class Retry(CeleriacError):

@@ -119,6 +119,10 @@ class Keys:
         """Hash: outcome → count, and the run time."""
         return f"{self.base(domain)}stats:{handler}"
 
+    def lost_runs(self, domain: str, handler: str) -> str:
+        """Hash: pending entry → how many of its runs ended with their lease."""
+        return f"{self.base(domain)}lost:{handler}"
+
     def shared_types(self) -> dict[str, str]:
         """The keys that all services share, each with the type of what Redis holds there."""
         return {
@@ -148,6 +152,7 @@ class Keys:
             found[self.tally(domain, handler)] = "hash"
             found[self.patterns(domain, handler)] = "string"
             found[self.stats(domain, handler)] = "hash"
+            found[self.lost_runs(domain, handler)] = "hash"
             found[f"{self.base(domain)}lanes:{handler}"] = "hash"
             for kind in (self.matrix, self.failures, self.effects):
                 found |= dict.fromkeys(kind(domain, handler), "hash")

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from celeriac.ledger import (
+    MAX_LOST_RUNS,
     MOVES,
     SETTLED,
     Claimed,
@@ -139,16 +140,16 @@ class Life(RuleBasedStateMachine):
         """The hints that a dispatcher would send; what is not for the handler it settles."""
         self.call = "take"
 
-        def take(store: Store, which: int) -> set[tuple[int, int]]:
+        def take(store: Store, which: int) -> set[tuple[int, int, int]]:
             if over:
                 taken = store.sweep(lane, worker)
                 more = store.take(lane, worker)
                 deliveries = taken.deliveries + more.deliveries
             else:
                 deliveries = store.take(lane, worker).deliveries
-            return {(self.slot_of(which, d.entry), d.attempts) for d in deliveries}
+            return {(self.slot_of(which, d.entry), d.attempts, d.lost_runs) for d in deliveries}
 
-        attempts = dict(sorted(self.both(take)))
+        attempts = {slot: begun for slot, begun, _ in sorted(self.both(take))}
         taken = list(attempts)
         meant = [slot for slot in taken if self.slots[slot].only in ("", lane.handler)]
         if strangers := [slot for slot in taken if slot not in meant]:
@@ -193,16 +194,19 @@ class Life(RuleBasedStateMachine):
     def arrive(self, worker: str, lane: Lane, slots: list[int]) -> list[Held]:
         self.call = "claim"
 
-        def claim(store: Store, which: int) -> list[tuple[int, Verdict, int]]:
+        def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
             hinted = [(self.entry(which, s), self.slots[s].event_id) for s in slots]
             claimed = store.ledger.claim(worker, lane, hinted, MOST_ATTEMPTS)
-            return [(self.slot_of(which, c.entry), c.verdict, c.attempt) for c in claimed]
+            return [
+                (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
+            ]
 
         claimed = self.both(claim)
-        for _, verdict, attempt in claimed:
-            assert (verdict is Verdict.RUN) <= (attempt <= MOST_ATTEMPTS)
-            assert (verdict is Verdict.EXHAUSTED) <= (attempt > MOST_ATTEMPTS)
-        return [Held(worker, lane, slot, attempt, v) for slot, v, attempt in claimed]
+        for _, verdict, attempt, lost in claimed:
+            given_up = attempt - lost > MOST_ATTEMPTS or lost >= MAX_LOST_RUNS
+            assert (verdict is Verdict.RUN) <= (not given_up)
+            assert (verdict is Verdict.EXHAUSTED) <= given_up
+        return [Held(worker, lane, slot, attempt, v) for slot, v, attempt, _ in claimed]
 
     @precondition(lambda self: self.held)
     @rule(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.ledger import Ask, Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.ledger import MAX_LOST_RUNS, Ask, Claimed, Lane, Outcome, Settled, Verdict
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 
@@ -190,13 +190,54 @@ def test_what_is_due_is_not_claimed_by_an_old_hint(store: Store, lane: Lane) -> 
     assert [] == store.claim(lane, hint)
 
 
-def test_a_delivery_whose_attempts_ended_in_crashes_is_exhausted(store: Store, lane: Lane) -> None:
-    entry = store.emit("a")
+def test_runs_that_ended_with_their_lease_count_as_no_attempts(store: Store, lane: Lane) -> None:
+    """Their worker died, of whatever: a node that is drained proves nothing."""
+    store.emit("a")
     claimed = store.claim(lane, store.take(lane).deliveries, most=2)
-    for verdict in (Verdict.RUN, Verdict.EXHAUSTED):
+    for lost in (1, 2, 3):
+        [delivery] = store.sweep(lane).deliveries
+        claimed = store.claim(lane, [delivery], most=2)
+        assert (lost, lost, 1 + lost) == (
+            delivery.lost_runs,
+            claimed[0].lost_runs,
+            claimed[0].attempt,
+        )
+        assert (Verdict.RUN, 1) == (claimed[0].verdict, claimed[0].counted)
+
+
+def test_attempts_after_lost_runs_count(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    store.run(lane)
+    [claimed] = store.claim(lane, store.sweep(lane).deliveries, most=1)
+    for counted, verdict in ((1, Verdict.RUN), (2, Verdict.EXHAUSTED)):
+        assert (counted, verdict) == (claimed.counted, claimed.verdict)
+        assert store.finish(lane, claimed, Outcome.RETRY)
+        [delivery] = store.take(lane).deliveries
+        assert 0 == delivery.lost_runs
+        [claimed] = store.claim(lane, [delivery], most=1)
+
+
+def test_lost_runs_are_forgotten_when_a_delivery_is_settled(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    store.run(lane)
+    [claimed] = store.claim(lane, store.sweep(lane).deliveries)
+    pending = store.ledger.pending(lane, entry)
+    assert pending is not None and 1 == pending.lost_runs
+    assert store.finish(lane, claimed)
+    store.ledger.schedule(lane, [(entry, "a")])
+    store.run(lane)
+    [claimed] = store.claim(lane, store.sweep(lane).deliveries)
+    assert (1, 2) == (claimed.lost_runs, claimed.attempt)
+
+
+def test_a_delivery_that_lost_very_many_runs_is_exhausted(store: Store, lane: Lane) -> None:
+    entry = store.emit("a")
+    claimed = store.run(lane)
+    for lost in range(1, MAX_LOST_RUNS + 1):
+        assert [Verdict.RUN] == [c.verdict for c in claimed]
         claimed = store.claim(lane, store.sweep(lane).deliveries, most=2)
-        assert [verdict] == [c.verdict for c in claimed]
-    assert 3 == claimed[0].attempt
+        assert [lost] == [c.lost_runs for c in claimed]
+    assert [Verdict.EXHAUSTED] == [c.verdict for c in claimed]
     assert "running:w1" == store.owner(lane, entry)
     assert store.finish(lane, claimed[0], Outcome.DEAD)
     assert 1 == store.ledger.dead_count(DOMAIN)

@@ -20,11 +20,12 @@ MAX_SHOWN = 255
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One delivery on its way to a chunk."""
+    """One delivery on its way to a chunk. `lost_runs` is 0 unless the last run lost its lease."""
 
     entry: str
     attempts: int
     event: Peek
+    lost_runs: int = 0
 
     def put_off(self, delay_ms: int) -> Settled:
         """Back to what is due, after the delay, with no attempt counted."""

@@ -21,6 +21,7 @@ from typing import Any
 import redis
 
 from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
+from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.crowds import Crowds
@@ -310,7 +311,9 @@ class Dispatcher:
         for entry, error in sifted.invalid:
             ledger.bury_invalid(worker, lane, entry, error)
             log.error("entry %s of %s is no event: %s", entry, lane.domain, error)
-        unwanted, wanted = sifted.unwanted, sifted.wanted
+        unwanted = sifted.unwanted
+        wanted, put_off = run_apart(sifted.wanted, self.settings.lease)
+        unwanted += put_off
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off

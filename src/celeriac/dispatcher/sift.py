@@ -63,7 +63,7 @@ def sift(
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))
             continue
-        item = Item(delivery.entry, delivery.attempts, event)
+        item = Item(delivery.entry, delivery.attempts, event, delivery.lost_runs)
         if outcome is None:
             sifted.wanted.append(item)
         elif (

@@ -159,7 +159,7 @@ class Executor:
         found: list[Claimed] = []
         while some := ledger.pending_between(lane, first, last, PAGE):
             found += [
-                Claimed(one.entry, Verdict.RUN, one.attempts, None)
+                Claimed(one.entry, Verdict.RUN, one.attempts, None, one.lost_runs)
                 for one in some
                 if one.entry in asked and one.owner == owner
             ]

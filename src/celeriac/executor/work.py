@@ -92,8 +92,7 @@ class Work:
             return None
         try:
             if one.verdict is Verdict.EXHAUSTED:
-                begun = one.attempt - 1
-                raise Exhausted(f"its process died in each of {begun} attempts; given up as poison")
+                raise Exhausted(_why_exhausted(one))
             event = decode(one.body)
             check_domain(event.type, self.admission.domain)
             if event.id != event_id:
@@ -203,7 +202,7 @@ class Work:
         `refused` that the handler was not given the event.
 
         `shown` is the error without sensitive values; by default without those of this event."""
-        decision = decide(self.handler.failure, error, one.attempt)
+        decision = decide(self.handler.failure, error, one.counted)
         if decision.outcome is Outcome.DEAD and not final:
             decision = Decision(Outcome.RETRY, PUT_OFF_MS)
         if isinstance(error, Exhausted):
@@ -328,6 +327,15 @@ class Work:
 
 def _us(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
+
+
+def _why_exhausted(one: Claimed) -> str:
+    if one.lost_runs:
+        return (
+            f"its worker died, or lost the lease, in {one.lost_runs} of {one.attempt - 1} runs; "
+            "given up as poison"
+        )
+    return f"all {one.attempt - 1} attempts are used up"
 
 
 def _concurrent_ms(entry: str) -> int:

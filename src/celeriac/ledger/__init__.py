@@ -1,6 +1,7 @@
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     LONGEST_PUT_OFF_MS,
+    MAX_LOST_RUNS,
     PUT_OFF_MS,
     Ask,
     Claimed,
@@ -20,6 +21,7 @@ from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 __all__ = [
     "IN_FLIGHT",
     "LONGEST_PUT_OFF_MS",
+    "MAX_LOST_RUNS",
     "MOVES",
     "PUT_OFF_MS",
     "SETTLED",

@@ -24,6 +24,9 @@ MOST_PARKED = 1000
 # How long a delivery waits that only a worker with newer code can run.
 PUT_OFF_MS = 1000
 LONGEST_PUT_OFF_MS = 60_000
+# Runs of a delivery that ended with their lease, after which it is dead-lettered as poison. Chance
+# puts no other under way in so many workers that die.
+MAX_LOST_RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,13 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A delivery that a dispatcher was given. `attempts` counts those begun before.
 
     `body` is None where another hand deleted the log entry; it is lost and no longer pending.
+    `lost_runs` counts the runs whose lease ended, where this `take` took it over from one; else 0.
     """
 
     entry: str
     body: bytes | None
     attempts: int
+    lost_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,19 @@ class Taken:
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token."""
+    """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token;
+    `lost_runs` of the attempts before it ended with their lease."""
 
     entry: str
     verdict: Verdict
     attempt: int
     body: bytes | None
+    lost_runs: int = 0
+
+    @property
+    def counted(self) -> int:
+        """The attempt as the handler's policy counts it: a worker that died costs none."""
+        return self.attempt - self.lost_runs
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +158,7 @@ class Pending:
     held_ms: int
     attempts: int
     due_ms: int | None = None
+    lost_runs: int = 0
 
 
 class Ledger(Protocol):
@@ -209,7 +222,9 @@ class Ledger(Protocol):
     ) -> list[Claimed]:
         """Claims what is queued of a hint's (entry, event id) pairs; the rest is not returned.
 
-        A delivery that was begun before is claimed only by a hint that names it alone.
+        A delivery that was begun before is claimed only by a hint that names it alone. One is
+        exhausted after `most_attempts` attempts, of which those whose lease ended count none, or
+        after MAX_LOST_RUNS of these.
         """
         ...
 

@@ -12,6 +12,7 @@ from celeriac.errors import NotFound
 from celeriac.event import Effect
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
+    MAX_LOST_RUNS,
     Ask,
     Claimed,
     DeadLetter,
@@ -140,6 +141,7 @@ class MemoryLedger:
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
+                lost = moves.book.lost_runs.get(entry, 0)
                 if attempt > 1 and len(hinted) > 1:
                     continue  # alone only: it may be what ended its process
                 before = moves.book.came_before(event_id, entry, moves.group.pending, moves.now)
@@ -147,12 +149,12 @@ class MemoryLedger:
                     verdict = Verdict.CONCURRENT
                 elif before is not None:
                     verdict = Verdict.DUPLICATE
-                elif attempt > most_attempts:
+                elif attempt - lost > most_attempts or lost >= MAX_LOST_RUNS:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
                     moves.book.record(event_id, Place.RUNNING, entry, attempt, 0, moves.now)
-                claimed.append(Claimed(entry, verdict, attempt, body))
+                claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
                 moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
                 moves.book.stats["claimed"] += len(claimed)
@@ -251,7 +253,8 @@ class MemoryLedger:
             if moves is None or held is None:
                 return None
             since = moves.now - held.since_ms
-            return Pending(entry, held.owner, since, held.count - 1, held.due_ms)
+            lost = moves.book.lost_runs.get(entry, 0)
+            return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
 
     def pending_between(
         self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""

@@ -93,6 +93,8 @@ class Book:
         self.minutes: dict[int, Tallies] = {}
         self.patterns: tuple[str, ...] = ()
         self.lanes = Lanes()
+        # Entry → how many of its runs ended with their lease.
+        self.lost_runs: dict[str, int] = {}
 
     def record(
         self, event_id: str, state: Place, entry: str, attempt: int, took_us: int, now_ms: int

@@ -47,6 +47,13 @@ class Moves:
         held = self.group.pending.get(entry) or Held(owner, self.now)
         return self._move(entry, "take", owner, held.count).count - 1
 
+    def lose_run(self, entry: str, owner: str) -> int:
+        """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
+        if not owner.startswith("running:"):
+            return 0
+        lost = self.book.lost_runs[entry] = self.book.lost_runs.get(entry, 0) + 1
+        return lost
+
     def receive(self, entry: str, body: bytes, owner: str) -> bool:
         """A new entry; False if it has to wait in its lane."""
         if self.lane.ordered and not self._enters_as_head(entry, body):
@@ -97,6 +104,7 @@ class Moves:
     def settle(self, entry: str, place: Place) -> None:
         """Out of the pending entries, and out of its lane."""
         self._move(entry, "finish", place)
+        self.book.lost_runs.pop(entry, None)
         if self.lane.ordered:
             lane = self.book.lanes.leave(entry)
             if lane is not None:

@@ -18,16 +18,17 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     room -= queued
     taken: list[Delivery] = []
 
-    def take_over(entries: list[str], most: int) -> int:
+    def take_over(entries: list[str], most: int, holder: str = "") -> int:
         chosen = entries[: max(0, most)]
         for entry in chosen:
-            taken.append(Delivery(entry, moves.body(entry), moves.queue(entry, owner)))
+            lost = moves.lose_run(entry, holder)
+            taken.append(Delivery(entry, moves.body(entry), moves.queue(entry, owner), lost))
         return len(chosen)
 
     if ask.sweep:
         # room of their own: a worker under steady load is always full
         for holder, entries in _over(moves, lease_ms).items():
-            lost = take_over(entries, max(ask.limit, 1))
+            lost = take_over(entries, max(ask.limit, 1), holder)
             moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
     if ask.most_held is not None:
         # what was taken over is held already; all that follows is held anew

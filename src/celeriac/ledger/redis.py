@@ -11,6 +11,7 @@ from celeriac.connection import is_transient
 from celeriac.errors import NotFound
 from celeriac.invalid_record import is_wrong_type
 from celeriac.ledger.ledger import (
+    MAX_LOST_RUNS,
     MOST_PARKED,
     Ask,
     Claimed,
@@ -162,6 +163,7 @@ class RedisLedger(RedisLedgerReader):
             self.window_ms,
             f"running:{worker}",
             most_attempts,
+            MAX_LOST_RUNS,
             pack_lists([entries, [id for _, id in hinted]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
@@ -181,7 +183,10 @@ class RedisLedger(RedisLedgerReader):
             found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
             for one in found:
                 bodies |= parse_bodies(one)
-        return [Claimed(entry, verdict, n, bodies.get(entry)) for entry, verdict, n in claimed]
+        return [
+            Claimed(entry, verdict, attempt, bodies.get(entry), lost)
+            for entry, verdict, attempt, lost in claimed
+        ]
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
@@ -270,6 +275,7 @@ class RedisLedger(RedisLedgerReader):
         keys, domain, handler = self.keys, lane.domain, lane.handler
         doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
+        doomed.append(keys.lost_runs(domain, handler))
         doomed.append(f"{keys.base(domain)}lanes:{handler}")
         for kind in (keys.matrix, keys.failures, keys.effects):
             doomed += kind(domain, handler)

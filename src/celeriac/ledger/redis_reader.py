@@ -136,7 +136,8 @@ class RedisLedgerReader:
             return []
         entries = [one["message_id"].decode() for one in found]
         due, none = self.keys.due(lane.domain, lane.handler), [None] * len(entries)
-        [times] = self._read([("zmscore", due, entries)], none)
+        lost = self.keys.lost_runs(lane.domain, lane.handler)
+        times, runs = self._read([("zmscore", due, entries), ("hmget", lost, entries)], none)
         return [
             Pending(
                 entry=entry,
@@ -144,8 +145,9 @@ class RedisLedgerReader:
                 held_ms=int(one["time_since_delivered"]),
                 attempts=int(one["times_delivered"]) - 1,
                 due_ms=None if due_ms is None else clamped_time(due_ms),
+                lost_runs=whole(lost_runs),
             )
-            for entry, one, due_ms in zip(entries, found, times, strict=True)
+            for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
         ]
 
     def remembers_from_ms(self) -> int:

@@ -59,12 +59,12 @@ def plain_and_other(
     return plain, others
 
 
-def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict, int]]:
+def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
     if answer == b"all":
-        return [(entry, Verdict.RUN, 1) for entry in hinted]
+        return [(entry, Verdict.RUN, 1, 0) for entry in hinted]
     return [
-        (entry.decode(), Verdict(verdict.decode()), int(attempt))
-        for entry, verdict, attempt in zip(*[iter(answer)] * 3, strict=True)
+        (entry.decode(), Verdict(verdict.decode()), int(attempt), int(lost))
+        for entry, verdict, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
     ]
 
 
@@ -87,7 +87,8 @@ def parse_taken(answer: Any) -> Taken:
     queued, next_due, mean, patterns, held, deliveries, now, own = answer
     return Taken(
         deliveries=tuple(
-            Delivery(entry.decode(), body, int(attempts)) for entry, body, attempts in deliveries
+            Delivery(entry.decode(), body, int(attempts), int(lost))
+            for entry, body, attempts, lost in deliveries
         ),
         queued=int(queued),
         next_due_ms=int(next_due) or None,

@@ -17,7 +17,7 @@ from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.executor import typical_us
 from celeriac.executor.work import TELL_AFTER
-from celeriac.ledger import Ask, Outcome, Place
+from celeriac.ledger import MAX_LOST_RUNS, Ask, Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
 
@@ -178,17 +178,36 @@ def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
     assert ["a"] == ran
 
 
-def test_an_event_that_kills_its_process_is_buried_as_poison(bench: Bench) -> None:
+def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench) -> None:
     bench.subscribe(note, retries=1)
     bench.emit("a")
-    for _ in range(2):
+    for _ in range(MAX_LOST_RUNS):
         bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
         bench.store.clock.advance(bench.store.ledger.lease_ms)
     report = bench.execute()
     assert [] == ran
     assert "1 dead" == str(report)
     (letter,) = bench.store.ledger.dead("order")
-    assert "died in each of 2 attempts; given up as poison" in letter.error
+    assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
+
+
+def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) -> None:
+    """They prove nothing: nodes are drained, and another event may have taken all the memory."""
+
+    def fail(event: Event) -> None:
+        ran.append(event.id)
+        raise ValueError("each time")
+
+    bench.subscribe(fail, retries=1, backoff=0.0)
+    bench.emit("a")
+    for _ in range(MAX_LOST_RUNS - 1):
+        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
+        bench.store.clock.advance(bench.store.ledger.lease_ms)
+    bench.execute()
+    assert Place.DUE is bench.place("a")
+    bench.execute()
+    assert Place.DEAD is bench.place("a")
+    assert ["a", "a"] == ran
 
 
 def test_a_hint_with_another_event_id_is_released_and_not_run(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.ledger import MAX_LOST_RUNS
 from celeriac.testing import MemoryBus, in_memory
 
 
@@ -80,10 +81,10 @@ def test_a_crash_before_the_record_repeats_the_run_when_the_lease_is_over(shop: 
 def test_an_event_that_only_ever_crashes_is_given_up_as_poison(shop: Shop) -> None:
     with in_memory(shop.bus) as memory:
         shop.bus.emit("order.placed", 1, id="a", handlers=["billing.careless"])
-        memory.crash_before_ack(times=3)
-        assert (3, 1) == ((settlement := memory.settle()).crashed, settlement.dead)
+        memory.crash_before_ack(times=MAX_LOST_RUNS)
+        assert (MAX_LOST_RUNS, 1) == ((settlement := memory.settle()).crashed, settlement.dead)
         assert "given up as poison" in memory.dead[0].error
-    assert ["a"] * 3 == shop.runs
+    assert ["a"] * MAX_LOST_RUNS == shop.runs
 
 
 def test_a_seed_shuffles_and_repeats_itself(shop: Shop) -> None:

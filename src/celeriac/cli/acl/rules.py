@@ -186,9 +186,10 @@ def operator_rules(keys: Keys) -> list[str]:
 def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
-    for kind in ("due", "matrix", "failures", "effects", "tally", "patterns", "stats", "lane"):
+    for kind in ("due", "matrix", "failures", "effects", "tally", "patterns", "stats"):
         yield f"{base}{kind}:{handler}"
-    yield f"{base}lanes:{handler}"
+    for kind in ("lane", "lanes", "lost"):
+        yield f"{base}{kind}:{handler}"
 
 
 def _queues(part: Part) -> Iterable[str]:

@@ -6,6 +6,8 @@ local stream, bell, dead = base .. 'events', base .. 'bell', base .. 'dead'
 local due = base .. 'due:' .. handler
 local stats = base .. 'stats:' .. handler
 local patterns = base .. 'patterns:' .. handler
+-- Entry → how many of its runs ended with their lease, for those of which any did.
+local lost_runs = base .. 'lost:' .. handler
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -56,5 +56,6 @@ end
 -- Makes a settled entry pending anew, without attempts: due at once, or parked in its lane.
 local function revive(entry, body, ordered)
   redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
+  redis.call('HDEL', lost_runs, entry)
   if ordered then enter_lane(entry, body) else due_now(entry) end
 end

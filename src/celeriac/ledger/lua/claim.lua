@@ -7,20 +7,22 @@
 -- One that was begun before is claimed alone only: it may be what ended its process, and an old copy
 -- of its chunk's hint must not run it beside the others again.
 -- The attempt number is the fencing token: only finish with the same number is accepted.
+-- A run whose lease ended counts as none of the attempts that the handler is allowed: its worker died,
+-- of whatever. One that lost very many of them is what its workers die of.
 --
 -- KEYS  base
--- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts,
+-- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts, most lost runs,
 --       entries and event ids: two lists as MessagePack, which costs a third of as many arguments
--- Returns 'all' where all of them run for the first time; else entry, verdict, attempt for each that
--- was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id),
--- `concurrent` (and is running now) or `exhausted` (its attempts ended in crashes). The bodies are read beside this: what goes through a
+-- Returns 'all' where all of them run for the first time; else entry, verdict, attempt, runs lost for
+-- each that was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id),
+-- `concurrent` (and is running now) or `exhausted` (its attempts or very many leases are used up). The bodies are read beside this: what goes through a
 -- script is copied several times.
 --! include _keys.lua
 --! include _matrix.lua
 --! include _many.lua
-local owner, most_attempts = ARGV[3], tonumber(ARGV[4])
+local owner, most_attempts, most_lost = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local hinted, ids = cmsgpack.unpack(ARGV[5])
+local hinted, ids = cmsgpack.unpack(ARGV[6])
 if #hinted == 0 then return {} end
 local held, known, is_there = holders(hinted), rows_of(ids), lookup(hinted)
 
@@ -39,11 +41,12 @@ for i = 1, #hinted do
   -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
   -- sweep settles it.
   if holds and is_queued[holds[2]] and (holds[4] == 1 or #hinted == 1) and is_there(entry) then
-    local verdict, attempt = 'run', holds[4]
+    local verdict, attempt, lost = 'run', holds[4], 0
+    if attempt > 1 then lost = tonumber(redis.call('HGET', lost_runs, entry)) or 0 end
     local before, state = came_before(known[id], entry)
     if before then
       verdict = state == 'running' and 'concurrent' or 'duplicate'
-    elseif attempt > most_attempts then
+    elseif attempt - lost > most_attempts or lost >= most_lost then
       verdict = 'exhausted'
     end
     if not by_attempt[attempt] then by_attempt[attempt], numbers[attempt] = {}, 0 end
@@ -55,8 +58,9 @@ for i = 1, #hinted do
       runs = runs + 2
       if attempt == 1 then first = first + 1 end
     end
-    claimed[claims + 1], claimed[claims + 2], claimed[claims + 3] = entry, verdict, attempt
-    claims = claims + 3
+    claimed[claims + 1], claimed[claims + 2] = entry, verdict
+    claimed[claims + 3], claimed[claims + 4] = attempt, lost
+    claims = claims + 4
     held[entry] = nil
   end
 end
@@ -74,8 +78,8 @@ if runs > 0 then
 end
 if claims > 0 then
   -- Chunks by their size: `chunk k` counts those of at most 2^k events, and more than half as many.
-  local part, k = math.frexp(claims / 3)
+  local part, k = math.frexp(claims / 4)
   redis.call('HINCRBY', stats, 'chunk ' .. (part == 0.5 and k - 1 or k), 1)
-  redis.call('HINCRBY', stats, 'claimed', claims / 3)
+  redis.call('HINCRBY', stats, 'claimed', claims / 4)
 end
 return first == #hinted and 'all' or claimed

@@ -25,7 +25,7 @@ local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
-local done, recorded, written = {}, {}, {}
+local done, recorded, written, again = {}, {}, {}, {}
 
 local function record(id, state, entry, attempt, took, letter)
   written[id] = row(state, entry, attempt, took) .. (letter and ' ' .. letter or '')
@@ -69,6 +69,7 @@ for i = 1, #plain do
     went = went + 1
     done[went], attempts[went], took_us[went] = entry, attempt, took
     busy = busy + took
+    if attempt > 1 then again[#again + 1] = entry end
   end
 end
 if went > 0 then
@@ -116,6 +117,7 @@ for i = OTHERS, #ARGV, WORDS do
       else
         record(refused and refused_field(entry) or id, outcome, entry, attempt, took, letter)
       end
+      if count > (running and 2 or 1) then again[#again + 1] = entry end
       if ordered then
         redis.call('XACK', stream, handler, entry)
         leave_lane(entry)
@@ -132,6 +134,7 @@ if #recorded > 0 then
   keep_rows()
 end
 for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
+in_slices(again, function(_, ...) redis.call('HDEL', lost_runs, ...) end)
 if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
 if mean > 0 then redis.call('HSET', stats, 'mean_us', mean) end
 write_tallies()

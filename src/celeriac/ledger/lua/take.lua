@@ -15,8 +15,9 @@
 --       ignores the others: nothing behind them is taken then, unless none is wanted
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
---          {{entry, body, attempts begun}, …}, the time ms, held by this worker before}; body is
---          false where the log entry was deleted by another hand: it is in no place any more
+--          {{entry, body, attempts begun, runs lost}, …}, the time ms, held by this worker before};
+--          body is false where the log entry was deleted by another hand: it is in no place any
+--          more; runs lost is 0 but where this call took it over from a run whose lease is over
 --! include _keys.lua
 --! include _lanes.lua
 --! include _pass.lua
@@ -41,13 +42,17 @@ end
 local room = limit - queued
 local taken = {}
 
-local function take(entry)
+local function take(entry, was_running)
   local count = select(3, holder(entry))
   local body = body_of(entry)
   redis.call('XCLAIM', stream, handler, owner, 0, entry, 'JUSTID')
   -- Without its log entry XCLAIM has dropped it from the pending ones.
-  if not body then leave_lane(entry) end
-  taken[#taken + 1] = {entry, body, count - 1}
+  if not body then
+    leave_lane(entry)
+    redis.call('HDEL', lost_runs, entry)
+  end
+  local lost = body and was_running and redis.call('HINCRBY', lost_runs, entry, 1) or 0
+  taken[#taken + 1] = {entry, body, count - 1, lost}
   room = room - 1
 end
 
@@ -59,10 +64,9 @@ if sweep then
     if consumer[1] ~= 'due' and consumer[1] ~= 'parked' then
       local over = redis.call('XPENDING', stream, handler, 'IDLE', lease, '-', '+',
         math.max(limit, 1), consumer[1])
-      for _, p in ipairs(over) do take(p[1]) end
-      if #over > 0 then
-        redis.call('HINCRBY', stats, 'lost ' .. string.match(consumer[1], '^[^:]*'), #over)
-      end
+      local place = string.match(consumer[1], '^[^:]*')
+      for _, p in ipairs(over) do take(p[1], place == 'running') end
+      if #over > 0 then redis.call('HINCRBY', stats, 'lost ' .. place, #over) end
     end
   end
 end
@@ -96,7 +100,7 @@ end
 local function give(item)
   local entry, body = item[1], event_of(item[2])
   if not ordered or enter_lane(entry, body) then
-    taken[#taken + 1] = {entry, body, 0}
+    taken[#taken + 1] = {entry, body, 0, 0}
   else
     redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
   end

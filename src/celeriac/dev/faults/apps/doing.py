@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +39,8 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
 # What a handler subscribes to where that is not all of its domain, by the version of its code.
 PATTERNS = {"grows": {"1": ("grown.one",), "2": ("grown.#", "more.#")}}
 TIME_LIMITS = {"hangs": 1.0}
-POISON = "poison"  # the data of an event at which `picky` crashes
+# The data of an event at which `picky` crashes, and of one at which its whole worker dies.
+POISON, FATAL = "poison", "fatal"
 RETRIES = {"picky": 0}
 INBOXED = ("second",)  # on celeriac; stock Celery has no inbox, and guards its effects
 MEMORY = 256 * 1024 * 1024
@@ -72,11 +74,12 @@ def wide_type(n: int) -> str:
     return f"wide{n % 10}.type{n}"
 
 
-def do(name: str, event_id: str, poison: bool = False) -> None:
+def do(name: str, event_id: str, data: Any = None) -> None:
     """Runs a handler on an event, and leaves its traces in the store."""
     handler = f"{SERVICE}.{name}"
     run = store().began(handler, event_id)
-    segfaults() if poison else HARM.get(name, work)()
+    poison = DEADLY.get(data) if isinstance(data, str) else None
+    (poison or HARM.get(name, work))()
     store().effect(handler, event_id)
     store().ended(run)
 
@@ -113,6 +116,12 @@ def segfaults() -> None:
     ctypes.string_at(0)
 
 
+def ends_worker() -> None:
+    """As the kernel does with a container that has no memory left: no process of it lives on."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)  # Celery's pool processes die with their parent
+
+
 def exhausts() -> None:
     """Takes memory up to a limit that is set for this process, and then some."""
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -127,6 +136,7 @@ def exhausts() -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+DEADLY: dict[str, Callable[[], None]] = {POISON: segfaults, FATAL: ends_worker}
 HARM: dict[str, Callable[[], None]] = {
     "slow": slow,
     "raises": raises,

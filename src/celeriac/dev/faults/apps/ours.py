@@ -35,7 +35,7 @@ class Payload(msgspec.Struct):
 
 def _handler(name: str) -> Callable[[Event[Any]], None]:
     def handler(event: Event[Any]) -> None:
-        doing.do(name, event.id, poison=event.data == doing.POISON)
+        doing.do(name, event.id, event.data)
 
     handler.__name__ = handler.__qualname__ = name
     return handler

@@ -41,7 +41,7 @@ def _register(name: str) -> None:
     def run(event_id: str, data: Any = None) -> None:
         if name == "typed" and not isinstance((data or {}).get("n"), int):
             raise ValueError("n is no number")
-        doing.do(name, event_id, poison=data == doing.POISON)
+        doing.do(name, event_id, data)
 
     options: dict[str, Any] = {}
     if name in doing.HARM:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
-from celeriac.dev.faults.apps.doing import POISON, SERVICE
+from celeriac.dev.faults.apps.doing import FATAL, POISON, SERVICE
 from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault
 from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.scene import MissedGoal, Scene
+from celeriac.dev.faults.side import handlers_of
+from celeriac.dev.faults.worker import Worker
 from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.ledger import MAX_LOST_RUNS
 
 PROCESSES = 2
 BATCHES, GOOD = 40, 49  # of each batch one more event is poison
 # Of the poisonous handler, of the two of each healthy event, and what the worker has prefetched.
 MOST_QUEUED = 4 * HINTS_AHEAD * PROCESSES
 PROBE_EVERY = 0.1
+DEATHS = 8  # more than any retries here, and fewer than are taken for poison
+FOUND_WITHIN = 150.0  # seconds; the last waits between its runs take ten leases each at most
 
 
 def beside_others(scene: Scene) -> None:
@@ -65,6 +71,55 @@ def and_innocents(scene: Scene) -> None:
         scene.whole()
 
 
+def workers_killed(scene: Scene) -> None:
+    """The whole worker dies far more often than its handlers may fail: in the middle of chunks, and
+    whenever a slow event, which ran in a worker that died, runs again."""
+    worker = scene.worker(processes=PROCESSES)
+    scene.publish("kind.warm", 200)
+    scene.whole()
+    scene.publish("slow.one", PROCESSES)
+    for _ in range(DEATHS):
+        scene.publish("kind.good", 30)
+        scene.until(partial(slow_runs_or_is_dead, scene, worker), "a slow event", FOUND_WITHIN)
+        with scene.harm(worker):
+            worker.kill_group()
+        worker = scene.worker(processes=PROCESSES)
+    scene.whole()
+
+
+def slow_runs_or_is_dead(scene: Scene, worker: Worker) -> bool:
+    """Whether a process of the worker is at a slow event, or one was dead-lettered."""
+    if scene.side.dead():
+        return True
+    pids = set(worker.children())
+    slow = set(handlers_of("slow.one"))
+    return any(
+        run.ended is None and run.pid in pids and run.delivery[0] in slow
+        for run in scene.store.runs()
+    )
+
+
+def ends_workers(scene: Scene) -> None:
+    """One event kills its whole worker each time, and others of its handler are under way there."""
+    scene.worker(processes=PROCESSES)
+    scene.publish("kind.warm", 200)
+    scene.whole()
+    scene.publish("kind.good", 100)
+    scene.publish("kind.poison", 1, fails=True, data=FATAL)
+    scene.publish("kind.good", 100)
+    scene.injected += 1
+
+    def found() -> bool:
+        scene.supervise()
+        if scene.side.held() < 100:
+            scene.publish("kind.good", 20)
+        return bool(scene.side.dead())
+
+    scene.until(found, "the poison to be found", FOUND_WITHIN, pause=PROBE_EVERY)
+    if scene.restarted > MAX_LOST_RUNS:
+        raise MissedGoal(f"{scene.restarted} workers died, more than {MAX_LOST_RUNS}")
+
+
 def queued(scene: Scene) -> int:
     """How many tasks are in Celery's queue."""
     if scene.broker_url:
@@ -94,5 +149,30 @@ FAULTS = (
         domains=("kind",),
         lease=1.5,
         bound=30.0,
+    ),
+    Fault(
+        name="workers killed, and innocents",
+        about="the whole worker, eight times, whenever the same slow event runs again",
+        inject=workers_killed,
+        on=(REDIS, RABBITMQ),
+        once=True,
+        stock=False,
+        domains=("kind", "slow"),
+        lease=1.0,
+        bound=30.0,
+        works="what was under way in three workers that died waits for up to ten leases",
+    ),
+    Fault(
+        name="poison that ends its worker",
+        about="one event kills the whole worker each time; its handler has no retries",
+        inject=ends_workers,
+        on=(REDIS, RABBITMQ),
+        once=True,
+        stock=False,
+        exits=True,
+        domains=("kind",),
+        lease=1.0,
+        bound=60.0,
+        works="what was under way in three workers that died waits for up to ten leases",
     ),
 )
