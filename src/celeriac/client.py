@@ -65,6 +65,23 @@ class DirectClient(redis.Redis):
         """The raw answers of all, in one round trip; a refused one's is its ResponseError."""
         return self.begin_many(list(commands))()
 
+    def transact_many(
+        self, transactions: Sequence[Sequence[Sequence[Any]]]
+    ) -> list[list[Any] | Exception]:
+        """The raw answers of each transaction (MULTI), all of them in one round trip.
+
+        An error in the place of the answers says that nothing of that transaction was carried out.
+        """
+        commands = [command for one in transactions for command in (("MULTI",), *one, ("EXEC",))]
+        answers = self.execute_many(commands) if commands else []
+        found: list[list[Any] | Exception] = []
+        for one in transactions:
+            _, *queued, executed = answers[: len(one) + 2]
+            del answers[: len(one) + 2]
+            refused = (answer for answer in queued if isinstance(answer, Exception))
+            found.append(next(refused, executed))
+        return found
+
     def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
         """Sends them; the function returned waits for their answers, as that of `send` does."""
         connection = self._borrow()

@@ -111,6 +111,14 @@ class Keys:
         key = f"{self.base(domain)}tally:{handler}"
         return key if minute is None else f"{key}:{minute}"
 
+    def chunks(self, domain: str, handler: str) -> str:
+        """Hash: id of an open chunk → its interval, owner and lease."""
+        return f"{self.base(domain)}chunks:{handler}"
+
+    def runs(self, domain: str, handler: str) -> str:
+        """Sorted set: run records of completed chunks, by the time of their last entry in ms."""
+        return f"{self.base(domain)}runs:{handler}"
+
     def patterns(self, domain: str, handler: str) -> str:
         """String: the patterns in force for the handler, of all versions of its code."""
         return f"{self.base(domain)}patterns:{handler}"
@@ -149,6 +157,8 @@ class Keys:
         }
         for handler in handlers:
             found[self.due(domain, handler)] = "zset"
+            found[self.chunks(domain, handler)] = "hash"
+            found[self.runs(domain, handler)] = "zset"
             found[self.tally(domain, handler)] = "hash"
             found[self.patterns(domain, handler)] = "string"
             found[self.stats(domain, handler)] = "hash"

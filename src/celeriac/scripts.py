@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -31,6 +31,17 @@ class Script:
         """As one of many commands. Its answer is NoScriptError until the server knows it."""
         return ("EVALSHA", self.digest, 1, key, *args)
 
+    def of_keys(self, keys: Sequence[str], *args: Any) -> tuple[Any, ...]:
+        """As `command`, for several keys of one slot."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *args)
+
+    def in_full(self, keys: Sequence[str], *args: Any) -> tuple[Any, ...]:
+        """As a command that the server carries out whether it knows the script or not.
+
+        In a transaction, an answer NoScriptError would come after the others were carried out.
+        """
+        return ("EVAL", self.source, len(keys), *keys, *args)
+
     def __call__(self, client: Client, key: str, *args: Any) -> Any:
         """Runs it on one key. Blocks for the round trip."""
         try:
@@ -38,6 +49,13 @@ class Script:
         except NoScriptError:
             # Which loads it too, and on the very server of the key.
             return client.execute_command("EVAL", self.source, 1, key, *args)
+
+    def on_keys(self, client: Client, keys: Sequence[str], *args: Any) -> Any:
+        """Runs it on several keys of one slot. Blocks for the round trip."""
+        try:
+            return client.execute_command(*self.of_keys(keys, *args))
+        except NoScriptError:
+            return client.execute_command(*self.in_full(keys, *args))
 
     def begin(self, client: Client, key: str, *args: Any) -> Callable[[], Any]:
         """Sends it; the function returned waits for the answer, and must be called once."""

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from celeriac.ledger import (
+    CHUNK_MOVES,
     MAX_LOST_RUNS,
     MOVES,
     SETTLED,
@@ -29,7 +30,10 @@ from celeriac.ledger import (
     Verdict,
     refused_field,
 )
+from celeriac.ledger.chunk_store import Completion, FetchRequest
+from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import entry_key
+from celeriac.log.open_chunk import OpenChunk
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
 
@@ -39,6 +43,13 @@ WORKERS = st.sampled_from(["w1", "w2"])
 MOST_ATTEMPTS = 3
 MOST_SLOTS = 6
 _runs = itertools.count()
+ALL_MOVES = MOVES | CHUNK_MOVES
+
+# Of a chunk's entries, those that need no record of their own.
+_RUN_OUTCOMES = {
+    Outcome.PROCESSED: RunOutcome.PROCESSED,
+    Outcome.IGNORED: RunOutcome.IGNORED,
+}
 
 VERDICTS = {
     Verdict.RUN: Outcome.PROCESSED,
@@ -56,6 +67,8 @@ class Slot:
     subject: str
     entries: tuple[str, str]
     only: str = ""
+    # The id was made by emit, so that no other entry has it: only such an event runs in a chunk.
+    made: bool = False
     superseded: set[str] = field(default_factory=set)
 
 
@@ -70,6 +83,15 @@ class Held:
     verdict: Verdict
 
 
+@dataclass
+class Chunk:
+    """What a worker believes to hold of a chunk, which may be long reclaimed."""
+
+    id: str
+    worker: str
+    slots: list[int]
+
+
 class Life(RuleBasedStateMachine):
     url = ""
 
@@ -82,6 +104,8 @@ class Life(RuleBasedStateMachine):
         self.slots: list[Slot] = []
         self.hints: list[tuple[Lane, list[int]]] = []
         self.held: list[Held] = []
+        self.chunks: list[Chunk] = []
+        self._chunk_ids = itertools.count()
         self.places: dict[tuple[int, str], Place] = {}
         self.processed: Counter[tuple[str, str]] = Counter()
         self.allowed: Counter[tuple[str, str]] = Counter()
@@ -108,22 +132,116 @@ class Life(RuleBasedStateMachine):
 
     # -- what happens
 
-    def append(self, event_id: str, subject: str) -> None:
+    def append(self, event_id: str, subject: str, *, made: bool = False) -> None:
         entries = tuple(store.emit(event_id, subject) for store in self.stores)
-        self.slots.append(Slot(event_id, subject, (entries[0], entries[1])))
+        self.slots.append(Slot(event_id, subject, (entries[0], entries[1]), made=made))
 
     @precondition(lambda self: len(self.slots) < MOST_SLOTS)
-    @rule(subject=st.sampled_from("ab"))
-    def emit(self, subject: str) -> None:
+    @rule(subject=st.sampled_from("ab"), made=st.booleans())
+    def emit(self, subject: str, made: bool) -> None:
         self.call = "append"
-        self.append(f"e{len(self.slots)}", subject)
+        self.append(f"e{len(self.slots)}", subject, made=made)
 
-    @precondition(lambda self: 0 < len(self.slots) < MOST_SLOTS)
+    @precondition(
+        lambda self: len(self.slots) < MOST_SLOTS and not all(slot.made for slot in self.slots)
+    )
     @rule(data=st.data())
     def emit_again(self, data: st.DataObject) -> None:
         self.call = "append"
-        slot = data.draw(st.sampled_from(self.slots))
+        slot = data.draw(st.sampled_from([slot for slot in self.slots if not slot.made]))
         self.append(slot.event_id, slot.subject)
+
+    # -- chunks
+
+    @rule(worker=WORKERS, count=st.integers(1, 3), running=st.booleans())
+    def fetch(self, worker: str, count: int, running: bool) -> None:
+        self.call = "fetch"
+        chunk = f"chunk{next(self._chunk_ids)}"
+
+        def fetch(store: Store, which: int) -> list[int]:
+            request = FetchRequest(PLAIN, chunk, count, running)
+            [fetched] = store.chunks.fetch(worker, [request])
+            return [self.slot_of(which, entry.id) for entry in fetched.entries]
+
+        if slots := self.both(fetch):
+            self.chunks.append(Chunk(chunk, worker, slots))
+
+    @precondition(lambda self: self.chunks)
+    @rule(data=st.data(), worker=WORKERS)
+    def begin(self, data: st.DataObject, worker: str) -> None:
+        """A delivery task that names a chunk arrives, perhaps again, or at the wrong worker."""
+        self.call = "begin"
+        chunk = data.draw(st.sampled_from(self.chunks))
+
+        def begin(store: Store, which: int) -> list[int] | None:
+            entries = store.chunks.begin(worker, PLAIN, chunk.id)
+            return None if entries is None else [self.slot_of(which, one.id) for one in entries]
+
+        self.both(begin)
+
+    @precondition(lambda self: self.chunks)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from([Outcome.PROCESSED, Outcome.RETRY, Outcome.SKIPPED, Outcome.DEAD]),
+        again=st.booleans(),
+    )
+    def complete(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
+        """A process says what became of the first entries of a chunk, perhaps twice or too late."""
+        self.call = "complete"
+        chunk = data.draw(st.sampled_from(self.chunks))
+        done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots)))]
+        outcomes = {slot: self.outcome_in_chunk(slot, outcome) for slot in done}
+
+        def complete(store: Store, which: int) -> bool:
+            told = self.completion(which, outcomes)
+            held = store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
+            if held and again:
+                store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
+            return held
+
+        if not self.both(complete):
+            return
+        chunk.slots = chunk.slots[len(done) :]
+        if not chunk.slots:
+            self.chunks.remove(chunk)
+        for slot, what in outcomes.items():
+            self.processed[self.slots[slot].event_id, PLAIN.handler] += what is Outcome.PROCESSED
+
+    def outcome_in_chunk(self, slot: int, outcome: Outcome) -> Outcome:
+        if self.slots[slot].only not in ("", PLAIN.handler):
+            return Outcome.IGNORED
+        return outcome if self.slots[slot].made else Outcome.RELEASED
+
+    def completion(self, which: int, outcomes: dict[int, Outcome]) -> Completion:
+        exceptions, codes = [], []
+        for slot, outcome in outcomes.items():
+            entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
+            codes.append(run_code(RunOutcome.EXCEPTION if code is None else code, 10))
+            if code is None:
+                claimed = Claimed(entry, Verdict.RUN, 1, body(self.slots[slot].event_id))
+                exceptions.append(settled(claimed, outcome))
+        entries = [self.entry(which, slot) for slot in outcomes]
+        record = pack_runs("w", 0, entries, codes)
+        return Completion(entries[-1], len(entries), record, exceptions)
+
+    @precondition(lambda self: self.chunks)
+    @rule(data=st.data(), worker=WORKERS)
+    def requeue(self, data: st.DataObject, worker: str) -> None:
+        self.call = "requeue"
+        chunk = data.draw(st.sampled_from(self.chunks))
+        if self.both(lambda store, _: store.chunks.requeue(worker, PLAIN, chunk.id)):
+            self.chunks.remove(chunk)
+
+    @rule()
+    def reclaim(self) -> None:
+        """The leases of all chunks expire. Their owners go on, and may report too late."""
+        self.call = "requeue"
+
+        def reclaim(store: Store, _: int) -> int:
+            with store.leases_over():
+                return store.chunks.reclaim(PLAIN)
+
+        self.both(reclaim)
 
     @rule(worker=WORKERS, lane=LANES, over=st.booleans())
     def work(self, worker: str, lane: Lane, over: bool) -> None:
@@ -331,19 +449,26 @@ class Life(RuleBasedStateMachine):
         own = [refused_field(slot.entries[which]) for slot in self.slots]
         refused = store.ledger.rows(lane, own)
         places = {}
+        open_chunks = store.chunks.open_chunks(lane)
+        runs = store.chunks.runs(lane, [slot.entries[which] for slot in self.slots])
         for n, (slot, row) in enumerate(zip(self.slots, rows, strict=True)):
-            entry = slot.entries[which]
+            entry, run = slot.entries[which], runs[n]
             if lane.handler in slot.superseded:
                 continue
+            chunk = _chunk_of(open_chunks, entry)
             if entry_key(entry) > delivered:
                 places[n] = Place.WAITING
+            elif chunk is not None:
+                assert store.ledger.pending(lane, entry) is None
+                places[n] = Place(chunk.owner.partition(":")[0])
             elif pending := store.ledger.pending(lane, entry):
                 assert (pending.due_ms is not None) == (pending.owner == Place.DUE)
                 places[n] = Place(pending.owner.partition(":")[0])
             elif refused[n] is not None:
                 places[n] = Place.DEAD
             elif row is None or row.entry != entry:
-                places[n] = Place.IGNORED
+                ran = run is not None and run.outcome is RunOutcome.PROCESSED
+                places[n] = Place.PROCESSED if ran else Place.IGNORED
             else:
                 assert row.state in SETTLED, f"its row says {row.state}, but it is not pending"
                 places[n] = row.state
@@ -360,7 +485,7 @@ class Life(RuleBasedStateMachine):
             for slot, now in there.items():
                 was = self.places.get((slot, lane.handler), Place.WAITING)
                 if now is not was and not self.eclipsed(was, now):
-                    assert now in MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
+                    assert now in ALL_MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
                 self.places[slot, lane.handler] = now
         self.one_place_each()
 
@@ -387,6 +512,8 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         while not all(place in SETTLED for place in self.places.values()):
             before = dict(self.places)
+            self.reclaim()
+            self.observe()
             for lane in (PLAIN, ORDERED):
                 self.pass_hour()
                 for slots in self.take_all("w1", lane, over=True):
@@ -409,3 +536,10 @@ class Life(RuleBasedStateMachine):
         assert set(places) <= SETTLED, f"{event_id} of {handler} never came to its end: {places}"
         assert len([p for p in places if p is not Place.IGNORED]) == 1, f"{event_id}: {places}"
         assert self.processed[event_id, handler] <= 1 + self.allowed[event_id, handler]
+
+
+def _chunk_of(chunks: list[OpenChunk], entry: str) -> OpenChunk | None:
+    key = entry_key(entry)
+    found = [chunk for chunk in chunks if entry_key(chunk.after) < key <= entry_key(chunk.upto)]
+    assert len(found) <= 1, f"{entry} is in several chunks"
+    return found[0] if found else None

@@ -19,8 +19,11 @@ from celeriac.ledger import (
     Settled,
     Taken,
 )
+from celeriac.ledger.chunk_store import ChunkStore
 from celeriac.ledger.memory import MemoryLedger
+from celeriac.ledger.memory_chunks import MemoryChunks
 from celeriac.ledger.redis import RedisLedger
+from celeriac.ledger.redis_chunks import RedisChunks
 from celeriac.log import EventLog
 from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.log.redis import redis_log
@@ -41,9 +44,12 @@ def body(event_id: str, subject: str = "", **more: Any) -> bytes:
 class Store:
     """`log`, `ledger`, `registry` of one implementation, with shorthands for tests to read well."""
 
-    def __init__(self, log: EventLog, ledger: Ledger, registry: Registry) -> None:
+    def __init__(
+        self, log: EventLog, ledger: Ledger, registry: Registry, chunks: ChunkStore
+    ) -> None:
         self.log = log
         self.ledger = ledger
+        self.chunks = chunks
         self.registry = registry
 
     @contextmanager
@@ -113,7 +119,8 @@ class MemoryStore(Store):
         self.clock = MemoryClock()
         log = MemoryLog(settings, self.clock)
         self._ledger = MemoryLedger(settings, log)
-        super().__init__(log, self._ledger, MemoryRegistry(self.clock))
+        chunks = MemoryChunks(self._ledger)
+        super().__init__(log, self._ledger, MemoryRegistry(self.clock), chunks)
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -134,7 +141,8 @@ class RedisStore(Store):
         self.client, self.keys = log.client, log.keys
         self.invalid = log.invalid
         self._ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
-        super().__init__(log, self._ledger, RedisRegistry(settings, invalid=log.invalid))
+        registry = RedisRegistry(settings, invalid=log.invalid)
+        super().__init__(log, self._ledger, registry, RedisChunks(self._ledger))
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:

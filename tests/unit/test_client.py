@@ -52,6 +52,22 @@ def test_many_commands_are_answered_in_order_and_a_refusal_is_one_of_the_answers
     assert isinstance(refused, ResponseError)
 
 
+def test_transactions_are_answered_each_for_itself(client: Any, namespace: str) -> None:
+    answers = client.transact_many(
+        [
+            [("SET", namespace, "text"), ("XLEN", namespace), ("GET", namespace)],
+            [("SET", namespace, "other"), ("NOSUCHCOMMAND", namespace)],
+            [("GET", namespace)],
+        ]
+    )
+    first, refused, last = answers[0]
+    assert (first, last) == (b"OK", b"text")
+    assert isinstance(refused, ResponseError)
+    assert "unknown command" in str(answers[1])
+    assert [b"text"] == answers[2]
+    assert [] == client.transact_many([])
+
+
 def test_while_answers_are_awaited_others_use_another_connection(client: Any) -> None:
     answers = client.send(PING * 2, 2)
     assert client.ping() is True

@@ -138,7 +138,10 @@ def test_every_key_is_there() -> None:
         getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")
     }
     known |= {getattr(keys, n)("order") for n in ("dead_groups", "dead_newest", "audit")}
-    known |= {getattr(keys, n)("order", handler) for n in ("due", "stats", "patterns", "lost_runs")}
+    known |= {
+        getattr(keys, n)("order", handler)
+        for n in ("due", "stats", "patterns", "lost_runs", "chunks", "runs")
+    }
     known |= {
         *keys.matrix("order", handler),
         keys.failures("order", handler)[0],

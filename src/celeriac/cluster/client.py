@@ -84,6 +84,32 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
                 answers[at] = self._tried(self._follow, answer, commands[at])
         return answers
 
+    def transact_many(
+        self, transactions: Sequence[Sequence[Sequence[Any]]]
+    ) -> list[list[Any] | Exception]:
+        """As that of DirectClient; each transaction is of one slot.
+
+        One whose slot moved is sent once more, to where it is now.
+        """
+        answers: list[list[Any] | Exception] = [[] for _ in transactions]
+        again = list(range(len(transactions)))
+        for _ in range(REDIRECTIONS):
+            of_node: dict[Node, list[int]] = {}
+            for at in again:
+                of_node.setdefault(self.node_of(key_of(transactions[at][0])), []).append(at)
+            again = []
+            for node, chosen in of_node.items():
+                client = self.node(node)
+                found = self._tried(client.transact_many, [transactions[at] for at in chosen])
+                for at, answer in zip(chosen, _each(found, len(chosen)), strict=True):
+                    answers[at] = answer
+                    if isinstance(answer, AskError):  # MOVED is one of these
+                        self.topology.doubt(answer)
+                        again.append(at)
+            if not again:
+                break
+        return answers
+
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         """Commands for any nodes in one round trip; a transaction is of one slot."""
         return ClusterPipeline(self, transaction=transaction)

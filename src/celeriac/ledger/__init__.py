@@ -15,10 +15,11 @@ from celeriac.ledger.ledger import (
     Taken,
 )
 from celeriac.ledger.row import Failure, History, Restart, Row, refused_field
-from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
+from celeriac.ledger.state import CHUNK_MOVES, IN_FLIGHT, MOVES, SETTLED, Outcome, Place, Verdict
 from celeriac.ledger.tally import Histogram, Tallies, Tally, sum_tallies
 
 __all__ = [
+    "CHUNK_MOVES",
     "IN_FLIGHT",
     "LONGEST_PUT_OFF_MS",
     "MAX_LOST_RUNS",

@@ -52,7 +52,7 @@ class MemoryLedger:
 
     def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
         with self._lock:
-            found = [(ask, self._moves(ask.lane)) for ask in asks]
+            found = [(ask, self.moves(ask.lane)) for ask in asks]
             return [
                 take(moves, f"queued:{worker}", ask, self.lease_ms)
                 if moves
@@ -62,12 +62,12 @@ class MemoryLedger:
 
     def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
         with self._lock:
-            found = [(one, self._moves(one.lane)) for one in stretches]
+            found = [(one, self.moves(one.lane)) for one in stretches]
             return [one.lane for one, moves in found if not moves or pass_over(moves, one)]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             held = moves.group.held_by(f"queued:{worker}")[:most] if moves else []
             for entry in held:
                 assert moves
@@ -78,7 +78,7 @@ class MemoryLedger:
 
     def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             held = moves.group.pending.get(entry) if moves else None
             if moves is None or held is None or held.owner != f"queued:{worker}":
                 return False
@@ -133,7 +133,7 @@ class MemoryLedger:
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             claimed = []
             for entry, event_id in hinted if moves else ():
                 assert moves
@@ -175,7 +175,7 @@ class MemoryLedger:
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
     ) -> list[str]:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             if moves is None or not settled:
                 return [one.entry for one in settled]
             lost, book, running = [], moves.book, owner.startswith("running:")
@@ -203,7 +203,7 @@ class MemoryLedger:
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
         with self._lock:
-            moves, owner, lost = self._moves(lane), f"running:{worker}", []
+            moves, owner, lost = self.moves(lane), f"running:{worker}", []
             for entry, attempt in held:
                 if moves and moves.held(entry, owner, attempt):
                     moves.renew(entry, owner)
@@ -248,7 +248,7 @@ class MemoryLedger:
 
     def pending(self, lane: Lane, entry: str) -> Pending | None:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             held = moves.group.pending.get(entry) if moves else None
             if moves is None or held is None:
                 return None
@@ -260,7 +260,7 @@ class MemoryLedger:
         self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             held = moves.group.between(first, last) if moves else []
             found = (self.pending(lane, entry) for entry in held)
             fitting = (one for one in found if one is not None and owner in ("", one.owner))
@@ -271,7 +271,7 @@ class MemoryLedger:
 
     def due(self, lane: Lane) -> int:
         with self._lock:
-            moves = self._moves(lane)
+            moves = self.moves(lane)
             return len(moves.group.held_by(Place.DUE)) if moves else 0
 
     def stats(self, lane: Lane) -> Mapping[str, int]:
@@ -383,13 +383,13 @@ class MemoryLedger:
     def _book(self, lane: Lane) -> Book:
         return self._books.setdefault((lane.domain, lane.handler), Book(self.window_ms))
 
-    def _moves(self, lane: Lane) -> Moves | None:
+    def moves(self, lane: Lane) -> Moves | None:
         """None where the handler has no group any more."""
         group = self.log.store[lane.domain].groups.get(lane.handler)
         return Moves(self.log, lane, group, self._book(lane)) if group else None
 
     def _of_group(self, lane: Lane) -> Moves:
-        moves = self._moves(lane)
+        moves = self.moves(lane)
         if moves is None:
             raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
         return moves

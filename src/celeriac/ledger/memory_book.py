@@ -11,6 +11,7 @@ import msgspec
 from celeriac.event import MOST_EFFECTS, Effect
 from celeriac.ledger.ledger import Settled
 from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row, refused_field
+from celeriac.ledger.run_record import Run
 from celeriac.ledger.state import Outcome, Place
 from celeriac.ledger.tally import UNCOUNTED, Tallies, Tally, tally_settled
 from celeriac.log import entry_time_ms
@@ -92,6 +93,7 @@ class Book:
         self.tallies: Tallies = {}
         self.minutes: dict[int, Tallies] = {}
         self.patterns: tuple[str, ...] = ()
+        self.runs: dict[str, Run] = {}
         self.lanes = Lanes()
         # Entry → how many of its runs ended with their lease.
         self.lost_runs: dict[str, int] = {}

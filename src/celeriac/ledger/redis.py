@@ -210,12 +210,19 @@ class RedisLedger(RedisLedgerReader):
         lost = self._unless_removed(_finish, lane, *self._finishing(owner, lane, settled, mean_us))
         return _no_longer_held(settled, lost)
 
+    def finishing_command(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], chunk: str
+    ) -> tuple[Any, ...]:
+        """`finish`, as the command after the completion of the chunk in one transaction."""
+        told = self._finishing(owner, lane, settled, 0, chunk)
+        return _finish.command(self.keys.base(lane.domain), *told)
+
     def _finishing(
-        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int, chunk: str = ""
     ) -> list[Any]:
         plain, others = plain_and_other(settled, lane.ordered)
         arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
-        arguments += (plain[0].type if plain else "", pack_plain(plain))
+        arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
         for one in others:
             failure = one.failure
             arguments += (
@@ -276,6 +283,7 @@ class RedisLedger(RedisLedgerReader):
         doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
+        doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
         doomed.append(f"{keys.base(domain)}lanes:{handler}")
         for kind in (keys.matrix, keys.failures, keys.effects):
             doomed += kind(domain, handler)

@@ -54,6 +54,19 @@ MOVES: dict[tuple[Place, str], frozenset[Place]] = {
 }
 
 
+# The moves of entries in the interval of an open chunk. Dispatchers do not fetch chunks yet: see
+# docs/internals/chunks.md.
+CHUNK_MOVES: dict[tuple[Place, str], frozenset[Place]] = {
+    (Place.WAITING, "fetch"): frozenset({Place.QUEUED, Place.RUNNING}),
+    (Place.QUEUED, "begin"): frozenset({Place.RUNNING}),
+    (Place.RUNNING, "complete"): frozenset(
+        {Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}
+    ),
+    (Place.QUEUED, "requeue"): frozenset({Place.DUE}),
+    (Place.RUNNING, "requeue"): frozenset({Place.DUE}),
+}
+
+
 class Outcome(StrEnum):
     """What became of a delivery, as told to `finish`."""
 

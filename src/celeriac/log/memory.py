@@ -48,17 +48,24 @@ class MemoryDomain:
 
     def unfinished(self) -> Key | None:
         """The smallest id that some group was not given or has not finished."""
-        ids = []
+        ids: list[Key] = []
         for group in self.groups.values():
-            if group.pending:
-                ids.append(min(map(entry_key, group.pending)))
-            else:
-                ids.append((group.last[0], group.last[1] + 1))
+            ids += map(entry_key, group.pending)
+            before = [group.last, *(chunk.after for chunk in group.chunks.values())]
+            ids += [(ms, sequence + 1) for ms, sequence in before]
         return min(ids, default=None)
+
+    def held(self, group: MemoryGroup) -> dict[str, str]:
+        """Entry → owner of all that the group was given and has not finished, in order."""
+        held = {entry: one.owner for entry, one in group.pending.items()}
+        for chunk in group.chunks.values():
+            entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
+            held |= {entry: chunk.owner for entry, _ in entries}
+        return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
 
     def backlog(self) -> Backlog:
         behind = {
-            name: self.events.count_after(group.last) + len(group.pending)
+            name: self.events.count_after(group.last) + len(self.held(group))
             for name, group in self.groups.items()
         }
         slowest = max(behind, key=behind.__getitem__, default="")
@@ -105,7 +112,7 @@ class MemoryLog:
             holds = len(store.events) or len(store.dead) or store.delayed
             if holds or store.events.last[0] > oldest:
                 return False
-            if any(group.pending for group in store.groups.values()):
+            if any(store.held(group) for group in store.groups.values()):
                 return False
             del self.store[domain]
             self._announced.discard(domain)
@@ -290,13 +297,13 @@ def _volume(name: str, domain: MemoryDomain) -> Volume:
 
 
 def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
-    pending = group.sorted()
+    held = store.held(group)
     return Group(
         handler=name,
         last_delivered=entry_id(group.last),
-        pending=len(pending),
+        pending=len(held),
         lag=store.events.count_after(group.last),
         read=store.events.appended - store.events.count_after(group.last),
-        holders=dict(sorted(Counter(held.owner for _, held in pending).items())),
-        oldest_pending=pending[0][0] if pending else None,
+        holders=dict(sorted(Counter(held.values()).items())),
+        oldest_pending=next(iter(held), None),
     )

@@ -100,9 +100,20 @@ class Held:
 
 
 @dataclass(slots=True)
+class HeldChunk:
+    """An open chunk: the entries after `after`, up to and with `upto`."""
+
+    after: Key
+    upto: Key
+    owner: str
+    since_ms: int
+
+
+@dataclass(slots=True)
 class MemoryGroup:
     last: Key
     pending: dict[str, Held] = field(default_factory=dict)
+    chunks: dict[str, HeldChunk] = field(default_factory=dict)
 
     def sorted(self) -> list[tuple[str, Held]]:
         """Pending entries in the order of the log."""
@@ -117,5 +128,6 @@ class MemoryGroup:
         return [entry for entry, held in self.sorted() if held.owner == owner]
 
     def waits_for(self, entry: str) -> bool:
-        """Whether the entry is ahead of the group."""
-        return entry_key(entry) > self.last
+        """Whether the entry is ahead of the group, or in an open chunk."""
+        key = entry_key(entry)
+        return key > self.last or any(c.after < key <= c.upto for c in self.chunks.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
-from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume
+from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
+from celeriac.log.open_chunk import parse_chunks
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.transfer import portion_end
@@ -345,8 +347,9 @@ class RedisLog:
         pipeline = self.client.pipeline(transaction=False)
         for group in found:
             pipeline.xpending(key, group["name"])
-        pendings = pipeline.execute(raise_on_error=False) if found else []
-        return [_group(info, p) for info, p in zip(found, pendings, strict=True)]
+            pipeline.hgetall(self.keys.chunks(domain, group["name"].decode()))
+        answers = iter(pipeline.execute(raise_on_error=False) if found else ())
+        return [_group(info, next(answers), next(answers)) for info in found]
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         if not seen:
@@ -393,21 +396,28 @@ def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
     _emitted.call_many(client, calls)
 
 
-def _group(info: Mapping[str, Any], pending: Any) -> Group:
-    holders: dict[str, int] = {}
-    oldest = None
+def _group(info: Mapping[str, Any], pending: Any, chunks: Any) -> Group:
+    holders: Counter[str] = Counter()
+    oldest = []
     if isinstance(pending, dict):
-        oldest = pending["min"].decode() if pending["min"] else None
-        holders = {c["name"].decode(): int(c["pending"]) for c in pending["consumers"] or ()}
+        oldest = [pending["min"].decode()] if pending["min"] else []
+        for consumer in pending["consumers"] or ():
+            holders[consumer["name"].decode()] += int(consumer["pending"])
+    in_chunks = 0
+    for chunk in parse_chunks(chunks) if isinstance(chunks, dict) else ():
+        in_chunks += chunk.count
+        holders[chunk.owner] += chunk.count
+        ms, sequence = entry_key(chunk.after)
+        oldest.append(f"{ms}-{sequence + 1}")
     lag, read = info.get("lag"), info.get("entries-read")
     return Group(
         handler=info["name"].decode(),
         last_delivered=info["last-delivered-id"].decode(),
-        pending=int(info["pending"]),
+        pending=int(info["pending"]) + in_chunks,
         lag=None if lag is None else max(0, int(lag)),
         read=None if read is None else int(read),
         holders=holders,
-        oldest_pending=oldest,
+        oldest_pending=min(oldest, key=entry_key, default=None),
     )
 
 

@@ -63,6 +63,12 @@ def move_keys(old: Any, new: Any, slot: int) -> None:
         old.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
 
 
+def test_transactions_go_to_the_nodes_of_their_keys(client: Any, namespace: str) -> None:
+    keys = [f"{namespace}:{tag}" for tag in TAGS]
+    written = client.transact_many([[("SET", key, key), ("STRLEN", key)] for key in keys])
+    assert [[b"OK", len(key)] for key in keys] == written
+
+
 def test_opening_does_not_connect() -> None:
     open_client("redis+cluster://127.0.0.1:1", answer_within=1)
 

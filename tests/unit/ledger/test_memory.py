@@ -53,7 +53,7 @@ def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) 
 def test_a_move_that_is_not_in_the_table_is_a_bug(log: MemoryLog, ledger: MemoryLedger) -> None:
     entry = log.append("order", b"{}")
     ledger.take("w1", [Ask(LANE, 10)])
-    moves = ledger._moves(LANE)
+    moves = ledger.moves(LANE)
     assert isinstance(moves, Moves)
     with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
         moves.renew(entry, "running:w1")

@@ -45,8 +45,28 @@ local function holder(entry)
   if p then return p[2], p[3], p[4] end
 end
 
--- Whether the entry is ahead of the group: it will be given to it without anybody's doing.
+-- Whether the entry is in the interval of an open chunk: see _chunks.lua.
+local function is_in_chunk(entry)
+  local function key(id)
+    local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
+    return tonumber(ms), tonumber(sequence)
+  end
+  local ms, sequence = key(entry)
+  local function is_after(id)
+    local other_ms, other_sequence = key(id)
+    return ms > other_ms or (ms == other_ms and sequence > other_sequence)
+  end
+  for _, chunk in ipairs(redis.call('HVALS', base .. 'chunks:' .. handler)) do
+    local after, upto = string.match(chunk, '^(%d+%-%d+) (%d+%-%d+) ')
+    if after and is_after(after) and not is_after(upto) then return true end
+  end
+  return false
+end
+
+-- Whether the entry is ahead of the group, or in an open chunk: its handler will get it without
+-- another step.
 local function waiting(entry)
+  if is_in_chunk(entry) then return true end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local is = {}
     for i = 1, #group, 2 do is[group[i]] = group[i + 1] end

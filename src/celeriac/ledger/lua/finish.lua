@@ -7,7 +7,9 @@
 -- after a lost reply changes nothing.
 --
 -- KEYS  base
--- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0,
+-- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0, the chunk whose
+--       completion in the same transaction made these deliveries pending, or '': without that
+--       completion none is held,
 --       event type of those plainly processed, and their entries, event ids, attempts and run times
 --       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
 --       the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
@@ -46,12 +48,17 @@ local function bury(entry, id, field, attempt, failure, err, traceback)
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 
-local plain_type, OTHERS, WORDS = ARGV[6], 8, 11
-local plain, plain_ids, plain_attempts, plain_took = cmsgpack.unpack(ARGV[7])
+local plain_type, OTHERS, WORDS = ARGV[7], 9, 11
+local plain, plain_ids, plain_attempts, plain_took = cmsgpack.unpack(ARGV[8])
 local said = {}
 for i = 1, #plain do said[i] = plain[i] end
 for i = OTHERS, #ARGV, WORDS do said[#said + 1] = ARGV[i] end
 local held = holders(said)
+if ARGV[6] ~= '' then
+  local open_chunks = base .. 'chunks:' .. handler
+  if redis.call('HGET', open_chunks, '') ~= ARGV[6] then return said end
+  redis.call('HDEL', open_chunks, '')
+end
 
 -- The bulk of all there is to do: a run that went well, of a handler without order. Lists are filled
 -- by counting, since for `#` Lua searches the end of the table each time.

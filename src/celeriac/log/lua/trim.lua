@@ -34,22 +34,34 @@ local function group_of(by, err)
   return by .. ' ' .. kind
 end
 
--- The smallest entry that must stay; nil where there is no group.
+-- The smallest entry that must stay, and the groups; nil where there is no group.
 local function unfinished()
-  local smallest
+  local smallest, handlers = nil, {}
+  local function must_stay(id)
+    if not smallest or less(id, smallest) then smallest = id end
+  end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local is = {}
     for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+    handlers[#handlers + 1] = is['name']
+    must_stay(after(parse(is['last-delivered-id'])))
     local oldest_pending = redis.call('XPENDING', stream, is['name'])[2]
-    local id = oldest_pending and parse(oldest_pending) or after(parse(is['last-delivered-id']))
-    if not smallest or less(id, smallest) then smallest = id end
+    if oldest_pending then must_stay(parse(oldest_pending)) end
+    -- An open chunk has what is after its first word: see ledger/lua/_chunks.lua.
+    local chunks = KEYS[1] .. 'chunks:' .. is['name']
+    if redis.call('TYPE', chunks)['ok'] == 'hash' then
+      for _, chunk in ipairs(redis.call('HVALS', chunks)) do
+        local begins = string.match(chunk, '^(%d+%-%d+) ')
+        if begins then must_stay(after(parse(begins))) end
+      end
+    end
   end
-  return smallest
+  return smallest, handlers
 end
 
 local removed, buried, surplus, more = 0, 0, 0, false
 if redis.call('EXISTS', stream) == 1 then
-  local stays = unfinished()
+  local stays, handlers = unfinished()
   -- With `~` Redis stops after 100 nodes (10,000 entries). With `=` it would not, so that comes when
   -- less than a node is left to remove.
   local function trim_before(id)
@@ -71,6 +83,12 @@ if redis.call('EXISTS', stream) == 1 then
     local gone = trim_before(kept)
     removed = removed + gone
     surplus = gone > 0 and surplus - gone or 0
+  end
+  -- How an entry ran is kept as long as the entry.
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  for _, handler in ipairs(removed > 0 and oldest and handlers or {}) do
+    redis.call('ZREMRANGEBYSCORE', KEYS[1] .. 'runs:' .. handler, '-inf',
+      '(' .. string.match(oldest[1], '^%d+'))
   end
 end
 -- Dead letters go one by one, for each is counted out of its group: see ledger/lua/_dead.lua.

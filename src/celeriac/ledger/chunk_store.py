@@ -1,0 +1,112 @@
+"""Open chunks: intervals of a domain's event log that one worker holds for one consumer group.
+
+The plain case (delivered once, ran, succeeded) needs no record of its own: it follows from the
+group's position and from the run record of its chunk. An entry is in one place at a time: in the
+interval of one open chunk, pending by itself, or done. See docs/internals/chunks.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from celeriac.ledger.ledger import Lane, Settled
+from celeriac.ledger.run_record import Run
+from celeriac.log import Entry
+from celeriac.log.open_chunk import OpenChunk
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """At most `count` entries for a consumer group, as a new chunk with the id `chunk`.
+
+    The id must be one that no other chunk ever had: it is what fences off an owner whose lease
+    expired. `running`: the process that fetches runs the chunk itself; else it is queued for a
+    process that begins it.
+    """
+
+    lane: Lane
+    chunk: str
+    count: int
+    running: bool = False
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """`entries` are those of the chunk, in the order of the log; none where nothing was waiting.
+    `removed`: the handler has no consumer group any more."""
+
+    entries: tuple[Entry, ...] = ()
+    now_ms: int = 0
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What became of the entries of a chunk up to and with `until`.
+
+    `record` packs the run of each (see run_record.py). `exceptions` are the entries that need a
+    record of their own: failed, to be retried, skipped, with effects, or not to be decided here.
+    `counts` are the fields that are added to the statistics, `tallies` those that are added to the
+    counts by event type.
+    """
+
+    until: str
+    done: int
+    record: bytes = b""
+    exceptions: Sequence[Settled] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    tallies: Mapping[str, int] = field(default_factory=dict)
+    mean_us: int = 0
+
+
+class ChunkStore(Protocol):
+    """Every method is one atomic move, blocks for one round trip, and raises redis.RedisError
+    where Redis cannot be reached. Of a handler that was removed nothing is held."""
+
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+        """Give the next waiting entries of each group to the worker, as one chunk each.
+
+        The group's position moves past them, and the chunk's lease begins, in one step: no entry
+        is given twice, or passed over. After a lost answer the lease's end makes them pending.
+        """
+        ...
+
+    def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
+        """Make a queued chunk a running one; return its entries that are left in the log.
+
+        None where the worker does not hold it as queued: it was begun already, or reclaimed.
+        """
+        ...
+
+    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+        """Record what became of the first entries of a running chunk, and renew its lease.
+
+        With the last entry the chunk is gone. The exceptions go where `Ledger.finish` takes them.
+        False where the worker does not hold the chunk any more: nothing is recorded then. Repeated
+        for the same `until` of a chunk that is still open, it changes nothing.
+        """
+        ...
+
+    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
+        """Begin the leases again; return the chunks that the worker does not hold any more."""
+        ...
+
+    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+        """Make what is left of the worker's chunk pending and due at once, with no attempt
+        counted; return how many entries."""
+        ...
+
+    def reclaim(self, lane: Lane) -> int:
+        """`requeue` for every chunk whose lease expired, whoever holds it."""
+        ...
+
+    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
+        """The open chunks of a consumer group, in the order of the log."""
+        ...
+
+    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
+        """How each entry ran within a chunk; None where it did not, or its record was removed."""
+        ...

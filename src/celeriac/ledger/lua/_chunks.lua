@@ -1,0 +1,40 @@
+-- Included by the scripts of open chunks. KEYS are named by each script; these come first:
+-- KEYS  event log, open chunks of the consumer group
+-- ARGV  handler
+-- An open chunk is a field of the hash: its id → `after upto count owner renewed`, the last being the
+-- ms at which its lease began. While a fetch is carried out, the field of the id '' has the group's
+-- position before it.
+local stream, chunks, handler = KEYS[1], KEYS[2], ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function parse_chunk(stored)
+  return string.match(stored, '^(%d+%-%d+) (%d+%-%d+) (%d+) (%S+) (%d+)$')
+end
+
+local function write_chunk(id, after, upto, count, owner)
+  redis.call('HSET', chunks, id, after .. ' ' .. upto .. ' ' .. count .. ' ' .. owner .. ' '
+    .. string.format('%.0f', now))
+end
+
+-- The chunk, if this worker holds it: after, upto, count, owner.
+local function chunk_of(id, worker)
+  local stored = redis.call('HGET', chunks, id)
+  if not stored then return end
+  local after, upto, count, owner = parse_chunk(stored)
+  if owner == 'queued:' .. worker or owner == 'running:' .. worker then
+    return after, upto, tonumber(count), owner
+  end
+end
+
+-- The last entry that the group was given, and how many entries it has read or -1; nil without a
+-- group.
+local function position()
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local is = {}
+    for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+    if is['name'] == handler then
+      return is['last-delivered-id'], tonumber(is['entries-read']) or -1
+    end
+  end
+end

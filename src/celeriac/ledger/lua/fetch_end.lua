@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- fetch_end: the last of the three commands of a fetch (see fetch_begin.lua).
+--
+-- Promise: what the group was given in this transaction is one open chunk of the owner, and its
+-- lease begins. Where it was given nothing, there is no chunk.
+--
+-- KEYS  event log, open chunks
+-- ARGV  handler, chunk id, owner, most entries
+-- Returns the time ms.
+--! include _chunks.lua
+local before = redis.call('HGET', chunks, '')
+if not before then return redis.error_reply('NOGROUP ' .. handler) end
+redis.call('HDEL', chunks, '')
+local after, read_before = string.match(before, '^(%S+) (%S+)$')
+local upto, read = position()
+if upto ~= after then
+  local count = read - tonumber(read_before)
+  if read < 0 or tonumber(read_before) < 0 or count <= 0 then
+    -- After XGROUP SETID, Redis does not know how many entries a group has read.
+    count = #redis.call('XRANGE', stream, '(' .. after, upto, 'COUNT', ARGV[4])
+  end
+  write_chunk(ARGV[2], after, upto, count, ARGV[3])
+end
+return now

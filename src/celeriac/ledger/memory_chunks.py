@@ -1,0 +1,155 @@
+"""Open chunks in memory: see ChunkStore for the promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.ledger.ledger import Lane
+from celeriac.ledger.memory import MemoryLedger
+from celeriac.ledger.memory_moves import Moves
+from celeriac.ledger.run_record import Run, parse_runs
+from celeriac.ledger.state import Place
+from celeriac.ledger.tally import Tally, add_tally
+from celeriac.log import Entry, entry_key
+from celeriac.log.memory_stream import Held, HeldChunk, entry_id
+from celeriac.log.open_chunk import OpenChunk
+
+
+class MemoryChunks:
+    """Shares the store and the lock of the ledger, which takes the exceptions."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.ledger = ledger
+        self._lock = ledger.log.lock
+
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+        with self._lock:
+            return [self._fetch(worker, request) for request in requests]
+
+    def _fetch(self, worker: str, request: FetchRequest) -> Fetched:
+        moves = self.ledger.moves(request.lane)
+        if moves is None:
+            return Fetched(removed=True)
+        group = moves.group
+        found = moves.store.events.after(group.last, request.count)
+        if found:
+            owner = f"{'running' if request.running else 'queued'}:{worker}"
+            upto = entry_key(found[-1][0])
+            group.chunks[request.chunk] = HeldChunk(group.last, upto, owner, moves.now)
+            group.last = upto
+        return Fetched(tuple(Entry(entry, body) for entry, body in found), moves.now)
+
+    def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
+        with self._lock:
+            moves = self.ledger.moves(lane)
+            held = moves.group.chunks.get(chunk) if moves else None
+            if moves is None or held is None or held.owner != f"queued:{worker}":
+                return None
+            held.owner, held.since_ms = f"running:{worker}", moves.now
+            return [Entry(entry, body) for entry, body in _left(moves, held)]
+
+    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+        with self._lock:
+            moves, owner = self.ledger.moves(lane), f"running:{worker}"
+            held = moves.group.chunks.get(chunk) if moves else None
+            if moves is None or held is None or held.owner != owner:
+                return False
+            until = entry_key(completion.until)
+            if until <= held.after:
+                return True
+            held.after, held.since_ms = until, moves.now
+            if until == held.upto:
+                del moves.group.chunks[chunk]
+            for one in completion.exceptions:
+                moves.group.pending[one.entry] = Held(owner, moves.now, 2)
+            book = moves.book
+            book.runs |= {run.entry: run for run in parse_runs(completion.record)}
+            for name, number in completion.counts.items():
+                book.stats[name] += number
+            if completion.mean_us:
+                book.stats["mean_us"] = completion.mean_us
+            self._tally(moves, completion)
+            self.ledger.finish(worker, lane, completion.exceptions)
+            return True
+
+    def _tally(self, moves: Moves, completion: Completion) -> None:
+        told: dict[str, Tally] = {}
+        for name, number in completion.tallies.items():
+            add_tally(told, name, str(number).encode())
+        minute = moves.book.minutes.setdefault(moves.now // 60_000, {})
+        for tallies in (moves.book.tallies, minute):
+            for type, tally in told.items():
+                tallies.setdefault(type, Tally()).add(tally)
+
+    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
+        with self._lock:
+            moves, lost = self.ledger.moves(lane), []
+            for chunk in chunks:
+                held = _held_by(moves, worker, chunk)
+                if moves is None or held is None:
+                    lost.append(chunk)
+                else:
+                    held.since_ms = moves.now
+            return lost
+
+    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+        with self._lock:
+            moves = self.ledger.moves(lane)
+            held = _held_by(moves, worker, chunk)
+            return _make_pending(moves, chunk, held) if moves and held else 0
+
+    def reclaim(self, lane: Lane) -> int:
+        with self._lock:
+            moves = self.ledger.moves(lane)
+            if moves is None:
+                return 0
+            expired = [
+                (chunk, held)
+                for chunk, held in moves.group.chunks.items()
+                if moves.now - held.since_ms >= self.ledger.lease_ms
+            ]
+            return sum(_make_pending(moves, chunk, held) for chunk, held in expired)
+
+    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
+        with self._lock:
+            moves = self.ledger.moves(lane)
+            chunks = moves.group.chunks.items() if moves else ()
+            found = [
+                OpenChunk(
+                    id=chunk,
+                    after=entry_id(held.after),
+                    upto=entry_id(held.upto),
+                    count=len(_left(moves, held)) if moves else 0,
+                    owner=held.owner,
+                    renewed_ms=held.since_ms,
+                )
+                for chunk, held in chunks
+            ]
+            return sorted(found, key=lambda chunk: entry_key(chunk.after))
+
+    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
+        with self._lock:
+            moves = self.ledger.moves(lane)
+            return [moves.book.runs.get(entry) if moves else None for entry in entries]
+
+
+def _left(moves: Moves, held: HeldChunk) -> list[tuple[str, bytes]]:
+    return moves.store.events.range(f"({entry_id(held.after)}", entry_id(held.upto))
+
+
+def _held_by(moves: Moves | None, worker: str, chunk: str) -> HeldChunk | None:
+    held = moves.group.chunks.get(chunk) if moves else None
+    owners = (f"queued:{worker}", f"running:{worker}")
+    return held if held is not None and held.owner in owners else None
+
+
+def _make_pending(moves: Moves, chunk: str, held: HeldChunk) -> int:
+    """Each entry that is left becomes a delivery of its own, due at once."""
+    left = _left(moves, held)
+    del moves.group.chunks[chunk]
+    for entry, _ in left:
+        moves.group.pending[entry] = Held(Place.DUE, moves.now, 1, moves.now)
+    if left:
+        moves.ring()
+    return len(left)
