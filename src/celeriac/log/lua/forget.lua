@@ -32,7 +32,7 @@ if redis.call('EXISTS', stream) == 1 then
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local is = fields(group)
     if is['pending'] > 0 then return 0 end
-    for _, kind in ipairs({'due:', 'stats:', 'tally:', 'patterns:', 'lanes:', 'lost:'}) do
+    for _, kind in ipairs({'due:', 'stats:', 'tally:', 'patterns:', 'lanes:', 'lost:', 'chunks:', 'runs:'}) do
       doomed[#doomed + 1] = base .. kind .. is['name']
     end
   end
