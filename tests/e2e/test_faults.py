@@ -35,7 +35,7 @@ def proven(fault: Fault, directory: Path, rabbits: Sequence[EmbeddedRabbit] = ()
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", [*QUICK, "input: schema-invalid"])
+@pytest.mark.parametrize("name", [*QUICK, "input: schema-invalid", "workers killed, and innocents"])
 def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
     name: str, tmp_path: Path
 ) -> None:
