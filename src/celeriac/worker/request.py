@@ -43,7 +43,9 @@ def guarded_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Call
 
     def receive(message: Any, body: Any, *args: Any, **given: Any) -> Any:
         payload = message.payload if body is None else body
-        if not (isinstance(payload, dict) or (isinstance(payload, list) and len(payload) == 3)):
+        # A list of JSON is a tuple in pickle.
+        triple = isinstance(payload, (list, tuple)) and len(payload) == 3
+        if not (triple or isinstance(payload, dict)):
             raise InvalidTaskError("not a message of a task: its body is no list of three")
         return follow(message, body, *args, **given)
 

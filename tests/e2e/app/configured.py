@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import kombu
@@ -24,6 +25,8 @@ class Retrying(Task):  # type: ignore[misc]
     max_retries = 0
     acks_late = True
     rate_limit = "1/h"
+    time_limit = 1
+    ignore_result = False
 
 
 app = Celery(SERVICE, broker=os.environ["BROKER_URL"])
@@ -44,5 +47,6 @@ def handle(event: Event[Any]) -> None:
     """Fails once where the event says so, and takes as long as it says."""
     if event.data["fails"] and effects.incr(f"failed:{event.id}") == 1:
         raise ValueError("once")
+    assert event.time is not None and abs(datetime.now(UTC) - event.time).total_seconds() < 60
     time.sleep(event.data["seconds"])
     effects.rpush(f"effects:{SERVICE}", json.dumps([event.id, event.data["text"]]))

@@ -12,6 +12,7 @@ from celery.exceptions import InvalidTaskError
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu import message as kombu_message
+from kombu import serialization
 from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
@@ -20,11 +21,12 @@ from celeriac.ledger import Ask, Lane
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import check_message, read_pairs, write_pairs
-from celeriac.worker.request import HintRequest
+from celeriac.worker.request import HintRequest, guarded_strategy
 
 # kombu ships no types
 Message: Any = kombu_message.Message
 symbol_by_name: Any = kombu_imports.symbol_by_name
+dumps: Any = serialization.dumps
 
 GOOD = "1-0 a\n12-3 b"
 ran: list[str] = []
@@ -178,6 +180,24 @@ def test_pickle_is_not_read(task: Any) -> None:
     assert task.app.conf.accept_content == ["json"]
     with pytest.raises(ContentDisallowed):
         request(task, pickled)
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_a_message_in_any_serializer_of_the_app_is_given_to_celery(
+    task: Any, serializer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A triple is a list in JSON, and a tuple in pickle."""
+    received: list[Any] = []
+
+    def take(message: Any, body: Any) -> None:
+        received.append(message)
+
+    monkeypatch.setattr("celeriac.worker.request.default", lambda *_, **__: take)
+    content_type, encoding, body = dumps(((), {}, {}), serializer=serializer)
+    one = Message(body=body, content_type=content_type, content_encoding=encoding,
+                  headers={"id": "1", "task": "billing.charge"}, accept={content_type})  # fmt: skip
+    guarded_strategy(task, task.app, None)(one, None)
+    assert received == [one]
 
 
 def test_a_task_that_is_called_by_another_is_bounded_as_well(task: Any, store: Store) -> None:
