@@ -65,6 +65,11 @@ class Keys:
         """Sorted set: postponed events by their time in ms."""
         return f"{self.namespace}:{{{domain}}}:delayed"
 
+    def clock(self, domain: str) -> str:
+        """Hash: handler, or '' for postponed events → the server's time in ms when they were looked
+        at last, the last step back of its clock in ms, and when that was seen."""
+        return f"{self.namespace}:{{{domain}}}:clock"
+
     def emitted(self, domain: str) -> str:
         """Hash: event type → how many were emitted."""
         return f"{self.namespace}:{{{domain}}}:emitted"
@@ -148,6 +153,7 @@ class Keys:
         found = {
             self.events(domain): "stream",
             self.delayed(domain): "zset",
+            self.clock(domain): "hash",
             self.emitted(domain): "hash",
             self.dead(domain): "stream",
             self.dead_groups(domain): "hash",

@@ -65,6 +65,10 @@ class Store:
         """Time passes."""
         raise NotImplementedError
 
+    def set_clock_back(self, ms: int) -> None:
+        """The server's clock steps back."""
+        raise NotImplementedError
+
     # -- shorthands
 
     def emit(self, event_id: str, subject: str = "") -> str:
@@ -134,6 +138,9 @@ class MemoryStore(Store):
     def pass_ms(self, ms: int) -> None:
         self.clock.advance(ms)
 
+    def set_clock_back(self, ms: int) -> None:
+        self.clock.advance(-ms)
+
 
 class RedisStore(Store):
     def __init__(self, settings: Settings) -> None:
@@ -159,3 +166,30 @@ class RedisStore(Store):
         for times in (*due, self.keys.delayed(DOMAIN)):
             for member in self.client.zrange(times, 0, -1):
                 self.client.zincrby(times, -HOUR_MS, member)
+
+    def set_clock_back(self, ms: int) -> None:
+        # its clock cannot be set: everything that was timed by it is put ahead, which is the same
+        base = self.keys.base(DOMAIN)
+        for times in (*self.client.scan_iter(f"{base}due:*"), self.keys.delayed(DOMAIN)):
+            for member, at in self.client.zrange(times, 0, -1, withscores=True):
+                if at == int(at):
+                    self.client.zadd(times, {member: at + ms})
+        now = self.registry.now_ms()
+        there = self.client.exists(self.keys.events(DOMAIN))
+        for group in self.client.xinfo_groups(self.keys.events(DOMAIN)) if there else ():
+            for one in self.client.xpending_range(
+                self.keys.events(DOMAIN), group["name"], "-", "+", 1000
+            ):
+                lived = one["time_since_delivered"]
+                claim = ("XCLAIM", self.keys.events(DOMAIN), group["name"], one["consumer"], 0)
+                until = ("TIME", now - lived + ms, "JUSTID")
+                self.client.execute_many([(*claim, one["message_id"], *until)])
+            chunks = self.keys.chunks(DOMAIN, group["name"].decode())
+            for id, stored in self.client.hgetall(chunks).items():
+                words = stored.decode().split(" ")
+                renewed = int(words[-1]) + ms
+                self.client.hset(chunks, id, " ".join([*words[:-1], str(renewed)]))
+        clocks = self.keys.clock(DOMAIN)
+        for name, stored in self.client.hgetall(clocks).items():
+            seen, *rest = stored.decode().split(" ")
+            self.client.hset(clocks, name, " ".join([str(int(seen) + ms), *rest]))

@@ -104,6 +104,9 @@ class MemoryChunks:
             moves = self.ledger.moves(lane)
             if moves is None:
                 return 0
+            for held in moves.group.chunks.values():
+                # The clock stepped back: the lease lasts no longer than its length from here on.
+                held.since_ms = min(held.since_ms, moves.now)
             expired = [
                 (chunk, held)
                 for chunk, held in moves.group.chunks.items()

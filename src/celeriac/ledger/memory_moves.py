@@ -29,6 +29,16 @@ class Moves:
         self.now = log.clock.now_ms()
         self._log = log
 
+    def correct_times(self) -> None:
+        """After the clock stepped back: what is scheduled moves along, and leases begin again."""
+        steps = self.store.clock_steps
+        step = steps.note(self.lane.handler, self.now)
+        for held in self.group.pending.values() if step else ():
+            if held.due_ms is None:
+                held.since_ms = self.now
+            else:
+                held.due_ms -= step
+
     def ring(self) -> None:
         self._log.ring(self.lane.domain)
 

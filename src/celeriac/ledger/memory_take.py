@@ -11,6 +11,7 @@ from celeriac.log import entry_key
 def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     """See Ledger.take, for one ask."""
     group, room = moves.group, ask.limit
+    moves.correct_times()
     queued = len(group.held_by(owner))
     parked = group.held_by(Place.PARKED)
     held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in group.pending.values())

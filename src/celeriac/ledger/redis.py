@@ -292,6 +292,7 @@ class RedisLedger(RedisLedgerReader):
         literal = keys.base(domain).replace("[", "\\[")
         doomed += self.client.scan_iter(match=f"{literal}lane:{handler}:*")
         self.client.unlink(*doomed)
+        self.client.hdel(keys.clock(domain), handler)
 
     def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more, so holds nothing."""

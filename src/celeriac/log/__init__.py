@@ -1,4 +1,5 @@
 from celeriac.log.aio import AsyncLog, ImmediateLog
+from celeriac.log.clock_step import ClockStep
 from celeriac.log.log import (
     Entry,
     EventLog,
@@ -12,6 +13,7 @@ from celeriac.log.log import (
 
 __all__ = [
     "AsyncLog",
+    "ClockStep",
     "Entry",
     "EventLog",
     "Group",

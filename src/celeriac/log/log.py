@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from celeriac.bus_settings import BusSettings
+from celeriac.log.clock_step import ClockStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,11 @@ class EventLog(Protocol):
 
     def reconnect(self) -> None:
         """Make `wait` use a new connection: the server became a replica, and keeps the old one."""
+        ...
+
+    def clock_step(self, domain: str) -> ClockStep | None:
+        """The last time that the server's clock stepped back, as the workers of the domain saw
+        it; None if it never did."""
         ...
 
     def evictions(self) -> list[Eviction]:

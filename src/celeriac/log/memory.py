@@ -15,6 +15,7 @@ from typing import Any
 from celeriac.bus_settings import BusSettings, MemorySettingsStore
 from celeriac.errors import LogFull
 from celeriac.log.bound import Backlog, full_message, too_many_domains, waiting
+from celeriac.log.clock_step import ClockStep, ClockSteps
 from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
@@ -42,9 +43,12 @@ class MemoryDomain:
         self.events: Stream[bytes] = Stream()
         self.dead: Stream[Any] = Stream()
         self.delayed: dict[bytes, int] = {}
+        # Of these, those that were postponed until a time, and not by a delay.
+        self.at_time_of_day: set[bytes] = set()
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
         self.bell: Key = (0, 0)
+        self.clock_steps = ClockSteps()
 
     def unfinished(self) -> Key | None:
         """The smallest id that some group was not given or has not finished."""
@@ -146,15 +150,22 @@ class MemoryLog:
                 raise ValueError("postpone needs delay_ms or at_ms")
             self._wait_for_room(domain)
             self.store[domain].delayed[body] = time_ms
+            if at_ms is not None:
+                self.store[domain].at_time_of_day.add(body)
             self.ring(domain)
             return time_ms
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         with self.lock:
-            delayed, now = self.store[domain].delayed, self.clock.now_ms()
+            store, now = self.store[domain], self.clock.now_ms()
+            delayed = store.delayed
+            step = store.clock_steps.note("", now) if delayed else 0
+            for body in delayed.keys() - store.at_time_of_day if step else ():
+                delayed[body] -= step
             ready = sorted((time_ms, body) for body, time_ms in delayed.items() if time_ms <= now)
             for _, body in ready[:most]:
                 del delayed[body]
+                store.at_time_of_day.discard(body)
                 self.append(domain, body)
             return len(ready[:most]), min(delayed.values(), default=None)
 
@@ -254,6 +265,11 @@ class MemoryLog:
 
     def reconnect(self) -> None:
         """There is no connection."""
+
+    def clock_step(self, domain: str) -> ClockStep | None:
+        with self.lock:
+            steps = self.store[domain].clock_steps.steps.values()
+            return max(steps, key=lambda step: step.at_ms, default=None)
 
     def evictions(self) -> list[Eviction]:
         return []

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
+from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
 
 
 class Clock(Protocol):
@@ -55,8 +55,8 @@ class MemoryRegistry:
 
     def workers(self) -> list[WorkerRecord]:
         with self._lock:
-            oldest = self.clock.now_ms() - FORGET_WORKER_AFTER_MS
-            living = {n: w for n, w in sorted(self._workers.items()) if w.beat_ms >= oldest}
+            now, known = self.clock.now_ms(), sorted(self._workers.items())
+            living = {name: one for name, one in known if not is_gone(one.beat_ms, now)}
             self._workers = living
             return list(living.values())
 

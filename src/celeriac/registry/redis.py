@@ -12,7 +12,7 @@ from celeriac.connection import Client, service_client
 from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.registry.record import decode_handler, decode_worker
-from celeriac.registry.registry import FORGET_WORKER_AFTER_MS, HandlerRecord, WorkerRecord
+from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
 from celeriac.settings import Settings
 
 
@@ -71,7 +71,7 @@ class RedisRegistry:
         records = self.invalid.decode_all(
             self.keys.workers, stored, lambda name, value: decode_worker(name, value, now)
         )
-        gone = [n for n, r in records.items() if now - r.beat_ms > FORGET_WORKER_AFTER_MS]
+        gone = [n for n, r in records.items() if is_gone(r.beat_ms, now)]
         if gone:
             self.client.hdel(self.keys.workers, *gone)
         return [record for name, record in records.items() if name not in gone]

@@ -12,6 +12,13 @@ from typing import Protocol
 import msgspec
 
 FORGET_WORKER_AFTER_MS = 3_600_000
+# A heartbeat from further ahead is of the time before the server's clock was set back.
+CLOCK_TOLERANCE_MS = 10_000
+
+
+def is_gone(beat_ms: int, now_ms: int) -> bool:
+    """Whether a worker with this last heartbeat is forgotten. The next one brings it back."""
+    return not -CLOCK_TOLERANCE_MS <= now_ms - beat_ms <= FORGET_WORKER_AFTER_MS
 
 
 class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.log import Group, Volume
+from celeriac.log import ClockStep, Group, Volume
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import HandlerLag
 from celeriac.outbox import create_outbox
@@ -53,6 +53,15 @@ def levels(run: Run) -> dict[str, str]:
     for one in run("doctor", "--json").json["findings"]:
         worst[one["check"]] = max(worst.get(one["check"], "ok"), one["level"], key=rank.index)
     return worst
+
+
+@pytest.mark.parametrize(("ago_ms", "named"), [(60_000, True), (90_000_000, False)])
+def test_a_clock_of_the_server_that_was_set_back_is_named(ago_ms: int, named: bool) -> None:
+    now = 1_700_000_000_000
+    steps = {"order": ClockStep(3_600_000, now - ago_ms), "user": ClockStep(5000, 0)}
+    [finding] = check_clocks(patient({}, now_ms=now, clock_steps=steps))
+    assert ("warn" if named else "ok") == finding.level
+    assert named == ("set back by 60 min, 60 s ago" in finding.text)
 
 
 def test_a_bus_in_order_is_healthy(shop: Shop, run: Run) -> None:

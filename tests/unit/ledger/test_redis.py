@@ -218,4 +218,5 @@ def test_nothing_that_grows_with_events_is_kept_for_ever(settings: Settings, log
     assert {"matrix", "failures"} <= expiring
     assert lasting <= {
         "events", "dead", "dead_groups", "dead_newest", "bell", "stats", "patterns", "tally",
+        "clock",
     }  # fmt: skip

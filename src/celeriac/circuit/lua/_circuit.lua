@@ -23,11 +23,23 @@ local function is_circuit(found)
   return found['until'] == nil or type(found['until']) == 'number'
 end
 
+-- The clock stepped back: what is timed by it lasts as long as it was meant to from here on.
+local function correct_times(circuit)
+  local step = (circuit.since or now) - now
+  if step < 1000 then return circuit end
+  circuit.since = now
+  for _, name in ipairs({'until', 'trial_until'}) do
+    if circuit[name] then circuit[name] = circuit[name] - step end
+  end
+  redis.call('HSET', states, handler, cjson.encode(circuit))
+  return circuit
+end
+
 local function load_circuit()
   local stored = not stateless and redis.call('HGET', states, handler)
   if not stored then return {state = 'closed'} end
   local decoded, found = pcall(cjson.decode, stored)
-  return decoded and is_circuit(found) and found or {state = 'closed'}
+  return decoded and is_circuit(found) and correct_times(found) or {state = 'closed'}
 end
 
 local function store(circuit)

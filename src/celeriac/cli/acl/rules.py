@@ -114,6 +114,8 @@ def _emitting(
     if moves:
         yield _selector([keys.events(domain) for domain in moves], ("xadd",), "%W~")
         yield _selector([keys.delayed(domain) for domain in moves], MOVE)
+    if others := sorted(set(moves) - set(reads)):
+        yield _selector([keys.clock(domain) for domain in others], ("hget", "hset"))
     if emits and part.bounded:
         yield _selector([keys.events(domain) for domain in emits], MEASURE, "%R~")
         yield _selector([keys.delayed(domain) for domain in emits], ("zcard",), "%R~")
@@ -126,7 +128,7 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
         yield keys.rate(f"{part.service}.*") + end
     for domain in reads:
         yield from _of_handlers(keys, domain, part.service)
-        for name in ("dead_groups", "dead_newest", "invalid", "invalid:older"):
+        for name in ("dead_groups", "dead_newest", "invalid", "invalid:older", "clock"):
             yield keys.base(domain) + name
     for name in _queues(part):
         yield f"{queue_prefix}{name}"
@@ -188,7 +190,7 @@ def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     base = keys.base(domain)
     for kind in ("due", "matrix", "failures", "effects", "tally", "patterns", "stats"):
         yield f"{base}{kind}:{handler}"
-    for kind in ("lane", "lanes", "lost"):
+    for kind in ("lane", "lanes", "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 
 

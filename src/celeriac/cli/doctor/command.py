@@ -26,6 +26,7 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
 from celeriac.connection import address
 from celeriac.ledger import Lane
+from celeriac.log import ClockStep, EventLog
 from celeriac.log.redis import RedisLog
 from celeriac.redis_url import is_cluster
 
@@ -87,6 +88,7 @@ def examine(session: Session) -> Patient:
         outbox=look_at_outbox(session.settings),
         volumes=backend.log.volumes(domains),
         groups={domain: backend.log.groups(domain) for domain in domains},
+        clock_steps=_clock_steps(backend.log, domains),
         record=backend.bus.record,
     )
     # Read for what is invalid there.
@@ -95,6 +97,11 @@ def examine(session: Session) -> Patient:
         backend.log.upcoming(domain)
     _look_at_keys(session, domains, handlers)
     return replace(found, invalid=tuple(backend.invalid))
+
+
+def _clock_steps(log: EventLog, domains: Sequence[str]) -> dict[str, ClockStep]:
+    found = ((domain, log.clock_step(domain)) for domain in domains)
+    return {domain: step for domain, step in found if step is not None}
 
 
 def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[str]) -> None:

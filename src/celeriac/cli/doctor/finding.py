@@ -11,7 +11,7 @@ import msgspec
 from celeriac.bus_settings.record import Record
 from celeriac.circuit import Circuit
 from celeriac.invalid_record import InvalidRecord
-from celeriac.log import Group, Volume
+from celeriac.log import ClockStep, Group, Volume
 from celeriac.matrix import HandlerLag
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -34,7 +34,7 @@ class Patient:
 
     `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text where
     it cannot be looked at, and None where there is none. `invalid` are the records that could not
-    be read.
+    be read. `clock_steps` are the last steps back of the server's clock, by domain.
     """
 
     settings: Settings
@@ -50,6 +50,7 @@ class Patient:
     invalid: Sequence[InvalidRecord] = ()
     volumes: Sequence[Volume] = ()
     groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
+    clock_steps: Mapping[str, ClockStep] = field(default_factory=dict)
     record: Record = field(default_factory=lambda: Record({}))
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.cli.workers import is_alive
+from celeriac.log import ClockStep
 from celeriac.matrix import HandlerLag
 from celeriac.registry import WorkerRecord
 
 MOST_SKEW_MS = 5000
+STEP_NAMED_MS = 86_400_000
 JOINED_WITHIN_S = 10.0
 
 
@@ -24,8 +26,19 @@ def check_clocks(patient: Patient) -> Iterator[Finding]:
         side = "ahead of" if ms > 0 else "behind"
         text = f"{name} is {age(abs(ms) / 1000)} {side} the server"
         yield warn("clock", text, "run NTP there: times of events and failures are off by that")
-    if not wrong:
+    if stepped := _latest_step(patient):
+        ago = age((patient.now_ms - stepped.at_ms) / 1000)
+        text = f"the server's clock was set back by {age(stepped.ms / 1000)}, {ago} ago"
+        remedy = "run NTP on the server, in slew mode. Scheduled deliveries were moved along"
+        yield warn("clock", text, remedy)
+    elif not wrong:
         yield ok("clock", f"{count(len(off), 'clock')} within {age(MOST_SKEW_MS / 1000)}")
+
+
+def _latest_step(patient: Patient) -> ClockStep | None:
+    """The last step back of the server's clock, if it was within a day."""
+    steps = [s for s in patient.clock_steps.values() if patient.now_ms - s.at_ms < STEP_NAMED_MS]
+    return max(steps, key=lambda step: step.at_ms, default=None)
 
 
 def check_workers(patient: Patient) -> Iterator[Finding]:

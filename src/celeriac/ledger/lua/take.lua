@@ -21,6 +21,7 @@
 --! include _keys.lua
 --! include _lanes.lua
 --! include _pass.lua
+--! include _clock.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -30,6 +31,7 @@ local newest_patterns = redis.call('GET', patterns)
 local running = 'running:' .. string.sub(owner, 8)
 local queued, parked, held, own = 0, 0, 0, 0
 local pending = redis.call('XPENDING', stream, handler)
+correct_times(pending)
 for _, consumer in ipairs(pending[4] or {}) do
   if consumer[1] == owner then queued = tonumber(consumer[2]) end
   if consumer[1] == 'parked' then

@@ -23,7 +23,7 @@ end
 local function ms_of(id) return tonumber(string.match(id, '^%d+')) end
 
 local doomed = {stream}
-for _, name in ipairs({'bell', 'delayed', 'emitted', 'dead', 'dead_groups', 'dead_newest', 'audit'}) do
+for _, name in ipairs({'bell', 'delayed', 'clock', 'emitted', 'dead', 'dead_groups', 'dead_newest', 'audit'}) do
   doomed[#doomed + 1] = base .. name
 end
 if redis.call('EXISTS', stream) == 1 then

@@ -9,6 +9,28 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local delayed = KEYS[1] .. 'delayed'
+
+-- The server's clock may step back. What was postponed by a delay is due as much earlier then; what
+-- was postponed until a time of day (see postpone.lua) stays. As in ledger/lua/_clock.lua.
+local CLOCK_TOLERANCE_MS = 1000
+local clocks = KEYS[1] .. 'clock'
+local function correct_times()
+  if redis.call('ZCARD', delayed) == 0 then return end
+  local noted = redis.call('HGET', clocks, '') or '0 0 0'
+  local seen, last_step, stepped_at = string.match(noted, '^(%d+) (%d+) (%d+)$')
+  local step = (tonumber(seen) or 0) - now
+  if math.abs(step) < CLOCK_TOLERANCE_MS then return end
+  if step > 0 then last_step, stepped_at = step, now end
+  redis.call('HSET', clocks, '', string.format('%.0f %.0f %.0f', now, last_step or 0, stepped_at or 0))
+  if step < 0 then return end
+  local held = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
+  for i = 1, #held, 2 do
+    local at = tonumber(held[i + 1])
+    if at == math.floor(at) then redis.call('ZADD', delayed, string.format('%.0f', at - step), held[i]) end
+  end
+end
+correct_times()
+
 local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, event in ipairs(ready) do
   redis.call('XADD', KEYS[1] .. 'events', '*', 'event', event)
