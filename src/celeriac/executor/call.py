@@ -23,13 +23,20 @@ def call(handler: Handler, argument: Any) -> None:
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
     if not inspect.isawaitable(answer):
+        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+            raise TypeError(
+                f"{handler.id} returned a generator, and nothing ran it; remove `yield` from the "
+                "function that its decorator calls"
+            )
         return
     if isinstance(answer, asyncio.Future):
+        # A future ends in its own loop alone.
         loop = answer.get_loop()
-        if not loop.is_running():
-            # A future ends in its own loop alone.
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
+        else:
             loop.run_until_complete(answer)
-            return
+        return
     if not inspect.iscoroutine(answer):
         answer = _as_coroutine(answer)
     if _in_gevent():

@@ -6,14 +6,14 @@ import sys
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
 from celeriac.ledger import Ask, Lane
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
-from celeriac.worker.tasks import HandlerExited
+from celeriac.worker.tasks import HandlerExited, _options
 
 
 def charge(event: Event) -> None:
@@ -62,6 +62,46 @@ def test_a_handler_is_a_task_with_its_name_doc_and_limits() -> None:
     assert (9, 5, True, False) == (
         task.time_limit, task.soft_time_limit, task.ignore_result, task.acks_late
     )  # fmt: skip
+
+
+class Retrying(Task):  # type: ignore[misc]
+    autoretry_for = (Exception,)
+    acks_late = True
+    rate_limit = "1/h"
+    max_retries = 1
+    serializer = "pickle"
+    expires = 1
+
+
+@pytest.mark.parametrize("finalized", [False, True])
+def test_nothing_that_the_app_says_of_its_tasks_reaches_a_handler(finalized: bool) -> None:
+    """Neither its settings, nor its annotations, nor its class of tasks."""
+    app = Celery("shop", broker="memory://", set_as_current=False, task_cls=Retrying)
+    every = {"rate_limit": "1/h", "acks_late": True, "time_limit": 3, "soft_time_limit": 2}
+    app.conf.update(
+        task_annotations=({"*": every}, {"shop.charge": {"max_retries": 1, "priority": 3}}),
+        task_default_rate_limit="1/h",
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=False,
+        task_store_errors_even_if_ignored=True,
+        task_track_started=True,
+        task_time_limit=3,
+        task_soft_time_limit=2,
+        task_default_priority=3,
+        task_compression="gzip",
+    )
+    if finalized:
+        app.finalize()
+    bus = EventBus(app)
+    bus.on("order.placed", time_limit=9)(charge)
+    task = app.tasks["shop.charge"]
+    options = {**_options(bus.service.handlers["shop.charge"]), "priority": None}
+    assert {option: getattr(task, option) for option in options} == options
+    assert (9, 0, None, False) == (
+        task.time_limit, task.soft_time_limit, task.rate_limit, task.acks_late
+    )  # fmt: skip
+    assert not hasattr(task, "_orig_run"), "Celery wraps what it retries by itself"
 
 
 def test_an_app_made_for_the_service_has_the_handlers_so_far_and_those_to_come() -> None:
