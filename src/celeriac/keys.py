@@ -86,6 +86,10 @@ class Keys:
         """Hash: handler and type of error → the id of the newest dead letter."""
         return f"{self.namespace}:{{{domain}}}:dead_newest"
 
+    def sources(self, domain: str) -> str:
+        """Sorted set: sources of events of the domain by the time in ms at which they were seen."""
+        return f"{self.namespace}:{{{domain}}}:sources"
+
     def audit(self, domain: str) -> str:
         """Stream: what people had done to deliveries of the domain, and who they were."""
         return f"{self.namespace}:{{{domain}}}:audit"
@@ -99,15 +103,15 @@ class Keys:
         return f"{self.base(domain)}due:{handler}"
 
     def matrix(self, domain: str, handler: str) -> tuple[str, str]:
-        """Hashes: event id → row; the current generation and the one before it."""
+        """Hashes: event key → row; the current generation and the one before it."""
         return _generations(f"{self.base(domain)}matrix:{handler}")
 
     def failures(self, domain: str, handler: str) -> tuple[str, str]:
-        """Hashes: event id → its failed attempts, one JSON object a line; both generations."""
+        """Hashes: event key → its failed attempts, one JSON object a line; both generations."""
         return _generations(f"{self.base(domain)}failures:{handler}")
 
     def effects(self, domain: str, handler: str) -> tuple[str, str]:
-        """Hashes: event id → what the handler emitted while it handled it, `type id` a line; both
+        """Hashes: event key → what the handler emitted while it handled it, `type key` a line; both
         generations."""
         return _generations(f"{self.base(domain)}effects:{handler}")
 
@@ -159,6 +163,7 @@ class Keys:
             self.dead_groups(domain): "hash",
             self.dead_newest(domain): "hash",
             self.audit(domain): "stream",
+            self.sources(domain): "zset",
             self.bell(domain): "stream",
         }
         for handler in handlers:

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from celeriac.event import event_key
 from celeriac.ledger import (
     CHUNK_MOVES,
     MAX_LOST_RUNS,
@@ -64,12 +65,20 @@ class Slot:
     """One entry of the log, by the names that the two implementations gave it."""
 
     event_id: str
+    source: str
     subject: str
     entries: tuple[str, str]
     only: str = ""
     # The id was made by emit, so that no other entry has it: only such an event runs in a chunk.
     made: bool = False
     superseded: set[str] = field(default_factory=set)
+
+    @property
+    def key(self) -> str:
+        return event_key(self.event_id, self.source)
+
+    def body(self, **more: Any) -> bytes:
+        return body(self.event_id, self.subject, source=self.source, **more)
 
 
 @dataclass
@@ -132,15 +141,15 @@ class Life(RuleBasedStateMachine):
 
     # -- what happens
 
-    def append(self, event_id: str, subject: str, *, made: bool = False) -> None:
-        entries = tuple(store.emit(event_id, subject) for store in self.stores)
-        self.slots.append(Slot(event_id, subject, (entries[0], entries[1]), made=made))
+    def append(self, event_id: str, source: str, subject: str, *, made: bool = False) -> None:
+        entries = tuple(store.emit(event_id, subject, source=source) for store in self.stores)
+        self.slots.append(Slot(event_id, source, subject, (entries[0], entries[1]), made=made))
 
     @precondition(lambda self: len(self.slots) < MOST_SLOTS)
     @rule(subject=st.sampled_from("ab"), made=st.booleans())
     def emit(self, subject: str, made: bool) -> None:
         self.call = "append"
-        self.append(f"e{len(self.slots)}", subject, made=made)
+        self.append(f"e{len(self.slots)}", "shop", subject, made=made)
 
     @precondition(
         lambda self: len(self.slots) < MOST_SLOTS and not all(slot.made for slot in self.slots)
@@ -149,7 +158,14 @@ class Life(RuleBasedStateMachine):
     def emit_again(self, data: st.DataObject) -> None:
         self.call = "append"
         slot = data.draw(st.sampled_from([slot for slot in self.slots if not slot.made]))
-        self.append(slot.event_id, slot.subject)
+        self.append(slot.event_id, slot.source, slot.subject)
+
+    @precondition(lambda self: 0 < len(self.slots) < MOST_SLOTS)
+    @rule(data=st.data(), subject=st.sampled_from("ab"))
+    def emit_with_the_id_of_another_source(self, data: st.DataObject, subject: str) -> None:
+        self.call = "append"
+        slot = data.draw(st.sampled_from(self.slots))
+        self.append(slot.event_id, "rival" if slot.source == "shop" else "shop", subject)
 
     # -- chunks
 
@@ -205,7 +221,7 @@ class Life(RuleBasedStateMachine):
         if not chunk.slots:
             self.chunks.remove(chunk)
         for slot, what in outcomes.items():
-            self.processed[self.slots[slot].event_id, PLAIN.handler] += what is Outcome.PROCESSED
+            self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
 
     def outcome_in_chunk(self, slot: int, outcome: Outcome) -> Outcome:
         if self.slots[slot].only not in ("", PLAIN.handler):
@@ -218,7 +234,7 @@ class Life(RuleBasedStateMachine):
             entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
             codes.append(run_code(RunOutcome.EXCEPTION if code is None else code, 10))
             if code is None:
-                claimed = Claimed(entry, Verdict.RUN, 1, body(self.slots[slot].event_id))
+                claimed = Claimed(entry, Verdict.RUN, 1, self.slots[slot].body())
                 exceptions.append(settled(claimed, outcome))
         entries = [self.entry(which, slot) for slot in outcomes]
         record = pack_runs("w", 0, entries, codes)
@@ -286,7 +302,7 @@ class Life(RuleBasedStateMachine):
                 entry = self.entry(which, slot)
                 pending = store.ledger.pending(lane, entry)
                 attempts = pending.attempts if pending else 0
-                said.append(Settled(entry, self.slots[slot].event_id, attempts, outcome))
+                said.append(Settled(entry, self.slots[slot].key, attempts, outcome))
             return [self.slot_of(which, e) for e in store.ledger.skip(worker, lane, said)]
 
         self.both(skip)
@@ -313,7 +329,7 @@ class Life(RuleBasedStateMachine):
         self.call = "claim"
 
         def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
-            hinted = [(self.entry(which, s), self.slots[s].event_id) for s in slots]
+            hinted = [(self.entry(which, s), self.slots[s].key) for s in slots]
             claimed = store.ledger.claim(worker, lane, hinted, MOST_ATTEMPTS)
             return [
                 (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
@@ -352,12 +368,12 @@ class Life(RuleBasedStateMachine):
 
         def finish(store: Store, which: int) -> bool:
             entry = self.entry(which, held.slot)
-            claimed = Claimed(entry, held.verdict, held.attempt, body(slot.event_id))
+            claimed = Claimed(entry, held.verdict, held.attempt, slot.body())
             one = settled(claimed, outcome, delay_ms=delay_ms)
             return not store.ledger.finish(held.worker, held.lane, [one])
 
         if self.both(finish) and outcome is Outcome.PROCESSED:
-            self.processed[slot.event_id, held.lane.handler] += 1
+            self.processed[slot.key, held.lane.handler] += 1
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -391,7 +407,7 @@ class Life(RuleBasedStateMachine):
         slot, handler = data.draw(st.sampled_from(dead))
         lane = PLAIN if handler == PLAIN.handler else ORDERED
         one = self.slots[slot]
-        addressed = body(one.event_id, one.subject, only=handler)
+        addressed = one.body(only=handler)
 
         def redrive(store: Store, which: int) -> tuple[bool, int]:
             [letter] = [
@@ -407,7 +423,7 @@ class Life(RuleBasedStateMachine):
 
         done, appended = self.both(redrive)
         assert done
-        self.allowed[one.event_id, handler] += 1
+        self.allowed[one.key, handler] += 1
         if appended:
             newest = [s.log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
             one.superseded.add(handler)
@@ -427,12 +443,12 @@ class Life(RuleBasedStateMachine):
         slots = [n for n in slots if others or n == chosen]
 
         def schedule(store: Store, which: int) -> int:
-            pairs = [(self.entry(which, s), self.slots[s].event_id) for s in slots]
+            pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
             return store.ledger.schedule(lane, pairs)
 
         self.both(schedule)
         for slot in set(slots):
-            self.allowed[self.slots[slot].event_id, lane.handler] += 1
+            self.allowed[self.slots[slot].key, lane.handler] += 1
 
     @rule()
     def trim(self) -> None:
@@ -445,7 +461,7 @@ class Life(RuleBasedStateMachine):
         """Where each delivery of a handler is."""
         [group] = [g for g in store.log.groups(DOMAIN) if g.handler == lane.handler]
         delivered = entry_key(group.last_delivered)
-        rows = store.ledger.rows(lane, [slot.event_id for slot in self.slots])
+        rows = store.ledger.rows(lane, [slot.key for slot in self.slots])
         own = [refused_field(slot.entries[which]) for slot in self.slots]
         refused = store.ledger.rows(lane, own)
         places = {}
@@ -524,18 +540,18 @@ class Life(RuleBasedStateMachine):
                 self.observe()
             assert before != self.places, f"stuck: {before}"
         handlers = (PLAIN.handler, ORDERED.handler)
-        for event_id, handler in itertools.product({s.event_id for s in self.slots}, handlers):
-            self.settled_as_promised(event_id, handler)
+        for key, handler in itertools.product({s.key for s in self.slots}, handlers):
+            self.settled_as_promised(key, handler)
 
-    def settled_as_promised(self, event_id: str, handler: str) -> None:
+    def settled_as_promised(self, key: str, handler: str) -> None:
         places = [
             place
             for (slot, of), place in self.places.items()
-            if of == handler and self.slots[slot].event_id == event_id
+            if of == handler and self.slots[slot].key == key
         ]
-        assert set(places) <= SETTLED, f"{event_id} of {handler} never came to its end: {places}"
-        assert len([p for p in places if p is not Place.IGNORED]) == 1, f"{event_id}: {places}"
-        assert self.processed[event_id, handler] <= 1 + self.allowed[event_id, handler]
+        assert set(places) <= SETTLED, f"{key} of {handler} never came to its end: {places}"
+        assert len([p for p in places if p is not Place.IGNORED]) == 1, f"{key}: {places}"
+        assert self.processed[key, handler] <= 1 + self.allowed[key, handler]
 
 
 def _chunk_of(chunks: list[OpenChunk], entry: str) -> OpenChunk | None:

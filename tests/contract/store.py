@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from celeriac.event import event_key
 from celeriac.ledger import (
     Ask,
     Claimed,
@@ -41,6 +42,13 @@ def body(event_id: str, subject: str = "", **more: Any) -> bytes:
     return json.dumps({"id": event_id, "subject": subject, **more}).encode()
 
 
+def key_of(raw: bytes | None) -> str:
+    """The event key; that of an event without a source is its id, since the ledger does not look
+    into keys."""
+    event = json.loads(raw or b"")
+    return event_key(event["id"], event["source"]) if "source" in event else str(event["id"])
+
+
 class Store:
     """`log`, `ledger`, `registry` of one implementation, with shorthands for tests to read well."""
 
@@ -71,8 +79,8 @@ class Store:
 
     # -- shorthands
 
-    def emit(self, event_id: str, subject: str = "") -> str:
-        return self.log.append(DOMAIN, body(event_id, subject))
+    def emit(self, event_id: str, subject: str = "", **more: Any) -> str:
+        return self.log.append(DOMAIN, body(event_id, subject, **more))
 
     def take(self, lane: Lane, worker: str = "w1", limit: int = 100, most_new: int = 1000) -> Taken:
         [taken] = self.ledger.take(worker, [Ask(lane, limit, most_new=most_new)])
@@ -87,7 +95,7 @@ class Store:
     def claim(
         self, lane: Lane, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
     ) -> list[Claimed]:
-        hinted = [(d.entry, json.loads(d.body or b"")["id"]) for d in deliveries]
+        hinted = [(d.entry, key_of(d.body)) for d in deliveries]
         return self.ledger.claim(worker, lane, hinted, most)
 
     def run(self, lane: Lane, worker: str = "w1") -> list[Claimed]:
@@ -111,11 +119,10 @@ class Store:
 
 
 def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Settled:
-    event_id = json.loads(claimed.body or b"")["id"]
     if outcome in (Outcome.RETRY, Outcome.DEAD, Outcome.REFUSED):
         failure = Failure(attempt=claimed.attempt, at=1000 + claimed.attempt, error="boom")
         more = {"failure": failure, "traceback": "line 1", **more}
-    return Settled(claimed.entry, event_id, claimed.attempt, outcome, **more)
+    return Settled(claimed.entry, key_of(claimed.body), claimed.attempt, outcome, **more)
 
 
 class MemoryStore(Store):

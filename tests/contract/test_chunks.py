@@ -14,7 +14,7 @@ from celeriac.ledger.row import Failure
 from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import Entry
 from tests.contract.conftest import MakeStore
-from tests.contract.store import DOMAIN, Store
+from tests.contract.store import DOMAIN, Store, key_of
 
 _ids = itertools.count()
 
@@ -41,8 +41,8 @@ def held(store: Store, lane: Lane) -> int:
 
 def failed(entry: Entry, outcome: Outcome = Outcome.RETRY) -> Settled:
     failure = Failure(attempt=1, at=1001, error="boom")
-    event_id = json.loads(entry.body or b"")["id"]
-    return Settled(entry.id, event_id, 1, outcome, failure=failure, type="order.placed")
+    key = key_of(entry.body)
+    return Settled(entry.id, key, 1, outcome, failure=failure, type="order.placed")
 
 
 def test_a_chunk_has_the_next_waiting_entries_and_no_other_has_them(

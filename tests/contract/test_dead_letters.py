@@ -27,7 +27,7 @@ def test_a_dead_letter_tells_what_happened(store: Store, lane: Lane) -> None:
         store.finish(lane, claimed, outcome, failure=failure, traceback=f"line {n}")
     [letter] = store.ledger.dead(DOMAIN)
     assert (DOMAIN, lane.handler, entry, "a") == (
-        letter.domain, letter.handler, letter.entry, letter.event_id
+        letter.domain, letter.handler, letter.entry, letter.event_key
     )  # fmt: skip
     assert (2, "boom 2", "line 2") == (letter.attempts, letter.error, letter.traceback)
     assert 1000 == letter.first_failed_ms
@@ -225,7 +225,7 @@ def test_what_is_no_event_becomes_one_dead_letter_over_all_handlers(
     assert not store.ledger.bury_invalid("w1", lane, entry, "no event")
     [letter] = store.ledger.dead(DOMAIN)
     assert (entry, "", "no event", 0) == (
-        letter.entry, letter.event_id, letter.error, letter.attempts
+        letter.entry, letter.event_key, letter.error, letter.attempts
     )  # fmt: skip
     assert b"not json" == letter.event
     assert None is store.ledger.pending(lane, entry) is store.ledger.pending(ordered, entry)

@@ -1,7 +1,7 @@
 """Random lives of deliveries, on both implementations in lockstep, against the table of moves.
 
 Whatever happens (workers that crash, hints that are lost or doubled, words that come late, events
-emitted twice, retries, redriving, replaying, trimming), after each step
+emitted twice, ids that two sources use, retries, redriving, replaying, trimming), after each step
 
 * both implementations say the same of every delivery;
 * each delivery is in exactly one place: due if and only if it has a time, dead if and only if it

@@ -316,7 +316,7 @@ def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
     for claimed in store.run(lane):
         store.finish(lane, claimed, Outcome.DEAD)
     assert (0, 7) == store.log.trim(DOMAIN, exact=True)
-    assert ["e7", "e8", "e9"] == [one.event_id for one in store.ledger.dead(DOMAIN)]
+    assert ["e7", "e8", "e9"] == [one.event_key for one in store.ledger.dead(DOMAIN)]
     assert (0, 0) == store.log.trim(DOMAIN, exact=True)
 
 

@@ -372,7 +372,7 @@ def test_a_refused_event_is_dead_and_claims_no_id(store: Store, lane: Lane) -> N
     assert () == store.ledger.history(lane, "a").failures
     [letter] = store.ledger.dead(DOMAIN)
     assert (forged, "a", "boom", 1) == (
-        letter.entry, letter.event_id, letter.error, letter.attempts
+        letter.entry, letter.event_key, letter.error, letter.attempts
     )  # fmt: skip
     [again] = store.run(lane)
     assert (true, Verdict.RUN) == (again.entry, again.verdict)

@@ -198,16 +198,16 @@ def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any
     deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000))
     for _ in range(15):
         [taken] = backend.ledger.take("w", [Ask(lane, 200)])
-        hinted = [(d.entry, peek(d.body or b"").id) for d in taken.deliveries]
+        hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
         claimed = backend.ledger.claim("w", lane, hinted, 5)
-        ids = dict(hinted)
+        keys = dict(hinted)
         failure = Failure(attempt=1, at=1, error="ValueError: no")
         backend.ledger.finish(
             "w",
             lane,
             [
                 Settled(
-                    one.entry, ids[one.entry], one.attempt, Outcome.DEAD, failure=failure,
+                    one.entry, keys[one.entry], one.attempt, Outcome.DEAD, failure=failure,
                     traceback="x" * 20_000,
                 )
                 for one in claimed

@@ -137,7 +137,10 @@ def test_every_key_is_there() -> None:
     known |= {
         getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")
     }
-    known |= {getattr(keys, n)("order") for n in ("dead_groups", "dead_newest", "audit", "clock")}
+    known |= {
+        getattr(keys, n)("order")
+        for n in ("dead_groups", "dead_newest", "audit", "clock", "sources")
+    }
     known |= {
         getattr(keys, n)("order", handler)
         for n in ("due", "stats", "patterns", "lost_runs", "chunks", "runs")

@@ -28,7 +28,7 @@ def test_the_keys_of_a_handler_in_a_domain() -> None:
     assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
 
 
-@pytest.mark.parametrize("name", ["events", "delayed", "emitted", "dead", "bell"])
+@pytest.mark.parametrize("name", ["events", "delayed", "emitted", "dead", "bell", "sources"])
 def test_every_key_of_a_domain_begins_with_its_base(name: str) -> None:
     keys = Keys("shop")
     assert f"{keys.base('order')}{name}" == getattr(keys, name)("order")

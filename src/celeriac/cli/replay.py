@@ -82,13 +82,13 @@ class Past:
         self._asked = compile_patterns(pattern) if pattern is not None else None
 
     def pages(self) -> Iterator[tuple[Lane, list[tuple[str, str]]]]:
-        """(entry, event id) pairs by domain, oldest first. Raises Failure for a missing group."""
+        """(entry, event key) pairs by domain, oldest first. Raises Failure for a missing group."""
         for domain in sorted(self.record.since):
             lane = Lane(domain, self.record.id, self.record.ordered)
             start, end = self._start, self._end(lane)
             while some := self.backend.log.read(domain, start=start, end=end, count=PAGE):
-                wanted = ((entry.id, self._wanted_id(domain, entry.body)) for entry in some)
-                yield lane, [(entry, id) for entry, id in wanted if id is not None]
+                wanted = ((entry.id, self._wanted_key(domain, entry.body)) for entry in some)
+                yield lane, [(entry, key) for entry, key in wanted if key is not None]
                 start = f"({some[-1].id}"
 
     def group(self, lane: Lane) -> Group:
@@ -106,13 +106,13 @@ class Past:
             return last
         return str(self._until_ms)
 
-    def _wanted_id(self, domain: str, body: bytes | None) -> str | None:
+    def _wanted_key(self, domain: str, body: bytes | None) -> str | None:
         try:
             event = peek(body or b"", domain)
         except InvalidEvent:
             return None
         matches = _all_match(event.type, self._own, self._asked)
-        return event.id if meant_for(self.record.id, matches, event.handlers) else None
+        return event.key if meant_for(self.record.id, matches, event.handlers) else None
 
 
 def _all_match(type_: str, *matchers: Matcher | None) -> bool:

@@ -13,9 +13,10 @@ from celeriac.cli.group import MISSING
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.ledger import Restart
-from celeriac.matrix import EventStatus, State
+from celeriac.matrix import EventStatus, Located, State
 from celeriac.operation import restart_text
 
 if TYPE_CHECKING:
@@ -24,25 +25,42 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("event_id")
+@source_option
 @json_option
 @reveal_option
 @pass_session
 @click.pass_context
 def status(
-    ctx: click.Context, session: Session, event_id: str, as_json: bool, reveal: bool
+    ctx: click.Context,
+    session: Session,
+    event_id: str,
+    source: str | None,
+    as_json: bool,
+    reveal: bool,
 ) -> None:
-    """Where an event is, and what each handler did with it."""
-    found = session.matrix.status(event_id)
-    if reveal:
-        found = msgspec.structs.replace(found, data=session.matrix.find(event_id).event.data)
+    """Where an event is, and what each handler did with it.
+
+    Shows each event that has the id, where several sources used it.
+    """
+    found = [
+        _status(session, one, reveal) for one in session.matrix.find_all(event_id, source=source)
+    ]
     if as_json:
         print_json(found)
     else:
         now = session.backend.registry.now_ms()
-        _show(found, now)
-        _show_circuits(found, session, now)
-    if found.has(State.MISSING):
+        for n, one in enumerate(found):
+            if n:
+                echo()
+            _show(one, now)
+            _show_circuits(one, session, now)
+    if any(one.has(State.MISSING) for one in found):
         ctx.exit(MISSING)
+
+
+def _status(session: Session, located: Located, reveal: bool) -> EventStatus:
+    status = session.matrix.status_of(located)
+    return msgspec.structs.replace(status, data=located.event.data) if reveal else status
 
 
 def _show(found: EventStatus, now_ms: int) -> None:

@@ -30,7 +30,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     def put_off(self, delay_ms: int) -> Settled:
         """Back to what is due, after the delay, with no attempt counted."""
         return Settled(
-            self.entry, self.event.id, self.attempts, Outcome.RELEASED, delay_ms=delay_ms
+            self.entry, self.event.key, self.attempts, Outcome.RELEASED, delay_ms=delay_ms
         )
 
 
@@ -46,7 +46,8 @@ class Chunk:
 
     @property
     def hinted(self) -> list[tuple[str, str]]:
-        return [(item.entry, item.event.id) for item in self.items]
+        """The (entry, event key) pairs."""
+        return [(item.entry, item.event.key) for item in self.items]
 
     def describe(self) -> dict[str, Any]:
         """What people see of the hint in Flower: types and ids, never data.

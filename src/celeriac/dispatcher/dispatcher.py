@@ -34,6 +34,7 @@ from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
+from celeriac.dispatcher.sources import Sources
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.log.redis import BELL
@@ -110,6 +111,7 @@ class Dispatcher:
         self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._crowds = Crowds(self._unrung)
+        self._sources = Sources(clock)
         self._promote_at = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
 
@@ -193,6 +195,7 @@ class Dispatcher:
             self._plan(now, ask, taken, pause)
         self._flush_unsent()
         self._skip()
+        self._sources.flush(self.service.backend.ledger)
         ledger, rests = self.service.backend.ledger, self._agenda.rests
         self._agenda.hurry(self._crowds.look(ledger, now, rests, busy=bool(asks)), RUNG)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
@@ -306,6 +309,7 @@ class Dispatcher:
         ledger, worker = self.service.backend.ledger, self.service.worker
         retired = self._retired(handler, lane)
         sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
+        self._sources.add(lane.domain, sifted.sources)
         for entry in sifted.gone:
             log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
         for entry, error in sifted.invalid:

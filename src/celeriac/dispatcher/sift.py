@@ -27,12 +27,14 @@ from celeriac.subscription import Handler
 
 @dataclass(slots=True)
 class Sifted:
-    """`invalid` pairs an entry with what is wrong; `gone` are entries trimmed by another hand."""
+    """`invalid` pairs an entry with what is wrong; `gone` are entries trimmed by another hand.
+    `sources` are those of the events that the ledger will have rows of, each with an entry."""
 
     wanted: list[Item] = field(default_factory=list)
     unwanted: list[Settled] = field(default_factory=list)
     invalid: list[tuple[str, str]] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 def sift(
@@ -66,6 +68,7 @@ def sift(
         item = Item(delivery.entry, delivery.attempts, event, delivery.lost_runs)
         if outcome is None:
             sifted.wanted.append(item)
+            sifted.sources[event.source] = delivery.entry
         elif (
             other
             and not handler.matcher.matches(event.type)
@@ -75,8 +78,10 @@ def sift(
         else:
             if outcome is Outcome.IGNORED and old and _waited(handler, delivery.entry, event, old):
                 outcome = Outcome.SKIPPED
+            if outcome is Outcome.SKIPPED:
+                sifted.sources[event.source] = delivery.entry
             sifted.unwanted.append(
-                Settled(delivery.entry, event.id, delivery.attempts, outcome, type=event.type)
+                Settled(delivery.entry, event.key, delivery.attempts, outcome, type=event.type)
             )
     return sifted
 

@@ -6,15 +6,18 @@ from typing import Any
 
 from django.db import models
 
+from celeriac.event.attributes import MAX_LENGTH
+from celeriac.event.identity import MAX_KEY_LENGTH, SOURCE_LENGTH
 
-class EventIdField(models.CharField):
-    """Text that is compared byte by byte: ids that differ by case or by spaces at the end are two
+
+class EventKeyField(models.CharField):
+    """An event key, compared byte by byte: ids that differ by case or by spaces at the end are two
     events, and MySQL's collations say otherwise."""
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)
         if connection.vendor == "mysql":
-            parameters["type"] = f"varbinary({4 * self.max_length})"
+            parameters["type"] = f"varbinary({4 * MAX_LENGTH + SOURCE_LENGTH})"
         return parameters
 
     def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
@@ -51,7 +54,7 @@ class InboxRow(models.Model):
     """A handler has handled an event."""
 
     id = models.BigAutoField(primary_key=True)
-    event_id = EventIdField(max_length=255)
+    event_key = EventKeyField(max_length=MAX_KEY_LENGTH)
     handler = NameField(max_length=255)
     domain = NameField(max_length=255)
     at_ms = models.BigIntegerField(db_index=True)
@@ -60,6 +63,6 @@ class InboxRow(models.Model):
         db_table = "celeriac_inbox"
         constraints = (
             models.UniqueConstraint(
-                fields=("event_id", "handler", "domain"), name="celeriac_inbox_once"
+                fields=("event_key", "handler", "domain"), name="celeriac_inbox_once"
             ),
         )

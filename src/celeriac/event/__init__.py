@@ -20,7 +20,13 @@ from celeriac.event.correlation import (
 from celeriac.event.encrypted import is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
-from celeriac.event.identity import id_time_ms, new_event_id, new_event_ids
+from celeriac.event.identity import (
+    event_key,
+    id_time_ms,
+    key_id,
+    new_event_id,
+    new_event_ids,
+)
 from celeriac.event.masking import masked, masked_envelope, sensitive_values, without
 from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
 from celeriac.event.peek import Peek, peek
@@ -52,6 +58,7 @@ __all__ = [
     "decode_data",
     "encode",
     "encode_data",
+    "event_key",
     "event_type_argument",
     "handling",
     "id_time_ms",
@@ -59,6 +66,7 @@ __all__ = [
     "is_batch",
     "is_encrypted",
     "join_paths",
+    "key_id",
     "literal_domain",
     "masked",
     "masked_envelope",

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from celeriac.event.envelope import Event
+from celeriac.event.identity import event_key, key_id
 
 # Of one attempt: more effects than these are counted, and not named.
 MOST_EFFECTS = 100
 
 
 class Effect(NamedTuple):
-    """An event that was emitted while another was handled."""
+    """An event that was emitted while another was handled. `key` is its event key."""
 
     type: str
-    id: str
+    key: str
+
+    @property
+    def id(self) -> str:
+        return key_id(self.key)
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ def note_effects(events: Iterable[Event[Any]]) -> None:
     for event in events:
         under_way.effect_count += 1
         if len(under_way.effects) < MOST_EFFECTS:
-            under_way.effects.append(Effect(event.type, event.id))
+            under_way.effects.append(Effect(event.type, event_key(event.id, event.source)))
 
 
 def current_handling() -> Handling | None:

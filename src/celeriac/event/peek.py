@@ -17,6 +17,7 @@ from celeriac.event.attributes import (
 )
 from celeriac.event.codec import OtherVersion, decode
 from celeriac.event.envelope import RawEvent
+from celeriac.event.identity import event_key
 
 
 class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
@@ -31,6 +32,11 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", t
     traceparent: str | None = None
     handler_refs: str | None = msgspec.field(default=None, name="handlers")
     redriven: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What celeriac's records know the event by."""
+        return event_key(self.id, self.source)
 
     @property
     def handlers(self) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Executor:
         self._make_work = _work_maker(service.settings)
 
     def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
-        """Runs what the claim gives of (entry, event id) pairs. Blocks until all is finished.
+        """Runs what the claim gives of (entry, event key) pairs. Blocks until all is finished.
 
         Raises BusUnavailable where the ledger cannot be reached for a lease's time: what was
         claimed is then taken again by another worker when its lease is over.
@@ -72,7 +72,7 @@ class Executor:
             return Report(hinted=len(hinted))
         sure_at = time.monotonic()
         claimed = self._persist(lambda: self._claim(handler, lane, hinted))
-        ids = dict(hinted)
+        keys = dict(hinted)
         held = {c.entry: c.attempt for c in claimed}
         work = self._work(handler, lane, len(hinted), held)
         work.breaking = breaking
@@ -83,7 +83,7 @@ class Executor:
                 if time.monotonic() - sure_at >= self.service.settings.lease:
                     # Perhaps this process was frozen, and another has run some of it.
                     claimed = self._still_held(lane, work, claimed)
-                self._run(work, _slices(claimed, handler.batch), ids)
+                self._run(work, _slices(claimed, handler.batch), keys)
             finally:
                 # Also where the process is told to end: what is done must not run again.
                 work.flush()
@@ -91,7 +91,7 @@ class Executor:
             breaking.flush()
         return work.report
 
-    def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], ids: dict[str, str]) -> None:
+    def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], keys: dict[str, str]) -> None:
         """Runs slice by slice, and gives the rest back where the circuit opens, or where the
         handler became so slow that others would wait too long for this process. That is also
         the way of a process that was frozen past its lease: it runs nothing that it lost."""
@@ -100,20 +100,20 @@ class Executor:
         if len(slices) > 1 and started - self._cut_at.get(handler, -math.inf) < STILL_SLOW:
             # It was sent before anybody knew; its first event would hold this process again.
             for rest in slices:
-                work.release(rest, ids)
+                work.release(rest, keys)
             return
-        place = {entry: n for n, entry in enumerate(ids)} if len(ids) > 1 else None
+        place = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
         for done, some in enumerate(slices, 1):
             if place is not None:
                 self.at_hand.enter(place[some[0].entry], place[some[-1].entry] + 1)
-            work.run(some, ids)
+            work.run(some, keys)
             halted = work.breaking is not None and not work.breaking.goes_on()
             late = time.monotonic() - started > longest
             if late:
                 self._cut_at[handler] = time.monotonic()
             if halted or late:
                 for rest in slices[done:]:
-                    work.release(rest, ids)
+                    work.release(rest, keys)
                 return
 
     def abandon(
@@ -137,13 +137,13 @@ class Executor:
         }
         left = self._still_running(lane, hinted)
         work = self._work(handler, lane, len(hinted), {})
-        ids = dict(hinted)
+        keys = dict(hinted)
         for one in left:
             if one.entry in suspects:
                 one = replace(one, body=self._body(domain, one.entry))
                 final = len(suspects) == 1
-                work.fail(one, ids[one.entry], type_of(one.body), error, 0, final=final)
-        work.release([one for one in left if one.entry not in suspects], ids)
+                work.fail(one, keys[one.entry], type_of(one.body), error, 0, final=final)
+        work.release([one for one in left if one.entry not in suspects], keys)
         work.flush()
         breaking = self._breaking(handler) if left else None
         if breaking is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from celeriac.event import key_id
 from celeriac.ledger import Outcome
 
 
@@ -11,13 +12,17 @@ from celeriac.ledger import Outcome
 class FailedAttempt:
     """One attempt that failed. `error` is the exception as it was raised."""
 
-    event_id: str
+    event_key: str
     event_type: str
     attempt: int
     outcome: Outcome
     error: BaseException
     traceback: str
     correlation: str | None = None
+
+    @property
+    def event_id(self) -> str:
+        return key_id(self.event_key)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
-from celeriac.event import Effect, Event, check_domain, decode, decode_data, handling
+from celeriac.event import (
+    Effect,
+    Event,
+    check_domain,
+    decode,
+    decode_data,
+    event_key,
+    handling,
+)
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
@@ -59,16 +67,17 @@ class Work:
         self.breaking: Breaking | None = None
         self.settled: list[Settled] = []
         self.told_at = time.monotonic()
-        self._admitted: set[str] = set()  # ids of events that were not refused
+        self._admitted: set[str] = set()  # keys of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
 
-    def run(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
-        """Decodes and runs one event, or one batch of them."""
-        ready: list[tuple[Claimed, Event[Any]]] = []
+    def run(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
+        """Decodes and runs one event, or one batch of them. `keys` are the event keys by entry."""
+        ready: list[tuple[Claimed, str, Event[Any]]] = []
         for one in claimed:
-            event = self._event(one, ids[one.entry])
+            key = keys[one.entry]
+            event = self._event(one, key)
             if event is not None:
-                ready.append((one, event))
+                ready.append((one, key, event))
         if not ready:
             return
         if self.handler.batch is None:
@@ -78,43 +87,43 @@ class Work:
         if time.monotonic() - self.told_at >= TELL_AFTER:
             self._tell_ledger()
 
-    def _event(self, one: Claimed, event_id: str) -> Event[Any] | None:
+    def _event(self, one: Claimed, key: str) -> Event[Any] | None:
         """The event, its data decoded; None where the delivery is settled without a run."""
         if one.verdict is Verdict.DUPLICATE or one.body is None:
-            self._settle(one, event_id, Outcome.IGNORED)
+            self._settle(one, key, Outcome.IGNORED)
             return None
         if one.verdict is Verdict.CONCURRENT:
-            if event_id in self._admitted:
-                self._settle(one, event_id, Outcome.IGNORED)
+            if key in self._admitted:
+                self._settle(one, key, Outcome.IGNORED)
                 return None
             # If the one that runs is refused, this may be the true event. Else it is a duplicate.
-            self._settle(one, event_id, Outcome.RELEASED, delay_ms=_concurrent_ms(one.entry))
+            self._settle(one, key, Outcome.RELEASED, delay_ms=_concurrent_ms(one.entry))
             return None
         try:
             if one.verdict is Verdict.EXHAUSTED:
                 raise Exhausted(_why_exhausted(one))
             event = decode(one.body)
             check_domain(event.type, self.admission.domain)
-            if event.id != event_id:
+            if event_key(event.id, event.source) != key:
                 # The hint is not from a dispatcher. Back with it, as if it had never been.
-                self._settle(one, event_id, Outcome.RELEASED)
+                self._settle(one, key, Outcome.RELEASED)
                 return None
             if not self.handler.matcher.matches(event.type):
                 # Newer code of this handler wants it, and this is the older.
-                self._settle(one, event_id, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+                self._settle(one, key, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
                 return None
             event = self.admission.admit(self.handler, one.body, event)
             typed = decode_data(event, self.handler.data_type)
-            self._admitted.add(event_id)
+            self._admitted.add(key)
             if self.handler.when is not None and not self.handler.when(typed):
-                self._settle(one, event_id, Outcome.SKIPPED, type=event.type)
+                self._settle(one, key, Outcome.SKIPPED, type=event.type)
                 self.report.skipped += 1
                 return None
             return typed
         except Exception as error:
             self.fail(
                 one,
-                event_id,
+                key,
                 type_of(one.body),
                 error,
                 0,
@@ -122,35 +131,33 @@ class Work:
             )
             return None
 
-    def _run_one(self, one: Claimed, event: Event[Any]) -> None:
+    def _run_one(self, one: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
         error, effects = self._call(event, event, one.attempt)
         took = _us(started)
         if error is not None:
-            self.fail(one, event.id, event.type, error, took, event.correlationid, effects)
+            self.fail(one, key, event.type, error, took, event.correlationid, effects)
         else:
             self._settle(
-                one, event.id, Outcome.PROCESSED, took_us=took, type=event.type, effects=effects
+                one, key, Outcome.PROCESSED, took_us=took, type=event.type, effects=effects
             )
             self.report.processed += 1
 
-    def _run_batch(self, ready: Sequence[tuple[Claimed, Event[Any]]]) -> None:
+    def _run_batch(self, ready: Sequence[tuple[Claimed, str, Event[Any]]]) -> None:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
-        events = [event for _, event in ready]
+        events = [event for _, _, event in ready]
         error, effects = self._call(events, events[0], ready[0][0].attempt)
         share = _us(started) // len(ready)
         # the value of any of them may be in it
-        shown = error and self.admission.shown(error, [one.body for one, _ in ready])
-        for one, event in ready:
+        shown = error and self.admission.shown(error, [one.body for one, _, _ in ready])
+        for one, key, event in ready:
             if error is not None:
-                self.fail(
-                    one, event.id, event.type, error, share, event.correlationid, effects, shown
-                )
+                self.fail(one, key, event.type, error, share, event.correlationid, effects, shown)
             else:
                 self._settle(
                     one,
-                    event.id,
+                    key,
                     Outcome.PROCESSED,
                     took_us=share,
                     type=event.type,
@@ -160,10 +167,10 @@ class Work:
             # what a batch emits follows from its first event
             effects = ()
 
-    def release(self, claimed: Sequence[Claimed], ids: dict[str, str]) -> None:
+    def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
         for one in claimed:
-            self._settle(one, ids[one.entry], Outcome.RELEASED)
+            self._settle(one, keys[one.entry], Outcome.RELEASED)
 
     def _call(
         self, argument: Any, cause: Event[Any], attempt: int
@@ -187,7 +194,7 @@ class Work:
     def fail(
         self,
         one: Claimed,
-        event_id: str,
+        key: str,
         event_type: str,
         error: BaseException,
         took_us: int,
@@ -214,7 +221,7 @@ class Work:
             self.breaking.reason = describe(error)
         self._settle(
             one,
-            event_id,
+            key,
             Outcome.REFUSED if refused else decision.outcome,
             took_us=took_us,
             delay_ms=decision.delay_ms,
@@ -230,7 +237,7 @@ class Work:
             effects=effects,
         )
         failed = FailedAttempt(
-            event_id, event_type, one.attempt, decision.outcome, error, text, correlation
+            key, event_type, one.attempt, decision.outcome, error, text, correlation
         )
         self.report.failures.append(failed)
         self._tell(failed, decision)
@@ -261,7 +268,7 @@ class Work:
     def _settle(
         self,
         one: Claimed,
-        event_id: str,
+        key: str,
         outcome: Outcome,
         *,
         took_us: int = 0,
@@ -274,7 +281,7 @@ class Work:
         self.settled.append(
             Settled(
                 one.entry,
-                event_id,
+                key,
                 one.attempt,
                 outcome,
                 took_us,

@@ -75,7 +75,7 @@ def note(connection: Any, handler: str, keys: Sequence[Key]) -> list[Key]:
                 sql, parameters = statement.note(connection.vendor, handler, some)
                 cursor.execute(for_django(sql), parameters)
                 if many:
-                    noted += [(str(event_id), str(domain)) for event_id, domain in cursor]
+                    noted += [(str(key), str(domain)) for key, domain in cursor]
                 elif cursor.rowcount:
                     noted += some
     except DatabaseError as error:

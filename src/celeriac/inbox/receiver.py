@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from celeriac.event import Event
+from celeriac.event import Event, event_key
 
-# What an event is known by in an inbox: its id, and the domain that the id is one event within.
+# What an event is known by in an inbox: its key, and the domain that the key is one event within.
 Key: TypeAlias = tuple[str, str]
 Argument: TypeAlias = Event[Any] | list[Event[Any]]
 
@@ -54,21 +54,25 @@ def keys_of(argument: Argument) -> list[Key]:
     """The keys of the events, each once; in one order everywhere, so that no two transactions
     wait for each other in a circle."""
     events = argument if isinstance(argument, list) else [argument]
-    return sorted({(event.id, event.domain) for event in events})
+    return sorted({_key_of(event) for event in events})
 
 
 def new_among(argument: Argument, noted: Iterable[Key]) -> Argument | None:
     """What is left of the argument where only `noted` keys are new; None where nothing is."""
     new = set(noted)
     if not isinstance(argument, list):
-        return argument if (argument.id, argument.domain) in new else None
+        return argument if _key_of(argument) in new else None
     left: list[Event[Any]] = []
     for event in argument:
-        key = (event.id, event.domain)
+        key = _key_of(event)
         if key in new:
             new.remove(key)
             left.append(event)
     return left or None
+
+
+def _key_of(event: Event[Any]) -> Key:
+    return event_key(event.id, event.source), event.domain
 
 
 def slices(keys: Sequence[Key], size: int) -> Iterable[Sequence[Key]]:

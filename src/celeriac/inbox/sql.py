@@ -105,7 +105,7 @@ def note(session: Session | Connection, handler: str, keys: Sequence[Key]) -> li
             sql, parameters = statement.note(dialect, handler, some)
             result: Any = session.execute(text(sql), parameters)
             if many:
-                noted += [(str(event_id), str(domain)) for event_id, domain in result]
+                noted += [(str(key), str(domain)) for key, domain in result]
             elif result.rowcount:
                 noted += some
     except DBAPIError as error:

@@ -32,16 +32,16 @@ def returns_rows(dialect: str) -> bool:
 
 def note(dialect: str, handler: str, keys: Sequence[Key]) -> Statement:
     """Inserts the keys that are not there. Where another transaction is about to insert one of
-    them, the database waits for its end. PostgreSQL and SQLite return (event_id, domain) of the
+    them, the database waits for its end. PostgreSQL and SQLite return (event_key, domain) of the
     new ones; for others give one key, and look at the number of rows."""
     parameters: dict[str, Any] = {"handler": handler, "at_ms": int(time.time() * 1000)}
     values = []
-    for number, (event_id, domain) in enumerate(keys):
-        parameters[f"e{number}"], parameters[f"d{number}"] = event_id, domain
+    for number, (event_key, domain) in enumerate(keys):
+        parameters[f"e{number}"], parameters[f"d{number}"] = event_key, domain
         values.append(f"(:e{number}, :d{number}, :handler, :at_ms)")
-    columns = f"{TABLE} (event_id, domain, handler, at_ms) VALUES {', '.join(values)}"
+    columns = f"{TABLE} (event_key, domain, handler, at_ms) VALUES {', '.join(values)}"
     if returns_rows(dialect):
-        ending = "ON CONFLICT DO NOTHING RETURNING event_id, domain"
+        ending = "ON CONFLICT DO NOTHING RETURNING event_key, domain"
         return f"INSERT INTO {columns} {ending}", parameters
     return f"INSERT IGNORE INTO {columns}", parameters
 

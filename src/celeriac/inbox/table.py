@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.event.attributes import MAX_LENGTH
+from celeriac.event.identity import MAX_KEY_LENGTH, SOURCE_LENGTH
 from celeriac.extra import needing
 from celeriac.inbox.statement import TABLE
 from celeriac.sql_engine import create_all
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 def inbox_table(metadata: MetaData) -> Table:
     """Puts the table `celeriac_inbox` into your metadata, where Alembic finds it. Idempotent.
 
-    A row for each event that a handler with `inbox=` has handled. It has no schema: it lies where
-    unqualified names lead.
+    A row for each event that a handler with `inbox=` has handled, by its event key. It has no
+    schema: it lies where unqualified names lead.
     """
     with needing("sqlalchemy", "inbox_table"):
         from sqlalchemy import BigInteger, Column, Index, String, Table
@@ -25,15 +27,18 @@ def inbox_table(metadata: MetaData) -> Table:
 
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
-    # Case and spaces at the end make two ids of one; MySQL's collations say otherwise.
-    id = String(255).with_variant(VARBINARY(4 * 255), "mysql", "mariadb")
+    # Case and spaces at the end make two ids of one; MySQL's collations say otherwise. There the
+    # three columns of the primary key take 3,068 bytes, and InnoDB allows 3,072.
+    key = String(MAX_KEY_LENGTH).with_variant(
+        VARBINARY(4 * MAX_LENGTH + SOURCE_LENGTH), "mysql", "mariadb"
+    )
     name = String(255).with_variant(
         VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
     )
     return Table(
         TABLE,
         metadata,
-        Column("event_id", id, primary_key=True),
+        Column("event_key", key, primary_key=True),
         Column("handler", name, primary_key=True),
         Column("domain", name, primary_key=True),
         Column("at_ms", BigInteger, nullable=False),

@@ -2,6 +2,7 @@ from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     LONGEST_PUT_OFF_MS,
     MAX_LOST_RUNS,
+    MAX_SOURCES,
     PUT_OFF_MS,
     Ask,
     Claimed,
@@ -23,6 +24,7 @@ __all__ = [
     "IN_FLIGHT",
     "LONGEST_PUT_OFF_MS",
     "MAX_LOST_RUNS",
+    "MAX_SOURCES",
     "MOVES",
     "PUT_OFF_MS",
     "SETTLED",

@@ -1,5 +1,7 @@
 """The ledger: where each delivery is, and what each handler did with each event.
 
+It knows events by their keys (`event.event_key`), and does not look into these.
+
 Every method is one atomic move (see `state.MOVES`), blocks for one round trip, may be repeated
 after a lost answer, and raises redis.RedisError where Redis cannot be reached. A handler that was
 removed has nothing: nothing is taken, claimed or held any more.
@@ -13,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from celeriac.event import Effect
+from celeriac.event import Effect, key_id
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Verdict
@@ -27,6 +29,8 @@ LONGEST_PUT_OFF_MS = 60_000
 # Runs of a delivery that ended with their lease, after which it is dead-lettered as poison. Chance
 # puts no other under way in so many workers that die.
 MAX_LOST_RUNS = 10
+# Of one domain: those seen last.
+MAX_SOURCES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     `effects` are the events that the attempt emitted."""
 
     entry: str
-    event_id: str
+    event_key: str
     attempt: int
     outcome: Outcome
     took_us: int = 0
@@ -134,19 +138,24 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A delivery that was given up. `event` is the body as it was in the log."""
+    """A delivery that was given up. `event` is the body as it was in the log; `event_key` is empty
+    where that is no event."""
 
     id: str
     domain: str
     handler: str
     entry: str
-    event_id: str
+    event_key: str
     attempts: int
     error: str
     traceback: str
     first_failed_ms: int
     last_failed_ms: int
     event: bytes
+
+    @property
+    def event_id(self) -> str:
+        return key_id(self.event_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +214,13 @@ class Ledger(Protocol):
         """
         ...
 
+    def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
+        """Notes sources of events of the domain, each with a time in ms at which it was seen.
+
+        Keeps the MAX_SOURCES that were seen last. Idempotent.
+        """
+        ...
+
     def patterns(self, lane: Lane) -> tuple[str, ...]:
         """The patterns in force for the handler in the domain."""
         ...
@@ -220,7 +236,7 @@ class Ledger(Protocol):
     def claim(
         self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
     ) -> list[Claimed]:
-        """Claims what is queued of a hint's (entry, event id) pairs; the rest is not returned.
+        """Claims what is queued of a hint's (entry, event key) pairs; the rest is not returned.
 
         A delivery that was begun before is claimed only by a hint that names it alone. One is
         exhausted after `most_attempts` attempts, of which those whose lease ended count none, or
@@ -249,23 +265,23 @@ class Ledger(Protocol):
         ...
 
     # -- the reader's side
-    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
+    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
         """The handler's cell for each event, in order."""
         ...
 
-    def history(self, lane: Lane, event_id: str) -> History:
+    def history(self, lane: Lane, event_key: str) -> History:
         """The failed attempts of every life of a delivery, and what began the later ones."""
         ...
 
-    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
+    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
         """The same of many deliveries, in their order; in one round trip."""
         ...
 
-    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
+    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
         """The failed attempts of its history, oldest first."""
         ...
 
-    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
         """What the handler emitted while it handled each event, in order; of all attempts."""
         ...
 
@@ -294,6 +310,10 @@ class Ledger(Protocol):
 
         Both included; `(id` excludes. With `owner`, those of this owner only.
         """
+        ...
+
+    def sources(self, domain: str) -> list[str]:
+        """The noted sources of the domain's events, the last seen first."""
         ...
 
     def remembers_from_ms(self) -> int:
@@ -350,7 +370,7 @@ class Ledger(Protocol):
         ...
 
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
-        """Runs (entry, event id) pairs again that are settled; returns how many. Records `note`.
+        """Runs (entry, event key) pairs again that are settled; returns how many. Records `note`.
         Raises NotFound where the handler has no group."""
         ...
 

@@ -13,6 +13,7 @@ from celeriac.event import Effect
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     MAX_LOST_RUNS,
+    MAX_SOURCES,
     Ask,
     Claimed,
     DeadLetter,
@@ -43,6 +44,7 @@ class MemoryLedger:
         self._books: dict[tuple[str, str], Book] = {}
         self._invalid: dict[str, Remembered[str]] = {}
         self._arrivals: dict[str, float] = {}
+        self._sources: dict[str, dict[str, int]] = {}
         self._acts: defaultdict[str, Stream[tuple[bytes, int]]] = defaultdict(Stream)
 
     def window_ms(self) -> int:
@@ -88,7 +90,7 @@ class MemoryLedger:
                 met.put(entry, lane.handler, moves.now)
                 moves.bury(
                     DeadLetter(
-                        id="", domain=lane.domain, handler=lane.handler, entry=entry, event_id="",
+                        id="", domain=lane.domain, handler=lane.handler, entry=entry, event_key="",
                         attempts=0, error=error, traceback="", first_failed_ms=moves.now,
                         last_failed_ms=moves.now, event=moves.body(entry) or b"",
                     )
@@ -114,6 +116,14 @@ class MemoryLedger:
                 book.patterns = (*own, *others)
             return book.patterns
 
+    def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
+        with self._lock:
+            known = self._sources.setdefault(domain, {})
+            for source, at_ms in sources.items():
+                known[source] = max(at_ms, known.get(source, 0))
+            for source in self._by_age(domain)[MAX_SOURCES:]:
+                del known[source]
+
     def patterns(self, lane: Lane) -> tuple[str, ...]:
         with self._lock:
             return self._book(lane).patterns
@@ -135,7 +145,7 @@ class MemoryLedger:
         with self._lock:
             moves = self.moves(lane)
             claimed = []
-            for entry, event_id in hinted if moves else ():
+            for entry, event_key in hinted if moves else ():
                 assert moves
                 held, body = moves.group.pending.get(entry), moves.body(entry)
                 if held is None or body is None or not held.owner.startswith("queued:"):
@@ -144,7 +154,7 @@ class MemoryLedger:
                 lost = moves.book.lost_runs.get(entry, 0)
                 if attempt > 1 and len(hinted) > 1:
                     continue  # alone only: it may be what ended its process
-                before = moves.book.came_before(event_id, entry, moves.group.pending, moves.now)
+                before = moves.book.came_before(event_key, entry, moves.group.pending, moves.now)
                 if before is Place.RUNNING:
                     verdict = Verdict.CONCURRENT
                 elif before is not None:
@@ -153,7 +163,7 @@ class MemoryLedger:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
-                    moves.book.record(event_id, Place.RUNNING, entry, attempt, 0, moves.now)
+                    moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
                 moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
@@ -186,7 +196,7 @@ class MemoryLedger:
                 outcome = one.outcome
                 # settled in passing: unlike a claimed one, not compared with what came before
                 if not running and book.came_before(
-                    one.event_id, one.entry, moves.group.pending, moves.now
+                    one.event_key, one.entry, moves.group.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED
                 moves.finish(one, outcome)
@@ -194,7 +204,7 @@ class MemoryLedger:
                     outcome = Outcome.DEAD
                 book.stats[outcome.value] += 1
                 book.tally(one, outcome, moves.now)
-                book.add_effects(one.event_id, one.effects, moves.now)
+                book.add_effects(one.event_key, one.effects, moves.now)
                 if one.took_us:
                     book.stats["busy_us"] += one.took_us
             if mean_us:
@@ -213,25 +223,33 @@ class MemoryLedger:
 
     # -- the reader's side
 
-    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
+    def sources(self, domain: str) -> list[str]:
+        with self._lock:
+            return self._by_age(domain)
+
+    def _by_age(self, domain: str) -> list[str]:
+        known = self._sources.get(domain, {})
+        return sorted(known, key=lambda source: (known[source], source), reverse=True)
+
+    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
         with self._lock:
             rows, now = self._book(lane).rows, self.log.clock.now_ms()
-            return [rows.get(event_id, now) for event_id in event_ids]
+            return [rows.get(event_key, now) for event_key in event_keys]
 
-    def history(self, lane: Lane, event_id: str) -> History:
+    def history(self, lane: Lane, event_key: str) -> History:
         with self._lock:
-            return self._book(lane).history(event_id, self.log.clock.now_ms())
+            return self._book(lane).history(event_key, self.log.clock.now_ms())
 
-    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
-        return [self.history(lane, event_id) for event_id in event_ids]
+    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+        return [self.history(lane, event_key) for event_key in event_keys]
 
-    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
-        return list(self.history(lane, event_id).failures)
+    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
+        return list(self.history(lane, event_key).failures)
 
-    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
         with self._lock:
             effects, now = self._book(lane).effects, self.log.clock.now_ms()
-            return [tuple(effects.get(event_id, now) or ()) for event_id in event_ids]
+            return [tuple(effects.get(event_key, now) or ()) for event_key in event_keys]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
         with self._lock:
@@ -333,7 +351,7 @@ class MemoryLedger:
         domain = moves.lane.domain
         if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
             return False
-        moves.book.begin_again(letter.event_id, letter.entry, note.decode(), moves.now)
+        moves.book.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
@@ -353,8 +371,8 @@ class MemoryLedger:
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         with self._lock:
             moves, scheduled = self._of_group(lane), 0
-            for entry, event_id in entries:
-                if moves.schedule(entry, event_id, note):
+            for entry, event_key in entries:
+                if moves.schedule(entry, event_key, note):
                     scheduled += 1
             if scheduled:
                 moves.ring()

@@ -99,73 +99,73 @@ class Book:
         self.lost_runs: dict[str, int] = {}
 
     def record(
-        self, event_id: str, state: Place, entry: str, attempt: int, took_us: int, now_ms: int
+        self, event_key: str, state: Place, entry: str, attempt: int, took_us: int, now_ms: int
     ) -> None:
         row = Row(state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us)
-        self.rows.put(event_id, row, now_ms)
+        self.rows.put(event_key, row, now_ms)
 
-    def unrecord(self, event_id: str, entry: str, now_ms: int) -> bool:
+    def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
         """Takes the row of this entry's run back; False if it is of another, or there is none."""
-        row = self.rows.get(event_id, now_ms)
+        row = self.rows.get(event_key, now_ms)
         if row is None or row.entry != entry or row.state is not Place.RUNNING:
             return False
-        self.rows.drop(event_id)
+        self.rows.drop(event_key)
         return True
 
     def came_before(
-        self, event_id: str, entry: str, pending: Container[str], now_ms: int
+        self, event_key: str, entry: str, pending: Container[str], now_ms: int
     ) -> Place | None:
         """The state of the event, if it is settled or in flight in another entry."""
-        row = self.rows.get(event_id, now_ms)
+        row = self.rows.get(event_key, now_ms)
         if row is None:
             return None
         if row.state not in (Place.RUNNING, Place.DUE):
             return row.state
         return row.state if row.entry != entry and row.entry in pending else None
 
-    def history(self, event_id: str, now_ms: int) -> History:
-        past = self.past.get(event_id, now_ms) or ()
+    def history(self, event_key: str, now_ms: int) -> History:
+        past = self.past.get(event_key, now_ms) or ()
         return History(
             tuple(line for line in past if isinstance(line, Failure)),
             tuple(line for line in past if isinstance(line, Restart)),
         )
 
     def add_failure(
-        self, event_id: str, failure: Failure | None, now_ms: int
+        self, event_key: str, failure: Failure | None, now_ms: int
     ) -> tuple[Failure, ...]:
         """Append a failed attempt of the present life, and return all failures."""
         if failure is not None:
-            life = len(self.history(event_id, now_ms).restarts) + 1
-            self._append(event_id, msgspec.structs.replace(failure, life=life), now_ms)
-        return self.history(event_id, now_ms).failures
+            life = len(self.history(event_key, now_ms).restarts) + 1
+            self._append(event_key, msgspec.structs.replace(failure, life=life), now_ms)
+        return self.history(event_key, now_ms).failures
 
-    def begin_again(self, event_id: str, entry: str, note: str, now_ms: int) -> None:
+    def begin_again(self, event_key: str, entry: str, note: str, now_ms: int) -> None:
         """The delivery begins another life: its row goes, its failures stay.
 
-        Of an entry that was refused it is the entry's own row: the id's row belongs to another
+        Of an entry that was refused it is the entry's own row: the key's row belongs to another
         entry.
         """
         refused = refused_field(entry)
-        field = event_id if self.rows.get(refused, now_ms) is None else refused
+        field = event_key if self.rows.get(refused, now_ms) is None else refused
         self.rows.drop(field)
         past = self.history(field, now_ms)
         if past != History():
             life = len(past.restarts) + 2
             self._append(field, Restart(at=now_ms, note=note, life=life), now_ms)
 
-    def _append(self, event_id: str, line: Failure | Restart, now_ms: int) -> None:
-        past = [*(self.past.get(event_id, now_ms) or ()), line]
+    def _append(self, event_key: str, line: Failure | Restart, now_ms: int) -> None:
+        past = [*(self.past.get(event_key, now_ms) or ()), line]
         # the first and the last ones
         del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
-        self.past.put(event_id, past, now_ms)
+        self.past.put(event_key, past, now_ms)
 
-    def add_effects(self, event_id: str, effects: Sequence[Effect], now_ms: int) -> None:
+    def add_effects(self, event_key: str, effects: Sequence[Effect], now_ms: int) -> None:
         """Puts those of one attempt to those of the attempts before it, each once: MOST_EFFECTS at
         most."""
         if effects:
-            known = self.effects.get(event_id, now_ms) or []
+            known = self.effects.get(event_key, now_ms) or []
             all_of_them = [*known, *(e for e in effects if e not in known)]
-            self.effects.put(event_id, all_of_them[:MOST_EFFECTS], now_ms)
+            self.effects.put(event_key, all_of_them[:MOST_EFFECTS], now_ms)
 
     def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
         """Counts what was settled, for all time and for the minute."""

@@ -86,28 +86,28 @@ class Moves:
     def finish(self, one: Settled, outcome: Outcome) -> None:
         held, book = self.group.pending[one.entry], self.book
         if outcome is Outcome.RETRY:
-            book.add_failure(one.event_id, one.failure, self.now)
+            book.add_failure(one.event_key, one.failure, self.now)
             self._record(one, Place.DUE, one.attempt, one.took_us)
             self._postpone(one, held.count)
         elif outcome is Outcome.RELEASED:
             running = held.owner.startswith("running:")
-            if running and book.unrecord(one.event_id, one.entry, self.now) and one.attempt > 1:
+            if running and book.unrecord(one.event_key, one.entry, self.now) and one.attempt > 1:
                 self._record(one, Place.DUE, one.attempt - 1, 0)
             self._postpone(one, held.count - running)
         elif outcome is Outcome.IGNORED:
             if held.owner.startswith("running:"):
-                book.unrecord(one.event_id, one.entry, self.now)
+                book.unrecord(one.event_key, one.entry, self.now)
             self.settle(one.entry, Place.IGNORED)
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
-                book.unrecord(one.event_id, one.entry, self.now)
+                book.unrecord(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
             book.record(field, Place.DEAD, one.entry, one.attempt, one.took_us, self.now)
             self.settle(one.entry, Place.DEAD)
         else:
             if outcome is Outcome.DEAD:
-                self._bury(one, one.event_id)
+                self._bury(one, one.event_key)
             self._record(one, _RECORDED[outcome], one.attempt, one.took_us)
             self.settle(one.entry, _RECORDED[outcome])
 
@@ -121,7 +121,7 @@ class Moves:
                 self._open(lane, self.group.pending)
 
     def _record(self, one: Settled, state: Place, attempt: int, took_us: int) -> None:
-        self.book.record(one.event_id, state, one.entry, attempt, took_us, self.now)
+        self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now)
 
     def _postpone(self, one: Settled, count: int) -> None:
         self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
@@ -135,7 +135,7 @@ class Moves:
                 domain=self.lane.domain,
                 handler=self.lane.handler,
                 entry=one.entry,
-                event_id=one.event_id,
+                event_key=one.event_key,
                 attempts=one.attempt,
                 error=one.failure.error if one.failure else "",
                 traceback=one.traceback,
@@ -150,20 +150,20 @@ class Moves:
 
     # -- the operator's moves
 
-    def schedule(self, entry: str, event_id: str, note: bytes) -> bool:
+    def schedule(self, entry: str, event_key: str, note: bytes) -> bool:
         """Replays a settled delivery; False if it is not, or the event is in flight elsewhere."""
         body, pending = self.body(entry), self.group.pending
         if body is None or entry in pending or self.group.waits_for(entry):
             return False
         rows, was = self.book.rows, Place.IGNORED
-        row = rows.get(refused_field(entry), self.now) or rows.get(event_id, self.now)
+        row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
         if row is not None and row.state in (Place.RUNNING, Place.DUE) and row.entry in pending:
             return False
         if row is not None and row.state is Place.DEAD:
             self._unbury(row.entry)
         if row is not None and row.entry == entry and row.state in SETTLED:
             was = row.state
-        self.book.begin_again(event_id, entry, note.decode(), self.now)
+        self.book.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -12,6 +12,7 @@ from celeriac.errors import NotFound
 from celeriac.invalid_record import is_wrong_type
 from celeriac.ledger.ledger import (
     MAX_LOST_RUNS,
+    MAX_SOURCES,
     MOST_PARKED,
     Ask,
     Claimed,
@@ -143,6 +144,19 @@ class RedisLedger(RedisLedgerReader):
         )
         return parse_patterns(answer)
 
+    def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
+        if not sources:
+            return
+        key = self.keys.sources(domain)
+
+        def write() -> None:
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.zadd(key, dict(sources), gt=True)
+            pipeline.zremrangebyrank(key, 0, -MAX_SOURCES - 1)
+            pipeline.execute()
+
+        self.invalid.unless_wrong_type(key, write, None)
+
     def patterns(self, lane: Lane) -> tuple[str, ...]:
         key = self.keys.patterns(lane.domain, lane.handler)
         return parse_patterns(self._read([("get", key)], None)[0] or b"")
@@ -164,7 +178,7 @@ class RedisLedger(RedisLedgerReader):
             f"running:{worker}",
             most_attempts,
             MAX_LOST_RUNS,
-            pack_lists([entries, [id for _, id in hinted]]),
+            pack_lists([entries, [key for _, key in hinted]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         answer, found = self.client.execute_many([_claim.command(base, *arguments), span])
@@ -226,9 +240,9 @@ class RedisLedger(RedisLedgerReader):
         for one in others:
             failure = one.failure
             arguments += (
-                one.entry, one.event_id, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
+                one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
                 failure.encode() if failure else b"", failure.error if failure else "",
-                one.traceback, one.type, "\n".join(f"{e.type} {e.id}" for e in one.effects),
+                one.traceback, one.type, "\n".join(f"{e.type} {e.key}" for e in one.effects),
             )  # fmt: skip
         return arguments
 
@@ -254,7 +268,7 @@ class RedisLedger(RedisLedgerReader):
             *(
                 value
                 for letter, addressed in letters
-                for value in (letter.id, letter.entry, letter.event_id, addressed)
+                for value in (letter.id, letter.entry, letter.event_key, addressed)
             ),
         )
         return int(answer)

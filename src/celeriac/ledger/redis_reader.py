@@ -41,49 +41,49 @@ class RedisLedgerReader:
     def window_ms(self) -> int:
         return int(self.bus.current.dedup_window * 1000)
 
-    def rows(self, lane: Lane, event_ids: Sequence[str]) -> list[Row | None]:
-        if not event_ids:
+    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+        if not event_keys:
             return []
         keys = self.keys.matrix(lane.domain, lane.handler)
-        none: list[bytes | None] = [None] * len(event_ids)
-        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         stored = {
-            id.encode(): new or old
-            for id, new, old in zip(event_ids, current, older, strict=True)
-            if (new or old) and id  # the field without a name is the generation's own
+            key.encode(): new or old
+            for key, new, old in zip(event_keys, current, older, strict=True)
+            if (new or old) and key  # the field without a name is the generation's own
         }
         rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
-        return [rows.get(id) for id in event_ids]
+        return [rows.get(key) for key in event_keys]
 
-    def history(self, lane: Lane, event_id: str) -> History:
-        return self.histories(lane, [event_id])[0]
+    def history(self, lane: Lane, event_key: str) -> History:
+        return self.histories(lane, [event_key])[0]
 
-    def histories(self, lane: Lane, event_ids: Sequence[str]) -> list[History]:
-        if not event_ids:
+    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+        if not event_keys:
             return []
         keys = self.keys.failures(lane.domain, lane.handler)
-        none: list[bytes | None] = [None] * len(event_ids)
-        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         stored = {
-            event_id.encode(): lines
-            for event_id, new, old in zip(event_ids, current, older, strict=True)
-            if event_id and (lines := new or old)
+            event_key.encode(): lines
+            for event_key, new, old in zip(event_keys, current, older, strict=True)
+            if event_key and (lines := new or old)
         }
         found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
-        return [found.get(event_id, History()) for event_id in event_ids]
+        return [found.get(event_key, History()) for event_key in event_keys]
 
-    def failures(self, lane: Lane, event_id: str) -> list[Failure]:
-        return list(self.history(lane, event_id).failures)
+    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
+        return list(self.history(lane, event_key).failures)
 
-    def effects(self, lane: Lane, event_ids: Sequence[str]) -> list[tuple[Effect, ...]]:
-        if not event_ids:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
+        if not event_keys:
             return []
         keys = self.keys.effects(lane.domain, lane.handler)
-        none: list[bytes | None] = [None] * len(event_ids)
-        current, older = self._read([("hmget", key, event_ids) for key in keys], none)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         return [
-            parse_effects((new or old) if event_id else None)
-            for event_id, new, old in zip(event_ids, current, older, strict=True)
+            parse_effects((new or old) if event_key else None)
+            for event_key, new, old in zip(event_keys, current, older, strict=True)
         ]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
@@ -149,6 +149,11 @@ class RedisLedgerReader:
             )
             for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
         ]
+
+    def sources(self, domain: str) -> list[str]:
+        key = self.keys.sources(domain)
+        [found] = self._read([("zrevrange", key, 0, -1)], [])
+        return [source.decode(errors="replace") for source in found]
 
     def remembers_from_ms(self) -> int:
         # The server's clock decides, as in the scripts: this machine's may be off.

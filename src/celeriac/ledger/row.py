@@ -68,8 +68,8 @@ class History(msgspec.Struct, frozen=True):
 
 
 def refused_field(entry: str) -> str:
-    """What the row of an entry is found by whose event was refused: not by an id, which anyone may
-    have written there. No event id begins with a line feed."""
+    """What the row of an entry is found by whose event was refused: not by a key, which anyone may
+    have written there. No event key begins with a line feed."""
     return f"\n{entry}"
 
 

@@ -19,7 +19,7 @@ from celeriac.ledger.state import Outcome, Verdict
 def parse_effects(stored: bytes | None) -> tuple[Effect, ...]:
     lines = stored.decode(errors="replace").split("\n") if stored else ()
     pairs = (line.partition(" ") for line in lines)
-    return tuple(Effect(type, id) for type, _, id in pairs if id)
+    return tuple(Effect(type, key) for type, _, key in pairs if key)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,7 +35,7 @@ def pack_plain(settled: Sequence[Settled]) -> bytes:
     return pack_lists(
         (
             [one.entry for one in settled],
-            [one.event_id for one in settled],
+            [one.event_key for one in settled],
             [one.attempt for one in settled],
             [one.took_us for one in settled],
         )
@@ -109,7 +109,7 @@ def parse_letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> D
         domain=domain,
         handler=text(b"handler"),
         entry=text(b"entry"),
-        event_id=text(b"id"),
+        event_key=text(b"key"),
         attempts=whole(fields.get(b"attempts")),
         error=text(b"error"),
         traceback=text(b"traceback"),

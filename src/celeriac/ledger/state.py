@@ -76,7 +76,7 @@ class Outcome(StrEnum):
     RETRY = "retry"
     RELEASED = "released"
     DEAD = "dead"
-    REFUSED = "refused"  # dead before the handler ran: no claim on the event's id
+    REFUSED = "refused"  # dead before the handler ran: no claim on the event's key
 
 
 class Verdict(StrEnum):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from celeriac.circuit import CircuitState
-from celeriac.event import RawEvent
+from celeriac.event import RawEvent, event_key
 from celeriac.ledger import Failure, Restart
 from celeriac.matrix.state import State
 
@@ -45,6 +45,10 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: int
     event: RawEvent
 
+    @property
+    def key(self) -> str:
+        return event_key(self.event.id, self.event.source)
+
 
 class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An event and its row of the matrix. `data`, masked, is in the answer to `status` only."""
@@ -62,6 +66,10 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     causationid: str | None = None
     handlers: tuple[str, ...] = ()
     data: Any = None
+
+    @property
+    def key(self) -> str:
+        return event_key(self.id, self.source)
 
     def has(self, state: State) -> bool:
         """Whether any cell is in that state."""

@@ -27,7 +27,7 @@ def with_errors(backend: Backend, events: Sequence[EventStatus]) -> list[EventSt
                 asked[Lane(event.domain, cell.handler)].append(event)
     errors: dict[tuple[str, str, str], str] = {}
     for lane, several in asked.items():
-        # An entry that was refused has a history of its own, beside that of its event's id.
+        # An entry that was refused has a history of its own, beside that of its event's key.
         fields = [field for event in several for field in _fields(event)]
         histories = backend.ledger.histories(lane, fields)
         for n, event in enumerate(several):
@@ -42,7 +42,7 @@ def _has_failed(cell: Cell) -> bool:
 
 
 def _fields(event: EventStatus) -> tuple[str, str]:
-    return refused_field(event.entry or ""), event.id
+    return refused_field(event.entry or ""), event.key
 
 
 def _with_errors(event: EventStatus, errors: dict[tuple[str, str, str], str]) -> EventStatus:

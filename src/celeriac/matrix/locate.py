@@ -1,11 +1,13 @@
-"""Finding one event by its id, which no index holds: where it is likely first, then everywhere."""
+"""Finding events by their id, which no index holds: where one is likely first, then everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from celeriac.errors import InvalidEvent, NotFound
-from celeriac.event import decode, id_time_ms, peek
+from celeriac.event import decode, event_key, id_time_ms, peek
 from celeriac.log import Entry, EventLog, is_entry
 from celeriac.matrix.cell import Located
 from celeriac.matrix.stand import stands
@@ -22,91 +24,120 @@ def locate(
     records: Sequence[HandlerRecord],
     event_id: str,
     *,
+    source: str | None = None,
     near: str = "",
     everywhere: bool = True,
-) -> Located:
-    """The event. Raises NotFound.
+) -> list[Located]:
+    """The events that have the id, in the first place where there is one. Raises NotFound.
 
+    Events of several sources, and of several domains, may have it; `source` asks for those of one.
     `near` (`domain/entry`) may name the entry. A row of the matrix does. Without one, a UUIDv7
-    tells when it was emitted. At last `everywhere` is read, newest first.
+    tells when it was emitted. At last `everywhere` is read, newest first, for one event.
     """
-    log = backend.log
-    domains = sorted(log.domains())
-    for candidates in _candidates(backend, records, domains, event_id, near):
-        for domain, entry in candidates:
-            if entry.body is not None and _id_of(domain, entry.body) == event_id:
-                return _in_log(domain, entry, entry.body)
-    found = _postponed(log, domains, event_id)
-    if found is None and everywhere:
-        found = _everywhere(log, domains, event_id)
-    if found is None:
-        where = f"in the logs of {', '.join(domains) or 'any domain'}"
-        raise NotFound(
-            f"no event {event_id} {where}; it was never emitted here, or trimmed since "
-            "(CELERIAC_RETENTION)"
-            if everywhere
-            else f"no event {event_id} where it would be likely {where}"
-        )
-    return found
+    domains = sorted(backend.log.domains())
+    wanted = Wanted(event_id, source)
+    for events in _places(backend, records, domains, wanted, near, everywhere=everywhere):
+        found: dict[tuple[str, str], Located] = {}
+        for one in events:
+            found.setdefault((one.domain, one.event.source), one)
+        if found:
+            return list(found.values())
+    where = f"in the logs of {', '.join(domains) or 'any domain'}"
+    whose = "" if source is None else f" of the source {source}"
+    raise NotFound(
+        f"no event {event_id}{whose} {where}; it was never emitted here, or trimmed since "
+        "(CELERIAC_RETENTION)"
+        if everywhere
+        else f"no event {event_id}{whose} where it would be likely {where}"
+    )
 
 
-def _candidates(
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: those with the id, of the source if it is given."""
+
+    id: str
+    source: str | None = None
+
+    def is_in(self, domain: str, body: bytes | None) -> bool:
+        try:
+            event = peek(body, domain) if body is not None else None
+        except InvalidEvent:
+            return False
+        return event is not None and event.id == self.id and self.source in (None, event.source)
+
+
+def _places(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domains: Sequence[str],
-    event_id: str,
+    wanted: Wanted,
     near: str,
-) -> Iterator[Iterator[tuple[str, Entry]]]:
+    *,
+    everywhere: bool,
+) -> Iterator[Iterable[Located]]:
+    """The wanted events of each place, those of the cheaper places first."""
+    log = backend.log
     domain, _, entry = near.rpartition("/")
     if domain in domains and is_entry(entry):
-        there = backend.log.read(domain, start=entry, end=entry, count=1)
-        yield ((domain, one) for one in there)
-    yield _by_rows(backend, records, domains, event_id)
-    at = id_time_ms(event_id)
+        yield _at(log, domain, (entry,), wanted)
+    yield _by_rows(backend, records, domains, wanted)
+    at = id_time_ms(wanted.id)
     if at is not None:
         for window in WINDOWS_MS:
-            yield _around(backend.log, domains, at, window)
+            yield _around(log, domains, at, window, wanted)
+    yield _postponed(log, domains, wanted)
+    if everywhere:
+        yield islice(_everywhere(log, domains, wanted), 1)
+
+
+def _at(log: EventLog, domain: str, entries: Iterable[str], wanted: Wanted) -> Iterator[Located]:
+    for entry in entries:
+        yield from _wanted(domain, log.read(domain, start=entry, end=entry, count=1), wanted)
 
 
 def _by_rows(
-    backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], event_id: str
-) -> Iterator[tuple[str, Entry]]:
+    backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], wanted: Wanted
+) -> Iterator[Located]:
     for domain in domains:
-        for stand in stands(backend.log, records, domain):
-            row = backend.ledger.rows(stand.lane, [event_id])[0]
-            if row is not None:
-                for entry in backend.log.read(domain, start=row.entry, end=row.entry, count=1):
-                    yield domain, entry
+        known = [wanted.source] if wanted.source is not None else backend.ledger.sources(domain)
+        keys = [event_key(wanted.id, source) for source in known]
+        if not keys:
+            continue
+        rows = [
+            row
+            for stand in stands(backend.log, records, domain)
+            for row in backend.ledger.rows(stand.lane, keys)
+            if row is not None
+        ]
+        yield from _at(backend.log, domain, dict.fromkeys(row.entry for row in rows), wanted)
 
 
 def _around(
-    log: EventLog, domains: Sequence[str], at_ms: int, window_ms: int
-) -> Iterator[tuple[str, Entry]]:
+    log: EventLog, domains: Sequence[str], at_ms: int, window_ms: int, wanted: Wanted
+) -> Iterator[Located]:
     for domain in domains:
         start, end = str(max(0, at_ms - window_ms)), str(at_ms + window_ms)
         while some := log.read(domain, start=start, end=end, count=PAGE):
-            yield from ((domain, entry) for entry in some)
+            yield from _wanted(domain, some, wanted)
             start = f"({some[-1].id}"
 
 
-def _everywhere(log: EventLog, domains: Sequence[str], event_id: str) -> Located | None:
+def _everywhere(log: EventLog, domains: Sequence[str], wanted: Wanted) -> Iterator[Located]:
     for domain in domains:
         end = "+"
         while some := log.read(domain, end=end, count=PAGE, newest_first=True):
-            for entry in some:
-                if entry.body is not None and _id_of(domain, entry.body) == event_id:
-                    return _in_log(domain, entry, entry.body)
+            yield from _wanted(domain, some, wanted)
             end = f"({some[-1].id}"
-    return None
 
 
-def _postponed(log: EventLog, domains: Sequence[str], event_id: str) -> Located | None:
+def _postponed(log: EventLog, domains: Sequence[str], wanted: Wanted) -> Iterator[Located]:
     for domain in domains:
         start = 0
         while some := log.upcoming(domain, start=start, count=PAGE):
             for time_ms, body in some:
-                if _id_of(domain, body) == event_id:
-                    return Located(
+                if wanted.is_in(domain, body):
+                    yield Located(
                         domain=domain,
                         entry=None,
                         place="postponed",
@@ -114,17 +145,15 @@ def _postponed(log: EventLog, domains: Sequence[str], event_id: str) -> Located 
                         event=decode(body),
                     )
             start += PAGE
-    return None
+
+
+def _wanted(domain: str, entries: Iterable[Entry], wanted: Wanted) -> Iterator[Located]:
+    for entry in entries:
+        if entry.body is not None and wanted.is_in(domain, entry.body):
+            yield _in_log(domain, entry, entry.body)
 
 
 def _in_log(domain: str, entry: Entry, body: bytes) -> Located:
     return Located(
         domain=domain, entry=entry.id, place="log", time_ms=entry.time_ms, event=decode(body)
     )
-
-
-def _id_of(domain: str, body: bytes) -> str | None:
-    try:
-        return peek(body, domain).id
-    except InvalidEvent:
-        return None

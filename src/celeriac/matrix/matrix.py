@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from celeriac.circuit import Circuit
-from celeriac.event import Event, masked
+from celeriac.event import Event, event_key, masked
 from celeriac.ledger import refused_field
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
@@ -39,17 +39,43 @@ class Matrix:
         self.backend = backend
         self.sensitive = frozenset(sensitive)
 
-    def find(self, event_id: str, *, near: str = "", everywhere: bool = True) -> Located:
-        """The event by its id, as it is, postponed ones included. Raises NotFound.
+    def find(
+        self,
+        event_id: str,
+        *,
+        source: str | None = None,
+        near: str = "",
+        everywhere: bool = True,
+    ) -> Located:
+        """The first of `find_all`. Raises NotFound."""
+        return self.find_all(event_id, source=source, near=near, everywhere=everywhere)[0]
 
-        `near`, a `domain/entry` where it was seen, is looked at first. Without `everywhere` the
-        logs are not read through for it, which takes a while where they are long.
+    def find_all(
+        self,
+        event_id: str,
+        *,
+        source: str | None = None,
+        near: str = "",
+        everywhere: bool = True,
+    ) -> list[Located]:
+        """The events that have the id, as they are, postponed ones included. Raises NotFound.
+
+        There are several where several sources used the id; `source` chooses. `near`, a
+        `domain/entry` where the event was seen, is looked at first. Without `everywhere` the logs
+        are not read through, which takes a while where they are long. For more, see `locate`.
         """
-        return locate(self.backend, self._records(), event_id, near=near, everywhere=everywhere)
+        return locate(
+            self.backend,
+            self._records(),
+            event_id,
+            source=source,
+            near=near,
+            everywhere=everywhere,
+        )
 
-    def status(self, event_id: str) -> EventStatus:
+    def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
         """The event, and one cell for every handler it concerns. Raises NotFound."""
-        return self.status_of(self.find(event_id))
+        return self.status_of(self.find(event_id, source=source))
 
     def status_of(self, located: Located) -> EventStatus:
         """The same of an event that was found."""
@@ -59,7 +85,7 @@ class Matrix:
             waiting = Found(State.WAITING, None, None)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
-            item = Item(located.entry, event)
+            item = Item.of(located.entry, event)
             found = page_cells(self.backend, records, located.domain, [item])[0]
             cells = tuple(self._with_failures(stand, one, event) for stand, one in found)
         return EventStatus(
@@ -82,7 +108,9 @@ class Matrix:
         cell = found.cell(stand.record)
         if not cell.attempts:
             return cell
-        field = refused_field(found.row.entry) if found.refused and found.row else event.id
+        field = event_key(event.id, event.source)
+        if found.refused and found.row:
+            field = refused_field(found.row.entry)
         history = self.backend.ledger.history(stand.lane, field)
         error = history.failures[-1].error if history.failures else None
         return msgspec.structs.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from celeriac.event import Peek, RawEvent
+from celeriac.event import Peek, RawEvent, event_key
 from celeriac.ledger import IN_FLIGHT, Ledger, Pending, Row, refused_field
 from celeriac.log import entry_key
 from celeriac.matrix.cell import Cell
@@ -19,10 +19,15 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event of a page: its entry, and as much of it as there is."""
+    """One event of a page: its entry, as much of it as there is, and its key."""
 
     entry: str
     event: Peek | RawEvent
+    key: str
+
+    @classmethod
+    def of(cls, entry: str, event: Peek | RawEvent) -> Item:
+        return cls(entry, event, event_key(event.id, event.source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def _column(
     ledger: Ledger, stand: Stand, items: Sequence[Item], remembered: int
 ) -> Iterator[Found | None]:
     in_flight = _in_flight(ledger, stand, items)
-    rows = ledger.rows(stand.lane, [item.event.id for item in items])
+    rows = ledger.rows(stand.lane, [item.key for item in items])
     refused = _refused(ledger, stand, items, rows, in_flight)
     for item, row in zip(items, rows, strict=True):
         if (dead := refused.get(item.entry)) is not None:

@@ -122,7 +122,7 @@ def statuses(
     by_place: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(some, key=lambda one: one[0])
     for domain, group in groupby(ordered, key=lambda one: one[0]):
-        items = [Item(entry, event) for _, entry, event in group]
+        items = [Item.of(entry, event) for _, entry, event in group]
         rows = page_cells(backend, records, domain, items)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)

@@ -22,13 +22,15 @@ MOST_NODES = 60  # events in all
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a tree. `handler` emitted it while it handled the event `parent`.
+    """One event of a tree. `handler` emitted it while it handled the event with the key `parent`.
 
-    `entry` is None where nobody knows it yet: no handler has begun with it. `gone` is True where
-    the event itself is in the log no more.
+    `key` is the event key, or the id alone where the event is `gone`: in the log no more, so that
+    nobody knows its source. `entry` is None where nobody knows it yet: no handler has begun with
+    it.
     """
 
     id: str
+    key: str
     type: str
     domain: str
     depth: int = 0
@@ -53,7 +55,7 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
 def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -> Tree:
     """The tree that an event belongs to. Reads no log through; see MOST_CAUSES, MOST_NODES."""
     top = _first_cause(backend, records, located)
-    known = {node.id for node in top}
+    known = {node.key for node in top}
     levels: list[list[Cause]] = [[node] for node in top]
     unseen = 0
     depth = 0
@@ -61,10 +63,10 @@ def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -
         found = _effects(backend, records, levels[depth])
         following = levels[depth + 1] if depth + 1 < len(levels) else []
         for effect in found:
-            if effect.id in known:
+            if effect.key in known:
                 following = [_with_handler(node, effect) for node in following]
             elif len(known) < MOST_NODES:
-                known.add(effect.id)
+                known.add(effect.key)
                 following = [*following, effect]
             else:
                 unseen += 1
@@ -76,7 +78,7 @@ def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -
 
 
 def _with_handler(node: Cause, effect: Cause) -> Cause:
-    same = node.id == effect.id
+    same = node.key == effect.key
     return msgspec.structs.replace(node, handler=effect.handler) if same else node
 
 
@@ -86,30 +88,48 @@ def _first_cause(
     """The event and the causes above it, the first cause first."""
     chain, at = [located], located
     missing: Cause | None = None
-    seen = {located.event.id}
-    while (cause := at.event.causationid) and cause not in seen and len(chain) < MOST_CAUSES:
-        seen.add(cause)
+    seen = {located.key}
+    while (cause := at.event.causationid) and len(chain) < MOST_CAUSES:
         try:
-            at = locate(backend, records, cause, everywhere=False)
+            several = locate(backend, records, cause, everywhere=False)
         except NotFound:
-            missing = Cause(id=cause, type="", domain="", gone=True)
+            missing = Cause(id=cause, key=cause, type="", domain="", gone=True)
             break
+        causes = [one for one in several if one.key not in seen]
+        if not causes:
+            break
+        at = causes[0] if len(causes) == 1 else _cause_of(backend, records, at, causes)
+        seen.add(at.key)
         chain.append(at)
+    above = [*chain[1:], None]
     found = [
         Cause(
             id=one.event.id,
+            key=one.key,
             type=one.event.type,
             domain=one.domain,
             entry=one.entry,
             time_ms=one.time_ms,
-            parent=one.event.causationid,
+            parent=None if parent is None else parent.key,
         )
-        for one in reversed(chain)
+        for one, parent in reversed(list(zip(chain, above, strict=True)))
     ]
+    if missing:
+        found[0] = msgspec.structs.replace(found[0], parent=missing.key)
     whole = [missing, *found] if missing else found
-    whole[0] = msgspec.structs.replace(whole[0], parent=None)
     numbered = [msgspec.structs.replace(node, depth=n) for n, node in enumerate(whole)]
     return _placed(backend, records, numbered)
+
+
+def _cause_of(
+    backend: Backend, records: Sequence[HandlerRecord], effect: Located, several: Sequence[Located]
+) -> Located:
+    """The one of several events with one id that led to the effect, as far as their rows tell."""
+    for one in several:
+        node = Cause(id=one.event.id, key=one.key, type=one.event.type, domain=one.domain)
+        if any(found.key == effect.key for found in _effects(backend, records, [node])):
+            return one
+    return several[0]
 
 
 def _effects(
@@ -120,16 +140,17 @@ def _effects(
     for domain, nodes in _by_domain(level):
         for stand in stands(backend.log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.ledger.effects(stand.lane, [node.id for node in wanting])
+            emitted = backend.ledger.effects(stand.lane, [node.key for node in wanting])
             for node, effects in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
                         id=effect.id,
+                        key=effect.key,
                         type=effect.type,
                         domain=effect.type.partition(".")[0],
                         depth=node.depth + 1,
                         time_ms=id_time_ms(effect.id),
-                        parent=node.id,
+                        parent=node.key,
                         handler=stand.record.id,
                     )
                     for effect in effects
@@ -145,27 +166,29 @@ def _placed(
     for domain, nodes in _by_domain(level):
         there = stands(backend.log, records, domain)
         entries = _entries(backend, there, nodes)
-        items = [Item(entries[node.id], _peek(node)) for node in nodes if node.id in entries]
+        items = [
+            Item(entries[node.key], _peek(node), node.key) for node in nodes if node.key in entries
+        ]
         rows = iter(page_cells(backend, records, domain, items))
         for node in nodes:
-            entry = entries.get(node.id)
+            entry = entries.get(node.key)
             if entry is None:
-                done[node.id] = node
+                done[node.key] = node
                 continue
             cells = tuple(found.cell(stand.record) for stand, found in next(rows))
-            done[node.id] = msgspec.structs.replace(
+            done[node.key] = msgspec.structs.replace(
                 node, entry=entry, time_ms=entry_key(entry)[0], cells=cells
             )
-    return [done.get(node.id, node) for node in level]
+    return [done.get(node.key, node) for node in level]
 
 
 def _entries(backend: Backend, there: Sequence[Stand], nodes: Sequence[Cause]) -> dict[str, str]:
-    found = {node.id: node.entry for node in nodes if node.entry is not None}
+    found = {node.key: node.entry for node in nodes if node.entry is not None}
     for stand in there:
-        missing = [node.id for node in nodes if node.id not in found and _wants(stand, node)]
-        for id, row in zip(missing, backend.ledger.rows(stand.lane, missing), strict=True):
+        missing = [node.key for node in nodes if node.key not in found and _wants(stand, node)]
+        for key, row in zip(missing, backend.ledger.rows(stand.lane, missing), strict=True):
             if row is not None:
-                found[id] = row.entry
+                found[key] = row.entry
     return found
 
 
@@ -192,4 +215,4 @@ def _in_order(nodes: Sequence[Cause]) -> Iterable[Cause]:
     while stack:
         node = stack.pop()
         yield node
-        stack += reversed(children.pop(node.id, []))
+        stack += reversed(children.pop(node.key, []))

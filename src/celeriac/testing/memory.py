@@ -99,7 +99,7 @@ class MemoryBus:
         ledger, log = self.store.ledger, self.store.log
         letters = [one for name in sorted(log.domains()) for one in ledger.dead(name, count=MOST)]
         return [
-            Dead.of(letter, self._errors.get((letter.handler, letter.event_id)))
+            Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
             for letter in sorted(letters, key=lambda letter: letter.last_failed_ms)
         ]
 
@@ -127,7 +127,7 @@ class MemoryBus:
         """
         lanes = self._lanes() if handler is None else self._lanes_of(handler)
         return sum(
-            self.store.ledger.schedule(lane, [(entry, peek(body).id)])
+            self.store.ledger.schedule(lane, [(entry, peek(body).key)])
             for lane in lanes
             for entry, body in self._done_in(lane)
         )
@@ -159,7 +159,7 @@ class MemoryBus:
         settlement.add(report)
         for failure in report.failures:
             if failure.outcome is Outcome.DEAD:
-                self._errors[chunk.handler.id, failure.event_id] = failure.error
+                self._errors[chunk.handler.id, failure.event_key] = failure.error
 
     def _go_on(self, jump: bool) -> bool:
         """Jumps to when something can go on; False where nothing can."""
@@ -190,7 +190,7 @@ class MemoryBus:
         for entry in self.store.log.read(lane.domain, count=MOST):
             with suppress(InvalidEvent):
                 body = entry.body or b""
-                row = self.store.ledger.rows(lane, [peek(body).id])[0]
+                row = self.store.ledger.rows(lane, [peek(body).key])[0]
                 if row and row.entry == entry.id and row.state is Place.PROCESSED:
                     done.append((entry.id, body))
         return done

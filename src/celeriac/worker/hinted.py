@@ -1,6 +1,6 @@
 """What a hint may say. It came from a broker that others may write to, and proves nothing.
 
-It may name a domain and, of that, log entries with the ids of their events. All else is refused
+It may name a domain and, of that, log entries with the keys of their events. All else is refused
 before it becomes the name of a key in Redis or an argument of a script.
 """
 
@@ -13,11 +13,12 @@ from typing import Any
 from celery.exceptions import InvalidTaskError
 
 from celeriac.event.attributes import MAX_LENGTH
+from celeriac.event.identity import MAX_KEY_LENGTH
 from celeriac.settings import MOST_IN_A_HINT
 
 _DOMAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LENGTH}}}", re.ASCII)
 # A pair is a line, which costs JSON and pickle a tenth of what lists in a list do.
-_PAIR = re.compile(rf"^(\d{{1,19}}-\d{{1,19}}) (.{{1,{MAX_LENGTH}}})$", re.ASCII | re.MULTILINE)
+_PAIR = re.compile(rf"^(\d{{1,19}}-\d{{1,19}}) (.{{1,{MAX_KEY_LENGTH}}})$", re.ASCII | re.MULTILINE)
 _MEMBERS = frozenset({"domain", "events", "watched"})
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
@@ -49,12 +50,12 @@ def check_headers(headers: Mapping[str, Any]) -> None:
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    """The events of a hint: for each its log entry, a blank, and its id, with newlines between."""
-    return "\n".join([f"{entry} {id}" for entry, id in pairs])
+    """The events of a hint: for each its log entry, a blank, and its key, with newlines between."""
+    return "\n".join([f"{entry} {key}" for entry, key in pairs])
 
 
 def read_pairs(domain: Any, events: Any) -> list[tuple[str, str]]:
-    """The (log entry, event id) pairs. Raises InvalidTaskError, which says what is wrong."""
+    """The (log entry, event key) pairs. Raises InvalidTaskError, which says what is wrong."""
     if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
         raise InvalidTaskError("the domain of a hint is one segment of an event type")
     if not isinstance(events, str):
@@ -64,7 +65,7 @@ def read_pairs(domain: Any, events: Any) -> list[tuple[str, str]]:
         raise InvalidTaskError(f"a hint names at most {MOST_IN_A_HINT:,} events")
     pairs: list[tuple[str, str]] = _PAIR.findall(events)
     if len(pairs) != lines:
-        raise InvalidTaskError("a hint names events by lines of a log entry and an event id")
+        raise InvalidTaskError("a hint names events by lines of a log entry and an event key")
     if len(dict(pairs)) != lines:
         raise InvalidTaskError("a hint names each log entry once")
     return pairs

@@ -1,6 +1,6 @@
 """Handlers as Celery tasks: one task a handler, named `service.function`.
 
-The message is a hint: the domain, and (log entry, event id) pairs. It carries no data, and what
+The message is a hint: the domain, and (log entry, event key) pairs. It carries no data, and what
 it names is run only if the claim allows it.
 """
 

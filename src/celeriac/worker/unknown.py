@@ -46,12 +46,12 @@ def put_off(service: Service, lane: Lane, hinted: list[tuple[str, str]]) -> None
     """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
     ledger, worker = service.backend.ledger, service.worker
     claimed = ledger.claim(worker, lane, hinted, ANY_ATTEMPTS)
-    ids = dict(hinted)
+    keys = dict(hinted)
     ledger.finish(
         worker,
         lane,
         [
-            Settled(c.entry, ids[c.entry], c.attempt, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+            Settled(c.entry, keys[c.entry], c.attempt, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
             for c in claimed
         ],
     )

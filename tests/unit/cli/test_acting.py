@@ -38,24 +38,24 @@ def states(run: Run) -> list[str]:
 
 def test_emit_prints_the_id(run: Run) -> None:
     id = run("emit", "order.placed", '{"n": 1}', "--subject", "order/1").out.strip()
-    found = run("status", id, "--json").json
+    found = run("status", id, "--json").json[0]
     assert ({"n": 1}, "order/1", "test") == (found["data"], found["subject"], found["source"])
 
 
 def test_emit_takes_data_from_a_file_or_standard_input(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text("[1, 2]")
     id = run("emit", "order.placed", f"@{tmp_path}/data.json").out.strip()
-    assert [1, 2] == run("status", id, "--json").json["data"]
+    assert [1, 2] == run("status", id, "--json").json[0]["data"]
     id = run("emit", "order.placed", "-", input='"é"').out.strip()
-    assert "é" == run("status", id, "--json").json["data"]
+    assert "é" == run("status", id, "--json").json[0]["data"]
     id = run("emit", "order.placed").out.strip()
-    assert run("status", id, "--json").json["data"] is None
+    assert run("status", id, "--json").json[0]["data"] is None
 
 
 def test_emit_takes_id_delay_and_handlers(run: Run) -> None:
     answer = run("emit", "order.placed", "1", "--id", "a", "--delay", "60", "--handlers", "b.c,d.e")
     assert "a\n" == answer.out
-    found = run("status", "a", "--json").json
+    found = run("status", "a", "--json").json[0]
     assert ("postponed", ["b.c", "d.e"]) == (found["place"], found["handlers"])
 
 
@@ -65,7 +65,7 @@ def test_emit_encrypts_for_services_and_status_says_for_whom(run: Run, shop: Sho
     keys = [generate(name, encryption=True)[1] for name in ("billing", "mail")]
     shop.settings = replace(shop.settings, trusted_keys=json.dumps({"keys": keys}))
     id = run("emit", "order.placed", '"secret"', "--encrypt-for", "billing, mail").out.strip()
-    assert run("status", id, "--json").json["data"] == "encrypted for billing, mail"
+    assert run("status", id, "--json").json[0]["data"] == "encrypted for billing, mail"
     for shown in (run("status", id), run("tail", "--since", "1h", "--limit", "1", "--data")):
         assert "ciphertext" not in shown.out + shown.err
 
@@ -268,6 +268,6 @@ def test_status_shows_the_attempts_before_a_redrive(
     lines = [line.split() for line in run("status", id).out.splitlines()]
     heads = [line[:2] for line in lines if line[:1] in (["attempt"], ["redrive"])]
     assert [["attempt", "1"], ["redrive", "by"], ["attempt", "1"]] == heads
-    cell = run("status", id, "--json").json["cells"][0]
+    cell = run("status", id, "--json").json[0]["cells"][0]
     assert [1, 2] == [failure["life"] for failure in cell["failures"]]
     assert [2] == [restart["life"] for restart in cell["restarts"]]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
+from celeriac.event import event_key
 from celeriac.flower.view.front import read_front
 from celeriac.flower.view.services import read_services
 from celeriac.keys import Keys
@@ -58,7 +59,16 @@ def keys_of(settings: Settings) -> dict[str, str]:
         "domains": keys.domains, "handlers": keys.handlers, "removed": keys.removed,
         "workers": keys.workers, "circuits": f"{keys.circuits}states", "relayed": keys.relayed,
     }  # fmt: skip
-    for name in ("events", "delayed", "emitted", "dead", "dead_groups", "dead_newest", "audit"):
+    for name in (
+        "events",
+        "delayed",
+        "emitted",
+        "dead",
+        "dead_groups",
+        "dead_newest",
+        "audit",
+        "sources",
+    ):
         found[name] = getattr(keys, name)(DOMAIN)
     for name in ("due", "tally", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
@@ -69,8 +79,8 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 NAMES = [
     "domains", "handlers", "removed", "workers", "circuits", "relayed", "events", "delayed",
-    "emitted", "dead", "dead_groups", "dead_newest", "audit", "due", "tally", "patterns", "stats",
-    "matrix", "failures", "effects",
+    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "due", "tally", "patterns",
+    "stats", "matrix", "failures", "effects",
 ]  # fmt: skip
 COMMANDS = [
     ["lag"], ["doctor"], ["handlers"], ["workers"], ["status", "one"], ["status", "later"],
@@ -156,5 +166,5 @@ def works(settings: Settings, client: Any, name: str) -> None:
             finally:
                 shop.chunks = waiting
     [lane] = [lane for lane in shop.dispatchers["mail"]._lanes if lane.domain == "mail"]
-    assert shop.backend.ledger.rows(lane, ["three"])[0] is not None
+    assert shop.backend.ledger.rows(lane, [event_key("three", settings.source)])[0] is not None
     client.close()

@@ -29,7 +29,7 @@ def test_status_as_json(shop: Shop, run: Run) -> None:
     shop.start()
     id = shop.emit("order.placed", {"n_ms": 1})
     shop.settle()
-    found = run("status", id, "--json").json
+    found = run("status", id, "--json").json[0]
     assert {"n_ms": 1} == found["data"]
     assert found["time_ms"] == datetime.fromisoformat(found["time"]).timestamp() * 1000
     cell = found["cells"][0]

@@ -19,7 +19,7 @@ from tests.unit.matrix.shop import Shop
 TREE = Tree(
     nodes=(
         Cause(
-            id="o", type="order.placed", domain="order", entry="1000-0", time_ms=1000,
+            id="o", key="o", type="order.placed", domain="order", entry="1000-0", time_ms=1000,
             cells=(
                 Cell(handler="mail.send", service="mail", state=State.PROCESSED,
                      attempts=1, took_us=5_000, at_ms=1010),
@@ -29,14 +29,14 @@ TREE = Tree(
             ),
         ),
         Cause(
-            id="p", type="payment.captured", domain="payment", depth=1, entry="1990-0",
-            time_ms=1990, parent="o", handler="billing.charge",
+            id="p", key="p", type="payment.captured", domain="payment", depth=1,
+            entry="1990-0", time_ms=1990, parent="o", handler="billing.charge",
             cells=(
                 Cell(handler="ship.pack", service="ship", state=State.DEAD,
                      attempts=1, took_us=10_000, at_ms=3000),
             ),
         ),
-        Cause(id="n", type="note.made", domain="note", depth=1, time_ms=1005, parent="o",
+        Cause(id="n", key="n", type="note.made", domain="note", depth=1, time_ms=1005, parent="o",
               handler="mail.send"),
     )
 )  # fmt: skip
@@ -67,8 +67,8 @@ def test_times_are_those_after_the_first_event() -> None:
 def test_an_effect_of_a_handler_that_nobody_knows_is_shown_all_the_same() -> None:
     tree = Tree(
         nodes=(
-            Cause(id="gone", type="", domain="", gone=True),
-            Cause(id="a", type="order.placed", domain="order", parent="gone", time_ms=5),
+            Cause(id="gone", key="gone", type="", domain="", gone=True),
+            Cause(id="a", key="a", type="order.placed", domain="order", parent="gone", time_ms=5),
         )
     )
     assert ["gone", "└▶ a"] == [f"{x.prefix}{x.event.id}" for x in lines(tree)]
@@ -137,9 +137,10 @@ def test_it_goes_up_to_the_cause_and_down_to_the_effects(
 
 def test_as_json_it_is_the_tree(shop: Shop, run: Run, clock: MemoryClock) -> None:
     id = a_chain(shop, clock)
-    found = json.loads(run("trace", id, "--json").out)
+    [found] = json.loads(run("trace", id, "--json").out)
     assert [id, "paid"] == [node["id"] for node in found["nodes"]]
-    assert (id, "billing.charge") == tuple(found["nodes"][1][k] for k in ("parent", "handler"))
+    first, second = found["nodes"]
+    assert (first["key"], "billing.charge") == (second["parent"], second["handler"])
 
 
 def test_an_unknown_event_ends_with_1(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.event import event_key
 from celeriac.ledger import Ask
 from celeriac.settings import Settings
 from tests.unit.matrix.shop import Shop, memory_backend
@@ -18,10 +19,11 @@ def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
     handler = shop.services["billing"].handlers["billing.charge"]
     ledger, lane = shop.backend.ledger, handler.lane("order")
     ids = [shop.emit("order.placed") for _ in range(EVENTS)]
+    keys = [event_key(id, shop.settings.source) for id in ids]
     entries = [one.id for one in shop.backend.log.read("order")]
     dead = "gone"
     ledger.take(dead, [Ask(lane, EVENTS)])
-    assert EVENTS == len(ledger.claim(dead, lane, list(zip(entries, ids, strict=True)), 3))
+    assert EVENTS == len(ledger.claim(dead, lane, list(zip(entries, keys, strict=True)), 3))
     shop.backend.log.clock.advance(int(settings.lease * 1000))  # type: ignore[attr-defined]
     dispatcher = shop.dispatchers["billing"]
     most = 0
@@ -33,7 +35,7 @@ def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
         shop.chunks, rest = shop.chunks[:1], shop.chunks[1:]
         shop.run()
         shop.chunks = rest
-    rows = ledger.rows(lane, ids)
+    rows = ledger.rows(lane, keys)
     assert {"processed"} == {row.state.value for row in rows if row}
     assert EVENTS == len([row for row in rows if row])
     assert most <= HINTS_AHEAD, "of one process"

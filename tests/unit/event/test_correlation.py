@@ -12,6 +12,7 @@ from celeriac.event import (
     current_attempt,
     current_event,
     current_handling,
+    event_key,
     handling,
     inherit,
     note_effects,
@@ -82,7 +83,9 @@ def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() ->
         note_effects([second])
         note_effects([first, second])
     note_effects([first])
-    assert [Effect("b", "2"), Effect("a", "1"), Effect("b", "2")] == under_way.effects
+    two, one = (Effect(e.type, event_key(e.id, e.source)) for e in (second, first))
+    assert [two, one, two] == under_way.effects
+    assert ["2", "1", "2"] == [effect.id for effect in under_way.effects]
 
 
 def test_only_the_first_effects_are_named_and_all_are_counted() -> None:

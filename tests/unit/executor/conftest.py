@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.event import peek
+from celeriac.event import event_key, peek
 from celeriac.executor import Executor, Report
 from celeriac.ledger import Ask, Lane, Place, Row
 from celeriac.subscription import Handler
@@ -34,15 +34,18 @@ class Bench:
         (taken,) = self.store.ledger.take(
             self.bus.service.worker, [Ask(self.lane, limit=100, sweep=True)]
         )
-        return [(d.entry, peek(d.body or b"").id) for d in taken.deliveries]
+        return [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
 
     def execute(self, hinted: list[tuple[str, str]] | None = None) -> Report:
         return self.executor.execute(
             self.handler, "order", self.queue() if hinted is None else hinted
         )
 
+    def key(self, event_id: str) -> str:
+        return event_key(event_id, self.bus.service.settings.source)
+
     def row(self, event_id: str) -> Row | None:
-        return self.store.ledger.rows(self.lane, [event_id])[0]
+        return self.store.ledger.rows(self.lane, [self.key(event_id)])[0]
 
     def place(self, event_id: str) -> Place | None:
         row = self.row(event_id)

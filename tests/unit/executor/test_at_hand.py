@@ -76,7 +76,7 @@ def test_a_crash_in_company_counts_for_the_event_at_hand_alone(bench: Bench) -> 
     crashed(bench, at="c", backoff=60.0)
     taken = [(id, attempts) for id, attempts in due(bench)]
     assert [(id, 0) for id in "abde"] == taken
-    assert ["c"] == [id for id in "abcde" if bench.store.ledger.failures(bench.lane, id)]
+    assert ["c"] == [id for id in "abcde" if bench.store.ledger.failures(bench.lane, bench.key(id))]
     assert Place.DUE is bench.place("c")
 
 

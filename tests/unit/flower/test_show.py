@@ -123,11 +123,13 @@ def test_the_bars_of_an_hour_are_within_their_box() -> None:
 
 def test_a_tree_is_laid_out_without_boxes_on_boxes() -> None:
     nodes = [
-        Cause(id="a", type="a.x", domain="a"),
-        Cause(id="b", type="b.x", domain="b", depth=1, parent="a", handler="s.one"),
-        Cause(id="c", type="c.x", domain="c", depth=2, parent="b", handler="s.two"),
-        Cause(id="d", type="d.x", domain="d", depth=1, parent="a", handler="s.three"),
-        Cause(id="e", type="e." + "x" * 80, domain="e", depth=2, parent="d", handler="s.four"),
+        Cause(id="a", key="a", type="a.x", domain="a"),
+        Cause(id="b", key="b", type="b.x", domain="b", depth=1, parent="a", handler="s.one"),
+        Cause(id="c", key="c", type="c.x", domain="c", depth=2, parent="b", handler="s.two"),
+        Cause(id="d", key="d", type="d.x", domain="d", depth=1, parent="a", handler="s.three"),
+        Cause(
+            id="e", key="e", type="e." + "x" * 80, domain="e", depth=2, parent="d", handler="s.four"
+        ),
     ]
     drawn = picture(nodes)
     places = {(box.x, box.y) for box in drawn.boxes}

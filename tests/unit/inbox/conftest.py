@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from celeriac.event import key_id
 from celeriac.inbox import create_inbox
 
 
@@ -30,10 +31,10 @@ def effects(engine: Engine) -> Counter[str]:
 
 def noted(engine: Engine) -> list[tuple[str, str, str]]:
     """The rows of the inbox as (event id, handler, domain)."""
-    sql = "SELECT event_id, handler, domain FROM celeriac_inbox ORDER BY 1, 2, 3"
+    sql = "SELECT event_key, handler, domain FROM celeriac_inbox ORDER BY 1, 2, 3"
     with engine.begin() as connection:
         rows = [[_text(value) for value in row] for row in connection.execute(text(sql))]
-    return [(id, handler, domain) for id, handler, domain in rows]
+    return [(key_id(key), handler, domain) for key, handler, domain in rows]
 
 
 def _text(value: str | bytes) -> str:

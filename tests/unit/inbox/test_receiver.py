@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from celeriac import Event
-from celeriac.event import build_event
-from celeriac.inbox.receiver import keys_of, new_among
+from celeriac.event import build_event, event_key
+from celeriac.inbox.receiver import Key, keys_of, new_among
 
 
 def event(id: str, type: str = "order.placed") -> Event:
     return build_event(type, None, source="t", id=id)
 
 
+def key(id: str, domain: str = "order") -> Key:
+    return event_key(id, "t"), domain
+
+
 def test_the_keys_of_a_batch_are_sorted_and_each_is_there_once() -> None:
     """Two transactions that note the same events lock the rows in the same order."""
     batch = [event("b"), event("a"), event("b"), event("a", "stock.low")]
-    assert keys_of(batch) == [("a", "order"), ("a", "stock"), ("b", "order")]
-    assert keys_of(event("x")) == [("x", "order")]
+    assert keys_of(batch) == [key("a"), key("a", "stock"), key("b")]
+    assert keys_of(event("x")) == [key("x")]
 
 
 def test_a_single_event_is_left_if_it_is_new() -> None:
     one = event("a")
-    assert new_among(one, [("a", "order")]) is one
+    assert new_among(one, [key("a")]) is one
     assert new_among(one, []) is None
 
 
 def test_the_same_id_in_another_domain_is_another_event() -> None:
-    assert new_among(event("a", "stock.low"), [("a", "order")]) is None
+    assert new_among(event("a", "stock.low"), [key("a")]) is None
+
+
+def test_the_same_id_of_another_source_is_another_event() -> None:
+    other = build_event("order.placed", None, source="other", id="a")
+    assert new_among(other, [key("a")]) is None
+    both = [event("a"), other]
+    assert new_among(both, keys_of(both)) == both
 
 
 def test_of_a_batch_the_new_ones_are_left_in_their_order_and_each_once() -> None:
     batch = [event("c"), event("b"), event("a"), event("c")]
-    left = new_among(batch, [("a", "order"), ("c", "order")])
+    left = new_among(batch, [key("a"), key("c")])
     assert isinstance(left, list)
     assert [one.id for one in left] == ["c", "a"]
     assert new_among(batch, []) is None

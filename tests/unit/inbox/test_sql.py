@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from celeriac import ConfigurationError, Event, EventBus, Retry, SubscriptionError
-from celeriac.event import build_event
+from celeriac.event import build_event, event_key
 from celeriac.inbox import IdempotentReceiver, as_inbox, current_session
 from celeriac.inbox import statement as sql_statement
 from celeriac.testing import in_memory
@@ -201,15 +201,20 @@ def test_old_rows_go_in_bounded_steps(engine: Engine, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sql_statement, "PRUNE_AGAIN", 0.0)
     now = int(time.time() * 1000)
     old = [
-        {"id": f"old{n}", "at": now - 100_000 + n, "handler": "b.charge", "domain": "order"}
+        {
+            "id": event_key(f"old{n}", ""),
+            "at": now - 100_000 + n,
+            "handler": "b.charge",
+            "domain": "order",
+        }
         for n in range(25)
     ]
     row = text(
-        "INSERT INTO celeriac_inbox (event_id, handler, domain, at_ms) "
+        "INSERT INTO celeriac_inbox (event_key, handler, domain, at_ms) "
         "VALUES (:id, :handler, :domain, :at)"
     )
     with engine.begin() as connection:
-        connection.execute(row, [*old, {**old[0], "id": "young", "at": now}])
+        connection.execute(row, [*old, {**old[0], "id": event_key("young", ""), "at": now}])
     receiver = IdempotentReceiver(
         "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=lambda: 50_000
     )

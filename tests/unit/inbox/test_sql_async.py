@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.pool import NullPool
 
 from celeriac import Event, EventBus, SubscriptionError
-from celeriac.event import build_event
+from celeriac.event import build_event, event_key
 from celeriac.inbox import IdempotentReceiver, as_inbox, current_session, statement
 from celeriac.testing import in_memory
 from tests.unit.inbox.conftest import effects, noted
@@ -91,11 +91,13 @@ def test_old_rows_go_in_bounded_steps(
     monkeypatch.setattr(statement, "PRUNE_AGAIN", 0.0)
     now = int(time.time() * 1000)
     row = text(
-        "INSERT INTO celeriac_inbox (event_id, handler, domain, at_ms) "
+        "INSERT INTO celeriac_inbox (event_key, handler, domain, at_ms) "
         "VALUES (:id, 'b.charge', 'order', :at)"
     )
     with engine.begin() as connection:
-        connection.execute(row, [{"id": f"old{n}", "at": now - 99_000 + n} for n in range(15)])
+        connection.execute(
+            row, [{"id": event_key(f"old{n}", ""), "at": now - 99_000 + n} for n in range(15)]
+        )
 
     async def charge(event: Event) -> None:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.event import event_key
 from celeriac.ledger import Ask, Lane
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
@@ -29,7 +30,10 @@ def test_a_memory_error_in_a_handler_does_not_end_the_main_process(
     (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=1)])
     task = bus.app.tasks["billing.handle"]
     with pytest.raises(HandlerExited, match="MemoryError: no more"):
-        task.run(domain="order", events=f"{taken.deliveries[0].entry} {id}")
+        task.run(
+            domain="order",
+            events=f"{taken.deliveries[0].entry} {event_key(id, bus.service.settings.source)}",
+        )
 
 
 def test_a_link_to_the_broker_that_says_nothing_is_given_up() -> None:

@@ -10,6 +10,7 @@ from celery import Celery, Task
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
+from celeriac.event import peek
 from celeriac.ledger import Ask, Lane
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
@@ -27,7 +28,7 @@ def call(bus: EventBus, store: Store, *ids: str) -> Any:
     for id in ids:
         bus.emit("order.placed", id=id)
     (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=100)])
-    hinted = write_pairs((d.entry, id) for d, id in zip(taken.deliveries, ids, strict=True))
+    hinted = write_pairs((d.entry, peek(d.body or b"").key) for d in taken.deliveries)
     return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
 
 

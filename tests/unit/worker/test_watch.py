@@ -10,12 +10,19 @@ import pytest
 from celery import Celery
 
 from celeriac import Event, EventBus
+from celeriac.event import event_key
 from celeriac.executor import FailedAttempt, Report
 from celeriac.ledger import Outcome
 from celeriac.worker.watch import show_failures
 
 FAILED = FailedAttempt(
-    "7", "order.placed", 2, Outcome.RETRY, ValueError("no card"), "Traceback", "c"
+    event_key("7", "shop"),
+    "order.placed",
+    2,
+    Outcome.RETRY,
+    ValueError("no card"),
+    "Traceback",
+    "c",
 )
 
 

@@ -128,7 +128,8 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
         yield keys.rate(f"{part.service}.*") + end
     for domain in reads:
         yield from _of_handlers(keys, domain, part.service)
-        for name in ("dead_groups", "dead_newest", "invalid", "invalid:older", "clock"):
+        names = ("dead_groups", "dead_newest", "invalid", "invalid:older", "clock", "sources")
+        for name in names:
             yield keys.base(domain) + name
     for name in _queues(part):
         yield f"{queue_prefix}{name}"

@@ -20,8 +20,8 @@ NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 def draw(tree: Tree, asked: str, errors: Mapping[tuple[str, str], str] = NONE) -> None:
-    """Prints it. `asked` is the id of the event that it was asked for; `errors` has the last one
-    of (event id, handler)."""
+    """Prints it. `asked` is the key of the event that it was asked for; `errors` has the last one
+    of (event key, handler)."""
     out = console()
     drawn = lines(tree)
     width = min(out.width, UNBOUNDED) if not out.is_terminal else out.width
@@ -43,7 +43,7 @@ def draw(tree: Tree, asked: str, errors: Mapping[tuple[str, str], str] = NONE) -
             text.append_text(_bar(line, whole, bar))
         text.rstrip()
         out.print(text, soft_wrap=True)
-        error = errors.get((line.event.id, line.cell.handler)) if line.cell is not None else None
+        error = errors.get((line.event.key, line.cell.handler)) if line.cell is not None else None
         if error is not None:
             out.print(_error(line, error, out.width if out.is_terminal else None), soft_wrap=True)
     if tree.unseen:
@@ -56,7 +56,7 @@ def _line(line: Line, room: int, asked: str, *, cut: bool) -> Text:
     left, right = Text.assemble((line.prefix, "dim")), Text()
     if line.cell is None:
         left.append(line.event.type or "(an event that is gone)", "bold")
-        left.append("  ").append(line.event.id, "reverse" if line.event.id == asked else "dim")
+        left.append("  ").append(line.event.id, "reverse" if line.event.key == asked else "dim")
         right.append(_after(line.begin), "dim")
     else:
         cell = line.cell

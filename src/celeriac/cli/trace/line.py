@@ -27,9 +27,9 @@ class Line:
 def lines(tree: Tree) -> list[Line]:
     """In the order in which they are drawn."""
     children: defaultdict[str | None, list[Cause]] = defaultdict(list)
-    ids = {node.id for node in tree.nodes}
+    keys = {node.key for node in tree.nodes}
     for node in tree.nodes:
-        children[node.parent if node.parent in ids else None].append(node)
+        children[node.parent if node.parent in keys else None].append(node)
     times = [node.time_ms for node in tree.nodes if node.time_ms is not None]
     zero = min(times, default=0)
     return [line for root in children[None] for line in _event(root, "", "", children, zero)]
@@ -51,7 +51,7 @@ def _event(
     yield Line(first, node, begin=begin)
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
-    effects = children.get(node.id, ())
+    effects = children.get(node.key, ())
     # Of an effect whose handler is not known, nobody can say more than that it followed.
     loose = [effect for effect in effects if effect.handler not in by_handler]
     for n, cell in enumerate(cells):

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 from django.db import migrations, models
 
-from celeriac.django.models import EventIdField, NameField
+from celeriac.django.models import EventKeyField, NameField
 
 
 class Migration(migrations.Migration):
@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
             name="InboxRow",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("event_id", EventIdField(max_length=255)),
+                ("event_key", EventKeyField(max_length=263)),
                 ("handler", NameField(max_length=255)),
                 ("domain", NameField(max_length=255)),
                 ("at_ms", models.BigIntegerField(db_index=True)),
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 "db_table": "celeriac_inbox",
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("event_id", "handler", "domain"), name="celeriac_inbox_once"
+                        fields=("event_key", "handler", "domain"), name="celeriac_inbox_once"
                     )
                 ],
             },

@@ -51,14 +51,14 @@ def picture(nodes: Sequence[Cause]) -> Picture:
     for node in nodes:
         # a first child goes on in the row of its parent
         row = row if node.depth > last_depth and row >= 0 else row + 1
-        rows[node.id] = row
+        rows[node.key] = row
         last_depth = node.depth
     boxes = [
-        Box(node, MARGIN + node.depth * (WIDTH + ACROSS), MARGIN + rows[node.id] * (HEIGHT + DOWN))
+        Box(node, MARGIN + node.depth * (WIDTH + ACROSS), MARGIN + rows[node.key] * (HEIGHT + DOWN))
         for node in nodes
     ]
-    by_id = {box.cause.id: box for box in boxes}
-    edges = [_edge(by_id[box.cause.parent], box) for box in boxes if box.cause.parent in by_id]
+    by_key = {box.cause.key: box for box in boxes}
+    edges = [_edge(by_key[box.cause.parent], box) for box in boxes if box.cause.parent in by_key]
     return Picture(
         boxes,
         edges,

@@ -46,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     after: str = ""
     operation: str = ""
     event: str = ""
+    source: str | None = None
     at: str = ""
     reason: str = ""
 
@@ -202,13 +203,15 @@ class Replay(Act):
     did = "replay"
 
     def act(self, asked: Asked) -> dict[str, Any]:
-        located = self.matrix.find(asked.event, near=asked.at, everywhere=False)
+        located = self.matrix.find(
+            asked.event, source=asked.source, near=asked.at, everywhere=False
+        )
         if located.entry is None:
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)
         lane = Lane(located.domain, record.id, record.ordered)
         note = self.note(f"{record.id} {located.event.type} {asked.event}")
-        done = self.backend.ledger.schedule(lane, [(located.entry, asked.event)], note)
+        done = self.backend.ledger.schedule(lane, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
 

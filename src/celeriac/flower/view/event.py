@@ -10,7 +10,7 @@ from celeriac.flower.page import Page
 from celeriac.flower.picture.attempts import Span, attempts_of, spans
 from celeriac.flower.picture.causes import Picture, picture
 from celeriac.ledger import DeadLetter
-from celeriac.matrix import Cell, EventStatus, Matrix, State, Tree
+from celeriac.matrix import Cell, EventStatus, Located, Matrix, State, Tree
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.
 MOST_TASKS = 20_000
@@ -32,9 +32,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """All that the page shows, read at once."""
+    """All that the page shows, read at once. `others` have the same id, and another source or
+    domain."""
 
     event: EventStatus
+    others: list[Located]
     parts: list[Part]
     tree: Tree
     now_ms: int
@@ -79,7 +81,7 @@ class EventPage(Page):
 
 def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
     """Blocks. Raises NotFound; only where it is `deep` the whole log is searched."""
-    located = matrix.find(event_id, near=near, everywhere=deep)
+    located, *others = matrix.find_all(event_id, near=near, everywhere=deep)
     status = matrix.status_of(located)
     now = matrix.backend.registry.now_ms()
     by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
@@ -93,7 +95,7 @@ def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
         )
         for cell in status.cells
     ]
-    return Read(status, parts, matrix.causes(located), now)
+    return Read(status, others, parts, matrix.causes(located), now)
 
 
 def _letter(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:
@@ -102,6 +104,6 @@ def _letter(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | Non
         return None
     ledger = matrix.backend.ledger
     for letter in ledger.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
-        if letter.handler == cell.handler and letter.event_id == status.id:
+        if letter.handler == cell.handler and letter.event_key == status.key:
             return letter
     return None

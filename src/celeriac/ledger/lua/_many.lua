@@ -50,14 +50,14 @@ local function lookup(entries)
   end
 end
 
--- Event id → its row, for those that have one.
-local function rows_of(ids)
+-- Event key → its row, for those that have one.
+local function rows_of(event_keys)
   local found = {}
   for _, key in ipairs({older_rows, rows}) do
     if redis.call('EXISTS', key) == 1 then
-      in_slices(ids, function(before, ...)
+      in_slices(event_keys, function(before, ...)
         for i, known in ipairs(redis.call('HMGET', key, ...)) do
-          if known then found[ids[before + i]] = known end
+          if known then found[event_keys[before + i]] = known end
         end
       end)
     end

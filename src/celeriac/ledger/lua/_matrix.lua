@@ -16,7 +16,7 @@ local effects = base .. 'effects:' .. handler
 local older_effects = effects .. ':older'
 
 -- In each generation, this field has the ms at which it began and the longest window it is kept for.
--- No event has an empty id.
+-- No event has an empty key.
 local MARK = ''
 
 -- To be called before a generation is read or written. Returns when it began and its longest window;
@@ -59,8 +59,8 @@ local function row(state, entry, attempt, took)
     .. text(took)
 end
 
-local function row_of(id)
-  return redis.call('HGET', rows, id) or redis.call('HGET', older_rows, id)
+local function row_of(event_key)
+  return redis.call('HGET', rows, event_key) or redis.call('HGET', older_rows, event_key)
 end
 
 -- Whether the event is settled (in this entry or another), or in flight in another entry; then also
@@ -73,18 +73,18 @@ local function came_before(known, entry)
   return of ~= entry and holder(of) ~= nil, state
 end
 
--- The field of an entry whose event was refused: anyone can write an event with the id of another,
--- so it must not take that event's row. No event id begins with it: see event/attributes.py.
+-- The field of an entry whose event was refused: anyone can write an event with the key of another,
+-- so it must not take that event's row. No event key begins with it: see event/attributes.py.
 local function refused_field(entry) return '\n' .. entry end
 
 -- Takes this entry's row back; the row of another entry of the same event stands. True if there
 -- was one to take.
-local function unrecord(id, entry)
+local function unrecord(event_key, entry)
   local own = false
   for _, key in ipairs({rows, older_rows}) do
-    local known = redis.call('HGET', key, id)
+    local known = redis.call('HGET', key, event_key)
     if known and string.match(known, '^running (%S+)') == entry then
-      redis.call('HDEL', key, id)
+      redis.call('HDEL', key, event_key)
       own = true
     end
   end
@@ -95,30 +95,30 @@ local MAX_HISTORY = 20  -- lines, as in ledger/row.py
 
 -- Appends a line to the history of a delivery and returns all of it: the first line and the last
 -- ones, so that a delivery that is retried without end stays small.
-local function append_history(id, past, line)
+local function append_history(event_key, past, line)
   local began, longest = current(failures, older_failures)
   local all = past and (past .. '\n' .. line) or line
   local _, more = string.gsub(all, '\n', '\n')
   if more >= MAX_HISTORY then all = string.gsub(all, '\n[^\n]*', '', 1) end
-  redis.call('HSET', failures, id, all)
+  redis.call('HSET', failures, event_key, all)
   keep(failures, began, longest)
   return all
 end
 
-local function history_of(id)
-  return redis.call('HGET', failures, id) or redis.call('HGET', older_failures, id)
+local function history_of(event_key)
+  return redis.call('HGET', failures, event_key) or redis.call('HGET', older_failures, event_key)
 end
 
 -- The delivery begins another life: its row goes, and its failures stay with a line that says when
--- and at whose request. Of an entry that was refused it is the entry's own row: the id's row belongs
+-- and at whose request. Of an entry that was refused it is the entry's own row: the key's row belongs
 -- to another entry.
-local function begin_again(id, entry, note)
+local function begin_again(event_key, entry, note)
   local field = refused_field(entry)
   if redis.call('HDEL', rows, field) + redis.call('HDEL', older_rows, field) == 0 then
-    field = id
-    if id == MARK then return end
-    redis.call('HDEL', rows, id)
-    redis.call('HDEL', older_rows, id)
+    field = event_key
+    if event_key == MARK then return end
+    redis.call('HDEL', rows, event_key)
+    redis.call('HDEL', older_rows, event_key)
   end
   local past = history_of(field)
   if past then
@@ -128,9 +128,9 @@ end
 
 local MOST_EFFECTS = 100  -- as in event/correlation.py
 -- Puts the lines of one attempt to those of the attempts before it, each once.
-local function remember_effects(id, lines)
+local function remember_effects(event_key, lines)
   local began, longest = current(effects, older_effects)
-  local all = redis.call('HGET', effects, id) or redis.call('HGET', older_effects, id)
+  local all = redis.call('HGET', effects, event_key) or redis.call('HGET', older_effects, event_key)
   if not all then
     all = lines
   else
@@ -143,7 +143,7 @@ local function remember_effects(id, lines)
       end
     end
   end
-  redis.call('HSET', effects, id, all)
+  redis.call('HSET', effects, event_key, all)
   keep(effects, began, longest)
 end
 
@@ -153,8 +153,8 @@ local function forget_invalid(entry)
 end
 
 -- Appends one failed attempt (a JSON object, or '' for none) and returns the history.
-local function remember_failure(id, attempt)
-  local past = history_of(id)
+local function remember_failure(event_key, attempt)
+  local past = history_of(event_key)
   if attempt == '' then return past or '' end
-  return append_history(id, past, attempt)
+  return append_history(event_key, past, attempt)
 end

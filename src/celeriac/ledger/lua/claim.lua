@@ -12,9 +12,9 @@
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts, most lost runs,
---       entries and event ids: two lists as MessagePack, which costs a third of as many arguments
+--       entries and event keys: two lists as MessagePack, which costs a third of as many arguments
 -- Returns 'all' where all of them run for the first time; else entry, verdict, attempt, runs lost for
--- each that was claimed. A verdict is `run`, `duplicate` (another entry carries the same event id),
+-- each that was claimed. A verdict is `run`, `duplicate` (another entry carries the same event key),
 -- `concurrent` (and is running now) or `exhausted` (its attempts or very many leases are used up). The bodies are read beside this: what goes through a
 -- script is copied several times.
 --! include _keys.lua
@@ -22,9 +22,9 @@
 --! include _many.lua
 local owner, most_attempts, most_lost = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local hinted, ids = cmsgpack.unpack(ARGV[6])
+local hinted, event_keys = cmsgpack.unpack(ARGV[6])
 if #hinted == 0 then return {} end
-local held, known, is_there = holders(hinted), rows_of(ids), lookup(hinted)
+local held, known, is_there = holders(hinted), rows_of(event_keys), lookup(hinted)
 
 local is_queued = {}
 for _, holds in pairs(held) do
@@ -36,14 +36,14 @@ end
 -- Counted by hand: for `#` Lua searches the end of the table each time.
 local claimed, claims, running, runs, by_attempt, numbers, first = {}, 0, {}, 0, {}, {}, 0
 for i = 1, #hinted do
-  local entry, id = hinted[i], ids[i]
+  local entry, event_key = hinted[i], event_keys[i]
   local holds = held[entry]
   -- Without a body it was deleted from the log, and claiming it would drop it unseen; the next
   -- sweep settles it.
   if holds and is_queued[holds[2]] and (holds[4] == 1 or #hinted == 1) and is_there(entry) then
     local verdict, attempt, lost = 'run', holds[4], 0
     if attempt > 1 then lost = tonumber(redis.call('HGET', lost_runs, entry)) or 0 end
-    local before, state = came_before(known[id], entry)
+    local before, state = came_before(known[event_key], entry)
     if before then
       verdict = state == 'running' and 'concurrent' or 'duplicate'
     elseif attempt - lost > most_attempts or lost >= most_lost then
@@ -54,7 +54,7 @@ for i = 1, #hinted do
     numbers[attempt], by_attempt[attempt][number] = number, entry
     if verdict == 'run' then
       local written = row('running', entry, attempt, 0)
-      known[id], running[runs + 1], running[runs + 2] = written, id, written
+      known[event_key], running[runs + 1], running[runs + 2] = written, event_key, written
       runs = runs + 2
       if attempt == 1 then first = first + 1 end
     end

@@ -10,12 +10,12 @@
 -- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0, the chunk whose
 --       completion in the same transaction made these deliveries pending, or '': without that
 --       completion none is held,
---       event type of those plainly processed, and their entries, event ids, attempts and run times
+--       event type of those plainly processed, and their entries, event keys, attempts and run times
 --       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
---       the others: entry, event id, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
+--       the others: entry, event key, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
---         · refused (dead, and no claim on the event id) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
+--         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
 --! include _keys.lua
 --! include _matrix.lua
@@ -29,9 +29,9 @@ local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
 local done, recorded, written, again = {}, {}, {}, {}
 
-local function record(id, state, entry, attempt, took, letter)
-  written[id] = row(state, entry, attempt, took) .. (letter and ' ' .. letter or '')
-  recorded[#recorded + 1], recorded[#recorded + 2] = id, written[id]
+local function record(event_key, state, entry, attempt, took, letter)
+  written[event_key] = row(state, entry, attempt, took) .. (letter and ' ' .. letter or '')
+  recorded[#recorded + 1], recorded[#recorded + 2] = event_key, written[event_key]
 end
 
 local function schedule(entry, delay, count)
@@ -41,15 +41,15 @@ local function schedule(entry, delay, count)
   bell_wanted = true
 end
 
-local function bury(entry, id, field, attempt, failure, err, traceback)
+local function bury(entry, event_key, field, attempt, failure, err, traceback)
   local history = remember_failure(field, failure)
   local first = string.match(history, '"at":(%d+)') or tostring(now)
-  return write_dead(err, 'entry', entry, 'id', id, 'attempts', attempt, 'traceback', traceback,
+  return write_dead(err, 'entry', entry, 'key', event_key, 'attempts', attempt, 'traceback', traceback,
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
 
 local plain_type, OTHERS, WORDS = ARGV[7], 9, 11
-local plain, plain_ids, plain_attempts, plain_took = cmsgpack.unpack(ARGV[8])
+local plain, plain_keys, plain_attempts, plain_took = cmsgpack.unpack(ARGV[8])
 local said = {}
 for i = 1, #plain do said[i] = plain[i] end
 for i = OTHERS, #ARGV, WORDS do said[#said + 1] = ARGV[i] end
@@ -64,15 +64,15 @@ end
 -- by counting, since for `#` Lua searches the end of the table each time.
 local went, attempts, took_us, others = 0, {}, {}, #ARGV >= OTHERS
 for i = 1, #plain do
-  local entry, id, attempt, took = plain[i], plain_ids[i], plain_attempts[i], plain_took[i]
+  local entry, event_key, attempt, took = plain[i], plain_keys[i], plain_attempts[i], plain_took[i]
   local holds = held[entry]
   held[entry] = nil
   if not holds or holds[2] ~= owner or holds[4] ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
     local made = row('processed', entry, attempt, took)
-    recorded[2 * went + 1], recorded[2 * went + 2] = id, made
-    if others then written[id] = made end
+    recorded[2 * went + 1], recorded[2 * went + 2] = event_key, made
+    if others then written[event_key] = made end
     went = went + 1
     done[went], attempts[went], took_us[went] = entry, attempt, took
     busy = busy + took
@@ -85,7 +85,7 @@ if went > 0 then
 end
 
 for i = OTHERS, #ARGV, WORDS do
-  local entry, id, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local entry, event_key, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
   local _, held_by, _, count = unpack(held[entry] or {})
   held[entry] = nil
@@ -94,35 +94,35 @@ for i = OTHERS, #ARGV, WORDS do
     lost[#lost + 1] = entry
   else
     -- Settled in passing, unlike a claimed one, it was not compared with what came before.
-    if not running and outcome ~= 'ignored' and came_before(written[id] or row_of(id), entry) then outcome = 'ignored' end
+    if not running and outcome ~= 'ignored' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
     local refused = outcome == 'refused'
     if refused then outcome = 'dead' end
     busy = busy + took
     counted[outcome] = (counted[outcome] or 0) + 1
     tally_settled(ARGV[i + 9], outcome, entry, attempt, took)
-    if ARGV[i + 10] ~= '' then remember_effects(id, ARGV[i + 10]) end
+    if ARGV[i + 10] ~= '' then remember_effects(event_key, ARGV[i + 10]) end
     if outcome == 'retry' then
-      remember_failure(id, failure)
-      record(id, 'due', entry, attempt, took)
+      remember_failure(event_key, failure)
+      record(event_key, 'due', entry, attempt, took)
       schedule(entry, delay, count)
     elseif outcome == 'released' then
       if running then
         count = count - 1
-        local own = unrecord(id, entry)
-        if own and attempt > 1 then record(id, 'due', entry, attempt - 1, 0) end
+        local own = unrecord(event_key, entry)
+        if own and attempt > 1 then record(event_key, 'due', entry, attempt - 1, 0) end
       end
       schedule(entry, delay, count)
     else
       local letter
       if outcome == 'dead' then
-        if refused and running then unrecord(id, entry) end
-        local field = refused and refused_field(entry) or id
-        letter = bury(entry, id, field, attempt, failure, ARGV[i + 7], ARGV[i + 8])
+        if refused and running then unrecord(event_key, entry) end
+        local field = refused and refused_field(entry) or event_key
+        letter = bury(entry, event_key, field, attempt, failure, ARGV[i + 7], ARGV[i + 8])
       end
       if outcome == 'ignored' then
-        if running then unrecord(id, entry) end
+        if running then unrecord(event_key, entry) end
       else
-        record(refused and refused_field(entry) or id, outcome, entry, attempt, took, letter)
+        record(refused and refused_field(entry) or event_key, outcome, entry, attempt, took, letter)
       end
       if count > (running and 2 or 1) then again[#again + 1] = entry end
       if ordered then

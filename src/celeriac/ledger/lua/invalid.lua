@@ -18,7 +18,7 @@ local first = redis.call('HEXISTS', older_invalid, entry) == 0
   and redis.call('HSETNX', invalid, entry, handler) == 1
 keep(invalid, began, longest)
 if first then
-  write_dead(err, 'entry', entry, 'id', '', 'attempts', 0, 'traceback', '',
+  write_dead(err, 'entry', entry, 'key', '', 'attempts', 0, 'traceback', '',
     'first_failed', tostring(now), 'last_failed', tostring(now), 'event', body_of(entry) or '')
   redis.call('HINCRBY', stats, 'dead', 1)
 end

@@ -6,7 +6,7 @@
 --
 -- KEYS  base
 -- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then for each: dead letter
---       id, entry, event id, the event addressed to this handler alone
+--       id, entry, event key, the event addressed to this handler alone
 -- Returns how many became deliveries.
 --! include _keys.lua
 --! include _matrix.lua
@@ -15,11 +15,11 @@
 --! include _audit.lua
 local ordered, done = ARGV[3] == '1', 0
 for i = 5, #ARGV, 4 do
-  local letter, entry, id, addressed = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local letter, entry, event_key, addressed = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   -- First of all, because it fails where the handler was removed, and a script is not rolled back.
   local held = holder(entry)
   if not held and remove_dead(letter) then
-    begin_again(id, entry, ARGV[4])
+    begin_again(event_key, entry, ARGV[4])
     forget_invalid(entry)
     local body = body_of(entry)
     if not body then

@@ -5,7 +5,7 @@
 -- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
 --
 -- KEYS  base
--- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then entry, event id for each
+-- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then entry, event key for each
 -- Returns how many were scheduled.
 --! include _keys.lua
 --! include _matrix.lua
@@ -14,13 +14,13 @@
 --! include _audit.lua
 local ordered, scheduled = ARGV[3] == '1', 0
 for i = 5, #ARGV, 2 do
-  local entry, id = ARGV[i], ARGV[i + 1]
+  local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  local state, of, letter = string.match(row_of(refused_field(entry)) or row_of(id) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
+  local state, of, letter = string.match(row_of(refused_field(entry)) or row_of(event_key) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
   local running = (state == 'running' or state == 'due') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(letter) end
-    begin_again(id, entry, ARGV[4])
+    begin_again(event_key, entry, ARGV[4])
     revive(entry, body, ordered)
     scheduled = scheduled + 1
   end

@@ -5,7 +5,7 @@
 -- entries, nothing is postponed, no dead letter and no recent action of an operator is there, and the
 -- newest entry that the log ever had is old. Else nothing is removed. An event that is appended in the
 -- meantime is in the log either before, and the domain stays, or after, and the log begins again. Rows of the matrix stay
--- until they expire, so that an event id is still known.
+-- until they expire, so that an event key is still known.
 --
 -- KEYS  base
 -- ARGV  ms for which nothing was emitted, ms for which actions are kept
@@ -23,7 +23,7 @@ end
 local function ms_of(id) return tonumber(string.match(id, '^%d+')) end
 
 local doomed = {stream}
-for _, name in ipairs({'bell', 'delayed', 'clock', 'emitted', 'dead', 'dead_groups', 'dead_newest', 'audit'}) do
+for _, name in ipairs({'bell', 'delayed', 'clock', 'emitted', 'dead', 'dead_groups', 'dead_newest', 'audit', 'sources'}) do
   doomed[#doomed + 1] = base .. name
 end
 if redis.call('EXISTS', stream) == 1 then
