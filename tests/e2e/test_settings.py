@@ -141,6 +141,18 @@ ROWS = (
         " task_store_errors_even_if_ignored=True, result_expires=1)",
     ),
     Row("result_backend disabled", "app.conf.result_backend = 'disabled://'"),
+    # names
+    Row(
+        "a task that is named as the handler",
+        "def own() -> None: ...\napp.task(own, name=f'{SERVICE}.handle')",
+        error=".handle: the Celery app",
+    ),
+    Row("another bus of the service", "celeriac.EventBus(app)"),
+    Row(
+        "another bus of the service with other settings",
+        "celeriac.EventBus(app, lease=9)",
+        error="lease (9.0 and 30.0)",
+    ),
     # the broker
     Row("broker_url of a list", "app.conf.broker_url = [URL, 'redis://127.0.0.1:1/0']"),
     Row(

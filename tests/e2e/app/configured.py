@@ -12,6 +12,7 @@ import kombu
 import redis
 from celery import Celery, Task
 
+import celeriac
 from celeriac import Event, EventBus
 
 SERVICE = os.environ["CELERIAC_SERVICE"]
@@ -30,8 +31,11 @@ class Retrying(Task):  # type: ignore[misc]
 
 
 app = Celery(SERVICE, broker=os.environ["BROKER_URL"])
-names = {"app": app, "kombu": kombu, "SERVICE": SERVICE, "Retrying": Retrying}
-exec(os.environ["CONFIGURATION"], {**names, "URL": os.environ["BROKER_URL"]})
+names = {"app": app, "celeriac": celeriac, "kombu": kombu, "Retrying": Retrying}
+exec(
+    os.environ["CONFIGURATION"],
+    {**names, "__name__": "own", "SERVICE": SERVICE, "URL": os.environ["BROKER_URL"]},
+)
 
 
 @app.task(name=f"{SERVICE}.beaten")  # type: ignore[untyped-decorator]
