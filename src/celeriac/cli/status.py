@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -14,9 +15,9 @@ from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
 from celeriac.cli.source import source_option
-from celeriac.cli.terminal import echo
+from celeriac.cli.terminal import echo, make_console
 from celeriac.ledger import Restart
-from celeriac.matrix import EventStatus, Located, State
+from celeriac.matrix import EventStatus, Located, Matrix, State
 from celeriac.operation import restart_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("event_id")
 @source_option
+@click.option("--deep", is_flag=True, help="Read the logs through where the event is not found.")
 @json_option
 @reveal_option
 @pass_session
@@ -35,6 +37,7 @@ def status(
     session: Session,
     event_id: str,
     source: str | None,
+    deep: bool,
     as_json: bool,
     reveal: bool,
 ) -> None:
@@ -42,9 +45,8 @@ def status(
 
     Shows each event that has the id, where several sources used it.
     """
-    found = [
-        _status(session, one, reveal) for one in session.matrix.find_all(event_id, source=source)
-    ]
+    located = _search(session.matrix, event_id, source, deep)
+    found = [_status(session, one, reveal) for one in located]
     if as_json:
         print_json(found)
     else:
@@ -56,6 +58,21 @@ def status(
             _show_circuits(one, session, now)
     if any(one.has(State.MISSING) for one in found):
         ctx.exit(MISSING)
+
+
+def _search(matrix: Matrix, event_id: str, source: str | None, deep: bool) -> list[Located]:
+    if not deep:
+        return matrix.find_all(event_id, source=source)
+    from rich.progress import Progress
+
+    # Without a total: what is in the logs of a large bus takes a while to count.
+    with Progress(console=make_console(err=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("reading the logs", total=None)
+
+        def show(read: int) -> None:
+            progress.update(bar, description=f"read {read:,} events")
+
+        return matrix.find_all(event_id, source=source, deep=True, progress=show)
 
 
 def _status(session: Session, located: Located, reveal: bool) -> EventStatus:

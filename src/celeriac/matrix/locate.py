@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,13 +10,15 @@ from celeriac.errors import InvalidEvent, NotFound
 from celeriac.event import decode, event_key, id_time_ms, peek
 from celeriac.log import Entry, EventLog, is_entry
 from celeriac.matrix.cell import Located
+from celeriac.matrix.reading import Reading
 from celeriac.matrix.stand import stands
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
-PAGE = 1000
 # How far the clock of a producer may be off; the first is the usual case, and cheap.
 WINDOWS_MS = (2_000, 300_000)
+# Of domains, in messages.
+MAX_NAMED = 10
 
 
 def locate(
@@ -26,29 +28,40 @@ def locate(
     *,
     source: str | None = None,
     near: str = "",
-    everywhere: bool = True,
+    deep: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Located]:
     """The events that have the id, in the first place where there is one. Raises NotFound.
 
     Events of several sources, and of several domains, may have it; `source` asks for those of one.
     `near` (`domain/entry`) may name the entry. A row of the matrix does. Without one, a UUIDv7
-    tells when it was emitted. At last `everywhere` is read, newest first, for one event.
+    tells when it was emitted. At last the newest events are read, for one event. What is read is
+    bounded, however long the logs are; `deep` reads all of them. `progress` is called with the
+    number of events read.
     """
     domains = sorted(backend.log.domains())
     wanted = Wanted(event_id, source)
-    for events in _places(backend, records, domains, wanted, near, everywhere=everywhere):
+    reading = Reading(deep=deep, progress=progress)
+    for events in _places(backend, records, domains, wanted, near, reading):
         found: dict[tuple[str, str], Located] = {}
         for one in events:
             found.setdefault((one.domain, one.event.source), one)
         if found:
             return list(found.values())
-    where = f"in the logs of {', '.join(domains) or 'any domain'}"
-    whose = "" if source is None else f" of the source {source}"
-    raise NotFound(
-        f"no event {event_id}{whose} {where}; it was never emitted here, or trimmed since "
-        "(CELERIAC_RETENTION)"
-        if everywhere
-        else f"no event {event_id}{whose} where it would be likely {where}"
+    raise NotFound(_not_found(wanted, domains, reading))
+
+
+def _not_found(wanted: Wanted, domains: Sequence[str], reading: Reading) -> str:
+    named = ", ".join(domains[:MAX_NAMED]) or "any domain"
+    if len(domains) > MAX_NAMED:
+        named += f" and {len(domains) - MAX_NAMED:,} more"
+    whose = "" if wanted.source is None else f" of the source {wanted.source}"
+    text = f"no event {wanted.id}{whose} in the logs of {named}"
+    if not reading.is_partial:
+        return f"{text}; it was never emitted here, or trimmed since (CELERIAC_RETENTION)"
+    return (
+        f"{text}, where the records of the handlers and {reading.entries:,} events were looked at. "
+        f"To read all of them: celeriac status {wanted.id} --deep"
     )
 
 
@@ -73,8 +86,7 @@ def _places(
     domains: Sequence[str],
     wanted: Wanted,
     near: str,
-    *,
-    everywhere: bool,
+    reading: Reading,
 ) -> Iterator[Iterable[Located]]:
     """The wanted events of each place, those of the cheaper places first."""
     log = backend.log
@@ -85,10 +97,12 @@ def _places(
     at = id_time_ms(wanted.id)
     if at is not None:
         for window in WINDOWS_MS:
-            yield _around(log, domains, at, window, wanted)
-    yield _postponed(log, domains, wanted)
-    if everywhere:
-        yield islice(_everywhere(log, domains, wanted), 1)
+            reading.begin()
+            yield _around(log, domains, at, window, wanted, reading)
+    reading.begin()
+    yield _postponed(log, domains, wanted, reading)
+    reading.begin()
+    yield islice(_newest(log, domains, wanted, reading), 1)
 
 
 def _at(log: EventLog, domain: str, entries: Iterable[str], wanted: Wanted) -> Iterator[Located]:
@@ -114,37 +128,42 @@ def _by_rows(
 
 
 def _around(
-    log: EventLog, domains: Sequence[str], at_ms: int, window_ms: int, wanted: Wanted
+    log: EventLog,
+    domains: Sequence[str],
+    at_ms: int,
+    window_ms: int,
+    wanted: Wanted,
+    reading: Reading,
 ) -> Iterator[Located]:
     for domain in domains:
-        start, end = str(max(0, at_ms - window_ms)), str(at_ms + window_ms)
-        while some := log.read(domain, start=start, end=end, count=PAGE):
-            yield from _wanted(domain, some, wanted)
-            start = f"({some[-1].id}"
+        # Forwards from its time first: an event enters the log after it was made.
+        spans = ((at_ms, at_ms + window_ms, False), (max(0, at_ms - window_ms), at_ms - 1, True))
+        for start, end, newest_first in spans:
+            for some in reading.pages(log, domain, str(start), str(end), newest_first):
+                yield from _wanted(domain, some, wanted)
 
 
-def _everywhere(log: EventLog, domains: Sequence[str], wanted: Wanted) -> Iterator[Located]:
+def _newest(
+    log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+) -> Iterator[Located]:
     for domain in domains:
-        end = "+"
-        while some := log.read(domain, end=end, count=PAGE, newest_first=True):
+        for some in reading.pages(log, domain, "-", "+", newest_first=True):
             yield from _wanted(domain, some, wanted)
-            end = f"({some[-1].id}"
 
 
-def _postponed(log: EventLog, domains: Sequence[str], wanted: Wanted) -> Iterator[Located]:
+def _postponed(
+    log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+) -> Iterator[Located]:
     for domain in domains:
-        start = 0
-        while some := log.upcoming(domain, start=start, count=PAGE):
-            for time_ms, body in some:
-                if wanted.is_in(domain, body):
-                    yield Located(
-                        domain=domain,
-                        entry=None,
-                        place="postponed",
-                        time_ms=time_ms,
-                        event=decode(body),
-                    )
-            start += PAGE
+        for time_ms, body in reading.upcoming(log, domain):
+            if wanted.is_in(domain, body):
+                yield Located(
+                    domain=domain,
+                    entry=None,
+                    place="postponed",
+                    time_ms=time_ms,
+                    event=decode(body),
+                )
 
 
 def _wanted(domain: str, entries: Iterable[Entry], wanted: Wanted) -> Iterator[Located]:

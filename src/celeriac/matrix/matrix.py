@@ -45,10 +45,10 @@ class Matrix:
         *,
         source: str | None = None,
         near: str = "",
-        everywhere: bool = True,
+        deep: bool = False,
     ) -> Located:
         """The first of `find_all`. Raises NotFound."""
-        return self.find_all(event_id, source=source, near=near, everywhere=everywhere)[0]
+        return self.find_all(event_id, source=source, near=near, deep=deep)[0]
 
     def find_all(
         self,
@@ -56,13 +56,14 @@ class Matrix:
         *,
         source: str | None = None,
         near: str = "",
-        everywhere: bool = True,
+        deep: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> list[Located]:
         """The events that have the id, as they are, postponed ones included. Raises NotFound.
 
         There are several where several sources used the id; `source` chooses. `near`, a
-        `domain/entry` where the event was seen, is looked at first. Without `everywhere` the logs
-        are not read through, which takes a while where they are long. For more, see `locate`.
+        `domain/entry` where the event was seen, is looked at first. Only where it is `deep` the
+        logs are read through, which takes a while where they are long. For more, see `locate`.
         """
         return locate(
             self.backend,
@@ -70,7 +71,8 @@ class Matrix:
             event_id,
             source=source,
             near=near,
-            everywhere=everywhere,
+            deep=deep,
+            progress=progress,
         )
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:

@@ -91,7 +91,7 @@ def _first_cause(
     seen = {located.key}
     while (cause := at.event.causationid) and len(chain) < MOST_CAUSES:
         try:
-            several = locate(backend, records, cause, everywhere=False)
+            several = locate(backend, records, cause)
         except NotFound:
             missing = Cause(id=cause, key=cause, type="", domain="", gone=True)
             break

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from celeriac import Retry, SubscriptionError
+from celeriac import NotFound, Retry, SubscriptionError
 from celeriac.log import EventLog
+from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.matrix import Matrix, Query, State
 from celeriac.registry import HandlerRecord
 from tests.unit.matrix.shop import Shop
@@ -137,7 +138,7 @@ def test_an_event_is_found_where_it_was_seen(
     shop.emit("order.placed", id="mine")
     [row] = matrix.page(Query()).events
     read = count_reads(shop.backend.log, monkeypatch)
-    assert "mine" == matrix.find("mine", near=f"order/{row.entry}", everywhere=False).event.id
+    assert "mine" == matrix.find("mine", near=f"order/{row.entry}").event.id
     assert [1] == read
 
 
@@ -145,8 +146,56 @@ def test_an_event_is_found_where_it_was_seen(
 def test_a_wrong_hint_of_where_it_is_does_no_harm(shop: Shop, matrix: Matrix, near: str) -> None:
     shop.emit("order.placed", id="mine")
     assert "mine" == matrix.find("mine", near=near).event.id
-    with pytest.raises(LookupError):
-        matrix.find("mine", near=near, everywhere=False)
+
+
+def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.matrix.reading.MAX_ENTRIES", 20)
+    monkeypatch.setattr("celeriac.matrix.reading.FIRST_PAGE", 5)
+    monkeypatch.setattr("celeriac.matrix.reading.PAGE", 10)
+    shop.emit("order.placed", id="old")
+    for _ in range(100):
+        shop.emit("order.placed")
+    read = count_reads(shop.backend.log, monkeypatch)
+    with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
+        matrix.find("old")
+    assert 25 == sum(read)
+    told: list[int] = []
+    assert "old" == matrix.find_all("old", deep=True, progress=told.append)[0].event.id
+    assert 101 == told[-1]
+    with pytest.raises(NotFound, match=r"never emitted here, or trimmed"):
+        matrix.find("nowhere", deep=True)
+
+
+def test_large_events_end_a_look_up_sooner(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.matrix.reading.MAX_BYTES", 10_000)
+    monkeypatch.setattr("celeriac.matrix.reading.FIRST_PAGE", 2)
+    monkeypatch.setattr("celeriac.matrix.reading.PAGE_BYTES", 8_000)
+    shop.emit("order.placed", id="old")
+    for _ in range(20):
+        shop.emit("order.placed", data={"text": "x" * 4_000})
+    read = count_reads(shop.backend.log, monkeypatch)
+    with pytest.raises(NotFound, match="--deep"):
+        matrix.find("old")
+    assert sum(read) <= 4
+
+
+def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.matrix.reading.MAX_ENTRIES", 10)
+    for _ in range(50):
+        shop.emit("order.placed")
+    log = shop.backend.log
+    if isinstance(log, MemoryLog):
+        log.clock = MemoryClock()  # the time is now
+    id = shop.emit("order.placed")
+    for _ in range(50):
+        shop.emit("order.placed")
+    assert id == matrix.find(id).event.id
 
 
 # -- by state: what is read does not grow with the log

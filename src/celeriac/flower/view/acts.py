@@ -203,9 +203,7 @@ class Replay(Act):
     did = "replay"
 
     def act(self, asked: Asked) -> dict[str, Any]:
-        located = self.matrix.find(
-            asked.event, source=asked.source, near=asked.at, everywhere=False
-        )
+        located = self.matrix.find(asked.event, source=asked.source, near=asked.at)
         if located.entry is None:
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)

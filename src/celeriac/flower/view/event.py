@@ -81,7 +81,7 @@ class EventPage(Page):
 
 def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
     """Blocks. Raises NotFound; only where it is `deep` the whole log is searched."""
-    located, *others = matrix.find_all(event_id, near=near, everywhere=deep)
+    located, *others = matrix.find_all(event_id, near=near, deep=deep)
     status = matrix.status_of(located)
     now = matrix.backend.registry.now_ms()
     by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
