@@ -23,6 +23,7 @@ ROW = Row(
     stock_lost=None,
     stock_doubled=None,
     server="Valkey 9.1.2",
+    seconds=90.0,
 )
 
 
@@ -43,6 +44,7 @@ def test_each_broker_has_its_table_and_all_are_counted() -> None:
     assert shown.count(f"| {' | '.join(COLUMNS)} |") == 2
     assert "Valkey 9.1.2, RabbitMQ 3.10.8" in shown
     assert "2 rows, 2,400 deliveries, 0 lost." in shown
+    assert "in 3 minutes on a machine of" in shown
     assert "Goals missed" not in shown
 
 

@@ -45,6 +45,7 @@ def page(rows: Sequence[Row], rabbitmq: str = "") -> str:
         .read_text()
         .format(
             date=date.today().isoformat(),
+            minutes=round(sum(row.seconds for row in rows) / 60),
             machine=f"a machine of {os.cpu_count()} cores",
             versions=", ".join(versions),
         )
