@@ -9,6 +9,7 @@ import pytest
 
 from celeriac.bus_settings import BusSettings, MemorySettingsStore
 from celeriac.errors import ConfigurationError, LogFull
+from celeriac.event import Effects
 from celeriac.ledger import Lane, Outcome, Settled, Verdict
 from celeriac.log.memory import MemoryClock
 from celeriac.settings import BUS_WIDE, Settings
@@ -185,7 +186,7 @@ def test_the_name_of_nothing_has_no_row(store: Store, lane: Lane) -> None:
     processed(store, lane, "a")
     assert [None] == store.ledger.rows(lane, [""])
     assert [] == store.ledger.failures(lane, "")
-    assert [()] == store.ledger.effects(lane, [""])
+    assert [Effects()] == store.ledger.effects(lane, [""])
 
 
 def test_settings_are_told_apart_by_what_was_given() -> None:

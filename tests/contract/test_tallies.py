@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.event import Effect
+from celeriac.event import MOST_EFFECTS, Effect, Effects
 from celeriac.ledger import Failure, Lane, Outcome, Settled
 from tests.contract.store import Store, settled
 
@@ -82,30 +82,51 @@ def test_what_a_delivery_led_to_is_remembered_over_its_attempts(store: Store, la
     store.emit("a")
     parcel, letter = Effect("shipment.sent", "1"), Effect("mail.sent", "2")
     [first] = store.run(lane)
-    store.ledger.finish("w1", lane, [settled(first, Outcome.RETRY, type=PLACED, effects=(parcel,))])
+    failed = settled(first, Outcome.RETRY, type=PLACED, effects=Effects((parcel,)))
+    store.ledger.finish("w1", lane, [failed])
     [second] = store.claim(lane, store.take(lane).deliveries)
-    said = settled(second, Outcome.PROCESSED, type=PLACED, effects=(parcel, letter))
+    said = settled(second, Outcome.PROCESSED, type=PLACED, effects=Effects((parcel, letter)))
     store.ledger.finish("w1", lane, [said])
-    assert [(parcel, letter), ()] == store.ledger.effects(lane, ["a", "x"])
+    assert [Effects((parcel, letter)), Effects()] == store.ledger.effects(lane, ["a", "x"])
     assert [] == store.ledger.effects(lane, [])
+
+
+def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
+    store: Store, lane: Lane
+) -> None:
+    """Each attempt emits under new ids; what it emits of an id that was given is one event."""
+    named = tuple(Effect("mail.sent", str(n)) for n in range(MOST_EFFECTS))
+    more = (Effect("mail.sent", "new"), named[0], Effect("mail.sent", "newer"))
+    attempts = [Effects(named[:-1]), Effects(more), Effects(named, 7), Effects(named[:1], 40)]
+    found, totals = Effects(), []
+    store.emit("a")
+    [run] = store.run(lane)
+    for effects in attempts:
+        done = settled(run, Outcome.RETRY, type=PLACED, effects=effects)
+        store.ledger.finish("w1", lane, [done])
+        [found] = store.ledger.effects(lane, ["a"])
+        totals.append((len(found.named), found.unnamed))
+        [run] = store.claim(lane, store.take(lane).deliveries)
+    assert [(99, 0), (100, 1), (100, 9), (100, 49)] == totals
+    assert (*named[:-1], more[0]) == found.named
 
 
 def test_what_an_outlived_attempt_led_to_is_not_told(store: Store, lane: Lane) -> None:
     store.emit("a")
     [old] = store.run(lane)
     store.claim(lane, store.sweep(lane).deliveries)
-    said = settled(old, Outcome.PROCESSED, type=PLACED, effects=(Effect("b", "1"),))
+    said = settled(old, Outcome.PROCESSED, type=PLACED, effects=Effects((Effect("b", "1"),)))
     assert [old.entry] == store.ledger.finish("w1", lane, [said])
-    assert [()] == store.ledger.effects(lane, ["a"])
+    assert [Effects()] == store.ledger.effects(lane, ["a"])
     assert [{}] == store.ledger.tallies([lane])
 
 
 def test_forgetting_a_handler_forgets_its_counts(store: Store, lane: Lane) -> None:
     store.emit("a")
     [claimed] = store.run(lane)
-    said = settled(claimed, Outcome.PROCESSED, type=PLACED, effects=(Effect("b", "1"),))
+    said = settled(claimed, Outcome.PROCESSED, type=PLACED, effects=Effects((Effect("b", "1"),)))
     store.ledger.finish("w1", lane, [said])
     store.log.leave(lane.domain, lane.handler)
     store.ledger.forget(lane)
     assert [{}] == store.ledger.tallies([lane])
-    assert [()] == store.ledger.effects(lane, ["a"])
+    assert [Effects()] == store.ledger.effects(lane, ["a"])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from celeriac.event.envelope import Event
 from celeriac.event.identity import event_key, key_id
 
-# Of one attempt: more effects than these are counted, and not named.
+# Of one delivery: more effects than these are counted, and not named.
 MOST_EFFECTS = 100
 
 
@@ -25,11 +25,28 @@ class Effect(NamedTuple):
         return key_id(self.key)
 
 
+class Effects(NamedTuple):
+    """What was emitted while an event was handled: the first MOST_EFFECTS by name, and how many
+    more there were."""
+
+    named: tuple[Effect, ...] = ()
+    unnamed: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.named)
+
+    def and_those_of(self, attempt: Effects) -> Effects:
+        """Return these and those of a later attempt, which emits what has no given id again."""
+        named = tuple(dict.fromkeys(self.named + attempt.named))
+        unnamed = self.unnamed + attempt.unnamed + max(0, len(named) - MOST_EFFECTS)
+        return Effects(named[:MOST_EFFECTS], unnamed)
+
+
 @dataclass(slots=True)
 class Handling:
     """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
 
-    Of a batch `event` is the first of `size`. `effects` names the first MOST_EFFECTS that were
+    Of a batch `event` is the first of `size`. `named_effects` has the first MOST_EFFECTS that were
     emitted; `effect_count` counts all.
     """
 
@@ -37,8 +54,13 @@ class Handling:
     attempt: int = 1
     handler: str = ""
     size: int = 1
-    effects: list[Effect] = field(default_factory=list)
+    named_effects: list[Effect] = field(default_factory=list)
     effect_count: int = 0
+
+    @property
+    def effects(self) -> Effects:
+        named = tuple(self.named_effects)
+        return Effects(named, self.effect_count - len(named))
 
 
 _current: ContextVar[Handling | None] = ContextVar("celeriac_handling", default=None)
@@ -78,8 +100,8 @@ def note_effects(events: Iterable[Event[Any]]) -> None:
         return
     for event in events:
         under_way.effect_count += 1
-        if len(under_way.effects) < MOST_EFFECTS:
-            under_way.effects.append(Effect(event.type, event_key(event.id, event.source)))
+        if len(under_way.named_effects) < MOST_EFFECTS:
+            under_way.named_effects.append(Effect(event.type, event_key(event.id, event.source)))
 
 
 def current_handling() -> Handling | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac.event import Effect, Event
+from celeriac.event import Effects, Event
 from celeriac.executor.work import Work
 from celeriac.subscription import decide
 from celeriac.tracing.tracing import Tracing
@@ -19,7 +19,7 @@ class TracedWork(Work):
 
     def _call(
         self, argument: Any, cause: Event[Any], attempt: int
-    ) -> tuple[BaseException | None, tuple[Effect, ...]]:
+    ) -> tuple[BaseException | None, Effects]:
         handler = self.handler
         batch = handler.batch is not None
         with self.tracing.process(

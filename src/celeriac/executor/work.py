@@ -9,7 +9,7 @@ from typing import Any
 
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
-    Effect,
+    Effects,
     Event,
     check_domain,
     decode,
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
 
 TELL_AFTER = 0.010  # seconds
+NO_EFFECTS = Effects()
 
 
 class Work:
@@ -165,7 +166,7 @@ class Work:
                 )
                 self.report.processed += 1
             # what a batch emits follows from its first event
-            effects = ()
+            effects = NO_EFFECTS
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
@@ -174,7 +175,7 @@ class Work:
 
     def _call(
         self, argument: Any, cause: Event[Any], attempt: int
-    ) -> tuple[BaseException | None, tuple[Effect, ...]]:
+    ) -> tuple[BaseException | None, Effects]:
         """Runs the handler's function; returns what it raised, and what it emitted."""
         failure: BaseException | None = None
         size = len(argument) if self.handler.batch is not None else 1
@@ -189,7 +190,7 @@ class Work:
                 failure = from_their_code(error)
         if self.breaking is not None:
             self.breaking.note(failure)
-        return failure, tuple(under_way.effects)
+        return failure, under_way.effects
 
     def fail(
         self,
@@ -199,7 +200,7 @@ class Work:
         error: BaseException,
         took_us: int,
         correlation: str | None = None,
-        effects: tuple[Effect, ...] = (),
+        effects: Effects = NO_EFFECTS,
         shown: BaseException | None = None,
         *,
         final: bool = True,
@@ -276,7 +277,7 @@ class Work:
         failure: Failure | None = None,
         traceback: str = "",
         type: str = "",
-        effects: tuple[Effect, ...] = (),
+        effects: Effects = NO_EFFECTS,
     ) -> None:
         self.settled.append(
             Settled(

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from celeriac.event import Effect, key_id
+from celeriac.event import Effects, key_id
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Verdict
@@ -133,7 +133,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     failure: Failure | None = None
     traceback: str = ""
     type: str = ""
-    effects: tuple[Effect, ...] = ()
+    effects: Effects = Effects()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class Ledger(Protocol):
         """The failed attempts of its history, oldest first."""
         ...
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
         """What the handler emitted while it handled each event, in order; of all attempts."""
         ...
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 
 from celeriac.errors import NotFound
-from celeriac.event import Effect
+from celeriac.event import Effects
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     MAX_LOST_RUNS,
@@ -246,10 +246,10 @@ class MemoryLedger:
     def failures(self, lane: Lane, event_key: str) -> list[Failure]:
         return list(self.history(lane, event_key).failures)
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
         with self._lock:
             effects, now = self._book(lane).effects, self.log.clock.now_ms()
-            return [tuple(effects.get(event_key, now) or ()) for event_key in event_keys]
+            return [effects.get(event_key, now) or Effects() for event_key in event_keys]
 
     def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
         with self._lock:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from typing import Generic, TypeVar
 
 import msgspec
 
-from celeriac.event import MOST_EFFECTS, Effect
+from celeriac.event import Effects
 from celeriac.ledger.ledger import Settled
 from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.ledger.run_record import Run
@@ -88,7 +88,7 @@ class Book:
     def __init__(self, window_ms: Callable[[], int]) -> None:
         self.rows: Remembered[Row] = Remembered(window_ms)
         self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
-        self.effects: Remembered[list[Effect]] = Remembered(window_ms)
+        self.effects: Remembered[Effects] = Remembered(window_ms)
         self.stats: defaultdict[str, int] = defaultdict(int)
         self.tallies: Tallies = {}
         self.minutes: dict[int, Tallies] = {}
@@ -159,13 +159,12 @@ class Book:
         del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
         self.past.put(event_key, past, now_ms)
 
-    def add_effects(self, event_key: str, effects: Sequence[Effect], now_ms: int) -> None:
-        """Puts those of one attempt to those of the attempts before it, each once: MOST_EFFECTS at
-        most."""
+    def add_effects(self, event_key: str, effects: Effects, now_ms: int) -> None:
+        """Adds those of one attempt to those of the attempts before it, each named once."""
         if effects:
-            known = self.effects.get(event_key, now_ms) or []
-            all_of_them = [*known, *(e for e in effects if e not in known)]
-            self.effects.put(event_key, all_of_them[:MOST_EFFECTS], now_ms)
+            known = self.effects.get(event_key, now_ms)
+            whole = known.and_those_of(effects) if known else effects
+            self.effects.put(event_key, whole, now_ms)
 
     def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
         """Counts what was settled, for all time and for the minute."""

@@ -24,6 +24,7 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.redis_reader import RedisLedgerReader
 from celeriac.ledger.script import (
+    format_effects,
     pack_lists,
     pack_plain,
     parse_bodies,
@@ -242,7 +243,7 @@ class RedisLedger(RedisLedgerReader):
             arguments += (
                 one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
                 failure.encode() if failure else b"", failure.error if failure else "",
-                one.traceback, one.type, "\n".join(f"{e.type} {e.key}" for e in one.effects),
+                one.traceback, one.type, format_effects(one.effects),
             )  # fmt: skip
         return arguments
 

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.connection import Client, service_client
-from celeriac.event import Effect
+from celeriac.event import Effects
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.keys import Keys
 from celeriac.ledger.dead_group import Audited, DeadGroup
@@ -75,7 +75,7 @@ class RedisLedgerReader:
     def failures(self, lane: Lane, event_key: str) -> list[Failure]:
         return list(self.history(lane, event_key).failures)
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[tuple[Effect, ...]]:
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
         if not event_keys:
             return []
         keys = self.keys.effects(lane.domain, lane.handler)

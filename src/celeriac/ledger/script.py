@@ -9,17 +9,27 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from celeriac.errors import SubscriptionError
-from celeriac.event import Effect
+from celeriac.event import Effect, Effects
 from celeriac.event.pattern import check_pattern
 from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
 
 
-def parse_effects(stored: bytes | None) -> tuple[Effect, ...]:
-    lines = stored.decode(errors="replace").split("\n") if stored else ()
+def format_effects(effects: Effects) -> str:
+    """A line for each that is named, and `+N` for the number of the others."""
+    lines = [f"{effect.type} {effect.key}" for effect in effects.named]
+    if effects.unnamed:
+        lines.append(f"+{effects.unnamed}")
+    return "\n".join(lines)
+
+
+def parse_effects(stored: bytes | None) -> Effects:
+    lines = stored.decode(errors="replace").split("\n") if stored else []
+    unnamed = lines.pop()[1:] if lines and lines[-1].startswith("+") else ""
     pairs = (line.partition(" ") for line in lines)
-    return tuple(Effect(type, key) for type, _, key in pairs if key)
+    named = tuple(Effect(type, key) for type, _, key in pairs if key)
+    return Effects(named, int(unnamed) if unnamed.isdecimal() else 0)
 
 
 _encode = msgspec.msgpack.Encoder().encode

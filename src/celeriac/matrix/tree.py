@@ -45,7 +45,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """Every event after its parent, siblings in the order in which they were emitted.
 
-    `unseen` effects are not in it, for the tree is as large as it may be.
+    `unseen` effects are not in it: the tree is as large as it may be, or they were emitted after
+    the first MOST_EFFECTS of one delivery. What they led to is not counted.
     """
 
     nodes: tuple[Cause, ...]
@@ -60,7 +61,8 @@ def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -
     unseen = 0
     depth = 0
     while depth < len(levels):
-        found = _effects(backend, records, levels[depth])
+        found, unnamed = _effects(backend, records, levels[depth])
+        unseen += unnamed
         following = levels[depth + 1] if depth + 1 < len(levels) else []
         for effect in found:
             if effect.key in known:
@@ -127,16 +129,18 @@ def _cause_of(
     """The one of several events with one id that led to the effect, as far as their rows tell."""
     for one in several:
         node = Cause(id=one.event.id, key=one.key, type=one.event.type, domain=one.domain)
-        if any(found.key == effect.key for found in _effects(backend, records, [node])):
+        effects, _ = _effects(backend, records, [node])
+        if any(found.key == effect.key for found in effects):
             return one
     return several[0]
 
 
 def _effects(
     backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
-) -> list[Cause]:
-    """What was emitted while these were handled."""
+) -> tuple[list[Cause], int]:
+    """What was emitted while these were handled, and how much more that is not named."""
     answer: list[Cause] = []
+    unnamed = 0
     for domain, nodes in _by_domain(level):
         for stand in stands(backend.log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
@@ -153,9 +157,10 @@ def _effects(
                         parent=node.key,
                         handler=stand.record.id,
                     )
-                    for effect in effects
+                    for effect in effects.named
                 )
-    return answer
+                unnamed += effects.unnamed
+    return answer, unnamed
 
 
 def _placed(

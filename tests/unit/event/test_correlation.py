@@ -8,6 +8,7 @@ from celeriac.event import (
     MOST_EFFECTS,
     Causality,
     Effect,
+    Effects,
     build_event,
     current_attempt,
     current_event,
@@ -84,15 +85,15 @@ def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() ->
         note_effects([first, second])
     note_effects([first])
     two, one = (Effect(e.type, event_key(e.id, e.source)) for e in (second, first))
-    assert [two, one, two] == under_way.effects
-    assert ["2", "1", "2"] == [effect.id for effect in under_way.effects]
+    assert Effects((two, one, two)) == under_way.effects
+    assert ["2", "1", "2"] == [effect.id for effect in under_way.effects.named]
 
 
 def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
     with handling(first) as under_way:
         note_effects([second] * (MOST_EFFECTS + 5))
-    assert MOST_EFFECTS == len(under_way.effects)
     assert MOST_EFFECTS + 5 == under_way.effect_count
+    assert (MOST_EFFECTS, 5) == (len(under_way.effects.named), under_way.effects.unnamed)
 
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.event import MOST_EFFECTS
 from celeriac.matrix import Matrix, State
 from tests.unit.matrix.shop import Shop
 
@@ -90,3 +91,18 @@ def test_a_tree_without_end_is_cut(
     monkeypatch.setattr(sys.modules["celeriac.matrix.tree"], "MOST_NODES", 5)
     found = matrix.causes(matrix.find("o"))
     assert (5, 5) == (len(found.nodes), found.unseen)
+
+
+def test_what_was_emitted_beyond_the_effects_that_have_a_name_is_counted(
+    shop: Shop, matrix: Matrix
+) -> None:
+    def emits_many(event: Any) -> None:
+        for n in range(MOST_EFFECTS + 7):
+            shop.emit("payment.captured", id=f"p{n}")
+
+    shop.on("billing.charge", "order.placed", function=emits_many)
+    shop.start()
+    shop.emit("order.placed", id="o")
+    shop.settle()
+    found = matrix.causes(matrix.find("o"))
+    assert 1 + MOST_EFFECTS + 7 == len(found.nodes) + found.unseen

@@ -13,7 +13,7 @@
 --       event type of those plainly processed, and their entries, event keys, attempts and run times
 --       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
 --       the others: entry, event key, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
---       error, traceback, event type, effects (a line for each event that was emitted meanwhile)
+--       error, traceback, event type, effects (see _matrix.lua)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
