@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from celeriac.ledger import MAX_LOST_RUNS, Ask, Claimed, Lane, Outcome, Settled, Verdict
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
@@ -423,3 +425,58 @@ def test_the_deliveries_of_one_owner_are_listed_alone(store: Store, lane: Lane) 
     assert entries[2:4] == listed(owner="queued:w2", most=2)
     assert entries[4:] == listed(f"({entries[3]}", owner="queued:w2")
     assert [] == listed(owner="running:w2")
+
+
+# -- what is due and what is new
+
+
+def replayed(store: Store, lane: Lane, count: int) -> set[str]:
+    """So many entries that were handled, and are due again."""
+    entries = [store.emit(f"old{n}") for n in range(count)]
+    for claimed in store.run(lane):
+        store.finish(lane, claimed)
+    pairs = [(entry, f"old{n}") for n, entry in enumerate(entries)]
+    assert count == store.ledger.schedule(lane, pairs)
+    return set(entries)
+
+
+def test_half_of_the_room_is_kept_for_what_is_new(store: Store, lane: Lane) -> None:
+    old = replayed(store, lane, 20)
+    new = {store.emit(f"new{n}") for n in range(20)}
+    taken = {delivery.entry for delivery in store.take(lane, limit=10).deliveries}
+    assert (5, 5) == (len(taken & old), len(taken & new))
+
+
+@pytest.mark.parametrize("new", [0, 2])
+def test_room_that_nothing_new_needs_is_for_what_is_due(store: Store, lane: Lane, new: int) -> None:
+    old = replayed(store, lane, 20)
+    for n in range(new):
+        store.emit(f"new{n}")
+    taken = {delivery.entry for delivery in store.take(lane, limit=10).deliveries}
+    assert (10, 10 - new) == (len(taken), len(taken & old))
+
+
+def test_room_that_nothing_due_needs_is_for_what_is_new(store: Store, lane: Lane) -> None:
+    replayed(store, lane, 2)
+    for n in range(20):
+        store.emit(f"new{n}")
+    assert 10 == len(store.take(lane, limit=10).deliveries)
+
+
+def test_all_of_the_room_is_for_what_is_due_where_nothing_new_is_asked_for(
+    store: Store, lane: Lane
+) -> None:
+    old = replayed(store, lane, 20)
+    store.emit("new")
+    taken = {one.entry for one in store.take(lane, limit=10, most_new=0).deliveries}
+    assert 10 == len(taken & old)
+
+
+@pytest.mark.parametrize("due_first", [True, False])
+def test_where_there_is_room_for_one_the_ask_says_which(
+    store: Store, lane: Lane, due_first: bool
+) -> None:
+    old = replayed(store, lane, 2)
+    store.emit("new")
+    [taken] = store.ledger.take("w1", [Ask(lane, 1, due_first=due_first)])
+    assert due_first == (taken.deliveries[0].entry in old)

@@ -92,6 +92,8 @@ class Dispatcher:
         self._queued: dict[Lane, int] = {}
         # Lanes of which the last deliveries that were taken had been begun before.
         self._begun: set[Lane] = set()
+        # Toggled with each ask.
+        self._new_first: set[Lane] = set()
         self._in_force: dict[Lane, tuple[str, ...]] = {}
         self._flow = Flow()
         self._doors = Doors()
@@ -275,7 +277,8 @@ class Dispatcher:
                 self._agenda.hurry(self._flow.lanes(handler.id), now + BUSY)
             if ask.most_held is not None and ask.most_held <= self._share.held(lane):
                 self._agenda.hurry(self._share.holding(handler.id), now + BUSY)
-            asks.append(ask)
+            self._new_first ^= {lane}
+            asks.append(replace(ask, due_first=lane in self._new_first))
         asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
         return asks
 

@@ -65,7 +65,9 @@ class Ask:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
     `most_held` what all workers together have queued or running, but for leases that are over.
     Where `pass_over` would pass over the `stretch`, what is wanted in it is taken and the rest
-    ignored: nothing behind it is taken then, unless nothing in it is wanted."""
+    ignored: nothing behind it is taken then, unless nothing in it is wanted. What is due and what
+    is new share the room half and half; where there is room for one, it is something due if
+    `due_first`."""
 
     lane: Lane
     limit: int
@@ -73,6 +75,7 @@ class Ask:
     most_new: int = 1000
     most_held: int | None = None
     stretch: Stretch | None = None
+    due_first: bool = True
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):

@@ -34,7 +34,10 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     if ask.most_held is not None:
         # what was taken over is held already; all that follows is held anew
         room = min(room, ask.most_held - held + len(taken))
-    take_over(_ready(moves), room - len(taken))
+    # Half of the room is kept for what is new, or a replay of many would hold it up until its end.
+    left = max(0, room - len(taken))
+    for_new = 1 if left == 1 and not ask.due_first else left // 2
+    take_over(_ready(moves), left - min(for_new, ask.most_new))
     if not ask.lane.ordered:
         # the handler was ordered before; nobody else would ever free these
         take_over(parked, room - len(taken))
@@ -46,6 +49,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
             if moves.receive(entry, body, owner):
                 taken.append(Delivery(entry, body, 0))
             group.last = max(group.last, entry_key(entry))
+    take_over(_ready(moves), room - len(taken))
     return Taken(
         deliveries=tuple(taken),
         queued=queued,

@@ -64,6 +64,7 @@ class RedisLedger(RedisLedgerReader):
                 ask.most_new,
                 "" if ask.most_held is None else ask.most_held,
                 *_named(ask.stretch),
+                int(ask.due_first),
             )
             for ask in asks
         ]

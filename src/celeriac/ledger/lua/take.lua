@@ -12,7 +12,8 @@
 --       where the dispatcher has read on: after, upto, patterns of the code that says what is
 --       wanted, the place of upto (see _pass.lua), each '' where it did not; and the entries that
 --       are wanted with their places, packed, or ''. If the group stands there, it takes these and
---       ignores the others: nothing behind them is taken then, unless none is wanted
+--       ignores the others: nothing behind them is taken then, unless none is wanted;
+--       due first (1|0): whether what is due or what is new goes first where there is room for one
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
 --          {{entry, body, attempts begun, runs lost}, …}, the time ms, held by this worker before};
@@ -26,6 +27,7 @@ local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local after, upto, patterns_read, place, wanted = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local due_first = ARGV[15] == '1'
 local newest_patterns = redis.call('GET', patterns)
 
 local running = 'running:' .. string.sub(owner, 8)
@@ -76,13 +78,19 @@ end
 -- What was taken over is held already; all that follows is held anew.
 if most_held then room = math.min(room, most_held - held) end
 
-if room > 0 then
-  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
+local function take_due(most)
+  if most <= 0 then return end
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
     redis.call('ZREM', due, entry)
     -- Left over from a group that was destroyed, where it is not pending as due.
     if holder(entry) == 'due' then take(entry) end
   end
 end
+
+-- Half of the room is kept for what is new, or a replay of many would hold it up until its end.
+local for_new = math.floor(room / 2)
+if room == 1 and not due_first then for_new = 1 end
+take_due(room - math.min(for_new, most_new))
 
 if not ordered and parked > 0 and room > 0 then
   -- The handler was ordered before; nobody else would ever free these.
@@ -91,7 +99,7 @@ if not ordered and parked > 0 and room > 0 then
   end
 end
 
-local want = math.min(room, most_new)
+local before_new, want = #taken, math.min(room, most_new)
 if ordered then want = math.min(want, most_parked - parked) end
 
 local function read(count)
@@ -148,6 +156,9 @@ end
 if want > 0 then
   for _, item in ipairs(read(want)) do give(item) end
 end
+
+room = room - (#taken - before_new)
+take_due(room)
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
