@@ -1,14 +1,20 @@
-"""How long the transfer of many bytes may take, and how many are sent at once. Pure."""
+"""How long the transfer of many bytes may take, and how many are sent or read at once. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 # Of one pipeline of events: on a link of 8 MB/s less than a tenth of a second.
 PORTION_BYTES = 512 * 1024
 # Written at once; each has the whole time-out of the connection.
 SLICE = 64 * 1024
+# Stored events are read a page at a time: few at first, then as many as PAGE_BYTES are likely to
+# hold. One script moves as many.
+FIRST_PAGE, PAGE_BYTES = 20, 4_000_000
 SLOWEST = 250_000  # bytes/s: a link that is slower counts as broken
+
+T = TypeVar("T")
 
 
 def transfer_time(size: int) -> float:
@@ -24,6 +30,33 @@ def portion_end(items: Sequence[tuple[str, bytes]], start: int) -> int:
         if size > PORTION_BYTES and at > start:
             return at
     return at + 1
+
+
+def next_page(sizes: Sequence[int], most: int) -> int:
+    """Return how many stored events to read after a page with events of these sizes.
+
+    A page is bounded by a guess, because Redis tells no size without the event: they may be as
+    large as the largest of the last page, and a page has at most four times as many events.
+    """
+    likely = PAGE_BYTES // max(1, *sizes)
+    return max(1, min(most, likely, 4 * len(sizes)))
+
+
+def portions(items: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+    """Return items, given with their sizes in bytes, in lists of at most PAGE_BYTES.
+
+    Larger than that is a list of one item only.
+    """
+    portion: list[T] = []
+    held = 0
+    for item, size in items:
+        if portion and held + size > PAGE_BYTES:
+            yield portion
+            portion, held = [], 0
+        portion.append(item)
+        held += size
+    if portion:
+        yield portion
 
 
 def slices(packed: bytes) -> list[bytes | memoryview]:

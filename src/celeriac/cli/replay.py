@@ -20,6 +20,7 @@ from celeriac.ledger import Lane
 from celeriac.log import Group, entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
+from celeriac.transfer import FIRST_PAGE, next_page, portions
 
 PAGE = 500
 # What is due lies in the memory of Redis; what is in the log, lies there anyway.
@@ -82,14 +83,21 @@ class Past:
         self._asked = compile_patterns(pattern) if pattern is not None else None
 
     def pages(self) -> Iterator[tuple[Lane, list[tuple[str, str]]]]:
-        """(entry, event key) pairs by domain, oldest first. Raises Failure for a missing group."""
+        """(entry, event key) pairs by domain, oldest first, in portions of which one script can
+        read the events. Raises Failure for a missing group."""
         for domain in sorted(self.record.since):
             lane = Lane(domain, self.record.id, self.record.ordered)
-            start, end = self._start, self._end(lane)
-            while some := self.backend.log.read(domain, start=start, end=end, count=PAGE):
-                wanted = ((entry.id, self._wanted_key(domain, entry.body)) for entry in some)
-                yield lane, [(entry, key) for entry, key in wanted if key is not None]
-                start = f"({some[-1].id}"
+            start, end, count = self._start, self._end(lane), FIRST_PAGE
+            while some := self.backend.log.read(domain, start=start, end=end, count=count):
+                sizes = [len(entry.body or b"") for entry in some]
+                wanted = (
+                    ((entry.id, key), size)
+                    for entry, size in zip(some, sizes, strict=True)
+                    if (key := self._wanted_key(domain, entry.body)) is not None
+                )
+                for portion in portions(wanted):
+                    yield lane, portion
+                start, count = f"({some[-1].id}", next_page(sizes, PAGE)
 
     def group(self, lane: Lane) -> Group:
         for group in self.backend.log.groups(lane.domain):
@@ -134,7 +142,7 @@ def _schedule(past: Past, found: int) -> int:
             while _due(past.group(lane)) > MOST_DUE - PAGE:
                 progress.update(bar, description=f"waiting for {past.record.service} to catch up")
                 time.sleep(LOOK_AGAIN)
-            scheduled += past.backend.ledger.schedule(lane, page) if page else 0
+            scheduled += past.backend.ledger.schedule(lane, page)
             progress.update(bar, advance=len(page), description=f"replaying {lane.domain}")
     return scheduled
 

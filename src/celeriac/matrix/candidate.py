@@ -12,9 +12,9 @@ from celeriac.matrix.stand import stands
 from celeriac.matrix.state import IN_FLIGHT, State, state_of
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
+from celeriac.transfer import FIRST_PAGE, next_page
 
-# Entries of one domain at a time: few at first, then as many as READ_BYTES are likely to hold.
-READ_FIRST, READ, READ_BYTES = 20, 200, 4_000_000
+READ = 200  # entries of one domain at a time, at most: see transfer.py
 PENDING = 1000  # deliveries of one holder at a time
 FIRST_WINDOW_MS = 1000
 
@@ -92,12 +92,11 @@ def candidates(
 
 
 def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candidate]:
-    count = READ_FIRST
+    count = FIRST_PAGE
     while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
-        size = sum(len(entry.body or b"") for entry in some) // len(some)
         end = f"({some[-1].id}"
         yield from (Candidate(domain, entry.id, entry.body, entry.id) for entry in some)
-        count = max(1, min(READ, READ_BYTES // max(1, size)))
+        count = next_page([len(entry.body or b"") for entry in some], READ)
 
 
 def _ahead(
@@ -118,7 +117,7 @@ def _ahead(
 
 
 def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> Iterator[Candidate]:
-    after, count = "", READ_FIRST
+    after, count = "", FIRST_PAGE
     reached, _, bound = span.before.rpartition("/")
     if bound:
         ms, sequence = entry_key(bound)
@@ -130,9 +129,8 @@ def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> 
             fits = letter.handler in handlers and bool(letter.entry) and span.has(letter.entry)
             # One that does not fit counts as read all the same.
             yield Candidate(domain, letter.entry, letter.event if fits else None, letter.id)
-        size = sum(len(letter.event) for letter in some) // len(some)
         after = some[-1].id
-        count = max(1, min(READ, READ_BYTES // max(1, size)))
+        count = next_page([len(letter.event) for letter in some], READ)
 
 
 def _held(

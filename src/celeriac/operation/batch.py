@@ -16,6 +16,7 @@ from celeriac.operation.choice import Choice, type_of
 from celeriac.operation.single import addressed, lane_of
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
+from celeriac.transfer import FIRST_PAGE, next_page, portions
 
 READ = 200
 MOST_READ = 2000
@@ -60,12 +61,13 @@ def redrive_batch(
                 refused += 1
                 faults.add(str(error))
         for lane, own in lanes.items():
-            pairs = [(letter, addressed(letter)) for letter in own]
-            try:
-                done += backend.ledger.redrive(lane, pairs, note)
-            except NotFound as error:
-                refused += len(own)
-                faults.add(str(error))
+            pairs = ((letter, addressed(letter)) for letter in own)
+            for portion in portions((pair, len(pair[1])) for pair in pairs):
+                try:
+                    done += backend.ledger.redrive(lane, portion, note)
+                except NotFound as error:
+                    refused += len(portion)
+                    faults.add(str(error))
         return done, refused, faults
 
     return _batch(backend, choice, after, redrive)
@@ -112,7 +114,8 @@ def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
     for domain in sorted(backend.log.domains()):
         if domain < reached:
             continue
-        last = id if domain == reached else ""
-        while some := backend.ledger.dead(domain, after=last, count=READ):
+        last, count = id if domain == reached else "", min(FIRST_PAGE, READ)
+        while some := backend.ledger.dead(domain, after=last, count=count):
             yield some
             last = some[-1].id
+            count = next_page([len(letter.event) for letter in some], READ)

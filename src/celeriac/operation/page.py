@@ -10,6 +10,7 @@ from celeriac.ledger import DeadLetter
 from celeriac.log import entry_key
 from celeriac.operation.choice import Choice
 from celeriac.subscription import Backend
+from celeriac.transfer import FIRST_PAGE, next_page
 
 READ = 100
 
@@ -52,9 +53,11 @@ def _newest_first(backend: Backend, before: str) -> Iterator[DeadLetter]:
     def of(domain: str) -> Iterator[DeadLetter]:
         # letters of one id in several domains follow each other by the name of the domain, falling
         last = bound if domain >= reached or not bound else _next(bound)
-        while some := backend.ledger.dead(domain, after=last, count=READ, newest_first=True):
+        count = FIRST_PAGE
+        while some := backend.ledger.dead(domain, after=last, count=count, newest_first=True):
             yield from some
             last = some[-1].id
+            count = next_page([len(letter.event) for letter in some], READ)
 
     domains = sorted(backend.log.domains())
     return heapq.merge(

@@ -169,7 +169,8 @@ def _take(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]
         if chosen and bytes_ > MOST_BYTES:
             break
         chosen += 1
-    rows = execute(statement.take(len(full)), {"last": int(sizes[chosen - 1][0]), **held})
+    ids = [int(id) for id, _ in sizes[:chosen]]
+    rows = execute(statement.take(len(ids)), statement.numbered(ids))
     return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
 
 

@@ -27,9 +27,7 @@ LOCKS = {
 }
 
 _SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL"
-_TAKE = (
-    f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE parked_ms IS NULL AND id <= :last"
-)
+_TAKE = f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE parked_ms IS NULL"
 PARK = f"UPDATE {TABLE} SET parked_ms = :now, error = :error WHERE id = :id"
 
 WAITING = f"SELECT COUNT(*), MIN(created_ms) FROM {TABLE} WHERE parked_ms IS NULL"
@@ -47,13 +45,17 @@ def sizes(held: int) -> str:
     return f"{_SIZES}{_but(held)} ORDER BY id LIMIT :most"
 
 
-def take(held: int) -> str:
-    """Those rows up to one of them, with the bodies."""
-    return f"{_TAKE}{_but(held)} ORDER BY id"
+def take(count: int) -> str:
+    """So many rows with their bodies, by `:i0`, `:i1`, …
+
+    Not by `id <= :last`: a transaction that took its numbers earlier may have been committed since
+    their sizes were read, and its rows may be of any size.
+    """
+    return f"{_TAKE} AND id IN ({_listed(count)}) ORDER BY id"
 
 
 def held(domains: Sequence[str]) -> dict[str, str]:
-    """The parameters of the domains that the two above leave out."""
+    """The parameters of the domains that `sizes` leaves out."""
     return {f"d{number}": domain for number, domain in enumerate(domains)}
 
 
@@ -76,7 +78,7 @@ def discard(ids: Sequence[int]) -> str:
 
 
 def numbered(ids: Sequence[int]) -> dict[str, int]:
-    """The parameters of the three above."""
+    """The parameters of the statements that name rows."""
     return {f"i{number}": id for number, id in enumerate(ids)}
 
 

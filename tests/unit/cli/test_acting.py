@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 
+from celeriac import transfer
 from celeriac.ledger import Lane
 from celeriac.trust.generate import generate
 from tests.unit.cli.conftest import Run, refuse
@@ -167,6 +169,27 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     assert "1 event scheduled" in answer.out
     shop.settle()
     assert ["order.cancelled", "order.cancelled", "order.placed", "order.placed"] == sorted(seen)
+
+
+def test_replay_moves_large_events_a_few_at_a_time(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#")
+    shop.start()
+    for n in range(4):
+        shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
+    shop.settle()
+    moved: list[int] = []
+    schedule = shop.backend.ledger.schedule
+
+    def watched(lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+        moved.append(len(entries))
+        return schedule(lane, entries, note)
+
+    monkeypatch.setattr(shop.backend.ledger, "schedule", watched)
+    monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
+    assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
+    assert [2, 2] == moved
 
 
 def test_replay_says_that_an_inbox_lets_nothing_run_again(shop: Shop, run: Run) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import pytest
 
-from celeriac.ledger import DeadLetter
+from celeriac import transfer
+from celeriac.ledger import DeadLetter, Lane
 from celeriac.operation import (
     Choice,
     Note,
@@ -14,6 +18,7 @@ from celeriac.operation import (
     count_batch,
     dead_page,
     discard_batch,
+    page,
     redrive_batch,
 )
 from celeriac.settings import Settings
@@ -142,3 +147,41 @@ def test_a_step_names_what_it_concerns_by_handler_type_and_exception(shop: Shop)
     assert expected == count_batch(shop.backend, Choice()).groups
     assert expected == discard_batch(shop.backend, Choice()).groups
     assert {} == count_batch(shop.backend, Choice()).groups
+
+
+def test_large_letters_are_redriven_a_few_at_a_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One script gets no more bytes than it can carry out in a short time."""
+    moved: list[int] = []
+    redrive = shop.backend.ledger.redrive
+
+    def watched(lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b"") -> int:
+        moved.append(sum(len(addressed) for _, addressed in letters))
+        return redrive(lane, letters, note)
+
+    monkeypatch.setattr(shop.backend.ledger, "redrive", watched)
+    monkeypatch.setattr(transfer, "PAGE_BYTES", 400)
+    records = shop.backend.registry.handlers()
+    assert 9 == redrive_batch(shop.backend, records, Choice()).done
+    assert 3 < len(moved) < 9 and max(moved) <= 400
+
+
+def test_large_letters_are_read_a_few_at_a_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    dead = shop.backend.ledger.dead
+
+    def watched(domain: str, **options: Any) -> list[DeadLetter]:
+        found = dead(domain, **options)
+        read.append(sum(len(letter.event) for letter in found))
+        return found
+
+    monkeypatch.setattr(shop.backend.ledger, "dead", watched)
+    monkeypatch.setattr(batch, "FIRST_PAGE", 1)
+    monkeypatch.setattr(page, "FIRST_PAGE", 1)
+    monkeypatch.setattr(transfer, "PAGE_BYTES", 1)
+    assert 9 == count_batch(shop.backend, Choice()).chosen
+    assert 9 == len(dead_page(shop.backend, Choice()).letters)
+    assert 18 == sum(size > 0 for size in read)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -18,7 +20,7 @@ from celeriac.dev.server import start_server
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox import status as state
 from celeriac.outbox import turns
-from celeriac.outbox.database import Database, open_database
+from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
 from tests.unit.outbox.conftest import left, published
 
@@ -105,6 +107,36 @@ def test_batches_are_bounded_in_number_and_in_bytes(
             break
     assert turns == [3, 1, 1, 2, 1]
     assert published(live) == [f"{n}" for n in range(8)]
+
+
+def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_turn(
+    live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have earlier numbers, and be of any size."""
+    with Session(engine) as session, session.begin():
+        for id in ("a", "b", "c"):
+            live.emit("order.placed", id=id, session=session)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE celeriac_outbox SET parked_ms = 1 WHERE event_id = 'a'"))
+
+    turn = relay.database.turn
+
+    @contextmanager
+    def committing() -> Iterator[Execute]:
+        with turn() as execute:
+            assert execute is not None
+
+            def watched(sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+                found = execute(sql, parameters)
+                if "LENGTH(body)" in sql:
+                    execute("UPDATE celeriac_outbox SET parked_ms = NULL", {})
+                return found
+
+            yield watched
+
+    monkeypatch.setattr(relay.database, "turn", committing)
+    assert 2 == relay.turn().published
+    assert published(live) == ["b", "c"]
 
 
 def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
