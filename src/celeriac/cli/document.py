@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.terminal import echo, visible_json
+from celeriac.cli.terminal import echo
+from celeriac.visible import visible_json
 
 # As a failure is stored: see ledger/row.py.
 FAILURE_TIMES = {"at": "at_ms", "took": "took_us"}

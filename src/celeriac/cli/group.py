@@ -10,7 +10,6 @@ from typing import Any
 import click
 import redis
 
-from celeriac.cli.terminal import visible
 from celeriac.connection import answer_time, explain
 from celeriac.errors import (
     BusUnavailable,
@@ -19,6 +18,7 @@ from celeriac.errors import (
     InvalidEvent,
     LogFull,
 )
+from celeriac.visible import visible
 
 FAILED, USAGE, MISSING, UNREACHABLE = 1, 2, 3, 4
 

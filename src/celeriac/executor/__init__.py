@@ -1,5 +1,5 @@
-from celeriac.executor.error_text import describe
+from celeriac.executor.error_text import describe, is_trace_cut
 from celeriac.executor.executor import Executor
 from celeriac.executor.report import FailedAttempt, Report
 
-__all__ = ["Executor", "FailedAttempt", "Report", "describe"]
+__all__ = ["Executor", "FailedAttempt", "Report", "describe", "is_trace_cut"]

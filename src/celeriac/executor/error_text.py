@@ -40,6 +40,12 @@ def trace(error: BaseException) -> str:
     return text.encode()[-LONGEST_TRACEBACK:].decode(errors="ignore")
 
 
+def is_trace_cut(text: str) -> bool:
+    """Whether what `trace` returned is only the end of a traceback."""
+    # The cut may have left out a part of a character.
+    return len(text.encode()) > LONGEST_TRACEBACK - 4
+
+
 def storable(text: str) -> str:
     """Escapes what UTF-8 has no bytes for, as the names of files can hold."""
     return text.encode(errors="backslashreplace").decode()

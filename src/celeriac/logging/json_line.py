@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from celeriac.logging.context import FIELDS, fields_of
+from celeriac.visible import visible_json
 
 # What a record has by itself, and what a filter may have put on it.
 _KNOWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
@@ -20,7 +21,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a record, in one line: `time` (ISO 8601, UTC), `level`, `service`, `logger`,
     `message`, the fields of the event, what `extra=` gave, and `error` with `traceback`.
 
-    A value of `extra` that JSON does not have is shown by its repr.
+    A value of `extra` that JSON does not have is shown by its repr. What a terminal would obey is
+    escaped.
     """
 
     def __init__(self, service: str = "") -> None:
@@ -47,7 +49,7 @@ class JsonFormatter(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return _json(line)
+        return visible_json(_json(line))
 
 
 def _json(line: dict[str, object]) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+from textwrap import indent
 
 from celeriac.logging.context import fields_of
+from celeriac.visible import visible, visible_line
 
 SHORT = {"event_type": "event", "event_id": "id", "correlation_id": "correlation"}
 
 
 class KeyValueFormatter(logging.Formatter):
-    """One line a record, and one more for each line of its traceback."""
+    """One line a record, and one more, indented, for each line of its traceback.
+
+    What a terminal would obey is replaced by a visible character: see `visible`.
+    """
 
     default_msec_format = "%s.%03d"
 
@@ -24,14 +29,23 @@ class KeyValueFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
-            "say": " ".join(record.getMessage().splitlines()),
+            "say": record.getMessage(),
         }
         for name, value in fields_of(record).items():
             fields[SHORT.get(name, name)] = value
-        line = " ".join(f"{key}={_quoted(str(value))}" for key, value in fields.items())
+        line = " ".join(
+            f"{key}={_quoted(visible_line(str(value)))}" for key, value in fields.items()
+        )
         if record.exc_info:
-            line += f"\n{self.formatException(record.exc_info)}"
-        return f"{line}\n{self.formatStack(record.stack_info)}" if record.stack_info else line
+            line += f"\n{_indented(self.formatException(record.exc_info))}"
+        if record.stack_info:
+            line += f"\n{_indented(self.formatStack(record.stack_info))}"
+        return line
+
+
+def _indented(text: str) -> str:
+    """Further lines of a record: none of them looks like the first line of another."""
+    return indent(visible(text), "  ")
 
 
 def _quoted(value: str) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 
 from celeriac.logging.context import fields_of
+from celeriac.visible import visible, visible_line
 
 
 class SuffixFormatter(logging.Formatter):
     """What `inner` makes of a record, and behind its first line
-    `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`."""
+    `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`.
+
+    In lines of celeriac itself, which quote errors and stored records, what a terminal would obey
+    is replaced by a visible character. Other lines may have colours of their own.
+    """
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
         self.inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        text = self.inner.format(record)
         fields = fields_of(record)
+        if record.name.partition(".")[0] == "celeriac":
+            record = self._visible(record)
+        text = self.inner.format(record)
         if not fields:
             return text
         head, newline, rest = text.partition("\n")
@@ -29,4 +37,12 @@ class SuffixFormatter(logging.Formatter):
         correlation = fields.get("correlation_id", "")
         if correlation not in ("", fields.get("event_id")):
             said += f" correlation {correlation}"
-        return f"{head} [{said}]{newline}{rest}"
+        return f"{head} [{visible_line(said)}]{newline}{rest}"
+
+    def _visible(self, record: logging.LogRecord) -> logging.LogRecord:
+        """A copy, for other handlers may have formatters that need the original."""
+        shown = copy(record)
+        shown.msg, shown.args = visible_line(record.getMessage()), None
+        if record.exc_info:
+            shown.exc_text = visible(self.inner.formatException(record.exc_info))
+        return shown

@@ -12,11 +12,15 @@ from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac.errors import CeleriacError, Retry
-from celeriac.executor import Executor, Report, describe
+from celeriac.executor import Executor, Report, describe, is_trace_cut
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
 from celeriac.worker.hinted import read_pairs
 from celeriac.worker.watch import show_failures
+
+
+class HandlerFailed(CeleriacError):
+    """A handler failed with an error that is too long for monitors, which keep every task."""
 
 
 class HandlerExited(CeleriacError):
@@ -96,6 +100,9 @@ def _raise_sole(report: Report) -> None:
         return
     if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
         raise CeleryRetry(str(failure.error), exc=failure.error)
+    if is_trace_cut(failure.traceback):
+        short = HandlerFailed(describe(failure.error))
+        raise short.with_traceback(failure.error.__traceback__) from None
     # sys.exit() in a handler must not end the worker as well; nor may a MemoryError, at which
     # Celery ends the main process.
     if isinstance(failure.error, Exception) and not isinstance(failure.error, MemoryError):

@@ -12,7 +12,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from celeriac.executor import FailedAttempt, Report
+from celeriac.executor import FailedAttempt, Report, describe
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
 
@@ -52,7 +52,7 @@ def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:
     dispatcher.send(
         "task-failed",
         uuid=uuid,
-        exception=repr(failure.error),
+        exception=describe(failure.error),
         traceback=failure.traceback,
         retried=retried,
         timestamp=time.time(),

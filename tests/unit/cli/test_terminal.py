@@ -15,7 +15,8 @@ from rich.text import Text
 
 import celeriac.cli
 from celeriac.cli.group import Failure
-from celeriac.cli.terminal import make_console, visible, visible_json
+from celeriac.cli.terminal import make_console
+from celeriac.visible import visible, visible_json
 
 CLI = Path(celeriac.cli.__file__).parent
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -46,7 +46,7 @@ def test_a_traceback_follows_in_lines_of_its_own(record: Make) -> None:
         raise ValueError("no")
     except ValueError:
         lines = KeyValueFormatter().format(record("failed", error=True)).splitlines()
-    assert ("Traceback (most recent call last):", "ValueError: no") == (lines[1], lines[-1])
+    assert ("  Traceback (most recent call last):", "  ValueError: no") == (lines[1], lines[-1])
 
 
 def test_behind_the_lines_of_another_formatter_stands_the_event(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from celeriac.event import peek
 from celeriac.ledger import Ask, Lane
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
-from celeriac.worker.tasks import HandlerExited, _options
+from celeriac.worker.tasks import HandlerExited, HandlerFailed, _options
 
 
 def charge(event: Event) -> None:
@@ -162,3 +163,19 @@ def test_sys_exit_in_a_handler_does_not_end_the_worker(bus: EventBus, store: Sto
     bus.on("order.placed")(handle)
     with pytest.raises(HandlerExited, match="SystemExit: 1"):
         call(bus, store, "a")
+
+
+def test_the_task_of_an_event_fails_with_a_short_error_where_its_own_is_long(
+    bus: EventBus, store: Store
+) -> None:
+    """Celery sends error and traceback to monitors, which keep them in memory."""
+
+    @bus.on("order.*", name="handle")
+    def handle(event: Event) -> None:
+        raise ValueError("x" * 900_000)
+
+    with pytest.raises(HandlerFailed) as failed:
+        call(bus, store, "1")
+    assert str(failed.value).startswith("ValueError: xxx")
+    text = "".join(traceback.format_exception(failed.value))
+    assert "in handle" in text and len(text) < 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_a_failure_within_a_chunk_is_a_failed_task_of_its_own() -> None:
     assert ("billing.charge", 1, "7", "c") == tuple(
         received[name] for name in ("name", "retries", "parent_id", "root_id")
     )
-    assert ("ValueError('no card')", "Traceback", True) == tuple(
+    assert ("ValueError: no card", "Traceback", True) == tuple(
         failed[name] for name in ("exception", "traceback", "retried")
     )
     assert {"billing@h"} == {event["hostname"] for event in seen}
@@ -63,3 +64,17 @@ def test_monitors_that_cannot_be_told_fail_nothing(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         show()
     assert "monitors were not told" in caplog.text
+
+
+def test_an_error_of_any_length_is_a_short_one_for_monitors() -> None:
+    """They keep every task in memory."""
+    long = replace(FAILED, error=ValueError("x" * 900_000))
+    app, show = watched("memory://", [long])
+    seen: list[dict[str, Any]] = []
+    with app.connection() as connection:
+        receiver = app.events.Receiver(connection, handlers={"task-failed": seen.append})
+        with receiver.consumer_context():
+            show()
+            receiver.capture(limit=3, timeout=5, wakeup=False)
+    assert seen[0]["exception"].startswith("ValueError: xxx")
+    assert len(seen[0]["exception"]) <= 500
