@@ -55,7 +55,7 @@ COMMANDS = {
     "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
         "the tests on every supported release (--list, --quick, CELL…)",
-        "test",
+        "compat",
         "celeriac.dev.compat",
     ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
@@ -378,7 +378,13 @@ def renew_locks() -> int:
         raise Failure("`dev.py lock` needs uv on PATH (`pip install uv`)")
     subprocess.check_call([uv, "lock", "--upgrade"])
     os.makedirs("requirements", exist_ok=True)
-    groups = (("demo", "demo"), ("test", "test"), ("bench", "bench"), ("check", "dev"))
+    groups = (
+        ("demo", "demo"),
+        ("test", "test"),
+        ("compat", "compat"),
+        ("bench", "bench"),
+        ("check", "dev"),
+    )
     for lock, group in groups:
         target = os.path.join("requirements", lock + ".txt")
         export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--group", group]

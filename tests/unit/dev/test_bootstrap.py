@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "dev.py"
-LOCKS = ("demo", "test", "check")
+LOCKS = ("demo", "test", "compat", "check")
 
 
 def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:

