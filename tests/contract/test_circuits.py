@@ -136,6 +136,19 @@ def test_a_trial_that_came_to_nothing_is_followed_by_another(pair: Pair) -> None
     assert circuits.probe(H, "w2", LEASE_MS).most == 1
 
 
+def test_no_two_trials_have_the_same_time(pair: Pair) -> None:
+    """Also where the first came to nothing within the millisecond: a dispatcher that took the
+    second for the first would wait for an answer for ever."""
+    circuits, passes = pair
+    opened(circuits)
+    passes(0.06)
+    since: list[int | None] = []
+    for _ in range(20):
+        since.append(circuits.probe(H, "w1", LEASE_MS).circuit.since_ms)
+        circuits.tell(H, BREAKER, 0, 0)
+    assert sorted({*since}, key=lambda ms: ms or 0) == since
+
+
 def test_what_is_told_of_an_open_one_changes_nothing(pair: Pair) -> None:
     """A call that began before and succeeds late does not close it."""
     circuits, _ = pair

@@ -49,7 +49,8 @@ class MemoryCircuits:
                 if not failures and calls:
                     return self._move("tell", Circuit(handler=handler))
                 if not failures:
-                    return self._move("tell", replace(circuit, trial="", since_ms=now))
+                    since = max(now, circuit.since_ms or 0)
+                    return self._move("tell", replace(circuit, trial="", since_ms=since))
             elif circuit.state is not CircuitState.CLOSED or not self._is_too_much(
                 handler, breaker, calls, failures
             ):
@@ -78,7 +79,9 @@ class MemoryCircuits:
             if circuit.trial != worker:
                 if circuit.trial and now < self._trials[handler]:
                     return Probe(circuit, 0)
-                circuit = replace(circuit, trial=worker, since_ms=now)
+                # Later than the trial before it: a dispatcher tells one from the other by it.
+                since = max(now, (circuit.since_ms or 0) + 1)
+                circuit = replace(circuit, trial=worker, since_ms=since)
             self._trials[handler] = now + lease_ms
             return Probe(self._move("probe", circuit), 1)
 

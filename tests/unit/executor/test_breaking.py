@@ -68,6 +68,32 @@ def test_after_the_pause_one_event_is_tried_and_closes_it() -> None:
         memory.assert_no_dead()
 
 
+@pytest.mark.parametrize("outcome", [Reject("not wanted"), Retry(after=3600)])
+def test_after_a_trial_that_says_nothing_of_the_handler_the_next_event_is_tried(
+    outcome: Exception,
+) -> None:
+    """Else it would stay half-open, with one event tried and no answer awaited."""
+    bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
+    ran: list[int] = []
+
+    @bus.on("order.placed", breaker=Breaker(failures=1, pause=30), retries=0)
+    def charge(event: Event[dict[str, int]]) -> None:
+        ran.append(event.data["n"])
+        if event.data["n"] == 0:
+            raise ConnectionError("the gateway is down")
+        if event.data["n"] == 1:
+            raise outcome
+
+    with in_memory(bus) as memory:
+        bus.emit_many([("order.placed", {"n": n}) for n in range(4)])
+        memory.settle(jump=False)
+        assert ran == [0]
+        memory.advance(31)
+        memory.settle(jump=False)
+        assert ran == [0, 1, 2, 3]
+        assert bus.service.backend.circuits.all() == {}
+
+
 def test_rejected_events_do_not_open_it() -> None:
     bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
 

@@ -24,7 +24,8 @@ if circuit.state == 'open' then
 end
 if circuit.trial ~= worker then
   if circuit.trial ~= '' and now < circuit.trial_until then return {cjson.encode(circuit), 0} end
-  circuit.trial, circuit.since = worker, now
+  -- Later than the trial before it: a dispatcher tells one from the other by it.
+  circuit.trial, circuit.since = worker, math.max(now, circuit.since + 1)
 end
 circuit.trial_until = now + lease
 return {store(circuit), 1}

@@ -25,7 +25,7 @@ if circuit.state == 'half-open' then
     close()
     return ''
   end
-  circuit.trial, circuit.trial_until, circuit.since = '', 0, now
+  circuit.trial, circuit.trial_until, circuit.since = '', 0, math.max(now, circuit.since)
   return store(circuit)
 end
 if circuit.state ~= 'closed' then return cjson.encode(circuit) end
