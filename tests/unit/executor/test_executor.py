@@ -17,7 +17,7 @@ from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.executor import typical_us
 from celeriac.executor.work import TELL_AFTER
-from celeriac.ledger import MAX_LOST_RUNS, Ask, Outcome, Place
+from celeriac.ledger import MAX_LOST_RUNS, Ask, Lane, Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
 
@@ -189,6 +189,9 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     assert "1 dead" == str(report)
     (letter,) = bench.store.ledger.dead("order")
     assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
+    # the claim that gave it up was no attempt to run it
+    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
+    assert MAX_LOST_RUNS == failure.attempt
 
 
 def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) -> None:
@@ -317,6 +320,26 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
     bench.emit(*"ab")
     bench.execute()
     assert [[Place.RUNNING, Place.RUNNING], [Place.PROCESSED, Place.RUNNING]] == places
+
+
+def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its renewal would be refused, and reported as a lost lease."""
+    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    held: list[dict[str, int]] = []
+    keeping = bench.executor.leases.keeping
+
+    def noted(lane: Lane, entries: dict[str, int]) -> Any:
+        held.append(entries)
+        return keeping(lane, entries)
+
+    monkeypatch.setattr(bench.executor.leases, "keeping", noted)
+    bench.subscribe(lambda event: ran.append([*held[0]]))
+    bench.emit(*"abc")
+    hint = bench.queue()
+    bench.execute(hint)
+    first, second, third = (entry for entry, _ in hint)
+    assert [[first, second, third], [second, third], [third]] == ran
+    assert [{}] == held
 
 
 @pytest.mark.parametrize("in_answer", [False, True], ids=["sending", "answer"])

@@ -57,6 +57,23 @@ def test_what_is_held_is_renewed_until_it_is_finished(
     assert count == len(renewed)
 
 
+def test_each_round_renews_the_leases_of_every_lane(
+    bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pool of threads or greenlets one process runs several chunks at once."""
+    renewed: list[Lane] = []
+
+    def renew(worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        renewed.append(lane)
+        return []
+
+    monkeypatch.setattr(store.ledger, "renew", renew)
+    keeper, other = LeaseKeeper(bus.service), Lane("payment", "billing.charge")
+    with keeper.keeping(LANE, {"1-0": 1}), keeper.keeping(other, {"1-0": 1}):
+        assert eventually(lambda: len(renewed) >= 4)
+    assert [LANE, other] * 2 == renewed[:4]
+
+
 def test_any_failure_of_a_renewal_is_survived(
     bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

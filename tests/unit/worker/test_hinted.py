@@ -170,6 +170,17 @@ def test_a_message_does_not_set_the_limits_of_the_handler(task: Any) -> None:
     assert request(task, message(headers={"timelimit": [0.001, 0.001]})).time_limits == (None, None)
 
 
+@pytest.mark.parametrize("soft", [True, False])
+def test_only_the_limit_that_kills_the_process_settles_what_it_ran(
+    task: Any, soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the soft limit the handler still runs: a retry that is due would run beside it."""
+    abandoned: list[Any] = []
+    monkeypatch.setattr(task, "abandon", lambda *settled: abandoned.append(settled), raising=False)
+    request(task, message()).on_timeout(soft, 1)
+    assert [one[:2] for one in abandoned] == ([] if soft else [("order", GOOD)])
+
+
 def test_pickle_is_not_read(task: Any) -> None:
     pickled = Message(
         body=pickle.dumps(((), {"domain": "order", "events": GOOD}, None)),
