@@ -30,12 +30,12 @@ class Settings:
 
     `retention` and `retention_count` bound the finished part of the log of each domain; what some
     handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
-    at least (twice that at most), and so how long the same event id is one event. `sensitive` names
-    members of data, with commas between them, that are masked wherever they are. Keys are JSON Web
-    Keys, or the path of a file or directory of them. `emits` names the domains whose postponed
-    events this service's workers move into the log, beside those that they read. `outbox_url` is
-    the database whose outbox the workers of this service relay; with `outbox_fsync` its rows stay
-    until what was published is on Redis's disk.
+    at least (twice that at most), and so how long the same source and event id are one event.
+    `sensitive` names members of data, with commas between them, that are masked wherever they are.
+    Keys are JSON Web Keys, or the path of a file or directory of them. `emits` names the domains
+    whose postponed events this service's workers move into the log, beside those that they read.
+    `outbox_url` is the database whose outbox the workers of this service relay; with `outbox_fsync`
+    its rows stay until what was published is on Redis's disk.
     """
 
     # They may hold a password.

@@ -340,3 +340,26 @@ def test_garbage_in_shared_records_is_a_notice_and_no_error(
         client.srem(keys.domains, b"\xff")
         client.close()
     assert "cannot be read" not in flower.ask("/services").text
+
+
+def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
+    flower: Flower, shop: Shop
+) -> None:
+    for source in ("one", "two"):
+        shop.emit("shipment.sent", id="shared", source=source)
+    settle(shop)
+    events = {one.event.source: one for one in Matrix(shop.backend).find_all("shared")}
+    lane, two = Lane("shipment", "analytics.count_events"), events["two"]
+    asked = {"event": "shared", "handler": lane.handler}
+    refused = flower.act("replay", json.dumps(asked).encode())
+    assert 400 == refused.status and "one in shipment/" in json.loads(refused.text)["error"]
+    named = json.dumps({**asked, "source": "two", "at": "shipment/1-1"}).encode()
+    assert 1 == json.loads(flower.act("replay", named).text)["done"]
+    pending = {s: shop.backend.ledger.pending(lane, e.entry or "") for s, e in events.items()}
+    assert pending["one"] is None
+    assert pending["two"] is not None and "due" == pending["two"].owner
+    settle(shop)
+    page = flower.ask("/event/shared").text
+    assert "Another event has this id" in page
+    assert two.entry is not None and two.entry in page
+    assert "Another event" not in flower.ask(f"/event/shared?at=shipment/{two.entry}").text

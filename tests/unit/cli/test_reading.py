@@ -181,3 +181,23 @@ def test_every_reading_command_prints_one_json_document(shop: Shop, run: Run, co
     shop.start()
     shop.emit("order.placed")
     assert json.loads(run(command, "--json").out)
+
+
+def test_status_and_trace_show_each_event_that_has_the_id(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    for source in ("shop", "rival"):
+        shop.emit("order.placed", id="x", source=source)
+    shop.settle()
+    assert {"shop", "rival"} == {one["source"] for one in run("status", "x", "--json").json}
+    shown = run("status", "x").out
+    assert "source       shop" in shown and "source       rival" in shown
+    [one] = run("status", "x", "--source", "rival", "--json").json
+    assert ("rival", "processed") == (one["source"], one["cells"][0]["state"])
+    assert "source       shop" not in run("status", "x", "--source", "rival").out
+    answer = run("status", "x", "--source", "other")
+    assert 1 == answer.exit_code and "no event x of the source other" in answer.err
+
+    assert 2 == len(run("trace", "x", "--json").json)
+    assert 2 == run("trace", "x").out.count("1 event, 1 delivery")
+    assert 1 == run("trace", "x", "--source", "shop").out.count("1 event, 1 delivery")

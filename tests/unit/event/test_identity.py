@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import string
 import time
 import uuid
 
 import pytest
 
-from celeriac.event import id_time_ms, new_event_id, new_event_ids
+from celeriac.event import event_key, id_time_ms, key_id, new_event_id, new_event_ids
+from celeriac.event.identity import SOURCE_LENGTH
 
 
 def test_an_id_is_a_canonical_uuid_of_version_7() -> None:
@@ -69,3 +71,28 @@ def test_an_id_of_another_shape_has_no_time(other: str) -> None:
 
 def test_an_upper_case_uuid_has_its_time_too() -> None:
     assert id_time_ms("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == 0x017F22E279B0
+
+
+@pytest.mark.parametrize("id", ["a", "a b", "é" * 255, new_event_id()])
+def test_an_event_key_begins_with_the_id_and_ends_with_characters_of_base64url(id: str) -> None:
+    key = event_key(id, "shop")
+    assert (id, id) == (key[:-SOURCE_LENGTH], key_id(key))
+    assert set(key[-SOURCE_LENGTH:]) <= {*string.ascii_letters, *string.digits, "-", "_"}
+
+
+def test_an_event_key_is_the_same_in_every_process_and_version() -> None:
+    """It is stored: whoever reads it later makes the same one."""
+    assert "ai4kL4SF3" == event_key("a", "shop")
+
+
+@pytest.mark.parametrize("other", ["Shop", "shop ", "sho", "", "é", "shop" * 200])
+def test_another_source_makes_another_key(other: str) -> None:
+    assert event_key("a", "shop") != event_key("a", other)
+
+
+def test_no_id_and_source_have_the_key_of_others() -> None:
+    """The hash has one length, so that no part of an id can be taken for it."""
+    shop = event_key("a", "shop")
+    assert shop != event_key(shop[:-1], "shop")
+    keys = {event_key(id, source) for id in ("a", "ab", shop) for source in ("shop", "b", "ab")}
+    assert 9 == len(keys)

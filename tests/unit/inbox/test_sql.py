@@ -43,6 +43,22 @@ def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus, engine: E
     assert noted(engine) == [("a", "billing.charge", "order")]
 
 
+def test_one_id_of_two_sources_takes_effect_once_for_each(bus: EventBus, engine: Engine) -> None:
+    @bus.on("order.placed", inbox=engine)
+    def charge(event: Event, connection: Connection) -> None:
+        connection.execute(EFFECT, {"id": event.source})
+
+    with in_memory(bus) as memory:
+        for source in ("shop", "rival", "shop"):
+            bus.emit("order.placed", id="a", source=source)
+        memory.crash_before_ack()
+        memory.settle()
+        memory.redeliver_all()
+        memory.settle()
+    assert effects(engine) == {"shop": 1, "rival": 1}
+    assert noted(engine) == [("a", "billing.charge", "order")] * 2
+
+
 def test_the_same_id_is_one_event_for_each_handler_and_domain(
     bus: EventBus, engine: Engine
 ) -> None:

@@ -173,6 +173,55 @@ def test_an_event_is_found_whatever_its_id_says(shop: Shop, matrix: Matrix, id: 
     assert id == matrix.find(id).event.id
 
 
+def sources(matrix: Matrix, event_id: str, **options: Any) -> list[tuple[str, str]]:
+    return sorted((one.domain, one.event.source) for one in matrix.find_all(event_id, **options))
+
+
+def test_each_event_that_has_the_id_is_found(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "#")
+    shop.start()
+    for type, source in (("order.placed", "a"), ("order.placed", "b"), ("payment.due", "a")):
+        shop.emit(type, id="x", source=source)
+        shop.emit(type, id="y", source="c")
+    for _ in range(4):
+        shop.settle()
+    assert [("order", "a"), ("order", "b"), ("payment", "a")] == sources(matrix, "x")
+    assert [("order", "b")] == sources(matrix, "x", source="b")
+    assert "b" == matrix.status("x", source="b").source
+    with pytest.raises(NotFound, match="no event x of the source c"):
+        matrix.find("x", source="c")
+
+
+def test_an_event_is_found_before_a_handler_has_begun_with_it(shop: Shop, matrix: Matrix) -> None:
+    """Where another event with its id has a row, its source must be given."""
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    shop.emit("order.placed", id="x", source="a")
+    shop.settle()
+    shop.emit("order.placed", id="x", source="b")
+    assert [("order", "a")] == sources(matrix, "x")
+    assert [("order", "b")] == sources(matrix, "x", source="b")
+
+
+def test_each_event_with_one_id_has_cells_of_its_own(shop: Shop, matrix: Matrix) -> None:
+    def refuse(event: Any) -> None:
+        if event.source == "b":
+            raise ValueError("declined")
+
+    shop.on("billing.charge", "order.placed", retries=0, function=refuse)
+    shop.start()
+    for source in "ab":
+        shop.emit("order.placed", id="x", source=source)
+    shop.settle()
+    found = {one.event.source: matrix.status_of(one).cells[0] for one in matrix.find_all("x")}
+    assert ("processed", "dead") == (found["a"].state, found["b"].state)
+    assert ((), 1) == (found["a"].failures, len(found["b"].failures))
+    listed = {one.source: one.cells[0] for one in matrix.events()}
+    assert (None, "ValueError: declined") == (listed["a"].error, listed["b"].error)
+    totals = matrix.totals()
+    assert (2, 0, 1, 1) == (totals.emitted, totals.repeated, totals.processed, totals.dead)
+
+
 @pytest.mark.parametrize("id", ["nope", new_event_id()])
 def test_an_unknown_event_is_not_found(shop: Shop, matrix: Matrix, id: str) -> None:
     shop.emit("order.placed")

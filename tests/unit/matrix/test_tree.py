@@ -106,3 +106,30 @@ def test_what_was_emitted_beyond_the_effects_that_have_a_name_is_counted(
     shop.settle()
     found = matrix.causes(matrix.find("o"))
     assert 1 + MOST_EFFECTS + 7 == len(found.nodes) + found.unseen
+
+
+def test_effects_that_keep_the_id_of_their_cause_are_events_of_their_own(
+    shop: Shop, matrix: Matrix
+) -> None:
+    """An id that is handed on, as an idempotency key is."""
+
+    def hand_on(type: str, source: str) -> Any:
+        return lambda event: shop.emit(type, id=event.id, source=source)
+
+    shop.on("billing.charge", "order.placed", function=hand_on("payment.captured", "billing"))
+    shop.on("shipping.send", "payment.captured", function=hand_on("order.sent", "shipping"))
+    shop.on("mail.write", "order.sent")
+    shop.start()
+    shop.emit("order.placed", id="x", source="shop")
+    for _ in range(4):
+        shop.settle()
+    assert 3 == len(matrix.find_all("x"))
+    trees = [matrix.causes(one).nodes for one in matrix.find_all("x")]
+    assert trees[0] == trees[1] == trees[2]
+    types = {node.key: node.type for node in trees[0]}
+    assert [
+        ("order.placed", None, ""),
+        ("payment.captured", "order.placed", "billing.charge"),
+        ("order.sent", "payment.captured", "shipping.send"),
+    ] == [(node.type, types.get(node.parent or ""), node.handler) for node in trees[0]]
+    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in trees[0])

@@ -276,3 +276,24 @@ def test_an_event_in_the_log_of_another_domain_is_dead_once_and_handled_by_nobod
         (dead,) = memory.dead
     assert ran == ["order.placed"] * 4
     assert "does not belong to the log of the domain 'order'" in dead.error
+
+
+def test_two_sources_may_use_one_id(billing: EventBus, ran: list[Any]) -> None:
+    @billing.on("order.placed")
+    def charge(event: Event) -> None:
+        ran.append(event.source)
+
+    with in_memory(billing) as memory:
+        for _ in range(2):
+            billing.emit("order.placed", id="a")
+            billing.emit("order.placed", id="a", source="rival")
+            body = encode(build_event("order.placed", None, source="php", id="a"))
+            memory.store.log.append("order", body)
+        memory.settle()
+        assert ["billing", "php", "rival"] == sorted(ran)
+        memory.duplicate_all()
+        memory.settle()
+        assert 3 == len(ran)
+        assert 3 == memory.redeliver_all()
+        memory.settle()
+    assert 6 == len(ran)

@@ -4,7 +4,7 @@ is recorded with who asked."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,6 +16,7 @@ from celeriac.flower.bind import is_authenticated
 from celeriac.flower.page import Page
 from celeriac.ledger import Lane
 from celeriac.log import is_entry
+from celeriac.matrix import Located
 from celeriac.operation import (
     Batch,
     Choice,
@@ -203,7 +204,9 @@ class Replay(Act):
     did = "replay"
 
     def act(self, asked: Asked) -> dict[str, Any]:
-        located = self.matrix.find(asked.event, source=asked.source, near=asked.at)
+        located, *others = self.matrix.find_all(asked.event, source=asked.source, near=asked.at)
+        if others:
+            raise HTTPError(400, _ambiguous(asked.event, [located, *others]).replace("%", "%%"))
         if located.entry is None:
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)
@@ -211,6 +214,11 @@ class Replay(Act):
         note = self.note(f"{record.id} {located.event.type} {asked.event}")
         done = self.backend.ledger.schedule(lane, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
+
+
+def _ambiguous(event_id: str, found: Sequence[Located]) -> str:
+    events = ", ".join(f"{one.event.source} in {one.domain}/{one.entry}" for one in found)
+    return f"several events have the id {event_id}: {events}. Name one by `source` or `at`"
 
 
 def _record(backend: Backend, handler: str | None) -> HandlerRecord:
