@@ -51,6 +51,14 @@ def test_none_wakes_all_in_the_order_in_which_they_came() -> None:
     assert [ITEM, ORDER, FRAUD] == made.ready(0.0)
 
 
+def test_of_those_that_are_ready_the_more_urgent_is_first_though_it_rested() -> None:
+    made = agenda(ORDER, ITEM)
+    made.rest(ORDER, 100.0)
+    made.ring({"item"})
+    made.ring({"order"})
+    assert [ORDER, ITEM] == made.ready(0.0)
+
+
 def test_no_turn_is_held_for_a_lane_that_rests() -> None:
     """A thousand of them, each with its own time, would have turns a thousand times a second."""
     made = agenda(ORDER, ITEM)

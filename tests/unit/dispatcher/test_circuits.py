@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac import Breaker, Event, EventBus
+import pytest
+
+from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit import CircuitState
+from celeriac.ledger import Ask
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -49,6 +52,43 @@ def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
     assert sent.ids == [[event_id]]
 
 
+def test_what_the_broker_did_not_take_is_not_sent_once_the_handler_is_paused(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    subscribed(bus)
+    made = dispatcher()
+    event_id = bus.emit("order.placed", {})
+    sent.away = BusUnavailable("the broker is away")
+    with pytest.raises(BusUnavailable):
+        made.turn()
+    store.backend.circuits.pause("billing.charge")
+    sent.away = None
+    made.turn()
+    assert sent == []
+    store.backend.circuits.resume("billing.charge")
+    made.turn()
+    assert sent.ids == [[event_id]]
+
+
+@pytest.mark.parametrize("way", ["pause", "stop"])
+def test_all_that_is_queued_goes_back_however_much_it_is(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, way: str
+) -> None:
+    """The ledger hands back a thousand in one call."""
+    subscribed(bus)
+    made = dispatcher()
+    bus.emit_many([("order.placed", {})] * 1001)
+    lane = bus.service.handlers["billing.charge"].lane("order")
+    [taken] = store.ledger.take(bus.service.worker, [Ask(lane, 2000, most_new=2000)])
+    assert len(taken.deliveries) == 1001
+    if way == "pause":
+        store.backend.circuits.pause("billing.charge")
+        made.turn()
+    else:
+        made.hand_back()
+    assert store.ledger.due(lane) == 1001
+
+
 def test_a_neighbour_is_served_meanwhile(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
@@ -78,6 +118,10 @@ def test_of_a_handler_on_trial_one_event_is_sent(
     store.clock.advance(1001)
     for _ in range(3):
         made.turn()
+    assert sent.ids == [[first]]
+    # also where it runs, so that none is queued
+    assert store.ledger.claim(bus.service.worker, sent[0].lane, sent[0].hinted, 5)
+    made.turn()
     assert sent.ids == [[first]]
     assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN
     circuits.tell("billing.charge", breaker, 1, 0)

@@ -6,6 +6,7 @@ Time passes by an hour at each look at the clock, so every turn looks at what re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from celeriac.dispatcher import Dispatcher, crowds
 from celeriac.dispatcher.agenda import NEVER
 from celeriac.dispatcher.crowds import CROWD
 from celeriac.executor import Executor
-from celeriac.ledger import Ask, Lane, Stretch, Taken
+from celeriac.ledger import Ask, Delivery, Lane, Stretch, Taken
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -203,6 +204,23 @@ def test_where_no_crowd_is_left_each_is_looked_at_by_itself(
     store.clock.advance(store.ledger.lease_ms)
     ring(crowd)
     assert [["a"]] == sent.ids
+
+
+@pytest.mark.parametrize(
+    ("bound", "before", "gave_all"),
+    [
+        ({"limit": 10}, {"queued": 7}, True),
+        ({"limit": 10}, {"queued": 8}, False),
+        ({"limit": 10, "most_new": 2}, {}, False),
+        ({"limit": 10, "most_held": 6}, {"held": 4}, False),
+        ({"limit": 10, "most_held": 7}, {"held": 4}, True),
+    ],
+)
+def test_a_lane_that_was_filled_up_to_a_bound_may_have_more_waiting(
+    bound: dict[str, Any], before: dict[str, Any], gave_all: bool
+) -> None:
+    taken = Taken((Delivery("1-0", b"", 0), Delivery("2-0", b"", 0)), **before)
+    assert gave_all is crowds._gave_all(Ask(Lane("order", "billing.h0"), **bound), taken)
 
 
 def test_a_large_crowd_is_looked_at_in_parts(

@@ -239,7 +239,8 @@ def test_a_rate_limit_puts_off_what_is_over_it(
     run(bus, sent)
     turning.turn()
     assert [] == sent.ids
-    assert 2 == store.ledger.due(ORDER)
+    due = [one.due_ms or 0 for one in store.ledger.pending_between(ORDER, "-", "+")]
+    assert [0, 500] == [at - due[0] for at in due]
     for _ in range(8):
         store.clock.advance(500)
         turning.turn()
