@@ -1,0 +1,152 @@
+"""celeriac config: the settings that the whole bus shares, seen and changed by an operator."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from click.testing import CliRunner
+
+from celeriac.bus_settings import BusSettings
+from celeriac.cli.root import main
+from celeriac.cli.session import Session
+from celeriac.operation import acts
+from celeriac.settings import BUS_WIDE, Settings
+from tests.unit.cli.conftest import Run
+from tests.unit.matrix.shop import Shop
+
+
+def worker(shop: Shop, **given: object) -> BusSettings:
+    """The settings of a worker that has started with these of its own."""
+    made = BusSettings(Settings.load({}, **given), shop.backend.bus._store)
+    made.establish()
+    return made
+
+
+def rows(run: Run, *arguments: str) -> dict[str, tuple[float, float, float | None, bool]]:
+    """Setting → its value, its default, what this environment says, whether it is written."""
+    answer = run("config", *arguments, "--json").json
+    names = ("value", "default", "here", "written")
+    return {row["name"]: tuple(row[name] for name in names) for row in answer["settings"]}
+
+
+@pytest.mark.parametrize("arguments", [(), ("show",)])
+def test_every_setting_of_the_bus_is_shown_with_its_default(
+    shop: Shop, run: Run, arguments: tuple[str, ...]
+) -> None:
+    worker(shop, retention=50)
+    found = rows(run, *arguments)
+    assert list(BUS_WIDE) == list(found)
+    assert (50, Settings().retention, None, True) == found["retention"]
+    [line] = [one for one in run("config").out.splitlines() if one.startswith("retention ")]
+    assert ["retention", "50", "604800", "·", "yes"] == line.split()
+
+
+def test_before_the_first_worker_nothing_is_written(run: Run) -> None:
+    assert {False} == {written for _, _, _, written in rows(run).values()}
+    assert "No worker has started yet" in run("config").out
+
+
+def test_what_this_environment_says_in_vain_is_named(shop: Shop) -> None:
+    worker(shop, retention=50)
+    own = Settings.load({"CELERIAC_RETENTION": "5"})
+    shop.backend.bus.own = own
+    result = CliRunner().invoke(main, ["config"], obj=Session(own, shop.backend))
+    assert "CELERIAC_RETENTION=5 is ignored: the bus uses retention=50" in result.stdout
+    assert "celeriac config set retention 5" in result.stdout
+
+
+def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
+    shop: Shop, run: Run
+) -> None:
+    other = worker(shop, retention=50)
+    answer = run("config", "set", "retention", "60")
+    assert (0, "retention: 50 to 60. ") == (answer.exit_code, answer.out[:21])
+    other.refresh()
+    assert 60 == other.current.retention
+    [act] = acts(shop.backend)
+    assert ("set", "retention: 50 to 60") == (act.note.did, act.note.what)
+    answer = run("config", "set", "retention", "70.5", "--json")
+    assert {"name": "retention", "before": 60, "value": 70.5} == answer.json
+
+
+def test_setting_what_holds_already_is_no_act(shop: Shop, run: Run) -> None:
+    worker(shop, retention=50)
+    assert 0 == run("config", "set", "retention", "50").exit_code
+    assert [] == acts(shop.backend)
+
+
+def test_reset_gives_a_setting_its_default(shop: Shop, run: Run) -> None:
+    other = worker(shop, log_most=9)
+    assert 0 == run("config", "reset", "log_most").exit_code
+    other.refresh()
+    assert Settings().log_most == other.current.log_most
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [("soon", "number"), ("0", "at least 1"), ("inf", "finite"), ("nan", "finite")],
+)
+def test_a_bad_value_is_refused_and_changes_nothing(
+    shop: Shop, run: Run, value: str, reason: str
+) -> None:
+    other = worker(shop, retention=50)
+    answer = run("config", "set", "retention", value, "--yes")
+    assert 0 != answer.exit_code
+    assert "retention" in answer.err and value in answer.err and reason in answer.err
+    other.refresh()
+    assert 50 == other.current.retention
+    assert [] == acts(shop.backend)
+
+
+@pytest.mark.parametrize("verb", [("set", "retentoin", "5"), ("reset", "lease")])
+def test_an_unknown_name_is_refused_with_those_there_are(run: Run, verb: tuple[str, ...]) -> None:
+    answer = run("config", *verb)
+    assert 2 == answer.exit_code
+    assert verb[1] in answer.err and "dead_retention" in answer.err
+
+
+@pytest.mark.parametrize("name", ["retention", "dead_most", "dedup_window"])
+def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> None:
+    other = worker(shop, **{name: 50})
+    refused = run("config", "set", name, "40", input="n\n")
+    assert 0 != refused.exit_code
+    assert f"Lower {name} from 50 to 40? What is past it is lost." in refused.out
+    other.refresh()
+    assert 50 == getattr(other.current, name)
+    assert 0 == run("config", "set", name, "40", input="y\n").exit_code
+    other.refresh()
+    assert 40 == getattr(other.current, name)
+
+
+def test_what_deletes_nothing_is_not_asked_about(shop: Shop, run: Run) -> None:
+    worker(shop, retention=50, log_most=50)
+    for name, value in (("retention", "60"), ("log_most", "40")):
+        assert "?" not in run("config", "set", name, value, input="").out
+
+
+def test_workers_that_were_given_another_value_warn_of_it(
+    shop: Shop, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when the bus's value changes under them, and once for each."""
+    first = worker(shop, retention=50)
+    with caplog.at_level(logging.WARNING):
+        run("config", "set", "retention", "60")
+        first.establish()
+        first.establish()
+        worker(shop, retention=70)
+    assert ["RETENTION=50", "RETENTION=70"] == [
+        line.split()[1].removeprefix("CELERIAC_") for line in caplog.messages
+    ]
+    assert all("the bus uses retention=60" in line for line in caplog.messages)
+
+
+def test_a_value_that_cannot_be_read_is_named_with_the_remedy(shop: Shop, run: Run) -> None:
+    worker(shop, retention=50)
+    store = shop.backend.bus._store
+    assert store is not None
+    store.write({"retention": "a week"})
+    assert "The bus's retention is unreadable: 'a week'" in run("config").out
+    assert run("config", "--json").json["faults"]
+    assert 0 == run("config", "set", "retention", "60", "--yes").exit_code
+    assert [] == run("config", "--json").json["faults"]

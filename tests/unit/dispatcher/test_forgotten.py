@@ -1,0 +1,69 @@
+"""Domains that were removed because they were empty, and the dispatchers that served them."""
+
+from __future__ import annotations
+
+from celeriac import Event, EventBus
+from celeriac.ledger import Lane
+from celeriac.testing.store import Store
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+
+WEEK_MS = 7 * 86_400_000
+SECOND_MS = 1000
+
+
+def forget(store: Store, domain: str) -> None:
+    """What the janitor of another worker does."""
+    store.clock.advance(WEEK_MS + SECOND_MS)
+    store.log.trim(domain)
+    assert store.log.forget_domain(domain, WEEK_MS)
+
+
+def since(store: Store, handler: str) -> set[str]:
+    return set(store.registry.handlers()[handler].since)
+
+
+def test_a_wildcard_leaves_a_domain_that_is_gone_and_joins_it_again_when_it_is_back(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    @bus.on("#")
+    def audit(event: Event) -> None: ...
+
+    turning = dispatcher()
+    # Not emitted: the worker ignores what came before it knew of the domain.
+    store.log.announce(["brief"])
+    turning.turn()
+    assert {"brief"} == since(store, "billing.audit")
+    forget(store, "brief")
+    turning.turn()
+    turning.turn()
+    assert set() == since(store, "billing.audit")
+    assert frozenset() == store.log.domains()
+    bus.emit("brief.again", id="a")
+    for _ in range(3):
+        turning.turn()
+    assert [["a"]] == sent.ids
+    assert {"brief"} == since(store, "billing.audit")
+
+
+def test_a_handler_that_names_the_domain_keeps_it(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+) -> None:
+    """Its group went with the domain; it joins again, and has what comes then."""
+
+    @bus.on("brief.*")
+    def handle(event: Event) -> None: ...
+
+    @bus.on("#")
+    def audit(event: Event) -> None: ...
+
+    turning = dispatcher()
+    turning.turn()
+    forget(store, "brief")
+    for _ in range(3):
+        turning.turn()
+    assert {"brief"} == since(store, "billing.handle")
+    assert {"billing.handle"} <= {group.handler for group in store.log.groups("brief")}
+    bus.emit("brief.again", id="a")
+    for _ in range(3):
+        turning.turn()
+    assert Lane("brief", "billing.handle") in {chunk.lane for chunk in sent}
