@@ -37,6 +37,7 @@ from celeriac.dispatcher.sift import sift
 from celeriac.dispatcher.sources import Sources
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
+from celeriac.log.doorbell import LONGEST_WAIT_MS
 from celeriac.log.redis import BELL
 from celeriac.refusal import is_demotion
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -50,6 +51,7 @@ SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 # Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
 RENEWED_WITHIN = 2.0
+STALLED = 0.5  # seconds beyond a wait after which the server counts as having been away
 UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
 ASKED_UNRUNG = 100  # a second, of lanes in which nobody holds anything: of more, each waits longer
 DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
@@ -603,7 +605,11 @@ class Dispatcher:
         if seconds <= BUSY:
             self._stopped.wait(seconds)
             seconds = 0.0
+        began = self._clock()
         before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
+        if self._clock() - began > min(seconds, LONGEST_WAIT_MS / 1000) + STALLED:
+            # It was busy or frozen. A read that waits is not refused meanwhile, as renewals are.
+            self._sweep_from = self._clock() + RENEWED_WITHIN
         return [door for door, entry in self._seen.items() if before[door] != entry]
 
 

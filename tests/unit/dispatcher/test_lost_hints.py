@@ -1,8 +1,13 @@
-"""Hints that the broker lost: the next sweep after their lease sends all of them anew."""
+"""Leases that are over: the next sweep takes them over, but not right after an outage."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pytest
+
 from celeriac import Event, EventBus
+from celeriac.dispatcher.dispatcher import RENEWED_WITHIN
 from celeriac.dispatcher.flow import HINTS_AHEAD
 from celeriac.executor import Executor
 from celeriac.testing.store import Store
@@ -34,3 +39,33 @@ def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
     bus.emit("order.placed", id="new")
     turning.turn()
     assert sorted(id for some in sent.ids for id in some) == ids, "and nothing new beside them"
+
+
+def test_no_lease_is_taken_over_right_after_a_wait_that_the_server_held_up(
+    bus: EventBus,
+    dispatcher: MakeDispatcher,
+    sent: Sent,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that is busy or frozen takes no renewal, and refuses no read that waits."""
+    bus.on("order.placed")(charge)
+    now = 0.0
+    turning = dispatcher(clock=lambda: now)
+    bus.emit("order.placed", id="a")
+    turning.turn()
+    sent.clear()
+    store.clock.advance(store.ledger.lease_ms)
+
+    def hold_up(seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        nonlocal now
+        now += 4.0
+        return seen
+
+    monkeypatch.setattr(bus.service.backend.log, "wait", hold_up)
+    turning._wait(1.0)
+    turning.turn()
+    assert [] == sent.ids
+    now += RENEWED_WITHIN
+    turning.turn()
+    assert [["a"]] == sent.ids
