@@ -195,11 +195,17 @@ def _tried(tries: int, seconds: float) -> str:
 
 def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> CeleriacError:
     where = address(url)
+    written = (
+        "Nothing was written"
+        if unwritten
+        else "It may have been written all the same: emit again with the same id"
+    )
     if refusal_code(error) == "OOM":
-        return LogFull(
-            f"Redis at {where} is full (maxmemory with noeviction) and refused the write; "
-            "nothing was written. Let handlers catch up (`celeriac lag`), shorten "
-            "CELERIAC_RETENTION, or raise maxmemory"
+        # LogFull promises that the event is not in the log.
+        return (LogFull if unwritten else BusUnavailable)(
+            f"Redis at {where} is full (maxmemory with noeviction) and refused the write. "
+            f"{written}. Let handlers catch up (`celeriac lag`), shorten CELERIAC_RETENTION, or "
+            "raise maxmemory"
         )
     if isinstance(error, FINAL):
         return BusUnavailable(
@@ -212,18 +218,13 @@ def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> 
             "a permission; `celeriac acl` prints what a service needs (--emits for its domains)"
         )
     if passing := passing_refusal(error):
-        written = (
-            "Nothing was written"
-            if unwritten
-            else "An earlier try may have been written: emit again with the same id"
-        )
         return BusUnavailable(
             f"Redis at {where} refuses commands: it {passing} ({error}; {tried}). {written}. "
             "`celeriac doctor` shows the server's state; CELERIAC_EMIT_TIMEOUT sets how long to try"
         )
     if isinstance(error, ResponseError):
         return BusUnavailable(
-            f"Redis at {where} refused the command: {error}. Nothing was written. "
+            f"Redis at {where} refused the command: {error}. {written}. "
             "`celeriac doctor` checks its version and settings"
         )
     return BusUnavailable(

@@ -45,6 +45,7 @@ _TYPED: tuple[tuple[type[Exception], str], ...] = (
     (OutOfMemoryError, "OOM"),
 )
 _OF_PIPELINE = "of pipeline caused error: "
+_IN_SCRIPT = " script: "
 
 
 def refusal_code(error: BaseException) -> str:
@@ -75,8 +76,9 @@ def nothing_written(error: BaseException) -> bool:
 
     A link that broke says nothing about the command; a connection that was never made does.
     """
-    if refusal_code(error):
-        return True
+    if code := refusal_code(error):
+        # A script is not rolled back. The passing refusals stop it before its first write.
+        return code in PASSING or code == "OOM" or _IN_SCRIPT not in str(error)
     # redis-py makes a ConnectionError of either. Through Sentinel also of READONLY.
     cause = error.__cause__ or error.__context__
     refused = isinstance(cause, (ConnectionRefusedError, ReadOnlyError))

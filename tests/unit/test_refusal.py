@@ -16,7 +16,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from celeriac.connection import is_transient, persist
+from celeriac.connection import explain, is_transient, persist
 from celeriac.errors import BusUnavailable, LogFull
 from celeriac.refusal import PASSING, is_demotion, nothing_written, passing_refusal, refusal_code
 
@@ -99,9 +99,44 @@ def test_after_a_lost_answer_a_refusal_does_not_say_that_nothing_was_written() -
     def refuse() -> None:
         raise next(failures, ResponseError(PLAIN[1]))
 
-    with pytest.raises(BusUnavailable, match="may have been written: emit again") as e:
+    with pytest.raises(BusUnavailable, match="may have been written all the same: emit again") as e:
         persist(refuse, url=URL, seconds=0.1)
     assert not e.value.nothing_written
+
+
+@pytest.mark.parametrize("text", ["OOM command not allowed", "WRONGTYPE Operation against a key"])
+def test_nor_does_a_refusal_that_stays(text: str) -> None:
+    """LogFull would promise it."""
+    failures = iter([redis.TimeoutError("no answer")])
+
+    def refuse() -> None:
+        raise next(failures, ResponseError(text))
+
+    with pytest.raises(BusUnavailable, match="may have been written all the same") as e:
+        persist(refuse, url=URL, seconds=5)
+    assert not e.value.nothing_written
+    assert "othing was written" not in str(e.value)
+
+
+def test_a_script_that_failed_half_way_may_have_written(redis_url: str, namespace: str) -> None:
+    script = "redis.call('SET', KEYS[1], 1) return redis.call('LPUSH', KEYS[1], 1)"
+    client = redis.Redis.from_url(redis_url)
+    with pytest.raises(ResponseError, match="WRONGTYPE") as caught:
+        client.eval(script, 1, f"{namespace}:half")
+    assert not nothing_written(caught.value)
+    with pytest.raises(ResponseError, match="WRONGTYPE") as caught:
+        client.lpush(f"{namespace}:half", 1)
+    assert nothing_written(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [MovedError("3999 127.0.0.1:6381"), AskError("3999 127.0.0.1:6381")]
+)
+def test_a_cluster_whose_slot_moved_is_not_away(error: ResponseError) -> None:
+    told = explain(error, url=URL, tries=3, seconds=2)
+    assert isinstance(told, BusUnavailable) and told.nothing_written
+    assert "moved a slot of the cluster to another node" in str(told)
+    assert "Nothing was written" in str(told) and "cannot reach" not in str(told)
 
 
 def test_a_connection_that_was_never_made_wrote_nothing() -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import redis
+from redis.exceptions import MovedError, ResponseError
 
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.errors import BusUnavailable
@@ -33,3 +34,18 @@ def test_a_fault_is_told_each_time_with_its_traceback(caplog: pytest.LogCaptureF
             tell_outage(error, failures, URL)
     assert 2 == len(caplog.records)
     assert all(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MovedError("3999 127.0.0.1:6381"), "moved a slot of the cluster to another node"),
+        (ResponseError("MISCONF Redis is configured to"), "cannot write to its disk"),
+    ],
+)
+def test_a_server_that_refuses_is_not_away(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_outage(error, 1, URL)
+    assert f"{said} ({error}); waiting until it takes commands again" in caplog.text
+    assert "is away" not in caplog.text

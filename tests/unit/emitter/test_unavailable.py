@@ -87,6 +87,6 @@ def test_a_full_log_refuses_and_nothing_is_lost(tmp_path: Path, emit: Callable[.
         with pytest.raises(LogFull, match="maxmemory with noeviction") as caught:
             for _ in range(100):
                 emit(bus, ("order.placed", "x" * 100_000))
-        for part in (server.url, "CELERIAC_RETENTION", "nothing was written"):
+        for part in (server.url, "CELERIAC_RETENTION", "Nothing was written"):
             assert part in str(caught.value)
         bus.service.backend.log.client.close()  # type: ignore[attr-defined]
