@@ -89,7 +89,6 @@ class Scene:
         self.stack.callback(self.side.close)
         # What new workers connect to.
         self.url = self.server.url
-        self._proxy: Proxy | None = None
 
     def _make_inboxed(self, on_postgresql: bool) -> InboxedEffects:
         url = f"sqlite:///{self.directory / 'effects.sqlite'}"
@@ -133,11 +132,17 @@ class Scene:
 
     def link(self, *, publisher: bool = False) -> Proxy:
         """A proxy between the workers and the server, and the publisher too if asked for."""
-        proxy = self._proxy = self.stack.enter_context(Proxy(self.server.port))
-        self.url = proxy.url
+        proxy = self.stack.enter_context(Proxy(self.server.port))
         if publisher:
-            self.side = self._side(proxy.url, self.server.url)
+            self.connect_to(proxy.url)
+        else:
+            self.url = proxy.url
         return proxy
+
+    def connect_to(self, url: str) -> None:
+        """Workers and the publisher reach the server by this URL."""
+        self.url = url
+        self.side = self._side(url, self.server.url)
 
     def broker_link(self) -> Proxy:
         """A proxy between the workers and RabbitMQ."""
@@ -147,8 +152,7 @@ class Scene:
 
     def follow(self, server: str) -> None:
         """After a failover: another server has the data now."""
-        if self._proxy is not None:
-            self.side = self._side(self._proxy.url, server)
+        self.side = self._side(self.url, server)
 
     def environment(self, **more: str) -> dict[str, str]:
         return {

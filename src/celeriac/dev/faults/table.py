@@ -10,6 +10,8 @@ from celeriac.dev.faults.catalogue import (
     poison,
     processes,
     rabbit,
+    refusals,
+    sentinel,
     servers,
 )
 from celeriac.dev.faults.fault import REDIS, Fault
@@ -17,6 +19,8 @@ from celeriac.dev.faults.fault import REDIS, Fault
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS,
     *servers.FAULTS,
+    *refusals.FAULTS,
+    *sentinel.FAULTS,
     *rabbit.FAULTS,
     *links.FAULTS,
     *harmful.FAULTS,

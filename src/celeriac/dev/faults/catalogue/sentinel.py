@@ -1,4 +1,4 @@
-"""A failover: a replica, three Sentinels that promote it, and an address that follows them."""
+"""Failovers to a replica: unplanned and planned, with Sentinels and with an address that moves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import contextlib
 from redis.exceptions import RedisError
 
 from celeriac.connection import Client, open_client
+from celeriac.dev.faults.fault import Fault
 from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.guard import guarded_popen
 from celeriac.dev.ports import free_port
-from celeriac.dev.server import start_server
+from celeriac.dev.server import EmbeddedServer, start_server
 
 MASTER = "log"
 CONFIGURATION = """\
@@ -23,16 +24,10 @@ sentinel failover-timeout {master} 4000
 
 
 def failover(scene: Scene) -> None:
+    """The master dies. A proxy follows the Sentinels."""
     proxy = scene.link(publisher=True)
-    master = scene.server
-    replica = start_server(
-        scene.directory / "replica", extra=("--replicaof", "127.0.0.1", str(master.port))
-    )
-    scene.stack.push(replica)
-    sentinels = [_sentinel(scene, n) for n in range(3)]
-    client = open_client(replica.url, answer_within=5)
-    scene.until(lambda: client.info("replication")["master_link_status"] == "up", "the replica", 15)
-    scene.until(lambda: all(_sees_all(one) for one in sentinels), "the Sentinels", 20)
+    master, replica = scene.server, _replica(scene)
+    sentinels = _sentinels(scene)
     scene.worker()
     with scene.flow():
         scene.busy(120)
@@ -46,7 +41,47 @@ def failover(scene: Scene) -> None:
         scene.busy(120)
 
 
-def _sentinel(scene: Scene, n: int) -> Client:
+def move_address(scene: Scene) -> None:
+    """The master hands over without a loss and becomes a replica. Its address, which a proxy
+    stands for, leads to the new one from then on; connections to the old one live on."""
+    proxy = scene.link(publisher=True)
+    master, replica = scene.redis, _replica(scene)
+    scene.worker()
+    with scene.flow():
+        scene.busy(120)
+        master.execute_command("FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", 10_000)
+        scene.until(lambda: master.info("replication")["role"] == "slave", "the failover", 15)
+        scene.injected += 1
+        scene.server = replica
+        scene.follow(replica.url)
+        proxy.target = replica.port
+        scene.whole()
+        scene.busy(120)
+
+
+def _replica(scene: Scene) -> EmbeddedServer:
+    """A replica that has all that the server has."""
+    replica = start_server(
+        scene.directory / "replica", extra=("--replicaof", "127.0.0.1", str(scene.server.port))
+    )
+    scene.stack.push(replica)
+    client = open_client(replica.url, answer_within=5)
+    scene.until(lambda: client.info("replication")["master_link_status"] == "up", "the replica", 15)
+    return replica
+
+
+# Its port, and a client of it.
+Sentinel = tuple[int, Client]
+
+
+def _sentinels(scene: Scene) -> list[Sentinel]:
+    """Three, which know the replica and each other."""
+    sentinels = [_sentinel(scene, n) for n in range(3)]
+    scene.until(lambda: all(_sees_all(one) for one in sentinels), "the Sentinels", 20)
+    return sentinels
+
+
+def _sentinel(scene: Scene, n: int) -> Sentinel:
     directory = scene.directory / f"sentinel{n}"
     directory.mkdir()
     port = free_port()
@@ -73,11 +108,11 @@ def _sentinel(scene: Scene, n: int) -> Client:
         return False
 
     scene.until(answers, "a Sentinel", 10)
-    return client
+    return port, client
 
 
-def _master(sentinel: Client) -> dict[str, str]:
-    found = sentinel.execute_command("SENTINEL", "MASTER", MASTER)
+def _master(sentinel: Sentinel) -> dict[str, str]:
+    found = sentinel[1].execute_command("SENTINEL", "MASTER", MASTER)
     pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
     return {_text(name): _text(value) for name, value in pairs}
 
@@ -86,10 +121,28 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _sees_all(sentinel: Client) -> bool:
+def _sees_all(sentinel: Sentinel) -> bool:
     seen = _master(sentinel)
     return seen["num-slaves"] == "1" and seen["num-other-sentinels"] == "2"
 
 
-def _port(sentinels: list[Client]) -> int:
+def _port(sentinels: list[Sentinel]) -> int:
     return int(_master(sentinels[0])["port"])
+
+
+FAULTS = (
+    Fault(
+        name="Redis: failover to a replica",
+        about="three Sentinels promote it after the master's SIGKILL; a proxy follows them",
+        inject=failover,
+        once=True,
+    ),
+    Fault(
+        name="Redis: planned failover, its address moves",
+        about="the master becomes a replica; connections to it live on, new ones go elsewhere",
+        inject=move_address,
+        once=True,
+        # Its publisher never leaves the old master.
+        stock=False,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Faults of the server: it stops, dies, freezes, forgets, is full, or hands over to a replica."""
+"""Faults of the server: it stops, dies, freezes, forgets, or is full."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
 
 from redis.exceptions import RedisError
 
-from celeriac.connection import Client
-from celeriac.dev.faults.catalogue.sentinel import failover
+from celeriac.dev.faults.catalogue.refusals import refusals
 from celeriac.dev.faults.fault import Fault
 from celeriac.dev.faults.scene import Scene
 from celeriac.dev.faults.side import QUEUES
@@ -111,51 +108,13 @@ def fill(scene: Scene) -> None:
             client.config_set("maxmemory", max(1, used - 100_000))
             scene.injected += 1
             time.sleep(3)
-            refused = _refused(client)
+            refused = refusals(client, "OOM")
             scene.notes.append(f"{refused} writes refused")
             if not refused:
                 raise AssertionError("the server was never full")
             client.config_set("maxmemory", 0)
             scene.whole()
             scene.busy()
-
-
-def no_replicas(scene: Scene) -> None:
-    """Writes are refused, reads are not, and no connection is closed."""
-    _refuse(scene, "NOREPLICAS", lambda c: c.config_set("min-replicas-to-write", 1),
-            lambda c: c.config_set("min-replicas-to-write", 0))  # fmt: skip
-
-
-def demote(scene: Scene) -> None:
-    """A replica of a master that is not there, and promoted again: its connections live on."""
-    _refuse(scene, "READONLY", lambda c: c.replicaof("127.0.0.1", 1),
-            lambda c: c.replicaof("NO", "ONE"))  # fmt: skip
-
-
-def _refuse(
-    scene: Scene, code: str, begin: Callable[[Client], Any], end: Callable[[Client], Any]
-) -> None:
-    scene.worker()
-    client = scene.redis
-    with scene.flow():
-        for _ in range(scene.times):
-            scene.busy()
-            begin(client)
-            scene.injected += 1
-            time.sleep(3)
-            refused = _refused(client, code)
-            scene.notes.append(f"{refused} commands refused")
-            if not refused:
-                raise AssertionError(f"the server never refused with {code}")
-            end(client)
-            scene.whole()
-            scene.busy()
-
-
-def _refused(client: Client, code: str = "OOM") -> int:
-    """Commands that the server refused with this code since its start."""
-    errors = client.info("errorstats").get(f"errorstat_{code}", {})
-    return int(errors.get("count", 0))
 
 
 FAULTS = (
@@ -205,21 +164,5 @@ FAULTS = (
         name="Redis: maxmemory reached",
         about="noeviction, for three seconds; then released",
         inject=fill,
-    ),
-    Fault(
-        name="Redis: failover to a replica",
-        about="three Sentinels promote it after the master's SIGKILL; a proxy follows them",
-        inject=failover,
-        once=True,
-    ),
-    Fault(
-        name="Redis: NOREPLICAS",
-        about="min-replicas-to-write, for three seconds; no connection is closed",
-        inject=no_replicas,
-    ),
-    Fault(
-        name="Redis: READONLY",
-        about="demoted and promoted again after three seconds; its connections live on",
-        inject=demote,
     ),
 )
