@@ -132,7 +132,7 @@ TABLE = (
         contestants=(
             C("celeriac", "celeriac", quick=False),
             C("without the matrix", "celeriac", options={"BENCH_NO_MATRIX": "1"}, quick=False),
-            C("without task events", "celeriac", options={"BENCH_TASK_EVENTS": "0"}, quick=False),
+            C("task events, -E", "celeriac", options=EVENTS, quick=False),
             C("watched as by Flower", "celeriac", options={"BENCH_WATCHED": "1"}, quick=False),
             C("signed and checked", "celeriac", options=SIGNED, quick=False),
             C("traced, without an SDK", "celeriac", options=TRACED, quick=False),
@@ -176,6 +176,7 @@ TABLE = (
         "latency", "Latency at 100 events/s", "p50 ms", latency.measured,
         contestants=(
             C("celeriac", "celeriac"),
+            C("celeriac, -E", "celeriac", options=EVENTS, quick=False),
             C("Celery, late ack", "celery"),
             C("Celery, late ack, -E", "celery", options=EVENTS, quick=False),
             C("FastStream stream", "faststream", quick=False),

@@ -23,8 +23,6 @@ if "BENCH_NO_MATRIX" in os.environ:
 # Everything but the service is as a user has it who sets nothing.
 bus = EventBus(service=work.SERVICE, redis_url=work.URL, **signing())
 app = bus.app
-if os.environ.get("BENCH_TASK_EVENTS") == "0":
-    app.conf.worker_send_task_events = False
 
 if TYPES == 1:
     types = ["order.placed"]

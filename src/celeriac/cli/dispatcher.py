@@ -88,7 +88,9 @@ def _make(bus: EventBus, processes: int) -> Dispatcher:
     service.worker = worker_name(f"{service.settings.service}-dispatcher")
     return Dispatcher(
         service,
-        hint_sender(app, bus.service, watched=lambda: bool(app.conf.worker_send_task_events)),
+        hint_sender(
+            app, bus.service, watched=lambda: app.conf.worker_send_task_events is not False
+        ),
         processes=processes,
         describe=lambda: WorkerRecord(
             name=service.worker,

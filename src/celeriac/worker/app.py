@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery, Task
 
@@ -35,7 +35,13 @@ def make_app(settings: Settings) -> Celery:
         )
     sentinel = _sentinel_of(settings)
     broker_url = sentinel.broker_url() if sentinel else settings.broker_url
-    app = Celery(settings.service, broker=broker_url, task_cls=GuardedTask)
+    app = Celery(
+        settings.service,
+        broker=broker_url,
+        task_cls=GuardedTask,
+        events="celeriac.worker.task_events:OnDemandEvents",
+    )
+    cast("Any", app.steps)["consumer"].add("celeriac.worker.task_events:TaskEventsStep")
     app.conf.update(
         task_default_queue=settings.service,
         task_ignore_result=True,
@@ -45,7 +51,7 @@ def make_app(settings: Settings) -> Celery:
         # A broker that is away for a night must not end the worker; Celery's default is 100 tries.
         broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,
-        worker_send_task_events=True,
+        worker_send_task_events=None,  # on demand, see task_events.py
         worker_consumer="celeriac.worker.consumer:Consumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         enable_utc=True,

@@ -29,6 +29,7 @@ from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.results_read import install_results_read
 from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.task_events import sends_task_events
 from celeriac.worker.task_name import check_task, refuse_taken_names
 from celeriac.worker.unknown import put_off_unknown
 
@@ -102,7 +103,12 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
-            hint_sender(app, self.service, watched=lambda: _has_monitors(parent), local=self.local),
+            hint_sender(
+                app,
+                self.service,
+                watched=lambda: sends_task_events(_event_dispatcher(parent)),
+                local=self.local,
+            ),
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,
             describe=lambda: describe(self.service, parent),
@@ -131,11 +137,9 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self.stop(parent)
 
 
-def _has_monitors(worker: Any) -> bool:
-    """Whether the worker sends task events, which Flower may turn on at any time."""
-    consumer = getattr(worker, "consumer", None)
-    dispatcher = getattr(consumer, "event_dispatcher", None)
-    return bool(dispatcher is not None and dispatcher.enabled)
+def _event_dispatcher(worker: Any) -> Any:
+    """None until the consumer has connected."""
+    return getattr(getattr(worker, "consumer", None), "event_dispatcher", None)
 
 
 def _processes(worker: Any) -> int:
