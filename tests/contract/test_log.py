@@ -378,6 +378,30 @@ def test_what_falls_due_at_once_rings_the_bell(store: Store, lane: Lane) -> None
     assert rung[DOMAIN] == claimed.entry
 
 
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.RELEASED])
+@pytest.mark.parametrize("delay_ms", [0, HOUR_MS])
+def test_what_is_put_off_rings_the_bell_whatever_its_delay(
+    store: Store, lane: Lane, outcome: Outcome, delay_ms: int
+) -> None:
+    """So that a dispatcher that does not ask for the handler learns when to."""
+    store.emit("a")
+    [claimed] = store.run(lane)
+    seen = {f"bell {DOMAIN}": "0"}
+    assert seen == store.log.wait(seen, 0.01)
+    assert store.finish(lane, claimed, outcome, delay_ms=delay_ms)
+    assert seen != store.log.wait(seen, 0.01)
+
+
+def test_what_is_handed_back_rings_the_bell(store: Store, lane: Lane) -> None:
+    """Else it would wait for the next look of another worker at each warm stop."""
+    store.emit("a")
+    store.take(lane)
+    seen = {f"bell {DOMAIN}": "0"}
+    assert seen == store.log.wait(seen, 0.01)
+    store.ledger.hand_back("w1", lane)
+    assert seen != store.log.wait(seen, 0.01)
+
+
 def test_what_is_postponed_rings_the_bell(store: Store) -> None:
     """So dispatchers need not ask thousands of domains every half second for the next one."""
     seen = {f"bell {DOMAIN}": "0"}

@@ -158,6 +158,21 @@ def test_lanes_left_by_a_group_that_was_destroyed_are_open(store: Store, ordered
         store.finish(ordered, claimed)
 
 
+def test_a_new_event_does_not_wait_for_those_of_a_group_that_was_destroyed(
+    store: Store, ordered: Lane
+) -> None:
+    for name in "ab":
+        store.emit(name, "order/1")
+    store.run(ordered)
+    store.log.leave(DOMAIN, ordered.handler)
+    store.log.join(DOMAIN, ordered.handler, "$")
+    c, d = store.emit("c", "order/1"), store.emit("d", "order/1")
+    [claimed] = store.run(ordered)
+    assert c == claimed.entry
+    assert store.finish(ordered, claimed)
+    assert [d] == out(store, ordered)
+
+
 def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
     store: Store, ordered: Lane
 ) -> None:

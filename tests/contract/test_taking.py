@@ -330,6 +330,21 @@ def test_what_was_due_for_a_group_that_left_is_not_due_for_its_successor(
     assert () == store.take(lane).deliveries
 
 
+def test_what_runs_for_the_successor_is_not_taken_at_the_old_due_time(
+    store: Store, lane: Lane
+) -> None:
+    entry = store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, Outcome.RETRY, delay_ms=HOUR_MS // 2)
+    store.log.leave(DOMAIN, lane.handler)
+    store.log.join(DOMAIN, lane.handler, "0")
+    [claimed] = store.run(lane)
+    store.pass_hour()
+    assert () == store.take(lane, "w2").deliveries
+    assert "running:w1" == store.owner(lane, entry)
+    assert store.finish(lane, claimed)
+
+
 def test_a_rate_is_granted_over_all_workers(store: Store) -> None:
     granted, wait_ms = store.ledger.grant("billing.charge", 15, 10.0)
     assert 10 == granted

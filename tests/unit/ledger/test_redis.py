@@ -125,6 +125,24 @@ def test_what_another_hand_deleted_is_not_claimed_but_left_for_the_sweep(
     assert {entry: None} == take(ledger, LANE, over=True)
 
 
+@pytest.mark.parametrize("deleted", ["1000-0", "2000-0", "3000-0"])
+def test_of_a_chunk_the_entry_that_another_hand_deleted_is_not_claimed(
+    log: RedisLog, ledger: RedisLedger, deleted: str
+) -> None:
+    """XCLAIM would drop it unseen. The ends of the log do not tell that its middle has a hole."""
+    pairs = [("1000-0", "a"), ("2000-0", "b"), ("3000-0", "c")]
+    for entry, event_id in pairs:
+        log.client.xadd(log.keys.events("order"), {"event": event(event_id)}, id=entry)
+    take(ledger, LANE)
+    log.client.xdel(log.keys.events("order"), deleted)
+    # alone, and after those that are there
+    alone = [pair for pair in pairs if pair[0] == deleted]
+    for hinted in (alone, pairs):
+        claimed = [one.entry for one in ledger.claim("w1", LANE, hinted, 3)]
+        assert claimed == [entry for entry, _ in hinted if entry != deleted]
+    assert take(ledger, LANE, over=True)[deleted] is None
+
+
 def test_one_removed_handler_asked_alone_is_told_so(log: RedisLog, ledger: RedisLedger) -> None:
     [taken] = ledger.take("w1", [Ask(Lane("order", "gone"), 10)])
     assert taken.removed
@@ -179,6 +197,28 @@ def test_a_row_outlives_one_window_and_not_two(settings: Settings, log: RedisLog
     again = log.append("order", event("a"))
     take(ledger, LANE)
     assert ["duplicate"] == [c.verdict for c in ledger.claim("w1", LANE, [(again, "a")], 3)]
+
+
+def test_of_two_generations_the_row_of_the_newer_holds(settings: Settings, log: RedisLog) -> None:
+    """The older one still says that the event runs; another entry of it would run a second time."""
+    ledger = RedisLedger(replace(settings, dedup_window=60))
+    entry = log.append("order", event("a"))
+    take(ledger, LANE)
+    ledger.claim("w1", LANE, [(entry, "a")], 3)
+    [key] = log.client.scan_iter(f"{log.keys.base('order')}matrix:*")
+    began, longest = log.client.hget(key, "").split()
+    log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
+    assert [] == ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.PROCESSED)])
+    older, newer = log.client.hget(f"{key.decode()}:older", "a"), log.client.hget(key, "a")
+    assert (b"running", b"processed") == (older.split()[0], newer.split()[0])
+    again = log.append("order", event("a"))
+    take(ledger, LANE)
+    assert ["duplicate"] == [c.verdict for c in ledger.claim("w1", LANE, [(again, "a")], 3)]
+    skipped = log.append("order", event("a"))
+    take(ledger, LANE)
+    assert [] == ledger.skip("w1", LANE, [Settled(skipped, "a", 0, Outcome.SKIPPED)])
+    [row] = ledger.rows(LANE, ["a"])
+    assert row is not None and row.state == "processed"
 
 
 def test_forgetting_a_handler_leaves_no_key_of_it(log: RedisLog, ledger: RedisLedger) -> None:
