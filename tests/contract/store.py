@@ -181,6 +181,8 @@ class RedisStore(Store):
             for member, at in self.client.zrange(times, 0, -1, withscores=True):
                 if at == int(at):
                     self.client.zadd(times, {member: at + ms})
+        for key in self.client.scan_iter(f"{self.keys.rate('*')}tat"):
+            self.client.set(key, float(self.client.get(key)) + ms)
         now = self.registry.now_ms()
         there = self.client.exists(self.keys.events(DOMAIN))
         for group in self.client.xinfo_groups(self.keys.events(DOMAIN)) if there else ():

@@ -100,3 +100,14 @@ def test_the_step_is_told(store: Store, lane: Lane) -> None:
     assert step is not None
     assert abs(step.ms - HOUR_MS) < 60_000
     assert abs(step.at_ms - store.registry.now_ms()) < 60_000
+
+
+def test_a_rate_limit_holds_nothing_for_longer_than_its_bucket(store: Store) -> None:
+    handler = "billing.charge"
+    assert 10 == store.ledger.grant(handler, 10, 10.0)[0]
+    store.set_clock_back(HOUR_MS)
+    granted, wait_ms = store.ledger.grant(handler, 1, 10.0)
+    assert 0 == granted
+    assert wait_ms <= 100
+    store.pass_ms(wait_ms + 1)
+    assert 1 == store.ledger.grant(handler, 1, 10.0)[0]

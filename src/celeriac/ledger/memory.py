@@ -132,7 +132,8 @@ class MemoryLedger:
         with self._lock:
             now, step = self.log.clock.now_ms(), 1000 / per_second
             depth = max(1000.0, step)
-            arrival = max(self._arrivals.get(handler, 0.0), now)
+            # No later than a full bucket, as in rate.lua: the clock may have stepped back.
+            arrival = min(max(self._arrivals.get(handler, 0.0), now), now + depth)
             granted = max(0, min(want, math.floor((now + depth - arrival) / step + 1e-9)))
             self._arrivals[handler] = arrival = arrival + granted * step
             return granted, max(0, math.ceil(arrival + step - now - depth))
