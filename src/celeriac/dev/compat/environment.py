@@ -36,7 +36,8 @@ def make_environment(cell: Cell, directory: Path, root: Path) -> Path:
     flower = [pin for pin in cell.pins if pin.startswith("flower==2.1")]
     # What pyproject.toml does not admit is replaced afterwards, as a user's own pin would do.
     pins.write_text("\n".join(pin for pin in cell.pins if pin not in flower))
-    install = [uv, "pip", "install", "-q", "--python", str(python)]
+    # The index may have a certificate that only this machine knows, as pip assumes.
+    install = [uv, "pip", "install", "-q", "--system-certs", "--python", str(python)]
     command = [*install, "-c", str(pins), "--only-binary", ":all:", "--no-binary", "celeriac"]
     said = _fails([*command, "-e", f"{root}[{EXTRAS}]", "--group", f"{root}/pyproject.toml:test"])
     packages = [*flower, *([cell.server] if "==" in cell.server else [])]
