@@ -426,6 +426,17 @@ def test_what_a_dead_worker_held_is_taken_over_within_the_bound(store: Store, la
     assert (taken.held, taken.deliveries) == (2, ())
 
 
+def test_what_was_taken_over_counts_once_against_the_bound(store: Store, lane: Lane) -> None:
+    for n in range(5):
+        store.emit(f"e{n}")
+    store.take(lane, "dead", limit=2)
+    with store.leases_over():
+        [taken] = store.ledger.take("w1", [Ask(lane, 10, sweep=True, most_held=3)])
+    assert len(taken.deliveries) == 3
+    [taken] = store.ledger.take("w1", [Ask(lane, 10, most_held=3)])
+    assert (taken.held, taken.deliveries) == (3, ())
+
+
 def test_the_deliveries_of_one_owner_are_listed_alone(store: Store, lane: Lane) -> None:
     entries = [store.emit(str(n)) for n in range(6)]
     store.take(lane, "w1", limit=2)
