@@ -28,7 +28,9 @@ import json, platform, re, subprocess
 from importlib.metadata import version
 from celeriac.dev.server import find_server
 said = subprocess.run([find_server(), "--version"], capture_output=True, text=True).stdout
-name, number = re.match(r"(\\w+) server v=([\\d.]+)", said).groups()
+# Valkey 7.2 has no name in it.
+name = "Redis" if said.startswith("Redis") else "Valkey"
+number = re.search(r"v=([\\d.]+)", said)[1]
 found = {{"python": platform.python_version(), "server": f"{{name}} {{number}}"}}
 found |= {{name: version(name) for name in {SHOWN!r}}}
 print(json.dumps(found))
