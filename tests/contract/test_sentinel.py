@@ -15,11 +15,15 @@ import pytest
 import redis
 
 import celeriac.sentinel
-from celeriac import EventBus
+from celeriac import BusUnavailable, Event, EventBus
 from celeriac.connection import open_client
 from celeriac.dev.guard import guarded_popen
 from celeriac.dev.ports import free_port
 from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.dispatcher import Chunk
+from celeriac.dispatcher.chunk import Item
+from celeriac.event import Peek
+from celeriac.worker.hint import hint_sender
 
 PASSWORD = "s3cr3t"
 
@@ -102,8 +106,12 @@ def fail_over(watched: Watched) -> None:
 
 
 def stored(watched: Watched, server: EmbeddedServer) -> int:
-    client: Any = open_client(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/1", answer_within=5)
-    return int(client.xlen("celeriac:{order}:events"))
+    return int(direct(server).xlen("celeriac:{order}:events"))
+
+
+def direct(server: EmbeddedServer) -> Any:
+    """A client past the Sentinels."""
+    return open_client(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/1", answer_within=5)
 
 
 @pytest.fixture(autouse=True)
@@ -145,4 +153,32 @@ def test_celerys_messages_go_to_the_master(watched: Watched) -> None:
         assert queue.get(timeout=5).payload == {"a": 1}
     client: Any = open_client(watched.url(), answer_within=5)
     assert client.exists("_kombu.binding.billing")
+    bus.app.close()
+
+
+def charge(event: Event) -> None: ...
+
+
+def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched) -> None:
+    """They promote the new one first. Until then both take hints, and workers read the old one's
+    queue too."""
+    bus = EventBus(service="billing", redis_url=watched.url())
+    bus.on("order.placed")(charge)
+    handler = bus.service.handlers["billing.charge"]
+    event = Peek(id="a", source="shop", type="order.placed")
+    chunk = Chunk(handler, handler.lane("order"), (Item("1-0", 0, event),))
+    send = hint_sender(bus.app, bus.service, watched=lambda: False)
+    send(chunk)
+    fail_over(watched)
+    old, new = (direct(server) for server in (watched.master, watched.replica))
+    until(lambda: old.info("replication")["role"] == "slave", 40)
+    new.delete("billing")
+    failures = 0
+    for _ in range(3):
+        try:
+            send(chunk)
+        except BusUnavailable:
+            failures += 1
+    assert failures <= 1
+    assert new.llen("billing") == 3 - failures
     bus.app.close()
