@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from celeriac.connection import Client, open_client
 from celeriac.dev.faults.fault import Fault
@@ -12,6 +13,7 @@ from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.guard import guarded_popen
 from celeriac.dev.ports import free_port
 from celeriac.dev.server import EmbeddedServer, start_server
+from celeriac.sentinel import ASK_EVERY
 
 MASTER = "log"
 CONFIGURATION = """\
@@ -59,6 +61,31 @@ def move_address(scene: Scene) -> None:
         scene.busy(120)
 
 
+def hand_over(scene: Scene) -> None:
+    """The Sentinels promote the replica while the master is up, and demote that, with its
+    connections, some ten seconds later. Until then Celery's hints are sent and read there."""
+    replica, sentinels = _replica(scene), _sentinels(scene)
+    hosts = ",".join(f"127.0.0.1:{port}" for port, _ in sentinels)
+    scene.connect_to(f"redis+sentinel://{hosts}/{MASTER}/0")
+    scene.worker()
+    with scene.flow():
+        scene.busy(120)
+    # Redis forgets what the old master takes after the promotion: events, so none is published
+    # then, and results, so what ran until the bus has left it may run again.
+    scene.publish("work.backlog", 100)
+    with scene.harm():
+        _fail_over(scene, sentinels[0])
+        scene.until(lambda: _port(sentinels) == replica.port, "the promotion", 30)
+        time.sleep(2 * ASK_EVERY)
+    scene.server = replica
+    scene.follow(replica.url)
+    scene.whole()
+    with scene.flow():
+        demoted_by = time.monotonic() + 15
+        while time.monotonic() < demoted_by:
+            scene.busy(20)
+
+
 def _replica(scene: Scene) -> EmbeddedServer:
     """A replica that has all that the server has."""
     replica = start_server(
@@ -79,6 +106,17 @@ def _sentinels(scene: Scene) -> list[Sentinel]:
     sentinels = [_sentinel(scene, n) for n in range(3)]
     scene.until(lambda: all(_sees_all(one) for one in sentinels), "the Sentinels", 20)
     return sentinels
+
+
+def _fail_over(scene: Scene, sentinel: Sentinel) -> None:
+    def begun() -> bool:
+        # NOGOODSLAVE until it knows the replica well enough.
+        with contextlib.suppress(ResponseError):
+            sentinel[1].execute_command("SENTINEL", "FAILOVER", MASTER)
+            return True
+        return False
+
+    scene.until(begun, "a replica to promote", 20)
 
 
 def _sentinel(scene: Scene, n: int) -> Sentinel:
@@ -144,5 +182,13 @@ FAULTS = (
         once=True,
         # Its publisher never leaves the old master.
         stock=False,
+    ),
+    Fault(
+        name="Redis: planned failover by Sentinels",
+        about="they promote a replica, and demote the master, which is up, ten seconds later",
+        inject=hand_over,
+        once=True,
+        stock=False,
+        lease=10.0,
     ),
 )
