@@ -85,12 +85,13 @@ def test_after_a_trial_that_says_nothing_of_the_handler_the_next_event_is_tried(
             raise outcome
 
     with in_memory(bus) as memory:
-        bus.emit_many([("order.placed", {"n": n}) for n in range(4)])
+        bus.emit("order.placed", {"n": 0})
         memory.settle(jump=False)
-        assert ran == [0]
         memory.advance(31)
-        memory.settle(jump=False)
-        assert ran == [0, 1, 2, 3]
+        for n in (1, 2):
+            bus.emit("order.placed", {"n": n})
+            memory.settle(jump=False)
+        assert ran == [0, 1, 2]
         assert bus.service.backend.circuits.all() == {}
 
 
