@@ -42,6 +42,7 @@ def test_skipping_an_event_claims_the_id_for_its_own_source_alone(store: Store, 
     for entry, key in ((shop.entry, SHOP), (rival.entry, RIVAL)):
         store.ledger.skip("w1", lane, [Settled(entry, key, 0, Outcome.SKIPPED)])
     assert [Place.SKIPPED, Place.SKIPPED] == places(store, lane)
+    assert 2 == store.ledger.stats(lane)["skipped"]
 
 
 def test_dead_letters_of_one_id_are_redriven_each_for_itself(store: Store, lane: Lane) -> None:
