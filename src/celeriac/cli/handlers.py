@@ -8,7 +8,7 @@ from celeriac.cli.circuit import circuit_text
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import count, state_text, table, when
+from celeriac.cli.show import count, listed, state_text, table, when
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.workers import is_alive
 from celeriac.errors import CeleriacError, NotFound
@@ -149,7 +149,7 @@ def _serving(session: Session, handler: str) -> str:
     """The living workers that serve the handler, for people; empty where there is none."""
     registry = session.backend.registry
     now = registry.now_ms()
-    return ", ".join(
+    return listed(
         worker.name
         for worker in registry.workers()
         if is_alive(worker, now) and handler in worker.handlers

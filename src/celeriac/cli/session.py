@@ -6,6 +6,7 @@ from functools import cached_property
 
 import click
 
+from celeriac.cli.show import listed
 from celeriac.errors import NotFound
 from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
@@ -33,7 +34,9 @@ class Session:
         """The registered handler. Raises NotFound, which names those there are."""
         records = self.backend.registry.handlers()
         if name not in records:
-            there = ", ".join(records) or "none; a handler is registered when its worker starts"
+            there = (
+                listed(sorted(records)) or "none; a handler is registered when its worker starts"
+            )
             raise NotFound(f"no handler {name}; there are: {there}")
         return records[name]
 

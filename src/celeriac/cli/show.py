@@ -29,8 +29,10 @@ STYLES: Mapping[str, str] = {
     "warn": "yellow",
     "fail": "bold red",
 }
-# Elsewhere than on a terminal nothing is folded or cut off.
+# Elsewhere than on a terminal nothing is folded, cut off or left out.
 UNBOUNDED = 1000
+MAX_ROWS = 500
+MAX_NAMED = 10
 
 
 def console() -> Console:
@@ -56,12 +58,16 @@ def table(
 
     Columns in `right` hold numbers. Where the terminal is too narrow, the columns in `shed` are
     left out, the first one first, and a line below names them; those in `fold` wrap, each at no
-    less than the width given. None and 0 are shown as a faint dot.
+    less than the width given. Of more than MAX_ROWS rows a terminal shows the first. None and 0 are
+    shown as a faint dot.
     """
     from rich.table import Table
     from rich.text import Text
 
     output, fold = console(), fold or {}
+    rows = list(rows)
+    more = max(0, len(rows) - MAX_ROWS) if output.is_terminal else 0
+    rows = rows[: len(rows) - more]
     cells = [[c if isinstance(c, Text) else _plain(c) for c in row] for row in rows]
     natural = {
         name: max([len(name), *(_width(row[n]) for row in cells)]) for n, name in enumerate(headers)
@@ -82,6 +88,8 @@ def table(
     output.print(grid)
     if hidden := [name for name in headers if name not in shown]:
         output.print(Text(f"Not shown at this width: {', '.join(hidden)}.", style="dim"))
+    if more:
+        output.print(Text(f"and {more:,} more; a pipe or a file gets them all", style="dim"))
 
 
 def _fitted(
@@ -146,6 +154,14 @@ def took(us: int | None) -> str:
     if us < 1000:
         return f"{us} µs"
     return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1e6:.1f} s"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`."""
+    there = list(names)
+    more = len(there) - MAX_NAMED
+    text = ", ".join(there[:MAX_NAMED])
+    return f"{text} and {more:,} more" if more > 0 else text
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

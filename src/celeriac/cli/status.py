@@ -23,6 +23,8 @@ from celeriac.operation import restart_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+MAX_SHOWN = 20  # events of one id
+
 
 @click.command()
 @click.argument("event_id")
@@ -51,11 +53,13 @@ def status(
         print_json(found)
     else:
         now = session.backend.registry.now_ms()
-        for n, one in enumerate(found):
+        for n, one in enumerate(found[:MAX_SHOWN]):
             if n:
                 echo()
             _show(one, now)
             _show_circuits(one, session, now)
+        if len(found) > MAX_SHOWN:
+            echo(f"\nand {len(found) - MAX_SHOWN:,} more with this id: --source chooses one")
     if any(one.has(State.MISSING) for one in found):
         ctx.exit(MISSING)
 

@@ -294,3 +294,21 @@ def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
     file.remove_until(3)
     [found] = check_spool(sick)
     assert found.level == "ok"
+
+
+def test_of_many_findings_alike_the_first_are_shown_and_all_are_in_the_json(
+    shop: Shop, run: Run, clock: MemoryClock
+) -> None:
+    for n in range(25):
+        record = WorkerRecord(
+            name=f"w{n}", service="billing", hostname="h", pid=1, pool="solo", processes=1,
+            queues=("billing",), version="0",
+        )  # fmt: skip
+        shop.backend.registry.beat(record)
+    clock.advance(60_000)
+    lines = run("doctor").out.splitlines()
+    assert "no handler is registered" in "".join(lines)
+    assert 19 == sum("is gone without a word" in line for line in lines)
+    assert "and 6 more of this check" in "\n".join(lines)
+    found = run("doctor", "--json").json["findings"]
+    assert 25 == sum("is gone without a word" in one["text"] for one in found)

@@ -70,6 +70,9 @@ def test_what_is_parked_is_listed_given_back_and_discarded(
     listed = run(settings, "outbox", "list").stdout
     assert "e0" in listed
     assert "EventTooLarge" in listed
+    first = run(settings, "outbox", "list", "--limit", "1").stdout
+    assert "e0" in first and "e2" not in first and "1 shown of 2" in first
+    assert "shown of" not in listed
     rows = [one["row"] for one in json.loads(run(settings, "outbox", "list", "--json").stdout)]
     assert run(settings, "outbox", "retry", "99").exit_code == 1
     assert run(settings, "outbox", "retry").exit_code == 2

@@ -45,3 +45,25 @@ def test_a_column_that_neither_folds_nor_is_shed_is_never_cut(
     lines = rendered(monkeypatch, 30, fold={"handler": 10}, shed=("domain", "mean"))
     assert "…" not in "".join(lines)
     assert "12,345" in lines[1]
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, 500), (False, 612)])
+def test_a_terminal_gets_so_many_rows_and_how_many_more_there_are(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, shown: int
+) -> None:
+    """A pipe gets them all: what is looked for there must not be left out."""
+    out = StringIO()
+    made = Console(file=out, width=80, force_terminal=terminal, color_system=None)
+    monkeypatch.setattr(show, "console", lambda: made)
+    show.table(("n",), [(f"row{n}",) for n in range(612)])
+    lines = out.getvalue().splitlines()
+    assert shown == sum(line.startswith("row") for line in lines)
+    assert terminal == ("and 112 more" in lines[-1])
+
+
+def test_of_many_names_the_first_are_listed() -> None:
+    assert "a, b" == show.listed(["a", "b"])
+    assert "" == show.listed([])
+    names = [str(n) for n in range(1234)]
+    assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1,224 more" == show.listed(names)
+    assert ", ".join(names[:10]) == show.listed(names[:10])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 
 from celeriac import EventBus
 from celeriac.dispatcher.janitor import (
@@ -212,7 +213,7 @@ def test_where_the_acl_forbids_it_others_do_it(
 
     def refuse(domain: str, silent_ms: int) -> bool:
         asked.append(domain)
-        raise redis.exceptions.NoPermissionError("User billing has no permissions")
+        raise NoPermissionError("User billing has no permissions")
 
     monkeypatch.setattr(forgetting.store.log, "forget_domain", refuse)
     forgetting.empty("one", "two")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ from celeriac.log import ClockStep, EventLog
 from celeriac.log.redis import RedisLog
 from celeriac.redis_url import is_cluster
 
+MAX_SHOWN = 20
 CHECKS = (
     check_server,
     check_records,
@@ -62,7 +64,7 @@ def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
     if as_json:
         print_json({"healthy": healthy, "findings": findings})
     else:
-        for finding in findings:
+        for finding in bounded(findings):
             _show(finding)
     if not healthy:
         ctx.exit(FAILED)
@@ -97,6 +99,16 @@ def examine(session: Session) -> Patient:
         backend.log.upcoming(domain)
     _look_at_keys(session, domains, handlers)
     return replace(found, invalid=tuple(backend.invalid))
+
+
+def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The first MAX_SHOWN of each check and level, and how many more of them there are."""
+    for (check, level), group in groupby(findings, key=lambda one: (one.check, one.level)):
+        alike = list(group)
+        yield from alike[:MAX_SHOWN]
+        if len(alike) > MAX_SHOWN:
+            text = f"and {len(alike) - MAX_SHOWN:,} more of this check"
+            yield Finding(check=check, level=level, text=text, remedy="celeriac doctor --json")
 
 
 def _clock_steps(log: EventLog, domains: Sequence[str]) -> dict[str, ClockStep]:

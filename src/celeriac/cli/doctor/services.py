@@ -55,15 +55,15 @@ def check_workers(patient: Patient) -> Iterator[Finding]:
         if of_handler:
             own = [w for w in living if w.service == service]
             yield from _service(patient, service, of_handler, own)
+    if not patient.handlers:
+        remedy = "start one: celery -A <module> worker"
+        yield warn("worker", "no handler is registered: no worker was ever started", remedy)
     for worker in patient.workers:
         if not _lives(patient, worker):
             ago = age((patient.now_ms - worker.beat_ms) / 1000)
             text = f"{worker.name} is gone without a word, {ago} ago"
             remedy = "killed, or cut off? What it held goes to others when its lease is over"
             yield warn("worker", text, remedy)
-    if not patient.handlers:
-        remedy = "start one: celery -A <module> worker"
-        yield warn("worker", "no handler is registered: no worker was ever started", remedy)
 
 
 def _service(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
-from celeriac.cli.show import age
+from celeriac.cli.show import age, listed
 from celeriac.cli.workers import is_alive
 from celeriac.dispatcher.versions import RETIRE_AFTER_MS
 
@@ -22,7 +22,7 @@ def check_versions(patient: Patient) -> Iterator[Finding]:
         if len(names) > 1:
             faults += 1
             told = "; ".join(
-                f"{', '.join(sorted(some))}: {' '.join(patterns)}"
+                f"{listed(sorted(some))}: {' '.join(patterns)}"
                 for patterns, some in sorted(names.items())
             )
             text = f"workers disagree about the patterns of {record.id}: {told}"

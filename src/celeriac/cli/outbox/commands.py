@@ -15,8 +15,6 @@ from celeriac.errors import NotFound
 from celeriac.outbox import status as state
 from celeriac.outbox.database import Database
 
-MOST_SHOWN = 100
-
 
 @click.group(cls=OfDatabase)
 def outbox() -> None:
@@ -39,13 +37,14 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
 
 
 @outbox.command("list")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most.")
 @database_options
 @json_option
 @pass_session
-def list_(session: Session, database: str | None, django: bool, as_json: bool) -> None:
-    """The events that could not be published, and why."""
+def list_(session: Session, limit: int, database: str | None, django: bool, as_json: bool) -> None:
+    """The events that could not be published, and why; the oldest first."""
     chosen, _ = open_chosen(session.settings, database, django)
-    rows = state.parked(chosen, MOST_SHOWN)
+    rows = state.parked(chosen, limit)
     if as_json:
         print_json(rows)
         return
@@ -56,6 +55,9 @@ def list_(session: Session, database: str | None, django: bool, as_json: bool) -
         fold={"event": 12, "error": 20},
         shed=("domain", "parked (UTC)"),
     )
+    total = state.status(chosen).parked if len(rows) == limit else len(rows)
+    if total > len(rows):
+        echo(f"\n{len(rows):,} shown of {total:,}")
 
 
 def _rows_command(name: str, done: str, help: str, act: Any) -> None:

@@ -16,6 +16,7 @@ from celeriac.matrix import Matrix
 from celeriac.operation import Choice, DeadPage, dead_page
 
 LIMIT = 25
+MAX_GROUPS = 100
 # In an address: of errors that begin with no name of a type, which is a group too.
 UNTYPED = "-"
 FILTERS = ("handler", "exception", "type", "error")
@@ -58,6 +59,7 @@ class Letter:
 @dataclass(frozen=True, slots=True)
 class Read:
     groups: list[Group]
+    more_groups: int
     total: int
     page: DeadPage | None
     letters: list[Letter]
@@ -110,30 +112,34 @@ def read_dead(matrix: Matrix, choice: Choice, before: str) -> Read:
     """The groups, and where anything is chosen a page of letters. Blocks."""
     backend = matrix.backend
     found = [g for domain in backend.log.domains() for g in backend.ledger.dead_groups(domain)]
-    groups = _merged(matrix, found)
+    by_key = _merged(found)
     page, letters = None, []
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
         letters = [_shown(letter, matrix) for letter in page.letters]
     return Read(
-        groups=groups,
-        total=sum(group.count for group in groups),
+        groups=[_group(matrix, *one) for one in by_key[:MAX_GROUPS]],
+        more_groups=max(0, len(by_key) - MAX_GROUPS),
+        total=sum(one.count for one in found),
         page=page,
         letters=letters,
-        handlers=sorted({group.handler for group in groups}),
+        handlers=sorted({one.handler for one in found}),
     )
 
 
-def _merged(matrix: Matrix, found: list[DeadGroup]) -> list[Group]:
+def _merged(found: list[DeadGroup]) -> list[tuple[int, list[DeadGroup]]]:
+    """How many letters, and the groups of all domains that they are of; the largest first."""
     by_key: dict[tuple[str, str], list[DeadGroup]] = {}
     for one in found:
         by_key.setdefault((one.handler, one.exception), []).append(one)
-    groups = []
-    for (handler, exception), own in by_key.items():
-        last = max(own, key=lambda one: one.newest)
-        newest = matrix.backend.ledger.dead_letter(last.domain, last.newest)
-        groups.append(Group(handler, exception, sum(one.count for one in own), newest))
-    return sorted(groups, key=lambda group: (-group.count, group.handler, group.exception))
+    counted = {key: sum(one.count for one in own) for key, own in by_key.items()}
+    return [(counted[key], by_key[key]) for key in sorted(by_key, key=lambda k: (-counted[k], k))]
+
+
+def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> Group:
+    last = max(own, key=lambda one: one.newest)
+    newest = matrix.backend.ledger.dead_letter(last.domain, last.newest)
+    return Group(last.handler, last.exception, count, newest)
 
 
 def _shown(letter: DeadLetter, matrix: Matrix) -> Letter:

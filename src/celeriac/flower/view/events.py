@@ -15,6 +15,7 @@ from celeriac.ledger import Lane
 from celeriac.matrix import SEARCHABLE, EventPage, Matrix, Query, State
 
 LIMIT = 50
+MAX_SUGGESTED = 500  # of types, beside the field in which one may write any
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}
 FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subject")
 # One request goes on by itself where a search has found nothing, but not for long.
@@ -103,7 +104,7 @@ def _choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
         records = backend.registry.handlers()
         lanes = [Lane(domain, record.id) for record in records.values() for domain in record.since]
         types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
-        found["types"] = sorted(types)
+        found["types"] = sorted(types)[:MAX_SUGGESTED]
         found["handlers"] = sorted(records)
         found["services"] = sorted({record.service for record in records.values()})
     return found

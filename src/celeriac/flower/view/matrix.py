@@ -11,6 +11,8 @@ from tornado.web import authenticated
 from celeriac.flower.page import Page
 from celeriac.matrix import HandlerLag, HandlerView, Matrix, TypeView
 
+MAX_TYPES = 60  # columns
+
 
 @dataclass(frozen=True, slots=True)
 class Square:
@@ -39,9 +41,10 @@ class MatrixPage(Page):
     @authenticated
     async def get(self) -> None:
         views = await self.call(Matrix.overview, self.matrix)
-        types = sorted({one.type for view in views for one in view.types} | wanted_types(views))
+        types, more = columns(views)
         self.show(
             types=types,
+            more=more,
             behind=behind,
             services=[
                 (service, [(view, squares(view, types)) for view in group])
@@ -52,6 +55,17 @@ class MatrixPage(Page):
             ],
             live_url=self.get_live_url(),
         )
+
+
+def columns(views: Sequence[HandlerView]) -> tuple[list[str], int]:
+    """The event types in their order, at most MAX_TYPES, and how many more there are: those with
+    dead letters first, then those of which most was delivered within the last hour."""
+    activity: dict[str, tuple[int, int]] = dict.fromkeys(wanted_types(views), (0, 0))
+    for one in (one for view in views for one in view.types):
+        dead, delivered = activity.get(one.type, (0, 0))
+        activity[one.type] = (dead + one.dead, delivered + one.processed + one.retried)
+    types = sorted(activity, key=lambda type: (*(-n for n in activity[type]), type))
+    return sorted(types[:MAX_TYPES]), max(0, len(types) - MAX_TYPES)
 
 
 def wanted_types(views: Sequence[HandlerView]) -> set[str]:

@@ -1,0 +1,30 @@
+"""What the page of dead letters reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac.flower.view.dead import MAX_GROUPS, read_dead
+from celeriac.matrix import Matrix
+from celeriac.operation import Choice
+from celeriac.settings import Settings
+from tests.unit.matrix.shop import Shop, memory_backend
+
+
+def test_of_many_groups_the_largest_are_shown_and_all_are_counted() -> None:
+    def fail(event: Any) -> None:
+        raise type(f"Error{event.data:03}", (Exception,), {})
+
+    settings = Settings.load({})
+    shop = Shop(memory_backend(settings), settings)
+    shop.on("billing.charge", "order.placed", function=fail, retries=0)
+    shop.start()
+    for n in [*range(MAX_GROUPS + 5), MAX_GROUPS + 4]:
+        shop.emit("order.placed", n)
+    for _ in range(3):
+        shop.settle()
+    read = read_dead(Matrix(shop.backend), Choice(), "")
+    assert (MAX_GROUPS, 5, MAX_GROUPS + 6) == (len(read.groups), read.more_groups, read.total)
+    assert (2, "Error104") == (read.groups[0].count, read.groups[0].exception)
+    assert all(group.newest is not None for group in read.groups)
+    assert ["billing.charge"] == read.handlers
