@@ -105,10 +105,11 @@ def open_async_client(url: str, *, answer_within: float) -> Client:
 
 
 def _open_async_node(url: str, *, answer_within: float) -> Client:
-    import redis.asyncio
     from redis.asyncio.retry import Retry as AsyncRetry
 
-    return redis.asyncio.Redis.from_url(
+    from celeriac.client_aio import AsyncDirectClient
+
+    return AsyncDirectClient.from_url(
         url, **_options(url, answer_within), retry=AsyncRetry(NoBackoff(), 0)
     )
 

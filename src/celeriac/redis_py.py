@@ -1,6 +1,9 @@
 """Differences between the releases of redis-py that Celery 5.5 and later allow.
 
-Celery 5.5 allows redis-py 5.2.1 at most. All of this can go with Celery 5.5.
+Celery 5.5 allows redis-py 5.2.1 at most. All of that can go with Celery 5.5.
+
+Also what redis-py has no public name for: how it makes an error of a refusal, and the stream that
+its asyncio connections write to (checked with redis-py 5.2 to 8.1).
 """
 
 from __future__ import annotations
@@ -34,3 +37,16 @@ def connection_of(pool: Any) -> Any:
     Raises redis.ConnectionError.
     """
     return pool.get_connection(*_ARGUMENTS)
+
+
+def parse_error(refusal: str) -> Any:
+    """Return the exception for an error as the server sent it, without the leading `-`."""
+    parse: Any = BaseParser.parse_error  # it has no types
+    return parse(refusal)
+
+
+def release_writer(connection: Any) -> Any:
+    """Take the connected StreamWriter from an asyncio connection, which is of no use afterwards."""
+    writer = connection._writer
+    connection._reader = connection._writer = None
+    return writer

@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from celeriac.client import DirectClient
+from celeriac.client_aio import AsyncDirectClient
 from celeriac.redis_url import SentinelURL
 
 ASK_EVERY = 0.5  # seconds
@@ -50,7 +51,7 @@ class SentinelClient(DirectClient):
         return connection
 
 
-class AsyncSentinelClient(redis.asyncio.Redis):
+class AsyncSentinelClient(AsyncDirectClient):
     """Closes the connections to the Sentinels too."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:

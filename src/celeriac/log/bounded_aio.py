@@ -11,6 +11,7 @@ from celeriac.errors import LogFull
 from celeriac.log.bound import Bound, affordable, full_message, waiting
 from celeriac.log.bounded import BACKLOG, backlog_of
 from celeriac.log.redis_aio import AsyncRedisLog
+from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
 
 
@@ -67,3 +68,15 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
             if pause is None:
                 raise LogFull(full_message(domain, found, self.bound.most))
             await asyncio.sleep(pause)
+
+
+def bounded_async_log(settings: Settings) -> AsyncRedisLog:
+    """For one server, or for a cluster. Does not connect yet."""
+    if not is_cluster(settings.redis_url):
+        return BoundedAsyncRedisLog(settings)
+    from celeriac.log.redis_cluster_aio import AsyncRedisClusterLog
+
+    class BoundedAsyncRedisClusterLog(BoundedAsyncRedisLog, AsyncRedisClusterLog):
+        """BoundedAsyncRedisLog on the log of a cluster."""
+
+    return BoundedAsyncRedisClusterLog(settings)

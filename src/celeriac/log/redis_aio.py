@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.exceptions import ResponseError
@@ -19,7 +19,7 @@ from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.loop_client import LoopClients
-from celeriac.log.redis import ANNOUNCE, POSTPONE, tell_emitted
+from celeriac.log.redis import ANNOUNCE, POSTPONE, Heads, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 def async_redis_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisLog:
     """With the settings of the bus. Does not connect yet."""
-    from celeriac.log.bounded_aio import BoundedAsyncRedisLog
+    from celeriac.log.bounded_aio import bounded_async_log
 
-    log = BoundedAsyncRedisLog(settings)
+    log = bounded_async_log(settings)
     log.bus = bus or log.bus
     return log
 
@@ -51,6 +51,7 @@ class AsyncRedisLog:
         self._large = LoopClients(partial(self._open, transfer_time(most)))
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
+        self._heads = Heads(self.keys)
         self._telling: Client | None = None
         self._watch: AsyncMasterWatch | None = None
         if is_sentinel(settings.redis_url):
@@ -80,7 +81,9 @@ class AsyncRedisLog:
 
     async def append(self, domain: str, body: bytes) -> None:
         client = await self._current(len(body))
-        await client.xadd(self.keys.events(domain), {"event": body})
+        (answer,) = await client.send(self._append(domain, body), 1)
+        if isinstance(answer, Exception):
+            raise answer
 
     async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
         done = 0
@@ -94,14 +97,21 @@ class AsyncRedisLog:
             done = end
 
     async def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
-        client = await self._current(sum(len(body) for _, body in items))
-        pipeline = client.pipeline(transaction=False)
-        for domain, body in items:
-            pipeline.xadd(self.keys.events(domain), {"event": body})
-        for appended, answer in enumerate(await pipeline.execute(raise_on_error=False)):
-            if isinstance(answer, Exception):
-                answer.appended = appended  # type: ignore[attr-defined]
-                raise answer
+        append = self._append
+        packed = b"".join([append(domain, body) for domain, body in items])
+        client = await self._current(len(packed))
+        try:
+            answers = await client.send(packed, len(items))
+        except redis.RedisError as error:
+            # Those that were answered are in the log, whatever came then.
+            answered = getattr(error, "answers", ())
+            refuse_first(answered)
+            error.appended = len(answered)  # type: ignore[attr-defined]
+            raise
+        refuse_first(answers)
+
+    def _append(self, domain: str, body: bytes) -> bytes:
+        return b"%b$%d\r\n%b\r\n" % (self._heads[domain], len(body), body)
 
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
@@ -140,3 +150,11 @@ class AsyncRedisLog:
     def _open(self, beyond: float) -> Client:
         within = answer_time(self.settings) + beyond
         return open_async_client(self.settings.redis_url, answer_within=within)
+
+
+def refuse_first(answers: Sequence[Any]) -> None:
+    """Raise the first error among the answers, with the number of those before as `appended`."""
+    for appended, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            answer.appended = appended  # type: ignore[attr-defined]
+            raise answer
