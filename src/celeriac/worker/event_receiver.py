@@ -75,8 +75,9 @@ class _Routed:
     def __call__(self) -> bool:
         # Threads and greenlets that send events write to the same connection.
         with self._dispatcher.mutex:
-            if self._channel is None or not self._channel.is_open:
-                self._open()
+            channel = self._channel
+            if channel is None or not channel.is_open:
+                channel = self._open()
             self._returned = False
             self._producer.publish(
                 NO_EVENTS,
@@ -86,18 +87,19 @@ class _Routed:
                 mandatory=True,
             )
             # Any method with an answer: RabbitMQ returns the message before it answers.
-            self._channel.basic_qos(0, 1, False)
+            channel.basic_qos(0, 1, False)
             return not self._returned
 
-    def _open(self) -> None:
-        self._channel = self._dispatcher.connection.channel()
-        self._dispatcher.exchange(self._channel).declare()
+    def _open(self) -> Any:
+        self._channel = channel = self._dispatcher.connection.channel()
+        self._dispatcher.exchange(channel).declare()
         self._producer = cast("Any", kombu).Producer(
-            self._channel,
+            channel,
             exchange=self._dispatcher.exchange,
             auto_declare=False,
             on_return=self._on_return,
         )
+        return channel
 
     def _on_return(self, *_: Any) -> None:
         self._returned = True
