@@ -51,6 +51,10 @@ class Heads(dict[str, bytes]):
         self[domain] = head = b"*5\r\n" + b"".join(bulks)
         return head
 
+    def append(self, domain: str, body: bytes) -> bytes:
+        """XADD as it goes over the wire (RESP, an array of bulk strings)."""
+        return b"%b$%d\r\n%b\r\n" % (self[domain], len(body), body)
+
 
 class Streams(dict[str, str]):
     """The key behind a name in `seen`: a domain, or the bell of one."""
@@ -141,7 +145,7 @@ class RedisLog:
         return frozenset(found - self.domains()) if found else frozenset()
 
     def append(self, domain: str, body: bytes) -> str:
-        (answer,) = self.client.send(self._append(domain, body), 1)()
+        (answer,) = self.client.send(self._heads.append(domain, body), 1)()
         if isinstance(answer, Exception):
             raise answer
         entry: bytes = answer
@@ -160,27 +164,17 @@ class RedisLog:
         return done
 
     def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
-        append = self._append
+        append = self._heads.append
         packed = b"".join([append(domain, body) for domain, body in items])
         try:
             answers = self.client.send(packed, len(items))()
         except redis.RedisError as error:
             # Those that were answered are in the log, whatever came then.
-            self._appended(getattr(error, "answers", ()))
-            error.appended = len(getattr(error, "answers", ()))  # type: ignore[attr-defined]
+            answered = getattr(error, "answers", ())
+            refuse_first(answered)
+            error.appended = len(answered)  # type: ignore[attr-defined]
             raise
-        self._appended(answers)
-
-    def _appended(self, answers: Sequence[Any]) -> int:
-        for appended, answer in enumerate(answers):
-            if isinstance(answer, Exception):
-                answer.appended = appended  # type: ignore[attr-defined]
-                raise answer
-        return len(answers)
-
-    def _append(self, domain: str, body: bytes) -> bytes:
-        """XADD as it goes over the wire (RESP, an array of bulk strings)."""
-        return b"%b$%d\r\n%b\r\n" % (self._heads[domain], len(body), body)
+        refuse_first(answers)
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         delay = "" if delay_ms is None else delay_ms
@@ -392,6 +386,14 @@ class RedisLog:
                 raise answer
         found = zip(names, answers, strict=True)
         return {name: entries[0][0].decode() for name, entries in found if entries}
+
+
+def refuse_first(answers: Sequence[Any]) -> None:
+    """Raise the first error among the answers, with the number of those before as `appended`."""
+    for appended, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            answer.appended = appended  # type: ignore[attr-defined]
+            raise answer
 
 
 def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:

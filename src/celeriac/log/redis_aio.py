@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 from redis.exceptions import ResponseError
@@ -19,7 +19,7 @@ from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.loop_client import LoopClients
-from celeriac.log.redis import ANNOUNCE, POSTPONE, Heads, tell_emitted
+from celeriac.log.redis import ANNOUNCE, POSTPONE, Heads, refuse_first, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
@@ -81,7 +81,7 @@ class AsyncRedisLog:
 
     async def append(self, domain: str, body: bytes) -> None:
         client = await self._current(len(body))
-        (answer,) = await client.send(self._append(domain, body), 1)
+        (answer,) = await client.send(self._heads.append(domain, body), 1)
         if isinstance(answer, Exception):
             raise answer
 
@@ -97,7 +97,7 @@ class AsyncRedisLog:
             done = end
 
     async def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
-        append = self._append
+        append = self._heads.append
         packed = b"".join([append(domain, body) for domain, body in items])
         client = await self._current(len(packed))
         try:
@@ -109,9 +109,6 @@ class AsyncRedisLog:
             error.appended = len(answered)  # type: ignore[attr-defined]
             raise
         refuse_first(answers)
-
-    def _append(self, domain: str, body: bytes) -> bytes:
-        return b"%b$%d\r\n%b\r\n" % (self._heads[domain], len(body), body)
 
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
@@ -150,11 +147,3 @@ class AsyncRedisLog:
     def _open(self, beyond: float) -> Client:
         within = answer_time(self.settings) + beyond
         return open_async_client(self.settings.redis_url, answer_within=within)
-
-
-def refuse_first(answers: Sequence[Any]) -> None:
-    """Raise the first error among the answers, with the number of those before as `appended`."""
-    for appended, answer in enumerate(answers):
-        if isinstance(answer, Exception):
-            answer.appended = appended  # type: ignore[attr-defined]
-            raise answer

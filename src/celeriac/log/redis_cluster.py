@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from celeriac.connection import Client
-from celeriac.log.redis import RedisLog
+from celeriac.log.redis import RedisLog, refuse_first
 
 
 class RedisClusterLog(RedisLog):
@@ -23,7 +23,7 @@ class RedisClusterLog(RedisLog):
     def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
         events = self.keys.events
         commands = [("XADD", events(domain), "*", "event", body) for domain, body in items]
-        self._appended(self.client.execute_many(commands))
+        refuse_first(self.client.execute_many(commands))
 
     def _servers(self) -> Iterable[tuple[str, Client]]:
         for node in self.client.masters():

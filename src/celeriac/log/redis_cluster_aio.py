@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from celeriac.log.redis_aio import AsyncRedisLog, refuse_first
+from celeriac.log.redis import refuse_first
+from celeriac.log.redis_aio import AsyncRedisLog
 
 
 class AsyncRedisClusterLog(AsyncRedisLog):
