@@ -29,7 +29,7 @@ class Script:
 
     def command(self, key: str, *args: Any) -> tuple[Any, ...]:
         """As one of many commands. Its answer is NoScriptError until the server knows it."""
-        return ("EVALSHA", self.digest, 1, key, *args)
+        return self.of_keys((key,), *args)
 
     def of_keys(self, keys: Sequence[str], *args: Any) -> tuple[Any, ...]:
         """As `command`, for several keys of one slot."""
@@ -44,17 +44,14 @@ class Script:
 
     def __call__(self, client: Client, key: str, *args: Any) -> Any:
         """Runs it on one key. Blocks for the round trip."""
-        try:
-            return client.execute_command("EVALSHA", self.digest, 1, key, *args)
-        except NoScriptError:
-            # Which loads it too, and on the very server of the key.
-            return client.execute_command("EVAL", self.source, 1, key, *args)
+        return self.on_keys(client, (key,), *args)
 
     def on_keys(self, client: Client, keys: Sequence[str], *args: Any) -> Any:
         """Runs it on several keys of one slot. Blocks for the round trip."""
         try:
             return client.execute_command(*self.of_keys(keys, *args))
         except NoScriptError:
+            # Which loads it too, and on the very server of the keys.
             return client.execute_command(*self.in_full(keys, *args))
 
     def begin(self, client: Client, key: str, *args: Any) -> Callable[[], Any]:
