@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from celeriac.log import Entry, EventLog
+from celeriac.transfer import FIRST_PAGE, next_page
 
-FIRST_PAGE, PAGE, PAGE_BYTES = 50, 1000, 4_000_000
+PAGE = 1000
 # Of one place where an event may be, over all domains.
 MAX_ENTRIES, MAX_BYTES = 5_000, 32_000_000
 
@@ -41,8 +42,7 @@ class Reading:
                 end = f"({some[-1].id}"
             else:
                 start = f"({some[-1].id}"
-            size = sum(len(entry.body or b"") for entry in some) / len(some)
-            count = max(1, min(PAGE, int(PAGE_BYTES / max(size, 1))))
+            count = next_page(_sizes(some), PAGE)
 
     def _page(
         self, log: EventLog, domain: str, start: str, end: str, count: int, newest_first: bool
@@ -50,7 +50,7 @@ class Reading:
         if not self._may_read():
             return ()
         some = log.read(domain, start=start, end=end, count=count, newest_first=newest_first)
-        self._note(len(some), sum(len(entry.body or b"") for entry in some))
+        self._note(_sizes(some))
         return some
 
     def upcoming(self, log: EventLog, domain: str) -> Iterator[tuple[int, bytes]]:
@@ -58,13 +58,12 @@ class Reading:
         start, count = 0, FIRST_PAGE
         while self._may_read():
             some = log.upcoming(domain, start=start, count=count)
-            self._note(len(some), sum(len(body) for _, body in some))
+            sizes = [len(body) for _, body in some]
+            self._note(sizes)
             yield from some
             if len(some) < count:
                 return
-            start += len(some)
-            size = sum(len(body) for _, body in some) / len(some)
-            count = max(1, min(PAGE, int(PAGE_BYTES / max(size, 1))))
+            start, count = start + len(some), next_page(sizes, PAGE)
 
     def _may_read(self) -> bool:
         if self._deep or (self._entries_left > 0 and self._bytes_left > 0):
@@ -72,9 +71,13 @@ class Reading:
         self.is_partial = True
         return False
 
-    def _note(self, entries: int, size: int) -> None:
-        self.entries += entries
-        self._entries_left -= entries
-        self._bytes_left -= size
+    def _note(self, sizes: Sequence[int]) -> None:
+        self.entries += len(sizes)
+        self._entries_left -= len(sizes)
+        self._bytes_left -= sum(sizes)
         if self._progress is not None:
             self._progress(self.entries)
+
+
+def _sizes(entries: Sequence[Entry]) -> list[int]:
+    return [len(entry.body or b"") for entry in entries]

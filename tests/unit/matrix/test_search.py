@@ -173,7 +173,7 @@ def test_large_events_end_a_look_up_sooner(
 ) -> None:
     monkeypatch.setattr("celeriac.matrix.reading.MAX_BYTES", 10_000)
     monkeypatch.setattr("celeriac.matrix.reading.FIRST_PAGE", 2)
-    monkeypatch.setattr("celeriac.matrix.reading.PAGE_BYTES", 8_000)
+    monkeypatch.setattr("celeriac.transfer.PAGE_BYTES", 8_000)
     shop.emit("order.placed", id="old")
     for _ in range(20):
         shop.emit("order.placed", data={"text": "x" * 4_000})
