@@ -216,7 +216,7 @@ class RedisLedger(RedisLedgerReader):
             return list
         told = self._finishing(f"running:{worker}", lane, settled, mean_us)
         answer = _finish.begin(self.client, self.keys.base(lane.domain), *told)
-        return lambda: _no_longer_held(settled, _unless_no_group(answer))
+        return lambda: _no_longer_held(settled, unless_no_group(answer))
 
     def _finish(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
@@ -312,7 +312,7 @@ class RedisLedger(RedisLedgerReader):
 
     def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more, so holds nothing."""
-        return _unless_no_group(lambda: script(self.client, self.keys.base(lane.domain), *args))
+        return unless_no_group(lambda: script(self.client, self.keys.base(lane.domain), *args))
 
     def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
         answer = self._unless_removed(script, lane, *args)
@@ -321,7 +321,7 @@ class RedisLedger(RedisLedgerReader):
         return answer
 
 
-def _unless_no_group(answer: Callable[[], Any]) -> Any:
+def unless_no_group(answer: Callable[[], Any]) -> Any:
     """What it returns; None where the handler has no group."""
     try:
         return answer()

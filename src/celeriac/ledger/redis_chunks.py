@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
-from celeriac.ledger.redis import RedisLedger
+from celeriac.ledger.redis import RedisLedger, unless_no_group
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.script import pack_lists
 from celeriac.log import Entry, entry_key, entry_time_ms
@@ -99,7 +99,7 @@ class RedisChunks:
             pack_lists((list(completion.tallies), list(completion.tallies.values()))),
         )
         if not completion.exceptions:
-            return bool(_unless_no_group(lambda: _complete.on_keys(self.client, named, *told)))
+            return bool(unless_no_group(lambda: _complete.on_keys(self.client, named, *told)))
         owner, settled = f"running:{worker}", completion.exceptions
         finishing = self.ledger.finishing_command(owner, lane, settled, chunk)
         [answer] = self.client.transact_many([(_complete.of_keys(named, *told), finishing)])
@@ -167,7 +167,7 @@ class RedisChunks:
         keys: tuple[str, ...] = self._keys(lane)
         if pending:
             keys += (self.keys.due(lane.domain, lane.handler), self.keys.bell(lane.domain))
-        return _unless_no_group(lambda: script.on_keys(self.client, keys, *args))
+        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
     def _now_ms(self) -> int:
         """The server's time."""
@@ -188,12 +188,3 @@ def _entries(found: Any) -> Iterator[Entry]:
 
 def _first_error(answers: Sequence[Any]) -> Exception | None:
     return next((answer for answer in answers if isinstance(answer, Exception)), None)
-
-
-def _unless_no_group(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except ResponseError as error:
-        if "NOGROUP" in str(error):
-            return None
-        raise

@@ -34,7 +34,7 @@ class ClockSteps:
         return step
 
 
-def largest_step(stored: Mapping[bytes, bytes]) -> ClockStep | None:
+def latest_step(stored: Mapping[bytes, bytes]) -> ClockStep | None:
     """From the hash that _clock.lua writes; None where the clock never stepped back."""
     steps = []
     for value in stored.values():

@@ -17,7 +17,7 @@ from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
-from celeriac.log.clock_step import ClockStep, largest_step
+from celeriac.log.clock_step import ClockStep, latest_step
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
@@ -365,7 +365,7 @@ class RedisLog:
 
     def clock_step(self, domain: str) -> ClockStep | None:
         key = self.keys.clock(domain)
-        return largest_step(
+        return latest_step(
             self.invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
         )
 

@@ -189,9 +189,8 @@ def operator_rules(keys: Keys) -> list[str]:
 def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
-    for kind in ("due", "matrix", "failures", "effects", "tally", "patterns", "stats"):
-        yield f"{base}{kind}:{handler}"
-    for kind in ("lane", "lanes", "lost", "chunks", "runs"):
+    kinds = ("due", "matrix", "failures", "effects", "tally", "patterns", "stats")
+    for kind in (*kinds, "lane", "lanes", "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 
 
