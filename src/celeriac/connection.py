@@ -61,6 +61,12 @@ def service_client(settings: Settings) -> Client:
     return open_client(settings.redis_url, answer_within=answer_time(settings))
 
 
+def server_time_ms(client: Client) -> int:
+    """The server's clock, ms since the epoch. Blocks for a round trip. Raises redis.RedisError."""
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 def answer_time(settings: Settings) -> float:
     """Seconds that one answer may take: half of `emit_timeout`, so that a frozen server leaves time
     for a second try."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from celeriac.connection import Client
+from celeriac.connection import Client, server_time_ms
 from celeriac.keys import Keys
 from celeriac.settings import Settings
 
@@ -30,8 +30,7 @@ class RedisSettingsStore:
         self.client.hset(self.key, mapping=dict(values))
 
     def now_ms(self) -> int:
-        seconds, micros = self.client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        return server_time_ms(self.client)
 
 
 def decode_hash(stored: Mapping[bytes, bytes]) -> Mapping[str, str]:

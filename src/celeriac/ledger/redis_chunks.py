@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from celeriac.connection import server_time_ms
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
@@ -172,8 +173,7 @@ class RedisChunks:
     def _now_ms(self) -> int:
         """The server's time."""
         if self._time is None:
-            seconds, micros = self.client.time()
-            self._time = int(seconds) * 1000 + int(micros) // 1000, time.monotonic()
+            self._time = server_time_ms(self.client), time.monotonic()
         at_ms, since = self._time
         return at_ms + int((time.monotonic() - since) * 1000)
 

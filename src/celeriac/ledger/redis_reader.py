@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
-from celeriac.connection import Client, service_client
+from celeriac.connection import Client, server_time_ms, service_client
 from celeriac.event import Effects
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.keys import Keys
@@ -157,8 +157,7 @@ class RedisLedgerReader:
 
     def remembers_from_ms(self) -> int:
         # The server's clock decides, as in the scripts: this machine's may be off.
-        seconds, micros = self.client.time()
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        now_ms = server_time_ms(self.client)
         return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
 
     def due(self, lane: Lane) -> int:

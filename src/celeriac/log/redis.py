@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.bus_settings.redis import RedisSettingsStore
-from celeriac.connection import Client, address, service_client
+from celeriac.connection import Client, address, server_time_ms, service_client
 from celeriac.errors import LogFull
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
@@ -127,8 +127,7 @@ class RedisLog:
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
         keys, client = self.keys, self.client
         # First, so that no dispatcher takes the groups that vanish for lost ones.
-        seconds, micros = client.time()
-        client.zadd(keys.forgotten, {domain: int(seconds) * 1000 + int(micros) // 1000})
+        client.zadd(keys.forgotten, {domain: server_time_ms(client)})
         kept_ms = int(self.bus.current.dead_retention * 1000)
         if not _forget(client, keys.base(domain), silent_ms, kept_ms):
             client.zrem(keys.forgotten, domain)

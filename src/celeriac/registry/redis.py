@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from celeriac.connection import Client, service_client
+from celeriac.connection import Client, server_time_ms, service_client
 from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.registry.record import decode_handler, decode_worker
@@ -86,8 +86,7 @@ class RedisRegistry:
         self._call(self.keys.workers, "HDEL", name)
 
     def now_ms(self) -> int:
-        seconds, micros = self.client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        return server_time_ms(self.client)
 
     def _read(self, key: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes]
