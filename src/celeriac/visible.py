@@ -7,10 +7,21 @@ type commands; a bidirectional override could show a name backwards.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+MAX_NAMED = 10
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # Line feeds and tabs are layout: tracebacks and tables have them.
 _UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`."""
+    there = list(names)
+    more = len(there) - MAX_NAMED
+    text = ", ".join(there[:MAX_NAMED])
+    return f"{text} and {more:,} more" if more > 0 else text
 
 
 def visible(text: str) -> str:

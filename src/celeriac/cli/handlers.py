@@ -8,13 +8,14 @@ from celeriac.cli.circuit import circuit_text
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import count, listed, state_text, table, when
+from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.workers import is_alive
 from celeriac.errors import CeleriacError, NotFound
 from celeriac.ledger import Lane
 from celeriac.matrix import HandlerLag
 from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.visible import listed
 
 
 @click.group(invoke_without_command=True)

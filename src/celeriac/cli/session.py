@@ -6,13 +6,13 @@ from functools import cached_property
 
 import click
 
-from celeriac.cli.show import listed
 from celeriac.errors import NotFound
 from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
 from celeriac.subscription import Backend
 from celeriac.subscription.service import redis_backend
+from celeriac.visible import listed
 
 
 class Session:

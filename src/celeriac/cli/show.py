@@ -32,7 +32,6 @@ STYLES: Mapping[str, str] = {
 # Elsewhere than on a terminal nothing is folded, cut off or left out.
 UNBOUNDED = 1000
 MAX_ROWS = 500
-MAX_NAMED = 10
 
 
 def console() -> Console:
@@ -154,14 +153,6 @@ def took(us: int | None) -> str:
     if us < 1000:
         return f"{us} µs"
     return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1e6:.1f} s"
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`."""
-    there = list(names)
-    more = len(there) - MAX_NAMED
-    text = ", ".join(there[:MAX_NAMED])
-    return f"{text} and {more:,} more" if more > 0 else text
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -14,11 +14,10 @@ from celeriac.matrix.reading import Reading
 from celeriac.matrix.stand import stands
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
+from celeriac.visible import listed
 
 # How far the clock of a producer may be off; the first is the usual case, and cheap.
 WINDOWS_MS = (2_000, 300_000)
-# Of domains, in messages.
-MAX_NAMED = 10
 
 
 def locate(
@@ -52,9 +51,7 @@ def locate(
 
 
 def _not_found(wanted: Wanted, domains: Sequence[str], reading: Reading) -> str:
-    named = ", ".join(domains[:MAX_NAMED]) or "any domain"
-    if len(domains) > MAX_NAMED:
-        named += f" and {len(domains) - MAX_NAMED:,} more"
+    named = listed(domains) or "any domain"
     whose = "" if wanted.source is None else f" of the source {wanted.source}"
     text = f"no event {wanted.id}{whose} in the logs of {named}"
     if not reading.is_partial:

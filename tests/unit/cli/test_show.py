@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from celeriac.cli import show
+from celeriac.visible import listed
 
 HEADERS = ("handler", "domain", "waiting", "mean")
 ROW = ("billing.charge_card", "order", "12,345", "6.0 ms")
@@ -62,8 +63,8 @@ def test_a_terminal_gets_so_many_rows_and_how_many_more_there_are(
 
 
 def test_of_many_names_the_first_are_listed() -> None:
-    assert "a, b" == show.listed(["a", "b"])
-    assert "" == show.listed([])
+    assert "a, b" == listed(["a", "b"])
+    assert "" == listed([])
     names = [str(n) for n in range(1234)]
-    assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1,224 more" == show.listed(names)
-    assert ", ".join(names[:10]) == show.listed(names[:10])
+    assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1,224 more" == listed(names)
+    assert ", ".join(names[:10]) == listed(names[:10])

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
-from celeriac.cli.show import age, listed
+from celeriac.cli.show import age
 from celeriac.cli.workers import is_alive
 from celeriac.dispatcher.versions import RETIRE_AFTER_MS
+from celeriac.visible import listed
 
 
 def check_versions(patient: Patient) -> Iterator[Finding]:
