@@ -54,6 +54,17 @@ class Script:
             # Which loads it too, and on the very server of the keys.
             return client.execute_command(*self.in_full(keys, *args))
 
+    def on_keys_many(
+        self, client: Client, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        """Runs it for each (keys, args) in one round trip; a failed call yields its exception."""
+        answers = list(client.execute_many(self.of_keys(keys, *args) for keys, args in calls))
+        for i, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                keys, args = calls[i]
+                answers[i] = self.on_keys(client, keys, *args)
+        return answers
+
     def begin(self, client: Client, key: str, *args: Any) -> Callable[[], Any]:
         """Sends it; the function returned waits for the answer, and must be called once."""
         read = client.begin_many([self.command(key, *args)])

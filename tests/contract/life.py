@@ -193,7 +193,8 @@ class Life(RuleBasedStateMachine):
             entries = store.chunks.begin(worker, PLAIN, chunk.id)
             return None if entries is None else [self.slot_of(which, one.id) for one in entries]
 
-        self.both(begin)
+        if self.both(begin) is not None:
+            chunk.worker = worker
 
     @precondition(lambda self: self.chunks)
     @rule(
@@ -255,7 +256,7 @@ class Life(RuleBasedStateMachine):
 
         def reclaim(store: Store, _: int) -> int:
             with store.leases_over():
-                return store.chunks.reclaim(PLAIN)
+                return store.chunks.reclaim([PLAIN])
 
         self.both(reclaim)
 

@@ -86,11 +86,11 @@ def test_open_chunks_are_listed_in_the_order_of_the_log(store: Store, lane: Lane
 def test_of_two_that_begin_a_chunk_one_gets_its_entries(store: Store, lane: Lane) -> None:
     entries = [store.emit(name) for name in "ab"]
     chunk, _ = fetch(store, lane, running=False)
-    assert None is store.chunks.begin("w2", lane, chunk)
-    begun = store.chunks.begin("w1", lane, chunk)
+    begun = store.chunks.begin("w2", lane, chunk)
     assert begun is not None
     assert entries == [entry.id for entry in begun]
     assert None is store.chunks.begin("w1", lane, chunk)
+    assert 0 == store.chunks.requeue("w1", lane, chunk)
     assert None is store.chunks.begin("w1", lane, "unknown")
 
 
@@ -147,7 +147,7 @@ def test_a_late_owner_is_fenced_off(store: Store, lane: Lane) -> None:
     entries = [store.emit(name) for name in "ab"]
     chunk, fetched = fetch(store, lane)
     with store.leases_over():
-        assert 2 == store.chunks.reclaim(lane)
+        assert 2 == store.chunks.reclaim([lane])
     assert not store.chunks.complete("w1", lane, chunk, completion(fetched.entries))
     assert [chunk] == store.chunks.renew("w1", lane, [chunk])
     assert 0 == store.chunks.requeue("w1", lane, chunk)
@@ -158,7 +158,7 @@ def test_a_late_owner_is_fenced_off(store: Store, lane: Lane) -> None:
 def test_a_lease_that_is_valid_is_not_reclaimed(store: Store, lane: Lane) -> None:
     store.emit("a")
     fetch(store, lane)
-    assert 0 == store.chunks.reclaim(lane)
+    assert 0 == store.chunks.reclaim([lane])
     assert 1 == len(store.chunks.open_chunks(lane))
 
 
@@ -236,7 +236,7 @@ def test_the_exceptions_of_a_chunk_that_was_lost_change_nothing(store: Store, la
     entry = store.emit("a")
     chunk, fetched = fetch(store, lane)
     with store.leases_over():
-        store.chunks.reclaim(lane)
+        store.chunks.reclaim([lane])
     one = failed(fetched.entries[0], Outcome.DEAD)
     done = completion(fetched.entries, exceptions=[one], counts={"dead": 1})
     assert not store.chunks.complete("w1", lane, chunk, done)
@@ -278,7 +278,7 @@ def test_a_handler_that_was_removed_has_no_chunks(store: Store, lane: Lane) -> N
     chunk, fetched = fetch(store, lane)
     store.log.leave(DOMAIN, lane.handler)
     assert fetch(store, lane)[1].removed
-    assert 0 == store.chunks.reclaim(lane)
+    assert 0 == store.chunks.reclaim([lane])
     done = completion(fetched.entries, exceptions=[failed(fetched.entries[0])])
     assert not store.chunks.complete("w1", lane, chunk, done)
 
@@ -307,3 +307,52 @@ def test_records_of_small_chunks_are_found_entry_by_entry(store: Store, lane: La
         assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries, n))
     runs = store.chunks.runs(lane, entries[::-1])
     assert list(range(60))[::-1] == [run.took_us for run in runs if run]
+
+
+def test_a_fetch_says_what_a_dispatcher_needs_to_know(store: Store, lane: Lane) -> None:
+    store.ledger.note_patterns(lane, ["order.#"])
+    for name in "abc":
+        store.emit(name)
+    chunk, fetched = fetch(store, lane, 1)
+    assert (1, ("order.#",), 0) == (fetched.open_chunks, fetched.patterns, fetched.mean_us)
+    assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries, mean_us=1500))
+    fetch(store, lane, 1, "w2")
+    _, fetched = fetch(store, lane, 1)
+    assert (1, 1500) == (fetched.open_chunks, fetched.mean_us)
+
+
+def test_a_chunk_is_completed_and_the_next_fetched_in_one_call(store: Store, lane: Lane) -> None:
+    entries = [store.emit(name) for name in "abcd"]
+    chunk, fetched = fetch(store, lane, 2)
+    done = completion(fetched.entries[:1], exceptions=[failed(fetched.entries[1])])
+    done = Completion(entries[1], 2, done.record, done.exceptions)
+    request = FetchRequest(lane, "next", 2, running=True)
+    completed, following = store.chunks.complete_and_fetch("w1", lane, chunk, done, request)
+    assert completed
+    assert entries[2:] == [entry.id for entry in following.entries]
+    assert ["next"] == [one.id for one in store.chunks.open_chunks(lane)]
+    assert store.owner(lane, entries[1]) == Place.DUE
+
+
+def test_a_chunk_that_was_lost_completes_nothing_but_the_next_is_fetched(
+    store: Store, lane: Lane
+) -> None:
+    entries = [store.emit(name) for name in "ab"]
+    chunk, fetched = fetch(store, lane, 1)
+    assert 1 == store.chunks.requeue("w1", lane, chunk)
+    request = FetchRequest(lane, "next", 2, running=True)
+    told = completion(fetched.entries)
+    completed, following = store.chunks.complete_and_fetch("w1", lane, chunk, told, request)
+    assert not completed
+    assert entries[1:] == [entry.id for entry in following.entries]
+
+
+def test_the_open_chunks_of_a_worker_are_counted(store: Store, lane: Lane) -> None:
+    for name in "abc":
+        store.emit(name)
+    fetch(store, lane, 1, running=False)
+    fetch(store, lane, 1)
+    fetch(store, lane, 1, "w2")
+    unknown = Lane(DOMAIN, "billing.unknown")
+    assert [2, 0] == store.chunks.count_open("w1", [lane, unknown])
+    assert [] == store.chunks.count_open("w1", [])

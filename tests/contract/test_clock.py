@@ -67,9 +67,9 @@ def test_the_lease_of_a_chunk_does_so_too(make_store: MakeStore) -> None:
     store.emit("a")
     fetch(store, lane)
     store.set_clock_back(HOUR_MS)
-    assert 0 == store.chunks.reclaim(lane)
+    assert 0 == store.chunks.reclaim([lane])
     store.pass_ms(1100)
-    assert 1 == store.chunks.reclaim(lane)
+    assert 1 == store.chunks.reclaim([lane])
 
 
 def test_what_was_postponed_by_a_delay_comes_after_it(store: Store) -> None:

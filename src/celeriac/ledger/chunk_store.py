@@ -36,11 +36,16 @@ class FetchRequest:
 
 class Fetched(msgspec.Struct, frozen=True):
     """`entries` are those of the chunk, in the order of the log; none where nothing was waiting.
-    `removed`: the handler has no consumer group any more."""
+    `removed`: the handler has no consumer group any more. `open_chunks` counts those of the worker,
+    this one included; `patterns` are those in force for the handler (see `Ledger.note_patterns`);
+    `mean_us` is its run time, 0 if unknown."""
 
     entries: tuple[Entry, ...] = ()
     now_ms: int = 0
     removed: bool = False
+    open_chunks: int = 0
+    patterns: tuple[str, ...] = ()
+    mean_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class ChunkStore(Protocol):
     def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
         """Make a queued chunk a running one; return its entries that are left in the log.
 
-        None where the worker does not hold it as queued: it was begun already, or reclaimed.
+        Whichever worker queued it. None where it was begun already, given back, or reclaimed.
         """
         ...
 
@@ -90,6 +95,14 @@ class ChunkStore(Protocol):
         """
         ...
 
+    def complete_and_fetch(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+    ) -> tuple[bool, Fetched]:
+        """`complete`, then `fetch`: two atomic moves in one round trip, the second whatever came of
+        the first. After a lost answer, `requeue` of the id in the request gives back what it got.
+        """
+        ...
+
     def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
         """Begin the leases again; return the chunks that the worker does not hold any more."""
         ...
@@ -99,8 +112,16 @@ class ChunkStore(Protocol):
         counted; return how many entries."""
         ...
 
-    def reclaim(self, lane: Lane) -> int:
-        """`requeue` for every chunk whose lease expired, whoever holds it."""
+    def reclaim(self, lanes: Sequence[Lane]) -> int:
+        """`requeue` for every chunk whose lease expired, whoever holds it; in one round trip."""
+        ...
+
+    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+        """How many chunks of each consumer group the worker holds; in one round trip for all."""
+        ...
+
+    def now_ms(self) -> int:
+        """The server's time. Blocks for a round trip at the first call only."""
         ...
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:

@@ -38,13 +38,19 @@ class MemoryChunks:
             upto = entry_key(found[-1][0])
             group.chunks[request.chunk] = HeldChunk(group.last, upto, owner, moves.now)
             group.last = upto
-        return Fetched(tuple(Entry(entry, body) for entry, body in found), moves.now)
+        return Fetched(
+            entries=tuple(Entry(entry, body) for entry, body in found),
+            now_ms=moves.now,
+            open_chunks=self._count_open(worker, request.lane),
+            patterns=moves.book.patterns,
+            mean_us=moves.book.stats["mean_us"],
+        )
 
     def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
         with self._lock:
             moves = self.ledger.moves(lane)
             held = moves.group.chunks.get(chunk) if moves else None
-            if moves is None or held is None or held.owner != f"queued:{worker}":
+            if moves is None or held is None or not held.owner.startswith("queued:"):
                 return None
             held.owner, held.since_ms = f"running:{worker}", moves.now
             return [Entry(entry, body) for entry, body in _left(moves, held)]
@@ -73,6 +79,12 @@ class MemoryChunks:
             self.ledger.finish(worker, lane, completion.exceptions)
             return True
 
+    def complete_and_fetch(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+    ) -> tuple[bool, Fetched]:
+        completed = self.complete(worker, lane, chunk, completion)
+        return completed, self.fetch(worker, [request])[0]
+
     def _tally(self, moves: Moves, completion: Completion) -> None:
         told: dict[str, Tally] = {}
         for name, number in completion.tallies.items():
@@ -99,7 +111,10 @@ class MemoryChunks:
             held = _held_by(moves, worker, chunk)
             return _make_pending(moves, chunk, held) if moves and held else 0
 
-    def reclaim(self, lane: Lane) -> int:
+    def reclaim(self, lanes: Sequence[Lane]) -> int:
+        return sum(map(self._reclaim, lanes))
+
+    def _reclaim(self, lane: Lane) -> int:
         with self._lock:
             moves = self.ledger.moves(lane)
             if moves is None:
@@ -113,6 +128,18 @@ class MemoryChunks:
                 if moves.now - held.since_ms >= self.ledger.lease_ms
             ]
             return sum(_make_pending(moves, chunk, held) for chunk, held in expired)
+
+    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+        with self._lock:
+            return [self._count_open(worker, lane) for lane in lanes]
+
+    def _count_open(self, worker: str, lane: Lane) -> int:
+        moves = self.ledger.moves(lane)
+        chunks = moves.group.chunks if moves else {}
+        return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
+
+    def now_ms(self) -> int:
+        return self.ledger.log.clock.now_ms()
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
         with self._lock:

@@ -66,7 +66,8 @@ def pass_over(moves: Moves, stretch: Stretch) -> bool:
     """See Ledger.pass_over, for one stretch; whether there may be something to take."""
     if _stands_in(moves, stretch):
         moves.group.last = entry_key(stretch.upto)
-    return bool(moves.group.pending) or moves.group.last < entry_key(stretch.upto)
+    held = moves.group.pending or moves.group.chunks
+    return bool(held) or moves.group.last < entry_key(stretch.upto)
 
 
 def _new(moves: Moves, stretch: Stretch | None, want: int) -> list[tuple[str, bytes]]:

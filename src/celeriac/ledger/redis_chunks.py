@@ -13,7 +13,7 @@ from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
 from celeriac.ledger.run_record import Run, parse_runs
-from celeriac.ledger.script import pack_lists
+from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.log import Entry, entry_key, entry_time_ms
 from celeriac.log.open_chunk import OpenChunk, parse_chunks
 from celeriac.scripts import Script
@@ -44,12 +44,18 @@ class RedisChunks:
 
     def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
         lane, keys = request.lane, self._keys(request.lane)
+        read_too = (
+            self.keys.patterns(lane.domain, lane.handler),
+            self.keys.stats(lane.domain, lane.handler),
+        )
         owner = f"{'running' if request.running else 'queued'}:{worker}"
         read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", keys[0])
         return (
             _fetch_begin.in_full(keys, lane.handler),
             ("XREADGROUP", *read, ">"),
-            _fetch_end.in_full(keys, lane.handler, request.chunk, owner, request.count),
+            _fetch_end.in_full(
+                (*keys, *read_too), lane.handler, request.chunk, owner, request.count
+            ),
         )
 
     def _fetched(self, answer: list[Any] | Exception) -> Fetched:
@@ -59,12 +65,18 @@ class RedisChunks:
                 return Fetched(removed=True)
             raise failed
         assert isinstance(answer, list)
-        _, streams, now_ms = answer
+        _, streams, (now_ms, open_chunks, patterns, mean_us) = answer
         self._time = int(now_ms), time.monotonic()
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
         found = [entry for _, entries in pairs for entry in entries]
-        return Fetched(tuple(_entries(found)), int(now_ms))
+        return Fetched(
+            entries=tuple(_entries(found)),
+            now_ms=int(now_ms),
+            open_chunks=int(open_chunks),
+            patterns=parse_patterns(patterns),
+            mean_us=int(mean_us),
+        )
 
     def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
         interval = self._on(_begin, lane, lane.handler, chunk, worker)
@@ -76,8 +88,30 @@ class RedisChunks:
         )[0]))  # fmt: skip
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+        completing = self._completing(worker, lane, chunk, completion)
+        if not completion.exceptions:
+            return bool(unless_no_group(lambda: _complete.on_keys(self.client, *completing)))
+        finishing = self._finishing(worker, lane, chunk, completion)
+        [answer] = self.client.transact_many([(_complete.of_keys(*completing), *finishing)])
+        return self._completed(answer, worker, lane, chunk, completion)
+
+    def complete_and_fetch(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+    ) -> tuple[bool, Fetched]:
+        completing = self._completing(worker, lane, chunk, completion)
+        finishing = self._finishing(worker, lane, chunk, completion)
+        answer, fetched = self.client.transact_many(
+            [(_complete.of_keys(*completing), *finishing), self._fetching(worker, request)]
+        )
+        completed = self._completed(answer, worker, lane, chunk, completion)
+        return completed, self._fetched(fetched)
+
+    def _completing(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion
+    ) -> tuple[Any, ...]:
+        """The keys, and the arguments, of complete_chunk.lua."""
         keys, domain, handler = self.keys, lane.domain, lane.handler
-        minute = self._now_ms() // 60_000
+        minute = self.now_ms() // 60_000
         named = (
             *self._keys(lane),
             keys.runs(domain, handler),
@@ -85,7 +119,8 @@ class RedisChunks:
             keys.tally(domain, handler),
             *(keys.tally(domain, handler, minute + offset) for offset in (-1, 0, 1)),
         )
-        told = (
+        return (
+            named,
             handler,
             chunk,
             worker,
@@ -99,13 +134,30 @@ class RedisChunks:
             pack_lists((list(completion.counts), list(completion.counts.values()))),
             pack_lists((list(completion.tallies), list(completion.tallies.values()))),
         )
+
+    def _finishing(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion
+    ) -> Sequence[Sequence[Any]]:
+        """The command that settles the exceptions, if there are any."""
         if not completion.exceptions:
-            return bool(unless_no_group(lambda: _complete.on_keys(self.client, named, *told)))
-        owner, settled = f"running:{worker}", completion.exceptions
-        finishing = self.ledger.finishing_command(owner, lane, settled, chunk)
-        [answer] = self.client.transact_many([(_complete.of_keys(named, *told), finishing)])
+            return ()
+        owner = f"running:{worker}"
+        return (self.ledger.finishing_command(owner, lane, completion.exceptions, chunk),)
+
+    def _completed(
+        self,
+        answer: list[Any] | Exception,
+        worker: str,
+        lane: Lane,
+        chunk: str,
+        completion: Completion,
+    ) -> bool:
+        """What the transaction of complete_chunk.lua and perhaps finish.lua answered."""
         if isinstance(answer, list) and isinstance(answer[0], NoScriptError):
-            [answer] = self.client.transact_many([(_complete.in_full(named, *told), finishing)])
+            # Where finish.lua was known, it found no completion and did nothing.
+            completing = self._completing(worker, lane, chunk, completion)
+            finishing = self._finishing(worker, lane, chunk, completion)
+            [answer] = self.client.transact_many([(_complete.in_full(*completing), *finishing)])
         if isinstance(answer, Exception):
             answer = [answer]
         completed, *finished = answer
@@ -115,7 +167,7 @@ class RedisChunks:
             raise completed
         if completed and any(isinstance(one, NoScriptError) for one in finished):
             # The exceptions are this worker's running deliveries already.
-            self.ledger.finish(worker, lane, settled)
+            self.ledger.finish(worker, lane, completion.exceptions)
         elif failed := _first_error(finished):
             raise failed
         return bool(completed)
@@ -127,9 +179,23 @@ class RedisChunks:
     def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
         return int(self._on(_requeue, lane, lane.handler, chunk, worker, pending=True) or 0)
 
-    def reclaim(self, lane: Lane) -> int:
+    def reclaim(self, lanes: Sequence[Lane]) -> int:
         lease_ms = self.ledger.lease_ms
-        return int(self._on(_reclaim, lane, lane.handler, lease_ms, pending=True) or 0)
+        calls = [(self._pending_keys(lane), (lane.handler, lease_ms)) for lane in lanes]
+        answers = _reclaim.on_keys_many(self.client, calls) if calls else []
+        for answer in answers:
+            if isinstance(answer, Exception) and "NOGROUP" not in str(answer):
+                raise answer
+        return sum(int(answer) for answer in answers if not isinstance(answer, Exception))
+
+    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+        owners = {f"queued:{worker}", f"running:{worker}"}
+        keys = [self.keys.chunks(lane.domain, lane.handler) for lane in lanes]
+        answers = self.client.execute_many([("HGETALL", key) for key in keys]) if keys else []
+        if failed := _first_error(answers):
+            raise failed
+        stored = [_as_mapping(answer) for answer in answers]
+        return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
         key = self.keys.chunks(lane.domain, lane.handler)
@@ -163,15 +229,20 @@ class RedisChunks:
     def _keys(self, lane: Lane) -> tuple[str, str]:
         return self.keys.events(lane.domain), self.keys.chunks(lane.domain, lane.handler)
 
+    def _pending_keys(self, lane: Lane) -> tuple[str, ...]:
+        keys = self.keys
+        return (
+            *self._keys(lane),
+            keys.due(lane.domain, lane.handler),
+            keys.bell(lane.domain),
+        )
+
     def _on(self, script: Script, lane: Lane, *args: Any, pending: bool = False) -> Any:
         """The script's answer; None where the handler has no group any more."""
-        keys: tuple[str, ...] = self._keys(lane)
-        if pending:
-            keys += (self.keys.due(lane.domain, lane.handler), self.keys.bell(lane.domain))
+        keys = self._pending_keys(lane) if pending else self._keys(lane)
         return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
-    def _now_ms(self) -> int:
-        """The server's time."""
+    def now_ms(self) -> int:
         if self._time is None:
             self._time = server_time_ms(self.client), time.monotonic()
         at_ms, since = self._time
@@ -184,6 +255,11 @@ def _entries(found: Any) -> Iterator[Entry]:
     for entry, fields in found:
         named = dict(zip(fields[::2], fields[1::2], strict=True))
         yield Entry(entry.decode(), named.get(b"event"))
+
+
+def _as_mapping(answer: Any) -> dict[bytes, bytes]:
+    """Of HGETALL: a map in RESP3, a flat list in RESP2."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def _first_error(answers: Sequence[Any]) -> Exception | None:

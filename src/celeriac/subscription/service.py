@@ -15,7 +15,9 @@ from celeriac.circuit import Circuits, RedisCircuits
 from celeriac.errors import SubscriptionError
 from celeriac.invalid_record import InvalidRecords
 from celeriac.ledger import Ledger
+from celeriac.ledger.chunk_store import ChunkStore
 from celeriac.ledger.redis import RedisLedger
+from celeriac.ledger.redis_chunks import RedisChunks
 from celeriac.log import AsyncLog, EventLog
 from celeriac.log.redis import redis_log
 from celeriac.log.redis_aio import async_redis_log
@@ -29,11 +31,12 @@ from celeriac.trust import Guard
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger, registry and circuits, which must lie in the same store. `invalid` lists the
-    stored records that they skipped."""
+    """Log, ledger, chunks, registry and circuits, which must lie in the same store. `invalid` lists
+    the stored records that they skipped."""
 
     log: EventLog
     ledger: Ledger
+    chunks: ChunkStore
     registry: Registry
     async_log: AsyncLog
     circuits: Circuits
@@ -102,9 +105,11 @@ class Service:
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
     log = redis_log(settings)
+    ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
     return Backend(
         log=log,
-        ledger=RedisLedger(settings, log.client, log.invalid, log.bus),
+        ledger=ledger,
+        chunks=RedisChunks(ledger),
         registry=RedisRegistry(settings, log.client, log.invalid),
         async_log=async_redis_log(settings, log.bus),
         circuits=RedisCircuits(settings, log.client, log.invalid),

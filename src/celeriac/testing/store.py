@@ -10,7 +10,9 @@ from typing import Any
 from celeriac.circuit import MemoryCircuits
 from celeriac.event import Event, decode, decode_data
 from celeriac.ledger import Lane, Settled
+from celeriac.ledger.chunk_store import Completion
 from celeriac.ledger.memory import MemoryLedger
+from celeriac.ledger.memory_chunks import MemoryChunks
 from celeriac.log import ImmediateLog
 from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.registry.memory import MemoryRegistry
@@ -90,6 +92,18 @@ class MortalLedger(MemoryLedger):
         return super().finish(worker, lane, settled, mean_us)
 
 
+class MortalChunks(MemoryChunks):
+    """Chunks whose executors may die before they report, as those of `ledger` do."""
+
+    ledger: MortalLedger
+
+    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+        if self.ledger.deaths > 0:
+            self.ledger.deaths -= 1
+            raise ProcessDied
+        return super().complete(worker, lane, chunk, completion)
+
+
 class Store:
     """One bus in memory; its clock moves when it is told to."""
 
@@ -101,6 +115,7 @@ class Store:
         self.backend = Backend(
             log=self.log,
             ledger=self.ledger,
+            chunks=MortalChunks(self.ledger),
             registry=self.registry,
             async_log=ImmediateLog(self.log),
             circuits=MemoryCircuits(self.clock),

@@ -12,6 +12,7 @@ from celeriac.emitter import Emitter
 from celeriac.event import Event
 from celeriac.executor import Executor
 from celeriac.ledger.memory import MemoryLedger
+from celeriac.ledger.memory_chunks import MemoryChunks
 from celeriac.log import ImmediateLog
 from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.registry import WorkerRecord
@@ -23,9 +24,11 @@ from celeriac.subscription import Backend, Service, make_handler
 def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Backend:
     clock = clock or MemoryClock()
     log = MemoryLog(settings, clock)
+    ledger = MemoryLedger(settings, log)
     return Backend(
         log=log,
-        ledger=MemoryLedger(settings, log),
+        ledger=ledger,
+        chunks=MemoryChunks(ledger),
         registry=MemoryRegistry(clock),
         async_log=ImmediateLog(log),
         circuits=MemoryCircuits(clock),

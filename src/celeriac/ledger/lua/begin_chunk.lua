@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- begin_chunk: a process begins a chunk that was queued for it.
+-- begin_chunk: a process begins a chunk that a dispatcher queued, its own or another worker's.
 --
 -- Promise: of many that begin the same chunk, one runs it.
 --
 -- KEYS  event log, open chunks
 -- ARGV  handler, chunk id, worker
--- Returns {after, upto}; false where the worker does not hold it as queued.
+-- Returns {after, upto}; false where it is not queued any more.
 --! include _chunks.lua
-local worker = ARGV[3]
-local after, upto, count, owner = chunk_of(ARGV[2], worker)
-if owner ~= 'queued:' .. worker then return false end
-write_chunk(ARGV[2], after, upto, count, 'running:' .. worker)
+local stored = redis.call('HGET', chunks, ARGV[2])
+if not stored then return false end
+local after, upto, count, owner = parse_chunk(stored)
+if not owner or string.sub(owner, 1, 7) ~= 'queued:' then return false end
+write_chunk(ARGV[2], after, upto, count, 'running:' .. ARGV[3])
 return {after, upto}

@@ -4,9 +4,10 @@
 -- Promise: what the group was given in this transaction is one open chunk of the owner, and its
 -- lease begins. Where it was given nothing, there is no chunk.
 --
--- KEYS  event log, open chunks
+-- KEYS  event log, open chunks, patterns in force, statistics
 -- ARGV  handler, chunk id, owner, most entries
--- Returns the time ms.
+-- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
+-- or 0}.
 --! include _chunks.lua
 local before = redis.call('HGET', chunks, '')
 if not before then return redis.error_reply('NOGROUP ' .. handler) end
@@ -21,4 +22,9 @@ if upto ~= after then
   end
   write_chunk(ARGV[2], after, upto, count, ARGV[3])
 end
-return now
+local worker, own = string.match(ARGV[3], ':.*$'), 0
+for _, stored in ipairs(redis.call('HVALS', chunks)) do
+  local _, _, _, owner = parse_chunk(stored)
+  if owner and string.match(owner, ':.*$') == worker then own = own + 1 end
+end
+return {now, own, redis.call('GET', KEYS[3]) or '', tonumber(redis.call('HGET', KEYS[4], 'mean_us')) or 0}

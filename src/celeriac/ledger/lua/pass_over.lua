@@ -8,7 +8,7 @@
 -- KEYS  base
 -- ARGV  upto, its place or '', then handler, after, patterns for each (see _pass.lua)
 -- Returns the numbers, from 1, of the handlers for whom there may be something to take: what is pending, what
--- is waiting and was not passed over, or a group that is gone.
+-- is waiting and was not passed over, open chunks, or a group that is gone.
 local stream = KEYS[1] .. 'events'
 --! include _pass.lua
 local upto = ARGV[1]
@@ -44,7 +44,9 @@ for i = 3, #ARGV, 3 do
     before[#before + 1] = ARGV[i]
     standing[ARGV[i]] = stands
   end
-  if not group or group[at['pending']] > 0 then to_ask[i / 3] = true end
+  if not group or group[at['pending']] > 0 or redis.call('EXISTS', KEYS[1] .. 'chunks:' .. ARGV[i]) == 1 then
+    to_ask[i / 3] = true
+  end
 end
 
 local read = #before > 0 and is_in_log(upto) and {read_up_to(upto, ARGV[2])}
