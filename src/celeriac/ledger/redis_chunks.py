@@ -205,25 +205,29 @@ class RedisChunks:
         found: dict[str, Run] = {}
         key = self.keys.runs(lane.domain, lane.handler)
         left = sorted(set(entries), key=entry_key)
+        since, offset = entry_time_ms(left[0]) if left else 0, 0
         while left:
             wanted = set(left)
             records = self.client.zrangebyscore(
-                key, entry_time_ms(left[0]), "+inf", start=0, num=RECORDS
+                key, since, "+inf", start=offset, num=RECORDS, withscores=True
             )
+            last = int(records[-1][1]) if records else 0
             reached = (-1, -1)
-            for record in records:
+            for record, score in records:
                 header, _, frames = record.partition(b"\n")
-                reached = max(reached, entry_key(header.decode().split(" ")[1]))
+                if score < last:  # of those in one millisecond, the order is not that of the log
+                    reached = max(reached, entry_key(header.decode().split(" ")[1]))
                 for run in parse_runs(frames):
                     known = found.get(run.entry)
                     if run.entry in wanted and (known is None or known.at_ms <= run.at_ms):
                         found[run.entry] = run
             if len(records) < RECORDS:
                 break
-            before = len(left)
-            left = [entry for entry in left if entry_key(entry) > reached]
-            if len(left) == before:
-                break
+            left = [one for one in left if one not in found and entry_key(one) > reached]
+            if left and entry_time_ms(left[0]) > last:
+                since, offset = entry_time_ms(left[0]), 0
+            else:
+                offset += RECORDS
         return [found.get(entry) for entry in entries]
 
     def _keys(self, lane: Lane) -> tuple[str, str]:
