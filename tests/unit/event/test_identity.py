@@ -63,7 +63,9 @@ def test_forked_children_make_no_id_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["", "order-42", str(uuid.uuid4()), str(uuid.uuid1()), new_event_id() + "0"]
+    "other",
+    ["", "order-42", str(uuid.uuid4()), str(uuid.uuid1()), new_event_id() + "0"],
+    ids=["empty", "word", "uuid4", "uuid1", "longer"],
 )
 def test_an_id_of_another_shape_has_no_time(other: str) -> None:
     assert id_time_ms(other) is None
@@ -73,7 +75,7 @@ def test_an_upper_case_uuid_has_its_time_too() -> None:
     assert id_time_ms("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == 0x017F22E279B0
 
 
-@pytest.mark.parametrize("id", ["a", "a b", "é" * 255, new_event_id()])
+@pytest.mark.parametrize("id", ["a", "a b", "é" * 255, pytest.param(new_event_id(), id="new")])
 def test_an_event_key_begins_with_the_id_and_ends_with_characters_of_base64url(id: str) -> None:
     key = event_key(id, "shop")
     assert (id, id) == (key[:-SOURCE_LENGTH], key_id(key))

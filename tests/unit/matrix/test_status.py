@@ -222,7 +222,7 @@ def test_each_event_with_one_id_has_cells_of_its_own(shop: Shop, matrix: Matrix)
     assert (2, 0, 1, 1) == (totals.emitted, totals.repeated, totals.processed, totals.dead)
 
 
-@pytest.mark.parametrize("id", ["nope", new_event_id()])
+@pytest.mark.parametrize("id", ["nope", pytest.param(new_event_id(), id="new")])
 def test_an_unknown_event_is_not_found(shop: Shop, matrix: Matrix, id: str) -> None:
     shop.emit("order.placed")
     with pytest.raises(NotFound, match="order"):
