@@ -24,6 +24,7 @@ from celeriac import EventBus
 from celeriac.dev.cluster import EmbeddedCluster, start_cluster
 from celeriac.ledger import Ask, Lane, Outcome, Settled
 from celeriac.ledger.redis import RedisLedger
+from celeriac.log import EntryKind
 from celeriac.log.redis import redis_log
 from celeriac.settings import Settings
 
@@ -70,7 +71,8 @@ class Stage:
         return Spent(tuple(spent), (cpu_seconds([os.getpid()]) - own) * 1e6 / events)
 
     def append(self) -> None:
-        self.log.append_many([(domain, BODY) for domain in self.domains for _ in range(CHUNK)])
+        items = [(domain, BODY, EntryKind.MADE) for domain in self.domains]
+        self.log.append_many([item for item in items for _ in range(CHUNK)])
 
     def emit(self) -> None:
         types = [f"{domain}.placed" for domain in self.domains]

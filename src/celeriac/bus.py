@@ -143,7 +143,7 @@ class EventBus:
         emitter = self.emitter
         if session is not None or using is not None or transaction.find is not None:
             emitter = self._emitter_in(session, using)
-        return emitter.emit(event, delay=delay, at=at)
+        return emitter.emit(event, delay=delay, at=at, made=id is None)
 
     def emit_many(
         self,
@@ -177,7 +177,8 @@ class EventBus:
         """`emit` for coroutines, on a connection of the running event loop, or in the transaction
         of `session`."""
         emitter = self._async if session is None else self._async_emitter_in(session)
-        return await emitter.emit(self.event(type, data, **attributes), delay=delay, at=at)
+        event = self.event(type, data, **attributes)
+        return await emitter.emit(event, delay=delay, at=at, made=attributes.get("id") is None)
 
     async def aemit_many(
         self,

@@ -58,7 +58,7 @@ class Keys:
         return f"{self.namespace}:{{{domain}}}:"
 
     def events(self, domain: str) -> str:
-        """Stream: the log. Each entry has one field, `event`: a CloudEvent as JSON."""
+        """Stream: the log. Each entry has one field, a CloudEvent as JSON: see EntryKind."""
         return f"{self.namespace}:{{{domain}}}:events"
 
     def delayed(self, domain: str) -> str:

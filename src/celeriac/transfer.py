@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # Of one pipeline of events: on a link of 8 MB/s less than a tenth of a second.
 PORTION_BYTES = 512 * 1024
@@ -22,7 +22,7 @@ def transfer_time(size: int) -> float:
     return size / SLOWEST if size > SLICE else 0.0
 
 
-def portion_end(items: Sequence[tuple[str, bytes]], start: int) -> int:
+def portion_end(items: Sequence[tuple[str, bytes, Any]], start: int) -> int:
     """Return the index behind the items that one pipeline takes from `start`: at least one."""
     size, at = 0, start
     for at in range(start, len(items)):

@@ -9,6 +9,7 @@ import time
 import msgspec
 import pytest
 
+from celeriac.log import EntryKind
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
 from tests.unit.matrix.shop import Shop
@@ -31,7 +32,7 @@ def shop(watched: Settings) -> Shop:
     for start in range(0, EVENTS, 5000):
         log.append_many(
             [
-                ("order", msgspec.json.encode({**body, "id": f"event-{n}"}))
+                ("order", msgspec.json.encode({**body, "id": f"event-{n}"}), EntryKind.FOREIGN)
                 for n in range(start, start + 5000)
             ]
         )

@@ -10,10 +10,12 @@ import pytest
 
 from celeriac.errors import LogFull
 from celeriac.ledger import Lane, Outcome
+from celeriac.log import EntryKind
 from tests.contract.store import DOMAIN, Store, body
 
 MakeStore = Callable[..., Store]
 MOST = 64
+FOREIGN = EntryKind.FOREIGN
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: Make
     store = make_store(log_most=MOST, log_full="raise")
     store.log.join(DOMAIN, "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([(DOMAIN, body(f"e{n}")) for n in range(3 * MOST)])
+        store.log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN) for n in range(3 * MOST)])
     assert caught.value.appended == MOST == store.log.length(DOMAIN)
 
 
@@ -107,7 +109,7 @@ def test_other_domains_have_room(full: Full) -> None:
     store, _ = full()
     store.log.append("payment", body("p"))
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([("payment", body("q")), (DOMAIN, body("r"))])
+        store.log.append_many([("payment", body("q"), FOREIGN), (DOMAIN, body("r"), FOREIGN)])
     assert caught.value.appended == 1
 
 

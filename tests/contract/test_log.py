@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.ledger import Ask, Lane, Outcome
-from celeriac.log import Group, entry_key
-from tests.contract.store import DOMAIN, HOUR_MS, Store
+from celeriac.ledger.chunk_store import FetchRequest
+from celeriac.log import EntryKind, Group, entry_key
+from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 MakeStore = Callable[..., Store]
 
@@ -68,10 +69,38 @@ def test_reading_a_domain_that_is_not_there_finds_nothing(store: Store) -> None:
 
 
 def test_many_are_appended_each_to_its_domain_in_their_order(store: Store) -> None:
-    items = [(name, b"%d" % n) for n, name in enumerate(["order", "payment", "order"])]
+    names = ["order", "payment", "order"]
+    items = [(name, b"%d" % n, EntryKind.FOREIGN) for n, name in enumerate(names)]
     assert 3 == store.log.append_many(items)
     assert [b"0", b"2"] == [e.body for e in store.log.read("order")]
     assert [b"1"] == [e.body for e in store.log.read("payment")]
+
+
+def test_an_entry_tells_what_is_known_about_duplicates_of_it(store: Store, lane: Lane) -> None:
+    kinds = [EntryKind.MADE, EntryKind.FOREIGN]
+    for kind in kinds:
+        store.log.append(DOMAIN, b"{}", kind)
+    store.log.append_many([(DOMAIN, b"{}", kind) for kind in kinds])
+    store.log.append(DOMAIN, b"{}")
+    expected = [*kinds, *kinds, EntryKind.FOREIGN]
+    assert expected == [entry.kind for entry in store.log.read(DOMAIN)]
+    requests = [FetchRequest(lane, "a", 2, running=True), FetchRequest(lane, "b", 3)]
+    first, second = store.chunks.fetch("w1", requests)
+    assert expected == [entry.kind for entry in (*first.entries, *second.entries)]
+    assert expected[2:] == [entry.kind for entry in store.chunks.begin("w1", lane, "b") or ()]
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_the_event_of_an_entry_of_any_kind_is_found(
+    store: Store, lane: Lane, kind: EntryKind
+) -> None:
+    store.log.append(DOMAIN, body("a"), kind)
+    [taken] = store.take(lane).deliveries
+    [claimed] = store.claim(lane, [taken])
+    assert body("a") == taken.body == claimed.body
+    assert store.finish(lane, claimed, Outcome.DEAD)
+    [letter] = store.ledger.dead(DOMAIN)
+    assert body("a") == letter.event
 
 
 def test_a_domain_is_known_once_it_was_announced(store: Store) -> None:
@@ -216,7 +245,7 @@ def test_a_count_of_nothing_keeps_nothing(make_store: MakeStore) -> None:
 
 def test_far_more_than_the_count_goes_in_one_call(make_store: MakeStore) -> None:
     store = make_store(retention_count=10)
-    store.log.append_many([(DOMAIN, b"{}")] * 12_000)
+    store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN)] * 12_000)
     assert (11_990, 0) == store.log.trim(DOMAIN, exact=True)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from celeriac.ledger import Lane, Outcome
 from celeriac.ledger.ledger import MOST_PARKED
+from celeriac.log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 
@@ -111,7 +112,7 @@ def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Lane) -> Non
 
 
 def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Lane) -> None:
-    items = [(DOMAIN, body(str(n), "order/1")) for n in range(MOST_PARKED + 50)]
+    items = [(DOMAIN, body(str(n), "order/1"), EntryKind.FOREIGN) for n in range(MOST_PARKED + 50)]
     store.log.append_many(items)
     for _ in range(3):
         store.take(ordered, limit=2000)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict, refused_field
+from celeriac.log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 
@@ -337,7 +338,7 @@ def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
 
 def test_a_chunk_of_thousands_is_claimed_and_finished_at_once(store: Store, lane: Lane) -> None:
     ids = [f"e{n}" for n in range(3000)]
-    store.log.append_many([(lane.domain, body(one)) for one in ids])
+    store.log.append_many([(lane.domain, body(one), EntryKind.FOREIGN) for one in ids])
     claimed = store.claim(lane, store.take(lane, limit=5000, most_new=5000).deliveries)
     assert len(claimed) == 3000
     done = [settled(one, Outcome.PROCESSED) for one in claimed]

@@ -108,7 +108,7 @@ def test_what_redis_confirmed_before_the_link_broke_is_counted(
 
 def test_a_pipeline_is_bounded_by_bytes_and_has_at_least_one_event() -> None:
     large = b"x" * (PORTION_BYTES + 1)
-    items = [("d", b"x" * 100_000)] * 12 + [("d", large)] * 2
+    items = [("d", b"x" * 100_000, None)] * 12 + [("d", large, None)] * 2
     ends, at = [], 0
     while at < len(items):
         at = portion_end(items, at)

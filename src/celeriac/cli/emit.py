@@ -50,7 +50,7 @@ def emit(
         sensitive=_listed(sensitive),
         **{name: value for name, value in given.items() if value is not None},
     )
-    echo(emitter.emit(event, delay=delay))
+    echo(emitter.emit(event, delay=delay, made=event_id is None))
 
 
 def _listed(given: str | None) -> list[str]:

@@ -12,10 +12,18 @@ import redis
 
 from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
-from celeriac.emitter.emitter import PIPELINE, Emission, Emitter, when_ms
+from celeriac.emitter.emitter import (
+    FOREIGN,
+    MADE,
+    PIPELINE,
+    Emission,
+    Emitter,
+    kind_of,
+    when_ms,
+)
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, new_event_ids, note_effects
-from celeriac.log import AsyncLog
+from celeriac.log import AsyncLog, Item, tried_before
 from celeriac.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
 
@@ -44,16 +52,24 @@ class AsyncEmitter:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        made: bool = False,
     ) -> str:
-        """Appends the event, now or later; returns its id. See EventBus.emit."""
+        """Appends the event, now or later; returns its id. See Emitter.emit."""
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
+        kind = MADE if made else FOREIGN
 
         async def append() -> None:
+            nonlocal kind
             await self._announce(log, [event.domain])
             if delay_ms is None and at_ms is None:
-                await log.append(event.domain, body)
+                try:
+                    await log.append(event.domain, body, kind)
+                except redis.RedisError as error:
+                    if not nothing_written(error):
+                        kind = FOREIGN
+                    raise
             else:
                 await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
@@ -66,14 +82,14 @@ class AsyncEmitter:
         """Appends events of any number, as Emitter.emit_many does; returns how many."""
         emitted = 0
         ids = new_event_ids(PIPELINE)
-        chunk: list[tuple[str, bytes]] = []
+        chunk: list[Item] = []
         chosen: list[Event[Any]] = []
         size = 0
         async for given in _each(events):
             try:
                 event = self.emitter.as_event(given, ids)
                 body = self.emitter.encode(event, valid=not isinstance(given, Event))
-                chunk.append((event.domain, body))
+                chunk.append((event.domain, body, kind_of(given)))
                 chosen.append(event)
                 size += len(body)
             except InvalidEvent as error:
@@ -89,21 +105,22 @@ class AsyncEmitter:
             self._note(chosen)
         return emitted + len(chunk)
 
-    async def _emit_chunk(self, items: list[tuple[str, bytes]], before: int) -> None:
+    async def _emit_chunk(self, items: list[Item], before: int) -> None:
         log, done = self._log(), 0
 
         async def append() -> None:
             nonlocal done
-            await self._announce(log, [domain for domain, _ in items[done:]])
+            await self._announce(log, [domain for domain, _, _ in items[done:]])
             try:
                 await log.append_many(items[done:])
             except (redis.RedisError, LogFull) as error:
                 # Those before the failure are confirmed: only the rest is tried again.
                 done += getattr(error, "appended", 0)
+                items[done:] = tried_before(items[done:])
                 raise
 
         try:
-            await self._persist(append, sum(len(body) for _, body in items))
+            await self._persist(append, sum(len(body) for _, body, _ in items))
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
             raise

@@ -27,7 +27,8 @@ from celeriac.event import (
     validate_for_emit,
 )
 from celeriac.event.sensitive import DEEP, escaped
-from celeriac.log import EventLog
+from celeriac.log import EntryKind, EventLog, Item, tried_before
+from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, transfer_time
 from celeriac.trust import Encrypter, make_encrypter, make_signer
@@ -35,6 +36,7 @@ from celeriac.trust import Encrypter, make_encrypter, make_signer
 T = TypeVar("T")
 Emission = Event[Any] | tuple[str, Any]
 PIPELINE = 500
+MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
 
 
 class Emitter:
@@ -93,16 +95,27 @@ class Emitter:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        made: bool = False,
     ) -> str:
-        """Appends the event, now or later; returns its id. See EventBus.emit."""
+        """Appends the event, now or later; returns its id. See EventBus.emit.
+
+        `made` says that its id was made for this very call.
+        """
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
+        kind = MADE if made else FOREIGN
 
         def append() -> None:
+            nonlocal kind
             self._announce(log, [event.domain])
             if delay_ms is None and at_ms is None:
-                log.append(event.domain, body)
+                try:
+                    log.append(event.domain, body, kind)
+                except redis.RedisError as error:
+                    if not nothing_written(error):
+                        kind = FOREIGN
+                    raise
             else:
                 log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
 
@@ -121,18 +134,19 @@ class Emitter:
             chosen_events, items = chosen
             done = 0
 
-            def append(items: Sequence[tuple[str, bytes]] = items) -> None:
+            def append(items: list[Item] = items) -> None:
                 nonlocal done
-                self._announce(log, {domain for domain, _ in items[done:]})
+                self._announce(log, {domain for domain, _, _ in items[done:]})
                 try:
                     log.append_many(items[done:])
                 except (redis.RedisError, LogFull) as error:
                     # Those before the failure are confirmed: only the rest is tried again.
                     done += getattr(error, "appended", 0)
+                    items[done:] = tried_before(items[done:])
                     raise
 
             try:
-                self._persist(append, sum(len(body) for _, body in items))
+                self._persist(append, sum(len(body) for _, body, _ in items))
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
                 raise
@@ -143,17 +157,19 @@ class Emitter:
 
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
-    ) -> tuple[list[Event[Any]], list[tuple[str, bytes]]] | None:
-        """The next events, and as (domain, body), as many as one pipeline takes; none of them
+    ) -> tuple[list[Event[Any]], list[Item]] | None:
+        """The next events, and as they enter the log, as many as one pipeline takes; none of them
         published yet."""
         ids = new_event_ids(PIPELINE)
-        chosen, items, size = [], [], 0
+        chosen: list[Event[Any]] = []
+        items: list[Item] = []
+        size = 0
         try:
             for given in islice(events, PIPELINE):
                 event = self.as_event(given, ids)
                 body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
-                items.append((event.domain, body))
+                items.append((event.domain, body, kind_of(given)))
                 size += len(body)
                 if size >= PORTION_BYTES:
                     break
@@ -211,6 +227,15 @@ class Emitter:
     def _persist(self, call: Callable[[], T], size: int) -> T:
         seconds = self.settings.emit_timeout + transfer_time(size)
         return persist(call, url=self.settings.redis_url, seconds=seconds)
+
+
+def kind_of(given: Emission | Mapping[str, Any]) -> EntryKind:
+    """Whether emit_many makes the id of what it was given."""
+    if isinstance(given, Event):
+        return FOREIGN
+    if isinstance(given, Mapping):
+        return MADE if given.get("id") is None else FOREIGN
+    return MADE
 
 
 def check_recipients(given: Any) -> tuple[str, ...]:

@@ -34,9 +34,10 @@ class TracedEmitter(Emitter):
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        made: bool = False,
     ) -> str:
         with self.tracing.send(event) as traced:
-            return super().emit(traced, delay=delay, at=at)
+            return super().emit(traced, delay=delay, at=at, made=made)
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
         with _many(self.tracing):
@@ -60,9 +61,10 @@ class TracedAsyncEmitter(AsyncEmitter):
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        made: bool = False,
     ) -> str:
         with self.tracing.send(event) as traced:
-            return await super().emit(traced, delay=delay, at=at)
+            return await super().emit(traced, delay=delay, at=at, made=made)
 
     async def emit_many(self, events: Emissions) -> int:
         with _many(self.tracing):

@@ -39,7 +39,7 @@ class MemoryChunks:
             group.chunks[request.chunk] = HeldChunk(group.last, upto, owner, moves.now)
             group.last = upto
         return Fetched(
-            entries=tuple(Entry(entry, body) for entry, body in found),
+            entries=tuple(moves.store.entry(entry, body) for entry, body in found),
             now_ms=moves.now,
             open_chunks=self._count_open(worker, request.lane),
             patterns=moves.book.patterns,
@@ -53,7 +53,7 @@ class MemoryChunks:
             if moves is None or held is None or not held.owner.startswith("queued:"):
                 return None
             held.owner, held.since_ms = f"running:{worker}", moves.now
-            return [Entry(entry, body) for entry, body in _left(moves, held)]
+            return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
         with self._lock:

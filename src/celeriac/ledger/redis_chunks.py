@@ -14,7 +14,7 @@ from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.script import pack_lists, parse_patterns
-from celeriac.log import Entry, entry_key, entry_time_ms
+from celeriac.log import Entry, entry_key, entry_time_ms, read_fields
 from celeriac.log.open_chunk import OpenChunk, parse_chunks
 from celeriac.scripts import Script
 
@@ -257,8 +257,7 @@ def _entries(found: Any) -> Iterator[Entry]:
     if isinstance(found, Exception):
         raise found
     for entry, fields in found:
-        named = dict(zip(fields[::2], fields[1::2], strict=True))
-        yield Entry(entry.decode(), named.get(b"event"))
+        yield Entry(entry.decode(), *read_fields(fields))
 
 
 def _as_mapping(answer: Any) -> dict[bytes, bytes]:

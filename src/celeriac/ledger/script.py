@@ -14,6 +14,7 @@ from celeriac.event.pattern import check_pattern
 from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
+from celeriac.log import read_fields
 
 
 def format_effects(effects: Effects) -> str:
@@ -79,14 +80,10 @@ def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict
 
 
 def parse_bodies(found: Any) -> dict[str, bytes]:
-    """Entry → what its `event` field holds, b"" where it has none; of a raw answer of XRANGE."""
+    """Entry → the event in it, b"" where it has none; of a raw answer of XRANGE."""
     if isinstance(found, Exception):
         raise found
-    bodies = {}
-    for entry, fields in found:
-        named = dict(zip(fields[::2], fields[1::2], strict=True)) if fields[0] != b"event" else None
-        bodies[entry.decode()] = fields[1] if named is None else named.get(b"event", b"")
-    return bodies
+    return {entry.decode(): read_fields(fields)[0] or b"" for entry, fields in found}
 
 
 def parse_taken(answer: Any) -> Taken:

@@ -2,25 +2,33 @@ from celeriac.log.aio import AsyncLog, ImmediateLog
 from celeriac.log.clock_step import ClockStep
 from celeriac.log.log import (
     Entry,
+    EntryKind,
     EventLog,
     Group,
+    Item,
     Trimmed,
     Volume,
     entry_key,
     entry_time_ms,
     is_entry,
+    read_fields,
+    tried_before,
 )
 
 __all__ = [
     "AsyncLog",
     "ClockStep",
     "Entry",
+    "EntryKind",
     "EventLog",
     "Group",
     "ImmediateLog",
+    "Item",
     "Trimmed",
     "Volume",
     "entry_key",
     "entry_time_ms",
     "is_entry",
+    "read_fields",
+    "tried_before",
 ]

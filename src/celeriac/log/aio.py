@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from celeriac.log.log import EventLog
+from celeriac.log.log import EntryKind, EventLog, Item
 
 
 class AsyncLog(Protocol):
@@ -17,11 +17,11 @@ class AsyncLog(Protocol):
     async def announce(self, domains: Iterable[str]) -> None:
         """Puts domains into the set of domains. Idempotent."""
 
-    async def append(self, domain: str, body: bytes) -> None:
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
         """Appends one event, whole or not at all."""
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Appends (domain, body) pairs in their order; the first failure has `appended` set."""
+    async def append_many(self, items: Sequence[Item]) -> None:
+        """Appends events in their order; the first failure has `appended` set."""
 
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
@@ -44,10 +44,10 @@ class ImmediateLog:
     async def announce(self, domains: Iterable[str]) -> None:
         self._log.announce(domains)
 
-    async def append(self, domain: str, body: bytes) -> None:
-        self._log.append(domain, body)
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+        self._log.append(domain, body, kind)
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+    async def append_many(self, items: Sequence[Item]) -> None:
         self._log.append_many(items)
 
     async def postpone(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 
+from celeriac.log.log import Item
 from celeriac.settings import Settings
 
 SHARE = 16  # of the room, so that so many processes together cannot pass the bound
@@ -96,7 +97,7 @@ def waiting(settings: Settings) -> Iterator[float | None]:
     yield None
 
 
-def affordable(bound: Bound, items: Sequence[tuple[str, bytes]], start: int) -> int:
+def affordable(bound: Bound, items: Sequence[Item], start: int) -> int:
     """Spends for the items from `start` on, in their order; returns where the credit ends."""
     end = start
     for domain, run in groupby(islice(items, start, None), key=itemgetter(0)):

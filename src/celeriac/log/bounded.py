@@ -9,6 +9,7 @@ import redis
 
 from celeriac.errors import LogFull
 from celeriac.log.bound import Backlog, Bound, affordable, full_message, waiting
+from celeriac.log.log import EntryKind, Item
 from celeriac.log.redis import RedisLog
 from celeriac.redis_url import is_cluster
 from celeriac.scripts import Script
@@ -30,16 +31,16 @@ class BoundedRedisLog(RedisLog):
         """What is unfinished now. Blocks for one round trip."""
         return backlog_of(BACKLOG(self.client, self.keys.base(domain)))
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         if not self._is_bounded():
-            return super().append(domain, body)
+            return super().append(domain, body, kind)
         if not self.bound.spend(domain):
             if self.bound.had_room(domain):
-                return self._append_and_ask(domain, body)
+                return self._append_and_ask(domain, body, kind)
             self._admit(domain)
-        return super().append(domain, body)
+        return super().append(domain, body, kind)
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def append_many(self, items: Sequence[Item]) -> int:
         if not self._is_bounded():
             return super().append_many(items)
         done = 0
@@ -65,11 +66,11 @@ class BoundedRedisLog(RedisLog):
         self.bound.most = self.bus.current.log_most
         return self.bound.most > 0
 
-    def _append_and_ask(self, domain: str, body: bytes) -> str:
+    def _append_and_ask(self, domain: str, body: bytes, kind: EntryKind) -> str:
         """In one round trip: appends, and learns how much more may be."""
         entry, answer = self.client.execute_many(
             [
-                ("XADD", self.keys.events(domain), "*", "event", body),
+                ("XADD", self.keys.events(domain), "*", kind.value, body),
                 ("EVALSHA", BACKLOG.digest, 1, self.keys.base(domain)),
             ]
         )

@@ -10,6 +10,7 @@ import redis
 from celeriac.errors import LogFull
 from celeriac.log.bound import Bound, affordable, full_message, waiting
 from celeriac.log.bounded import BACKLOG, backlog_of
+from celeriac.log.log import EntryKind, Item
 from celeriac.log.redis_aio import AsyncRedisLog
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
@@ -22,12 +23,12 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
         super().__init__(settings)
         self.bound = Bound(settings.log_most)
 
-    async def append(self, domain: str, body: bytes) -> None:
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
         if await self._is_bounded():
             await self._admit(domain)
-        await super().append(domain, body)
+        await super().append(domain, body, kind)
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+    async def append_many(self, items: Sequence[Item]) -> None:
         if not await self._is_bounded():
             return await super().append_many(items)
         done = 0

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import Enum
+from typing import Any, Protocol
 
 from celeriac.bus_settings import BusSettings
 from celeriac.log.clock_step import ClockStep
+
+
+class EntryKind(Enum):
+    """What is known about duplicates of an entry. The value is the name of its one field."""
+
+    MADE = "made"  # `emit` made the id, and appended the event at its first try
+    GIVEN = "given"  # the id was given, and registered when the event was appended
+    FOREIGN = "event"  # anything else, as what foreign producers append
+
+
+# The domain, the event, and what is known about its id.
+Item = tuple[str, bytes, EntryKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +29,7 @@ class Entry:
 
     id: str
     body: bytes | None
+    kind: EntryKind = EntryKind.FOREIGN
 
     @property
     def time_ms(self) -> int:
@@ -70,6 +84,28 @@ class Trimmed:
     more: bool = False
 
 
+_KINDS = {kind.value.encode(): kind for kind in EntryKind}
+
+
+def read_fields(fields: Any) -> tuple[bytes | None, EntryKind]:
+    """Return the event and the kind of an entry, by its fields as the server answers: a mapping,
+    or a list of names and values in turns. The event is None where it has none."""
+    pairs = (
+        fields.items()
+        if isinstance(fields, Mapping)
+        else zip(fields[::2], fields[1::2], strict=True)
+    )
+    for name, value in pairs:
+        if kind := _KINDS.get(name):
+            return value, kind
+    return None, EntryKind.FOREIGN
+
+
+def tried_before(items: Sequence[Item]) -> list[Item]:
+    """Return the same events, which may be in the log: the answer to an earlier try was lost."""
+    return [(domain, body, EntryKind.FOREIGN) for domain, body, _ in items]
+
+
 def entry_time_ms(entry: str) -> int:
     return int(entry.partition("-")[0])
 
@@ -121,12 +157,12 @@ class EventLog(Protocol):
         """Announces logs that foreign producers began without announcing; returns those. Scans."""
         ...
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         """Appends one event, whole or not at all; returns its entry id."""
         ...
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
-        """Appends (domain, body) pairs in their order, in one round trip, each whole or not at all.
+    def append_many(self, items: Sequence[Item]) -> int:
+        """Appends events in their order, in one round trip, each whole or not at all.
 
         Returns how many were appended, counted from the first; raises the first failure with
         attribute `appended` set to that count.

@@ -16,7 +16,16 @@ from celeriac.bus_settings import BusSettings, MemorySettingsStore
 from celeriac.errors import LogFull
 from celeriac.log.bound import Backlog, full_message, too_many_domains, waiting
 from celeriac.log.clock_step import ClockStep, ClockSteps
-from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
+from celeriac.log.log import (
+    Entry,
+    EntryKind,
+    Eviction,
+    Group,
+    Item,
+    Trimmed,
+    Volume,
+    entry_key,
+)
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.settings import Settings
 
@@ -41,6 +50,8 @@ class MemoryDomain:
 
     def __init__(self) -> None:
         self.events: Stream[bytes] = Stream()
+        # Those that are not foreign.
+        self.kinds: dict[str, EntryKind] = {}
         self.dead: Stream[Any] = Stream()
         self.delayed: dict[bytes, int] = {}
         # Of these, those that were postponed until a time, and not by a delay.
@@ -49,6 +60,17 @@ class MemoryDomain:
         self.groups: dict[str, MemoryGroup] = {}
         self.bell: Key = (0, 0)
         self.clock_steps = ClockSteps()
+
+    def entry(self, id: str, body: bytes) -> Entry:
+        """The entry of the log that has this id."""
+        return Entry(id, body, self.kinds.get(id, EntryKind.FOREIGN))
+
+    def trim_before(self, key: Key) -> int:
+        removed = self.events.trim_before(key)
+        if removed:
+            kinds = self.kinds.items()
+            self.kinds = {id: kind for id, kind in kinds if self.events.get(id) is not None}
+        return removed
 
     def unfinished(self) -> Key | None:
         """The smallest id that some group was not given or has not finished."""
@@ -127,17 +149,21 @@ class MemoryLog:
         with self.lock:
             return frozenset(self._forgotten - self._announced)
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         with self.lock:
             self._wait_for_room(domain)
             self.lock.notify_all()
-            return self.store[domain].events.append(self.clock.now_ms(), body)
+            store = self.store[domain]
+            entry = store.events.append(self.clock.now_ms(), body)
+            if kind is not EntryKind.FOREIGN:
+                store.kinds[entry] = kind
+            return entry
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def append_many(self, items: Sequence[Item]) -> int:
         with self.lock:
-            for appended, (domain, body) in enumerate(items):
+            for appended, (domain, body, kind) in enumerate(items):
                 try:
-                    self.append(domain, body)
+                    self.append(domain, body, kind)
                 except LogFull as error:
                     error.appended = appended
                     raise
@@ -184,9 +210,10 @@ class MemoryLog:
         newest_first: bool = False,
     ) -> list[Entry]:
         with self.lock:
-            found = self.store[domain].events.range(start, end)
-        chosen = found[::-1][:count] if newest_first else found[:count]
-        return [Entry(entry, body) for entry, body in chosen]
+            store = self.store[domain]
+            found = store.events.range(start, end)
+            chosen = found[::-1][:count] if newest_first else found[:count]
+            return [store.entry(entry, body) for entry, body in chosen]
 
     def length(self, domain: str) -> int:
         with self.lock:
@@ -220,7 +247,7 @@ class MemoryLog:
             surplus = max(0, len(store.events) - settings.retention_count)
             cut = max((now - int(settings.retention * 1000), 0), store.events.nth(surplus))
             stays = store.unfinished()
-            removed = store.events.trim_before(cut if stays is None else min(cut, stays))
+            removed = store.trim_before(cut if stays is None else min(cut, stays))
             over = max(0, len(store.dead) - settings.dead_most)
             old = (now - int(settings.dead_retention * 1000), 0)
             buried = store.dead.trim_before(max(old, store.dead.nth(over)))

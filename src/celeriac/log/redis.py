@@ -20,7 +20,17 @@ from celeriac.log.bound import too_many_domains
 from celeriac.log.clock_step import ClockStep, latest_step
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
-from celeriac.log.log import Entry, Eviction, Group, Trimmed, Volume, entry_key
+from celeriac.log.log import (
+    Entry,
+    EntryKind,
+    Eviction,
+    Group,
+    Item,
+    Trimmed,
+    Volume,
+    entry_key,
+    read_fields,
+)
 from celeriac.log.open_chunk import parse_chunks
 from celeriac.scripts import Script
 from celeriac.settings import Settings
@@ -36,17 +46,18 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 MOST_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
 BELL = "bell"
+MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
 
 
 class Heads(dict[str, bytes]):
-    """Domain → what each XADD to its log begins with."""
+    """Domain → what each XADD to its log begins with, for one kind of entries."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, kind: EntryKind) -> None:
         super().__init__()
-        self._keys = keys
+        self._keys, self._field = keys, kind.value
 
     def __missing__(self, domain: str) -> bytes:
-        words = ("XADD", self._keys.events(domain), "*", "event")
+        words = ("XADD", self._keys.events(domain), "*", self._field)
         bulks = (b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
         self[domain] = head = b"*5\r\n" + b"".join(bulks)
         return head
@@ -54,6 +65,18 @@ class Heads(dict[str, bytes]):
     def append(self, domain: str, body: bytes) -> bytes:
         """XADD as it goes over the wire (RESP, an array of bulk strings)."""
         return b"%b$%d\r\n%b\r\n" % (self[domain], len(body), body)
+
+
+class Packing:
+    """How events are packed: as one XADD each."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._made, self._given, self._foreign = (Heads(keys, kind) for kind in EntryKind)
+
+    def append(self, domain: str, body: bytes, kind: EntryKind) -> bytes:
+        if kind is MADE:
+            return self._made.append(domain, body)
+        return (self._given if kind is GIVEN else self._foreign).append(domain, body)
 
 
 class Streams(dict[str, str]):
@@ -88,7 +111,7 @@ class RedisLog:
         self.client: Client = service_client(settings)
         self.invalid = InvalidRecords()
         self.bus = BusSettings(settings)
-        self._heads = Heads(self.keys)
+        self._packing = Packing(self.keys)
         self._streams = Streams(self.keys)
         self._doorbell: Doorbell | None = None
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
@@ -143,14 +166,14 @@ class RedisLog:
         found = {name.decode() for name in self.client.zrange(self.keys.forgotten, 0, -1)}
         return frozenset(found - self.domains()) if found else frozenset()
 
-    def append(self, domain: str, body: bytes) -> str:
-        (answer,) = self.client.send(self._heads.append(domain, body), 1)()
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+        (answer,) = self.client.send(self._packing.append(domain, body, kind), 1)()
         if isinstance(answer, Exception):
             raise answer
         entry: bytes = answer
         return entry.decode()
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def append_many(self, items: Sequence[Item]) -> int:
         done = 0
         while done < len(items):
             end = portion_end(items, done)
@@ -162,9 +185,9 @@ class RedisLog:
             done = end
         return done
 
-    def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
-        append = self._heads.append
-        packed = b"".join([append(domain, body) for domain, body in items])
+    def _append_portion(self, items: Sequence[Item]) -> None:
+        append = self._packing.append
+        packed = b"".join([append(domain, body, kind) for domain, body, kind in items])
         try:
             answers = self.client.send(packed, len(items))()
         except redis.RedisError as error:
@@ -216,7 +239,7 @@ class RedisLog:
             return self.client.xrange(key, min=start, max=end, count=count)
 
         found = self.invalid.unless_wrong_type(key, read, ())
-        return [Entry(entry.decode(), fields.get(b"event")) for entry, fields in found]
+        return [Entry(entry.decode(), *read_fields(fields)) for entry, fields in found]
 
     def length(self, domain: str) -> int:
         key = self.keys.events(domain)

@@ -18,8 +18,9 @@ from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
+from celeriac.log.log import EntryKind, Item
 from celeriac.log.loop_client import LoopClients
-from celeriac.log.redis import ANNOUNCE, POSTPONE, Heads, refuse_first, tell_emitted
+from celeriac.log.redis import ANNOUNCE, POSTPONE, Packing, refuse_first, tell_emitted
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
@@ -51,7 +52,7 @@ class AsyncRedisLog:
         self._large = LoopClients(partial(self._open, transfer_time(most)))
         self._tally = EmittedTally(self._tell_emitted)
         self.note_emitted = self._tally.note
-        self._heads = Heads(self.keys)
+        self._packing = Packing(self.keys)
         self._telling: Client | None = None
         self._watch: AsyncMasterWatch | None = None
         if is_sentinel(settings.redis_url):
@@ -79,13 +80,13 @@ class AsyncRedisLog:
         with suppress(redis.RedisError):  # what the caller does next reports it
             self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
 
-    async def append(self, domain: str, body: bytes) -> None:
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
         client = await self._current(len(body))
-        (answer,) = await client.send(self._heads.append(domain, body), 1)
+        (answer,) = await client.send(self._packing.append(domain, body, kind), 1)
         if isinstance(answer, Exception):
             raise answer
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+    async def append_many(self, items: Sequence[Item]) -> None:
         done = 0
         while done < len(items):
             end = portion_end(items, done)
@@ -96,9 +97,9 @@ class AsyncRedisLog:
                 raise
             done = end
 
-    async def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
-        append = self._heads.append
-        packed = b"".join([append(domain, body) for domain, body in items])
+    async def _append_portion(self, items: Sequence[Item]) -> None:
+        append = self._packing.append
+        packed = b"".join([append(domain, body, kind) for domain, body, kind in items])
         client = await self._current(len(packed))
         try:
             answers = await client.send(packed, len(items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from celeriac.connection import Client
+from celeriac.log.log import EntryKind, Item
 from celeriac.log.redis import RedisLog, refuse_first
 
 
@@ -15,14 +16,14 @@ class RedisClusterLog(RedisLog):
     nodes may be appended all the same, and again with the next try: the same id is one event.
     """
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         key = self.keys.events(domain)
-        entry: bytes = self.client.execute_command("XADD", key, "*", "event", body)
+        entry: bytes = self.client.execute_command("XADD", key, "*", kind.value, body)
         return entry.decode()
 
-    def _append_portion(self, items: Sequence[tuple[str, bytes]]) -> None:
+    def _append_portion(self, items: Sequence[Item]) -> None:
         events = self.keys.events
-        commands = [("XADD", events(domain), "*", "event", body) for domain, body in items]
+        commands = [("XADD", events(domain), "*", kind.value, body) for domain, body, kind in items]
         refuse_first(self.client.execute_many(commands))
 
     def _servers(self) -> Iterable[tuple[str, Client]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac import transaction
 from celeriac.errors import ConfigurationError
 from celeriac.event import peek
+from celeriac.log import EntryKind, Item
 from celeriac.outbox.write import Values, awrite, row, write
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ class OutboxLog:
     def announce(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         self._write([row(peek(body).id, domain, body)])
         return ""
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
-        self._write([row(peek(body).id, domain, body) for domain, body in items])
+    def append_many(self, items: Sequence[Item]) -> int:
+        self._write([row(peek(body).id, domain, body) for domain, body, _ in items])
         return len(items)
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
@@ -50,11 +51,11 @@ class AsyncOutboxLog:
     async def announce(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
-    async def append(self, domain: str, body: bytes) -> None:
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
         await self._write([row(peek(body).id, domain, body)])
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
-        await self._write([row(peek(body).id, domain, body) for domain, body in items])
+    async def append_many(self, items: Sequence[Item]) -> None:
+        await self._write([row(peek(body).id, domain, body) for domain, body, _ in items])
 
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None

@@ -13,7 +13,7 @@ from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode
-from celeriac.log import EventLog
+from celeriac.log import EntryKind, EventLog
 from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
 
@@ -111,7 +111,7 @@ class Publisher:
     def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
         """Returns the rows that are left behind one that was refused for itself."""
         try:
-            self._log.append_many([(row.domain, row.body) for row in rows])
+            self._log.append_many([(row.domain, row.body, EntryKind.FOREIGN) for row in rows])
         except LogFull as error:
             appended = int(getattr(error, "appended", 0))
             published.done += [row.id for row in rows[:appended]]

@@ -16,7 +16,7 @@ import redis
 from celeriac.connection import is_transient
 from celeriac.errors import LogFull
 from celeriac.fork import after_fork_in_child
-from celeriac.log import EventLog
+from celeriac.log import EntryKind, EventLog, Item, tried_before
 from celeriac.settings import Settings
 from celeriac.spool.file import Spooled, SpoolFile
 
@@ -61,17 +61,24 @@ class SpooledLog:
         if not self._away and not self.file.waits():
             self._try(lambda: self.inner.announce(names))
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         """Returns the entry id, or nothing where the event was spooled."""
+
+        def append() -> str:
+            nonlocal kind
+            tried, kind = kind, EntryKind.FOREIGN
+            return self.inner.append(domain, body, tried)
+
         if not self.must_queue():
-            done, entry = self._try(lambda: self.inner.append(domain, body))
+            done, entry = self._try(append)
             if done and entry is not None:
                 return entry
         self.spool([(domain, body, None)])
         return ""
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def append_many(self, items: Sequence[Item]) -> int:
         appended = 0
+        items = list(items)
 
         def append() -> None:
             nonlocal appended
@@ -80,6 +87,7 @@ class SpooledLog:
                 appended = len(items)
             except (redis.RedisError, LogFull) as error:
                 appended += getattr(error, "appended", 0)
+                items[appended:] = tried_before(items[appended:])
                 if isinstance(error, LogFull):
                     error.appended = appended
                 raise
@@ -87,7 +95,7 @@ class SpooledLog:
         if not self.must_queue():
             self._try(append)
         if appended < len(items):
-            self.spool([(domain, body, None) for domain, body in items[appended:]])
+            self.spool([(domain, body, None) for domain, body, _ in items[appended:]])
         return len(items)
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
@@ -166,7 +174,9 @@ class SpooledLog:
                     self.file.remove_until(one.id)
                 continue
             try:
-                self.inner.append_many([(one.domain, one.body) for one in events])
+                self.inner.append_many(
+                    [(one.domain, one.body, EntryKind.FOREIGN) for one in events]
+                )
             except (redis.RedisError, LogFull) as error:
                 if done := getattr(error, "appended", 0):
                     self.file.remove_until(events[done - 1].id)

@@ -10,7 +10,7 @@ import redis
 
 from celeriac.connection import is_transient
 from celeriac.errors import LogFull
-from celeriac.log import AsyncLog
+from celeriac.log import AsyncLog, EntryKind, Item, tried_before
 from celeriac.spool.log import SpooledLog
 
 
@@ -26,12 +26,18 @@ class AsyncSpooledLog:
         if not await self._must_queue():
             await self._try(lambda: self.inner.announce(names))
 
-    async def append(self, domain: str, body: bytes) -> None:
-        if await self._must_queue() or not await self._try(lambda: self.inner.append(domain, body)):
+    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+        async def append() -> None:
+            nonlocal kind
+            tried, kind = kind, EntryKind.FOREIGN
+            await self.inner.append(domain, body, tried)
+
+        if await self._must_queue() or not await self._try(append):
             await self._spool([(domain, body, None)])
 
-    async def append_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+    async def append_many(self, items: Sequence[Item]) -> None:
         appended = 0
+        items = list(items)
 
         async def append() -> None:
             nonlocal appended
@@ -40,6 +46,7 @@ class AsyncSpooledLog:
                 appended = len(items)
             except (redis.RedisError, LogFull) as error:
                 appended += getattr(error, "appended", 0)
+                items[appended:] = tried_before(items[appended:])
                 if isinstance(error, LogFull):
                     error.appended = appended
                 raise
@@ -47,7 +54,7 @@ class AsyncSpooledLog:
         if not await self._must_queue():
             await self._try(append)
         if appended < len(items):
-            await self._spool([(domain, body, None) for domain, body in items[appended:]])
+            await self._spool([(domain, body, None) for domain, body, _ in items[appended:]])
 
     async def postpone(
         self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None

@@ -13,7 +13,7 @@ from celeriac.ledger import Lane, Settled
 from celeriac.ledger.chunk_store import Completion
 from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_chunks import MemoryChunks
-from celeriac.log import ImmediateLog
+from celeriac.log import EntryKind, ImmediateLog
 from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.registry.memory import MemoryRegistry
 from celeriac.settings import Settings
@@ -44,10 +44,10 @@ class RecordingLog(MemoryLog):
         self.before_emit: Callable[[], None] = lambda: None
         self._recording = True
 
-    def append(self, domain: str, body: bytes) -> str:
+    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
         self._note(body)
         self.appended += 1
-        return super().append(domain, body)
+        return super().append(domain, body, kind)
 
     def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
         self._note(body, delay_ms, at_ms)

@@ -11,6 +11,7 @@ import redis
 from celeriac.dev.cluster import EmbeddedCluster, start_cluster
 from celeriac.ledger import Ask, Lane
 from celeriac.ledger.redis import RedisLedger
+from celeriac.log import EntryKind
 from celeriac.log.redis import redis_log
 from celeriac.settings import Settings
 
@@ -41,7 +42,9 @@ def test_what_other_nodes_gave_is_not_lost_with_it(cluster: EmbeddedCluster) -> 
     assert lost
 
     with pytest.raises(redis.RedisError) as caught:
-        log.append_many([(domain, b"{}") for domain in (*(set(DOMAINS) - lost), *lost)])
+        log.append_many(
+            [(domain, b"{}", EntryKind.FOREIGN) for domain in (*(set(DOMAINS) - lost), *lost)]
+        )
     assert caught.value.appended == len(DOMAINS) - len(lost)  # type: ignore[attr-defined]
     with pytest.raises(redis.RedisError):
         ledger.take("w1", [Ask(lane, 10) for lane in lanes if lane.domain in lost])

@@ -10,6 +10,7 @@ from celeriac.dev.cluster import EmbeddedCluster
 from celeriac.event import build_event, encode
 from celeriac.ledger import Ask, Lane, Outcome, Settled
 from celeriac.ledger.redis import RedisLedger
+from celeriac.log import EntryKind
 from celeriac.log.redis import redis_log
 from celeriac.settings import Settings
 
@@ -61,7 +62,9 @@ def handle(settings: Settings, domains: list[str], count: int) -> None:
         log.join(lane.domain, lane.handler, "0")
     body = encode(build_event("place.visited", {"n": 1}, source="test"))
     for _ in range(count // (12 * CHUNK) or 1):
-        log.append_many([(domain, body) for domain in domains for _ in range(CHUNK)])
+        log.append_many(
+            [(domain, body, EntryKind.FOREIGN) for domain in domains for _ in range(CHUNK)]
+        )
         for taken, lane in zip(
             ledger.take("w1", [Ask(lane, 1000, most_new=1000) for lane in lanes]),
             lanes,

@@ -15,7 +15,7 @@ from redis.exceptions import OutOfMemoryError
 from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
 from celeriac.emitter.emitter import PIPELINE, when_ms
 from celeriac.event import decode, encode, masked, new_event_ids
-from celeriac.log import ImmediateLog
+from celeriac.log import EntryKind, ImmediateLog
 from celeriac.settings import Settings
 from celeriac.subscription import Service
 from celeriac.testing.store import Store
@@ -31,6 +31,7 @@ def emit(bus: EventBus, asynchronous: bool, *args: Any, **kwargs: Any) -> str:
     return bus.emit(*args, **kwargs)
 
 
+MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["emit", "aemit"])
 
 
@@ -47,6 +48,42 @@ def test_an_event_enters_the_log_of_its_domain(
     )
     assert 1 == store.log.length("order")
     assert {"order"} == store.log.domains()
+
+
+def kinds(store: Store) -> list[EntryKind]:
+    return [entry.kind for entry in store.log.read("order")]
+
+
+@both
+def test_an_entry_says_whether_emit_made_its_id(
+    bus: EventBus, store: Store, asynchronous: bool
+) -> None:
+    emit(bus, asynchronous, "order.placed")
+    emit(bus, asynchronous, "order.placed", id="a")
+    event = bus.event("order.placed")
+    pair, mapping = ("order.placed", 1), {"type": "order.placed", "data": 1}
+    emit_many(bus, [event, pair, mapping, {**mapping, "id": "b"}], asynchronous)
+    assert [MADE, FOREIGN, FOREIGN, MADE, MADE, FOREIGN] == kinds(store)
+
+
+@both
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(redis.ConnectionError("gone"), FOREIGN), (redis.exceptions.BusyLoadingError(), MADE)],
+    ids=["may be written", "is not written"],
+)
+def test_a_second_try_of_what_may_be_written_says_so(
+    bus: EventBus, store: Store, asynchronous: bool, error: Exception, kind: EntryKind
+) -> None:
+    errors = iter([error])
+
+    def fail() -> None:
+        if found := next(errors, None):
+            raise found
+
+    store.log.before_emit = fail
+    emit(bus, asynchronous, "order.placed")
+    assert [kind] == kinds(store)
 
 
 @both
@@ -169,6 +206,7 @@ def test_only_the_rest_is_tried_again(bus: EventBus, store: Store, asynchronous:
     assert 5 == emit_many(bus, [("order.placed", n) for n in range(5)], asynchronous)
     assert [5, 2] == log.batches
     assert [0, 1, 2, 3, 4] == [one.event.data for one in store.log.emitted]
+    assert [MADE, MADE, MADE, FOREIGN, FOREIGN] == kinds(store)
 
 
 @both

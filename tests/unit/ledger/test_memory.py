@@ -11,6 +11,7 @@ from celeriac.ledger import Ask, Lane, Outcome, Settled
 from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_book import Remembered
 from celeriac.ledger.memory_moves import Moves
+from celeriac.log import EntryKind
 from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.settings import Settings
 
@@ -30,7 +31,7 @@ def ledger(log: MemoryLog) -> MemoryLedger:
 
 
 def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) -> None:
-    log.append_many([("order", b'{"id": "%d"}' % n) for n in range(400)])
+    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN) for n in range(400)])
 
     def work(worker: str) -> list[str]:
         done: list[str] = []

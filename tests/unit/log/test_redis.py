@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.exceptions import ResponseError
 
+from celeriac.log import EntryKind
 from celeriac.log.redis import RedisLog
 from celeriac.settings import Settings
 
@@ -51,7 +52,7 @@ def test_an_entry_without_an_event_has_no_body(log: RedisLog) -> None:
 def test_of_many_that_were_not_all_appended_the_error_tells_how_many_were(log: RedisLog) -> None:
     log.client.set(log.keys.events("odd"), "no stream")
     with pytest.raises(ResponseError, match="WRONGTYPE") as told:
-        log.append_many([("order", b"1"), ("odd", b"2"), ("order", b"3")])
+        log.append_many([(name, b"1", EntryKind.MADE) for name in ("order", "odd", "order")])
     assert 1 == told.value.appended  # type: ignore[attr-defined]
 
 

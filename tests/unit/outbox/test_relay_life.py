@@ -17,6 +17,7 @@ from sqlalchemy.pool import StaticPool
 
 from celeriac import EventBus, Settings
 from celeriac.event import decode
+from celeriac.log import Item
 from celeriac.log.memory import MemoryLog
 from celeriac.outbox import create_outbox
 from celeriac.outbox import relay as relay_module
@@ -35,7 +36,7 @@ class FlakyLog(MemoryLog):
 
     room: int | None = None
 
-    def append_many(self, items: Sequence[tuple[str, bytes]]) -> int:
+    def append_many(self, items: Sequence[Item]) -> int:
         if self.room is None or self.room >= len(items):
             return super().append_many(items)
         appended, self.room = self.room, None

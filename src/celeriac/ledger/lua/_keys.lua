@@ -25,10 +25,11 @@ local function ms_of(entry)
   return ms
 end
 
--- What an entry's `event` field holds; '' where it has none.
+-- The event in an entry, by the name of its field (see EntryKind in log/log.py); '' where it has none.
 local function event_of(fields)
   for i = 1, #fields, 2 do
-    if fields[i] == 'event' then return fields[i + 1] end
+    local name = fields[i]
+    if name == 'made' or name == 'given' or name == 'event' then return fields[i + 1] end
   end
   return ''
 end
