@@ -71,7 +71,7 @@ class Stage:
         return Spent(tuple(spent), (cpu_seconds([os.getpid()]) - own) * 1e6 / events)
 
     def append(self) -> None:
-        items = [(domain, BODY, EntryKind.MADE) for domain in self.domains]
+        items = [(domain, BODY, EntryKind.MADE, 0) for domain in self.domains]
         self.log.append_many([item for item in items for _ in range(CHUNK)])
 
     def emit(self) -> None:

@@ -12,7 +12,7 @@ from celeriac import transaction
 from celeriac.circuit import Breaker
 from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
-from celeriac.event import Event, check_annotation
+from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
 from celeriac.settings import Settings
@@ -122,7 +122,7 @@ class EventBus:
         Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
         written) or BusUnavailable (unknown: emit again with the same id).
         """
-        event = self.event(
+        event = self._event(
             type,
             data,
             id=id,
@@ -177,7 +177,7 @@ class EventBus:
         """`emit` for coroutines, on a connection of the running event loop, or in the transaction
         of `session`."""
         emitter = self._async if session is None else self._async_emitter_in(session)
-        event = self.event(type, data, **attributes)
+        event = self._event(type, data, **attributes)
         return await emitter.emit(event, delay=delay, at=at, made=attributes.get("id") is None)
 
     async def aemit_many(
@@ -200,6 +200,11 @@ class EventBus:
 
         Takes `emit`'s attributes. Raises InvalidEvent or InvalidData.
         """
+        if attributes.get("id") is None:
+            attributes["id"] = unpublished_event_id()
+        return self._event(type, data, **attributes)
+
+    def _event(self, type: str, data: Any, **attributes: Any) -> Event[Any]:
         given = {name: value for name, value in attributes.items() if value is not None}
         return self.emitter.build(type, data, **given)
 

@@ -61,6 +61,15 @@ class Keys:
         """Stream: the log. Each entry has one field, a CloudEvent as JSON: see EntryKind."""
         return f"{self.namespace}:{{{domain}}}:events"
 
+    def ids(self, domain: str) -> tuple[str, str]:
+        """Hashes: event key → the entry of an event whose id was given, or that was tried again;
+        the current generation and the one before it."""
+        return _generations(f"{self.namespace}:{{{domain}}}:ids")
+
+    def ambiguous(self, domain: str) -> str:
+        """String: intervals of time, in ms, of entries that may repeat an event."""
+        return f"{self.namespace}:{{{domain}}}:ambiguous"
+
     def delayed(self, domain: str) -> str:
         """Sorted set: postponed events by their time in ms."""
         return f"{self.namespace}:{{{domain}}}:delayed"
@@ -156,6 +165,8 @@ class Keys:
         """The same of the keys of a domain, and of its handlers there."""
         found = {
             self.events(domain): "stream",
+            **dict.fromkeys(self.ids(domain), "hash"),
+            self.ambiguous(domain): "string",
             self.delayed(domain): "zset",
             self.clock(domain): "hash",
             self.emitted(domain): "hash",

@@ -22,7 +22,7 @@ def transfer_time(size: int) -> float:
     return size / SLOWEST if size > SLICE else 0.0
 
 
-def portion_end(items: Sequence[tuple[str, bytes, Any]], start: int) -> int:
+def portion_end(items: Sequence[tuple[str, bytes, *tuple[Any, ...]]], start: int) -> int:
     """Return the index behind the items that one pipeline takes from `start`: at least one."""
     size, at = 0, start
     for at in range(start, len(items)):

@@ -32,7 +32,7 @@ def shop(watched: Settings) -> Shop:
     for start in range(0, EVENTS, 5000):
         log.append_many(
             [
-                ("order", msgspec.json.encode({**body, "id": f"event-{n}"}), EntryKind.FOREIGN)
+                ("order", msgspec.json.encode({**body, "id": f"event-{n}"}), EntryKind.FOREIGN, 0)
                 for n in range(start, start + 5000)
             ]
         )

@@ -101,7 +101,7 @@ def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: Make
     store = make_store(log_most=MOST, log_full="raise")
     store.log.join(DOMAIN, "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN) for n in range(3 * MOST)])
+        store.log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN, 0) for n in range(3 * MOST)])
     assert caught.value.appended == MOST == store.log.length(DOMAIN)
 
 
@@ -109,7 +109,7 @@ def test_other_domains_have_room(full: Full) -> None:
     store, _ = full()
     store.log.append("payment", body("p"))
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([("payment", body("q"), FOREIGN), (DOMAIN, body("r"), FOREIGN)])
+        store.log.append_many([("payment", body("q"), FOREIGN, 0), (DOMAIN, body("r"), FOREIGN, 0)])
     assert caught.value.appended == 1
 
 

@@ -112,7 +112,7 @@ def test_one_trim_removes_all_that_is_over_the_age(make_store: MakeStore) -> Non
     """However much it is: XTRIM alone stops after 10,000 entries."""
     store = make_store(retention=1)
     for _ in range(25):
-        store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN)] * 1000)
+        store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN, 0)] * 1000)
     store.pass_ms(1100)
     removed, _ = store.log.trim(DOMAIN)
     assert 25_000 - 200 <= removed  # whole nodes

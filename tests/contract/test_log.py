@@ -70,7 +70,7 @@ def test_reading_a_domain_that_is_not_there_finds_nothing(store: Store) -> None:
 
 def test_many_are_appended_each_to_its_domain_in_their_order(store: Store) -> None:
     names = ["order", "payment", "order"]
-    items = [(name, b"%d" % n, EntryKind.FOREIGN) for n, name in enumerate(names)]
+    items = [(name, b"%d" % n, EntryKind.FOREIGN, 0) for n, name in enumerate(names)]
     assert 3 == store.log.append_many(items)
     assert [b"0", b"2"] == [e.body for e in store.log.read("order")]
     assert [b"1"] == [e.body for e in store.log.read("payment")]
@@ -80,7 +80,7 @@ def test_an_entry_tells_what_is_known_about_duplicates_of_it(store: Store, lane:
     kinds = [EntryKind.MADE, EntryKind.FOREIGN]
     for kind in kinds:
         store.log.append(DOMAIN, b"{}", kind)
-    store.log.append_many([(DOMAIN, b"{}", kind) for kind in kinds])
+    store.log.append_many([(DOMAIN, b"{}", kind, 0) for kind in kinds])
     store.log.append(DOMAIN, b"{}")
     expected = [*kinds, *kinds, EntryKind.FOREIGN]
     assert expected == [entry.kind for entry in store.log.read(DOMAIN)]
@@ -94,13 +94,14 @@ def test_an_entry_tells_what_is_known_about_duplicates_of_it(store: Store, lane:
 def test_the_event_of_an_entry_of_any_kind_is_found(
     store: Store, lane: Lane, kind: EntryKind
 ) -> None:
-    store.log.append(DOMAIN, body("a"), kind)
+    event = body("a", specversion="1.0", source="shop", type="order.placed")
+    store.log.append(DOMAIN, event, kind)
     [taken] = store.take(lane).deliveries
     [claimed] = store.claim(lane, [taken])
-    assert body("a") == taken.body == claimed.body
+    assert event == taken.body == claimed.body
     assert store.finish(lane, claimed, Outcome.DEAD)
     [letter] = store.ledger.dead(DOMAIN)
-    assert body("a") == letter.event
+    assert event == letter.event
 
 
 def test_a_domain_is_known_once_it_was_announced(store: Store) -> None:
@@ -245,7 +246,7 @@ def test_a_count_of_nothing_keeps_nothing(make_store: MakeStore) -> None:
 
 def test_far_more_than_the_count_goes_in_one_call(make_store: MakeStore) -> None:
     store = make_store(retention_count=10)
-    store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN)] * 12_000)
+    store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN, 0)] * 12_000)
     assert (11_990, 0) == store.log.trim(DOMAIN, exact=True)
 
 

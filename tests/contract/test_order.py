@@ -112,8 +112,8 @@ def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Lane) -> Non
 
 
 def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Lane) -> None:
-    items = [(DOMAIN, body(str(n), "order/1"), EntryKind.FOREIGN) for n in range(MOST_PARKED + 50)]
-    store.log.append_many(items)
+    bodies = [body(str(n), "order/1") for n in range(MOST_PARKED + 50)]
+    store.log.append_many([(DOMAIN, one, EntryKind.FOREIGN, 0) for one in bodies])
     for _ in range(3):
         store.take(ordered, limit=2000)
     [group] = store.log.groups(DOMAIN)

@@ -338,7 +338,7 @@ def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
 
 def test_a_chunk_of_thousands_is_claimed_and_finished_at_once(store: Store, lane: Lane) -> None:
     ids = [f"e{n}" for n in range(3000)]
-    store.log.append_many([(lane.domain, body(one), EntryKind.FOREIGN) for one in ids])
+    store.log.append_many([(lane.domain, body(one), EntryKind.FOREIGN, 0) for one in ids])
     claimed = store.claim(lane, store.take(lane, limit=5000, most_new=5000).deliveries)
     assert len(claimed) == 3000
     done = [settled(one, Outcome.PROCESSED) for one in claimed]

@@ -13,7 +13,7 @@ import redis
 from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import (
-    FOREIGN,
+    GIVEN,
     MADE,
     PIPELINE,
     Emission,
@@ -22,8 +22,8 @@ from celeriac.emitter.emitter import (
     when_ms,
 )
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event, new_event_ids, note_effects
-from celeriac.log import AsyncLog, Item, tried_before
+from celeriac.event import Event, made_ms, new_event_ids, note_effects
+from celeriac.log import AsyncLog, Item, time_ms, tried_at
 from celeriac.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
 
@@ -58,20 +58,20 @@ class AsyncEmitter:
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
-        kind = MADE if made else FOREIGN
+        kind, since = (MADE, 0) if made else (GIVEN, made_ms(event.id))
 
         async def append() -> None:
-            nonlocal kind
+            nonlocal since
             await self._announce(log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
-                    await log.append(event.domain, body, kind)
+                    await log.append(event.domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
-                        kind = FOREIGN
+                        since = made_ms(event.id)
                     raise
             else:
-                await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
+                await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
         await self._persist(append, len(body))
         note_effects((event,))
@@ -89,7 +89,7 @@ class AsyncEmitter:
             try:
                 event = self.emitter.as_event(given, ids)
                 body = self.emitter.encode(event, valid=not isinstance(given, Event))
-                chunk.append((event.domain, body, kind_of(given)))
+                chunk.append((event.domain, body, *kind_of(given)))
                 chosen.append(event)
                 size += len(body)
             except InvalidEvent as error:
@@ -110,17 +110,18 @@ class AsyncEmitter:
 
         async def append() -> None:
             nonlocal done
-            await self._announce(log, [domain for domain, _, _ in items[done:]])
+            await self._announce(log, [item[0] for item in items[done:]])
+            began = time_ms()
             try:
                 await log.append_many(items[done:])
             except (redis.RedisError, LogFull) as error:
                 # Those before the failure are confirmed: only the rest is tried again.
                 done += getattr(error, "appended", 0)
-                items[done:] = tried_before(items[done:])
+                items[done:] = tried_at(began, items[done:])
                 raise
 
         try:
-            await self._persist(append, sum(len(body) for _, body, _ in items))
+            await self._persist(append, sum(len(item[1]) for item in items))
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
             raise

@@ -20,6 +20,7 @@ from celeriac.event import (
     encode,
     is_encrypted,
     join_paths,
+    made_ms,
     new_event_ids,
     note_effects,
     plain_event,
@@ -27,7 +28,7 @@ from celeriac.event import (
     validate_for_emit,
 )
 from celeriac.event.sensitive import DEEP, escaped
-from celeriac.log import EntryKind, EventLog, Item, tried_before
+from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
 from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, transfer_time
@@ -36,7 +37,8 @@ from celeriac.trust import Encrypter, make_encrypter, make_signer
 T = TypeVar("T")
 Emission = Event[Any] | tuple[str, Any]
 PIPELINE = 500
-MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
+MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
+NEW = (MADE, 0)
 
 
 class Emitter:
@@ -104,20 +106,20 @@ class Emitter:
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
-        kind = MADE if made else FOREIGN
+        kind, since = (MADE, 0) if made else (GIVEN, made_ms(event.id))
 
         def append() -> None:
-            nonlocal kind
+            nonlocal since
             self._announce(log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
-                    log.append(event.domain, body, kind)
+                    log.append(event.domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
-                        kind = FOREIGN
+                        since = made_ms(event.id)
                     raise
             else:
-                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms)
+                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
         self._persist(append, len(body))
         note_effects((event,))
@@ -136,17 +138,18 @@ class Emitter:
 
             def append(items: list[Item] = items) -> None:
                 nonlocal done
-                self._announce(log, {domain for domain, _, _ in items[done:]})
+                self._announce(log, {item[0] for item in items[done:]})
+                began = time_ms()
                 try:
                     log.append_many(items[done:])
                 except (redis.RedisError, LogFull) as error:
                     # Those before the failure are confirmed: only the rest is tried again.
                     done += getattr(error, "appended", 0)
-                    items[done:] = tried_before(items[done:])
+                    items[done:] = tried_at(began, items[done:])
                     raise
 
             try:
-                self._persist(append, sum(len(body) for _, body, _ in items))
+                self._persist(append, sum(len(item[1]) for item in items))
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
                 raise
@@ -169,7 +172,7 @@ class Emitter:
                 event = self.as_event(given, ids)
                 body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
-                items.append((event.domain, body, kind_of(given)))
+                items.append((event.domain, body, *kind_of(given)))
                 size += len(body)
                 if size >= PORTION_BYTES:
                     break
@@ -229,13 +232,16 @@ class Emitter:
         return persist(call, url=self.settings.redis_url, seconds=seconds)
 
 
-def kind_of(given: Emission | Mapping[str, Any]) -> EntryKind:
-    """Whether emit_many makes the id of what it was given."""
+def kind_of(given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
+    """Whether emit_many makes the id of what it was given, and when `emit` had made it: `kind` and
+    `since_ms` of EventLog.append."""
+    if type(given) is tuple:
+        return NEW
     if isinstance(given, Event):
-        return FOREIGN
-    if isinstance(given, Mapping):
-        return MADE if given.get("id") is None else FOREIGN
-    return MADE
+        return GIVEN, made_ms(given.id)
+    if isinstance(given, Mapping) and (id := given.get("id")) is not None:
+        return GIVEN, made_ms(id)
+    return NEW
 
 
 def check_recipients(given: Any) -> tuple[str, ...]:

@@ -25,8 +25,10 @@ from celeriac.event.identity import (
     event_key,
     id_time_ms,
     key_id,
+    made_ms,
     new_event_id,
     new_event_ids,
+    unpublished_event_id,
 )
 from celeriac.event.masking import masked, masked_envelope, sensitive_values, without
 from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
@@ -64,6 +66,7 @@ __all__ = [
     "event_type_argument",
     "handling",
     "id_time_ms",
+    "made_ms",
     "inherit",
     "is_batch",
     "is_encrypted",
@@ -79,6 +82,7 @@ __all__ = [
     "peek",
     "plain_event",
     "sensitive_attribute",
+    "unpublished_event_id",
     "sensitive_values",
     "validate",
     "validate_for_emit",

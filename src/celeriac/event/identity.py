@@ -1,7 +1,8 @@
 """What identifies an event: its id and its source together (CloudEvents 1.0).
 
-New ids are UUIDv7 (RFC 9562), so that ids sort by the time of the emit. Records that Redis or a
-database keeps about an event are found by its event key.
+New ids are UUIDv7 (RFC 9562), so that ids sort by the time of the emit. They carry a mark, so that
+an id which `emit` made and did not register is recognised: see docs/adr/0027. Records that Redis
+or a database keeps about an event are found by its event key.
 """
 
 from __future__ import annotations
@@ -27,27 +28,48 @@ def new_event_id() -> str:
     Safe in threads and in forked children.
     """
     # from the kernel at each call: a generator of our own would repeat itself after a fork
-    return _event_id(os.urandom(8).hex())
+    return _event_id(os.urandom(6).hex())
 
 
 def new_event_ids(count: int) -> Iterator[str]:
     """`count` of them, each with the time at which it is taken; the randomness is fetched once."""
-    entropy = os.urandom(8 * count).hex()
-    return (_event_id(entropy[at : at + 16]) for at in range(0, 16 * count, 16))
+    entropy = os.urandom(6 * count).hex()
+    return (_event_id(entropy[at : at + 12]) for at in range(0, 12 * count, 12))
 
 
 def _event_id(entropy: str) -> str:
     milliseconds, nanoseconds = divmod(time_ns(), 1_000_000)
     # RFC 9562, 6.2, method 3: the 12 bits after the version hold the fraction of the millisecond.
-    # 8 is the variant; of the 62 free bits behind it 60 are random.
+    # 8 is the variant and 2 bits of the mark, of which 12 follow; 48 bits are random.
     fraction = nanoseconds * 4096 // 1_000_000
-    return f"{_head(milliseconds)}{fraction:03x}-8{entropy[:3]}-{entropy[3:15]}"
+    head, mark = _marked(milliseconds)
+    return f"{head}{fraction:03x}{mark}{entropy}"
+
+
+def unpublished_event_id() -> str:
+    """A new UUIDv7 of an event that is published later, as one with an id of its own.
+
+    `made_ms` does not take it for an id of `emit`.
+    """
+    made = new_event_id()
+    return f"{made[:20]}{int(made[20:23], 16) ^ 0xFFF:03x}{made[23:]}"
+
+
+def made_ms(event_id: str) -> int:
+    """Milliseconds since the epoch at which `emit` made the id; 0 for any other id.
+
+    One of 16,384 random UUIDv7 is taken for one of emit's.
+    """
+    milliseconds = id_time_ms(event_id) or 0
+    return milliseconds if event_id[18:24] == _marked(milliseconds)[1] else 0
 
 
 @lru_cache(maxsize=1)
-def _head(milliseconds: int) -> str:
-    head = f"{milliseconds:012x}"
-    return f"{head[:8]}-{head[8:]}-7"
+def _marked(milliseconds: int) -> tuple[str, str]:
+    """What is before the fraction in an id, and the mark behind it: 12 bits of a product (Knuth,
+    The Art of Computer Programming, 6.4)."""
+    head, mark = f"{milliseconds:012x}", milliseconds * 2_654_435_761 >> 20 & 0xFFF
+    return f"{head[:8]}-{head[8:]}-7", f"-8{mark:03x}-"
 
 
 def id_time_ms(event_id: str) -> int | None:

@@ -12,7 +12,8 @@ from celeriac.log.log import (
     entry_time_ms,
     is_entry,
     read_fields,
-    tried_before,
+    time_ms,
+    tried_at,
 )
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "entry_time_ms",
     "is_entry",
     "read_fields",
-    "tried_before",
+    "time_ms",
+    "tried_at",
 ]

@@ -17,14 +17,22 @@ class AsyncLog(Protocol):
     async def announce(self, domains: Iterable[str]) -> None:
         """Puts domains into the set of domains. Idempotent."""
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
         """Appends one event, whole or not at all."""
 
     async def append_many(self, items: Sequence[Item]) -> None:
         """Appends events in their order; the first failure has `appended` set."""
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
         """Holds an event until its time."""
 
@@ -44,16 +52,24 @@ class ImmediateLog:
     async def announce(self, domains: Iterable[str]) -> None:
         self._log.announce(domains)
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
-        self._log.append(domain, body, kind)
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        self._log.append(domain, body, kind, since_ms)
 
     async def append_many(self, items: Sequence[Item]) -> None:
         self._log.append_many(items)
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        self._log.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+        self._log.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self._log.note_emitted(types)

@@ -31,14 +31,16 @@ class BoundedRedisLog(RedisLog):
         """What is unfinished now. Blocks for one round trip."""
         return backlog_of(BACKLOG(self.client, self.keys.base(domain)))
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
         if not self._is_bounded():
-            return super().append(domain, body, kind)
+            return super().append(domain, body, kind, since_ms)
         if not self.bound.spend(domain):
             if self.bound.had_room(domain):
-                return self._append_and_ask(domain, body, kind)
+                return self._append_and_ask((domain, body, kind, since_ms))
             self._admit(domain)
-        return super().append(domain, body, kind)
+        return super().append(domain, body, kind, since_ms)
 
     def append_many(self, items: Sequence[Item]) -> int:
         if not self._is_bounded():
@@ -57,23 +59,29 @@ class BoundedRedisLog(RedisLog):
             done = end
         return done
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
         if self._is_bounded():
             self._admit(domain)
-        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def _is_bounded(self) -> bool:
         self.bound.most = self.bus.current.log_most
         return self.bound.most > 0
 
-    def _append_and_ask(self, domain: str, body: bytes, kind: EntryKind) -> str:
+    def _append_and_ask(self, item: Item) -> str:
         """In one round trip: appends, and learns how much more may be."""
-        entry, answer = self.client.execute_many(
-            [
-                ("XADD", self.keys.events(domain), "*", kind.value, body),
-                ("EVALSHA", BACKLOG.digest, 1, self.keys.base(domain)),
-            ]
-        )
+        domain = item[0]
+        [(command, _)] = self._packing.commands([item], self.bus.current.dedup_window)
+        asking = ("EVALSHA", BACKLOG.digest, 1, self.keys.base(domain))
+        entry, answer = self.client.execute_many([command, asking])
         if isinstance(entry, Exception):
             raise entry
         if not isinstance(answer, Exception):  # else, as after a restart, the next one asks

@@ -12,6 +12,7 @@ from celeriac.log.bound import Bound, affordable, full_message, waiting
 from celeriac.log.bounded import BACKLOG, backlog_of
 from celeriac.log.log import EntryKind, Item
 from celeriac.log.redis_aio import AsyncRedisLog
+from celeriac.log.registered import is_registered
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
 
@@ -23,7 +24,11 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
         super().__init__(settings)
         self.bound = Bound(settings.log_most)
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        if is_registered(kind, since_ms):
+            return await self.append_many([(domain, body, kind, since_ms)])
         if await self._is_bounded():
             await self._admit(domain)
         await super().append(domain, body, kind)
@@ -45,11 +50,17 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
             done = end
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
         if await self._is_bounded():
             await self._admit(domain)
-        await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+        await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     async def _is_bounded(self) -> bool:
         await self.refresh()

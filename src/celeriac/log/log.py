@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,8 +20,8 @@ class EntryKind(Enum):
     FOREIGN = "event"  # anything else, as what foreign producers append
 
 
-# The domain, the event, and what is known about its id.
-Item = tuple[str, bytes, EntryKind]
+# The domain, the event, what is known about its id, and `since_ms` of EventLog.append.
+Item = tuple[str, bytes, EntryKind, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,18 @@ def read_fields(fields: Any) -> tuple[bytes | None, EntryKind]:
     return None, EntryKind.FOREIGN
 
 
-def tried_before(items: Sequence[Item]) -> list[Item]:
-    """Return the same events, which may be in the log: the answer to an earlier try was lost."""
-    return [(domain, body, EntryKind.FOREIGN) for domain, body, _ in items]
+def tried_at(ms: int, items: Sequence[Item]) -> list[Item]:
+    """Return the same events after a try at `ms` whose answer was lost: they may be in the log.
+
+    Those of kind GIVEN were registered by that try, if it arrived.
+    """
+    made = EntryKind.MADE
+    return [(*item[:3], (item[3] or ms) if item[2] is made else item[3]) for item in items]
+
+
+def time_ms() -> int:
+    """Return this process' time in ms since the epoch."""
+    return int(time.time() * 1000)
 
 
 def entry_time_ms(entry: str) -> int:
@@ -157,8 +167,17 @@ class EventLog(Protocol):
         """Announces logs that foreign producers began without announcing; returns those. Scans."""
         ...
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
-        """Appends one event, whole or not at all; returns its entry id."""
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
+        """Appends one event, whole or not at all; returns its entry id.
+
+        An event of kind GIVEN, and one that may be in the log already, is appended once within
+        `dedup_window`: a repetition writes nothing and returns the entry of the first. `since_ms`
+        says, by this process' clock, since when it may be there, 0 that it cannot be: with MADE it
+        is the time of the first try, whose answer was lost; with GIVEN the time at which `emit`
+        made the id.
+        """
         ...
 
     def append_many(self, items: Sequence[Item]) -> int:
@@ -169,8 +188,17 @@ class EventLog(Protocol):
         """
         ...
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
-        """Holds an event until its time; returns the time in ms."""
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
+        """Holds an event until its time; returns the time in ms. Unless it is FOREIGN, it then
+        enters the log as one of kind GIVEN does."""
         ...
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from celeriac.bus_settings import BusSettings, MemorySettingsStore
 from celeriac.errors import LogFull
+from celeriac.event import peek
 from celeriac.log.bound import Backlog, full_message, too_many_domains, waiting
 from celeriac.log.clock_step import ClockStep, ClockSteps
 from celeriac.log.log import (
@@ -26,9 +27,18 @@ from celeriac.log.log import (
     Volume,
     entry_key,
 )
+from celeriac.log.memory_ids import LATE_MS, MARGIN_MS, MemoryIds, Registered
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
+from celeriac.log.registered import (
+    MADE_SPAN_MS,
+    event_of,
+    is_keyed,
+    is_registered,
+    postponed,
+)
 from celeriac.settings import Settings
 
+FOREIGN = EntryKind.FOREIGN
 BELL = "bell"
 
 
@@ -53,6 +63,7 @@ class MemoryDomain:
         # Those that are not foreign.
         self.kinds: dict[str, EntryKind] = {}
         self.dead: Stream[Any] = Stream()
+        self.ids = MemoryIds()
         self.delayed: dict[bytes, int] = {}
         # Of these, those that were postponed until a time, and not by a delay.
         self.at_time_of_day: set[bytes] = set()
@@ -149,35 +160,70 @@ class MemoryLog:
         with self.lock:
             return frozenset(self._forgotten - self._announced)
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
         with self.lock:
             self._wait_for_room(domain)
             self.lock.notify_all()
-            store = self.store[domain]
-            entry = store.events.append(self.clock.now_ms(), body)
-            if kind is not EntryKind.FOREIGN:
-                store.kinds[entry] = kind
-            return entry
+            if is_registered(kind, since_ms):
+                return self._append_once(domain, body, kind, since_ms)
+            return self._append(domain, body, kind)
+
+    def _append(self, domain: str, body: bytes, kind: EntryKind) -> str:
+        store = self.store[domain]
+        entry = store.events.append(self.clock.now_ms(), body)
+        if kind is not EntryKind.FOREIGN:
+            store.kinds[entry] = kind
+        return entry
+
+    def _append_once(self, domain: str, body: bytes, kind: EntryKind, since_ms: int) -> str:
+        """See lua/append_once.lua."""
+        ids, event_key, now = self.store[domain].ids, peek(body).key, self.clock.now_ms()
+        ids.turn(now, int(self.bus.current.dedup_window * 1000))
+        if known := ids.get(event_key):
+            return known.entry
+        entry = self._append(domain, body, EntryKind.GIVEN)
+        registered, at = Registered(entry), entry_key(entry)[0]
+        if since_ms:
+            from_ms = min(since_ms, now) - MARGIN_MS
+            if kind is EntryKind.MADE:
+                registered = Registered(entry, from_ms)
+                ids.note_ambiguous(from_ms, max(now, at) + LATE_MS)
+            else:
+                registered = Registered(entry, from_ms, from_ms + MADE_SPAN_MS)
+                ids.note_ambiguous(at, at)
+        ids.put(event_key, registered, now)
+        return entry
 
     def append_many(self, items: Sequence[Item]) -> int:
         with self.lock:
-            for appended, (domain, body, kind) in enumerate(items):
+            for appended, (domain, body, kind, since) in enumerate(items):
                 try:
-                    self.append(domain, body, kind)
+                    self.append(domain, body, kind, since)
                 except LogFull as error:
                     error.appended = appended
                     raise
         return len(items)
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
         with self.lock:
             time_ms = self.clock.now_ms() + delay_ms if delay_ms is not None else at_ms
             if time_ms is None:
                 raise ValueError("postpone needs delay_ms or at_ms")
             self._wait_for_room(domain)
-            self.store[domain].delayed[body] = time_ms
+            member = postponed(body, kind)
+            self.store[domain].delayed[member] = time_ms
             if at_ms is not None:
-                self.store[domain].at_time_of_day.add(body)
+                self.store[domain].at_time_of_day.add(member)
             self.ring(domain)
             return time_ms
 
@@ -186,13 +232,14 @@ class MemoryLog:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
             step = store.clock_steps.note("", now) if delayed else 0
-            for body in delayed.keys() - store.at_time_of_day if step else ():
-                delayed[body] -= step
-            ready = sorted((time_ms, body) for body, time_ms in delayed.items() if time_ms <= now)
-            for _, body in ready[:most]:
-                del delayed[body]
-                store.at_time_of_day.discard(body)
-                self.append(domain, body)
+            for member in delayed.keys() - store.at_time_of_day if step else ():
+                delayed[member] -= step
+            ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
+            for _, member in ready[:most]:
+                del delayed[member]
+                store.at_time_of_day.discard(member)
+                body = event_of(member)
+                self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
             return len(ready[:most]), min(delayed.values(), default=None)
 
     def promote_many(
@@ -236,8 +283,8 @@ class MemoryLog:
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         with self.lock:
-            found = sorted((time_ms, body) for body, time_ms in self.store[domain].delayed.items())
-            return found[start : start + count]
+            found = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
+            return [(ms, event_of(member)) for ms, member in found[start : start + count]]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         # always exact: there are no nodes of a tree to remove whole

@@ -32,6 +32,8 @@ from celeriac.log.log import (
     read_fields,
 )
 from celeriac.log.open_chunk import parse_chunks
+from celeriac.log.packing import Packing, refuse_first
+from celeriac.log.registered import APPEND_ONCE, event_of, is_registered, postponed
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.transfer import portion_end
@@ -46,37 +48,7 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 MOST_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
 BELL = "bell"
-MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
-
-
-class Heads(dict[str, bytes]):
-    """Domain → what each XADD to its log begins with, for one kind of entries."""
-
-    def __init__(self, keys: Keys, kind: EntryKind) -> None:
-        super().__init__()
-        self._keys, self._field = keys, kind.value
-
-    def __missing__(self, domain: str) -> bytes:
-        words = ("XADD", self._keys.events(domain), "*", self._field)
-        bulks = (b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
-        self[domain] = head = b"*5\r\n" + b"".join(bulks)
-        return head
-
-    def append(self, domain: str, body: bytes) -> bytes:
-        """XADD as it goes over the wire (RESP, an array of bulk strings)."""
-        return b"%b$%d\r\n%b\r\n" % (self[domain], len(body), body)
-
-
-class Packing:
-    """How events are packed: as one XADD each."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._made, self._given, self._foreign = (Heads(keys, kind) for kind in EntryKind)
-
-    def append(self, domain: str, body: bytes, kind: EntryKind) -> bytes:
-        if kind is MADE:
-            return self._made.append(domain, body)
-        return (self._given if kind is GIVEN else self._foreign).append(domain, body)
+FOREIGN = EntryKind.FOREIGN
 
 
 class Streams(dict[str, str]):
@@ -166,11 +138,18 @@ class RedisLog:
         found = {name.decode() for name in self.client.zrange(self.keys.forgotten, 0, -1)}
         return frozenset(found - self.domains()) if found else frozenset()
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
-        (answer,) = self.client.send(self._packing.append(domain, body, kind), 1)()
+    def append(self, domain: str, body: bytes, kind: EntryKind = FOREIGN, since_ms: int = 0) -> str:
+        if is_registered(kind, since_ms):
+            return self._append_once(domain, body, kind, since_ms)
+        (answer,) = self.client.send(self._packing.plain(domain, body, kind), 1)()
         if isinstance(answer, Exception):
             raise answer
         entry: bytes = answer
+        return entry.decode()
+
+    def _append_once(self, domain: str, body: bytes, kind: EntryKind, since_ms: int) -> str:
+        call = self._packing.call([(domain, body, kind, since_ms)], self._dedup_window())
+        entry: bytes = APPEND_ONCE.on_keys(self.client, *call)
         return entry.decode()
 
     def append_many(self, items: Sequence[Item]) -> int:
@@ -186,22 +165,33 @@ class RedisLog:
         return done
 
     def _append_portion(self, items: Sequence[Item]) -> None:
-        append = self._packing.append
-        packed = b"".join([append(domain, body, kind) for domain, body, kind in items])
+        packed, counts = self._packing.portion(items, self._dedup_window)
         try:
-            answers = self.client.send(packed, len(items))()
+            answers = self.client.send(packed, len(counts))()
         except redis.RedisError as error:
             # Those that were answered are in the log, whatever came then.
             answered = getattr(error, "answers", ())
-            refuse_first(answered)
-            error.appended = len(answered)  # type: ignore[attr-defined]
+            refuse_first(answered, counts)
+            error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
             raise
-        refuse_first(answers)
+        refuse_first(answers, counts)
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+    def _dedup_window(self) -> float:
+        return self.bus.current.dedup_window
+
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = FOREIGN,
+    ) -> int:
         delay = "" if delay_ms is None else delay_ms
         at = "" if at_ms is None else at_ms
-        return int(POSTPONE(self.client, self.keys.base(domain), body, delay, at))
+        member = postponed(body, kind)
+        return int(POSTPONE(self.client, self.keys.base(domain), member, delay, at))
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         return self.promote_many([domain], most)[0]
@@ -209,8 +199,12 @@ class RedisLog:
     def promote_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
-        calls = [(self.keys.base(domain), most) for domain in domains]
-        answers = _promote.call_many(self.client, calls)
+        keys, window_ms = self.keys, int(self._dedup_window() * 1000)
+        calls = []
+        for domain in domains:
+            named = (keys.events(domain), keys.delayed(domain), keys.clock(domain))
+            calls.append(((*named, *keys.ids(domain)), (most, window_ms)))
+        answers = _promote.on_keys_many(self.client, calls)
         return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
 
     def _promoted(self, domain: str, answer: Any) -> tuple[int, int | None]:
@@ -284,7 +278,7 @@ class RedisLog:
         absurd = [(body, ms) for body, ms in found if not 0 <= ms <= MAX_TIME_MS]
         if absurd or start == 0:
             self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in absurd])
-        return [(clamped_time(ms), body) for body, ms in found]
+        return [(clamped_time(ms), event_of(member)) for member, ms in found]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         [trimmed] = self.trim_many([domain], exact=exact)
@@ -408,14 +402,6 @@ class RedisLog:
                 raise answer
         found = zip(names, answers, strict=True)
         return {name: entries[0][0].decode() for name, entries in found if entries}
-
-
-def refuse_first(answers: Sequence[Any]) -> None:
-    """Raise the first error among the answers, with the number of those before as `appended`."""
-    for appended, answer in enumerate(answers):
-        if isinstance(answer, Exception):
-            answer.appended = appended  # type: ignore[attr-defined]
-            raise answer
 
 
 def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:

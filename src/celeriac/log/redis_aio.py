@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.bus_settings.redis import decode_hash
@@ -20,7 +20,9 @@ from celeriac.log.bound import too_many_domains
 from celeriac.log.emitted import EmittedTally
 from celeriac.log.log import EntryKind, Item
 from celeriac.log.loop_client import LoopClients
-from celeriac.log.redis import ANNOUNCE, POSTPONE, Packing, refuse_first, tell_emitted
+from celeriac.log.packing import Packing, pack_command, refuse_first
+from celeriac.log.redis import ANNOUNCE, POSTPONE, tell_emitted
+from celeriac.log.registered import APPEND_ONCE, is_plain, is_registered, postponed
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
@@ -80,9 +82,24 @@ class AsyncRedisLog:
         with suppress(redis.RedisError):  # what the caller does next reports it
             self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        if is_registered(kind, since_ms):
+            return await self._append_once((domain, body, kind, since_ms))
         client = await self._current(len(body))
-        (answer,) = await client.send(self._packing.append(domain, body, kind), 1)
+        (answer,) = await client.send(self._packing.plain(domain, body, kind), 1)
+        if isinstance(answer, Exception):
+            raise answer
+
+    async def _append_once(self, item: Item) -> None:
+        await self.refresh()
+        client = await self._current(len(item[1]))
+        call = self._packing.call([item], self.bus.current.dedup_window)
+        for command in (APPEND_ONCE.of_keys(*call), APPEND_ONCE.in_full(*call)):
+            (answer,) = await client.send(pack_command(command), 1)
+            if not isinstance(answer, NoScriptError):
+                break
         if isinstance(answer, Exception):
             raise answer
 
@@ -98,28 +115,35 @@ class AsyncRedisLog:
             done = end
 
     async def _append_portion(self, items: Sequence[Item]) -> None:
-        append = self._packing.append
-        packed = b"".join([append(domain, body, kind) for domain, body, kind in items])
+        if not is_plain(items):
+            await self.refresh()
+        packed, counts = self._packing.portion(items, lambda: self.bus.current.dedup_window)
         client = await self._current(len(packed))
         try:
-            answers = await client.send(packed, len(items))
+            answers = await client.send(packed, len(counts))
         except redis.RedisError as error:
             # Those that were answered are in the log, whatever came then.
             answered = getattr(error, "answers", ())
-            refuse_first(answered)
-            error.appended = len(answered)  # type: ignore[attr-defined]
+            refuse_first(answered, counts)
+            error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
             raise
-        refuse_first(answers)
+        refuse_first(answers, counts)
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
         client = await self._current(len(body))
         await client.eval(
             POSTPONE.source,
             1,
             self.keys.base(domain),
-            body,
+            postponed(body, kind),
             "" if delay_ms is None else delay_ms,
             "" if at_ms is None else at_ms,
         )

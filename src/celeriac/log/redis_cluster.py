@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from celeriac.connection import Client
 from celeriac.log.log import EntryKind, Item
-from celeriac.log.redis import RedisLog, refuse_first
+from celeriac.log.packing import refuse_first
+from celeriac.log.redis import RedisLog
+from celeriac.log.registered import is_registered
 
 
 class RedisClusterLog(RedisLog):
@@ -16,15 +18,19 @@ class RedisClusterLog(RedisLog):
     nodes may be appended all the same, and again with the next try: the same id is one event.
     """
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
+        if is_registered(kind, since_ms):
+            return self._append_once(domain, body, kind, since_ms)
         key = self.keys.events(domain)
         entry: bytes = self.client.execute_command("XADD", key, "*", kind.value, body)
         return entry.decode()
 
     def _append_portion(self, items: Sequence[Item]) -> None:
-        events = self.keys.events
-        commands = [("XADD", events(domain), "*", kind.value, body) for domain, body, kind in items]
-        refuse_first(self.client.execute_many(commands))
+        commands = self._packing.commands(items, self.bus.current.dedup_window)
+        answers = self.client.execute_many([words for words, _ in commands])
+        refuse_first(answers, [count for _, count in commands])
 
     def _servers(self) -> Iterable[tuple[str, Client]]:
         for node in self.client.masters():

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celeriac.log.log import EntryKind, Item
-from celeriac.log.redis import refuse_first
+from celeriac.log.packing import refuse_first
 from celeriac.log.redis_aio import AsyncRedisLog
+from celeriac.log.registered import is_plain, is_registered
 
 
 class AsyncRedisClusterLog(AsyncRedisLog):
     """See AsyncLog and RedisClusterLog for the promises."""
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        if is_registered(kind, since_ms):
+            return await self.append_many([(domain, body, kind, since_ms)])
         client = await self._current(len(body))
         await client.xadd(self.keys.events(domain), {kind.value: body})
 
     async def _append_portion(self, items: Sequence[Item]) -> None:
-        client = await self._current(sum(len(body) for _, body, _ in items))
+        if not is_plain(items):
+            await self.refresh()
+        client = await self._current(sum(len(body) for _, body, _, _ in items))
         pipeline = client.pipeline(transaction=False)
-        for domain, body, kind in items:
-            pipeline.xadd(self.keys.events(domain), {kind.value: body})
-        refuse_first(await pipeline.execute(raise_on_error=False))
+        commands = self._packing.commands(items, self.bus.current.dedup_window)
+        for words, _ in commands:
+            pipeline.execute_command(*words)
+        answers = await pipeline.execute(raise_on_error=False)
+        refuse_first(answers, [count for _, count in commands])

@@ -25,15 +25,25 @@ class OutboxLog:
     def announce(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
         self._write([row(peek(body).id, domain, body)])
         return ""
 
     def append_many(self, items: Sequence[Item]) -> int:
-        self._write([row(peek(body).id, domain, body) for domain, body, _ in items])
+        self._write([row(peek(body).id, domain, body) for domain, body, *_ in items])
         return len(items)
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
         one = row(peek(body).id, domain, body, delay_ms, at_ms)
         self._write([one])
         return int(one["at_ms"])
@@ -51,14 +61,22 @@ class AsyncOutboxLog:
     async def announce(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
         await self._write([row(peek(body).id, domain, body)])
 
     async def append_many(self, items: Sequence[Item]) -> None:
-        await self._write([row(peek(body).id, domain, body) for domain, body, _ in items])
+        await self._write([row(peek(body).id, domain, body) for domain, body, *_ in items])
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
         await self._write([row(peek(body).id, domain, body, delay_ms, at_ms)])
 

@@ -111,7 +111,7 @@ class Publisher:
     def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
         """Returns the rows that are left behind one that was refused for itself."""
         try:
-            self._log.append_many([(row.domain, row.body, EntryKind.FOREIGN) for row in rows])
+            self._log.append_many([(row.domain, row.body, EntryKind.GIVEN, 0) for row in rows])
         except LogFull as error:
             appended = int(getattr(error, "appended", 0))
             published.done += [row.id for row in rows[:appended]]
@@ -129,7 +129,9 @@ class Publisher:
 
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
-            self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms)
+            self._log.postpone(
+                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=EntryKind.GIVEN
+            )
         except LogFull as error:
             published.full[row.domain] = error
         except redis.RedisError as error:

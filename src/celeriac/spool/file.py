@@ -17,25 +17,30 @@ from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.fork import leave_to_parent
+from celeriac.log import EntryKind, Item
 
 PAGE = 4096  # bytes
 BUSY_FOR = 10.0  # seconds that one process waits for another's write
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spool (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, body BLOB NOT NULL, at_ms INTEGER
+    id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, body BLOB NOT NULL, at_ms INTEGER,
+    kind TEXT NOT NULL, since_ms INTEGER NOT NULL
 )
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One event that waits. `at_ms` is the time to which it was put off."""
+    """One event that waits. `at_ms` is the time to which it was put off; `kind` and `since_ms` are
+    those of EventLog.append."""
 
     id: int
     domain: str
     body: bytes
     at_ms: int | None
+    kind: EntryKind
+    since_ms: int
 
 
 class SpoolFile:
@@ -49,15 +54,18 @@ class SpoolFile:
         # One byte that all processes share: 1 while something may wait.
         self._flag: mmap.mmap | None = None
 
-    def put(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
-        """Appends (domain, body, at_ms) in their order, all or none. Raises LogFull."""
+    def put(self, items: Sequence[Item], at_ms: int | None = None) -> None:
+        """Appends events in their order, put off until `at_ms`, all or none. Raises LogFull."""
+        rows = [(domain, body, at_ms, kind.value, since) for domain, body, kind, since in items]
         with self._opened() as connection:
             try:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
                     self._mark(True)
                     connection.executemany(
-                        "INSERT INTO spool (domain, body, at_ms) VALUES (?, ?, ?)", items
+                        "INSERT INTO spool (domain, body, at_ms, kind, since_ms)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        rows,
                     )
             except sqlite3.OperationalError as error:
                 if "full" not in str(error):
@@ -92,9 +100,13 @@ class SpoolFile:
     def oldest(self, most: int) -> list[Spooled]:
         with self._opened() as connection:
             found = connection.execute(
-                "SELECT id, domain, body, at_ms FROM spool ORDER BY id LIMIT ?", (most,)
+                "SELECT id, domain, body, at_ms, kind, since_ms FROM spool ORDER BY id LIMIT ?",
+                (most,),
             )
-            return [Spooled(*row) for row in found.fetchall()]
+            return [
+                Spooled(id, domain, body, at_ms, EntryKind(kind), since)
+                for id, domain, body, at_ms, kind, since in found.fetchall()
+            ]
 
     def remove_until(self, last: int) -> None:
         """Removes events up to and with this one."""

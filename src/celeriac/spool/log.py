@@ -16,7 +16,8 @@ import redis
 from celeriac.connection import is_transient
 from celeriac.errors import LogFull
 from celeriac.fork import after_fork_in_child
-from celeriac.log import EntryKind, EventLog, Item, tried_before
+from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
+from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.spool.file import Spooled, SpoolFile
 
@@ -61,19 +62,26 @@ class SpooledLog:
         if not self._away and not self.file.waits():
             self._try(lambda: self.inner.announce(names))
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
         """Returns the entry id, or nothing where the event was spooled."""
+        items = [(domain, body, kind, since_ms)]
 
         def append() -> str:
-            nonlocal kind
-            tried, kind = kind, EntryKind.FOREIGN
-            return self.inner.append(domain, body, tried)
+            began = time_ms()
+            try:
+                return self.inner.append(*items[0])
+            except redis.RedisError as error:
+                if not nothing_written(error):
+                    items[:] = tried_at(began, items)
+                raise
 
         if not self.must_queue():
             done, entry = self._try(append)
             if done and entry is not None:
                 return entry
-        self.spool([(domain, body, None)])
+        self.spool(items)
         return ""
 
     def append_many(self, items: Sequence[Item]) -> int:
@@ -82,33 +90,43 @@ class SpooledLog:
 
         def append() -> None:
             nonlocal appended
+            began = time_ms()
             try:
                 self.inner.append_many(items[appended:])
                 appended = len(items)
             except (redis.RedisError, LogFull) as error:
                 appended += getattr(error, "appended", 0)
-                items[appended:] = tried_before(items[appended:])
                 if isinstance(error, LogFull):
                     error.appended = appended
+                else:
+                    items[appended:] = tried_at(began, items[appended:])
                 raise
 
         if not self.must_queue():
             self._try(append)
         if appended < len(items):
-            self.spool([(domain, body, None) for domain, body, _ in items[appended:]])
+            self.spool(items[appended:])
         return len(items)
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
-        due = int(time.time() * 1000) + delay_ms if delay_ms is not None else at_ms
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
+        due = time_ms() + delay_ms if delay_ms is not None else at_ms
         if due is None:
             raise ValueError("postpone needs delay_ms or at_ms")
         if not self.must_queue():
-            done, time_ms = self._try(
-                lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+            done, at = self._try(
+                lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
             )
-            if done and time_ms is not None:
-                return time_ms
-        self.spool([(domain, body, due)])
+            if done and at is not None:
+                return at
+        self.spool([(domain, body, kind, 0)], due)
         return due
 
     def note_emitted(self, types: Iterable[str]) -> None:
@@ -124,9 +142,13 @@ class SpooledLog:
             self.drain(INLINE)
         return self.file.waits()
 
-    def spool(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
-        """Puts events into the spool, and sees to it that they leave it. Raises LogFull."""
-        self.file.put(items)
+    def spool(self, items: Sequence[Item], at_ms: int | None = None) -> None:
+        """Puts events into the spool, and sees to it that they leave it. Raises LogFull.
+
+        They are registered when they leave it: a process may die when they are in the log and not
+        yet removed from the file.
+        """
+        self.file.put([_registered(item) for item in items], at_ms)
         # After the events are in: the thread looks for them before it ends, under the same lock.
         with self._starting:
             if self._thread is None:
@@ -170,12 +192,14 @@ class SpooledLog:
             events = list(run)
             if later:
                 for one in events:
-                    self.inner.postpone(one.domain, one.body, delay_ms=None, at_ms=one.at_ms)
+                    self.inner.postpone(
+                        one.domain, one.body, delay_ms=None, at_ms=one.at_ms, kind=one.kind
+                    )
                     self.file.remove_until(one.id)
                 continue
             try:
                 self.inner.append_many(
-                    [(one.domain, one.body, EntryKind.FOREIGN) for one in events]
+                    [(one.domain, one.body, one.kind, one.since_ms) for one in events]
                 )
             except (redis.RedisError, LogFull) as error:
                 if done := getattr(error, "appended", 0):
@@ -219,6 +243,12 @@ class SpooledLog:
                     self.note_away(error)
                     return False, None
                 time.sleep(0.05)
+
+
+def _registered(item: Item) -> Item:
+    """An event of emit that was not tried, or not in vain, counts as one whose id was given."""
+    domain, body, kind, since = item
+    return item if since or kind is not EntryKind.MADE else (domain, body, EntryKind.GIVEN, 0)
 
 
 _logs: WeakSet[SpooledLog] = WeakSet()

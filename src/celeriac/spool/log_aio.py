@@ -10,7 +10,8 @@ import redis
 
 from celeriac.connection import is_transient
 from celeriac.errors import LogFull
-from celeriac.log import AsyncLog, EntryKind, Item, tried_before
+from celeriac.log import AsyncLog, EntryKind, Item, time_ms, tried_at
+from celeriac.refusal import nothing_written
 from celeriac.spool.log import SpooledLog
 
 
@@ -26,14 +27,22 @@ class AsyncSpooledLog:
         if not await self._must_queue():
             await self._try(lambda: self.inner.announce(names))
 
-    async def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> None:
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        items = [(domain, body, kind, since_ms)]
+
         async def append() -> None:
-            nonlocal kind
-            tried, kind = kind, EntryKind.FOREIGN
-            await self.inner.append(domain, body, tried)
+            began = time_ms()
+            try:
+                await self.inner.append(*items[0])
+            except redis.RedisError as error:
+                if not nothing_written(error):
+                    items[:] = tried_at(began, items)
+                raise
 
         if await self._must_queue() or not await self._try(append):
-            await self._spool([(domain, body, None)])
+            await self._spool(items)
 
     async def append_many(self, items: Sequence[Item]) -> None:
         appended = 0
@@ -41,29 +50,37 @@ class AsyncSpooledLog:
 
         async def append() -> None:
             nonlocal appended
+            began = time_ms()
             try:
                 await self.inner.append_many(items[appended:])
                 appended = len(items)
             except (redis.RedisError, LogFull) as error:
                 appended += getattr(error, "appended", 0)
-                items[appended:] = tried_before(items[appended:])
                 if isinstance(error, LogFull):
                     error.appended = appended
+                else:
+                    items[appended:] = tried_at(began, items[appended:])
                 raise
 
         if not await self._must_queue():
             await self._try(append)
         if appended < len(items):
-            await self._spool([(domain, body, None) for domain, body, _ in items[appended:]])
+            await self._spool(items[appended:])
 
     async def postpone(
-        self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        due = int(time.time() * 1000) + delay_ms if delay_ms is not None else at_ms
+        due = time_ms() + delay_ms if delay_ms is not None else at_ms
         if await self._must_queue() or not await self._try(
-            lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+            lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
         ):
-            await self._spool([(domain, body, due)])
+            await self._spool([(domain, body, kind, 0)], due)
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self.inner.note_emitted(types)
@@ -77,8 +94,8 @@ class AsyncSpooledLog:
             return False
         return await asyncio.to_thread(self._spooled.must_queue)
 
-    async def _spool(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
-        await asyncio.to_thread(self._spooled.spool, items)
+    async def _spool(self, items: Sequence[Item], at_ms: int | None = None) -> None:
+        await asyncio.to_thread(self._spooled.spool, items, at_ms)
 
     async def _try(self, call: Callable[[], Awaitable[None]]) -> bool:
         deadline = time.monotonic() + self._spooled.patience()

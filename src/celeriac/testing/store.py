@@ -44,14 +44,24 @@ class RecordingLog(MemoryLog):
         self.before_emit: Callable[[], None] = lambda: None
         self._recording = True
 
-    def append(self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN) -> str:
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
         self._note(body)
         self.appended += 1
-        return super().append(domain, body, kind)
+        return super().append(domain, body, kind, since_ms)
 
-    def postpone(self, domain: str, body: bytes, *, delay_ms: int | None, at_ms: int | None) -> int:
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
         self._note(body, delay_ms, at_ms)
-        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms)
+        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         with self.silence():

@@ -29,8 +29,10 @@ from celeriac.dev.guard import guarded_popen
 from celeriac.dev.ports import free_port
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.dispatcher import Dispatcher
+from celeriac.event import encode
 from celeriac.executor import Executor
 from celeriac.keys import Keys
+from celeriac.log import EntryKind, time_ms
 from celeriac.log.emitted import flush_emitted
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
@@ -301,12 +303,21 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     bus.emit("cart.filled", {"n": 1})
     bus.emit_many([("cart.filled", {"n": 2})])
     bus.emit("cart.filled", {"n": 3}, delay=5)
+    log: Any = bus.service.backend.log
+    events, (ids, older) = KEYS.events("cart"), KEYS.ids("cart")
+    for _ in range(2):
+        bus.emit("cart.filled", {"n": 4}, id="given")
+        tried = encode(bus.event("cart.filled", {"n": 5}, id="tried"))
+        log.append("cart", tried, EntryKind.MADE, time_ms())
+    # The generations change.
+    admin.hset(ids, "", "1 1")
+    bus.emit("cart.filled", {"n": 6}, id="other")
     flush_emitted()
-    assert 2 == admin.xlen(KEYS.events("cart"))
+    assert 5 == admin.xlen(events)
+    assert (2, 3) == (admin.hlen(ids), admin.hlen(older))
     assert 1 == admin.zcard(KEYS.delayed("cart"))
-    assert b"3" == admin.hget(KEYS.emitted("cart"), "cart.filled")
+    assert b"6" == admin.hget(KEYS.emitted("cart"), "cart.filled")
     assert [] == admin.execute_command("ACL", "LOG")
-    events = KEYS.events("cart")
     admin.xgroup_create(events, "billing.charge", "0")
     for command in [
         ("XRANGE", events, "-", "+"), ("XREAD", "STREAMS", events, "0"),
@@ -319,8 +330,13 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         ("HSET", KEYS.config, "retention", "1"), ("HSETNX", KEYS.config, "retention", "1"),
         ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
         ("HSET", f"{KEYS.circuits}states", "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
+        ("HGETALL", ids), ("HKEYS", ids), ("DEL", ids), ("HDEL", ids, "x"), ("UNLINK", events),
+        ("RENAME", ids, events),
     ]:  # fmt: skip
         assert is_refused(server, "web", *command), command
+    for call in ("'XRANGE', KEYS[1], '-', '+'", "'UNLINK', KEYS[1]", "'RENAME', KEYS[2], KEYS[1]"):
+        with pytest.raises(redis.ResponseError, match=r"ACL|can't run"):
+            log.client.eval(f"return redis.call({call})", 2, events, ids)
     admin.close()
 
 

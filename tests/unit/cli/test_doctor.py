@@ -18,7 +18,7 @@ from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.log import ClockStep, Group, Volume
+from celeriac.log import ClockStep, EntryKind, Group, Volume
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import HandlerLag
 from celeriac.outbox import create_outbox
@@ -288,7 +288,7 @@ def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
     assert list(check_spool(sick)) == []
     assert not (tmp_path / "spool.db").exists()
     file = SpoolFile(path, settings.spool_most)
-    file.put([("order", b"{}", None)] * 3)
+    file.put([("order", b"{}", EntryKind.GIVEN, 0)] * 3)
     [found] = check_spool(sick)
     assert (found.level, "3 events" in found.text) == ("warn", True)
     file.remove_until(3)

@@ -43,7 +43,7 @@ def test_what_other_nodes_gave_is_not_lost_with_it(cluster: EmbeddedCluster) -> 
 
     with pytest.raises(redis.RedisError) as caught:
         log.append_many(
-            [(domain, b"{}", EntryKind.FOREIGN) for domain in (*(set(DOMAINS) - lost), *lost)]
+            [(domain, b"{}", EntryKind.FOREIGN, 0) for domain in (*(set(DOMAINS) - lost), *lost)]
         )
     assert caught.value.appended == len(DOMAINS) - len(lost)  # type: ignore[attr-defined]
     with pytest.raises(redis.RedisError):

@@ -63,7 +63,7 @@ def handle(settings: Settings, domains: list[str], count: int) -> None:
     body = encode(build_event("place.visited", {"n": 1}, source="test"))
     for _ in range(count // (12 * CHUNK) or 1):
         log.append_many(
-            [(domain, body, EntryKind.FOREIGN) for domain in domains for _ in range(CHUNK)]
+            [(domain, body, EntryKind.FOREIGN, 0) for domain in domains for _ in range(CHUNK)]
         )
         for taken, lane in zip(
             ledger.take("w1", [Ask(lane, 1000, most_new=1000) for lane in lanes]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError
 
 from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
 from celeriac.emitter.emitter import PIPELINE, when_ms
@@ -31,7 +31,7 @@ def emit(bus: EventBus, asynchronous: bool, *args: Any, **kwargs: Any) -> str:
     return bus.emit(*args, **kwargs)
 
 
-MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
+MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["emit", "aemit"])
 
 
@@ -63,13 +63,13 @@ def test_an_entry_says_whether_emit_made_its_id(
     event = bus.event("order.placed")
     pair, mapping = ("order.placed", 1), {"type": "order.placed", "data": 1}
     emit_many(bus, [event, pair, mapping, {**mapping, "id": "b"}], asynchronous)
-    assert [MADE, FOREIGN, FOREIGN, MADE, MADE, FOREIGN] == kinds(store)
+    assert [MADE, GIVEN, GIVEN, MADE, MADE, GIVEN] == kinds(store)
 
 
 @both
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(redis.ConnectionError("gone"), FOREIGN), (redis.exceptions.BusyLoadingError(), MADE)],
+    [(redis.ConnectionError("gone"), GIVEN), (BusyLoadingError(), MADE)],
     ids=["may be written", "is not written"],
 )
 def test_a_second_try_of_what_may_be_written_says_so(
@@ -206,7 +206,7 @@ def test_only_the_rest_is_tried_again(bus: EventBus, store: Store, asynchronous:
     assert 5 == emit_many(bus, [("order.placed", n) for n in range(5)], asynchronous)
     assert [5, 2] == log.batches
     assert [0, 1, 2, 3, 4] == [one.event.data for one in store.log.emitted]
-    assert [MADE, MADE, MADE, FOREIGN, FOREIGN] == kinds(store)
+    assert [MADE, MADE, MADE, GIVEN, GIVEN] == kinds(store)
 
 
 @both

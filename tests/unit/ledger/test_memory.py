@@ -31,7 +31,7 @@ def ledger(log: MemoryLog) -> MemoryLedger:
 
 
 def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) -> None:
-    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN) for n in range(400)])
+    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)])
 
     def work(worker: str) -> list[str]:
         done: list[str] = []

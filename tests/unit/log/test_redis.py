@@ -52,7 +52,7 @@ def test_an_entry_without_an_event_has_no_body(log: RedisLog) -> None:
 def test_of_many_that_were_not_all_appended_the_error_tells_how_many_were(log: RedisLog) -> None:
     log.client.set(log.keys.events("odd"), "no stream")
     with pytest.raises(ResponseError, match="WRONGTYPE") as told:
-        log.append_many([(name, b"1", EntryKind.MADE) for name in ("order", "odd", "order")])
+        log.append_many([(name, b"1", EntryKind.MADE, 0) for name in ("order", "odd", "order")])
     assert 1 == told.value.appended  # type: ignore[attr-defined]
 
 

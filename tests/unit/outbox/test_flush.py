@@ -80,7 +80,7 @@ def test_what_the_disk_did_not_take_stays_and_is_published_again(
     client.config_set("appendfsync", "everysec")
     relay.drain()
     assert left(engine) == []
-    assert published(bus) == ["a", "b", "b"]
+    assert published(bus) == ["a", "b"]
 
 
 def test_a_server_without_a_file_is_told_and_nothing_is_published(
@@ -107,7 +107,7 @@ def test_a_server_that_came_back_without_it_gets_it_again(
 
     def forget_and_restart(disk: Disk, run: str) -> None:
         client = redis.Redis.from_url(server.url)
-        client.delete("celeriac:{order}:events")
+        client.delete("celeriac:{order}:events", "celeriac:{order}:ids")
         server.restart()
         end(disk, run)
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from celeriac.errors import ConfigurationError, LogFull
-from celeriac.spool import SpoolFile
+from celeriac.log import EntryKind
+from celeriac.spool import Spooled, SpoolFile
 
 MB = 1 << 20
+GIVEN = EntryKind.GIVEN
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def file(tmp_path: Path) -> SpoolFile:
 
 
 def put(file: SpoolFile, *names: str) -> None:
-    file.put([("order", name.encode(), None) for name in names])
+    file.put([("order", name.encode(), GIVEN, 0) for name in names])
 
 
 def names(file: SpoolFile) -> list[str]:
@@ -44,10 +46,10 @@ def test_removing_takes_from_the_front_alone(file: SpoolFile) -> None:
     assert names(file) == ["d"]
 
 
-def test_a_time_is_kept(file: SpoolFile) -> None:
-    file.put([("order", b"a", 1234)])
+def test_the_time_and_the_kind_are_kept(file: SpoolFile) -> None:
+    file.put([("order", b"a", EntryKind.MADE, 99)], 1234)
     [one] = file.oldest(1)
-    assert (one.domain, one.at_ms) == ("order", 1234)
+    assert one == Spooled(1, "order", b"a", 1234, EntryKind.MADE, 99)
 
 
 def test_another_process_sees_what_was_put(file: SpoolFile) -> None:
@@ -62,7 +64,7 @@ def test_it_is_bounded_and_says_so_and_takes_more_when_there_is_room(tmp_path: P
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
     with pytest.raises(LogFull, match="CELERIAC_SPOOL_MOST"):
         for n in range(1000):
-            file.put([("order", b"%04d" % n + bytes(1000), None)])
+            file.put([("order", b"%04d" % n + bytes(1000), GIVEN, 0)])
     kept = file.count()
     assert 100 < kept < 200
     assert os.path.getsize(file.path) <= 200_000
@@ -74,7 +76,7 @@ def test_it_is_bounded_and_says_so_and_takes_more_when_there_is_room(tmp_path: P
 def test_what_does_not_fit_whole_is_not_put_in_part(tmp_path: Path) -> None:
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
     with pytest.raises(LogFull):
-        file.put([("order", bytes(1000), None)] * 1000)
+        file.put([("order", bytes(1000), GIVEN, 0)] * 1000)
     assert file.count() == 0
 
 
@@ -135,5 +137,5 @@ def test_events_are_found_also_where_the_flag_was_lost(file: SpoolFile) -> None:
 def test_a_refused_put_leaves_no_wrong_word(tmp_path: Path) -> None:
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
     with pytest.raises(LogFull):
-        file.put([("order", bytes(1000), None)] * 1000)
+        file.put([("order", bytes(1000), GIVEN, 0)] * 1000)
     assert not file.waits()

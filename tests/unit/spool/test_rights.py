@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from celeriac.log import EntryKind
 from celeriac.spool.file import SpoolFile
 
 
@@ -12,7 +13,7 @@ def test_only_the_owner_may_read_the_files_of_a_spool(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         spool = SpoolFile(str(tmp_path / "spool"), 1_000_000)
-        spool.put([("order", b"secret", None)])
+        spool.put([("order", b"secret", EntryKind.GIVEN, 0)])
         with spool.draining():
             rights = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
     finally:

@@ -48,6 +48,8 @@ MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # see log/l
 AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 COUNT = ("hlen", "hexists", "hincrby")
+SCRIPT = ("eval", "evalsha")
+REGISTER = ("hget", "hset", "rename", "unlink", "pexpireat", "get", "set")  # see log/lua/_ids.lua
 BURY = ("xadd", "xrange", "xlen", "xdel", "exists", "type")
 NAME = re.compile(r"[\w.-]+")
 PREFIX = re.compile(r"[\w.:-]*")
@@ -92,6 +94,10 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
         found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
+        found.append(_selector(_declared(part, keys, reads), SCRIPT))
+        ids = [key for domain in reads for key in keys.ids(domain)]
+        found.append(_selector(ids, ("hget", "hmget", "hset", "type")))
+        found.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
     found += _emitting(part, keys, reads, emits)
     return found
 
@@ -108,6 +114,13 @@ def _emitting(
         yield _selector([keys.bell(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
     if emits:
         yield _selector([keys.emitted(domain) for domain in emits], COUNT)
+    for domain in sorted({*emits, *moves}):
+        registry = (*keys.ids(domain), keys.ambiguous(domain))
+        yield _selector(registry, REGISTER)
+        # A script needs every key that it is given, whatever it does with it: here it may do no
+        # more than what the other rules allow.
+        moved = (keys.delayed(domain), keys.clock(domain)) if domain in moves else ()
+        yield _selector((keys.events(domain), *registry, *moved), SCRIPT)
     if emits and not reads:
         yield _selector([keys.events(domain) for domain in emits], ("xadd",), "%W~")
         yield _selector([keys.delayed(domain) for domain in emits], ("zadd",), "%W~")
@@ -133,6 +146,14 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
             yield keys.base(domain) + name
     for name in _queues(part):
         yield f"{queue_prefix}{name}"
+
+
+def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
+    """The keys that scripts of a worker are given by name."""
+    for domain in reads:
+        yield from (keys.events(domain), keys.bell(domain), keys.delayed(domain))
+        yield from (keys.clock(domain), *keys.ids(domain), keys.ambiguous(domain))
+        yield from _of_handlers(keys, domain, part.service)
 
 
 def _shared(keys: Keys) -> Iterable[str]:

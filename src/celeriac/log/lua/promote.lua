@@ -1,19 +1,21 @@
 -- promote: postponed events whose time has come enter the log.
 --
 -- Promise: each moves from the postponed to the log in this one atomic call, in the order of
--- their times; many callers promote each event once.
+-- their times; many callers promote each event once. One whose key is registered is in the log
+-- already, and is dropped.
 --
--- KEYS  base
--- ARGV  most
+-- KEYS  event log, postponed events, server times of the domain, registered event keys, those of the
+--       older generation
+-- ARGV  most, window ms
 -- Returns {moved, time ms of the next or 0}.
+local stream, delayed, clocks, ids, older_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local delayed = KEYS[1] .. 'delayed'
 
 -- The server's clock may step back. What was postponed by a delay is due as much earlier then; what
 -- was postponed until a time of day (see postpone.lua) stays. As in ledger/lua/_clock.lua.
 local CLOCK_TOLERANCE_MS = 1000
-local clocks = KEYS[1] .. 'clock'
 local function correct_times()
   if redis.call('ZCARD', delayed) == 0 then return end
   local noted = redis.call('HGET', clocks, '') or '0 0 0'
@@ -32,8 +34,17 @@ end
 correct_times()
 
 local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
-for _, event in ipairs(ready) do
-  redis.call('XADD', KEYS[1] .. 'events', '*', 'event', event)
-  redis.call('ZREM', delayed, event)
+local function next_time() return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0 end
+if #ready == 0 then return {0, next_time()} end
+--! include _ids.lua
+for _, member in ipairs(ready) do
+  -- What celeriac postponed has its key before it: see log/registered.py.
+  local event_key, event = string.match(member, '^([^\31]+)\31(.*)$')
+  if not event_key then
+    redis.call('XADD', stream, '*', 'event', member)
+  elseif not registered(event_key) then
+    register(event_key, redis.call('XADD', stream, '*', 'given', event))
+  end
+  redis.call('ZREM', delayed, member)
 end
-return {#ready, tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0}
+return {#ready, next_time()}

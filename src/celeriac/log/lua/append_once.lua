@@ -1,0 +1,43 @@
+#!lua
+-- append_once: events enter the log, each event key once.
+--
+-- Promise: atomically, an event whose key is not registered is appended and its key registered with
+-- the entry. Nothing is written for an event whose key is registered, also by an event before it in
+-- the same call. Where Redis refuses the call, nothing is registered.
+--
+-- An event may be in the log although its key is not registered: appended by an earlier try whose
+-- answer was lost, or when `emit` made its id. The registered value then ends with `?from:to`: the
+-- time of the entries among which an earlier one is to be looked for, up to the entry where `to` is
+-- left out. An earlier try may also arrive later, for as long as LATE_MS.
+--
+-- KEYS  event log, registered event keys, those of the older generation, ambiguous intervals
+-- ARGV  window ms; then for each event: event key, event, and where it may be in the log the ms
+--       since the time from which it may be there, and for how many ms or '' (until now, and later)
+-- Returns the entries, with a space between.
+local stream, ids, older_ids, ambiguous = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local window = tonumber(ARGV[1])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+--! include _ids.lua
+-- TCP gives up on a closed connection within minutes. The margin is for a clock that is adjusted.
+local LATE_MS, MARGIN_MS = 3600000, 1000
+
+local entries, first, last = {}, math.huge, 0
+for i = 2, #ARGV, 4 do
+  local event_key, age, span = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local entry = registered(event_key)
+  if not entry then
+    entry = redis.call('XADD', stream, '*', 'given', ARGV[i + 1])
+    local value = entry
+    if age then
+      local from, at = now - age - MARGIN_MS, tonumber(string.match(entry, '^%d+'))
+      value = string.format('%s?%.0f:%s', entry, from, span and string.format('%.0f', from + span) or '')
+      first = math.min(first, span and at or from)
+      last = math.max(last, span and at or math.max(now, at) + LATE_MS)
+    end
+    register(event_key, value)
+  end
+  entries[#entries + 1] = entry
+end
+if last > 0 then note_ambiguous(first, last) end
+return table.concat(entries, ' ')
