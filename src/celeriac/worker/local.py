@@ -12,6 +12,7 @@ Public parts only, checked with Celery 5.7 and kombu 5.7: a bootstep of the cons
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -23,6 +24,16 @@ from celery.worker import state
 from kombu.message import Message
 from kombu.serialization import dumps
 
+log = logging.getLogger(__name__)
+
+WAKING_KOMBU = (5, 7)
+"""The first kombu whose `Hub.call_soon` wakes the loop from another thread."""
+
+
+def wakes_loop() -> bool:
+    """Return whether another thread can wake the worker's loop with the installed kombu."""
+    return bool(kombu.VERSION >= WAKING_KOMBU)
+
 
 class LocalWay:
     """Closed until a consumer opens it. `offer` may be called from any thread."""
@@ -31,13 +42,28 @@ class LocalWay:
         self._consumer: Any = None
         self._handle: Callable[[Message], None] | None = None
         self._handed: deque[Message] = deque()
+        self._reported = False
 
     def open(self, consumer: Any) -> None:
         """From now on hints may go this way, if the consumer has an event loop to wake."""
-        if consumer.hub is not None and kombu.VERSION >= (5, 7):
-            self._handle = consumer.create_task_handler()
-            self._consumer = consumer
-            consumer.hub.call_soon(self._drain)
+        if consumer.hub is None:
+            return
+        if not wakes_loop():
+            self._report_kombu()
+            return
+        self._handle = consumer.create_task_handler()
+        self._consumer = consumer
+        consumer.hub.call_soon(self._drain)
+
+    def _report_kombu(self) -> None:
+        # Once: the consumer opens again after each lost connection.
+        if not self._reported:
+            self._reported = True
+            log.info(
+                "celeriac: every delivery task passes through the broker: kombu %s cannot wake the "
+                "worker's loop. Install kombu 5.7 or later for direct delivery.",
+                kombu.__version__,
+            )
 
     def close(self) -> None:
         """What was handed over and not seen by the loop yet runs after the next opening."""

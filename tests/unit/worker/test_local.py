@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,11 @@ from kombu.asynchronous import Hub
 
 from celeriac import Event, EventBus
 from celeriac.worker import request
-from celeriac.worker.local import LocalWay, local_message
+from celeriac.worker.local import LocalWay, local_message, wakes_loop
+
+needs_direct_delivery = pytest.mark.skipif(
+    not wakes_loop(), reason="direct delivery needs kombu 5.7 or later"
+)
 
 OPTIONS: dict[str, Any] = {
     "kwargs": {"domain": "order", "events": "1-0 a"},
@@ -65,6 +70,7 @@ def worker() -> Iterator[Worker]:
     worker.hub.close()
 
 
+@needs_direct_delivery
 def test_it_is_closed_until_the_consumer_runs_and_after_it_stopped(worker: Worker) -> None:
     assert not worker.offer()
     worker.way.open(worker.consumer)
@@ -73,6 +79,7 @@ def test_it_is_closed_until_the_consumer_runs_and_after_it_stopped(worker: Worke
     assert not worker.offer()
 
 
+@needs_direct_delivery
 def test_what_is_to_stay_is_taken_by_a_busy_worker_that_serves_its_queue(worker: Worker) -> None:
     worker.way.open(worker.consumer)
     for _ in range(2):
@@ -100,6 +107,7 @@ def test_the_guard_of_messages_takes_it_as_it_takes_one_of_the_broker(
     assert message.payload[1] == OPTIONS["kwargs"]
 
 
+@needs_direct_delivery
 def test_what_is_handed_over_is_received_by_the_loop_in_order(worker: Worker) -> None:
     worker.way.open(worker.consumer)
     assert worker.offer(parent_id="first")
@@ -109,6 +117,18 @@ def test_what_is_handed_over_is_received_by_the_loop_in_order(worker: Worker) ->
     assert ["first", "second"] == [m.headers["parent_id"] for m in worker.received]
 
 
+def test_kombu_that_cannot_wake_the_loop_is_reported_once_and_the_broker_delivers(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("celeriac.worker.local.WAKING_KOMBU", (99, 0))
+    caplog.set_level(logging.INFO, logger="celeriac.worker.local")
+    for _ in range(2):
+        worker.way.open(worker.consumer)
+        assert not worker.offer()
+    assert 1 == caplog.text.count("Install kombu 5.7 or later for direct delivery.")
+
+
+@needs_direct_delivery
 def test_busy_processes_get_hints_through_the_queue_that_others_share(worker: Worker) -> None:
     worker.way.open(worker.consumer)
     running = Request()
@@ -142,6 +162,7 @@ def test_who_listens_to_publishing_sees_every_hint(worker: Worker) -> None:
     assert not worker.offer()
 
 
+@needs_direct_delivery
 def test_what_a_lost_connection_left_behind_runs_when_there_is_a_new_one(worker: Worker) -> None:
     worker.way.open(worker.consumer)
     worker.offer()
