@@ -38,7 +38,8 @@ class Fetched(msgspec.Struct, frozen=True):
     """`entries` are those of the chunk, in the order of the log; none where nothing was waiting.
     `removed`: the handler has no consumer group any more. `open_chunks` counts those of the worker,
     this one included; `patterns` are those in force for the handler (see `Ledger.note_patterns`);
-    `mean_us` is its run time, 0 if unknown."""
+    `mean_us` is its run time, 0 if unknown. `is_ambiguous`: an entry of any kind may repeat an
+    event; ask `repetitions` before any of them runs, also when the chunk is begun elsewhere."""
 
     entries: tuple[Entry, ...] = ()
     now_ms: int = 0
@@ -46,6 +47,7 @@ class Fetched(msgspec.Struct, frozen=True):
     open_chunks: int = 0
     patterns: tuple[str, ...] = ()
     mean_us: int = 0
+    is_ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,17 @@ class ChunkStore(Protocol):
 
     def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
         """How many chunks of each consumer group the worker holds; in one round trip for all."""
+        ...
+
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
+        """The ids of those entries, given with their event keys, that repeat the event of an
+        earlier one: they must be ignored, and no others.
+
+        Needed where the fetch was ambiguous, and for FOREIGN entries. Of these it recognises
+        copies of what celeriac appended; two of foreign producers are told apart by `claim`. Blocks
+        for a round trip, and once for each event that was tried again for as long as reading the
+        log since its first try takes.
+        """
         ...
 
     def now_ms(self) -> int:

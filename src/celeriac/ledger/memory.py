@@ -29,6 +29,7 @@ from celeriac.ledger.memory_take import pass_over, take
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
+from celeriac.log import EntryKind
 from celeriac.log.memory import MemoryLog
 from celeriac.log.memory_stream import Stream
 from celeriac.settings import Settings
@@ -357,7 +358,7 @@ class MemoryLedger:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
         if body is None:
-            self.log.append(domain, addressed)
+            self.log.append(domain, addressed, EntryKind.REDRIVEN)
         elif not moves.group.waits_for(letter.entry):
             moves.revive(letter.entry, body, "redrive", Place.DEAD)
         return True

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_moves import Moves
+from celeriac.ledger.repetition import find_first, foreign_copies, repetitions
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.state import Place
 from celeriac.ledger.tally import Tally, add_tally
-from celeriac.log import Entry, entry_key
+from celeriac.log import Entry, entry_key, entry_time_ms
 from celeriac.log.memory_stream import Held, HeldChunk, entry_id
 from celeriac.log.open_chunk import OpenChunk
 
@@ -32,8 +34,10 @@ class MemoryChunks:
         if moves is None:
             return Fetched(removed=True)
         group = moves.group
-        found = moves.store.events.after(group.last, request.count)
+        found, is_ambiguous = moves.store.events.after(group.last, request.count), False
         if found:
+            times = group.last[0], entry_time_ms(found[-1][0])
+            is_ambiguous = moves.store.ids.is_ambiguous(*times)
             owner = f"{'running' if request.running else 'queued'}:{worker}"
             upto = entry_key(found[-1][0])
             group.chunks[request.chunk] = HeldChunk(group.last, upto, owner, moves.now)
@@ -44,6 +48,7 @@ class MemoryChunks:
             open_chunks=self._count_open(worker, request.lane),
             patterns=moves.book.patterns,
             mean_us=moves.book.stats["mean_us"],
+            is_ambiguous=is_ambiguous,
         )
 
     def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
@@ -137,6 +142,22 @@ class MemoryChunks:
         moves = self.ledger.moves(lane)
         chunks = moves.group.chunks if moves else {}
         return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
+
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
+        with self._lock:
+            store = self.ledger.log.store[domain]
+            event_keys = dict.fromkeys(event_key for _, event_key in entries)
+            known = {key: found for key in event_keys if (found := store.ids.get(key))}
+            first = {key: found.entry for key, found in known.items()}
+            unresolved = {key: one for key, one in known.items() if not one.is_resolved}
+            wanted = unresolved | foreign_copies(entries, known)
+            first |= find_first(partial(self._page, domain), wanted)[0]
+            for event_key in unresolved:
+                store.ids.resolve(event_key, first[event_key])
+            return repetitions(entries, first)
+
+    def _page(self, domain: str, start: str, end: str, count: int) -> list[Entry]:
+        return self.ledger.log.read(domain, start=start, end=end, count=count)
 
     def now_ms(self) -> int:
         return self.ledger.log.clock.now_ms()

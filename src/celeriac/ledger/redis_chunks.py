@@ -12,6 +12,7 @@ from celeriac.connection import server_time_ms
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
+from celeriac.ledger.redis_repetitions import find_repetitions
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.log import Entry, entry_key, entry_time_ms, read_fields
@@ -47,6 +48,7 @@ class RedisChunks:
         read_too = (
             self.keys.patterns(lane.domain, lane.handler),
             self.keys.stats(lane.domain, lane.handler),
+            self.keys.ambiguous(lane.domain),
         )
         owner = f"{'running' if request.running else 'queued'}:{worker}"
         read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", keys[0])
@@ -65,7 +67,7 @@ class RedisChunks:
                 return Fetched(removed=True)
             raise failed
         assert isinstance(answer, list)
-        _, streams, (now_ms, open_chunks, patterns, mean_us) = answer
+        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous) = answer
         self._time = int(now_ms), time.monotonic()
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
@@ -76,6 +78,7 @@ class RedisChunks:
             open_chunks=int(open_chunks),
             patterns=parse_patterns(patterns),
             mean_us=int(mean_us),
+            is_ambiguous=bool(is_ambiguous),
         )
 
     def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
@@ -229,6 +232,9 @@ class RedisChunks:
             else:
                 offset += RECORDS
         return [found.get(entry) for entry in entries]
+
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
+        return find_repetitions(self.client, self.keys, domain, entries)
 
     def _keys(self, lane: Lane) -> tuple[str, str]:
         return self.keys.events(lane.domain), self.keys.chunks(lane.domain, lane.handler)

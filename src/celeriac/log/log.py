@@ -18,6 +18,7 @@ class EntryKind(Enum):
     MADE = "made"  # `emit` made the id, and appended the event at its first try
     GIVEN = "given"  # the id was given, and registered when the event was appended
     FOREIGN = "event"  # anything else, as what foreign producers append
+    REDRIVEN = "redriven"  # a redriven event whose entry was trimmed, appended once more
 
 
 # The domain, the event, what is known about its id, and `since_ms` of EventLog.append.

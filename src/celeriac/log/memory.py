@@ -27,10 +27,12 @@ from celeriac.log.log import (
     Volume,
     entry_key,
 )
-from celeriac.log.memory_ids import LATE_MS, MARGIN_MS, MemoryIds, Registered
+from celeriac.log.memory_ids import LATE_MS, MemoryIds
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.log.registered import (
     MADE_SPAN_MS,
+    MARGIN_MS,
+    Registered,
     event_of,
     is_keyed,
     is_registered,
@@ -188,10 +190,10 @@ class MemoryLog:
         if since_ms:
             from_ms = min(since_ms, now) - MARGIN_MS
             if kind is EntryKind.MADE:
-                registered = Registered(entry, from_ms)
+                registered = Registered(entry, from_ms, is_resolved=False)
                 ids.note_ambiguous(from_ms, max(now, at) + LATE_MS)
             else:
-                registered = Registered(entry, from_ms, from_ms + MADE_SPAN_MS)
+                registered = Registered(entry, from_ms, from_ms + MADE_SPAN_MS, False)
                 ids.note_ambiguous(at, at)
         ids.put(event_key, registered, now)
         return entry

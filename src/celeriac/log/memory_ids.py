@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from celeriac.log.registered import Registered
+
 # As in lua/append_once.lua and lua/_ids.lua.
-LATE_MS, MARGIN_MS, CLOSE_MS, MAX_INTERVALS = 3_600_000, 1000, 60_000, 16
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """The entry of an event. Where the event may be in the log already, an earlier entry is looked
-    for among those from `from_ms`, to `to_ms` or to this one."""
-
-    entry: str
-    from_ms: int | None = None
-    to_ms: int | None = None
+LATE_MS, CLOSE_MS, MAX_INTERVALS = 3_600_000, 60_000, 16
 
 
 @dataclass(slots=True)
@@ -25,14 +17,17 @@ class MemoryIds:
     current: dict[str, Registered] = field(default_factory=dict)
     older: dict[str, Registered] = field(default_factory=dict)
     began_ms: int | None = None
+    older_began_ms: int = 0
     # Of time, in ms, with entries that may repeat an event.
     intervals: list[tuple[int, int]] = field(default_factory=list)
 
     def turn(self, now_ms: int, window_ms: int) -> None:
         """Begin a new generation where the current one is a window old. To be called first."""
         if self.began_ms is not None and now_ms - self.began_ms >= window_ms:
-            known = now_ms - self.began_ms < 2 * window_ms
-            self.older, self.current, self.began_ms = self.current if known else {}, {}, None
+            self.older, self.older_began_ms = self.current, self.began_ms
+            self.current, self.began_ms = {}, None
+        if now_ms - self.older_began_ms >= 2 * window_ms:
+            self.older = {}
 
     def get(self, event_key: str) -> Registered | None:
         return self.current.get(event_key) or self.older.get(event_key)

@@ -38,7 +38,10 @@ class Packing:
         self._made, self._foreign = Heads(keys, MADE), Heads(keys, FOREIGN)
 
     def plain(self, domain: str, body: bytes, kind: EntryKind) -> bytes:
-        return (self._made if kind is MADE else self._foreign).append(domain, body)
+        if kind is MADE:
+            return self._made.append(domain, body)
+        heads = self._foreign if kind is FOREIGN else Heads(self._keys, kind)
+        return heads.append(domain, body)
 
     def portion(
         self, items: Sequence[Item], window: Callable[[], float]

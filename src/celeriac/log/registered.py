@@ -5,24 +5,50 @@ that are tried again. Pure: what append_once.lua and promote.lua are given, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
 from celeriac.event import peek
-from celeriac.log.log import EntryKind, Item
+from celeriac.log.log import EntryKind, Item, is_entry
 from celeriac.scripts import Script
 
 APPEND_ONCE = Script("celeriac.log", "append_once.lua")
 MAX_EVENTS = 100  # of one call: it takes half a millisecond of the server
 # An id that `emit` made is of an event that entered the log within so many ms, or was tried again.
 MADE_SPAN_MS = 10_000
+MARGIN_MS = 1000  # for a clock that is adjusted; as in lua/append_once.lua
 SEPARATOR = b"\x1f"  # neither in an event key nor in JSON
-MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
+MADE, GIVEN, FOREIGN = EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The entry of an event. Unless it is resolved, the event may have an earlier entry: then that
+    is among those from `from_ms` to `to_ms`, or to this one."""
+
+    entry: str
+    from_ms: int = 0
+    to_ms: int | None = None
+    is_resolved: bool = True
+
+
+def parse_registered(value: bytes) -> Registered | None:
+    """Return what append_once.lua registered; None for what it did not write."""
+    entry, question, span = value.decode(errors="replace").partition("?")
+    if not is_entry(entry):
+        return None
+    if not question:
+        return Registered(entry)
+    from_ms, _, to_ms = span.partition(":")
+    if not (from_ms.lstrip("-").isdecimal() and (to_ms or "0").isdecimal()):
+        return Registered(entry)
+    return Registered(entry, int(from_ms), int(to_ms) if to_ms else None, is_resolved=False)
 
 
 def is_registered(kind: EntryKind, since_ms: int) -> bool:
     """Whether an event enters the log by append_once.lua. Else it is one XADD."""
-    return since_ms > 0 or not (kind is MADE or kind is FOREIGN)
+    return kind is GIVEN or since_ms > 0
 
 
 def is_plain(items: Sequence[Item]) -> bool:

@@ -29,7 +29,7 @@ end
 local function event_of(fields)
   for i = 1, #fields, 2 do
     local name = fields[i]
-    if name == 'made' or name == 'given' or name == 'event' then return fields[i + 1] end
+    if name == 'made' or name == 'given' or name == 'event' or name == 'redriven' then return fields[i + 1] end
   end
   return ''
 end

@@ -4,10 +4,10 @@
 -- Promise: what the group was given in this transaction is one open chunk of the owner, and its
 -- lease begins. Where it was given nothing, there is no chunk.
 --
--- KEYS  event log, open chunks, patterns in force, statistics
+-- KEYS  event log, open chunks, patterns in force, statistics, ambiguous intervals
 -- ARGV  handler, chunk id, owner, most entries
 -- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
--- or 0}.
+-- or 0, 1 if an entry may repeat an event (see log/lua/append_once.lua) or 0}.
 --! include _chunks.lua
 local before = redis.call('HGET', chunks, '')
 if not before then return redis.error_reply('NOGROUP ' .. handler) end
@@ -22,9 +22,18 @@ if upto ~= after then
   end
   write_chunk(ARGV[2], after, upto, count, ARGV[3])
 end
+-- Not `call`: a key of another type must not fail what was carried out above.
+local intervals, is_ambiguous = redis.pcall('GET', KEYS[5]), 0
+if upto ~= after and type(intervals) == 'string' then
+  local function time_of(id) return tonumber(string.match(id, '^%d+')) end
+  local first, last = time_of(after), time_of(upto)
+  for from, to in string.gmatch(intervals, '(%d+):(%d+)') do
+    if tonumber(from) <= last and first <= tonumber(to) then is_ambiguous = 1 end
+  end
+end
 local worker, own = string.match(ARGV[3], ':.*$'), 0
 for _, stored in ipairs(redis.call('HVALS', chunks)) do
   local _, _, _, owner = parse_chunk(stored)
   if owner and string.match(owner, ':.*$') == worker then own = own + 1 end
 end
-return {now, own, redis.call('GET', KEYS[3]) or '', tonumber(redis.call('HGET', KEYS[4], 'mean_us')) or 0}
+return {now, own, redis.call('GET', KEYS[3]) or '', tonumber(redis.call('HGET', KEYS[4], 'mean_us')) or 0, is_ambiguous}

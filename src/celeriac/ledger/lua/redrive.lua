@@ -23,7 +23,7 @@ for i = 5, #ARGV, 4 do
     forget_invalid(entry)
     local body = body_of(entry)
     if not body then
-      redis.call('XADD', stream, '*', 'event', addressed)
+      redis.call('XADD', stream, '*', 'redriven', addressed)
     elseif not waiting(entry) then  -- else the group was set back, and is given it in any case
       revive(entry, body, ordered)
     end

@@ -1,0 +1,113 @@
+"""Which entries of a log repeat an event that an earlier entry has.
+
+An event whose id was given, or that was tried again, is registered with its entry. Where it may
+have an earlier entry that is not registered, that one is looked for in the log, once. Pure: what to
+look for, and what follows from what was found.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import key_id, made_ms, peek
+from celeriac.log import Entry, EntryKind, entry_key, entry_time_ms
+from celeriac.log.registered import MADE_SPAN_MS, MARGIN_MS, Registered
+from celeriac.transfer import FIRST_PAGE, next_page
+
+logger = logging.getLogger(__name__)
+
+PAGE = 1000
+MAX_SEARCHED = 200_000  # entries, for one chunk: seconds
+# Entries from an id to another, both included, at most so many.
+Read = Callable[[str, str, int], Sequence[Entry]]
+
+
+def repetitions(entries: Sequence[tuple[Entry, str]], first: Mapping[str, str]) -> set[str]:
+    """Return the entries that repeat an event. `first`: event key → its first entry, where known.
+
+    An event that was redriven is in the log again on purpose.
+    """
+    return {
+        entry.id
+        for entry, event_key in entries
+        if first.get(event_key, entry.id) != entry.id and entry.kind is not EntryKind.REDRIVEN
+    }
+
+
+def foreign_copies(
+    entries: Sequence[tuple[Entry, str]], known: Mapping[str, Registered]
+) -> dict[str, Registered]:
+    """Return where to look for events that a foreign producer appended with an id of `emit`."""
+    found = {}
+    for entry, event_key in entries:
+        if entry.kind is not EntryKind.FOREIGN or event_key in known:
+            continue
+        if made := made_ms(key_id(event_key)):
+            from_ms = made - MARGIN_MS
+            found[event_key] = Registered(entry.id, from_ms, from_ms + MADE_SPAN_MS, False)
+    return found
+
+
+def find_first(read: Read, wanted: Mapping[str, Registered]) -> tuple[dict[str, str], bool]:
+    """Look for earlier entries of events; return event key → the first one, and whether all that
+    had to be read was read."""
+    found: dict[str, str] = {}
+    left = MAX_SEARCHED
+    for start, end in _ranges(wanted.values()):
+        for entry in _entries(read, start, end):
+            left -= 1
+            if left < 0:
+                logger.warning(
+                    "celeriac: more than %d entries since %s would have to be read to find events "
+                    "that were tried again; they may run twice",
+                    MAX_SEARCHED,
+                    start,
+                )
+                return found, False
+            if entry.kind is not EntryKind.MADE:
+                continue
+            event_key = _key_of(entry)
+            sought = wanted.get(event_key)
+            if sought is not None and event_key not in found and _is_sought(entry, sought):
+                found[event_key] = entry.id
+    return found, True
+
+
+def _is_sought(entry: Entry, sought: Registered) -> bool:
+    at = entry_time_ms(entry.id)
+    is_within = sought.from_ms <= at and (sought.to_ms is None or at <= sought.to_ms)
+    return is_within and entry_key(entry.id) < entry_key(sought.entry)
+
+
+def _key_of(entry: Entry) -> str:
+    try:
+        return peek(entry.body or b"").key
+    except InvalidEvent:
+        return ""
+
+
+def _ranges(sought: Iterable[Registered]) -> Iterator[tuple[str, str]]:
+    """The stretches of the log that have to be read, none twice."""
+    spans = sorted(
+        (one.from_ms, min(one.to_ms or entry_time_ms(one.entry), entry_time_ms(one.entry)))
+        for one in sought
+    )
+    joined: list[tuple[int, int]] = []
+    for from_ms, to_ms in spans:
+        if joined and from_ms <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], to_ms)
+        else:
+            joined.append((from_ms, to_ms))
+    return ((f"{max(0, from_ms)}", f"{to_ms}") for from_ms, to_ms in joined if to_ms >= 0)
+
+
+def _entries(read: Read, start: str, end: str) -> Iterator[Entry]:
+    count = FIRST_PAGE
+    while page := read(start, end, count):
+        yield from page
+        if len(page) < count:
+            return
+        start = f"({page[-1].id}"
+        count = next_page([len(one.body or b"") for one in page], PAGE)

@@ -1,0 +1,263 @@
+"""Entries that repeat an event: which one counts, whatever arrives when."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from celeriac.event import made_ms, new_event_id, peek
+from celeriac.ledger import Lane
+from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
+from celeriac.log import Entry, EntryKind, Item, time_ms
+from tests.contract.store import DOMAIN, MemoryStore, Store
+from tests.contract.test_chunks import fetch
+from tests.contract.test_registered import MakeStore, event
+
+MADE, GIVEN, FOREIGN = EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN
+HOUR_MS = 3_600_000
+
+
+def with_keys(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    return [(entry, peek(entry.body or b"").key) for entry in entries]
+
+
+def repetitions(store: Store) -> set[str]:
+    return store.chunks.repetitions(DOMAIN, with_keys(store.log.read(DOMAIN)))
+
+
+def test_what_was_neither_given_nor_tried_again_repeats_nothing(store: Store, lane: Lane) -> None:
+    for kind in (MADE, FOREIGN, GIVEN, MADE):
+        store.log.append(DOMAIN, event(new_event_id()), kind)
+    store.log.append(DOMAIN, event("a"), GIVEN)
+    _, fetched = fetch(store, lane)
+    assert not fetched.is_ambiguous
+    assert set() == repetitions(store)
+    assert set() == store.chunks.repetitions(DOMAIN, [])
+
+
+def test_of_a_first_try_that_arrived_the_second_is_the_repetition(store: Store, lane: Lane) -> None:
+    body, began = event(new_event_id()), time_ms()
+    store.log.append(DOMAIN, body, MADE)
+    _, before = fetch(store, lane)
+    again = store.log.append(DOMAIN, body, MADE, began)
+    other = store.log.append(DOMAIN, event("b"), GIVEN)
+    _, fetched = fetch(store, lane)
+    assert (False, True) == (before.is_ambiguous, fetched.is_ambiguous)
+    assert [again, other] == [entry.id for entry in fetched.entries]
+    assert {again} == store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+    # Known from now on, also when the log does not have the first one any more.
+    assert {again} == repetitions(store)
+
+
+def test_of_a_first_try_that_arrives_late_the_first_is_the_repetition(
+    store: Store, lane: Lane
+) -> None:
+    body = event(new_event_id())
+    again = store.log.append(DOMAIN, body, MADE, time_ms())
+    late = store.log.append(DOMAIN, body, MADE)
+    _, fetched = fetch(store, lane, 1)
+    _, other = fetch(store, lane, 1)
+    assert fetched.is_ambiguous and other.is_ambiguous
+    assert [again, late] == [fetched.entries[0].id, other.entries[0].id]
+    assert {late} == store.chunks.repetitions(DOMAIN, with_keys(other.entries))
+    assert set() == store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+
+
+def test_only_entries_of_the_time_are_ambiguous(make_store: MakeStore) -> None:
+    store = make_store()
+    if not isinstance(store, MemoryStore):
+        pytest.skip("its clock cannot be set")
+    lane = Lane(DOMAIN, "billing.charge")
+    store.log.join(DOMAIN, lane.handler, "0")
+    body = event(new_event_id())
+    store.log.append(DOMAIN, event("a"), GIVEN)
+    store.clock.advance(5000)
+    store.log.append(DOMAIN, body, MADE, store.clock.now_ms() - 100)
+    store.clock.advance(HOUR_MS - 1)
+    late = store.log.append(DOMAIN, body, MADE)
+    store.clock.advance(1000)
+    for name in "cd":
+        store.log.append(DOMAIN, event(name), MADE)
+    fetched = [fetch(store, lane, 1)[1] for _ in range(5)]
+    # The one behind the last counts too: a fetch knows where it began, and not its first entry.
+    assert [False, True, True, True, False] == [one.is_ambiguous for one in fetched]
+    assert {late} == store.chunks.repetitions(DOMAIN, with_keys(fetched[2].entries))
+
+
+def test_an_event_of_emit_that_is_given_again_is_a_repetition(store: Store, lane: Lane) -> None:
+    id = new_event_id()
+    store.log.append(DOMAIN, event(id), MADE)
+    again = store.log.append(DOMAIN, event(id, data="other"), GIVEN, made_ms(id))
+    source = store.log.append(DOMAIN, event(id, "till"), GIVEN, made_ms(id))
+    _, fetched = fetch(store, lane)
+    assert fetched.is_ambiguous
+    assert {again} == repetitions(store)
+    assert source in {entry.id for entry in fetched.entries}
+
+
+def test_a_foreign_copy_of_what_celeriac_appended_is_a_repetition(store: Store) -> None:
+    id = new_event_id()
+    store.log.append(DOMAIN, event(id), MADE)
+    store.log.append(DOMAIN, event("a"), GIVEN)
+    copies = {store.log.append(DOMAIN, event(one)) for one in (id, "a")}
+    store.log.append(DOMAIN, event("b"))
+    store.log.append(DOMAIN, event("b"))  # for `claim` to tell apart
+    assert copies == repetitions(store)
+
+
+def test_a_redriven_event_is_no_repetition(store: Store) -> None:
+    store.log.append(DOMAIN, event("a"), GIVEN)
+    store.log.append(DOMAIN, event("a"), EntryKind.REDRIVEN)
+    assert set() == repetitions(store)
+
+
+def test_the_first_entry_is_found_among_many(store: Store) -> None:
+    bodies, began = [event(new_event_id()) for _ in range(3)], time_ms()
+    for n in range(1200):
+        store.log.append(DOMAIN, b'{"n": %d}' % n, MADE)
+        if n % 400 == 300:
+            store.log.append(DOMAIN, bodies[n // 400], MADE)
+    again = [store.log.append(DOMAIN, body, MADE, began) for body in bodies]
+    entries = [entry for entry in store.log.read(DOMAIN, count=2000) if entry.id in again]
+    assert set(again) == store.chunks.repetitions(DOMAIN, with_keys(entries))
+
+
+# -- whatever arrives when
+
+NAMES = ("a", "b")
+GROUPS = ("billing.charge", "mail.send")
+_domains = itertools.count()
+
+
+class Walk:
+    """Emits as it may happen, and two groups that have up to three chunks open at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.domain = store, f"d{next(_domains)}"
+        self.accepted: set[str] = set()
+        self.under_way: list[bytes] = []
+        self.lost: list[tuple[bytes, int]] = []  # with the time of the first try
+        self.runs: dict[str, Counter[str]] = {name: Counter() for name in GROUPS}
+        self.open: list[tuple[Lane, str, Fetched]] = []
+        for name in GROUPS:
+            store.log.join(self.domain, name, "0")
+
+    def body(self, id: str) -> bytes:
+        return event(id, domain=self.domain)
+
+    def accept(self, *bodies: bytes) -> None:
+        self.accepted |= {peek(body).key for body in bodies}
+
+    # -- what may happen; `n` chooses
+
+    def emit(self, n: int) -> None:
+        body = self.body(new_event_id())
+        self.store.log.append(self.domain, body, MADE)
+        self.accept(body)
+
+    def lose_the_answer(self, n: int) -> None:
+        body, began = self.body(new_event_id()), time_ms()
+        self.store.log.append(self.domain, body, MADE)
+        self.lost.append((body, began))
+
+    def lose_the_command(self, n: int) -> None:
+        body = self.body(new_event_id())
+        self.lost.append((body, time_ms()))
+        self.under_way.append(body)
+
+    def try_again(self, n: int) -> None:
+        if self.lost:
+            items: list[Item] = [
+                (self.domain, body, MADE, began) for body, began in self.lost[: 1 + n % 3]
+            ]
+            self.store.log.append_many(items)
+            self.accept(*(body for _, body, _, _ in items))
+            if n % 2:  # else this answer is lost too
+                del self.lost[: len(items)]
+
+    def arrive(self, n: int) -> None:
+        if self.under_way:
+            self.store.log.append(self.domain, self.under_way.pop(n % len(self.under_way)), MADE)
+
+    def give(self, n: int) -> None:
+        items: list[Item] = [
+            (self.domain, self.body(NAMES[m % 2]), GIVEN, 0) for m in range(n, n + 1 + n % 3)
+        ]
+        self.store.log.append_many(items)
+        self.accept(*(body for _, body, _, _ in items))
+
+    def give_again(self, n: int) -> None:
+        accepted = sorted(self.accepted)
+        if accepted:
+            id = accepted[n % len(accepted)][:-8]
+            self.store.log.append(self.domain, self.body(id), GIVEN, made_ms(id))
+
+    def copy(self, n: int) -> None:
+        accepted = sorted(self.accepted)
+        if accepted:
+            self.store.log.append(self.domain, self.body(accepted[n % len(accepted)][:-8]))
+
+    def fetch(self, n: int) -> None:
+        if len(self.open) < 3:
+            lane, chunk = Lane(self.domain, GROUPS[n % 2]), f"{self.domain}-{next(_domains)}"
+            [fetched] = self.store.chunks.fetch("w", [FetchRequest(lane, chunk, 1 + n % 4, True)])
+            if fetched.entries:
+                self.open.append((lane, chunk, fetched))
+
+    def run(self, n: int) -> None:
+        if self.open:
+            lane, chunk, fetched = self.open.pop(n % len(self.open))
+            entries = with_keys(fetched.entries)
+            ask = fetched.is_ambiguous or any(entry.kind is FOREIGN for entry, _ in entries)
+            ignored = self.store.chunks.repetitions(self.domain, entries) if ask else set()
+            self.runs[lane.handler].update(k for entry, k in entries if entry.id not in ignored)
+            ids = [entry.id for entry, _ in entries]
+            record = pack_runs("w", 1, ids, [run_code(RunOutcome.PROCESSED, 1)] * len(ids))
+            completion = Completion(ids[-1], len(ids), record)
+            assert self.store.chunks.complete("w", lane, chunk, completion)
+
+    def drain(self) -> None:
+        for n in range(3 * len(self.open)):
+            self.run(n)
+        for n in itertools.count():
+            before = len(self.open)
+            self.fetch(n)
+            if len(self.open) == before and n > 2 * self.store.log.length(self.domain) + 2:
+                break
+            self.run(0)
+
+
+OPS = (
+    Walk.emit, Walk.lose_the_answer, Walk.lose_the_command, Walk.try_again, Walk.arrive, Walk.give,
+    Walk.give_again, Walk.copy, Walk.fetch, Walk.run,
+)  # fmt: skip
+STEPS = st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 11)), max_size=50)
+
+
+def check(store: Store, steps: Sequence[tuple[object, int]]) -> None:
+    walk = Walk(store)
+    for step, n in steps:
+        step(walk, n)  # type: ignore[operator]
+    walk.drain()
+    for runs in walk.runs.values():
+        assert walk.accepted <= runs.keys()
+        assert {1} >= set(runs.values()), runs
+
+
+def test_every_event_runs_once(store: Store) -> None:
+    @settings(
+        max_examples=300 if isinstance(store, MemoryStore) else 30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(STEPS)
+    def walk(steps: list[tuple[object, int]]) -> None:
+        check(store, steps)
+
+    walk()
