@@ -165,24 +165,17 @@ class MemoryChunks:
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
         with self._lock:
             moves = self.ledger.moves(lane)
-            chunks = moves.group.chunks.items() if moves else ()
-            found = [
-                OpenChunk(
-                    id=chunk,
-                    after=entry_id(held.after),
-                    upto=entry_id(held.upto),
-                    count=len(_left(moves, held)) if moves else 0,
-                    owner=held.owner,
-                    renewed_ms=held.since_ms,
-                )
-                for chunk, held in chunks
-            ]
-            return sorted(found, key=lambda chunk: entry_key(chunk.after))
+            return moves.store.open_chunks(moves.group) if moves else []
 
     def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
         with self._lock:
             moves = self.ledger.moves(lane)
-            return [moves.book.runs.get(entry) if moves else None for entry in entries]
+            return [_run_of(moves, entry) if moves else None for entry in entries]
+
+
+def _run_of(moves: Moves, entry: str) -> Run | None:
+    """None of an entry that was trimmed."""
+    return moves.book.runs.get(entry) if moves.store.events.get(entry) is not None else None
 
 
 def _left(moves: Moves, held: HeldChunk) -> list[tuple[str, bytes]]:

@@ -16,7 +16,7 @@ from celeriac.ledger.redis_repetitions import find_repetitions
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.log import Entry, entry_key, entry_time_ms, read_fields
-from celeriac.log.open_chunk import OpenChunk, parse_chunks
+from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk, parse_chunks
 from celeriac.scripts import Script
 
 _fetch_begin, _fetch_end, _begin, _complete = (
@@ -201,8 +201,9 @@ class RedisChunks:
         return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
-        key = self.keys.chunks(lane.domain, lane.handler)
-        return parse_chunks(self.client.hgetall(key))
+        key, invalid = self.keys.chunks(lane.domain, lane.handler), self.ledger.invalid
+        stored = invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
+        return in_log_order(invalid.decode_all(key, stored, parse_chunk).values())
 
     def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
         found: dict[str, Run] = {}

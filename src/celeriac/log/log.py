@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac.bus_settings import BusSettings
 from celeriac.log.clock_step import ClockStep
+
+if TYPE_CHECKING:
+    from celeriac.log.open_chunk import OpenChunk
 
 
 class EntryKind(Enum):
@@ -45,7 +48,9 @@ class Group:
 
     `pending` counts all that it was given and has not finished; `lag` all that it was not given
     yet, and `read` all entries that the log had up to where it stands (each None if the server
-    cannot tell without counting).
+    cannot tell without counting). `holders` counts the former by owner, those in open chunks
+    included. `chunks` are the open chunks in the order of the log, read after the position. No
+    entry before `oldest_pending` is unfinished.
     """
 
     handler: str
@@ -55,6 +60,7 @@ class Group:
     read: int | None
     holders: Mapping[str, int]
     oldest_pending: str | None
+    chunks: tuple[OpenChunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,12 @@ def entry_key(entry: str) -> tuple[int, int]:
     """For comparing ids: `10-2` comes before `10-10`."""
     ms, _, sequence = entry.partition("-")
     return int(ms), int(sequence or 0)
+
+
+def next_id(entry: str) -> str:
+    """The smallest id that is larger."""
+    ms, sequence = entry_key(entry)
+    return f"{ms}-{sequence + 1}" if sequence < 2**64 - 1 else f"{ms + 1}-0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from celeriac.log.log import (
 )
 from celeriac.log.memory_ids import LATE_MS, MemoryIds
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
+from celeriac.log.open_chunk import OpenChunk, in_log_order
 from celeriac.log.registered import (
     MADE_SPAN_MS,
     MARGIN_MS,
@@ -101,6 +102,20 @@ class MemoryDomain:
             entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
             held |= {entry: chunk.owner for entry, _ in entries}
         return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
+
+    def open_chunks(self, group: MemoryGroup) -> list[OpenChunk]:
+        """The open chunks of the group, in the order of the log."""
+        return in_log_order(
+            OpenChunk(
+                id=id,
+                after=entry_id(held.after),
+                upto=entry_id(held.upto),
+                count=len(self.events.range(f"({entry_id(held.after)}", entry_id(held.upto))),
+                owner=held.owner,
+                renewed_ms=held.since_ms,
+            )
+            for id, held in group.chunks.items()
+        )
 
     def backlog(self) -> Backlog:
         behind = {
@@ -398,4 +413,5 @@ def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
         read=store.events.appended - store.events.count_after(group.last),
         holders=dict(sorted(Counter(held.values()).items())),
         oldest_pending=next(iter(held), None),
+        chunks=tuple(store.open_chunks(group)),
     )

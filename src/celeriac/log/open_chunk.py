@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
-from celeriac.log.log import entry_key
+from celeriac.log.log import entry_key, is_entry
+
+_OWNERS = ("queued:", "running:")
 
 
 class OpenChunk(msgspec.Struct, frozen=True):
@@ -23,12 +26,32 @@ class OpenChunk(msgspec.Struct, frozen=True):
     owner: str
     renewed_ms: int
 
+    @property
+    def worker(self) -> str:
+        return self.owner.partition(":")[2]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process began it. Which of its entries runs is not recorded."""
+        return self.owner.startswith("running:")
+
+
+def parse_chunk(id: str, stored: bytes) -> OpenChunk:
+    """From `after upto count owner renewed`. Raises ValueError for anything else."""
+    after, upto, count, owner, renewed = stored.decode().split(" ")
+    if not (is_entry(after) and is_entry(upto) and owner.startswith(_OWNERS)):
+        raise ValueError("is no open chunk")
+    return OpenChunk(id, after, upto, int(count), owner, int(renewed))
+
+
+def in_log_order(chunks: Iterable[OpenChunk]) -> list[OpenChunk]:
+    return sorted(chunks, key=lambda chunk: entry_key(chunk.after))
+
 
 def parse_chunks(stored: Mapping[bytes, bytes]) -> list[OpenChunk]:
     """From the hash of open chunks, in the order of the log; without what is none."""
     found = []
     for id, value in stored.items():
-        match value.decode(errors="replace").split(" "):
-            case [after, upto, count, owner, renewed] if count.isdigit() and renewed.isdigit():
-                found.append(OpenChunk(id.decode(), after, upto, int(count), owner, int(renewed)))
-    return sorted(found, key=lambda chunk: entry_key(chunk.after))
+        with suppress(ValueError):
+            found.append(parse_chunk(id.decode(), value))
+    return in_log_order(found)

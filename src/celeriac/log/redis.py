@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.bus_settings.redis import RedisSettingsStore
@@ -29,9 +29,10 @@ from celeriac.log.log import (
     Trimmed,
     Volume,
     entry_key,
+    next_id,
     read_fields,
 )
-from celeriac.log.open_chunk import parse_chunks
+from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk
 from celeriac.log.packing import Packing, refuse_first
 from celeriac.log.registered import APPEND_ONCE, event_of, is_registered, postponed
 from celeriac.scripts import Script
@@ -357,10 +358,17 @@ class RedisLog:
             return []  # no such stream
         pipeline = self.client.pipeline(transaction=False)
         for group in found:
-            pipeline.xpending(key, group["name"])
             pipeline.hgetall(self.keys.chunks(domain, group["name"].decode()))
+            pipeline.xpending(key, group["name"])
         answers = iter(pipeline.execute(raise_on_error=False) if found else ())
-        return [_group(info, next(answers), next(answers)) for info in found]
+        return [self._group(domain, info, next(answers), next(answers)) for info in found]
+
+    def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> Group:
+        key = self.keys.chunks(domain, info["name"].decode())
+        if isinstance(stored, NoPermissionError):
+            stored = {}  # an ACL keeps the handlers of other services apart
+        chunks = self.invalid.decode_all(key, self.invalid.answer(key, stored, {}), parse_chunk)
+        return _group(info, in_log_order(chunks.values()), pending)
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         if not seen:
@@ -413,7 +421,7 @@ def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
     _emitted.call_many(client, calls)
 
 
-def _group(info: Mapping[str, Any], pending: Any, chunks: Any) -> Group:
+def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> Group:
     holders: Counter[str] = Counter()
     oldest = []
     if isinstance(pending, dict):
@@ -421,11 +429,10 @@ def _group(info: Mapping[str, Any], pending: Any, chunks: Any) -> Group:
         for consumer in pending["consumers"] or ():
             holders[consumer["name"].decode()] += int(consumer["pending"])
     in_chunks = 0
-    for chunk in parse_chunks(chunks) if isinstance(chunks, dict) else ():
+    for chunk in chunks:
         in_chunks += chunk.count
         holders[chunk.owner] += chunk.count
-        ms, sequence = entry_key(chunk.after)
-        oldest.append(f"{ms}-{sequence + 1}")
+        oldest.append(next_id(chunk.after))
     lag, read = info.get("lag"), info.get("entries-read")
     return Group(
         handler=info["name"].decode(),
@@ -435,6 +442,7 @@ def _group(info: Mapping[str, Any], pending: Any, chunks: Any) -> Group:
         read=None if read is None else int(read),
         holders=holders,
         oldest_pending=min(oldest, key=entry_key, default=None),
+        chunks=tuple(chunks),
     )
 
 
