@@ -13,7 +13,7 @@ from celeriac.cli.moment import since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
 from celeriac.cli.terminal import echo
-from celeriac.matrix import SEARCHABLE, EventStatus, State
+from celeriac.matrix import EventStatus, State
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--type", "pattern", metavar="PATTERN", help="As handlers have: order.*, #.failed")
 @click.option(
     "--state",
-    type=click.Choice([state.value for state in SEARCHABLE]),
+    type=click.Choice([state.value for state in State]),
     help="With a handler in it.",
 )
 @click.option("--subject", metavar="TEXT", help="Whose subject begins with this: order/42")

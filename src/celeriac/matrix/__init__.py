@@ -4,12 +4,11 @@ from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.matrix import Matrix
 from celeriac.matrix.overview import HandlerView, Minute, TypeView
 from celeriac.matrix.search import EventPage, Query
-from celeriac.matrix.state import MEANINGS, SEARCHABLE, UNFINISHED, State, state_of
+from celeriac.matrix.state import MEANINGS, UNFINISHED, State, state_of
 from celeriac.matrix.tree import Cause, Tree
 
 __all__ = [
     "MEANINGS",
-    "SEARCHABLE",
     "UNFINISHED",
     "Cause",
     "Cell",

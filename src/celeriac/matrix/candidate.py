@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from celeriac.ledger import Lane, Ledger
 from celeriac.log import EventLog, Group, entry_key, entry_time_ms
+from celeriac.log.open_chunk import OpenChunk
 from celeriac.matrix.stand import stands
 from celeriac.matrix.state import IN_FLIGHT, State, state_of
 from celeriac.registry import HandlerRecord
@@ -17,6 +18,8 @@ from celeriac.transfer import FIRST_PAGE, next_page
 READ = 200  # entries of one domain at a time, at most: see transfer.py
 PENDING = 1000  # deliveries of one holder at a time
 FIRST_WINDOW_MS = 1000
+# States that an entry has only behind the position of the consumer group.
+BEHIND = frozenset({State.PROCESSED, State.SKIPPED, State.IGNORED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def candidates(
             return _ahead(backend.log, chosen, domain, span)
         if state is not None and state in IN_FLIGHT:
             return _held(backend, chosen, domain, state, span)
+        if state is not None and state in BEHIND:
+            return _behind(backend.log, chosen, domain, span)
         return _logged(backend.log, domain, span.first, span.last(domain))
 
     return heapq.merge(*map(of, domains), key=lambda one: one.key, reverse=True)
@@ -116,6 +121,27 @@ def _ahead(
     yield from _logged(log, domain, f"({slowest}" if started else span.first, span.last(domain))
 
 
+def _behind(
+    log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+) -> Iterator[Candidate]:
+    """What the group that is furthest ahead was given: however much waits, it is not read."""
+    groups = [stand.group for stand in stands(log, chosen, domain) if stand.group is not None]
+    positions = [group.last_delivered for group in groups]
+    if positions:
+        end = _earlier(span.last(domain), max(positions, key=entry_key))
+        yield from _logged(log, domain, span.first, end)
+
+
+def _earlier(end: str, position: str) -> str:
+    """Return the earlier one of two ends of a reading; the first may be `+`, a time or `(id`."""
+    if end == "+":
+        return position
+    bound = end.removeprefix("(")
+    # A time includes all of its millisecond, whose entries are behind an id of the same one.
+    key = entry_key(bound) if "-" in bound else (int(bound) + 1, -1)
+    return end if key <= entry_key(position) else position
+
+
 def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> Iterator[Candidate]:
     after, count = "", FIRST_PAGE
     reached, _, bound = span.before.rpartition("/")
@@ -141,25 +167,52 @@ def _held(
     span: Span,
 ) -> Iterator[Candidate]:
     """Entries that a holder has in that state: only the holders' own are read."""
-    held = [
-        _of_holder(backend.ledger, stand.lane, stand.group, owner, count, span)
+    there = [
+        (stand.lane, stand.group)
         for stand in stands(backend.log, chosen, domain)
         if stand.group is not None
-        for owner, count in stand.group.holders.items()
+    ]
+    held = [
+        _of_chunk(backend.log, domain, chunk, span)
+        for _, group in there
+        for chunk in group.chunks
+        if state_of(chunk.owner) is state
+    ]
+    held += [
+        _of_holder(backend, lane, group, owner, count, span)
+        for lane, group in there
+        for owner, count in group.holders.items()
         if count and state_of(owner) is state
     ]
     previous = ""
-    for entry in heapq.merge(*held, key=entry_key, reverse=True):
-        if entry != previous and span.past(domain, entry):
-            previous = entry
-            found = backend.log.read(domain, start=entry, end=entry, count=1)
-            yield Candidate(domain, entry, found[0].body if found else None, entry)
+    for candidate in heapq.merge(*held, key=lambda one: entry_key(one.entry), reverse=True):
+        if candidate.entry != previous and span.past(domain, candidate.entry):
+            previous = candidate.entry
+            yield candidate
+
+
+def _of_chunk(log: EventLog, domain: str, chunk: OpenChunk, span: Span) -> Iterator[Candidate]:
+    """The entries of an open chunk, newest first."""
+    end = _earlier(span.last(domain), chunk.upto)
+    for candidate in _logged(log, domain, f"({chunk.after}", end):
+        if not span.has(candidate.entry):
+            return
+        yield candidate
 
 
 def _of_holder(
+    backend: Backend, lane: Lane, group: Group, owner: str, count: int, span: Span
+) -> Iterator[Candidate]:
+    """The pending entries of one holder, newest first."""
+    for entry in _pending_of(backend.ledger, lane, group, owner, count, span):
+        found = backend.log.read(lane.domain, start=entry, end=entry, count=1)
+        yield Candidate(lane.domain, entry, found[0].body if found else None, entry)
+
+
+def _pending_of(
     ledger: Ledger, lane: Lane, group: Group, owner: str, count: int, span: Span
 ) -> Iterator[str]:
-    """The entries of one holder, newest first.
+    """The pending entries of one holder, newest first.
 
     Redis lists pending entries forwards only. So they are read by windows of time, whose width
     follows how dense they are; one window is enough where the holder has few.

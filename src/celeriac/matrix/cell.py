@@ -19,9 +19,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One handler's part in one event.
 
     `attempts` counts those begun, `took_us` is the last one's run time, `at_ms` when the state was
-    recorded. `failures` and `restarts` (redrives and replays after a failure) are in the answer to
-    `status` only; they are of every life of the delivery. `error` is the last failure's, in
-    `status` and, where the delivery is dead or scheduled, in lists of events.
+    recorded. `worker` has the delivery, or made the last attempt, where that is recorded.
+    `failures` and `restarts` (redrives and replays after a failure) are in the answer to `status`
+    only; they are of every life of the delivery. `error` is the last failure's, in `status` and,
+    where the delivery is dead or scheduled, in lists of events.
     """
 
     handler: str
@@ -31,6 +32,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     took_us: int | None = None
     at_ms: int | None = None
     due_ms: int | None = None
+    worker: str | None = None
     error: str | None = None
     failures: tuple[Failure, ...] = ()
     restarts: tuple[Restart, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from celeriac.event import compile_patterns
 from celeriac.ledger import Lane, Ledger
@@ -92,11 +92,12 @@ def _waiting(log: EventLog, stand: Stand) -> int:
 def _oldest(log: EventLog, stand: Stand) -> int | None:
     """The time of the oldest entry that is not finished."""
     group = stand.group
-    if group is not None and group.oldest_pending is not None:
-        return entry_time_ms(group.oldest_pending)
-    start = "-" if group is None else f"({group.last_delivered}"
-    first: Iterable[int] = (e.time_ms for e in log.read(stand.lane.domain, start=start, count=1))
-    return next(iter(first), None)
+    pending = None if group is None else group.oldest_pending
+    start = pending or ("-" if group is None else f"({group.last_delivered}")
+    found = log.read(stand.lane.domain, start=start, count=1)
+    if found:
+        return found[0].time_ms
+    return None if pending is None else entry_time_ms(pending)
 
 
 def _dead_by_handler(ledger: Ledger, domain: str) -> Mapping[str, int]:

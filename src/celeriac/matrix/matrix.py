@@ -14,7 +14,7 @@ from celeriac.ledger import refused_field
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
-from celeriac.matrix.last_error import with_errors
+from celeriac.matrix.last_error import with_errors, with_last_failure
 from celeriac.matrix.locate import locate
 from celeriac.matrix.overview import HandlerView, overview
 from celeriac.matrix.page import Found, Item, page_cells
@@ -84,7 +84,7 @@ class Matrix:
         records, event = self._records(), located.event
         if located.entry is None:
             there = stands(self.backend.log, records, located.domain)
-            waiting = Found(State.WAITING, None, None)
+            waiting = Found(State.WAITING)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
             item = Item.of(located.entry, event)
@@ -108,16 +108,16 @@ class Matrix:
 
     def _with_failures(self, stand: Stand, found: Found, event: Event) -> Cell:
         cell = found.cell(stand.record)
-        if not cell.attempts:
+        if not cell.attempts or found.is_plain:
             return cell
         field = event_key(event.id, event.source)
         if found.refused and found.row:
             field = refused_field(found.row.entry)
         history = self.backend.ledger.history(stand.lane, field)
-        error = history.failures[-1].error if history.failures else None
-        return msgspec.structs.replace(
-            cell, failures=history.failures, restarts=history.restarts, error=error
+        with_history = msgspec.structs.replace(
+            cell, failures=history.failures, restarts=history.restarts
         )
+        return with_last_failure(with_history, history)
 
     def events(
         self,

@@ -116,14 +116,18 @@ def search(
 
 
 def statuses(
-    backend: Backend, records: Sequence[HandlerRecord], some: Sequence[Seen]
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    some: Sequence[Seen],
+    *,
+    ignored: bool = False,
 ) -> list[EventStatus]:
-    """Events of any domains with their cells, in the order given."""
+    """Events of any domains with their cells, in the order given; `ignored` as in `page_cells`."""
     by_place: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(some, key=lambda one: one[0])
     for domain, group in groupby(ordered, key=lambda one: one[0]):
         items = [Item.of(entry, event) for _, entry, event in group]
-        rows = page_cells(backend, records, domain, items)
+        rows = page_cells(backend, records, domain, items, ignored=ignored)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)
             by_place[domain, item.entry] = _status(domain, item, cells)
@@ -179,11 +183,13 @@ def _fitting(
     query: Query,
     some: Sequence[Seen],
 ) -> list[EventStatus]:
+    ignored = query.state is State.IGNORED
     if query.asks_for_cells and len(chosen) < len(records):
         # First only what decides; the whole row for those that fit.
-        there = statuses(backend, chosen, some)
+        there = statuses(backend, chosen, some, ignored=ignored)
         some = [seen for seen, one in zip(some, there, strict=True) if _has(query, one)]
-    return [one for one in statuses(backend, records, some) if _has(query, one)]
+    found = statuses(backend, records, some, ignored=ignored)
+    return [one for one in found if _has(query, one)]
 
 
 def _has(query: Query, one: EventStatus) -> bool:

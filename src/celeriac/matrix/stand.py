@@ -1,4 +1,4 @@
-"""Where a handler stands in one domain, and what that says about one event."""
+"""Where a handler stands in one domain: its consumer group, and which events it is to get."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from celeriac.event import Matcher, Peek, RawEvent, compile_patterns, meant_for
-from celeriac.ledger import SETTLED, Lane, Pending, Row
+from celeriac.ledger import Lane
 from celeriac.log import EventLog, Group, entry_key, entry_time_ms
-from celeriac.matrix.state import State, state_of
+from celeriac.log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 
 
@@ -35,42 +35,34 @@ class Stand:
     def wants(self, event: Peek | RawEvent) -> bool:
         return meant_for(self.record.id, self.matcher.matches(event.type), event.handlers)
 
-    def _took_part(self, entry: str, event: Peek | RawEvent) -> bool:
-        """Whether it was subscribed to events of this type when the entry came."""
+    def was_subscribed(self, entry: str, event: Peek | RawEvent) -> bool:
+        """Whether the handler took part in the domain, and its patterns matched events of this
+        type, when the entry was appended. An unwanted type matches none: only the first counts."""
         if self.since and entry_key(entry) <= entry_key(self.since):
             return False
         added = self.record.added
         since_ms = min(
-            added.get(pattern.text, 0)
-            for pattern in self.matcher.patterns
-            if pattern.matches(event.type)
+            (
+                added.get(pattern.text, 0)
+                for pattern in self.matcher.patterns
+                if pattern.matches(event.type)
+            ),
+            default=0,
         )
         return entry_time_ms(entry) >= since_ms
 
-    def state(
-        self,
-        entry: str,
-        event: Peek | RawEvent,
-        row: Row | None,
-        pending: Pending | None,
-        remembered_from_ms: int,
-    ) -> State | None:
-        """The state of the cell, or None if there is none to be expected.
-
-        `group`, `pending` and `row` must have been read in that order: a delivery that moves
-        meanwhile is then seen in its old place or in its new one, and never in none.
-        """
-        if row is None and not self.wants(event):
-            return None
-        if row is not None and row.state in SETTLED:
-            return state_of(row.state)
-        if pending is not None:
-            return state_of(pending.owner)
-        if self.is_ahead(entry):
-            return State.WAITING if row is None else state_of(row.state)
-        if row is None and not self._took_part(entry, event):
-            return None
-        return State.FORGOTTEN if entry_time_ms(entry) < remembered_from_ms else State.MISSING
+    def in_chunks(self, entries: Iterable[str]) -> dict[str, OpenChunk]:
+        """Return entry → open chunk, for those of the entries that are in one."""
+        if self.group is None or not self.group.chunks:
+            return {}
+        bounds = [(entry_key(one.after), entry_key(one.upto), one) for one in self.group.chunks]
+        found = {}
+        for entry in entries:
+            key = entry_key(entry)
+            for after, upto, chunk in bounds:
+                if after < key <= upto:
+                    found[entry] = chunk
+        return found
 
 
 def stands(log: EventLog, records: Iterable[HandlerRecord], domain: str) -> list[Stand]:

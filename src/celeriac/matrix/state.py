@@ -54,5 +54,3 @@ def state_of(owner: str) -> State:
 
 UNFINISHED = frozenset({State.WAITING, State.QUEUED, State.RUNNING, State.SCHEDULED, State.BLOCKED})
 IN_FLIGHT = UNFINISHED - {State.WAITING}
-# Those that a search can ask for: there is no record of an ignored delivery.
-SEARCHABLE = tuple(state for state in State if state is not State.IGNORED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
 import pytest
@@ -191,7 +192,8 @@ def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
         shop.emit("order.placed")
     log = shop.backend.log
     if isinstance(log, MemoryLog):
-        log.clock = MemoryClock()  # the time is now
+        log.clock = MemoryClock(log.clock.now_ms() + 1000)  # later than the id is made
+    sleep(0.002)  # so that no entry before is of the same millisecond
     id = shop.emit("order.placed")
     for _ in range(50):
         shop.emit("order.placed")

@@ -12,7 +12,7 @@ from tornado.web import authenticated
 from celeriac.errors import InvalidEvent
 from celeriac.flower.page import Page, now_ms
 from celeriac.ledger import Lane
-from celeriac.matrix import SEARCHABLE, EventPage, Matrix, Query, State
+from celeriac.matrix import EventPage, Matrix, Query, State
 
 LIMIT = 50
 MAX_SUGGESTED = 500  # of types, beside the field in which one may write any
@@ -38,7 +38,7 @@ class EventsPage(Page):
             page=page,
             choices=choices,
             before=before,
-            states=SEARCHABLE,
+            states=tuple(State),
             spans=SPANS,
             address=lambda **change: self._address({**asked, "before": before, **change}),
             live_url=self.get_live_url(),
@@ -54,8 +54,8 @@ class EventsPage(Page):
 def query_of(asked: dict[str, str | None], now: int) -> Query:
     """What the filters ask for. Raises InvalidEvent for what is no choice."""
     state, last, until = asked["state"], asked["last"], asked["until"]
-    if state is not None and state not in SEARCHABLE:
-        raise InvalidEvent(f"state={state!r}: there are {', '.join(SEARCHABLE)}")
+    if state is not None and state not in State.__members__.values():
+        raise InvalidEvent(f"state={state!r}: there are {', '.join(State)}")
     if last is not None and last not in SPANS:
         raise InvalidEvent(f"last={last!r}: there are {', '.join(SPANS)}")
     return Query(
