@@ -40,9 +40,25 @@ def owner(cluster: EmbeddedCluster, key: str) -> EmbeddedServer:
     raise AssertionError(f"nobody serves {key}")
 
 
+def agreed(cluster: EmbeddedCluster) -> bool:
+    """Whether all nodes say the same of each other, and each has an epoch of its own. Two with the
+    same would soon settle whose is newer, and then a slot may go back to the node it came from."""
+    views, epochs = set(), set()
+    for node in cluster.masters:
+        with cluster.client(node) as client:
+            nodes = client.execute_command("CLUSTER NODES").values()
+        views.add(str(sorted((one["node_id"], one["epoch"], one["slots"]) for one in nodes)))
+        epochs.add(len({one["epoch"] for one in nodes}))
+    return len(views) == 1 and epochs == {len(cluster.masters)}
+
+
 @contextmanager
 def moving(cluster: EmbeddedCluster, key: str) -> Iterator[tuple[Any, Any]]:
     """Within, the slot of the key is on its way from the first to the second node, key by key."""
+    deadline = time.monotonic() + 20
+    while not agreed(cluster):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     slot, source = key_slot(key.encode()), owner(cluster, key)
     target = next(node for node in cluster.masters if node is not source)
     with cluster.client(source) as old, cluster.client(target) as new:

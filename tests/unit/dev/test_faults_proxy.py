@@ -48,6 +48,18 @@ def proxy(echo: int) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture
+def unclosed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What is collected without having been closed, of what the test opened."""
+    found: list[Any] = []
+    gc.collect()
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+    # What was there before need not be looked at each time.
+    gc.freeze()
+    yield found
+    gc.unfreeze()
+
+
 def connect(proxy: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
@@ -101,10 +113,8 @@ def answers(connection: socket.socket) -> bool:
 
 
 def test_it_leaves_no_socket_open_whatever_was_under_way_when_it_ended(
-    echo: int, monkeypatch: pytest.MonkeyPatch
+    echo: int, unclosed: list[Any]
 ) -> None:
-    unclosed: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
     for cut in [False, True] * 5:
         with ExitStack() as stack:
             with Proxy(echo) as proxy:
@@ -120,10 +130,8 @@ def test_it_leaves_no_socket_open_whatever_was_under_way_when_it_ended(
 
 
 def test_it_leaves_none_open_of_those_that_came_while_it_ended(
-    echo: int, monkeypatch: pytest.MonkeyPatch
+    echo: int, unclosed: list[Any]
 ) -> None:
-    unclosed: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", unclosed.append)
     for number in range(60):
         with ExitStack() as connections, ExitStack() as stack, Proxy(echo) as proxy:
             flood = Flood(connections, proxy.port)

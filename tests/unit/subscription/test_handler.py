@@ -78,7 +78,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "remedy"), BAD, ids=[re.sub(" at 0x[0-9a-f]+", "", str(o)) for o, _ in BAD])
+@pytest.mark.parametrize(
+    ("options", "remedy"), BAD, ids=[re.sub(" at 0x[0-9a-f]+", "", str(o)) for o, _ in BAD]
+)
 def test_a_bad_option_is_refused_with_the_remedy(options: dict[str, Any], remedy: str) -> None:
     with pytest.raises(SubscriptionError, match=remedy):
         made(**options)
