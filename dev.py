@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import IO, NamedTuple, NoReturn
 
 OLDEST = (3, 11)
@@ -90,6 +90,7 @@ def main(argv: "list[str]") -> int:
     command = COMMANDS[name]
     if command.lock is None:
         return renew_locks()
+    keep_bytecode(os.environ)
     python = environment(command.lock)
     os.environ.pop("PYTHONHOME", None)
     os.environ["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
@@ -108,6 +109,16 @@ def run_newer_python(argv: "list[str]") -> "NoReturn":
             os.execv(python, [python, os.path.abspath(__file__), *argv])
     here = ".".join(map(str, sys.version_info[:3]))
     raise Failure(f"needs Python 3.11 or newer; this is {here} and PATH has no newer one")
+
+
+def keep_bytecode(environ: "MutableMapping[str, str]") -> None:
+    """Where Python is told to write no bytecode, let it be written below .celeriac/ instead.
+
+    Tests and faults start hundreds of workers, each of which would compile all that it imports:
+    half of what the suite computes.
+    """
+    if environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(ROOT, STATE, "bytecode"))
 
 
 # --- the environment ---

@@ -53,6 +53,18 @@ def test_an_unknown_command_is_refused_in_one_line(dev: ModuleType) -> None:
     assert said.stderr == f"dev.py: no command 'dmeo'; there are {', '.join(dev.COMMANDS)}\n"
 
 
+def test_bytecode_is_kept_below_celeriac_where_the_environment_forbids_it(dev: ModuleType) -> None:
+    environ = {"PYTHONDONTWRITEBYTECODE": "1"}
+    dev.keep_bytecode(environ)
+    assert {"PYTHONPYCACHEPREFIX": f"{ROOT}/.celeriac/bytecode"} == environ
+    environ = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": "/cache"}
+    dev.keep_bytecode(environ)
+    assert {"PYTHONPYCACHEPREFIX": "/cache"} == environ
+    environ = {}
+    dev.keep_bytecode(environ)
+    assert {} == environ
+
+
 def test_the_script_parses_as_python_3_6() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 

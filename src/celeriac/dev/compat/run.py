@@ -87,7 +87,13 @@ def _test(result: Result, python: Path, server: str, root: Path) -> None:
     selection = QUICK if result.tests == "quick" else FULL
     # Tests that start `celery` find that of the cell.
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment = {**os.environ, "PATH": path, **({VARIABLE: server} if server else {})}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        # Deleted with the cell.
+        "PYTHONPYCACHEPREFIX": str(python.parents[2] / "bytecode"),
+        **({VARIABLE: server} if server else {}),
+    }
     answer = subprocess.run(
         [python, "-c", _VERSIONS], env=environment, capture_output=True, check=True
     )
