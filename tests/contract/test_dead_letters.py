@@ -38,6 +38,19 @@ def test_a_dead_letter_tells_what_happened(store: Store, lane: Lane) -> None:
     assert [1, 2] == [f.attempt for f in store.ledger.failures(lane, "a")]
 
 
+def test_a_dead_letter_counts_the_attempts_that_ran(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, Outcome.RETRY)
+    [claimed] = store.claim(lane, store.take(lane).deliveries, most=1)
+    assert (Verdict.EXHAUSTED, 2) == (claimed.verdict, claimed.attempt)
+    store.finish(lane, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=1, error="used up"))
+    [letter] = store.ledger.dead(DOMAIN)
+    [row] = store.ledger.rows(lane, ["a"])
+    assert row is not None
+    assert (1, 1) == (letter.attempts, row.attempt)
+
+
 def test_a_dead_letter_without_a_failure_is_one_all_the_same(store: Store, lane: Lane) -> None:
     store.emit("a")
     [claimed] = store.run(lane)

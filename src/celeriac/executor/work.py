@@ -237,9 +237,7 @@ class Work:
             type=event_type,
             effects=effects,
         )
-        failed = FailedAttempt(
-            key, event_type, one.attempt, decision.outcome, error, text, correlation
-        )
+        failed = FailedAttempt(key, event_type, counted, decision.outcome, error, text, correlation)
         self.report.failures.append(failed)
         self._tell(failed, decision)
 

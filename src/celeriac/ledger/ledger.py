@@ -124,8 +124,8 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What became of one delivery, for `finish`. `type` is the event's, which it is counted by;
-    `effects` are the events that the attempt emitted."""
+    """What became of one delivery, for `finish`. `attempt` is that of the claim; `type` is the
+    event's, which it is counted by; `effects` are the events that the attempt emitted."""
 
     entry: str
     event_key: str
@@ -137,6 +137,11 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     traceback: str = ""
     type: str = ""
     effects: Effects = Effects()
+
+    @property
+    def attempts(self) -> int:
+        """The attempts that ran. A claim that found them used up began none."""
+        return self.failure.attempt if self.failure else self.attempt
 
 
 @dataclass(frozen=True, slots=True)

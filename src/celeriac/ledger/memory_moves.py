@@ -103,12 +103,12 @@ class Moves:
                 book.unrecord(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
-            book.record(field, Place.DEAD, one.entry, one.attempt, one.took_us, self.now)
+            book.record(field, Place.DEAD, one.entry, one.attempts, one.took_us, self.now)
             self.settle(one.entry, Place.DEAD)
         else:
             if outcome is Outcome.DEAD:
                 self._bury(one, one.event_key)
-            self._record(one, _RECORDED[outcome], one.attempt, one.took_us)
+            self._record(one, _RECORDED[outcome], one.attempts, one.took_us)
             self.settle(one.entry, _RECORDED[outcome])
 
     def settle(self, entry: str, place: Place) -> None:
@@ -136,7 +136,7 @@ class Moves:
                 handler=self.lane.handler,
                 entry=one.entry,
                 event_key=one.event_key,
-                attempts=one.attempt,
+                attempts=one.attempts,
                 error=one.failure.error if one.failure else "",
                 traceback=one.traceback,
                 first_failed_ms=history[0].at if history else self.now,

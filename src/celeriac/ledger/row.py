@@ -39,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     life: int = 1
 
     def encode(self) -> bytes:
-        # "at" first is not needed, but a compact "at":N must exist: finish.lua reads it there
+        # finish.lua reads "attempt", which comes first, and the first "at".
         return msgspec.json.encode(
             {
                 "attempt": self.attempt,

@@ -191,7 +191,10 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
     # the claim that gave it up was no attempt to run it
     (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
-    assert MAX_LOST_RUNS == failure.attempt
+    (row,) = bench.store.ledger.rows(bench.lane, [bench.key("a")])
+    assert row is not None
+    told = {failure.attempt, letter.attempts, row.attempt, report.failures[0].attempt}
+    assert {MAX_LOST_RUNS} == told
 
 
 def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) -> None:

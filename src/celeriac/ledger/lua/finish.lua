@@ -113,16 +113,18 @@ for i = OTHERS, #ARGV, WORDS do
       end
       schedule(entry, delay, count)
     else
+      -- A claim that found the attempts used up began none: see `Settled.attempts`.
+      local attempts_run = tonumber(string.match(failure, '^{"attempt":(%d+)')) or attempt
       local letter
       if outcome == 'dead' then
         if refused and running then unrecord(event_key, entry) end
         local field = refused and refused_field(entry) or event_key
-        letter = bury(entry, event_key, field, attempt, failure, ARGV[i + 7], ARGV[i + 8])
+        letter = bury(entry, event_key, field, attempts_run, failure, ARGV[i + 7], ARGV[i + 8])
       end
       if outcome == 'ignored' then
         if running then unrecord(event_key, entry) end
       else
-        record(refused and refused_field(entry) or event_key, outcome, entry, attempt, took, letter)
+        record(refused and refused_field(entry) or event_key, outcome, entry, attempts_run, took, letter)
       end
       if count > (running and 2 or 1) then again[#again + 1] = entry end
       if ordered then
