@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pytest
 
 from celeriac.circuit import MemoryCircuits
+from celeriac.event import new_event_id
 from celeriac.ledger import Failure, Lane, Outcome, Settled
 from celeriac.ledger.chunk_store import Completion
 from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry, EntryKind, ImmediateLog
+from celeriac.log import Entry, EntryKind, ImmediateLog, time_ms
 from celeriac.log.memory import MemoryClock
 from celeriac.matrix import Cell, Matrix, State
 from celeriac.matrix.cell import HandlerLag
@@ -45,9 +46,13 @@ class Bus:
     matrix: Matrix
 
     def emit(self, *ids: str, type: str = "order.placed") -> list[str]:
-        more = {"source": SOURCE, "type": type, "specversion": "1.0"}
-        events = [body(id, "order/1", **more) for id in ids]
-        return [self.store.log.append(DOMAIN, one, EntryKind.MADE) for one in events]
+        return [self.append(id, EntryKind.MADE, type=type) for id in ids]
+
+    def append(
+        self, id: str, kind: EntryKind, since_ms: int = 0, *, type: str = "order.placed"
+    ) -> str:
+        event = body(id, "order/1", source=SOURCE, type=type, specversion="1.0")
+        return self.store.log.append(DOMAIN, event, kind, since_ms)
 
     def cells(self, *ids: str) -> list[Cell]:
         return [cell for id in ids for cell in self.matrix.status(id).cells]
@@ -322,3 +327,41 @@ def test_a_delivery_without_any_record_is_missing(bus: Bus) -> None:
     bus.store.ledger.forget(bus.lane)
     assert ["missing", "missing"] == bus.states("a", "b")
     assert ["b", "a"] == bus.found(State.MISSING)
+
+
+def test_a_copy_of_an_event_is_ignored_and_not_missing(bus: Bus) -> None:
+    id = new_event_id()
+    [first] = bus.emit(id)
+    copy = bus.append(id, EntryKind.FOREIGN)
+    chunk, fetched = fetch(bus.store, bus.lane)
+    complete(bus, chunk, Completion(copy, 2, completion(list(fetched.entries[:1])).record))
+    states = {one.entry: [c.state.value for c in one.cells] for one in bus.matrix.events()}
+    assert {first: ["processed"], copy: ["ignored"]} == states
+    totals = bus.matrix.totals()
+    assert (1, 1, 1, 0) == (totals.emitted, totals.repeated, totals.processed, totals.missing)
+
+
+def test_an_entry_of_a_second_try_is_ignored(bus: Bus) -> None:
+    id, began = new_event_id(), time_ms()
+    [first] = bus.emit(id)
+    again = bus.append(id, EntryKind.MADE, began)
+    chunk, fetched = fetch(bus.store, bus.lane)
+    complete(bus, chunk, Completion(again, 2, completion(list(fetched.entries[:1])).record))
+    states = {one.entry: [c.state.value for c in one.cells] for one in bus.matrix.events()}
+    assert {first: ["processed"], again: ["ignored"]} == states
+    assert 1 == bus.matrix.totals().repeated
+
+
+@pytest.mark.parametrize("id", ["given", new_event_id()], ids=["given", "made"])
+def test_an_event_is_found_by_its_id_without_a_row(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, id: str
+) -> None:
+    """However many entries are newer."""
+    monkeypatch.setattr("celeriac.matrix.reading.MAX_ENTRIES", 5)
+    bus.store.ledger.note_sources(DOMAIN, {SOURCE: 1})
+    entry = bus.append(id, EntryKind.GIVEN)
+    bus.emit(*(str(n) for n in range(30)))
+    chunk, fetched = fetch(bus.store, bus.lane)
+    complete(bus, chunk, completion(list(fetched.entries)))
+    assert entry == bus.matrix.find(id).entry
+    assert ["processed"] == bus.states(id)

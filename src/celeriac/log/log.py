@@ -239,6 +239,10 @@ class EventLog(Protocol):
         """Entries from `start` to `end`, both included; `(id` excludes."""
         ...
 
+    def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
+        """The entry under which each event key is registered (see `append`), in order."""
+        ...
+
     def length(self, domain: str) -> int:
         """Entries in the log, finished ones that were not trimmed yet included."""
         ...

@@ -279,6 +279,11 @@ class MemoryLog:
             chosen = found[::-1][:count] if newest_first else found[:count]
             return [store.entry(entry, body) for entry, body in chosen]
 
+    def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
+        with self.lock:
+            found = map(self.store[domain].ids.get, event_keys)
+            return [None if one is None else one.entry for one in found]
+
     def length(self, domain: str) -> int:
         with self.lock:
             return len(self.store[domain].events)

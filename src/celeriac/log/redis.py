@@ -34,7 +34,13 @@ from celeriac.log.log import (
 )
 from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk
 from celeriac.log.packing import Packing, refuse_first
-from celeriac.log.registered import APPEND_ONCE, event_of, is_registered, postponed
+from celeriac.log.registered import (
+    APPEND_ONCE,
+    event_of,
+    is_registered,
+    parse_registered,
+    postponed,
+)
 from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.transfer import portion_end
@@ -235,6 +241,19 @@ class RedisLog:
 
         found = self.invalid.unless_wrong_type(key, read, ())
         return [Entry(entry.decode(), *read_fields(fields)) for entry, fields in found]
+
+    def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
+        if not event_keys:
+            return []
+        keys, none = self.keys.ids(domain), [None] * len(event_keys)
+        pipeline = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, event_keys)
+        answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
+        current, older = (self.invalid.answer(key, answer, none) for key, answer in answers)
+        values = [new or old for new, old in zip(current, older, strict=True)]
+        found = [None if value is None else parse_registered(value) for value in values]
+        return [None if one is None else one.entry for one in found]
 
     def length(self, domain: str) -> int:
         key = self.keys.events(domain)

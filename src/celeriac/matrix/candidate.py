@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from celeriac.ledger import Lane, Ledger
-from celeriac.log import EventLog, Group, entry_key, entry_time_ms
+from celeriac.log import EntryKind, EventLog, Group, entry_key, entry_time_ms
 from celeriac.log.open_chunk import OpenChunk
 from celeriac.matrix.stand import stands
 from celeriac.matrix.state import IN_FLIGHT, State, state_of
@@ -31,6 +31,7 @@ class Candidate:
     entry: str
     body: bytes | None
     at: str
+    kind: EntryKind = EntryKind.MADE
 
     @property
     def key(self) -> tuple[tuple[int, int], str]:
@@ -100,7 +101,7 @@ def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candid
     count = FIRST_PAGE
     while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
         end = f"({some[-1].id}"
-        yield from (Candidate(domain, entry.id, entry.body, entry.id) for entry in some)
+        yield from (Candidate(domain, one.id, one.body, one.id, one.kind) for one in some)
         count = next_page([len(entry.body or b"") for entry in some], READ)
 
 
@@ -206,7 +207,8 @@ def _of_holder(
     """The pending entries of one holder, newest first."""
     for entry in _pending_of(backend.ledger, lane, group, owner, count, span):
         found = backend.log.read(lane.domain, start=entry, end=entry, count=1)
-        yield Candidate(lane.domain, entry, found[0].body if found else None, entry)
+        body, kind = (found[0].body, found[0].kind) if found else (None, EntryKind.MADE)
+        yield Candidate(lane.domain, entry, body, entry, kind)
 
 
 def _pending_of(

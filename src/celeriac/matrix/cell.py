@@ -12,6 +12,7 @@ import msgspec
 from celeriac.circuit import CircuitState
 from celeriac.event import RawEvent, event_key
 from celeriac.ledger import Failure, Restart
+from celeriac.log import EntryKind
 from celeriac.matrix.state import State
 
 
@@ -39,13 +40,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and where it lies. A postponed one has no entry yet, and its time is to come."""
+    """An event and where it lies. A postponed one has no entry yet, and its time is to come. `kind`
+    says what is known about duplicates of the entry."""
 
     domain: str
     entry: str | None
     place: Literal["log", "postponed"]
     time_ms: int
     event: RawEvent
+    kind: EntryKind = EntryKind.MADE
 
     @property
     def key(self) -> str:

@@ -40,7 +40,7 @@ class Count:
         items = []
         for entry in entries:
             try:
-                items.append(Item.of(entry.id, peek(entry.body or b"", domain)))
+                items.append(Item.of(entry.id, peek(entry.body or b"", domain), entry.kind))
             except InvalidEvent:
                 self._events["invalid"] += 1
         rows = page_cells(self.backend, self.records, domain, items)

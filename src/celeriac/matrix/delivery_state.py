@@ -25,7 +25,7 @@ class Evidence:
     `wanted`: the handler's patterns match the event, and the event is addressed to the handler.
     `subscribed`: the handler was subscribed when the entry was appended. `remembered`: a row of
     this entry would not have been forgotten. `trimmed`: the entry was removed from the log, which
-    happens to finished entries only.
+    happens to finished entries only. `repeats`: the entry repeats the event of an earlier one.
     """
 
     ahead: bool = False
@@ -37,6 +37,7 @@ class Evidence:
     subscribed: bool = True
     remembered: bool = True
     trimmed: bool = False
+    repeats: bool = False
 
 
 def delivery_state(evidence: Evidence) -> State | None:
@@ -68,6 +69,8 @@ def _is_passed(evidence: Evidence) -> bool:
 
 def _state_without_record(evidence: Evidence) -> State | None:
     """Of a delivery that is behind the group's position."""
+    if evidence.row is None and evidence.repeats:
+        return State.IGNORED
     if evidence.row is None and not evidence.subscribed:
         return None
     if not evidence.remembered:

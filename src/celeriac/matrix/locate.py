@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from celeriac.errors import InvalidEvent, NotFound
-from celeriac.event import decode, event_key, id_time_ms, peek
+from celeriac.event import decode, event_key, id_time_ms, made_ms, peek
 from celeriac.log import Entry, EventLog, is_entry
 from celeriac.matrix.cell import Located
 from celeriac.matrix.reading import Reading
@@ -16,8 +16,9 @@ from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 from celeriac.visible import listed
 
-# How far the clock of a producer may be off; the first is the usual case, and cheap.
-WINDOWS_MS = (2_000, 300_000)
+# How far the time in an id may be from that of the entry: an emit takes a while, and the clock of a
+# producer may be off. The first is the usual case, and cheap.
+WINDOWS_MS = (20, 2_000, 300_000)
 
 
 def locate(
@@ -33,9 +34,10 @@ def locate(
     """The events that have the id, in the first place where there is one. Raises NotFound.
 
     Events of several sources, and of several domains, may have it; `source` asks for those of one.
-    `near` (`domain/entry`) may name the entry. A row of the matrix does. Without one, a UUIDv7
-    tells when it was emitted. At last the newest events are read, for one event. What is read is
-    bounded, however long the logs are; `deep` reads all of them. `progress` is called with the
+    `near` (`domain/entry`) may name the entry. An id that emit made tells when that was. An id that
+    was given is registered with its entry, and a row of the matrix names it. Without these, a
+    UUIDv7 tells when it was made. At last the newest events are read, for one event. What is read
+    is bounded, however long the logs are; `deep` reads all of them. `progress` is called with the
     number of events read.
     """
     domains = sorted(backend.log.domains())
@@ -90,8 +92,10 @@ def _places(
     domain, _, entry = near.rpartition("/")
     if domain in domains and is_entry(entry):
         yield _at(log, domain, (entry,), wanted)
-    yield _by_rows(backend, records, domains, wanted)
     at = id_time_ms(wanted.id)
+    if made_ms(wanted.id):
+        yield _around(log, domains, made_ms(wanted.id), WINDOWS_MS[0], wanted, reading)
+    yield _by_records(backend, records, domains, wanted)
     if at is not None:
         for window in WINDOWS_MS:
             reading.begin()
@@ -107,21 +111,20 @@ def _at(log: EventLog, domain: str, entries: Iterable[str], wanted: Wanted) -> I
         yield from _wanted(domain, log.read(domain, start=entry, end=entry, count=1), wanted)
 
 
-def _by_rows(
+def _by_records(
     backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], wanted: Wanted
 ) -> Iterator[Located]:
+    """Where the event's key is registered, or a handler has a row of it."""
     for domain in domains:
         known = [wanted.source] if wanted.source is not None else backend.ledger.sources(domain)
         keys = [event_key(wanted.id, source) for source in known]
         if not keys:
             continue
-        rows = [
-            row
-            for stand in stands(backend.log, records, domain)
-            for row in backend.ledger.rows(stand.lane, keys)
-            if row is not None
-        ]
-        yield from _at(backend.log, domain, dict.fromkeys(row.entry for row in rows), wanted)
+        entries = [entry for entry in backend.log.registered(domain, keys) if entry is not None]
+        for stand in stands(backend.log, records, domain):
+            rows = backend.ledger.rows(stand.lane, keys)
+            entries += [row.entry for row in rows if row is not None]
+        yield from _at(backend.log, domain, dict.fromkeys(entries), wanted)
 
 
 def _around(
@@ -138,6 +141,32 @@ def _around(
         for start, end, newest_first in spans:
             for some in reading.pages(log, domain, str(start), str(end), newest_first):
                 yield from _wanted(domain, some, wanted)
+
+
+def entries_near_ids(log: EventLog, domain: str, ids: Mapping[str, str]) -> dict[str, str]:
+    """Return event key → entry of events whose ids `emit` made, where the entry is of that time.
+
+    `ids` maps event keys to ids. Reads at most MAX_ENTRIES entries.
+    """
+    reading = Reading(deep=False)
+    found: dict[str, str] = {}
+    for wanted, id in sorted(ids.items(), key=lambda item: item[1]):
+        at = made_ms(id)
+        if not at or wanted in found:
+            continue
+        for some in reading.pages(log, domain, str(at), str(at + WINDOWS_MS[0]), False):
+            for entry in some:
+                key = _key_of(entry, domain)
+                if key in ids:
+                    found.setdefault(key, entry.id)
+    return found
+
+
+def _key_of(entry: Entry, domain: str) -> str:
+    try:
+        return peek(entry.body or b"", domain).key
+    except InvalidEvent:
+        return ""
 
 
 def _newest(
@@ -171,5 +200,10 @@ def _wanted(domain: str, entries: Iterable[Entry], wanted: Wanted) -> Iterator[L
 
 def _in_log(domain: str, entry: Entry, body: bytes) -> Located:
     return Located(
-        domain=domain, entry=entry.id, place="log", time_ms=entry.time_ms, event=decode(body)
+        domain=domain,
+        entry=entry.id,
+        place="log",
+        time_ms=entry.time_ms,
+        event=decode(body),
+        kind=entry.kind,
     )

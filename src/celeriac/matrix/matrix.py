@@ -87,7 +87,7 @@ class Matrix:
             waiting = Found(State.WAITING)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
-            item = Item.of(located.entry, event)
+            item = Item.of(located.entry, event, located.kind)
             found = page_cells(self.backend, records, located.domain, [item])[0]
             cells = tuple(self._with_failures(stand, one, event) for stand, one in found)
         return EventStatus(

@@ -10,7 +10,7 @@ from celeriac.event import Peek, RawEvent, event_key
 from celeriac.ledger import IN_FLIGHT, Ledger, Pending, Row, refused_field
 from celeriac.ledger.chunk_store import ChunkStore
 from celeriac.ledger.run_record import Run
-from celeriac.log import EventLog, entry_key, entry_time_ms
+from celeriac.log import Entry, EntryKind, EventLog, entry_key, entry_time_ms
 from celeriac.log.open_chunk import OpenChunk
 from celeriac.matrix.cell import Cell
 from celeriac.matrix.delivery_state import Evidence, delivery_state
@@ -24,15 +24,16 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event of a page: its entry, as much of it as there is, and its key."""
+    """One event of a page: its entry, as much of it as there is, its key, and the entry's kind."""
 
     entry: str
     event: Peek | RawEvent
     key: str
+    kind: EntryKind = EntryKind.MADE
 
     @classmethod
-    def of(cls, entry: str, event: Peek | RawEvent) -> Item:
-        return cls(entry, event, event_key(event.id, event.source))
+    def of(cls, entry: str, event: Peek | RawEvent, kind: EntryKind = EntryKind.MADE) -> Item:
+        return cls(entry, event, event_key(event.id, event.source), kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,11 @@ class Found:
     chunk: OpenChunk | None = None
     run: Run | None = None
     refused: bool = False
+    repeats: bool = False
 
     def is_about(self, entry: str) -> bool:
         """False if the handler knows the event by another entry: it was emitted twice."""
-        return self.row is None or self.row.entry == entry
+        return not self.repeats and (self.row is None or self.row.entry == entry)
 
     @property
     def is_plain(self) -> bool:
@@ -99,10 +101,12 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class _View:
     """What holds for a whole page: no row of an entry since `remembered_from_ms` is forgotten, and
-    entries before `trimmed_to` are not in the log. `ignored`: with cells of unwanted deliveries."""
+    entries before `trimmed_to` are not in the log. `repeated` entries have an event that an earlier
+    one has. `ignored`: with cells of unwanted deliveries."""
 
     remembered_from_ms: int
     trimmed_to: tuple[int, int] = (0, 0)
+    repeated: Collection[str] = ()
     ignored: bool = False
 
 
@@ -123,12 +127,18 @@ def page_cells(
         return cells
     view = _View(backend.ledger.remembers_from_ms(), ignored=ignored)
     columns = _columns(backend, records, domain, items, view)
-    # A replay may have taken a row and made the delivery pending between the two looks. Or the
-    # record was trimmed with the entry.
+    # A replay may have taken a row and made the delivery pending between the two looks. Or there
+    # never was a record, or it was trimmed with the entry.
     doubtful = [i for i in range(len(items)) if any(_is_missing(c[i]) for _, c in columns)]
     if doubtful:
-        view = replace(view, trimmed_to=_trimmed_to(backend.log, domain))
-        again = _columns(backend, records, domain, [items[i] for i in doubtful], view)
+        some = [items[i] for i in doubtful]
+        pairs = [(Entry(item.entry, None, item.kind), item.key) for item in some]
+        view = replace(
+            view,
+            trimmed_to=_trimmed_to(backend.log, domain),
+            repeated=backend.chunks.repetitions(domain, pairs),
+        )
+        again = _columns(backend, records, domain, some, view)
         for (_, column), (_, fresh) in zip(columns, again, strict=True):
             for i, found in zip(doubtful, fresh, strict=True):
                 column[i] = found
@@ -191,10 +201,15 @@ def _column(
                 subscribed=stand.was_subscribed(entry, item.event),
                 remembered=entry_time_ms(entry) >= view.remembered_from_ms,
                 trimmed=stand.group is not None and entry_key(entry) < view.trimmed_to,
+                repeats=entry in view.repeated,
             )
         )
+        repeats = entry in view.repeated and state is State.IGNORED
         is_shown = state is not State.IGNORED or wanted or view.ignored
-        yield Found(state, row, pending, chunk, run) if state is not None and is_shown else None
+        if state is None or not is_shown:
+            yield None
+        else:
+            yield Found(state, row, pending, chunk, run, repeats=repeats)
 
 
 def _rows(

@@ -28,7 +28,7 @@ CELLS = 500  # events whose cells are looked up at a time, where it is they that
 MOST_READ = 5000
 MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
 
-Seen = tuple[str, str, Peek]  # domain, entry, and what was read of the event: not its data
+Seen = tuple[Candidate, Peek]  # an entry, and what was read of its event: not its data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def search(
             event = _peeked(domain, candidate.body)
             if event is not None and fits(event) and (domain, entry) not in places:
                 places[domain, entry] = candidate
-                some.append((domain, entry, event))
+                some.append((candidate, event))
             if len(some) >= at_once or read >= most_read:
                 end = False
                 break
@@ -124,14 +124,14 @@ def statuses(
 ) -> list[EventStatus]:
     """Events of any domains with their cells, in the order given; `ignored` as in `page_cells`."""
     by_place: dict[tuple[str, str], EventStatus] = {}
-    ordered = sorted(some, key=lambda one: one[0])
-    for domain, group in groupby(ordered, key=lambda one: one[0]):
-        items = [Item.of(entry, event) for _, entry, event in group]
+    ordered = sorted(some, key=lambda one: one[0].domain)
+    for domain, group in groupby(ordered, key=lambda one: one[0].domain):
+        items = [Item.of(one.entry, event, one.kind) for one, event in group]
         rows = page_cells(backend, records, domain, items, ignored=ignored)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)
             by_place[domain, item.entry] = _status(domain, item, cells)
-    return [by_place[domain, entry] for domain, entry, _ in some]
+    return [by_place[one.domain, one.entry] for one, _ in some]
 
 
 def _page(found: list[EventStatus], last: Candidate | None, read: int, *, full: bool) -> EventPage:

@@ -11,7 +11,7 @@ from celeriac.errors import NotFound
 from celeriac.event import Peek, id_time_ms, meant_for
 from celeriac.log import entry_key
 from celeriac.matrix.cell import Cell, Located
-from celeriac.matrix.locate import locate
+from celeriac.matrix.locate import entries_near_ids, locate
 from celeriac.matrix.page import Item, page_cells
 from celeriac.matrix.stand import Stand, stands
 from celeriac.registry import HandlerRecord
@@ -25,8 +25,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a tree. `handler` emitted it while it handled the event with the key `parent`.
 
     `key` is the event key, or the id alone where the event is `gone`: in the log no more, so that
-    nobody knows its source. `entry` is None where nobody knows it yet: no handler has begun with
-    it.
+    nobody knows its source. `entry` is None where it is not found: the event is postponed, or was
+    appended much later than it was emitted.
     """
 
     id: str
@@ -166,11 +166,11 @@ def _effects(
 def _placed(
     backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
 ) -> list[Cause]:
-    """The same with entries, where a row of the matrix tells, and with cells."""
+    """The same with entries, where they are found, and with cells."""
     done: dict[str, Cause] = {}
     for domain, nodes in _by_domain(level):
         there = stands(backend.log, records, domain)
-        entries = _entries(backend, there, nodes)
+        entries = _entries(backend, domain, there, nodes)
         items = [
             Item(entries[node.key], _peek(node), node.key) for node in nodes if node.key in entries
         ]
@@ -187,14 +187,22 @@ def _placed(
     return [done.get(node.key, node) for node in level]
 
 
-def _entries(backend: Backend, there: Sequence[Stand], nodes: Sequence[Cause]) -> dict[str, str]:
+def _entries(
+    backend: Backend, domain: str, there: Sequence[Stand], nodes: Sequence[Cause]
+) -> dict[str, str]:
+    """Event key → entry: where a handler has a row, the key is registered, or the entry is of the
+    time at which the id was made."""
     found = {node.key: node.entry for node in nodes if node.entry is not None}
     for stand in there:
         missing = [node.key for node in nodes if node.key not in found and _wants(stand, node)]
         for key, row in zip(missing, backend.ledger.rows(stand.lane, missing), strict=True):
             if row is not None:
                 found[key] = row.entry
-    return found
+    missing = [node.key for node in nodes if node.key not in found]
+    registered = backend.log.registered(domain, missing)
+    found |= {key: entry for key, entry in zip(missing, registered, strict=True) if entry}
+    ids = {node.key: node.id for node in nodes if node.key not in found}
+    return found | entries_near_ids(backend.log, domain, ids)
 
 
 def _wants(stand: Stand, node: Cause) -> bool:

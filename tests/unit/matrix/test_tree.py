@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.event import MOST_EFFECTS
+from celeriac.log.memory import MemoryClock, MemoryLog
 from celeriac.matrix import Matrix, State
 from tests.unit.matrix.shop import Shop
 
@@ -49,15 +50,33 @@ def test_it_is_the_same_tree_from_each_event(chain: Shop, matrix: Matrix, begin:
     assert all({State.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
 
 
-def test_an_effect_that_no_handler_has_met_is_in_it(shop: Shop, matrix: Matrix) -> None:
-    shop.on(
-        "billing.charge", "order.placed", function=lambda e: shop.emit("payment.captured", id="p")
-    )
+@pytest.mark.parametrize("given", [{"id": "p"}, {}], ids=["given id", "made id"])
+def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
+    shop: Shop, matrix: Matrix, given: dict[str, Any]
+) -> None:
+    emitted: list[str] = []
+
+    def charge(_: Any) -> None:
+        if isinstance(shop.backend.log, MemoryLog):
+            shop.backend.log.clock = MemoryClock()  # the time is now
+        emitted.append(shop.emit("payment.captured", **given))
+
+    shop.on("billing.charge", "order.placed", function=charge)
     shop.start()
     shop.emit("order.placed", id="o")
     shop.settle()
     _, effect = matrix.causes(matrix.find("o")).nodes
-    assert ("p", None, ()) == (effect.id, effect.entry, effect.cells)
+    assert emitted == [effect.id]
+    assert matrix.find(effect.id).entry == effect.entry
+
+
+def test_an_effect_that_is_postponed_has_no_entry(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.placed", function=lambda e: shop.emit("order.due", delay=60))
+    shop.start()
+    shop.emit("order.placed", id="o")
+    shop.settle()
+    _, effect = matrix.causes(matrix.find("o")).nodes
+    assert (None, ()) == (effect.entry, effect.cells)
 
 
 def test_a_cause_that_is_in_the_log_no_more_is_said_to_be_gone(shop: Shop, matrix: Matrix) -> None:
