@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
 def test_a_handler_that_kills_its_process_is_buried_and_harms_no_other(deployment: Any) -> None:
     """Without waiting for a lease: the main process saw its pool process die."""
     deployment.lease = 60.0
-    deployment.worker()
+    worker = deployment.worker()
     deployment.joined("billing.work", "work")
     bus = deployment.bus
     killed = bus.emit("crash.kill")
@@ -122,6 +123,12 @@ def test_a_handler_that_kills_its_process_is_buried_and_harms_no_other(deploymen
     assert "WorkerLostError" in reasons[killed]
     assert "SystemExit" in reasons[exits]
     assert "TimeLimitExceeded" in reasons[hangs]
+    logged = re.findall(r"failed on \S+ (\S+) in attempt (\d)", worker.said())
+    assert [(exits, "1"), (hangs, "1"), (killed, "1"), (killed, "2")] == sorted(
+        logged, key=lambda one: (reasons[one[0]], one)
+    )
+    # Celery reports none of them again.
+    assert not re.findall("Task handler raised error|Hard time limit", worker.said())
 
 
 def test_a_handler_may_run_longer_than_its_lease(deployment: Any) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
+
+# How a pool process of Celery exits at a signal (billiard.common). The handler did not ask for it.
+_EXITS_AT_SIGNAL = frozenset(number - 256 for number in signal.valid_signals())
 
 
 def is_control_flow(error: BaseException) -> bool:
     """Whether the error must pass: it asks the process, thread or greenlet to end.
 
     A plain SystemExit is not: `sys.exit()` in a handler is a failure. Celery's own exits are
-    subclasses of it. Panics of native extensions and `gevent.Timeout` are failures as well.
+    subclasses of it, or carry a signal's number. Panics of native extensions and `gevent.Timeout`
+    are failures as well.
     """
     if isinstance(error, BaseExceptionGroup):
         return any(is_control_flow(inner) for inner in error.exceptions)
     if type(error) is SystemExit:
-        return False
+        return isinstance(error.code, int) and error.code in _EXITS_AT_SIGNAL
     return isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit, *_greenlet_exits()))
 
 

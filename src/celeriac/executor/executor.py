@@ -123,9 +123,9 @@ class Executor:
         hinted: Sequence[tuple[str, str]],
         error: BaseException,
         pid: int | None = None,
-    ) -> None:
+    ) -> int:
         """Settles what a process of this worker was running when it died, without waiting for the
-        lease. Idempotent.
+        lease. Returns how many attempts failed with it, each logged. Idempotent.
 
         The delivery that the process `pid` was running failed with `error`. The others that it had
         not finished are due at once, with no attempt counted. Where several may be the culprit,
@@ -150,6 +150,7 @@ class Executor:
             breaking.note(error)
             breaking.reason = describe(error)
             breaking.flush()
+        return len(work.report.failures)
 
     def _still_running(self, lane: Lane, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
         """What of it this worker holds, without the bodies; in the order of the log."""

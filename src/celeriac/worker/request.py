@@ -7,7 +7,9 @@ only when the lease is over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
@@ -20,6 +22,27 @@ from celeriac.worker.hinted import check_headers, check_message
 from celeriac.worker.time_limits import limit_as_task
 
 log = logging.getLogger(__name__)
+
+_thread = threading.local()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether Celery reports something that the executor did not log already."""
+    return record.levelno < logging.ERROR or not getattr(_thread, "is_reported", False)
+
+
+# Celery logs the failure of a task whose process ended; the executor has logged the attempt, with
+# its event and handler.
+logging.getLogger("celery.worker.request").addFilter(_is_news)
+
+
+@contextmanager
+def _reported(is_reported: bool) -> Iterator[None]:
+    _thread.is_reported = is_reported
+    try:
+        yield
+    finally:
+        _thread.is_reported = False
 
 
 class GuardedRequest(Request):  # type: ignore[misc]
@@ -70,24 +93,30 @@ class HintRequest(GuardedRequest):
         check_headers(self.request_dict)
         # The limits are the handler's, not the message's.
         self.time_limits = (None, None)
+        self._failed_attempts = 0
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         error = getattr(exc_info.exception, "exc", exc_info.exception)
-        if isinstance(error, (WorkerLostError, SystemExit)):
+        if isinstance(error, (WorkerLostError, SystemExit, TimeLimitExceeded)):
             self._settle(error)
-        return super().on_failure(exc_info, *args, **kwargs)
+        with _reported(self._failed_attempts > 0):
+            return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         if not soft:
             self._settle(TimeLimitExceeded(timeout))
-        return super().on_timeout(soft, timeout)
+        with _reported(self._failed_attempts > 0):
+            return super().on_timeout(soft, timeout)
 
     def _settle(self, error: BaseException) -> None:
         abandon = getattr(self.task, "abandon", None)
-        if abandon is None:
+        # Celery may report one end twice; what is running since is another attempt.
+        if abandon is None or self._failed_attempts:
             return
         try:
             # Which process it was, Celery knows once that has said that it begins.
-            abandon(self.kwargs["domain"], self.kwargs["events"], error, self.worker_pid)
+            self._failed_attempts = abandon(
+                self.kwargs["domain"], self.kwargs["events"], error, self.worker_pid
+            )
         except Exception:
             log.exception("%s: the lease will heal what %s left behind", self.name, error)

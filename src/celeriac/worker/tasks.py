@@ -40,8 +40,8 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
             show_failures(self, handler, report)
         return str(report)
 
-    def abandon(domain: str, events: str, error: BaseException, pid: int | None = None) -> None:
-        executor.abandon(handler, domain, read_pairs(domain, events), error, pid)
+    def abandon(domain: str, events: str, error: BaseException, pid: int | None = None) -> int:
+        return executor.abandon(handler, domain, read_pairs(domain, events), error, pid)
 
     def on_bound(cls: Any, app: Celery) -> None:
         """What the app's settings and annotations say of all tasks is not meant for handlers."""

@@ -18,7 +18,7 @@ class PanicException(BaseException):
 @pytest.mark.parametrize(
     "error",
     [KeyboardInterrupt(), GeneratorExit(), WorkerShutdown(0), gevent.GreenletExit(),
-     BaseExceptionGroup("many", [ValueError(), KeyboardInterrupt()])],
+     SystemExit(15 - 256), BaseExceptionGroup("many", [ValueError(), KeyboardInterrupt()])],
 )  # fmt: skip
 def test_what_asks_to_end_passes(error: BaseException) -> None:
     assert is_control_flow(error)

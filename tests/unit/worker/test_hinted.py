@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -170,15 +171,45 @@ def test_a_message_does_not_set_the_limits_of_the_handler(task: Any) -> None:
     assert request(task, message(headers={"timelimit": [0.001, 0.001]})).time_limits == (None, None)
 
 
+def note_abandoned(abandoned: list[Any]) -> Callable[..., int]:
+    def abandon(*settled: Any) -> int:
+        abandoned.append(settled)
+        return 1
+
+    return abandon
+
+
 @pytest.mark.parametrize("soft", [True, False])
 def test_only_the_limit_that_kills_the_process_settles_what_it_ran(
     task: Any, soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the soft limit the handler still runs: a retry that is due would run beside it."""
     abandoned: list[Any] = []
-    monkeypatch.setattr(task, "abandon", lambda *settled: abandoned.append(settled), raising=False)
+    monkeypatch.setattr(task, "abandon", note_abandoned(abandoned), raising=False)
     request(task, message()).on_timeout(soft, 1)
     assert [one[:2] for one in abandoned] == ([] if soft else [("order", GOOD)])
+
+
+def test_celery_logs_an_end_of_the_process_only_where_no_attempt_was_logged(
+    task: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed_attempts = [1, 0]
+    monkeypatch.setattr(task, "abandon", lambda *_: failed_attempts.pop(0), raising=False)
+    for expected in (0, 1):
+        request(task, message()).on_timeout(False, 1)
+        assert expected == caplog.text.count("Hard time limit")
+
+
+def test_an_end_that_celery_reports_twice_is_settled_once(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the second report the next attempt may be running."""
+    abandoned: list[Any] = []
+    monkeypatch.setattr(task, "abandon", note_abandoned(abandoned), raising=False)
+    hanging = request(task, message())
+    for _ in range(2):
+        hanging.on_timeout(False, 1)
+    assert 1 == len(abandoned)
 
 
 def test_pickle_is_not_read(task: Any) -> None:
