@@ -12,6 +12,7 @@ from celeriac.errors import LogFull
 from celeriac.ledger import Lane, Outcome
 from celeriac.log import EntryKind
 from tests.contract.store import DOMAIN, Store, body
+from tests.contract.test_chunks import completion, fetch
 
 MakeStore = Callable[..., Store]
 MOST = 64
@@ -55,6 +56,18 @@ def test_what_is_in_flight_counts(full: Full) -> None:
     """Given to a worker is not finished."""
     store, lane = full()
     store.take(lane)
+    with pytest.raises(LogFull):
+        store.emit("more")
+
+
+def test_what_is_in_an_open_chunk_counts(full: Full) -> None:
+    store, lane = full()
+    chunk, fetched = fetch(store, lane)
+    with pytest.raises(LogFull, match=r"64 unfinished events, of which billing\.charge"):
+        store.emit("more")
+    assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries[: MOST // 2]))
+    for n in range(MOST // 2):
+        store.emit(f"more{n}")
     with pytest.raises(LogFull):
         store.emit("more")
 

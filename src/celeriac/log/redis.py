@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import redis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.bus_settings.redis import RedisSettingsStore
@@ -384,8 +384,6 @@ class RedisLog:
 
     def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> Group:
         key = self.keys.chunks(domain, info["name"].decode())
-        if isinstance(stored, NoPermissionError):
-            stored = {}  # an ACL keeps the handlers of other services apart
         chunks = self.invalid.decode_all(key, self.invalid.answer(key, stored, {}), parse_chunk)
         return _group(info, in_log_order(chunks.values()), pending)
 

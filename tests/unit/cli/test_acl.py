@@ -32,7 +32,11 @@ from celeriac.dispatcher import Dispatcher
 from celeriac.event import encode
 from celeriac.executor import Executor
 from celeriac.keys import Keys
+from celeriac.ledger import Lane
+from celeriac.ledger.chunk_store import Completion, FetchRequest
 from celeriac.log import EntryKind, time_ms
+from celeriac.log.bound import Backlog
+from celeriac.log.bounded import BoundedRedisLog
 from celeriac.log.emitted import flush_emitted
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
@@ -374,6 +378,45 @@ def test_a_bounded_emitter_measures_the_backlog(server: EmbeddedServer) -> None:
     bus.emit("sale.made", {"n": 9}, delay=5)
     assert [] == admin.execute_command("ACL", "LOG")
     assert is_refused(server, "till", "XTRIM", KEYS.events("sale"), "MAXLEN", 0)
+    admin.close()
+
+
+def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
+    server: EmbeddedServer,
+) -> None:
+    """What the chunks of one service hold is not trimmed by a worker of another, and counts for an
+    emitter of a third."""
+    admin: Any = redis.Redis.from_url(server.url)
+    keys = Keys("shared")  # whose bus has settings of its own
+    parts = [
+        Part(service="press", reads=["news"]), Part(service="radio", reads=["news"]),
+        Part(service="desk", emits=["news"], bounded=True),
+    ]  # fmt: skip
+    for part in parts:
+        name = part.service
+        admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *rules(part, keys))
+    desk, press, radio = (
+        EventBus(
+            service=name, redis_url=url_of(server, name), log_most=3, log_full="raise",
+            retention_count=1, namespace=keys.namespace,
+        ).service.backend
+        for name in ("desk", "press", "radio")
+    )  # fmt: skip
+    lanes = [Lane("news", handler) for handler in ("press.print", "radio.read")]
+    for lane, backend in zip(lanes, (press, radio), strict=True):
+        backend.log.join("news", lane.handler, "0")
+    entries = [desk.log.append("news", b"{}", EntryKind.MADE) for _ in range(3)]
+    admin.execute_command("ACL", "LOG", "RESET")
+    for lane, backend in zip(lanes, (press, radio), strict=True):
+        backend.chunks.fetch("w", [FetchRequest(lane, lane.handler, 10, running=True)])
+    assert backend.chunks.complete("w", lanes[1], "radio.read", Completion(entries[2], 3))
+    assert (0, 0) == radio.log.trim("news", exact=True)
+    assert isinstance(desk.log, BoundedRedisLog)
+    assert desk.log.backlog("news") == Backlog(3, "press.print")
+    assert [3, 0] == [group.pending for group in radio.log.groups("news")]
+    assert press.chunks.complete("w", lanes[0], "press.print", Completion(entries[2], 3))
+    assert (2, 0) == radio.log.trim("news", exact=True)
+    assert [] == admin.execute_command("ACL", "LOG")
     admin.close()
 
 

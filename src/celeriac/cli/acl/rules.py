@@ -45,6 +45,8 @@ READ = (
     "xgroup|setid", "exists", "type",
 )  # fmt: skip
 MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # see log/lua/backlog.lua
+# Of every handler: what is in flight is not finished, and a trim forgets how trimmed entries ran.
+IN_CHUNKS = ("hgetall", "hvals", "type")
 AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 COUNT = ("hlen", "hexists", "hincrby")
@@ -94,6 +96,8 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
         found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
+        found.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
+        found.append(_selector([keys.runs(domain, "*") for domain in reads], ("zremrangebyscore",)))
         found.append(_selector(_declared(part, keys, reads), SCRIPT))
         ids = [key for domain in reads for key in keys.ids(domain)]
         found.append(_selector(ids, ("hget", "hmget", "hset", "type")))
@@ -131,6 +135,7 @@ def _emitting(
         yield _selector([keys.clock(domain) for domain in others], ("hget", "hset"))
     if emits and part.bounded:
         yield _selector([keys.events(domain) for domain in emits], MEASURE, "%R~")
+        yield _selector([keys.chunks(domain, "*") for domain in emits], IN_CHUNKS, "%R~")
         yield _selector([keys.delayed(domain) for domain in emits], ("zcard",), "%R~")
 
 

@@ -7,7 +7,8 @@
 --
 -- KEYS  base
 -- Returns {events, the handler, or '' where nobody is behind}.
-local stream, delayed = KEYS[1] .. 'events', KEYS[1] .. 'delayed'
+local base = KEYS[1]
+local stream, delayed = base .. 'events', base .. 'delayed'
 local postponed = redis.call('ZCARD', delayed)
 if redis.call('EXISTS', stream) == 0 then return {postponed, ''} end
 
@@ -26,11 +27,21 @@ local function estimate(delivered)
   return math.ceil(length * (to - at) / (to - from))
 end
 
+-- How many entries are in the open chunks of a group (see ledger/lua/_chunks.lua). They are not pending.
+local function in_chunks(handler)
+  local chunks, count = base .. 'chunks:' .. handler, 0
+  if redis.call('TYPE', chunks)['ok'] ~= 'hash' then return 0 end
+  for _, chunk in ipairs(redis.call('HVALS', chunks)) do
+    count = count + tonumber(string.match(chunk, '^%d+%-%d+ %d+%-%d+ (%d+) ') or 0)
+  end
+  return count
+end
+
 local most, slowest = 0, ''
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local is = {}
   for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
-  local behind = (is['lag'] or estimate(is['last-delivered-id'])) + is['pending']
+  local behind = (is['lag'] or estimate(is['last-delivered-id'])) + is['pending'] + in_chunks(is['name'])
   if behind > most then most, slowest = behind, is['name'] end
 end
 return {most + postponed, slowest}
