@@ -19,6 +19,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from celeriac import set_default_bus
 from celeriac.testing import capture
 
+pytest_plugins = ["tests.schedule"]
+
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 _LINK = re.compile(r"\[[^\]]*\]\((?!\w+:)([^)\s]*)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.M)

@@ -92,6 +92,8 @@ def main(argv: "list[str]") -> int:
         return renew_locks()
     keep_bytecode(os.environ)
     python = environment(command.lock)
+    if name == "test":
+        arguments = test_arguments(arguments, os.cpu_count() or 1)
     os.environ.pop("PYTHONHOME", None)
     os.environ["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
     os.environ["PATH"] = os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -360,7 +362,22 @@ class Progress:
         sys.stderr.flush()
 
 
-# --- the commands that are no module ---
+# --- the commands that are more than a module ---
+
+
+def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
+    """Those of pytest. Tests run in parallel unless only some files are named, or `-n` is given.
+
+    Starting the processes takes some seconds. Most tests wait most of the time, so there are more
+    processes than cores. With `-s` and `--pdb` a test has the terminal, which is one.
+    """
+    paths = [argument.partition("::")[0] for argument in arguments]
+    paths = [path for path in paths if os.path.exists(path)]
+    few = bool(paths) and all(map(os.path.isfile, paths))
+    alone = ("-n", "--numprocesses", "-s", "--capture", "--pdb", "--collect-only", "--co", "--help")
+    if few or any(argument.startswith(alone) for argument in arguments):
+        return arguments
+    return ["-n", str(2 * cores), *arguments]
 
 
 def check(python: str, names: "list[str]") -> int:

@@ -17,7 +17,7 @@ from benchmarks.rounds import run
 from benchmarks.stored import load
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bench() -> Bench:
     return Bench(quick=True, rounds=2, seconds=0.02)
 

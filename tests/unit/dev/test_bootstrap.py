@@ -65,6 +65,27 @@ def test_bytecode_is_kept_below_celeriac_where_the_environment_forbids_it(dev: M
     assert {} == environ
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["-n0"], ["--numprocesses", "4"], ["tests/unit/test_fork.py"],
+     ["tests/unit/test_fork.py::test", "README.md"], ["--pdb"], ["-s", "tests"], ["--collect-only"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_few_tests_and_those_with_the_terminal_run_in_one_process(
+    dev: ModuleType, arguments: list[str]
+) -> None:
+    assert arguments == dev.test_arguments(arguments, 2)
+
+
+@pytest.mark.parametrize("arguments", [[], ["tests/unit", "README.md"], ["-k", "emit"]])
+def test_all_others_run_in_twice_as_many_processes_as_there_are_cores(
+    dev: ModuleType, arguments: list[str]
+) -> None:
+    made = dev.test_arguments(arguments, 2)
+    assert ["-n", "4"] == made[:2]
+    assert arguments == made[len(made) - len(arguments) :]
+
+
 def test_the_script_parses_as_python_3_6() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
