@@ -67,8 +67,11 @@ def test_bytecode_is_kept_below_celeriac_where_the_environment_forbids_it(dev: M
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-n0"], ["--numprocesses", "4"], ["tests/unit/test_fork.py"],
-     ["tests/unit/test_fork.py::test", "README.md"], ["--pdb"], ["-s", "tests"], ["--collect-only"]],
+    [
+        ["-n0"], ["--numprocesses", "4"], ["tests/unit/test_fork.py"],
+        ["tests/unit/test_fork.py::test", "README.md"], ["--pdb"], ["-s", "tests"],
+        ["--collect-only"],
+    ],
     ids=" ".join,
 )  # fmt: skip
 def test_few_tests_and_those_with_the_terminal_run_in_one_process(
