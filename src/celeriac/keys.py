@@ -16,13 +16,9 @@ class Keys:
 
     @property
     def handlers(self) -> str:
-        """Hash: handler id → its record."""
+        """Hash: handler id → its record, or `removed` where an operator removed the handler: its
+        workers stop serving it."""
         return f"{self.namespace}:handlers"
-
-    @property
-    def removed(self) -> str:
-        """Set: handler ids that an operator removed; their workers stop serving them."""
-        return f"{self.namespace}:removed"
 
     def rate(self, handler: str) -> str:
         """What the keys of a handler's rate limit begin with."""
@@ -154,7 +150,6 @@ class Keys:
         return {
             self.domains: "set",
             self.handlers: "hash",
-            self.removed: "set",
             self.workers: "hash",
             self.config: "hash",
             self.forgotten: "zset",

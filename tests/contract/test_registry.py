@@ -65,6 +65,18 @@ def test_a_removed_handler_is_remembered_as_removed_until_it_registers(store: St
     assert not store.registry.was_removed(CHARGE.id)
 
 
+def test_a_handler_that_was_removed_is_not_updated(store: Store) -> None:
+    changed = msgspec.structs.replace(CHARGE, patterns=("order.#",))
+    assert store.registry.update(CHARGE)  # where the whole registry was lost
+    assert store.registry.update(changed)
+    assert {CHARGE.id: changed} == store.registry.handlers()
+    store.registry.unregister(CHARGE.id)
+    assert not store.registry.update(CHARGE)
+    assert {} == store.registry.handlers() == store.registry.registered([CHARGE.id])
+    assert [] == store.registry.unregistered([CHARGE.id])
+    assert [] == list(getattr(store, "invalid", []))
+
+
 def test_a_beat_is_stamped_with_the_time_of_the_store(store: Store) -> None:
     before = store.registry.now_ms()
     store.registry.beat(WORKER)
@@ -191,13 +203,14 @@ def test_many_invalid_records_are_counted_and_not_all_kept(store: Store) -> None
 def test_a_registry_of_another_type_reads_as_empty_and_stops_nobody(store: Store) -> None:
     if not isinstance(store, RedisStore):
         return
-    keys = (store.keys.handlers, store.keys.workers, store.keys.removed)
+    keys = (store.keys.handlers, store.keys.workers)
     for key in keys:
         store.client.set(key, "x")
     assert {} == store.registry.handlers()
     assert [] == store.registry.workers()
     assert not store.registry.was_removed(CHARGE.id)
     store.registry.register(CHARGE)
+    assert store.registry.update(CHARGE)
     store.registry.beat(WORKER)
     store.registry.depart(WORKER.name)
     assert not store.registry.unregister(CHARGE.id)

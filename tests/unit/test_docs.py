@@ -126,7 +126,6 @@ def test_every_key_is_there() -> None:
     known = {
         keys.domains,
         keys.handlers,
-        keys.removed,
         keys.workers,
         keys.relayed,
         keys.config,

@@ -14,7 +14,6 @@ def test_keys_begin_with_the_namespace() -> None:
     assert "celeriac:domains" == Keys().domains
     assert "celeriac:handlers" == Keys().handlers
     assert "celeriac:workers" == Keys().workers
-    assert "celeriac:removed" == Keys().removed
 
 
 def test_the_keys_of_a_handler_in_a_domain() -> None:

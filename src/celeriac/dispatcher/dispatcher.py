@@ -488,12 +488,15 @@ class Dispatcher:
         self._drop_forgotten(self._offered - domains)
         if self._joined and domains <= self._offered:
             return
-        records = join(backend, self.handlers, domains, self._lanes)
+        records = join(backend, self.handlers, domains, self._lanes, self._records)
         self._records = {record.id: record for record in records}
+        for handler in self.handlers:
+            if handler.id not in self._records:
+                self._drop_removed(handler)
         # Not `_domains`: what this very join announced was not offered to wildcards yet.
         self._offered = domains
-        for handler, record in zip(self.handlers, records, strict=True):
-            for domain in record.since:
+        for handler in self.handlers:
+            for domain in self._records[handler.id].since:
                 self._serve(domain, handler)
         self._crowds.serve(self._lanes)
         self._domains = frozenset(lane.domain for lane in self._lanes) | domains
@@ -579,19 +582,22 @@ class Dispatcher:
             return
         record = rejoin(self.service.backend, handler, lane.domain)
         if record is None:
-            log.warning(
-                "%s was removed by an operator; this worker stops serving it. Restart the worker "
-                "to register it anew",
-                handler.id,
-            )
-            self._removed.add(handler.id)
-            self.handlers = [h for h in self.handlers if h.id != handler.id]
-            self._records.pop(handler.id, None)
-            self._keep_lanes({k for k, h in self._lanes.items() if h.id != handler.id})
-            self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
+            self._drop_removed(handler)
         else:
             self._records[handler.id] = record
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
+
+    def _drop_removed(self, handler: Handler) -> None:
+        log.warning(
+            "%s was removed by an operator; this worker stops serving it. Restart the worker "
+            "to register it anew",
+            handler.id,
+        )
+        self._removed.add(handler.id)
+        self.handlers = [h for h in self.handlers if h.id != handler.id]
+        self._records.pop(handler.id, None)
+        self._keep_lanes({k for k, h in self._lanes.items() if h.id != handler.id})
+        self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
 
     # -- the doorbell
 

@@ -79,10 +79,13 @@ def join(
     handlers: Iterable[Handler],
     domains: Collection[str],
     joined: Collection[Lane] = (),
+    registered: Collection[str] = (),
 ) -> list[HandlerRecord]:
     """Joins each handler's groups and registers it. Idempotent; returns the records in order.
 
-    Lanes in `joined` have their group: of thousands of domains only new ones cost a call.
+    Lanes in `joined` have their group: of thousands of domains only new ones cost a call. The
+    handlers in `registered` are those that this worker registered before. Where an operator has
+    removed one since, it does not join, and no record of it is returned.
     """
     handlers = list(handlers)
     forgotten = backend.log.forgotten()
@@ -92,7 +95,11 @@ def join(
     }
     newest: dict[str, str] = {}
     known |= _recovered(backend, [h for h in handlers if h.id not in known], domains, newest)
-    return [_join(backend, h, known.get(h.id), domains, newest, joined) for h in handlers]
+    records = [
+        _join(backend, h, known.get(h.id), domains, newest, joined, h.id not in registered)
+        for h in handlers
+    ]
+    return [record for record in records if record is not None]
 
 
 def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
@@ -100,7 +107,7 @@ def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[
     for name, record in backend.registry.handlers().items():
         left = without_domains(record, gone)
         if name in handlers and left != record:
-            backend.registry.register(left)
+            backend.registry.update(left)
 
 
 def without_domains(record: HandlerRecord, gone: Collection[str]) -> HandlerRecord:
@@ -119,7 +126,10 @@ def _join(
     domains: Collection[str],
     newest: dict[str, str],
     joined: Collection[Lane],
-) -> HandlerRecord:
+    is_starting: bool,
+) -> HandlerRecord | None:
+    if not is_starting and known is None and backend.registry.was_removed(handler.id):
+        return None
     since = dict(known.since) if known else {}
     for domain, start in plan_joins(handler, known, domains).items():
         if start == NEWEST:
@@ -127,11 +137,12 @@ def _join(
                 newest[domain] = _newest(backend.log, domain)
             start = newest[domain]
         since[domain] = start
-    for domain, start in since.items():
-        if handler.lane(domain) in joined:
-            continue
-        # The group of a known handler is normally there; after a loss of Redis data it is not.
-        backend.log.join(domain, handler.id, start)
+    # The group of a known handler is normally there; after a loss of Redis data it is not.
+    made = [
+        domain
+        for domain, start in since.items()
+        if handler.lane(domain) not in joined and backend.log.join(domain, handler.id, start)
+    ]
     record = HandlerRecord(
         id=handler.id,
         service=handler.service,
@@ -150,8 +161,15 @@ def _join(
     if known and set(record.patterns) == set(known.patterns):
         # Two versions with the same patterns in force must not write over each other in turns.
         record = msgspec.structs.replace(record, patterns=known.patterns)
-    if record != known:
-        backend.registry.register(record)
+    if is_starting:
+        if record != known:
+            backend.registry.register(record)
+    elif (record != known or made) and not backend.registry.update(record):
+        # Removed since it was read. The operator may have looked for groups before these were made.
+        for domain in made:
+            backend.log.leave(domain, handler.id)
+            backend.ledger.forget(handler.lane(domain))
+        return None
     return record
 
 
@@ -176,7 +194,7 @@ def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | N
     if backend.registry.was_removed(handler.id):
         return None
     if handler.id not in backend.registry.handlers():
-        backend.registry.register(
+        backend.registry.update(
             HandlerRecord(
                 id=handler.id,
                 service=handler.service,
@@ -185,7 +203,8 @@ def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | N
             )
         )
     # The set of domains may be lost too, and a handler with wildcards knows no domain by itself.
-    return join(backend, [handler], backend.log.domains() | {domain})[0]
+    domains = backend.log.domains() | {domain}
+    return next(iter(join(backend, [handler], domains, registered=[handler.id])), None)
 
 
 def _newest(log: EventLog, domain: str) -> str:

@@ -25,10 +25,11 @@ def beat(backend: Backend, worker: WorkerRecord, own: MutableMapping[str, Handle
     named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
     backend.log.announce(sorted(d for d in named if d is not None), bounded=False)
     for name in backend.registry.unregistered(own):
-        backend.registry.register(own[name])
-        logger.warning(
-            "%s: its record in the registry was missing or invalid; it is registered again", name
-        )
+        if backend.registry.update(own[name]):
+            logger.warning(
+                "%s: its record in the registry was missing or invalid; it is registered again",
+                name,
+            )
     _reconcile(backend, worker, own)
 
 
@@ -63,7 +64,8 @@ def _put_in_force(
     if set(before.patterns) != set(record.patterns):
         for domain in record.since:
             backend.ledger.note_patterns(Lane(domain, record.id), code, gone)
-    backend.registry.register(record)
+    if not backend.registry.update(record):
+        return
     for pattern in gone:
         logger.warning(
             "%s: no worker has had its pattern %s for a while, so it is not in force any more. Its "

@@ -35,6 +35,13 @@ class MemoryRegistry:
             self._handlers[record.id] = record
             self._removed.discard(record.id)
 
+    def update(self, record: HandlerRecord) -> bool:
+        with self._lock:
+            if record.id in self._removed:
+                return False
+            self._handlers[record.id] = record
+            return True
+
     def unregister(self, handler: str) -> bool:
         with self._lock:
             self._removed.add(handler)

@@ -13,7 +13,13 @@ from celeriac.invalid_record import InvalidRecords
 from celeriac.keys import Keys
 from celeriac.registry.record import decode_handler, decode_worker
 from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
+from celeriac.scripts import Script
 from celeriac.settings import Settings
+
+# In place of the record of a handler that an operator removed. It is in the same hash, so that one
+# script can compare and write: two keys may lie on two nodes of a cluster.
+REMOVED = b"removed"
+_update = Script(__package__, "update.lua")
 
 
 class RedisRegistry:
@@ -30,21 +36,29 @@ class RedisRegistry:
         self.invalid = InvalidRecords() if invalid is None else invalid
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
-        return self.invalid.decode_all(
-            self.keys.handlers, self._read(self.keys.handlers), decode_handler
-        )
+        found = self._read(self.keys.handlers)
+        stored = {name: value for name, value in found.items() if value != REMOVED}
+        return self.invalid.decode_all(self.keys.handlers, stored, decode_handler)
 
     def register(self, record: HandlerRecord) -> None:
-        keys, encoded = self.keys, msgspec.json.encode(record)
-        self._call(keys.handlers, "HSET", record.id, encoded)
-        self._call(keys.removed, "SREM", record.id)
+        self._call(self.keys.handlers, "HSET", record.id, msgspec.json.encode(record))
+
+    def update(self, record: HandlerRecord) -> bool:
+        key = self.keys.handlers
+        written = self.invalid.unless_wrong_type(
+            key,
+            lambda: _update(self.client, key, record.id, msgspec.json.encode(record), REMOVED),
+            1,  # no operator can have removed it
+        )
+        return bool(written)
 
     def unregister(self, handler: str) -> bool:
-        self._call(self.keys.removed, "SADD", handler)
-        return bool(self._call(self.keys.handlers, "HDEL", handler))
+        before = self._call(self.keys.handlers, "HGET", handler)
+        self._call(self.keys.handlers, "HSET", handler, REMOVED)
+        return before not in (None, REMOVED)
 
     def was_removed(self, handler: str) -> bool:
-        return bool(self._call(self.keys.removed, "SISMEMBER", handler))
+        return bool(self._call(self.keys.handlers, "HGET", handler) == REMOVED)
 
     def registered(self, handlers: Collection[str]) -> Mapping[str, HandlerRecord]:
         names = list(handlers)
@@ -57,13 +71,12 @@ class RedisRegistry:
         if not names:
             return []
         stored = self._call(self.keys.handlers, "HMGET", *names)
-        removed = self._call(self.keys.removed, "SMISMEMBER", *names) or [0] * len(names)
         if stored is None:  # the key holds no hash: nothing can be registered
             return []
         return [
             name
-            for name, value, gone in zip(names, stored, removed, strict=True)
-            if not gone and _readable(name, value) is None
+            for name, value in zip(names, stored, strict=True)
+            if value != REMOVED and _readable(name, value) is None
         ]
 
     def workers(self) -> list[WorkerRecord]:

@@ -82,7 +82,17 @@ class Registry(Protocol):
         ...
 
     def register(self, record: HandlerRecord) -> None:
-        """Adds the handler, or replaces its record, and forgets that it was ever removed."""
+        """Adds the handler, or replaces its record, and forgets that it was ever removed.
+
+        For a worker that starts. One that registered the handler before calls `update`.
+        """
+        ...
+
+    def update(self, record: HandlerRecord) -> bool:
+        """Adds the handler, or replaces its record, unless it was removed on purpose.
+
+        False then, and nothing is written. The check and the write are atomic.
+        """
         ...
 
     def unregister(self, handler: str) -> bool:

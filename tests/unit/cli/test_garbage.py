@@ -56,7 +56,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
     """Every key of Keys that somebody reads, by its name."""
     keys = Keys(settings.namespace)
     found = {
-        "domains": keys.domains, "handlers": keys.handlers, "removed": keys.removed,
+        "domains": keys.domains, "handlers": keys.handlers,
         "workers": keys.workers, "circuits": f"{keys.circuits}states", "relayed": keys.relayed,
     }  # fmt: skip
     for name in (
@@ -78,7 +78,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 
 NAMES = [
-    "domains", "handlers", "removed", "workers", "circuits", "relayed", "events", "delayed",
+    "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
     "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "due", "tally", "patterns",
     "stats", "matrix", "failures", "effects",
 ]  # fmt: skip

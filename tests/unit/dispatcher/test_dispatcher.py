@@ -182,6 +182,31 @@ def test_only_handlers_of_consumed_queues_are_served(
     assert {"billing.here"} == store.registry.handlers().keys()
 
 
+def test_a_handler_that_is_removed_while_it_joins_a_new_domain_is_served_no_more(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    bus.on("#")(charge)
+    bus.on("ship.#")(bill)
+    now = [0.0]
+    turning = dispatcher(clock=lambda: now[0])
+    turning.turn()
+    make_group = store.log.join
+
+    def make_group_after_removal(domain: str, handler: str, start: str) -> bool:
+        store.registry.unregister("billing.charge")
+        return make_group(domain, handler, start)
+
+    monkeypatch.setattr(store.log, "join", make_group_after_removal)
+    emit(bus, "a", type="ship.sent")
+    now[0] += 60
+    turning.turn()
+    assert "billing.charge was removed by an operator" in caplog.text
+    assert {"billing.bill"} == store.registry.handlers().keys()
+    assert ["billing.bill"] == [group.handler for group in store.log.groups("ship")]
+    assert {"bill"} == {chunk.handler.name for chunk in sent}
+
+
 def test_a_removed_handler_stops_being_served_in_all_its_domains(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent,
     caplog: pytest.LogCaptureFixture,

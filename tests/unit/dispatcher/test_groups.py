@@ -9,6 +9,7 @@ import pytest
 
 from celeriac import Event
 from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
+from celeriac.ledger import Lane
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Handler, make_handler
 from celeriac.testing.store import Store
@@ -103,6 +104,39 @@ def test_who_was_removed_does_not_rejoin(store: Store) -> None:
     store.log.leave("order", some.id)
     assert rejoin(store.backend, some, "order") is None
     assert [] == store.log.groups("order")
+
+
+@pytest.mark.parametrize("removed_at", ["before its group is made", "after its group is made"])
+def test_a_removal_while_a_worker_joins_a_new_domain_wins(
+    store: Store, monkeypatch: pytest.MonkeyPatch, removed_at: str
+) -> None:
+    some, make_group = handler("#"), store.log.join
+    join(store.backend, [some], {"order"})
+
+    def remove() -> None:
+        """As `celeriac handlers remove`."""
+        store.registry.unregister(some.id)
+        for domain in store.log.domains():
+            store.log.leave(domain, some.id)
+
+    def make_group_beside_removal(domain: str, name: str, start: str) -> bool:
+        if removed_at.startswith("before"):
+            remove()
+        made = make_group(domain, name, start)
+        if removed_at.startswith("after"):
+            remove()
+        return made
+
+    monkeypatch.setattr(store.log, "join", make_group_beside_removal)
+    for joined in ([Lane("order", some.id)], []):
+        assert [] == join(store.backend, [some], {"order", "ship"}, joined, [some.id])
+        assert {} == store.registry.handlers()
+        assert store.registry.was_removed(some.id)
+        assert [] == store.log.groups("order") == store.log.groups("ship")
+    monkeypatch.undo()
+    # A worker that starts registers it again.
+    assert join(store.backend, [some], {"order", "ship"})
+    assert {some.id} == store.registry.handlers().keys()
 
 
 @pytest.mark.parametrize("pattern", ["order.placed", "#"])
