@@ -44,7 +44,9 @@ COMMANDS = {
     "demo": Command(
         "the bus at work on this machine, faults included", "demo", "celeriac.dev.demo"
     ),
-    "test": Command("the whole suite, or what arguments for pytest select", "test", "pytest"),
+    "test": Command(
+        "the whole suite, or what arguments for pytest select (--quick, --full)", "test", "pytest"
+    ),
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
     ),

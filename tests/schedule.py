@@ -1,4 +1,4 @@
-"""A pytest plugin: which tests run beside which others, when there are several processes.
+"""A pytest plugin: which tests run, and beside which others when there are several processes.
 
 pytest-xdist (`-n`) runs each test in the process that is free. Each process has its own servers and
 namespaces, so that tests share only the machine. The longest start first. A test marked `quiet`
@@ -20,8 +20,47 @@ TURNS = pytest.StashKey[str]()
 LONG = 120
 # From the longest tests to the shortest. Those of other folders are shorter still.
 FOLDERS = ("e2e", "browser", "contract")
-# Tests of such a file share what takes long to start.
-SHARING = ("tests/browser/", "tests/e2e/test_settings.py")
+# Tests of such a file share a fixture, which takes long to start or remembers what they did.
+SHARING = (
+    "tests/browser/",
+    "tests/e2e/test_settings.py",
+    "tests/unit/cli/test_acl.py",
+    "tests/unit/log/test_doorbell.py",
+    "tests/unit/test_tls.py",
+)
+# What `--quick` leaves out: tests that start processes or wait, and the same ones on other servers.
+SLOW = (
+    "tests/browser/",
+    "tests/contract/test_moved_address.py",
+    "tests/contract/test_sentinel.py",
+    "tests/contract/test_slow_link.py",
+    "tests/e2e/",
+    "tests/unit/cli/test_tail.py",
+    "tests/unit/cli/test_top.py",
+    "tests/unit/cluster/",
+    "tests/unit/dev/test_guard.py",
+    "tests/unit/dev/test_server.py",
+    "tests/unit/dispatcher/test_crowd_lives.py",
+    "tests/unit/django/",
+    "tests/unit/spool/test_log.py",
+    "tests/unit/test_deployment.py",
+    "tests/unit/test_extra.py",
+    "tests/unit/tracing/test_off.py",
+    "tests/unit/worker/test_watch.py",
+)
+SERVERS = {"cluster", "mysql", "postgresql"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("celeriac")
+    group.addoption(
+        "--quick",
+        action="store_true",
+        help="at most a minute: without what starts processes, databases or a cluster",
+    )
+    group.addoption(
+        "--full", action="store_true", help="as often as it takes to trust it: for every night"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,8 +99,17 @@ def unit_of(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("quick"):
+        config.hook.pytest_deselected(items=[item for item in items if is_slow(item)])
+        items[:] = [item for item in items if not is_slow(item)]
     if hasattr(config, "workerinput"):
         items.sort(key=rank)
+
+
+def is_slow(item: pytest.Item) -> bool:
+    call: Any = getattr(item, "callspec", None)
+    servers = {value for value in call.params.values() if isinstance(value, str)} if call else set()
+    return item.nodeid.startswith(SLOW) or bool(servers & SERVERS)
 
 
 def rank(item: pytest.Item) -> tuple[bool, int, float]:
