@@ -65,7 +65,9 @@ class InvalidRecords:
                 records[name] = decode(name, value)
             except (ValueError, msgspec.MsgspecError, RecursionError) as error:
                 invalid.append((field, str(error) or type(error).__name__))
-        self.report(key, invalid)
+        # A key of another type was read as empty: see `answer`.
+        if stored or not self._is_wrong_type(key):
+            self.report(key, invalid)
         return records
 
     def report(self, key: str, invalid: Iterable[tuple[bytes, str]]) -> None:
@@ -115,8 +117,12 @@ class InvalidRecords:
         return answer
 
     def _clear_wrong_type(self, key: str) -> None:
-        if key in self._found and not self._found[key][0].field:
+        if self._is_wrong_type(key):
             self.report(key, ())
+
+    def _is_wrong_type(self, key: str) -> bool:
+        found = self._found.get(key)
+        return found is not None and not found[0].field
 
     def inspect(self, client: Any, expected: Mapping[str, str]) -> None:
         """Report the keys that hold another type than these. Blocks for one round trip."""

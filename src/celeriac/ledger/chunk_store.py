@@ -142,5 +142,9 @@ class ChunkStore(Protocol):
         ...
 
     def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
-        """How each entry ran within a chunk; None where it did not, or its record was removed."""
+        """How each entry ran within a chunk; None where it did not, or its record was removed.
+
+        Blocks for a round trip for each 16 distant entries. A record that cannot be read is
+        reported: of its entries only that they were processed is known (see Run).
+        """
         ...

@@ -13,9 +13,10 @@ from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
 from celeriac.ledger.redis_repetitions import find_repetitions
-from celeriac.ledger.run_record import Run, parse_runs
+from celeriac.ledger.redis_runs import find_runs, inspect_runs
+from celeriac.ledger.run_record import Run
 from celeriac.ledger.script import pack_lists, parse_patterns
-from celeriac.log import Entry, entry_key, entry_time_ms, read_fields
+from celeriac.log import Entry, read_fields
 from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk, parse_chunks
 from celeriac.scripts import Script
 
@@ -27,7 +28,6 @@ _renew, _requeue, _reclaim = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks")
 )
-RECORDS = 16  # run records read at a time
 
 
 class RedisChunks:
@@ -206,33 +206,16 @@ class RedisChunks:
         return in_log_order(invalid.decode_all(key, stored, parse_chunk).values())
 
     def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
-        found: dict[str, Run] = {}
         key = self.keys.runs(lane.domain, lane.handler)
-        left = sorted(set(entries), key=entry_key)
-        since, offset = entry_time_ms(left[0]) if left else 0, 0
-        while left:
-            wanted = set(left)
-            records = self.client.zrangebyscore(
-                key, since, "+inf", start=offset, num=RECORDS, withscores=True
-            )
-            last = int(records[-1][1]) if records else 0
-            reached = (-1, -1)
-            for record, score in records:
-                header, _, frames = record.partition(b"\n")
-                if score < last:  # of those in one millisecond, the order is not that of the log
-                    reached = max(reached, entry_key(header.decode().split(" ")[1]))
-                for run in parse_runs(frames):
-                    known = found.get(run.entry)
-                    if run.entry in wanted and (known is None or known.at_ms <= run.at_ms):
-                        found[run.entry] = run
-            if len(records) < RECORDS:
-                break
-            left = [one for one in left if one not in found and entry_key(one) > reached]
-            if left and entry_time_ms(left[0]) > last:
-                since, offset = entry_time_ms(left[0]), 0
-            else:
-                offset += RECORDS
+        found = find_runs(self.client, key, self.ledger.invalid, entries)
         return [found.get(entry) for entry in entries]
+
+    def inspect(self, lanes: Sequence[Lane]) -> None:
+        """Report open chunks and run records that cannot be read, of the latter the newest ones."""
+        for lane in lanes:
+            self.open_chunks(lane)
+        keys = [self.keys.runs(lane.domain, lane.handler) for lane in lanes]
+        inspect_runs(self.client, keys, self.ledger.invalid)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
         return find_repetitions(self.client, self.keys, domain, entries)

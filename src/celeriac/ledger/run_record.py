@@ -11,14 +11,18 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 import msgspec
+
+from celeriac.log import is_entry
 
 # The two bytes: an outcome, an exponent and a mantissa, so that run times are right to 0.4 %.
 MANTISSA_BITS, EXPONENT_BITS = 9, 5
 MANTISSA = (1 << MANTISSA_BITS) - 1
+MAX_ENTRY_IDS_BYTES = 1_000_000  # of one frame: what is no frame may fill the memory else
 _LENGTH = struct.Struct(">I")
 
 
@@ -31,7 +35,8 @@ class RunOutcome(IntEnum):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The run of one entry in a chunk. `at_ms` is when the chunk's completion was recorded."""
+    """The run of one entry in a chunk. `at_ms` is when the chunk's completion was recorded, 0 where
+    the record cannot be read: then it is known only that the entry was processed."""
 
     entry: str
     outcome: RunOutcome
@@ -77,15 +82,42 @@ def pack_runs(worker: str, at_ms: int, entries: Sequence[str], codes: Sequence[i
     return _LENGTH.pack(len(frame)) + frame
 
 
-def parse_runs(record: bytes) -> Iterator[Run]:
-    """Yield every run of a record. Raises ValueError where it is none."""
+class RunRecord(NamedTuple):
+    """A member of the sorted set of run records: of the entries after `after`, up to and with
+    `upto`."""
+
+    after: str
+    upto: str
+    frames: bytes
+
+
+def parse_record(member: bytes) -> RunRecord:
+    """From `after upto`, a line feed, and the frames. Raises ValueError for anything else."""
+    header, _, frames = member.partition(b"\n")
+    after, _, upto = header[:100].decode(errors="replace").partition(" ")
+    if not (is_entry(after) and is_entry(upto) and frames):
+        raise ValueError("is no run record: it does not begin with two entry ids")
+    return RunRecord(after, upto, frames)
+
+
+def _decompressed(entries: bytes) -> str:
+    decompress = zlib.decompressobj()
+    text = decompress.decompress(entries, MAX_ENTRY_IDS_BYTES)
+    if not decompress.eof:
+        raise ValueError(f"is no run record: its entry ids have over {MAX_ENTRY_IDS_BYTES:,} bytes")
+    return text.decode()
+
+
+def parse_runs(record: bytes, only: Container[str] | None = None) -> Iterator[Run]:
+    """Yield every run of the frames of a record, or of those entries only. Raises ValueError where
+    these are no frames."""
     at = 0
     while at < len(record):
         try:
             (length,) = _LENGTH.unpack_from(record, at)
             at += _LENGTH.size
             frame = msgspec.msgpack.decode(record[at : at + length], type=_Frame)
-            entries = zlib.decompress(frame.entries).decode().split("\n")
+            entries = _decompressed(frame.entries).split("\n")
             codes = array("H", frame.codes)
         except (struct.error, msgspec.MsgspecError, zlib.error, UnicodeDecodeError) as error:
             raise ValueError(f"is no run record: {error}") from error
@@ -93,5 +125,6 @@ def parse_runs(record: bytes) -> Iterator[Run]:
             codes.byteswap()
         at += length
         for entry, code in zip(entries, codes, strict=True):
-            outcome, took_us = parse_run_code(code)
-            yield Run(entry, outcome, took_us, frame.worker, frame.at_ms)
+            if only is None or entry in only:
+                outcome, took_us = parse_run_code(code)
+                yield Run(entry, outcome, took_us, frame.worker, frame.at_ms)

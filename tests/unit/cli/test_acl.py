@@ -409,7 +409,7 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
     admin.execute_command("ACL", "LOG", "RESET")
     for lane, backend in zip(lanes, (press, radio), strict=True):
         backend.chunks.fetch("w", [FetchRequest(lane, lane.handler, 10, running=True)])
-    assert backend.chunks.complete("w", lanes[1], "radio.read", Completion(entries[2], 3))
+    assert radio.chunks.complete("w", lanes[1], "radio.read", Completion(entries[2], 3))
     assert (0, 0) == radio.log.trim("news", exact=True)
     assert isinstance(desk.log, BoundedRedisLog)
     assert desk.log.backlog("news") == Backlog(3, "press.print")

@@ -27,6 +27,7 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
 from celeriac.connection import address
 from celeriac.ledger import Lane
+from celeriac.ledger.redis_chunks import RedisChunks
 from celeriac.log import ClockStep, EventLog
 from celeriac.log.redis import RedisLog
 from celeriac.redis_url import is_cluster
@@ -94,7 +95,10 @@ def examine(session: Session) -> Patient:
         record=backend.bus.record,
     )
     # Read for what is invalid there.
-    backend.ledger.tallies([Lane(one.domain, one.handler) for one in found.lags])
+    lanes = [Lane(one.domain, one.handler) for one in found.lags]
+    backend.ledger.tallies(lanes)
+    if isinstance(backend.chunks, RedisChunks):
+        backend.chunks.inspect(lanes)
     for domain in domains:
         backend.log.upcoming(domain)
     _look_at_keys(session, domains, handlers)

@@ -28,5 +28,8 @@ def _more(record: InvalidRecord) -> str:
 def _remedy(record: InvalidRecord) -> str:
     if not record.field:
         return f"redis-cli RENAME {record.key} {record.key}.invalid, then look at it; {_AGAIN}"
+    if ":runs:" in record.key:
+        score = record.field.removeprefix("score ")
+        return f"redis-cli ZREMRANGEBYSCORE {record.key} {score} {score}"
     remove = _REMOVALS.get(record.key.rpartition(":")[2], "HDEL")
     return f"written by a newer version? Else redis-cli {remove} {record.key} FIELD; {_AGAIN}"
