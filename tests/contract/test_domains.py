@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac.errors import LogFull
+from celeriac.event import build_event, encode
 from celeriac.ledger import Lane, Outcome, Settled
 from celeriac.log import EntryKind
 from tests.contract.conftest import MakeStore
@@ -97,6 +98,30 @@ def test_a_domain_with_a_dead_letter_is_not_removed(make_store: MakeStore) -> No
     store.pass_ms(1100)
     store.log.trim(DOMAIN, exact=True)
     assert not store.log.forget_domain(DOMAIN, 1)
+
+
+def test_a_domain_with_a_recent_action_of_an_operator_is_not_removed(
+    make_store: MakeStore,
+) -> None:
+    store = make_store(retention=1, dead_retention=HOUR_MS / 1000)
+    store.log.join(DOMAIN, "billing.charge", "0")
+    store.ledger.record(DOMAIN, b"{}")
+    store.pass_ms(5)
+    assert not store.log.forget_domain(DOMAIN, 1)
+    store.log.bus.set("dead_retention", "1")
+    store.pass_ms(1100)
+    assert store.log.forget_domain(DOMAIN, 1)
+    assert [] == store.ledger.audited(DOMAIN)
+
+
+def test_a_removed_domain_knows_the_events_that_were_appended_once(make_store: MakeStore) -> None:
+    store = make_store(retention=1, dedup_window=3600)
+    event = encode(build_event(f"{DOMAIN}.placed", None, id="a", source="shop"))
+    first = store.log.append(DOMAIN, event, EntryKind.GIVEN)
+    store.pass_ms(1100)
+    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+    assert store.log.forget_domain(DOMAIN, 1000)
+    assert first == store.log.append(DOMAIN, event, EntryKind.GIVEN)
 
 
 def test_many_domains_are_trimmed_together(make_store: MakeStore) -> None:

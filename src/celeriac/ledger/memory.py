@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -31,7 +30,6 @@ from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
 from celeriac.log import EntryKind
 from celeriac.log.memory import MemoryLog
-from celeriac.log.memory_stream import Stream
 from celeriac.settings import Settings
 
 
@@ -46,7 +44,6 @@ class MemoryLedger:
         self._invalid: dict[str, Remembered[str]] = {}
         self._arrivals: dict[str, float] = {}
         self._sources: dict[str, dict[str, int]] = {}
-        self._acts: defaultdict[str, Stream[tuple[bytes, int]]] = defaultdict(Stream)
 
     def window_ms(self) -> int:
         return int(self.log.bus.current.dedup_window * 1000)
@@ -383,7 +380,7 @@ class MemoryLedger:
 
     def _audit(self, domain: str, note: bytes, count: int) -> None:
         if note:
-            self._acts[domain].append(self.log.clock.now_ms(), (note, count))
+            self.log.store[domain].actions.append(self.log.clock.now_ms(), (note, count))
 
     def record(self, domain: str, note: bytes) -> None:
         with self._lock:
@@ -391,7 +388,8 @@ class MemoryLedger:
 
     def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         with self._lock:
-            found = self._acts[domain].range("-", f"({before}" if before else "+")[::-1]
+            actions = self.log.store[domain].actions
+            found = actions.range("-", f"({before}" if before else "+")[::-1]
             return [Audited(id, domain, note, done) for id, (note, done) in found[:count]]
 
     def forget(self, lane: Lane) -> None:

@@ -59,13 +59,16 @@ class MemoryClock:
 
 
 class MemoryDomain:
-    """Everything of one domain. `dead` is the ledger's; it lies here because `trim` is one move."""
+    """Everything of one domain. `dead` and `actions` are the ledger's: trimming and forgetting are
+    one move each."""
 
     def __init__(self) -> None:
         self.events: Stream[bytes] = Stream()
         # Those that are not foreign.
         self.kinds: dict[str, EntryKind] = {}
         self.dead: Stream[Any] = Stream()
+        # Of operators: a note and how many deliveries, as `_audit.lua` writes them.
+        self.actions: Stream[tuple[bytes, int]] = Stream()
         self.ids = MemoryIds()
         self.delayed: dict[bytes, int] = {}
         # Of these, those that were postponed until a time, and not by a delay.
@@ -166,9 +169,14 @@ class MemoryLog:
             holds = len(store.events) or len(store.dead) or store.delayed
             if holds or store.events.last[0] > oldest:
                 return False
+            kept_ms = int(self.bus.current.dead_retention * 1000)
+            if store.actions.last[0] > self.clock.now_ms() - kept_ms:
+                return False
             if any(store.held(group) for group in store.groups.values()):
                 return False
-            del self.store[domain]
+            # As lua/forget.lua: an event that is appended again is still known.
+            self.store[domain] = MemoryDomain()
+            self.store[domain].ids = store.ids
             self._announced.discard(domain)
             self._forgotten.add(domain)
             return True

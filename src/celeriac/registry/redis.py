@@ -19,7 +19,7 @@ from celeriac.settings import Settings
 # In place of the record of a handler that an operator removed. It is in the same hash, so that one
 # script can compare and write: two keys may lie on two nodes of a cluster.
 REMOVED = b"removed"
-_update = Script(__package__, "update.lua")
+_update = Script("celeriac.registry", "update.lua")
 
 
 class RedisRegistry:
