@@ -15,12 +15,19 @@ LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # bytes that are stored
 
 def describe(error: BaseException) -> str:
     """`Type: message` in one line of LONGEST_ERROR bytes at most."""
-    name = type(error).__qualname__
+    name, message = type(error).__qualname__, message_of(error)
+    return _cut(f"{name}: {message}" if message else name)
+
+
+def message_of(error: BaseException) -> str:
+    """The error's message in one line of LONGEST_ERROR bytes at most."""
     try:
-        message = " ".join(storable(str(error)).split())
+        return _cut(" ".join(storable(str(error)).split()))
     except Exception:
-        message = "(its message cannot be shown)"
-    text = f"{name}: {message}" if message else name
+        return "(its message cannot be shown)"
+
+
+def _cut(text: str) -> str:
     return text.encode()[:LONGEST_ERROR].decode(errors="ignore")
 
 

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac.errors import CeleriacError, Retry
-from celeriac.executor import Executor, Report, describe, is_trace_cut
+from celeriac.executor import Executor, Report, describe, is_trace_cut, message_of
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
 from celeriac.worker.hinted import read_pairs
@@ -99,10 +99,12 @@ def _raise_sole(report: Report) -> None:
     if failure is None:
         return
     if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
-        raise CeleryRetry(str(failure.error), exc=failure.error)
+        # Not the error itself, whose message may be of any length.
+        short = Retry(message_of(failure.error), after=failure.error.after)
+        raise CeleryRetry(str(short), exc=short)
     if is_trace_cut(failure.traceback):
-        short = HandlerFailed(describe(failure.error))
-        raise short.with_traceback(failure.error.__traceback__) from None
+        failed = HandlerFailed(describe(failure.error))
+        raise failed.with_traceback(failure.error.__traceback__) from None
     # sys.exit() in a handler must not end the worker as well; nor may a MemoryError, at which
     # Celery ends the main process.
     if isinstance(failure.error, Exception) and not isinstance(failure.error, MemoryError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import traceback
 from typing import Any
@@ -154,6 +155,20 @@ def test_asking_for_a_retry_is_shown_as_one(bus: EventBus, store: Store) -> None
     bus.on("order.placed")(handle)
     with pytest.raises(CeleryRetry, match="later"):
         call(bus, store, "a")
+
+
+def test_asking_for_a_retry_with_a_long_reason_is_shown_with_a_short_one(
+    bus: EventBus, store: Store
+) -> None:
+    def handle(event: Event) -> None:
+        raise Retry("x" * 900_000, after=3)
+
+    bus.on("order.placed")(handle)
+    with pytest.raises(CeleryRetry) as retried:
+        call(bus, store, "a")
+    assert len(pickle.dumps(retried.value)) < 2_000
+    again: Any = retried.value.exc
+    assert 3 == again.after
 
 
 def test_sys_exit_in_a_handler_does_not_end_the_worker(bus: EventBus, store: Store) -> None:
