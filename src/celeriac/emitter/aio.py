@@ -15,6 +15,7 @@ from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import (
     GIVEN,
     MADE,
+    NEW,
     PIPELINE,
     Emission,
     Emitter,
@@ -89,7 +90,8 @@ class AsyncEmitter:
             try:
                 event = self.emitter.as_event(given, ids)
                 body = self.emitter.encode(event, valid=not isinstance(given, Event))
-                chunk.append((event.domain, body, *kind_of(given)))
+                kind, since = NEW if type(given) is tuple else kind_of(given)
+                chunk.append((event.domain, body, kind, since))
                 chosen.append(event)
                 size += len(body)
             except InvalidEvent as error:

@@ -172,7 +172,8 @@ class Emitter:
                 event = self.as_event(given, ids)
                 body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
-                items.append((event.domain, body, *kind_of(given)))
+                kind, since = NEW if type(given) is tuple else kind_of(given)
+                items.append((event.domain, body, kind, since))
                 size += len(body)
                 if size >= PORTION_BYTES:
                     break
@@ -235,8 +236,6 @@ class Emitter:
 def kind_of(given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
     """Whether emit_many makes the id of what it was given, and when `emit` had made it: `kind` and
     `since_ms` of EventLog.append."""
-    if type(given) is tuple:
-        return NEW
     if isinstance(given, Event):
         return GIVEN, made_ms(given.id)
     if isinstance(given, Mapping) and (id := given.get("id")) is not None:
