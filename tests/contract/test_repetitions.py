@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac.event import made_ms, new_event_id, peek
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
+from celeriac.ledger import Ask, Claimed, Failure, Lane, Outcome, Settled, Verdict
+from celeriac.ledger.chunk_store import Fetched, FetchRequest
+from celeriac.ledger.repetition import Repetitions
 from celeriac.log import Entry, EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, MemoryStore, Store
-from tests.contract.test_chunks import fetch
+from tests.contract.test_chunks import completion, fetch
 from tests.contract.test_registered import MakeStore, event
 
 MADE, GIVEN, FOREIGN = EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN
@@ -27,8 +27,18 @@ def with_keys(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
     return [(entry, peek(entry.body or b"").key) for entry in entries]
 
 
+def claim_all(store: Store, lane: Lane) -> list[Claimed]:
+    [taken] = store.ledger.take("w1", [Ask(lane, 100)])
+    hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+    return store.ledger.claim("w1", lane, hinted, 10)
+
+
+def certain(store: Store, entries: Sequence[Entry]) -> set[str]:
+    return set(store.chunks.repetitions(DOMAIN, with_keys(entries)).certain)
+
+
 def repetitions(store: Store) -> set[str]:
-    return store.chunks.repetitions(DOMAIN, with_keys(store.log.read(DOMAIN)))
+    return certain(store, store.log.read(DOMAIN))
 
 
 def test_what_was_neither_given_nor_tried_again_repeats_nothing(store: Store, lane: Lane) -> None:
@@ -38,7 +48,7 @@ def test_what_was_neither_given_nor_tried_again_repeats_nothing(store: Store, la
     _, fetched = fetch(store, lane)
     assert not fetched.is_ambiguous
     assert set() == repetitions(store)
-    assert set() == store.chunks.repetitions(DOMAIN, [])
+    assert set() == certain(store, [])
 
 
 def test_of_a_first_try_that_arrived_the_second_is_the_repetition(store: Store, lane: Lane) -> None:
@@ -50,7 +60,7 @@ def test_of_a_first_try_that_arrived_the_second_is_the_repetition(store: Store, 
     _, fetched = fetch(store, lane)
     assert (False, True) == (before.is_ambiguous, fetched.is_ambiguous)
     assert [again, other] == [entry.id for entry in fetched.entries]
-    assert {again} == store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+    assert {again} == certain(store, fetched.entries)
     # Known from now on, also when the log does not have the first one any more.
     assert {again} == repetitions(store)
 
@@ -65,8 +75,8 @@ def test_of_a_first_try_that_arrives_late_the_first_is_the_repetition(
     _, other = fetch(store, lane, 1)
     assert fetched.is_ambiguous and other.is_ambiguous
     assert [again, late] == [fetched.entries[0].id, other.entries[0].id]
-    assert {late} == store.chunks.repetitions(DOMAIN, with_keys(other.entries))
-    assert set() == store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+    assert {late} == certain(store, other.entries)
+    assert set() == certain(store, fetched.entries)
 
 
 def test_only_entries_of_the_time_are_ambiguous(make_store: MakeStore) -> None:
@@ -87,7 +97,7 @@ def test_only_entries_of_the_time_are_ambiguous(make_store: MakeStore) -> None:
     fetched = [fetch(store, lane, 1)[1] for _ in range(5)]
     # The one behind the last counts too: a fetch knows where it began, and not its first entry.
     assert [False, True, True, True, False] == [one.is_ambiguous for one in fetched]
-    assert {late} == store.chunks.repetitions(DOMAIN, with_keys(fetched[2].entries))
+    assert {late} == certain(store, fetched[2].entries)
 
 
 def test_an_event_of_emit_that_is_given_again_is_a_repetition(store: Store, lane: Lane) -> None:
@@ -101,14 +111,69 @@ def test_an_event_of_emit_that_is_given_again_is_a_repetition(store: Store, lane
     assert source in {entry.id for entry in fetched.entries}
 
 
-def test_a_foreign_copy_of_what_celeriac_appended_is_a_repetition(store: Store) -> None:
+def test_a_foreign_copy_of_what_celeriac_appended_is_a_duplicate(store: Store, lane: Lane) -> None:
     id = new_event_id()
     store.log.append(DOMAIN, event(id), MADE)
     store.log.append(DOMAIN, event("a"), GIVEN)
-    copies = {store.log.append(DOMAIN, event(one)) for one in (id, "a")}
-    store.log.append(DOMAIN, event("b"))
-    store.log.append(DOMAIN, event("b"))  # for `claim` to tell apart
-    assert copies == repetitions(store)
+    chunk, fetched = fetch(store, lane, 2, running=True)
+    assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries))
+    for one in (id, "a", "b"):
+        store.log.append(DOMAIN, event(one))
+    claimed = claim_all(store, lane)
+    assert [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.RUN] == [one.verdict for one in claimed]
+    other = Lane(DOMAIN, "mail.send")
+    store.log.join(DOMAIN, other.handler, claimed[0].entry)
+    assert [Verdict.DUPLICATE, Verdict.RUN] == [one.verdict for one in claim_all(store, other)]
+
+
+def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
+    store: Store, lane: Lane
+) -> None:
+    """A handler may have refused the foreign event: it does not keep the given one from it."""
+    store.log.append(DOMAIN, event("a"))
+    [foreign] = claim_all(store, lane)
+    given = store.log.append(DOMAIN, event("a"), GIVEN)
+    assert given == store.log.append(DOMAIN, event("a"), GIVEN) != foreign.entry
+    chunk, fetched = fetch(store, lane, running=True)
+    assert fetched.is_ambiguous
+    found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+    assert not found.certain
+    assert {given} == found.possible
+    key = with_keys(fetched.entries)[0][1]
+    refused = Settled(
+        foreign.entry, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x")
+    )
+    assert not store.ledger.finish("w1", lane, [refused])
+    released = Settled(given, key, 1, Outcome.RELEASED)
+    only = completion(fetched.entries, exceptions=[released])
+    assert store.chunks.complete("w1", lane, chunk, only)
+    assert [Verdict.RUN] == [one.verdict for one in claim_all(store, lane)]
+
+
+def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
+    store: Store, lane: Lane
+) -> None:
+    store.log.append(DOMAIN, event("a"))
+    claim_all(store, lane)
+    store.log.postpone(DOMAIN, event("a"), delay_ms=0, at_ms=None, kind=GIVEN)
+    store.log.promote(DOMAIN)
+    _, fetched = fetch(store, lane)
+    assert fetched.is_ambiguous
+    found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+    assert {fetched.entries[0].id} == found.possible
+
+
+def test_a_late_first_try_that_is_pending_is_a_duplicate(store: Store, lane: Lane) -> None:
+    body = event(new_event_id())
+    again = store.log.append(DOMAIN, body, MADE, time_ms())
+    late = store.log.append(DOMAIN, body, MADE)
+    _, fetched = fetch(store, lane, 1)
+    chunk, _ = fetch(store, lane, 1)
+    assert again == fetched.entries[0].id
+    assert 1 == store.chunks.requeue("w1", lane, chunk)
+    [claimed] = claim_all(store, lane)
+    assert (late, Verdict.DUPLICATE) == (claimed.entry, claimed.verdict)
+    assert store.finish(lane, claimed, Outcome.IGNORED)
 
 
 def test_a_redriven_event_is_no_repetition(store: Store) -> None:
@@ -125,7 +190,7 @@ def test_the_first_entry_is_found_among_many(store: Store) -> None:
             store.log.append(DOMAIN, bodies[n // 400], MADE)
     again = [store.log.append(DOMAIN, body, MADE, began) for body in bodies]
     entries = [entry for entry in store.log.read(DOMAIN, count=2000) if entry.id in again]
-    assert set(again) == store.chunks.repetitions(DOMAIN, with_keys(entries))
+    assert set(again) == certain(store, entries)
 
 
 # -- whatever arrives when
@@ -203,6 +268,11 @@ class Walk:
         if accepted:
             self.store.log.append(self.domain, self.body(accepted[n % len(accepted)][:-8]))
 
+    def append_foreign(self, n: int) -> None:
+        body = self.body(NAMES[n % 2])
+        self.store.log.append(self.domain, body)
+        self.accept(body)
+
     def fetch(self, n: int) -> None:
         if len(self.open) < 3:
             lane, chunk = Lane(self.domain, GROUPS[n % 2]), f"{self.domain}-{next(_domains)}"
@@ -213,14 +283,33 @@ class Walk:
     def run(self, n: int) -> None:
         if self.open:
             lane, chunk, fetched = self.open.pop(n % len(self.open))
-            entries = with_keys(fetched.entries)
-            ask = fetched.is_ambiguous or any(entry.kind is FOREIGN for entry, _ in entries)
-            ignored = self.store.chunks.repetitions(self.domain, entries) if ask else set()
-            self.runs[lane.handler].update(k for entry, k in entries if entry.id not in ignored)
-            ids = [entry.id for entry, _ in entries]
-            record = pack_runs("w", 1, ids, [run_code(RunOutcome.PROCESSED, 1)] * len(ids))
-            completion = Completion(ids[-1], len(ids), record)
-            assert self.store.chunks.complete("w", lane, chunk, completion)
+            entries, found = with_keys(fetched.entries), Repetitions()
+            if fetched.is_ambiguous:
+                found = self.store.chunks.repetitions(self.domain, entries)
+            apart = {entry.id for entry, _ in entries if entry.kind is FOREIGN} | found.possible
+            self.runs[lane.handler].update(
+                key for entry, key in entries if entry.id not in apart | found.certain
+            )
+            released = [
+                Settled(entry.id, key, 1, Outcome.RELEASED)
+                for entry, key in entries
+                if entry.id in apart - found.certain
+            ]
+            only = completion(fetched.entries, exceptions=released)
+            assert self.store.chunks.complete("w", lane, chunk, only)
+
+    def claim(self, n: int) -> None:
+        lane = Lane(self.domain, GROUPS[n % 2])
+        [taken] = self.store.ledger.take("w", [Ask(lane, 5, most_new=0)])
+        hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+        for claimed in self.store.ledger.claim("w", lane, hinted, 10):
+            key, run = peek(claimed.body or b"").key, claimed.verdict is Verdict.RUN
+            self.runs[lane.handler].update([key] * run)
+            outcome = Outcome.PROCESSED if run else Outcome.IGNORED
+            if claimed.verdict is Verdict.CONCURRENT:
+                outcome = Outcome.RELEASED
+            settled = Settled(claimed.entry, key, claimed.attempt, outcome)
+            assert not self.store.ledger.finish("w", lane, [settled])
 
     def drain(self) -> None:
         for n in range(3 * len(self.open)):
@@ -231,11 +320,13 @@ class Walk:
             if len(self.open) == before and n > 2 * self.store.log.length(self.domain) + 2:
                 break
             self.run(0)
+        for n in range(2 * self.store.log.length(self.domain)):
+            self.claim(n)
 
 
 OPS = (
     Walk.emit, Walk.lose_the_answer, Walk.lose_the_command, Walk.try_again, Walk.arrive, Walk.give,
-    Walk.give_again, Walk.copy, Walk.fetch, Walk.run,
+    Walk.give_again, Walk.copy, Walk.append_foreign, Walk.fetch, Walk.run, Walk.claim,
 )  # fmt: skip
 STEPS = st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 11)), max_size=50)
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from celeriac.ledger.ledger import Lane, Settled
+from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
 from celeriac.log import Entry
 from celeriac.log.open_chunk import OpenChunk
@@ -122,14 +123,12 @@ class ChunkStore(Protocol):
         """How many chunks of each consumer group the worker holds; in one round trip for all."""
         ...
 
-    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
-        """The ids of those entries, given with their event keys, that repeat the event of an
-        earlier one: they must be ignored, and no others.
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
+        """Which entries of an ambiguous fetch, given with their event keys, repeat an event.
 
-        Needed where the fetch was ambiguous, and for FOREIGN entries. Of these it recognises
-        copies of what celeriac appended; two of foreign producers are told apart by `claim`. Blocks
-        for a round trip, and once for each event that was tried again for as long as reading the
-        log since its first try takes.
+        For entries that run in a chunk; `Ledger.claim` finds repetitions itself. Blocks for a round
+        trip, and once for each event that was tried again for as long as it takes to read the log
+        since its first try.
         """
         ...
 

@@ -24,11 +24,12 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
+from celeriac.ledger.memory_repetitions import check_entries
 from celeriac.ledger.memory_take import pass_over, take
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
-from celeriac.log import EntryKind
+from celeriac.log import Entry, EntryKind
 from celeriac.log.memory import MemoryLog
 from celeriac.settings import Settings
 
@@ -163,11 +164,20 @@ class MemoryLedger:
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
                     moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
+                    if self._repeats(lane.domain, moves.store.entry(entry, body), event_key):
+                        verdict = Verdict.DUPLICATE
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
                 moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
                 moves.book.stats["claimed"] += len(claimed)
             return claimed
+
+    def _repeats(self, domain: str, entry: Entry, event_key: str) -> bool:
+        is_ambiguous = self.log.store[domain].ids.is_ambiguous(entry.time_ms, entry.time_ms)
+        if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
+            return False
+        found = check_entries(self.log, domain, [(entry, event_key)], note_foreign=True)
+        return entry.id in found.certain
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0

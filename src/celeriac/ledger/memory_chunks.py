@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_moves import Moves
-from celeriac.ledger.repetition import find_first, foreign_copies, repetitions
+from celeriac.ledger.memory_repetitions import check_entries
+from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run, parse_runs
 from celeriac.ledger.state import Place
 from celeriac.ledger.tally import Tally, add_tally
@@ -143,21 +143,9 @@ class MemoryChunks:
         chunks = moves.group.chunks if moves else {}
         return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
 
-    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         with self._lock:
-            store = self.ledger.log.store[domain]
-            event_keys = dict.fromkeys(event_key for _, event_key in entries)
-            known = {key: found for key in event_keys if (found := store.ids.get(key))}
-            first = {key: found.entry for key, found in known.items()}
-            unresolved = {key: one for key, one in known.items() if not one.is_resolved}
-            wanted = unresolved | foreign_copies(entries, known)
-            first |= find_first(partial(self._page, domain), wanted)[0]
-            for event_key in unresolved:
-                store.ids.resolve(event_key, first[event_key])
-            return repetitions(entries, first)
-
-    def _page(self, domain: str, start: str, end: str, count: int) -> list[Entry]:
-        return self.ledger.log.read(domain, start=start, end=end, count=count)
+            return check_entries(self.ledger.log, domain, entries)
 
     def now_ms(self) -> int:
         return self.ledger.log.clock.now_ms()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -23,16 +23,20 @@ from celeriac.ledger.ledger import (
     Taken,
 )
 from celeriac.ledger.redis_reader import RedisLedgerReader
+from celeriac.ledger.redis_repetitions import read_repetitions
 from celeriac.ledger.script import (
+    doubtful_entries,
     format_effects,
     pack_lists,
     pack_plain,
-    parse_bodies,
     parse_claimed,
+    parse_entries,
     parse_patterns,
     parse_taken,
     plain_and_other,
 )
+from celeriac.ledger.state import Verdict
+from celeriac.log import Entry
 from celeriac.scripts import Script
 
 _take, _pass_over, _claim, _finish, _renew, _hand_back = (
@@ -183,7 +187,10 @@ class RedisLedger(RedisLedgerReader):
             pack_lists([entries, [key for _, key in hinted]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
-        answer, found = self.client.execute_many([_claim.command(base, *arguments), span])
+        intervals = ("GET", self.keys.ambiguous(lane.domain))
+        answer, found, noted = self.client.execute_many(
+            [_claim.command(base, *arguments), span, intervals]
+        )
         if isinstance(answer, NoScriptError):
             answer = self._unless_removed(_claim, lane, *arguments)
         if isinstance(answer, Exception):
@@ -193,16 +200,28 @@ class RedisLedger(RedisLedgerReader):
         if answer is None:
             return []
         claimed = parse_claimed(answer, entries)
-        bodies = parse_bodies(found)
-        if missed := [one[0] for one in claimed if one[0] not in bodies]:
+        there = parse_entries(found)
+        if missed := [one[0] for one in claimed if one[0] not in there]:
             # Others lie between the first and the last of them.
             found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
             for one in found:
-                bodies |= parse_bodies(one)
+                there |= parse_entries(one)
+        doubtful = doubtful_entries(claimed, there, dict(hinted), noted)
+        repeated = self._check(lane.domain, doubtful) if doubtful else ()
         return [
-            Claimed(entry, verdict, attempt, bodies.get(entry), lost)
+            Claimed(
+                entry,
+                Verdict.DUPLICATE if entry in repeated else verdict,
+                attempt,
+                (there[entry].body or b"") if entry in there else None,
+                lost,
+            )
             for entry, verdict, attempt, lost in claimed
         ]
+
+    def _check(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Container[str]:
+        found = read_repetitions(self.client, self.keys, domain, entries, self.window_ms)
+        return found.certain
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0

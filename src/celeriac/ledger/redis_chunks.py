@@ -12,8 +12,9 @@ from celeriac.connection import server_time_ms
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
-from celeriac.ledger.redis_repetitions import find_repetitions
+from celeriac.ledger.redis_repetitions import read_repetitions
 from celeriac.ledger.redis_runs import find_runs, inspect_runs
+from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
 from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.log import Entry, read_fields
@@ -217,8 +218,8 @@ class RedisChunks:
         keys = [self.keys.runs(lane.domain, lane.handler) for lane in lanes]
         inspect_runs(self.client, keys, self.ledger.invalid)
 
-    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> set[str]:
-        return find_repetitions(self.client, self.keys, domain, entries)
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
+        return read_repetitions(self.client, self.keys, domain, entries)
 
     def _keys(self, lane: Lane) -> tuple[str, str]:
         return self.keys.events(lane.domain), self.keys.chunks(lane.domain, lane.handler)

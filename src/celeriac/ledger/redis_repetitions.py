@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from celeriac.connection import Client
 from celeriac.keys import Keys
-from celeriac.ledger.repetition import find_first, foreign_copies, repetitions
+from celeriac.ledger.repetition import (
+    Repetitions,
+    find_first,
+    find_repetitions,
+    foreign_copies,
+    new_foreign,
+    unresolved,
+)
 from celeriac.log import Entry, read_fields
-from celeriac.log.registered import parse_registered
+from celeriac.log.registered import NOTE_FOREIGN, Registered, parse_registered
 from celeriac.scripts import Script
 
 _resolve = Script("celeriac.ledger", "resolve_ids.lua")
 MAX_FIELDS = 1000  # of one command
 
 
-def find_repetitions(
-    client: Client, keys: Keys, domain: str, entries: Sequence[tuple[Entry, str]]
-) -> set[str]:
-    """See ChunkStore.repetitions."""
-    event_keys = list(dict.fromkeys(event_key for _, event_key in entries))
-    stored = _read(client, keys.ids(domain), event_keys)
-    known = {
-        event_key: registered
-        for event_key, value in stored.items()
-        if (registered := parse_registered(value))
-    }
-    first = {event_key: registered.entry for event_key, registered in known.items()}
-    wanted = {event_key: one for event_key, one in known.items() if not one.is_resolved}
-    unresolved = list(wanted)
-    wanted |= foreign_copies(entries, known)
+def read_repetitions(
+    client: Client,
+    keys: Keys,
+    domain: str,
+    entries: Sequence[tuple[Entry, str]],
+    note_window_ms: int = 0,
+) -> Repetitions:
+    """See ChunkStore.repetitions. With `note_window_ms` ids of foreign producers are noted for so
+    long."""
+    stored, known = _known(client, keys, domain, entries)
+    wanted = unresolved(known) | foreign_copies(entries, known)
+    found: dict[str, str] = {}
     if wanted:
         found, is_whole = find_first(partial(_page, client, keys.events(domain)), wanted)
-        first |= found
-        if is_whole and unresolved:
-            values = [(key, stored[key], first[key]) for key in unresolved]
-            arguments = [text for three in values for text in three]
-            _resolve.on_keys(client, keys.ids(domain), *arguments)
-    return repetitions(entries, first)
+        if is_whole:
+            _note_resolved(client, keys, domain, stored, known, found)
+    if note_window_ms and (new := new_foreign(entries, known, found)):
+        arguments = [text for pair in new.items() for text in pair]
+        NOTE_FOREIGN.on_keys(client, keys.ids(domain), note_window_ms, *arguments)
+    return find_repetitions(entries, known, found)
+
+
+def _known(
+    client: Client, keys: Keys, domain: str, entries: Sequence[tuple[Entry, str]]
+) -> tuple[dict[str, bytes], dict[str, Registered]]:
+    """Event key → what is registered, as it is stored and as it is understood."""
+    event_keys = list(dict.fromkeys(event_key for _, event_key in entries))
+    stored = _read(client, keys.ids(domain), event_keys)
+    parsed = {event_key: parse_registered(value) for event_key, value in stored.items()}
+    return stored, {event_key: one for event_key, one in parsed.items() if one is not None}
+
+
+def _note_resolved(
+    client: Client,
+    keys: Keys,
+    domain: str,
+    stored: Mapping[str, bytes],
+    known: Mapping[str, Registered],
+    found: Mapping[str, str],
+) -> None:
+    arguments: list[str | bytes] = []
+    for event_key, one in unresolved(known).items():
+        arguments += (event_key, stored[event_key], found.get(event_key, one.entry))
+    if arguments:
+        _resolve.on_keys(client, keys.ids(domain), *arguments)
 
 
 def _read(

@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from celeriac.errors import InvalidEvent
 from celeriac.event import key_id, made_ms, peek
 from celeriac.log import Entry, EntryKind, entry_key, entry_time_ms
-from celeriac.log.registered import MADE_SPAN_MS, MARGIN_MS, Registered
+from celeriac.log.registered import FOREIGN_MARK, MADE_SPAN_MS, MARGIN_MS, Registered
 from celeriac.transfer import FIRST_PAGE, next_page
 
 logger = logging.getLogger(__name__)
@@ -24,16 +26,53 @@ MAX_SEARCHED = 200_000  # entries, for one chunk: seconds
 Read = Callable[[str, str, int], Sequence[Entry]]
 
 
-def repetitions(entries: Sequence[tuple[Entry, str]], first: Mapping[str, str]) -> set[str]:
-    """Return the entries that repeat an event. `first`: event key → its first entry, where known.
+class Repetitions(msgspec.Struct, frozen=True):
+    """Ids of entries. The `certain` ones repeat the event of another one, and must be ignored. The
+    `possible` ones repeat one of a foreign producer, which the handler may have refused: each must
+    be claimed as a delivery of its own."""
 
-    An event that was redriven is in the log again on purpose.
-    """
-    return {
-        entry.id
-        for entry, event_key in entries
-        if first.get(event_key, entry.id) != entry.id and entry.kind is not EntryKind.REDRIVEN
-    }
+    certain: frozenset[str] = frozenset()
+    possible: frozenset[str] = frozenset()
+
+
+def find_repetitions(
+    entries: Sequence[tuple[Entry, str]],
+    known: Mapping[str, Registered],
+    found: Mapping[str, str],
+) -> Repetitions:
+    """Return the entries that repeat an event. `known`: event key → what is registered; `found`:
+    event key → an earlier entry that the log has."""
+    certain, possible = set(), set()
+    for entry, event_key in entries:
+        registered = known.get(event_key)
+        if entry.kind is EntryKind.REDRIVEN:  # in the log again on purpose
+            continue
+        if registered and registered.is_foreign and event_key not in found:
+            if entry.kind is not EntryKind.FOREIGN:
+                possible.add(entry.id)
+            continue
+        first = found.get(event_key) or (registered.entry if registered else entry.id)
+        if first != entry.id:
+            certain.add(entry.id)
+    return Repetitions(frozenset(certain), frozenset(possible))
+
+
+def unresolved(known: Mapping[str, Registered]) -> dict[str, Registered]:
+    """Return where to look for earlier entries of registered events."""
+    return {event_key: one for event_key, one in known.items() if not one.is_resolved}
+
+
+def new_foreign(
+    entries: Sequence[tuple[Entry, str]],
+    known: Mapping[str, Registered],
+    found: Mapping[str, str],
+) -> dict[str, str]:
+    """Return event key → what to register for events of foreign producers that are not known."""
+    new: dict[str, str] = {}
+    for entry, event_key in entries:
+        if entry.kind is EntryKind.FOREIGN and event_key and event_key not in known:
+            new.setdefault(event_key, found.get(event_key) or entry.id + FOREIGN_MARK)
+    return new
 
 
 def foreign_copies(

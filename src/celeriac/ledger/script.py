@@ -14,7 +14,8 @@ from celeriac.event.pattern import check_pattern
 from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
-from celeriac.log import read_fields
+from celeriac.log import Entry, EntryKind, read_fields
+from celeriac.log.registered import parse_intervals
 
 
 def format_effects(effects: Effects) -> str:
@@ -79,11 +80,32 @@ def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict
     ]
 
 
-def parse_bodies(found: Any) -> dict[str, bytes]:
-    """Entry → the event in it, b"" where it has none; of a raw answer of XRANGE."""
+def parse_entries(found: Any) -> dict[str, Entry]:
+    """Entry id → the entry, of a raw answer of XRANGE."""
     if isinstance(found, Exception):
         raise found
-    return {entry.decode(): read_fields(fields)[0] or b"" for entry, fields in found}
+    entries = (Entry(entry.decode(), *read_fields(fields)) for entry, fields in found)
+    return {entry.id: entry for entry in entries}
+
+
+def doubtful_entries(
+    claimed: Sequence[tuple[str, Verdict, int, int]],
+    there: Mapping[str, Entry],
+    event_keys: Mapping[str, str],
+    noted: Any,
+) -> list[tuple[Entry, str]]:
+    """Return the entries, with their event keys, that are to run and may repeat an event: those of
+    foreign producers, and those of the time in the noted intervals."""
+    intervals = parse_intervals(noted) if isinstance(noted, bytes) else []
+    found = []
+    for id, verdict, _, _ in claimed:
+        entry = there.get(id)
+        if entry is None or verdict is not Verdict.RUN:
+            continue
+        is_ambiguous = any(first <= entry.time_ms <= last for first, last in intervals)
+        if entry.kind is EntryKind.FOREIGN or is_ambiguous:
+            found.append((entry, event_keys[id]))
+    return found
 
 
 def parse_taken(answer: Any) -> Taken:

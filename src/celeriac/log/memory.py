@@ -31,7 +31,6 @@ from celeriac.log.memory_ids import LATE_MS, MemoryIds
 from celeriac.log.memory_stream import Key, MemoryGroup, Stream, entry_id, following
 from celeriac.log.open_chunk import OpenChunk, in_log_order
 from celeriac.log.registered import (
-    MADE_SPAN_MS,
     MARGIN_MS,
     Registered,
     event_of,
@@ -206,19 +205,21 @@ class MemoryLog:
         """See lua/append_once.lua."""
         ids, event_key, now = self.store[domain].ids, peek(body).key, self.clock.now_ms()
         ids.turn(now, int(self.bus.current.dedup_window * 1000))
-        if known := ids.get(event_key):
+        known = ids.get(event_key)
+        if known and known.is_given:
             return known.entry
         entry = self._append(domain, body, EntryKind.GIVEN)
-        registered, at = Registered(entry), entry_key(entry)[0]
-        if since_ms:
-            from_ms = min(since_ms, now) - MARGIN_MS
-            if kind is EntryKind.MADE:
-                registered = Registered(entry, from_ms, is_resolved=False)
-                ids.note_ambiguous(from_ms, max(now, at) + LATE_MS)
-            else:
-                registered = Registered(entry, from_ms, from_ms + MADE_SPAN_MS, False)
-                ids.note_ambiguous(at, at)
-        ids.put(event_key, registered, now)
+        at = entry_key(entry)[0]
+        if known:
+            ids.note_ambiguous(at, at)
+            ids.put(event_key, Registered(entry, is_foreign=True), now)
+            return entry
+        if since_ms and kind is EntryKind.MADE:
+            ids.note_ambiguous(min(since_ms, now) - MARGIN_MS, max(now, at) + LATE_MS)
+        elif since_ms:
+            ids.note_ambiguous(at, at)
+        # An earlier entry is looked for in the whole log: the clock is not that of the ids.
+        ids.put(event_key, Registered(entry, is_resolved=not since_ms), now)
         return entry
 
     def append_many(self, items: Sequence[Item]) -> int:

@@ -209,8 +209,13 @@ class RedisLog:
         keys, window_ms = self.keys, int(self._dedup_window() * 1000)
         calls = []
         for domain in domains:
-            named = (keys.events(domain), keys.delayed(domain), keys.clock(domain))
-            calls.append(((*named, *keys.ids(domain)), (most, window_ms)))
+            named: tuple[str, ...] = (
+                keys.events(domain),
+                keys.delayed(domain),
+                keys.clock(domain),
+            )
+            named += (*keys.ids(domain), keys.ambiguous(domain))
+            calls.append((named, (most, window_ms)))
         answers = _promote.on_keys_many(self.client, calls)
         return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
 

@@ -4,6 +4,7 @@ that are tried again. Pure: what append_once.lua and promote.lua are given, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -14,6 +15,7 @@ from celeriac.log.log import EntryKind, Item, is_entry
 from celeriac.scripts import Script
 
 APPEND_ONCE = Script("celeriac.log", "append_once.lua")
+NOTE_FOREIGN = Script("celeriac.log", "note_foreign.lua")
 MAX_EVENTS = 100  # of one call: it takes half a millisecond of the server
 # An id that `emit` made is of an event that entered the log within so many ms, or was tried again.
 MADE_SPAN_MS = 10_000
@@ -25,21 +27,33 @@ MADE, GIVEN, FOREIGN = EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN
 @dataclass(frozen=True, slots=True)
 class Registered:
     """The entry of an event. Unless it is resolved, the event may have an earlier entry: then that
-    is among those from `from_ms` to `to_ms`, or to this one."""
+    is among those from `from_ms` to `to_ms`, or to this one.
+
+    `is_foreign`: a foreign producer appended an event with the id, which each handler may accept or
+    refuse. So it does not keep a later one from the log, whose entry is then registered, and
+    `is_given`; `claim` tells the two apart.
+    """
 
     entry: str
     from_ms: int = 0
     to_ms: int | None = None
     is_resolved: bool = True
+    is_foreign: bool = False
+    is_given: bool = True
+
+
+FOREIGN_MARK, BOTH_MARK = "!", "+"
 
 
 def parse_registered(value: bytes) -> Registered | None:
-    """Return what append_once.lua registered; None for what it did not write."""
-    entry, question, span = value.decode(errors="replace").partition("?")
+    """Return what the scripts of lua/_ids.lua registered; None for what they did not write."""
+    text = value.decode(errors="replace")
+    is_given, is_foreign = not text.endswith(FOREIGN_MARK), text[-1:] in (FOREIGN_MARK, BOTH_MARK)
+    entry, question, span = (text[:-1] if is_foreign else text).partition("?")
     if not is_entry(entry):
         return None
     if not question:
-        return Registered(entry)
+        return Registered(entry, is_foreign=is_foreign, is_given=is_given)
     from_ms, _, to_ms = span.partition(":")
     if not (from_ms.lstrip("-").isdecimal() and (to_ms or "0").isdecimal()):
         return Registered(entry)
@@ -53,7 +67,8 @@ def is_registered(kind: EntryKind, since_ms: int) -> bool:
 
 def is_plain(items: Sequence[Item]) -> bool:
     """Whether every event is one XADD."""
-    return not any(is_registered(kind, since) for _, _, kind, since in items)
+    # Not by `is_registered`: this is asked for every event of emit_many.
+    return not [since for _, _, kind, since in items if since or kind is GIVEN]
 
 
 def runs(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -72,6 +87,12 @@ def arguments(items: Sequence[Item], window_ms: int, now_ms: int) -> list[Any]:
         span = MADE_SPAN_MS if since and kind is not MADE else ""
         found += (peek(body).key, body, age, span)
     return found
+
+
+def parse_intervals(noted: bytes | None) -> list[tuple[int, int]]:
+    """Return the intervals of time, in ms, in which entries may repeat an event."""
+    found = re.findall(rb"(\d+):(\d+)", noted or b"")
+    return [(int(first), int(last)) for first, last in found]
 
 
 def postponed(body: bytes, kind: EntryKind) -> bytes:

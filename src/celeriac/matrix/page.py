@@ -136,7 +136,7 @@ def page_cells(
         view = replace(
             view,
             trimmed_to=_trimmed_to(backend.log, domain),
-            repeated=backend.chunks.repetitions(domain, pairs),
+            repeated=backend.chunks.repetitions(domain, pairs).certain,
         )
         again = _columns(backend, records, domain, some, view)
         for (_, column), (_, fresh) in zip(columns, again, strict=True):

@@ -112,8 +112,15 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     ids.append(orders.emit("order.placed", {"n": 9}, delay=0.1))
     orders.emit_many([("order.placed", {"n": 7})])
     client: Any = redis.Redis.from_url(server.url, decode_responses=True)
+    # As foreign producers do, and as an event that was tried again.
+    foreign = encode(orders.event("order.placed", {"n": 8}, id="foreign"))
+    client.xadd(KEYS.events("order"), {"event": foreign})
+    log: Any = orders.service.backend.log
+    tried = encode(orders.event("order.placed", {"n": 9}, id="tried"))
+    log.append("order", tried, EntryKind.MADE, time_ms())
+    ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
-    while len(shipped) < 7 or client.xlen(KEYS.dead("order")) < 1:
+    while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 1:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
             one.turn()

@@ -51,7 +51,7 @@ AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 COUNT = ("hlen", "hexists", "hincrby")
 SCRIPT = ("eval", "evalsha")
-REGISTER = ("hget", "hset", "rename", "unlink", "pexpireat", "get", "set")  # see log/lua/_ids.lua
+REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # see log/lua/_ids.lua
 BURY = ("xadd", "xrange", "xlen", "xdel", "exists", "type")
 NAME = re.compile(r"[\w.-]+")
 PREFIX = re.compile(r"[\w.:-]*")
@@ -100,7 +100,7 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         found.append(_selector([keys.runs(domain, "*") for domain in reads], ("zremrangebyscore",)))
         found.append(_selector(_declared(part, keys, reads), SCRIPT))
         ids = [key for domain in reads for key in keys.ids(domain)]
-        found.append(_selector(ids, ("hget", "hmget", "hset", "type")))
+        found.append(_selector(ids, (*REGISTER, "hget", "type")))
         found.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
     found += _emitting(part, keys, reads, emits)
     return found
@@ -120,7 +120,8 @@ def _emitting(
         yield _selector([keys.emitted(domain) for domain in emits], COUNT)
     for domain in sorted({*emits, *moves}):
         registry = (*keys.ids(domain), keys.ambiguous(domain))
-        yield _selector(registry, REGISTER)
+        yield _selector(keys.ids(domain), REGISTER)
+        yield _selector([keys.ambiguous(domain)], ("get", "set"))
         # A script needs every key that it is given, whatever it does with it: here it may do no
         # more than what the other rules allow.
         moved = (keys.delayed(domain), keys.clock(domain)) if domain in moves else ()

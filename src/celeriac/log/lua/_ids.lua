@@ -9,32 +9,49 @@
 -- No event has an empty key.
 local MARK = ''
 
--- The mark of a generation; false where it is not there. What is no hash is removed: a script that
--- failed after its first XADD would append the event again with each try.
-local function mark_of(key)
-  local mark = redis.pcall('HGET', key, MARK)
-  if type(mark) ~= 'table' then return mark end
-  redis.call('UNLINK', key)
-  return false
+-- Event key → the value under which it is registered, for those that were looked up.
+local values_of = {}
+
+-- Reads the mark of a generation, which is returned, and the values of event keys. What is no hash is
+-- removed: a script that failed after its first XADD would append the event again with each try.
+local function read_generation(key, event_keys)
+  local values = redis.pcall('HMGET', key, MARK, unpack(event_keys))
+  if values.err then
+    redis.call('UNLINK', key)
+    return ''
+  end
+  for i, event_key in ipairs(event_keys) do
+    if values[i + 1] then values_of[event_key] = values[i + 1] end
+  end
+  return values[1] or ''
 end
 
-local is_older, mark = mark_of(older_ids), mark_of(ids)
-local began, longest = string.match(mark or '', '^(%d+) (%d+)$')
-began, longest = tonumber(began or ''), tonumber(longest or '')
-if began and now - began >= window then
-  redis.call('UNLINK', older_ids)
-  redis.call('RENAME', ids, older_ids)
-  is_older, began, longest = mark, nil, nil
+local began, longest
+
+-- To be called first, with all event keys of the call: hundreds at most.
+local function look_up(event_keys)
+  read_generation(older_ids, event_keys)
+  began, longest = string.match(read_generation(ids, event_keys), '^(%d+) (%d+)$')
+  began, longest = tonumber(began or ''), tonumber(longest or '')
+  if began and now - began >= window then
+    redis.call('UNLINK', older_ids)
+    redis.call('RENAME', ids, older_ids)
+    began, longest = nil, nil
+  end
 end
 
--- The entry under which an event key is registered, or nil.
+-- The entry under which an event key is registered, or nil. Then also whether a foreign producer
+-- appended an event with the id: that does not keep another one from the log, for some handlers may
+-- refuse it.
 local function registered(event_key)
-  local known = redis.call('HGET', ids, event_key) or is_older and redis.call('HGET', older_ids, event_key)
-  return known and string.match(known, '^%d+%-%d+')
+  local value = values_of[event_key]
+  if value and string.sub(value, -1) == '!' then return nil, true end
+  return value and string.match(value, '^%d+%-%d+')
 end
 
 -- To be called with a key that is not registered.
 local function register(event_key, value)
+  values_of[event_key] = value
   redis.call('HSET', ids, event_key, value)
   if began and longest >= window then return end
   began, longest = began or now, window

@@ -5,10 +5,11 @@
 -- already, and is dropped.
 --
 -- KEYS  event log, postponed events, server times of the domain, registered event keys, those of the
---       older generation
+--       older generation, ambiguous intervals
 -- ARGV  most, window ms
 -- Returns {moved, time ms of the next or 0}.
-local stream, delayed, clocks, ids, older_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local stream, delayed, clocks = KEYS[1], KEYS[2], KEYS[3]
+local ids, older_ids, ambiguous = KEYS[4], KEYS[5], KEYS[6]
 local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -37,13 +38,21 @@ local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV
 local function next_time() return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0 end
 if #ready == 0 then return {0, next_time()} end
 --! include _ids.lua
+-- What celeriac postponed has its key before it: see log/registered.py.
+local event_keys = {}
+for _, member in ipairs(ready) do event_keys[#event_keys + 1] = string.match(member, '^([^\31]+)\31') end
+look_up(event_keys)
+
 for _, member in ipairs(ready) do
-  -- What celeriac postponed has its key before it: see log/registered.py.
   local event_key, event = string.match(member, '^([^\31]+)\31(.*)$')
+  local known, is_foreign = registered(event_key or '')
   if not event_key then
     redis.call('XADD', stream, '*', 'event', member)
-  elseif not registered(event_key) then
-    register(event_key, redis.call('XADD', stream, '*', 'given', event))
+  elseif not known then
+    local entry = redis.call('XADD', stream, '*', 'given', event)
+    register(event_key, is_foreign and entry .. '+' or entry)
+    local at = tonumber(string.match(entry, '^%d+'))
+    if is_foreign then note_ambiguous(at, at) end
   end
   redis.call('ZREM', delayed, member)
 end

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- note_foreign: a worker found events that foreign producers appended.
+--
+-- Promise: atomically, each event key that is not registered is registered with the given value: the
+-- entry and `!` (see append_once.lua), or the entry of emit of which it is a copy.
+--
+-- KEYS  registered event keys, those of the older generation
+-- ARGV  window ms; then for each event: event key, value
+-- Returns how many were registered.
+local ids, older_ids, ambiguous = KEYS[1], KEYS[2]
+local window = tonumber(ARGV[1])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+--! include _ids.lua
+local event_keys, noted = {}, 0
+for i = 2, #ARGV, 2 do event_keys[#event_keys + 1] = ARGV[i] end
+look_up(event_keys)
+for i = 2, #ARGV, 2 do
+  if not values_of[ARGV[i]] then
+    register(ARGV[i], ARGV[i + 1])
+    noted = noted + 1
+  end
+end
+return noted
