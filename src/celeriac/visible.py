@@ -16,10 +16,13 @@ _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
 
 
-def listed(names: Iterable[str]) -> str:
-    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`."""
+def listed(names: Iterable[str], total: int | None = None) -> str:
+    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`.
+
+    `total` is how many there are, where `names` has only the first of them.
+    """
     there = list(names)
-    more = len(there) - MAX_NAMED
+    more = (len(there) if total is None else total) - MAX_NAMED
     text = ", ".join(there[:MAX_NAMED])
     return f"{text} and {more:,} more" if more > 0 else text
 

@@ -9,6 +9,8 @@ import time
 import msgspec
 import pytest
 
+from celeriac.flower.page import MAX_SUGGESTED
+from celeriac.flower.view.services import MAX_LINES, MAX_SERVICES
 from celeriac.log import EntryKind
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
@@ -126,3 +128,19 @@ def test_a_large_group_is_counted_and_redriven_in_steps(flower: Flower, shop: Sh
     assert DEAD - DEAD // 8 == shop.backend.ledger.dead_count("order")
     [act] = re.findall(r"1,250", flower.ask("/audit").text)
     assert act, "one operation is one line"
+
+
+def test_of_hundreds_of_handlers_and_services_the_others_are_counted(
+    flower: Flower, shop: Shop
+) -> None:
+    """The last test of this module: the handlers stay."""
+    registry = shop.backend.registry
+    record = registry.handlers()["service1.handler1"]
+    for n in range(MAX_SUGGESTED):
+        name = f"busy{n % (MAX_SERVICES + 5)}"
+        registry.register(msgspec.structs.replace(record, id=f"{name}.h{n}", service=name))
+    text = flower.ask("/services").text
+    assert re.search(r"and \d+ more handlers?, less far behind", text)
+    assert re.search(r"and \d+ more services?: ", text)
+    assert MAX_LINES >= text.count("data-verb=")
+    assert "and 8 more: add ?handler=NAME to the URL" in flower.ask("/events").text

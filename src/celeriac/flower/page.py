@@ -25,6 +25,8 @@ from celeriac.worker.installed import services_of
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MAX_SUGGESTED = 500  # names to choose from in one field
+
 
 class NoBus(CeleriacError):
     """The app that Flower watches has no event bus."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from celeriac.matrix import MEANINGS, Cell, State
+from celeriac.visible import listed as listed
 
 # The worst first: what an event is as a whole is the first of these that one of its cells is.
 GRAVITY = (

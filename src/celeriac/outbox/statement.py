@@ -36,6 +36,10 @@ LIST_PARKED = (
     f"SELECT id, event_id, domain, error, parked_ms, created_ms FROM {TABLE} "
     "WHERE parked_ms IS NOT NULL ORDER BY id LIMIT :most"
 )
+PARKED_IDS = (
+    f"SELECT id FROM {TABLE} WHERE parked_ms IS NOT NULL AND id > :after ORDER BY id LIMIT :most"
+)
+_PARKED_AMONG = f"SELECT id, event_id FROM {TABLE} WHERE parked_ms IS NOT NULL"
 _UNPARK = f"UPDATE {TABLE} SET parked_ms = NULL, error = NULL WHERE parked_ms IS NOT NULL"
 _DISCARD = f"DELETE FROM {TABLE} WHERE parked_ms IS NOT NULL"
 
@@ -67,13 +71,18 @@ def delete(count: int) -> str:
     return f"DELETE FROM {TABLE} WHERE id IN ({_listed(count)})"
 
 
+def parked_among(ids: Sequence[int]) -> str:
+    """Those of these rows that are parked, with the ids of their events."""
+    return _PARKED_AMONG + _among(ids)
+
+
 def unpark(ids: Sequence[int]) -> str:
-    """Gives parked rows back to the relay; no ids: all of them."""
+    """Gives parked rows back to the relay."""
     return _UNPARK + _among(ids)
 
 
 def discard(ids: Sequence[int]) -> str:
-    """Removes parked rows; no ids: all of them."""
+    """Removes parked rows."""
     return _DISCARD + _among(ids)
 
 
@@ -88,7 +97,7 @@ def _but(held: int) -> str:
 
 
 def _among(ids: Sequence[int]) -> str:
-    return f" AND id IN ({_listed(len(ids))})" if ids else ""
+    return f" AND id IN ({_listed(len(ids))})"
 
 
 def _listed(count: int) -> str:

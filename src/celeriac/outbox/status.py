@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database
+
+PAGE = 500  # rows of one statement: SQLite takes 999 parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,58 @@ def parked(database: Database, most: int = 100) -> list[ParkedRow]:
     ]
 
 
-def retry(database: Database, ids: Sequence[int] = ()) -> None:
-    """Gives parked rows back to the relay; no ids: all. Idempotent."""
-    with database.ask() as execute:
-        execute(statement.unpark(ids), statement.numbered(ids))
+def parked_events(database: Database, ids: Sequence[int]) -> dict[int, str]:
+    """Return row → event id for those of these rows that are parked."""
+    found: dict[int, str] = {}
+    for page in _pages(ids):
+        with database.ask() as execute:
+            rows = execute(statement.parked_among(page), statement.numbered(page))
+        found |= {int(id): str(event_id) for id, event_id in rows}
+    return found
 
 
-def discard(database: Database, ids: Sequence[int] = ()) -> None:
-    """Removes parked rows for good; no ids: all. Idempotent."""
-    with database.ask() as execute:
-        execute(statement.discard(ids), statement.numbered(ids))
+def retry(database: Database, ids: Iterable[int] | None = None) -> int:
+    """Give parked rows back to the relay, all by default; return how many. Idempotent.
+
+    Blocks for a transaction for each page of PAGE rows.
+    """
+    return _change(database, ids, statement.unpark)
+
+
+def discard(database: Database, ids: Iterable[int] | None = None) -> int:
+    """Remove parked rows permanently, all by default; return how many. Idempotent.
+
+    Blocks for a transaction for each page of PAGE rows.
+    """
+    return _change(database, ids, statement.discard)
+
+
+def _change(
+    database: Database, ids: Iterable[int] | None, change: Callable[[Sequence[int]], str]
+) -> int:
+    changed = 0
+    for page in _all_parked(database) if ids is None else _pages(ids):
+        with database.ask() as execute:
+            numbered = statement.numbered(page)
+            changed += len(list(execute(statement.parked_among(page), numbered)))
+            execute(change(page), numbered)
+    return changed
+
+
+def _pages(ids: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(ids)
+    while page := list(islice(rest, PAGE)):
+        yield page
+
+
+def _all_parked(database: Database) -> Iterator[list[int]]:
+    """What the relay parks again is behind the last page, so this ends."""
+    last = 0
+    while True:
+        with database.ask() as execute:
+            rows = execute(statement.PARKED_IDS, {"after": last, "most": PAGE})
+        page = [int(id) for (id,) in rows]
+        if not page:
+            return
+        last = page[-1]
+        yield page

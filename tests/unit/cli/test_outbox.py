@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from celeriac import EventBus, Settings
@@ -82,6 +82,41 @@ def test_what_is_parked_is_listed_given_back_and_discarded(
     monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "10000")
     assert "1 event given back" in run(settings, "outbox", "retry", "--all", "--yes").stdout
     assert "1 event published" in run(settings, "relay", "--once").stdout
+
+
+def park(engine: Engine, count: int) -> None:
+    row = {"domain": "order", "body": b"{}", "created_ms": 1, "parked_ms": 2}
+    with engine.begin() as connection:
+        statement = (
+            "INSERT INTO celeriac_outbox (event_id, domain, body, created_ms, parked_ms) "
+            "VALUES (:event_id, :domain, :body, :created_ms, :parked_ms)"
+        )
+        connection.execute(text(statement), [{**row, "event_id": f"e{n}"} for n in range(count)])
+
+
+@pytest.mark.parametrize("command", ["retry", "discard"])
+def test_any_number_of_parked_events_is_dealt_with_and_the_first_are_named(
+    settings: Settings, engine: Engine, url: str, command: str
+) -> None:
+    park(engine, 1103)
+    database = ("--database", url)
+    rows = [str(row) for row in range(1, 1003)]
+    asked = run(settings, "outbox", command, *rows, *database, input="n\n").stdout
+    assert f"{command.capitalize()} 1,002 parked events: e0, e1, " in asked
+    assert "e9 and 992 more?" in asked
+    assert "1,002 events" in run(settings, "outbox", command, *rows, *database, "--yes").stdout
+    answer = run(settings, "outbox", command, *rows, *database, "--yes")
+    assert (1, True) == (answer.exit_code, "10 and 992 more. Run" in answer.stderr)
+    assert "101 parked" in run(settings, "outbox", "status", *database).stdout
+    asked = run(settings, "outbox", command, "--all", *database, input="y\n").stdout
+    assert "101 parked events: e1002, e1003, " in asked and "and 91 more?" in asked
+    assert "0 parked" in run(settings, "outbox", "status", *database).stdout
+
+
+def test_a_number_that_no_row_has_is_refused(settings: Settings, engine: Engine, url: str) -> None:
+    for row in (2**63, -1):
+        answer = run(settings, "outbox", "retry", "--database", url, "--yes", "--", str(row))
+        assert 2 == answer.exit_code
 
 
 def test_without_a_database_the_usage_is_said(settings: Settings) -> None:

@@ -14,6 +14,9 @@ from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import NotFound
 from celeriac.outbox import status as state
 from celeriac.outbox.database import Database
+from celeriac.visible import MAX_NAMED, listed
+
+MAX_ROW = 2**63 - 1
 
 
 @click.group(cls=OfDatabase)
@@ -62,7 +65,7 @@ def list_(session: Session, limit: int, database: str | None, django: bool, as_j
 
 def _rows_command(name: str, done: str, help: str, act: Any) -> None:
     @outbox.command(name, help=help)
-    @click.argument("rows", nargs=-1, type=int)
+    @click.argument("rows", nargs=-1, type=click.IntRange(0, MAX_ROW))
     @click.option("--all", "every", is_flag=True, help="All that are parked.")
     @click.option("--yes", is_flag=True, help="Does not ask.")
     @database_options
@@ -78,19 +81,24 @@ def _rows_command(name: str, done: str, help: str, act: Any) -> None:
         if bool(rows) == every:
             raise click.UsageError("name rows, or give --all")
         chosen, _ = open_chosen(session.settings, database, django)
-        number = len(rows) if rows else state.status(chosen).parked
-        _check(chosen, rows)
+        number, named = _chosen(chosen, rows)
         if not yes:
-            confirm(f"{name.capitalize()} {count(number, 'parked event')}?", abort=True)
-        act(chosen, rows)
-        echo(f"{count(number, 'event')} {done}")
+            text = f"{name.capitalize()} {count(number, 'parked event')}"
+            confirm(f"{text}: {named}?" if named else f"{text}?", abort=True)
+        changed = act(chosen, rows or None)
+        echo(f"{count(changed, 'event')} {done}")
 
 
-def _check(database: Database, rows: tuple[int, ...]) -> None:
-    known = {row.row for row in state.parked(database, most=1_000_000)} if rows else set()
-    for row in rows:
-        if row not in known:
-            raise NotFound(f"row {row} is not parked: celeriac outbox list")
+def _chosen(database: Database, rows: tuple[int, ...]) -> tuple[int, str]:
+    """How many parked events there are of these rows, or in all, and the first of them by id."""
+    if not rows:
+        number = state.status(database).parked
+        first = [row.event_id for row in state.parked(database, MAX_NAMED)]
+        return number, listed(first, number)
+    found = state.parked_events(database, rows)
+    if missing := [str(row) for row in rows if row not in found]:
+        raise NotFound(f"rows are not parked: {listed(missing)}. Run `celeriac outbox list`.")
+    return len(found), listed(found.values())
 
 
 _rows_command("retry", "given back to the relay", "Gives parked events back to it.", state.retry)

@@ -10,7 +10,7 @@ from tornado.web import authenticated
 
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, peek
-from celeriac.flower.page import Page
+from celeriac.flower.page import MAX_SUGGESTED, Page
 from celeriac.ledger import DeadGroup, DeadLetter
 from celeriac.matrix import Matrix
 from celeriac.operation import Choice, DeadPage, dead_page
@@ -123,7 +123,7 @@ def read_dead(matrix: Matrix, choice: Choice, before: str) -> Read:
         total=sum(one.count for one in found),
         page=page,
         letters=letters,
-        handlers=sorted({one.handler for one in found}),
+        handlers=sorted({one.handler for one in found})[:MAX_SUGGESTED],
     )
 
 

@@ -10,12 +10,11 @@ from urllib.parse import urlencode
 from tornado.web import authenticated
 
 from celeriac.errors import InvalidEvent
-from celeriac.flower.page import Page, now_ms
+from celeriac.flower.page import MAX_SUGGESTED, Page, now_ms
 from celeriac.ledger import Lane
 from celeriac.matrix import EventPage, Matrix, Query, State
 
 LIMIT = 50
-MAX_SUGGESTED = 500  # of types, beside the field in which one may write any
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}
 FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subject")
 # One request goes on by itself where a search has found nothing, but not for long.
@@ -32,7 +31,7 @@ class EventsPage(Page):
         before = self.cursor()
         matrix = self.matrix
         page = await self.call(_read, matrix, query, before)
-        choices = await self.call(_choices, matrix, self.asked("live") is None)
+        choices = await self.call(read_choices, matrix, self.asked("live") is None)
         self.show(
             asked=asked,
             page=page,
@@ -91,7 +90,7 @@ def _read(matrix: Matrix, query: Query, before: str) -> EventPage:
     return page
 
 
-def _choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
+def read_choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
     """How much there is in all; for a whole page also what there is to choose from."""
     backend = matrix.backend
     domains = sorted(backend.log.domains())
@@ -105,6 +104,8 @@ def _choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
         lanes = [Lane(domain, record.id) for record in records.values() for domain in record.since]
         types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
         found["types"] = sorted(types)[:MAX_SUGGESTED]
-        found["handlers"] = sorted(records)
-        found["services"] = sorted({record.service for record in records.values()})
+        handlers, services = sorted(records), sorted({one.service for one in records.values()})
+        found["handlers"], found["services"] = handlers[:MAX_SUGGESTED], services[:MAX_SUGGESTED]
+        found["more_handlers"] = max(0, len(handlers) - MAX_SUGGESTED)
+        found["more_services"] = max(0, len(services) - MAX_SUGGESTED)
     return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from itertools import groupby
 
 from tornado.web import authenticated
@@ -15,6 +18,7 @@ from celeriac.registry import WorkerRecord
 
 # Three beats: see dispatcher/janitor.py.
 ALIVE_WITHIN_MS = 15_000
+MAX_LINES, MAX_SERVICES = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. A worker is `gone` that has not beaten for three beats."""
+    """One service. A worker is `gone` that has not beaten for three beats. `more_lines` counts its
+    handlers that are not shown."""
 
     name: str
     lines: list[Line]
+    more_lines: int
     workers: list[WorkerRecord]
     gone: list[WorkerRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`more` counts the services that are not shown; `now_ms` is the server's time."""
+
+    shown: list[ServiceView]
+    more: int
+    now_ms: int
 
 
 class ServicesPage(Page):
@@ -45,10 +60,11 @@ class ServicesPage(Page):
 
     @authenticated
     async def get(self) -> None:
-        services, now = await self.call(read_services, self.matrix)
+        read = await self.call(read_services, self.matrix)
         self.show(
-            services=services,
-            now_ms=now,
+            services=read.shown,
+            more_services=read.more,
+            now_ms=read.now_ms,
             known_workers=self.application.workers,
             live_url=self.get_live_url(),
         )
@@ -58,8 +74,11 @@ def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
     return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
 
 
-def read_services(matrix: Matrix) -> tuple[list[ServiceView], int]:
-    """Every service that has handlers or workers, and the server's time. Blocks."""
+def read_services(matrix: Matrix) -> Services:
+    """Read the services that have handlers or workers. Blocks.
+
+    Of more than MAX_LINES handlers those that are furthest behind are shown.
+    """
     backend = matrix.backend
     views, now = matrix.overview(), backend.registry.now_ms()
     circuits, workers = backend.circuits.all(), backend.registry.workers()
@@ -67,18 +86,29 @@ def read_services(matrix: Matrix) -> tuple[list[ServiceView], int]:
         Line(
             view, circuits.get(view.handler, Circuit(handler=view.handler)), sparkline(view.minutes)
         )
-        for view in sorted(views, key=lambda view: (view.service, view.handler))
+        for view in sorted(furthest_behind(views), key=lambda view: (view.service, view.handler))
     ]
     by_service = {
         name: list(group) for name, group in groupby(lines, key=lambda line: line.view.service)
     }
-    names = sorted(by_service.keys() | {worker.service for worker in workers})
-    return [
+    handlers = Counter(view.service for view in views)
+    others = (handlers.keys() | {worker.service for worker in workers}) - by_service.keys()
+    names = [*by_service, *sorted(others)]
+    shown = [
         ServiceView(
             name,
             by_service.get(name, []),
+            handlers[name] - len(by_service.get(name, [])),
             [w for w in workers if w.service == name and is_alive(w, now)],
             [w for w in workers if w.service == name and not is_alive(w, now)],
         )
-        for name in names
-    ], now
+        for name in sorted(names[:MAX_SERVICES])
+    ]
+    return Services(shown, len(names) - len(shown), now)
+
+
+def furthest_behind(views: Sequence[HandlerView], count: int = MAX_LINES) -> Sequence[HandlerView]:
+    """Return the handlers with the largest lag, and of those with the same the failing ones."""
+    if len(views) <= count:
+        return views
+    return nlargest(count, views, key=lambda view: (view.lag, view.failing or 0.0))
