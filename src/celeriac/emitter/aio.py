@@ -13,13 +13,10 @@ import redis
 from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import (
-    GIVEN,
-    MADE,
     NEW,
     PIPELINE,
     Emission,
     Emitter,
-    kind_of,
     when_ms,
 )
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
@@ -59,7 +56,7 @@ class AsyncEmitter:
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
-        kind, since = (MADE, 0) if made else (GIVEN, made_ms(event.id))
+        kind, since = NEW if made else self.emitter.kind_of_id(event.id)
 
         async def append() -> None:
             nonlocal since
@@ -90,7 +87,7 @@ class AsyncEmitter:
             try:
                 event = self.emitter.as_event(given, ids)
                 body = self.emitter.encode(event, valid=not isinstance(given, Event))
-                kind, since = NEW if type(given) is tuple else kind_of(given)
+                kind, since = NEW if type(given) is tuple else self.emitter.kind_of(given)
                 chunk.append((event.domain, body, kind, since))
                 chosen.append(event)
                 size += len(body)

@@ -29,6 +29,7 @@ from celeriac.event import (
 )
 from celeriac.event.sensitive import DEEP, escaped
 from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
+from celeriac.log.registered import kind_of_id
 from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, transfer_time
@@ -106,7 +107,7 @@ class Emitter:
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         log = self._log()
-        kind, since = (MADE, 0) if made else (GIVEN, made_ms(event.id))
+        kind, since = NEW if made else self.kind_of_id(event.id)
 
         def append() -> None:
             nonlocal since
@@ -158,6 +159,19 @@ class Emitter:
             emitted += len(items)
         return emitted
 
+    def kind_of(self, given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
+        """Whether emit_many makes the id of what it was given; as `kind_of_id`."""
+        if isinstance(given, Event):
+            return self.kind_of_id(given.id)
+        if isinstance(given, Mapping) and (id := given.get("id")) is not None:
+            return self.kind_of_id(id)
+        return NEW
+
+    def kind_of_id(self, id: str) -> tuple[EntryKind, int]:
+        """What is known about an id that was given, and when `emit` had made it: `kind` and
+        `since_ms` of EventLog.append."""
+        return kind_of_id(id, signed=self._sign is not None)
+
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
     ) -> tuple[list[Event[Any]], list[Item]] | None:
@@ -172,7 +186,7 @@ class Emitter:
                 event = self.as_event(given, ids)
                 body = self.encode(event, valid=not isinstance(given, Event))
                 chosen.append(event)
-                kind, since = NEW if type(given) is tuple else kind_of(given)
+                kind, since = NEW if type(given) is tuple else self.kind_of(given)
                 items.append((event.domain, body, kind, since))
                 size += len(body)
                 if size >= PORTION_BYTES:
@@ -231,16 +245,6 @@ class Emitter:
     def _persist(self, call: Callable[[], T], size: int) -> T:
         seconds = self.settings.emit_timeout + transfer_time(size)
         return persist(call, url=self.settings.redis_url, seconds=seconds)
-
-
-def kind_of(given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
-    """Whether emit_many makes the id of what it was given, and when `emit` had made it: `kind` and
-    `since_ms` of EventLog.append."""
-    if isinstance(given, Event):
-        return GIVEN, made_ms(given.id)
-    if isinstance(given, Mapping) and (id := given.get("id")) is not None:
-        return GIVEN, made_ms(id)
-    return NEW
 
 
 def check_recipients(given: Any) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from celeriac.event.extensions import Extensions, ExtensionValue
 from celeriac.event.identity import (
     event_key,
     id_time_ms,
+    is_unguessable,
     key_id,
     made_ms,
     new_event_id,
@@ -35,6 +36,7 @@ from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_d
 from celeriac.event.peek import Peek, peek
 from celeriac.event.schema import check_annotation, decode_data, validate_for_emit
 from celeriac.event.sensitive import Sensitive, join_paths, sensitive_attribute
+from celeriac.event.signature import is_signed
 from celeriac.event.validation import validate
 
 __all__ = [
@@ -66,6 +68,8 @@ __all__ = [
     "event_type_argument",
     "handling",
     "id_time_ms",
+    "is_signed",
+    "is_unguessable",
     "made_ms",
     "inherit",
     "is_batch",

@@ -51,8 +51,11 @@ def unpublished_event_id() -> str:
 
     `made_ms` does not take it for an id of `emit`.
     """
-    made = new_event_id()
-    return f"{made[:20]}{int(made[20:23], 16) ^ 0xFFF:03x}{made[23:]}"
+    return _with_other_mark(new_event_id())
+
+
+def _with_other_mark(event_id: str) -> str:
+    return f"{event_id[:20]}{int(event_id[20:23], 16) ^ 0xFFF:03x}{event_id[23:]}"
 
 
 def made_ms(event_id: str) -> int:
@@ -62,6 +65,13 @@ def made_ms(event_id: str) -> int:
     """
     milliseconds = id_time_ms(event_id) or 0
     return milliseconds if event_id[18:24] == _marked(milliseconds)[1] else 0
+
+
+def is_unguessable(event_id: str) -> bool:
+    """Whether celeriac made the id, at random: nobody can have used it for another event before."""
+    if id_time_ms(event_id) is None:
+        return False
+    return made_ms(event_id) > 0 or made_ms(_with_other_mark(event_id)) > 0
 
 
 @lru_cache(maxsize=1)

@@ -56,6 +56,11 @@ def split(raw: bytes) -> Signed | None:
     return Signed(raw[: found.start(2)], found[1].decode(), signature)
 
 
+def is_signed(raw: bytes) -> bool:
+    """Whether the event ends as a signed one does. It says nothing about the signature."""
+    return split(raw) is not None
+
+
 def redriven_for(raw: bytes, handler: str) -> bytes:
     """The signed event for this handler alone, its signature untouched."""
     if split(raw) is None:

@@ -19,7 +19,7 @@ from celeriac.log import Entry, read_fields
 from celeriac.log.registered import NOTE_FOREIGN, Registered, parse_registered
 from celeriac.scripts import Script
 
-_resolve = Script("celeriac.ledger", "resolve_ids.lua")
+RESOLVE_IDS = Script("celeriac.ledger", "resolve_ids.lua")
 MAX_FIELDS = 1000  # of one command
 
 
@@ -67,7 +67,7 @@ def _note_resolved(
     for event_key, one in unresolved(known).items():
         arguments += (event_key, stored[event_key], found.get(event_key, one.entry))
     if arguments:
-        _resolve.on_keys(client, keys.ids(domain), *arguments)
+        RESOLVE_IDS.on_keys(client, keys.ids(domain), *arguments)
 
 
 def _read(

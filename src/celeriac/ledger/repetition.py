@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import key_id, made_ms, peek
+from celeriac.event import is_signed, is_unguessable, key_id, made_ms, peek
 from celeriac.log import Entry, EntryKind, entry_key, entry_time_ms
 from celeriac.log.registered import FOREIGN_MARK, MADE_SPAN_MS, MARGIN_MS, Registered
 from celeriac.transfer import FIRST_PAGE, next_page
@@ -51,10 +51,17 @@ def find_repetitions(
             if entry.kind is not EntryKind.FOREIGN:
                 possible.add(entry.id)
             continue
+        if entry.kind is EntryKind.FOREIGN and _is_vouched(entry, event_key):
+            continue
         first = found.get(event_key) or (registered.entry if registered else entry.id)
         if first != entry.id:
             certain.add(entry.id)
     return Repetitions(frozenset(certain), frozenset(possible))
+
+
+def _is_vouched(entry: Entry, event_key: str) -> bool:
+    """Whether it is signed and has an id that someone may have used for a forged event before."""
+    return not is_unguessable(key_id(event_key)) and is_signed(entry.body or b"")
 
 
 def unresolved(known: Mapping[str, Registered]) -> dict[str, Registered]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
-from celeriac.event import peek
+from celeriac.event import is_unguessable, made_ms, peek
 from celeriac.log.log import EntryKind, Item, is_entry
 from celeriac.scripts import Script
 
@@ -58,6 +58,17 @@ def parse_registered(value: bytes) -> Registered | None:
     if not (from_ms.lstrip("-").isdecimal() and (to_ms or "0").isdecimal()):
         return Registered(entry)
     return Registered(entry, int(from_ms), int(to_ms) if to_ms else None, is_resolved=False)
+
+
+def kind_of_id(event_id: str, *, signed: bool) -> tuple[EntryKind, int]:
+    """Return `kind` and `since_ms` of EventLog.append for an event whose id was given.
+
+    A signed event whose id someone may guess is left to `claim`, which knows what each handler
+    refused: an unsigned event that came first with its id must not keep it from the log.
+    """
+    if signed and not is_unguessable(event_id):
+        return FOREIGN, 0
+    return GIVEN, made_ms(event_id)
 
 
 def is_registered(kind: EntryKind, since_ms: int) -> bool:

@@ -12,8 +12,9 @@ from redis.exceptions import NoPermissionError
 from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
-from celeriac.event import decode
+from celeriac.event import decode, is_signed
 from celeriac.log import EntryKind, EventLog
+from celeriac.log.registered import kind_of_id
 from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
 
@@ -111,7 +112,7 @@ class Publisher:
     def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
         """Returns the rows that are left behind one that was refused for itself."""
         try:
-            self._log.append_many([(row.domain, row.body, EntryKind.GIVEN, 0) for row in rows])
+            self._log.append_many([(row.domain, row.body, _kind_of(row), 0) for row in rows])
         except LogFull as error:
             appended = int(getattr(error, "appended", 0))
             published.done += [row.id for row in rows[:appended]]
@@ -130,7 +131,7 @@ class Publisher:
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
             self._log.postpone(
-                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=EntryKind.GIVEN
+                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=_kind_of(row)
             )
         except LogFull as error:
             published.full[row.domain] = error
@@ -150,6 +151,10 @@ class Publisher:
     def _explained(self, error: redis.RedisError) -> CeleriacError:
         settings = self.settings
         return explain(error, url=settings.redis_url, tries=1, seconds=answer_time(settings))
+
+
+def _kind_of(row: OutboxRow) -> EntryKind:
+    return kind_of_id(row.event_id, signed=is_signed(row.body))[0]
 
 
 def of_one_key(error: redis.RedisError) -> bool:

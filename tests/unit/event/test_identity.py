@@ -7,7 +7,16 @@ import uuid
 
 import pytest
 
-from celeriac.event import event_key, id_time_ms, key_id, new_event_id, new_event_ids
+from celeriac.event import (
+    event_key,
+    id_time_ms,
+    is_unguessable,
+    key_id,
+    made_ms,
+    new_event_id,
+    new_event_ids,
+    unpublished_event_id,
+)
 from celeriac.event.identity import SOURCE_LENGTH
 
 
@@ -73,6 +82,33 @@ def test_an_id_of_another_shape_has_no_time(other: str) -> None:
 
 def test_an_upper_case_uuid_has_its_time_too() -> None:
     assert id_time_ms("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == 0x017F22E279B0
+
+
+def test_an_id_of_emit_is_known_again() -> None:
+    for id in (new_event_id(), *new_event_ids(2)):
+        assert made_ms(id) == id_time_ms(id)
+        assert is_unguessable(id)
+
+
+def test_an_id_of_an_event_that_is_published_later_is_none_of_emit() -> None:
+    id = unpublished_event_id()
+    assert uuid.UUID(id).version == 7 and uuid.UUID(id).variant == uuid.RFC_4122
+    assert 0 == made_ms(id)
+    assert is_unguessable(id)
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "",
+        "order-42",
+        "5f0c7a3e-91d4-4b57-8a55-2f6a1c0d9e11",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07398f",
+    ],
+)
+def test_another_id_is_none_of_emit(id: str) -> None:
+    assert 0 == made_ms(id)
+    assert not is_unguessable(id)
 
 
 @pytest.mark.parametrize("id", ["a", "a b", "é" * 255, pytest.param(new_event_id(), id="new")])

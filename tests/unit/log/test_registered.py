@@ -14,6 +14,7 @@ from celeriac import EventBus, LogFull
 from celeriac.dev.server import start_server
 from celeriac.event import new_event_id
 from celeriac.keys import Keys
+from celeriac.ledger.redis_repetitions import RESOLVE_IDS
 from celeriac.log import EntryKind, time_ms
 from celeriac.log.redis import RedisLog, redis_log
 from celeriac.log.registered import MAX_EVENTS, event_of, is_plain, postponed, runs
@@ -180,6 +181,17 @@ def test_intervals_that_are_close_are_one_and_their_number_is_bounded(settings: 
     assert 16 == len(intervals)
     first, last = map(int, intervals[0].split(":"))
     assert (now - 40 * hour, now - 35 * hour) == (first, last)
+
+
+def test_a_value_is_resolved_only_while_it_is_what_was_read(settings: Settings) -> None:
+    log = redis_log(settings)
+    ids, older = log.keys.ids("order")
+    log.client.hset(ids, mapping={"a": "2-0?1:", "b": "9-0"})
+    log.client.hset(older, "a", "2-0?1:")
+    words = ("a", "2-0?1:", "1-0", "b", "2-0?1:", "1-0", "c", "2-0?1:", "1-0")
+    assert 2 == RESOLVE_IDS.on_keys(log.client, (ids, older), *words)
+    assert {b"a": b"1-0", b"b": b"9-0"} == log.client.hgetall(ids)
+    assert {b"a": b"1-0"} == log.client.hgetall(older)
 
 
 def test_commands_are_bounded_and_keep_the_order() -> None:

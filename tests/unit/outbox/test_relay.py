@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,13 @@ from sqlalchemy.orm import Session
 
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
 from celeriac.dev.server import start_server
+from celeriac.log import EntryKind
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox import status as state
 from celeriac.outbox import turns
 from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
+from celeriac.trust.generate import generate
 from tests.unit.outbox.conftest import left, published
 
 
@@ -250,6 +253,21 @@ def test_two_relays_never_publish_at_once(
         assert (turn.active, turn.published) == (False, 0)
     assert relay.turn().published == 1
     other.close()
+
+
+def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
+    live: EventBus, engine: Engine, relay: Relay
+) -> None:
+    private, _ = generate("shop-1", sources=["shop"])
+    bus = EventBus(
+        service="shop", redis_url=live.settings.redis_url, signing_key=json.dumps(private)
+    )
+    with engine.begin() as connection:
+        bus.emit("order.placed", session=connection)
+        bus.emit("order.placed", id="order-42", session=connection)
+    assert relay.drain() == 2
+    entries = live.service.backend.log.read("order")
+    assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in entries]
 
 
 def test_what_a_relay_that_died_had_published_is_not_published_again(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from celeriac import ConfigurationError, Event, EventBus, UntrustedEvent
 from celeriac.event import build_event, decode, encode, peek
 from celeriac.event.signature import attach, redriven_for, signing_input, split
+from celeriac.log import EntryKind
 from celeriac.matrix import Matrix, State
 from celeriac.operation import redrive_letter
 from celeriac.settings import Settings
@@ -247,6 +248,39 @@ def test_what_is_signed_is_run_and_what_is_not_is_dead_and_never_run(
         "UntrustedEvent: untrusted: it is not signed, and the handler demands a signature"
     )
     assert (letter.handler, letter.attempts) == ("billing.charge", 1)
+
+
+@pytest.mark.parametrize("through", ["emit", "emit_many", "delay", "foreign"])
+def test_an_unsigned_event_keeps_no_signed_one_with_its_id_from_the_handler(
+    pair: tuple[EventBus, EventBus, MemoryBus], through: str
+) -> None:
+    orders, billing, memory = pair
+    forged: dict[str, Any] = {"id": "order-42", "source": "orders"}
+    if through == "foreign":
+        event = encode(billing.event("order.placed", {"n": 0}, **forged))
+        memory.store.log.append("order", event)
+    else:
+        billing.emit("order.placed", {"n": 0}, **forged)
+    if through == "emit_many":
+        orders.emit_many([orders.event("order.placed", {"n": 1}, id="order-42")])
+    else:
+        delay = 5 if through == "delay" else None
+        orders.emit("order.placed", {"n": 1}, id="order-42", delay=delay)
+    memory.settle()
+    assert 1 == ran.count(("charge", "order-42", "orders-1"))
+    orders.emit("order.placed", {"n": 1}, id="order-42")
+    memory.settle()
+    assert 1 == ran.count(("charge", "order-42", "orders-1"))
+
+
+def test_a_signed_event_whose_id_nobody_can_guess_enters_the_log_once(
+    pair: tuple[EventBus, EventBus, MemoryBus],
+) -> None:
+    orders, _, memory = pair
+    event = orders.event("order.placed", {"n": 1})
+    for _ in range(2):
+        orders.emit_many([event])
+    assert [EntryKind.GIVEN] == [entry.kind for entry in memory.store.log.read("order")]
 
 
 def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus]) -> None:
