@@ -86,6 +86,31 @@ class EmbeddedCluster:
                 raise ServerFailed(f"the cluster is not whole after {timeout:g} s: {self.nodes}")
             time.sleep(0.05)
 
+    def until_agreed(self, timeout: float) -> None:
+        """Blocks until every master has the same view of all slots and epochs. Raises ServerFailed.
+
+        Wait for it before a slot is moved: the target claims the slot with an epoch above those
+        that it knows. If it does not know the source's yet, a claim of the source that is still on
+        its way wins, and the target deletes the keys that it was sent.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_agreed():
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"the nodes disagree on slots after {timeout:g} s: {self.nodes}")
+            time.sleep(0.01)
+
+    def _is_agreed(self) -> bool:
+        views = [self._view(node) for node in self.masters]
+        epochs = {epoch for epoch, _ in views[0].values()}
+        return len(epochs) == len(self.masters) and all(view == views[0] for view in views)
+
+    def _view(self, node: EmbeddedServer) -> dict[str, tuple[str, Any]]:
+        """The epoch and the slots of each master, as the node has them."""
+        with self.client(node) as client:
+            known = client.execute_command("CLUSTER NODES").values()
+        masters = [one for one in known if "master" in one["flags"]]
+        return {one["node_id"]: (one["epoch"], one["slots"]) for one in masters}
+
     def _form(self, timeout: float) -> None:
         share = SLOTS / len(self.masters)
         for number, node in enumerate(self.masters):

@@ -59,6 +59,7 @@ def moving(cluster: EmbeddedCluster, key: str) -> Iterator[tuple[Any, Any]]:
     while not agreed(cluster):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    cluster.until_agreed(10)
     slot, source = key_slot(key.encode()), owner(cluster, key)
     target = next(node for node in cluster.masters if node is not source)
     with cluster.client(source) as old, cluster.client(target) as new:
