@@ -127,7 +127,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     for one in turning:
         one.hand_back()
     assert {f"{id}.paid" for id in ids} <= shipped
-    refused = {(e["username"], e["object"]) for e in client.execute_command("ACL", "LOG")}
+    refused = {(e["username"], e["object"]) for e in client.acl_log()}
     assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
     client.close()
 
@@ -301,7 +301,8 @@ def test_a_forged_record_of_the_registry_gives_no_rule(
     assert "queue '+@all ~*' cannot stand in an ACL rule" in answer.stderr
     session.backend.registry.register(msgspec.structs.replace(record, queue="payroll"))
     refused = CliRunner().invoke(main, ["acl", "--service", "mail"], obj=session, input="n\n")
-    assert (refused.exit_code, refused.stdout) == (1, "")
+    # click 8.1 echoes the input
+    assert (refused.exit_code, refused.stdout.strip(" n\n")) == (1, "")
     assert "has the queues payroll" in refused.stderr
 
 
@@ -358,7 +359,9 @@ def test_redis_takes_the_rules_as_valkey_does(tmp_path: Path) -> None:
     command = ["redis-server", "--port", str(port), "--dir", str(tmp_path), "--save", ""]
     process = guarded_popen(command, stdout=subprocess.DEVNULL)
     try:
-        admin: Any = redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200))
+        admin: Any = redis.Redis(port=port)
+        # redis-py 5 itself does not retry a connection that was refused.
+        Retry(ConstantBackoff(0.05), 200).call_with_retry(admin.ping, lambda _: None)
         part = Part(service="a", reads=["*"], emits=["o"], promotes=True, bounded=True)
         for name, found in (("a", rules(part, KEYS)), ("people", operator_rules(KEYS))):
             admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *found)
