@@ -94,11 +94,18 @@ def test_of_two_that_begin_a_chunk_one_gets_its_entries(store: Store, lane: Lane
     assert None is store.chunks.begin("w1", lane, "unknown")
 
 
-def test_a_chunk_that_is_only_queued_cannot_be_completed(store: Store, lane: Lane) -> None:
-    store.emit("a")
+def test_a_queued_chunk_is_completed_only_by_the_worker_that_queued_it(
+    store: Store, lane: Lane
+) -> None:
+    """Of what its handler does not want, a dispatcher reports without a task."""
+    entry = store.emit("a")
     chunk, fetched = fetch(store, lane, running=False)
-    assert not store.chunks.complete("w1", lane, chunk, completion(fetched.entries))
-    assert 1 == held(store, lane)
+    done = completion(fetched.entries)
+    assert not store.chunks.complete("w2", lane, chunk, done)
+    failed_too = Completion(entry, 1, exceptions=[failed(fetched.entries[0])])
+    assert store.chunks.complete("w1", lane, chunk, failed_too)
+    assert store.owner(lane, entry) == Place.DUE
+    assert None is store.chunks.begin("w2", lane, chunk)
 
 
 def test_a_completed_chunk_is_gone_and_says_how_each_entry_ran(store: Store, lane: Lane) -> None:

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Event as Flag
@@ -22,10 +22,12 @@ import redis
 
 from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
 from celeriac.dispatcher.apart import run_apart
-from celeriac.dispatcher.chunk import Chunk, Item, limit, split
+from celeriac.dispatcher.chunk import Chunk, Item, PoolClosed, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.crowds import Crowds
+from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
+from celeriac.dispatcher.group_state import GroupState, until_pending
 from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
@@ -34,9 +36,10 @@ from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
-from celeriac.dispatcher.sources import Sources
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
+from celeriac.ledger.repetition import Repetitions
+from celeriac.ledger.sources import Sources
 from celeriac.log.doorbell import LONGEST_WAIT_MS
 from celeriac.log.redis import BELL
 from celeriac.refusal import is_demotion
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[Chunk], None]
 OPEN = nullcontext()
+NOW = -math.inf
+NONE_REPEATED = Repetitions()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 # Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
@@ -69,6 +74,8 @@ class Dispatcher:
         # Those that the worker's own pool consumes at the time, which remote control may change;
         # None where it dispatches for pools elsewhere.
         queues: Callable[[], Collection[str]] | None = None,
+        # Whether the worker's own pool takes a task of a queue at once.
+        is_free: Callable[[str], bool] = lambda _: False,
         describe: Callable[[], WorkerRecord],
         gate: AbstractContextManager[Any] = OPEN,
         clock: Callable[[], float] = time.monotonic,
@@ -115,6 +122,7 @@ class Dispatcher:
         self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._crowds = Crowds(self._unrung)
+        self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._sources = Sources(clock)
         self._promote_at = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
@@ -151,10 +159,18 @@ class Dispatcher:
     def hand_back(self) -> None:
         """After the last turn: what is queued here and not claimed becomes due for others."""
         backend = self.service.backend
+        for chunk in self._unsent:
+            if chunk.id:
+                self._fetcher.requeue(chunk.lane, chunk.id)
         for lane in self._lanes:
-            while backend.ledger.hand_back(self.service.worker, lane):
-                pass
+            self._hand_back(lane)
         backend.registry.depart(self.service.worker)
+
+    def _hand_back(self, lane: Lane) -> None:
+        while self.service.backend.ledger.hand_back(self.service.worker, lane):
+            pass
+        if lane in self._fetcher.groups:
+            self._fetcher.hand_back(lane)
 
     # -- one turn
 
@@ -173,7 +189,12 @@ class Dispatcher:
         self._ring(rung)
         for domain in self._crowds.behind():
             self._read(domain)
-        asks = self._asks(now)
+        ready = self._agenda.ready(now)
+        fetching = [self._fetcher.groups[lane] for lane in ready if self._is_fetched(lane)]
+        self._fetch(now, fetching)
+        # What was fetched may have said otherwise.
+        fetching = [group for group in fetching if self._is_fetched(group.lane)]
+        asks = self._asks(now, ready)
         for ask, taken in zip(asks, self._take(asks), strict=True):
             handler = self._lanes.get(ask.lane)
             if handler is None:  # removed, as was seen in another of its domains
@@ -194,9 +215,14 @@ class Dispatcher:
                 self._agenda.put(ask.lane, now)
                 continue
             wanted = self._accept(handler, ask, taken)
+            group = self._fetcher.groups.get(ask.lane)
+            if group is not None and group in fetching:
+                group.take_at = now + until_pending(ask, taken)
+                continue
             enough = self._has_enough_hints(handler)
             pause = until_asked(ask, taken, wanted, enough, self.processes, self._unrung)
             self._plan(now, ask, taken, pause)
+        self._plan_groups(now, fetching)
         self._flush_unsent()
         self._skip()
         self._sources.flush(self.service.backend.ledger)
@@ -213,6 +239,11 @@ class Dispatcher:
         return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
 
     def _ring(self, rung: Collection[str] | None) -> None:
+        for group in self._fetcher.groups.values():
+            if rung is None or f"{BELL} {group.lane.domain}" in rung:
+                group.take_at = NOW
+            if rung is None or group.lane.domain in rung:
+                group.fetch_at = NOW
         if rung is None:
             self._agenda.ring(None)
             return
@@ -262,13 +293,87 @@ class Dispatcher:
     def _take(self, asks: list[Ask]) -> list[Taken]:
         return self.service.backend.ledger.take(self.service.worker, asks)
 
-    def _asks(self, now: float) -> list[Ask]:
+    # -- chunks
+
+    def _is_fetched(self, lane: Lane) -> bool:
+        """Whether what is new for the group comes in chunks, and not delivery by delivery."""
+        group, handler = self._fetcher.groups.get(lane), self._lanes.get(lane)
+        return (
+            group is not None
+            and handler is not None
+            and {*self._in_force.get(lane, ())} <= {*handler.patterns}
+            and not self._retired(handler, lane)
+            and self._doors.most(handler.id) is None
+            and not self._share.leaves_room(handler, lane)
+            and not self._is_left_to_others(lane, handler)
+        )
+
+    def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
+        """Fetch a chunk for each of these groups that may have something new."""
+        wanted = [group for group in groups if group.fetch_at <= now]
+        for one in self._fetcher.fetch(wanted, self._mean):
+            group = one.state
+            if one.fetched.removed:
+                self._on_removed(group.lane, group.handler)
+                continue
+            self._mean[group.lane] = one.fetched.mean_us
+            if self._share.note_run_time(group.handler, group.lane, one.fetched.mean_us):
+                self._give_back(group.lane)
+            self._note_in_force(group.lane, group.handler, one.fetched.patterns)
+            group.fetch_at = now if one.more else math.inf
+            if one.fetched.entries:
+                self._accept_chunk(one)
+
+    def _plan_groups(self, now: float, groups: Sequence[GroupState]) -> None:
+        """When each of them is looked at again."""
+        for group in groups:
+            if group.fetch_at <= now and not group.has_room(self.processes):
+                group.fetch_at = now + BUSY
+            at = min(group.take_at, group.fetch_at)
+            if at < math.inf:
+                self._agenda.put(group.lane, at)
+            else:
+                longest = max(self._unrung, len(self._lanes) / ASKED_UNRUNG)
+                group.fetch_at = now + longest * random.uniform(0.5, 1)
+                self._agenda.rest(group.lane, group.fetch_at)
+
+    def _accept_chunk(self, one: FetchedChunk) -> None:
+        """Send what was fetched, or report it where nothing of it runs.
+
+        Where entries repeat others, the rest is claimed one by one.
+        """
+        group, request, entries = one.state, one.request, one.fetched.entries
+        sifted = one.sift(self._retired(group.handler, group.lane))
+        size = sum(len(entry.body or b"") for entry in entries)
+        group.size.note(len(entries), len(sifted.wanted), size)
+        self._sources.add(group.lane.domain, sifted.sources)
+        if not self._is_fetched(group.lane):
+            self._fetcher.requeue(group.lane, request.chunk)
+            group.take_at = NOW
+            return
+        repeated = self._fetcher.repetitions(one, sifted)
+        if one.runnable(sifted) and repeated == NONE_REPEATED:
+            self._unsent.append(one.chunk(sifted))
+        elif self._fetcher.complete(one, sifted, repeated.certain):
+            group.take_at = NOW
+
+    # -- pending deliveries
+
+    def _asks(self, now: float, ready: Sequence[Lane]) -> list[Ask]:
         asks = []
-        for lane in self._agenda.ready(now):
+        expired = []
+        for lane in ready:
             handler = self._lanes[lane]
             swept = self._swept.get(lane, -math.inf) + self.settings.lease * SWEEP
             sweep = now >= max(swept, self._sweep_from)
-            ask = self._ask(lane, handler, sweep)
+            if sweep:
+                expired.append(lane)
+            if self._is_fetched(lane):
+                if not sweep and now < self._fetcher.groups[lane].take_at:
+                    continue
+                ask: Ask | None = self._ask_pending(lane, handler, sweep)
+            else:
+                ask = self._ask(lane, handler, sweep)
             if ask is None:
                 self._agenda.put(lane, now + IDLE)
                 continue
@@ -281,8 +386,16 @@ class Dispatcher:
                 self._agenda.hurry(self._share.holding(handler.id), now + BUSY)
             self._new_first ^= {lane}
             asks.append(replace(ask, due_first=lane in self._new_first))
+        self.service.backend.chunks.reclaim(expired)
         asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
         return asks
+
+    def _ask_pending(self, lane: Lane, handler: Handler, sweep: bool) -> Ask:
+        """For a group whose new entries come in chunks."""
+        most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
+        if lane in self._begun and not sweep:
+            most = min(most, self._queued.get(lane, 0) + max(1, self._room_for_hints(handler)))
+        return Ask(lane, most, sweep=sweep, most_new=0)
 
     def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
@@ -375,7 +488,7 @@ class Dispatcher:
         return kept, [item.put_off(0) for item in begun[room:]]
 
     def _room_for_hints(self, handler: Handler) -> int:
-        unsent = sum(chunk.handler.id == handler.id for chunk in self._unsent)
+        unsent = sum(chunk.handler.id == handler.id for chunk in self._unsent if not chunk.id)
         return HINTS_AHEAD * self.processes - self._flow.hints(handler.id) - unsent
 
     def _within_share(
@@ -450,16 +563,23 @@ class Dispatcher:
 
     def _give_back(self, lane: Lane) -> None:
         """What is queued here becomes due, with the attempts it had; its hints find nothing."""
+        for chunk in self._unsent:
+            if chunk.id and chunk.lane == lane:
+                self._fetcher.requeue(lane, chunk.id)
         self._unsent = [chunk for chunk in self._unsent if chunk.lane != lane]
-        while self.service.backend.ledger.hand_back(self.service.worker, lane):
-            pass
+        self._hand_back(lane)
 
     def _flush_unsent(self) -> None:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
         while self._unsent:
-            self._send(self._unsent[0])
-            chunk = self._unsent.pop(0)
-            self._flow.sent(chunk.lane, len(chunk.items))
+            chunk = self._unsent[0]
+            try:
+                self._send(chunk)
+            except PoolClosed:
+                self._fetcher.requeue(chunk.lane, chunk.id)
+            self._unsent.pop(0)
+            if not chunk.id:
+                self._flow.sent(chunk.lane, len(chunk.items))
             self._doors.sent(chunk.handler.id)
 
     # -- circuits
@@ -498,9 +618,14 @@ class Dispatcher:
         for handler in self.handlers:
             for domain in self._records[handler.id].since:
                 self._serve(domain, handler)
-        self._crowds.serve(self._lanes)
+        self._serve_groups()
         self._domains = frozenset(lane.domain for lane in self._lanes) | domains
         self._joined = True
+
+    def _serve_groups(self) -> None:
+        self._crowds.serve(self._lanes)
+        crowded = {lane.domain for lane in self._lanes if lane.domain in self._crowds}
+        self._fetcher.serve(self._lanes, crowded)
 
     def _serve(self, domain: str, handler: Handler) -> None:
         lane = handler.lane(domain)
@@ -574,7 +699,7 @@ class Dispatcher:
         self._in_force = {k: some for k, some in self._in_force.items() if k in self._lanes}
         self._mean = {k: us for k, us in self._mean.items() if k in self._lanes}
         self._agenda.keep(self._lanes)
-        self._crowds.serve(self._lanes)
+        self._serve_groups()
 
     def _on_removed(self, lane: Lane, handler: Handler) -> None:
         if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():

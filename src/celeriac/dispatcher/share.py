@@ -55,10 +55,14 @@ class Share:
 
     def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
         """What the ledger says of a lane; whether the handler has turned slow just now."""
+        self._hold(lane, taken.held, taken.own)
+        return self.note_run_time(handler, lane, taken.mean_us)
+
+    def note_run_time(self, handler: Handler, lane: Lane, mean_us: int) -> bool:
+        """The same for its run time alone."""
         was = self.is_slow(handler.id)
         means = self._mean.setdefault(handler.id, {})
-        means[lane] = taken.mean_us * (handler.batch or 1)
-        self._hold(lane, taken.held, taken.own)
+        means[lane] = mean_us * (handler.batch or 1)
         slow, by = max(means.values()) >= self._slow_us, self._held_by[handler.id]
         if slow and not was:
             self._slow.add(handler.id)

@@ -9,37 +9,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
-from statistics import median_low
-from typing import TypeVar
 
 import redis
 from msgspec.structs import replace
 
 from celeriac.circuit import Circuit
-from celeriac.connection import persist
-from celeriac.executor.admission import Admission
-from celeriac.executor.at_hand import AtHand
 from celeriac.executor.breaking import Breaking
+from celeriac.executor.chunk_executor import ChunkExecutor
 from celeriac.executor.error_text import describe
-from celeriac.executor.lease import LeaseKeeper
+from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.work import Work, type_of
 from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
 from celeriac.log import entry_key
-from celeriac.settings import Settings
 from celeriac.subscription import Handler, Service
-from celeriac.tracing import tracing_of
-
-T = TypeVar("T")
-MEANS = 5  # of what was told to the ledger at one time
-# Seconds for which results are kept while Redis takes none. While it is away or refuses, nobody
-# else can take the delivery, and a result that is thrown away is a second run.
-RESULT_KEPT = 3600.0
-SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
 
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.
@@ -53,11 +38,9 @@ class Executor:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.leases = LeaseKeeper(service)
-        self.at_hand = AtHand()
-        self._means_us: dict[str, deque[float]] = {}
+        self.process = ExecutorProcess(service)
+        self.chunks = ChunkExecutor(self.process)
         self._cut_at: dict[str, float] = {}
-        self._make_work = _work_maker(service.settings)
 
     def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
         """Runs what the claim gives of (entry, event key) pairs. Blocks until all is finished.
@@ -71,14 +54,14 @@ class Executor:
             # Its events stay queued as they are; the dispatcher that holds them gives them back.
             return Report(hinted=len(hinted))
         sure_at = time.monotonic()
-        claimed = self._persist(lambda: self._claim(handler, lane, hinted))
+        claimed = self.process.persist(lambda: self._claim(handler, lane, hinted))
         keys = dict(hinted)
         held = {c.entry: c.attempt for c in claimed}
         work = self._work(handler, lane, len(hinted), held)
         work.breaking = breaking
         if len(hinted) > 1:
-            self.at_hand.begin(handler.id, domain, hinted)
-        with self.leases.keeping(lane, work.held):
+            self.process.at_hand.begin(handler.id, domain, hinted)
+        with self.process.leases.keeping(lane, work.held):
             try:
                 if time.monotonic() - sure_at >= self.service.settings.lease:
                     # Perhaps this process was frozen, and another has run some of it.
@@ -105,7 +88,7 @@ class Executor:
         place = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
         for done, some in enumerate(slices, 1):
             if place is not None:
-                self.at_hand.enter(place[some[0].entry], place[some[-1].entry] + 1)
+                self.process.at_hand.enter(place[some[0].entry], place[some[-1].entry] + 1)
             work.run(some, keys)
             halted = work.breaking is not None and not work.breaking.goes_on()
             late = time.monotonic() - started > longest
@@ -131,7 +114,7 @@ class Executor:
         not finished are due at once, with no attempt counted. Where several may be the culprit,
         none is given up for it: each runs again, alone, whatever its retries."""
         lane = handler.lane(domain)
-        places = self.at_hand.of(pid, handler.id, domain, hinted)
+        places = self.process.at_hand.of(pid, handler.id, domain, hinted)
         suspects = {
             entry for entry, _ in (hinted[places.start : places.stop] if places else hinted)
         }
@@ -175,11 +158,11 @@ class Executor:
         circuits = self.service.backend.circuits
 
         def tell(calls: int, failures: int, reason: str) -> Circuit:
-            return self._persist(
+            return self.process.persist(
                 lambda: circuits.tell(handler.id, breaker, calls, failures, reason)
             )
 
-        return Breaking(self._persist(lambda: circuits.get(handler.id)), tell)
+        return Breaking(self.process.persist(lambda: circuits.get(handler.id)), tell)
 
     def _body(self, domain: str, entry: str) -> bytes | None:
         entries = self.service.backend.log.read(domain, start=entry, end=entry, count=1)
@@ -195,18 +178,18 @@ class Executor:
         """Renews the leases of a chunk; returns what no other worker has now."""
         ledger, worker = self.service.backend.ledger, self.service.worker
         held = list(work.held.items())
-        work.lose(self._persist(lambda: ledger.renew(worker, lane, held)))
+        work.lose(self.process.persist(lambda: ledger.renew(worker, lane, held)))
         return [one for one in claimed if one.entry in work.held]
 
     def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
         def finish(settled: Sequence[Settled]) -> Callable[[], list[str]]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
-            mean = self.note_mean(handler, typical_us(ran)) if ran else 0
+            mean = self.process.note_run_times(handler, ran)
             return self._told((self.service.worker, lane, settled, mean))
 
-        service = self.service
-        admission = Admission(service.guard, lane.domain, service.settings.sensitive_names)
-        return self._make_work(service.worker, handler, hinted, held, finish, admission)
+        work = self.process.work(handler, lane.domain, held, finish)
+        work.report.hinted = hinted
+        return work
 
     def _told(self, told: tuple[str, Lane, Sequence[Settled], int]) -> Callable[[], list[str]]:
         """Begins to tell the ledger; what could not be sent, or had no answer, is told again when
@@ -215,45 +198,9 @@ class Executor:
         tries: list[Callable[[], list[str]]] = []
         with suppress(redis.RedisError):
             tries.append(ledger.begin_finish(*told))
-        seconds = max(RESULT_KEPT, self.service.settings.lease)
-        return lambda: self._persist(
-            lambda: tries.pop()() if tries else ledger.finish(*told), seconds
+        return lambda: self.process.persist_result(
+            lambda: tries.pop()() if tries else ledger.finish(*told)
         )
-
-    def _persist(self, tell: Callable[[], T], seconds: float | None = None) -> T:
-        settings = self.service.settings
-        seconds = settings.lease if seconds is None else seconds
-        return persist(tell, url=settings.redis_url, seconds=seconds, wait_for_memory=True)
-
-    def note_mean(self, handler: Handler, took_us: float) -> int:
-        """The handler's run time in this process, in µs, at least 1: the median of the last means.
-
-        A mean of a few events, one of which the machine held up, would else make chunks so small
-        that Celery's cost for each is most of the work. A handler that turns a little slower is
-        known to be when it has been so for most of them; one that is SURELY_SLOW_US, at once:
-        others would wait for its next events.
-        """
-        means = self._means_us.setdefault(handler.id, deque(maxlen=MEANS))
-        if took_us >= SURELY_SLOW_US:
-            means.clear()
-        means.append(took_us)
-        return max(1, round(median_low(means)))
-
-
-def _work_maker(settings: Settings) -> Callable[..., Work]:
-    """Chosen once, so that work which is not traced pays nothing for it."""
-    tracing = tracing_of(settings)
-    if tracing is None:
-        return Work
-    from celeriac.executor.traced import TracedWork
-
-    return partial(TracedWork, tracing)
-
-
-def typical_us(took_us: Sequence[int]) -> float:
-    """The mean; but one that is surely slow is not hidden by the many before it."""
-    longest = max(took_us)
-    return longest if longest >= SURELY_SLOW_US else sum(took_us) / len(took_us)
 
 
 def _slices(claimed: Sequence[Claimed], batch: int | None) -> list[Sequence[Claimed]]:

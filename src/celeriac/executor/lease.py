@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakSet
 
 from celeriac.fork import after_fork_in_child
 from celeriac.ledger import Lane
 from celeriac.subscription import Service
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ANSWERED_WITHIN = 0.1  # seconds
 # Seconds until a renewal that failed is tried again. Dispatchers leave expired leases alone for
@@ -36,6 +37,7 @@ class LeaseKeeper:
     def begin_anew(self) -> None:
         """Forgets what was held, as the child of a fork must."""
         self._held: dict[int, tuple[Lane, dict[str, int]]] = {}
+        self._chunks: dict[int, tuple[Lane, list[str]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -45,9 +47,20 @@ class LeaseKeeper:
 
         The caller removes from `held` what it has finished.
         """
+        with self._kept(self._held, lane, held):
+            yield
+
+    @contextmanager
+    def keeping_chunks(self, lane: Lane, chunks: list[str]) -> Iterator[None]:
+        """The same for open chunks; the caller keeps the list as it is in the store."""
+        with self._kept(self._chunks, lane, chunks):
+            yield
+
+    @contextmanager
+    def _kept(self, of_kind: dict[int, Any], lane: Lane, held: Any) -> Iterator[None]:
         key = id(held)
         with self._lock:
-            self._held[key] = (lane, held)
+            of_kind[key] = (lane, held)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="celeriac-leases", daemon=True
@@ -57,7 +70,7 @@ class LeaseKeeper:
             yield
         finally:
             with self._lock:
-                self._held.pop(key, None)
+                of_kind.pop(key, None)
 
     def _run(self) -> None:
         period = self._service.settings.lease / 3
@@ -65,12 +78,24 @@ class LeaseKeeper:
         while True:
             time.sleep(min(period, RETRY) if failing else period)
             with self._lock:
-                if not self._held:
+                if not self._held and not self._chunks:
                     self._thread = None
                     return
                 held = [(lane, list(entries.items())) for lane, entries in self._held.values()]
+                chunks = [(lane, list(some)) for lane, some in self._chunks.values()]
             renewed = [self._renew(lane, pairs, failing) for lane, pairs in held if pairs]
+            renewed += [self._renew_chunks(lane, some, failing) for lane, some in chunks if some]
             failing = not all(renewed)
+
+    def _renew_chunks(self, lane: Lane, chunks: list[str], failing: bool) -> bool:
+        """As `_renew`. Of a chunk that was lost the process hears when it reports."""
+        try:
+            self._service.backend.chunks.renew(self._service.worker, lane, chunks)
+        except Exception as error:
+            level = logging.DEBUG if failing else logging.WARNING
+            logger.log(level, "%s: chunks were not renewed: %s", lane.handler, error)
+            return False
+        return True
 
     def _renew(self, lane: Lane, entries: list[tuple[str, int]], failing: bool) -> bool:
         """Returns False where it has to be tried again. `failing` keeps the log quiet then."""
@@ -79,7 +104,7 @@ class LeaseKeeper:
         except Exception as error:
             # Whatever it is: without this thread every handler would lose its lease.
             level = logging.DEBUG if failing else logging.WARNING
-            log.log(level, "%s: leases were not renewed: %s", lane.handler, error)
+            logger.log(level, "%s: leases were not renewed: %s", lane.handler, error)
             return False
         # What was finished meanwhile is no longer held, and that is no loss. Its thread may still
         # be waiting for the answer: this one runs just while that one waits.
@@ -89,7 +114,7 @@ class LeaseKeeper:
             still = {entry for _, entries in self._held.values() for entry in list(entries)}
         lost = [entry for entry in lost if entry in still]
         if lost:
-            log.warning(
+            logger.warning(
                 "%s: lost the lease of %s while running; another worker runs it as well",
                 lane.handler,
                 ", ".join(lost),

@@ -16,6 +16,7 @@ from celeriac.event import (
     decode_data,
     event_key,
     handling,
+    peek,
 )
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
@@ -72,7 +73,8 @@ class Work:
         self._answer: Callable[[], list[str]] | None = None
 
     def run(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
-        """Decodes and runs one event, or one batch of them. `keys` are the event keys by entry."""
+        """Decodes and runs one event, or one batch of them. `keys` are the event keys by entry, ''
+        where it is not known and the entry may be trusted to be what it is."""
         ready: list[tuple[Claimed, str, Event[Any]]] = []
         for one in claimed:
             key = keys[one.entry]
@@ -105,7 +107,7 @@ class Work:
                 raise Exhausted(_why_exhausted(one))
             event = decode(one.body)
             check_domain(event.type, self.admission.domain)
-            if event_key(event.id, event.source) != key:
+            if key and event_key(event.id, event.source) != key:
                 # The hint is not from a dispatcher. Back with it, as if it had never been.
                 self._settle(one, key, Outcome.RELEASED)
                 return None
@@ -210,6 +212,7 @@ class Work:
         `refused` that the handler was not given the event.
 
         `shown` is the error without sensitive values; by default without those of this event."""
+        key = key or key_of(one.body)
         decision = decide(self.handler.failure, error, one.counted)
         if decision.outcome is Outcome.DEAD and not final:
             decision = Decision(Outcome.RETRY, PUT_OFF_MS)
@@ -305,6 +308,11 @@ class Work:
                 len(entries),
             )
 
+    def take_settled(self) -> list[Settled]:
+        """Return what is settled and not told yet; it is told no more."""
+        settled, self.settled = self.settled, []
+        return settled
+
     def flush(self) -> None:
         """Tells the ledger what is settled, and waits until it knows."""
         self._tell_ledger()
@@ -348,6 +356,14 @@ def _concurrent_ms(entry: str) -> int:
     """After which time to look again: half the age of the entry, from 1 s to 1 min."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
     return max(PUT_OFF_MS, min(age // 2, LONGEST_PUT_OFF_MS))
+
+
+def key_of(body: bytes | None) -> str:
+    """The key of the event in `body`; '' where there is none to read."""
+    try:
+        return peek(body).key if body else ""
+    except InvalidEvent:
+        return ""
 
 
 def type_of(body: bytes | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Protocol
 
 import msgspec
@@ -18,6 +19,11 @@ from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
 from celeriac.log import Entry
 from celeriac.log.open_chunk import OpenChunk
+
+
+def new_chunk_id() -> str:
+    """Return an id that no chunk has or had: 64 random bits, as hexadecimal digits."""
+    return token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class ChunkStore(Protocol):
         ...
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
-        """Record what became of the first entries of a running chunk, and renew its lease.
+        """Record what became of the first entries of a chunk of the worker, and renew its lease.
 
         With the last entry the chunk is gone. The exceptions go where `Ledger.finish` takes them.
         False where the worker does not hold the chunk any more: nothing is recorded then. Repeated

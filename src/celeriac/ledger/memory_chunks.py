@@ -63,8 +63,8 @@ class MemoryChunks:
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
         with self._lock:
             moves, owner = self.ledger.moves(lane), f"running:{worker}"
-            held = moves.group.chunks.get(chunk) if moves else None
-            if moves is None or held is None or held.owner != owner:
+            held = _held_by(moves, worker, chunk)
+            if moves is None or held is None:
                 return False
             until = entry_key(completion.until)
             if until <= held.after:

@@ -83,11 +83,12 @@ class RedisLedger(RedisLedgerReader):
     def _taken(self, lane: Lane, answer: Any) -> Taken:
         if isinstance(answer, ResponseError) and is_wrong_type(answer):
             # The other lanes go on.
-            self._inspect(lane)
+            self.inspect(lane)
             return Taken()
         return parse_taken(answer)
 
-    def _inspect(self, lane: Lane) -> None:
+    def inspect(self, lane: Lane) -> None:
+        """Report the lane's keys of another type."""
         keys, domain, handler = self.keys, lane.domain, lane.handler
         self.invalid.inspect(self.client, keys.types(domain, handler))
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.connection import server_time_ms
+from celeriac.invalid_record import is_wrong_type
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.redis import RedisLedger, unless_no_group
@@ -42,7 +43,9 @@ class RedisChunks:
 
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
         answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
-        return [self._fetched(answer) for answer in answers]
+        return [
+            self._fetched(one.lane, answer) for one, answer in zip(requests, answers, strict=True)
+        ]
 
     def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
         lane, keys = request.lane, self._keys(request.lane)
@@ -61,11 +64,15 @@ class RedisChunks:
             ),
         )
 
-    def _fetched(self, answer: list[Any] | Exception) -> Fetched:
+    def _fetched(self, lane: Lane, answer: list[Any] | Exception) -> Fetched:
         failed = answer if isinstance(answer, Exception) else _first_error(answer)
         if failed is not None:
             if "NOGROUP" in str(failed):
                 return Fetched(removed=True)
+            if is_wrong_type(failed):
+                # The other groups go on.
+                self.ledger.inspect(lane)
+                return Fetched()
             raise failed
         assert isinstance(answer, list)
         _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous) = answer
@@ -108,7 +115,7 @@ class RedisChunks:
             [(_complete.of_keys(*completing), *finishing), self._fetching(worker, request)]
         )
         completed = self._completed(answer, worker, lane, chunk, completion)
-        return completed, self._fetched(fetched)
+        return completed, self._fetched(request.lane, fetched)
 
     def _completing(
         self, worker: str, lane: Lane, chunk: str, completion: Completion
@@ -181,24 +188,34 @@ class RedisChunks:
         return [chunk.decode() for chunk in lost or ()]
 
     def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
-        return int(self._on(_requeue, lane, lane.handler, chunk, worker, pending=True) or 0)
+        try:
+            return int(self._on(_requeue, lane, lane.handler, chunk, worker, pending=True) or 0)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            self.ledger.inspect(lane)
+            return 0
 
     def reclaim(self, lanes: Sequence[Lane]) -> int:
         lease_ms = self.ledger.lease_ms
         calls = [(self._pending_keys(lane), (lane.handler, lease_ms)) for lane in lanes]
         answers = _reclaim.on_keys_many(self.client, calls) if calls else []
-        for answer in answers:
-            if isinstance(answer, Exception) and "NOGROUP" not in str(answer):
+        for lane, answer in zip(lanes, answers, strict=True):
+            if not isinstance(answer, Exception) or "NOGROUP" in str(answer):
+                continue
+            if not is_wrong_type(answer):
                 raise answer
+            self.ledger.inspect(lane)
         return sum(int(answer) for answer in answers if not isinstance(answer, Exception))
 
     def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
         owners = {f"queued:{worker}", f"running:{worker}"}
         keys = [self.keys.chunks(lane.domain, lane.handler) for lane in lanes]
         answers = self.client.execute_many([("HGETALL", key) for key in keys]) if keys else []
-        if failed := _first_error(answers):
-            raise failed
-        stored = [_as_mapping(answer) for answer in answers]
+        failed = [one for one in answers if isinstance(one, Exception) and not is_wrong_type(one)]
+        if failed:
+            raise failed[0]
+        stored = [{} if isinstance(one, Exception) else _as_mapping(one) for one in answers]
         return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:

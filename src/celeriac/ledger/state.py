@@ -54,13 +54,14 @@ MOVES: dict[tuple[Place, str], frozenset[Place]] = {
 }
 
 
-# The moves of entries in the interval of an open chunk. Dispatchers do not fetch chunks yet: see
-# docs/internals/chunks.md.
+# The moves of entries in the interval of an open chunk: see docs/internals/chunks.md. A dispatcher
+# completes a queued chunk of which its handler wants nothing.
 CHUNK_MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     (Place.WAITING, "fetch"): frozenset({Place.QUEUED, Place.RUNNING}),
     (Place.QUEUED, "begin"): frozenset({Place.RUNNING}),
-    (Place.RUNNING, "complete"): frozenset(
-        {Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}
+    **dict.fromkeys(
+        [(Place.QUEUED, "complete"), (Place.RUNNING, "complete")],
+        frozenset({Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}),
     ),
     (Place.QUEUED, "requeue"): frozenset({Place.DUE}),
     (Place.RUNNING, "requeue"): frozenset({Place.DUE}),

@@ -52,7 +52,14 @@ def unsettled(backend: Backend, lanes: Iterable[Lane]) -> Iterator[Left]:
 
 
 def _in_flight(backend: Backend, lane: Lane) -> list[Pending]:
-    return backend.ledger.pending_between(lane, "-", "+", MOST)
+    return [*_in_chunks(backend, lane), *backend.ledger.pending_between(lane, "-", "+", MOST)]
+
+
+def _in_chunks(backend: Backend, lane: Lane) -> Iterator[Pending]:
+    now = backend.registry.now_ms()
+    for chunk in backend.chunks.open_chunks(lane):
+        for entry in backend.log.read(lane.domain, start=f"({chunk.after}", end=chunk.upto):
+            yield Pending(entry.id, chunk.owner, now - chunk.renewed_ms, 0)
 
 
 def _delivered(backend: Backend, lane: Lane) -> str | None:

@@ -14,6 +14,7 @@ from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.ledger import Lane, Outcome, Place
+from celeriac.ledger.run_record import RunOutcome
 from celeriac.log import entry_key
 from celeriac.subscription import Handler
 from celeriac.testing.captured import Captured
@@ -191,6 +192,9 @@ class MemoryBus:
             with suppress(InvalidEvent):
                 body = entry.body or b""
                 row = self.store.ledger.rows(lane, [peek(body).key])[0]
-                if row and row.entry == entry.id and row.state is Place.PROCESSED:
+                run = self.store.backend.chunks.runs(lane, [entry.id])[0]
+                by_row = row and row.entry == entry.id and row.state is Place.PROCESSED
+                in_chunk = row is None and run and run.outcome is RunOutcome.PROCESSED
+                if by_row or in_chunk:
                     done.append((entry.id, body))
         return done

@@ -67,6 +67,12 @@ class MemoryWorker:
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
         """Executes the hint in this process."""
+        if chunk.id:
+            return _outside_of_loops(
+                lambda: self._executor.chunks.execute(
+                    chunk.handler, chunk.lane.domain, chunk.id, more=chunk.more
+                )
+            )
         hinted = chunk.hinted
         if random is not None:
             random.shuffle(hinted)

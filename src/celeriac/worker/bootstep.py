@@ -111,6 +111,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             ),
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,
+            is_free=lambda queue: self.local.is_free(app, queue),
             describe=lambda: describe(self.service, parent),
             gate=fork_gate(),
         )

@@ -12,12 +12,13 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from celeriac.dispatcher import Chunk
+from celeriac.dispatcher.chunk import PoolClosed
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
-from celeriac.worker.hinted import write_pairs
+from celeriac.worker.hinted import write_chunk
 from celeriac.worker.local import LocalWay
 from celeriac.worker.queues import declared
 from celeriac.worker.serializer import hint_serializer
@@ -60,10 +61,7 @@ def hint_sender(
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
         single = len(chunk.items) == 1
-        kwargs: dict[str, Any] = {
-            "domain": chunk.lane.domain,
-            "events": write_pairs(chunk.hinted),
-        }
+        kwargs = write_chunk(chunk)
         if watched():
             kwargs["watched"] = True
         task, queue = app.tasks[chunk.handler.id], chunk.handler.queue
@@ -78,6 +76,8 @@ def hint_sender(
             app, task, queue, options, serializer=serializer, busy=chunk.stays
         ):
             return
+        if chunk.entries is not None:
+            raise PoolClosed(f"the pool of this worker takes no tasks from queue {queue}")
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
             with app.producer_or_acquire(own_producer) as producer:

@@ -94,6 +94,13 @@ class LocalWay:
         consumer.hub.call_soon(self._drain)
         return True
 
+    def is_free(self, app: Celery, queue: str) -> bool:
+        """Whether a task of the queue would go this way now, to a process without work."""
+        consumer = self._consumer
+        if consumer is None or _is_listened_to(app):
+            return False
+        return bool(consumer.task_consumer.consuming_from(queue)) and self._is_free(consumer)
+
     def _is_free(self, consumer: Any) -> bool:
         # Busy, the processes get hints from the queue, which other workers share.
         waiting = len(state.reserved_requests) + len(self._handed)

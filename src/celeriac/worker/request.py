@@ -19,6 +19,7 @@ from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
 from celeriac.worker.hinted import check_headers, check_message
+from celeriac.worker.local import LocalMessage
 from celeriac.worker.time_limits import limit_as_task
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class HintRequest(GuardedRequest):
     def __init__(self, message: Any, *args: Any, **options: Any) -> None:
         super().__init__(message, *args, **options)
         body = options.get("body") if options.get("decoded") else message.payload
-        check_message(*(body or ((), None, None)))
+        check_message(*(body or ((), None, None)), local=isinstance(message, LocalMessage))
         check_headers(self.request_dict)
         # The limits are the handler's, not the message's.
         self.time_limits = (None, None)
@@ -115,8 +116,6 @@ class HintRequest(GuardedRequest):
             return
         try:
             # Which process it was, Celery knows once that has said that it begins.
-            self._failed_attempts = abandon(
-                self.kwargs["domain"], self.kwargs["events"], error, self.worker_pid
-            )
+            self._failed_attempts = abandon(self.kwargs, error, self.worker_pid)
         except Exception:
             log.exception("%s: the lease will heal what %s left behind", self.name, error)

@@ -6,6 +6,7 @@ it names is run only if the claim allows it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -13,9 +14,10 @@ from celery.exceptions import Retry as CeleryRetry
 
 from celeriac.errors import CeleriacError, Retry
 from celeriac.executor import Executor, Report, describe, is_trace_cut, message_of
+from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.ledger import Outcome
 from celeriac.subscription import Handler
-from celeriac.worker.hinted import read_pairs
+from celeriac.worker.hinted import read_chunk, read_entries, read_pairs
 from celeriac.worker.watch import show_failures
 
 
@@ -33,15 +35,30 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
     Raises SubscriptionError where the app has a task of that name.
     """
 
-    def deliver(self: Any, domain: str, events: str, watched: bool = False) -> str:
-        report = executor.execute(handler, domain, read_pairs(domain, events))
+    def deliver(
+        self: Any,
+        domain: str,
+        events: str = "",
+        chunk: str = "",
+        watched: bool = False,
+        **fetched: Any,
+    ) -> str:
+        if chunk:
+            report = _run_chunk(executor, handler, domain, read_chunk(domain, chunk), **fetched)
+        else:
+            report = executor.execute(handler, domain, read_pairs(domain, events))
         _raise_sole(report)
         if report.failures and watched:
             show_failures(self, handler, report)
         return str(report)
 
-    def abandon(domain: str, events: str, error: BaseException, pid: int | None = None) -> int:
-        return executor.abandon(handler, domain, read_pairs(domain, events), error, pid)
+    def abandon(named: Mapping[str, Any], error: BaseException, pid: int | None = None) -> int:
+        domain = named["domain"]
+        if "chunk" in named:
+            chunk = read_chunk(domain, named["chunk"])
+            return abandon_chunk(executor.process, handler, domain, chunk, error, pid)
+        pairs = read_pairs(domain, named["events"])
+        return executor.abandon(handler, domain, pairs, error, pid)
 
     def on_bound(cls: Any, app: Celery) -> None:
         """What the app's settings and annotations say of all tasks is not meant for handlers."""
@@ -64,6 +81,19 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
         abandon=staticmethod(abandon),
         **options,
     )
+
+
+def _run_chunk(
+    executor: Executor,
+    handler: Handler,
+    domain: str,
+    chunk: str,
+    more: bool = False,
+    entries: Sequence[Sequence[Any]] | None = None,
+    since: float | None = None,
+) -> Report:
+    given = None if entries is None else read_entries(entries)
+    return executor.chunks.execute(handler, domain, chunk, given, more=more, since=since)
 
 
 def _options(handler: Handler) -> dict[str, Any]:

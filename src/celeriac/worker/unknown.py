@@ -14,8 +14,9 @@ from celery import signals
 
 from celeriac.event.attributes import check_handler
 from celeriac.ledger import PUT_OFF_MS, Lane, Outcome, Settled
+from celeriac.ledger.chunk_store import Completion
 from celeriac.subscription import Service
-from celeriac.worker.hinted import read_pairs
+from celeriac.worker.hinted import read_chunk, read_pairs
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,11 @@ def _receiver(service: Service) -> Callable[..., None]:
         try:
             _, kwargs, _ = message.decode()
             check_handler(name)
-            pairs = read_pairs(kwargs["domain"], kwargs["events"])
-            put_off(service, Lane(kwargs["domain"], name), pairs)
+            lane = Lane(kwargs["domain"], name)
+            if "chunk" in kwargs:
+                put_off_chunk(service, lane, read_chunk(lane.domain, kwargs["chunk"]))
+            else:
+                put_off(service, lane, read_pairs(lane.domain, kwargs["events"]))
         except Exception as error:
             log.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
 
@@ -56,3 +60,14 @@ def put_off(service: Service, lane: Lane, hinted: list[tuple[str, str]]) -> None
         ],
     )
     log.warning("%s is not in this worker's code; another worker gets its event", lane.handler)
+
+
+def put_off_chunk(service: Service, lane: Lane, chunk: str) -> None:
+    """Begins an open chunk and releases its entries at once: due in a moment, one by one."""
+    chunks, worker = service.backend.chunks, service.worker
+    entries = chunks.begin(worker, lane, chunk)
+    if not entries:
+        return
+    released = [Settled(one.id, "", 1, Outcome.RELEASED, delay_ms=PUT_OFF_MS) for one in entries]
+    chunks.complete(worker, lane, chunk, Completion(entries[-1].id, len(entries), b"", released))
+    log.warning("%s is not in this worker's code; another worker gets its events", lane.handler)

@@ -30,7 +30,6 @@ from celeriac.dev.ports import free_port
 from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.dispatcher import Dispatcher
 from celeriac.event import encode
-from celeriac.executor import Executor
 from celeriac.keys import Keys
 from celeriac.ledger import Lane
 from celeriac.ledger.chunk_store import Completion, FetchRequest
@@ -40,6 +39,7 @@ from celeriac.log.bounded import BoundedRedisLog
 from celeriac.log.emitted import flush_emitted
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
+from tests.unit.delivery_task import run_task
 
 KEYS = Keys()
 # kombu ships no types
@@ -69,14 +69,13 @@ def url_of(server: EmbeddedServer, name: str) -> str:
 
 def dispatcher(bus: EventBus) -> Dispatcher:
     """One that runs what it would send a hint for."""
-    executor = Executor(bus.service)
     record = WorkerRecord(
         name=bus.service.worker, service=bus.settings.service, hostname="h", pid=1, pool="none",
         processes=1, queues=(), version="1",
     )  # fmt: skip
     return Dispatcher(
         bus.service,
-        lambda chunk: void(executor.execute(chunk.handler, chunk.lane.domain, chunk.hinted)),
+        lambda chunk: void(run_task(bus.service, chunk)),
         processes=1,
         describe=lambda: record,
     )

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.event import event_key
 from celeriac.flower.view.front import read_front
 from celeriac.flower.view.services import read_services
 from celeriac.keys import Keys
+from celeriac.ledger.run_record import RunOutcome
 from celeriac.matrix import Matrix
 from celeriac.settings import Settings
 from celeriac.subscription.service import redis_backend
@@ -166,5 +166,8 @@ def works(settings: Settings, client: Any, name: str) -> None:
             finally:
                 shop.chunks = waiting
     [lane] = [lane for lane in shop.dispatchers["mail"]._lanes if lane.domain == "mail"]
-    assert shop.backend.ledger.rows(lane, [event_key("three", settings.source)])[0] is not None
+    [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
+    [run] = shop.backend.chunks.runs(lane, [newest.id])
+    assert run is not None
+    assert run.outcome is RunOutcome.PROCESSED
     client.close()

@@ -15,9 +15,9 @@ import pytest
 
 from celeriac import Event, EventBus
 from celeriac.dispatcher import Chunk, Dispatcher, addressees
-from celeriac.executor import Executor
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
+from tests.unit.delivery_task import run_task
 
 HANDLERS, TYPES, STEPS = 9, 14, 120
 
@@ -84,7 +84,7 @@ class Life:
         dispatcher.turn(dispatcher._wait(0.0))
         for chunk in sent:
             if self.random.random() > 0.1:  # else it is lost
-                Executor(bus.service).execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+                run_task(bus.service, chunk)
         sent.clear()
 
     def step(self) -> None:

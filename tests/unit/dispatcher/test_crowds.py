@@ -14,9 +14,9 @@ from celeriac import Event, EventBus
 from celeriac.dispatcher import Dispatcher, crowds
 from celeriac.dispatcher.agenda import NEVER
 from celeriac.dispatcher.crowds import CROWD
-from celeriac.executor import Executor
 from celeriac.ledger import Ask, Delivery, Lane, Stretch, Taken
 from celeriac.testing.store import Store
+from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
 MANY = 12
@@ -108,7 +108,7 @@ def test_none_is_lost_whatever_comes_in_whatever_order(
     bus: EventBus, crowd: Dispatcher, sent: Sent, store: Store
 ) -> None:
     types = [f"order.t{n * n % 17}" for n in range(200)]
-    executor, handled = Executor(bus.service), []
+    handled = []
     for n, kind in enumerate(types):
         bus.emit(kind, id=f"e{n}")
         if n % 7 == 0:
@@ -116,7 +116,7 @@ def test_none_is_lost_whatever_comes_in_whatever_order(
     for _ in range(300):
         ring(crowd)
         for chunk in sent:
-            executor.execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+            run_task(bus.service, chunk)
             handled += [(chunk.handler.name, item.event.id) for item in chunk.items]
         sent.clear()
     wanted = [(f"h{n * n % 17}", f"e{n}") for n in range(200) if n * n % 17 < MANY]
@@ -180,7 +180,7 @@ def test_a_group_that_was_set_back_is_given_all_of_it_again(
     bus.emit("order.t4", id="b")
     ring(crowd)
     for chunk in sent:
-        Executor(bus.service).execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+        run_task(bus.service, chunk)
     sent.clear()
     with store.log.lock:
         store.log.store["order"].groups["billing.h3"].last = (0, 0)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from celeriac import BusUnavailable, Event, EventBus
+from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.dispatcher.flow import HINTS_AHEAD
 from celeriac.dispatcher.pause import BUSY, IDLE
-from celeriac.executor import Executor
 from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store
+from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
 ORDER = Lane("order", "billing.charge")
@@ -31,6 +31,13 @@ def charging(bus: EventBus, store: Store) -> EventBus:
     return bus
 
 
+@pytest.fixture
+def taking(bus: EventBus, store: Store) -> EventBus:
+    """A breaker is asked before each delivery, so that they are taken one by one."""
+    bus.on("order.placed", breaker=Breaker())(charge)
+    return bus
+
+
 def emit(bus: EventBus, *ids: str, type: str = "order.placed", **attributes: Any) -> None:
     for id in ids:
         bus.emit(type, id=id, **attributes)
@@ -38,9 +45,8 @@ def emit(bus: EventBus, *ids: str, type: str = "order.placed", **attributes: Any
 
 def run(bus: EventBus, sent: Sent) -> None:
     """What the workers' pool does with the hints."""
-    executor = Executor(bus.service)
     for chunk in sent:
-        executor.execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+        run_task(bus.service, chunk)
     sent.clear()
 
 
@@ -64,10 +70,10 @@ def test_what_came_before_the_first_start_is_not_for_it(
 
 
 def test_a_worker_holds_no_more_than_its_limit(
-    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
+    taking: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     turning = dispatcher(processes=2)
-    emit(charging, *"abcdefgh")
+    emit(taking, *"abcdefgh")
     turning.turn()
     pause = turning.turn()
     # unmeasured: one event a chunk, two chunks read ahead for each of two processes
@@ -76,11 +82,11 @@ def test_a_worker_holds_no_more_than_its_limit(
     assert 4 == store.log.groups("order")[0].lag
 
 
-def test_room_is_filled_again(charging: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> None:
+def test_room_is_filled_again(taking: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> None:
     turning = dispatcher()
-    emit(charging, *"abcd")
+    emit(taking, *"abcd")
     turning.turn()
-    run(charging, sent)
+    run(taking, sent)
     turning.turn()
     assert ["c", "d"] == [id for chunk in sent.ids for id in chunk]
 
@@ -90,11 +96,13 @@ def test_what_the_handler_does_not_want_is_settled_in_passing_without_a_pause(
 ) -> None:
     turning = dispatcher()
     emit(charging, *"abcd", type="order.paid")
-    assert 0.0 == turning.turn()
-    turning.turn()
+    turns = 1
+    while turning.turn() == 0.0:
+        turns += 1
     (group,) = store.log.groups("order")
     assert [] == sent
     assert (0, 0) == (group.pending, group.lag)
+    assert 1 < turns <= 4
 
 
 def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
@@ -250,6 +258,7 @@ def test_a_domain_that_appears_later_is_served_from_its_first_entry(
     turning = dispatcher()
     emit(bus, "first", "second", type="brand.new")
     turning.turn()
+    turning.turn()
     assert [["first"], ["second"]] == sent.ids
 
 
@@ -275,10 +284,10 @@ def test_a_rate_limit_puts_off_what_is_over_it(
 
 
 def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
-    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+    taking: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     turning = dispatcher()
-    emit(charging, "a")
+    emit(taking, "a")
     turning.turn()
     store.ledger.claim("dead worker", ORDER, sent[0].hinted, 9)
     store.clock.advance(store.ledger.lease_ms)
@@ -317,13 +326,13 @@ def test_a_delayed_event_enters_the_log_when_its_time_has_come(
 
 
 def test_handing_back_makes_what_is_queued_due_for_others(
-    charging: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
+    taking: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     turning = dispatcher()
-    emit(charging, *"ab")
+    emit(taking, *"ab")
     turning.turn()
-    assert [charging.service.worker] == [worker.name for worker in store.registry.workers()]
-    store.ledger.claim(charging.service.worker, ORDER, sent[0].hinted, 9)
+    assert [taking.service.worker] == [worker.name for worker in store.registry.workers()]
+    store.ledger.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
     turning.hand_back()
     places = [store.ledger.pending(ORDER, c.items[0].entry) for c in sent]
     assert [Place.RUNNING, Place.DUE] == [p and p.owner.partition(":")[0] for p in places]
@@ -361,19 +370,19 @@ def test_a_turn_that_fails_is_told_and_followed_by_the_next(
 
 
 def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
-    charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
+    taking: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     """A quick handler under a steady flow gets few large hints, not one for each event."""
     made = dispatcher(clock=lambda: 0.0)  # between two sweeps, which may always take
-    emit(charging, "first")
+    emit(taking, "first")
     made.turn()
-    run(charging, sent)
+    run(taking, sent)
     made.turn()
     for n in range(HINTS_AHEAD + 10):
-        emit(charging, f"e{n}")
+        emit(taking, f"e{n}")
         made.turn()
     assert [len(ids) for ids in sent.ids] == [1] * HINTS_AHEAD
-    run(charging, sent)
+    run(taking, sent)
     made.turn()
     made.turn()
     assert [len(ids) for ids in sent.ids] == [10]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from celeriac import Event, EventBus
+from celeriac import Breaker, Event, EventBus
 from celeriac.dispatcher.dispatcher import RENEWED_WITHIN
 from celeriac.dispatcher.flow import HINTS_AHEAD
-from celeriac.executor import Executor
 from celeriac.testing.store import Store
+from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
 
@@ -21,12 +21,12 @@ def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     """They count as waiting, and must not keep themselves from being healed."""
-    bus.on("order.placed")(charge)
+    bus.on("order.placed", breaker=Breaker())(charge)
     turning = dispatcher()
     bus.emit("order.placed", id="first")
     turning.turn()
     for chunk in sent:
-        Executor(bus.service).execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+        run_task(bus.service, chunk)
     sent.clear()
     turning.turn()
     ids = [f"e{n}" for n in range(HINTS_AHEAD)]

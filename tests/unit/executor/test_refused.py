@@ -36,7 +36,7 @@ def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPa
         settings=Settings.load({}, service="billing", lease=1),
         backend=SimpleNamespace(ledger=ledger),
     )
-    monkeypatch.setattr(module, "LeaseKeeper", lambda service: None)
+    monkeypatch.setattr("celeriac.executor.process.LeaseKeeper", lambda service: None)
     executor = module.Executor(service)
     settled = Settled("1-0", "a", 1, Outcome.PROCESSED)
     answer = executor._told(("w", Lane("billing.h", "order"), [settled], 0))

@@ -10,7 +10,6 @@ from celeriac.circuit import MemoryCircuits
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.emitter import Emitter
 from celeriac.event import Event
-from celeriac.executor import Executor
 from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_chunks import MemoryChunks
 from celeriac.log import ImmediateLog
@@ -19,6 +18,7 @@ from celeriac.registry import WorkerRecord
 from celeriac.registry.memory import MemoryRegistry
 from celeriac.settings import Settings
 from celeriac.subscription import Backend, Service, make_handler
+from tests.unit.delivery_task import run_task
 
 
 def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Backend:
@@ -89,15 +89,16 @@ class Shop:
         )  # fmt: skip
 
     def dispatch(self, *names: str) -> None:
-        """One turn of the dispatchers of these services, or of all."""
+        """Turns of the dispatchers of these services, or of all, until each would wait."""
         for name in names or self.dispatchers:
-            self.dispatchers[name].turn()
+            while self.dispatchers[name].turn() == 0.0:
+                pass
 
     def run(self) -> None:
         """Executes every hint sent so far."""
         chunks, self.chunks = self.chunks, []
         for service, chunk in chunks:
-            Executor(service).execute(chunk.handler, chunk.lane.domain, chunk.hinted)
+            run_task(service, chunk)
 
     def settle(self, *names: str) -> None:
         """Dispatches and runs until nothing is to be done now."""

@@ -94,6 +94,10 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         found += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
         found += _shared(keys)
         found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
+        # Their scripts name the log and the wakeup stream beside the handler's own keys.
+        chunks = [f(d) for f in (keys.events, keys.bell) for d in reads]
+        chunks += [key for d in reads for key in _of_handlers(keys, d, part.service)]
+        found.append(_selector(chunks, ("eval", "evalsha")))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
         found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
         found.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))

@@ -7,6 +7,7 @@ local SLICE = 500
 
 local function make_pending(id, after, upto)
   local made = 0
+  redis.call('ZCARD', due)  -- before anything changes: it fails on a key of another type
   while true do
     local found = redis.call('XRANGE', stream, '(' .. after, upto, 'COUNT', SLICE)
     if #found == 0 then break end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- complete_chunk: the owner of a running chunk reports what became of its first entries.
+-- complete_chunk: the owner of a chunk reports what became of its first entries.
 --
 -- Promise: atomically, if the worker still holds the chunk, the chunk begins after `until` (or is
 -- gone, with its last entry), its lease is renewed, the run record is kept, the counts are added,
@@ -17,7 +17,7 @@ local MERGE_BELOW, MINUTE_LIVES_MS, MOST_FIELDS = 512, 3660000, 4000
 local runs, stats, tallies = KEYS[3], KEYS[4], KEYS[5]
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
 local after, upto, count, owner = chunk_of(id, worker)
-if owner ~= 'running:' .. worker then return 0 end
+if not after then return 0 end
 
 local function parse(entry)
   local ms, sequence = string.match(entry, '^(%d+)-(%d+)$')
@@ -41,7 +41,7 @@ end
 if ARGV[8] ~= '' then
   local entries = cmsgpack.unpack(ARGV[8])
   for first = 1, #entries, 500 do
-    local claim = {'XCLAIM', stream, handler, owner, 0}
+    local claim = {'XCLAIM', stream, handler, 'running:' .. worker, 0}
     for i = first, math.min(first + 499, #entries) do claim[#claim + 1] = entries[i] end
     for _, option in ipairs({'FORCE', 'JUSTID', 'RETRYCOUNT', 2}) do claim[#claim + 1] = option end
     redis.call(unpack(claim))

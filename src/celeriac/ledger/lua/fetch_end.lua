@@ -36,4 +36,7 @@ for _, stored in ipairs(redis.call('HVALS', chunks)) do
   local _, _, _, owner = parse_chunk(stored)
   if owner and string.match(owner, ':.*$') == worker then own = own + 1 end
 end
-return {now, own, redis.call('GET', KEYS[3]) or '', tonumber(redis.call('HGET', KEYS[4], 'mean_us')) or 0, is_ambiguous}
+-- Not `call`: a key of another type must not fail what was carried out above.
+local patterns, mean = redis.pcall('GET', KEYS[3]), redis.pcall('HGET', KEYS[4], 'mean_us')
+return {now, own, type(patterns) == 'string' and patterns or '',
+  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous}

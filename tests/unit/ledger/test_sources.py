@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from celeriac.dispatcher.sources import MAX_NOTED, MAX_REMEMBERED, NOTED_AGAIN, Sources
 from celeriac.ledger import Ledger
+from celeriac.ledger.sources import MAX_NOTED, MAX_REMEMBERED, NOTED_AGAIN, Sources
 from celeriac.settings import Settings
 from tests.unit.matrix.shop import Shop, memory_backend
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from celeriac.ledger import Ledger
+from celeriac.ledger.ledger import Ledger
 from celeriac.log import entry_time_ms
 
 NOTED_AGAIN = 3600.0  # seconds after which a source counts as last seen
@@ -19,7 +19,7 @@ MAX_REMEMBERED = 10_000
 
 
 class Sources:
-    """Sources that one dispatcher has seen, each noted in the ledger once in NOTED_AGAIN."""
+    """Sources that one process has seen, each noted in the ledger once in NOTED_AGAIN."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

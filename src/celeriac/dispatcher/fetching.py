@@ -1,0 +1,169 @@
+"""Fetching chunks for consumer groups whose deliveries need no record before they are processed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from celeriac.dispatcher.chunk import Chunk
+from celeriac.dispatcher.group_state import GroupState, is_plain
+from celeriac.dispatcher.sift import Sifted, sift
+from celeriac.ledger import Delivery, Lane, Outcome, Settled
+from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
+from celeriac.ledger.fetch_size import FetchSize
+from celeriac.ledger.repetition import Repetitions
+from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
+from celeriac.log import Entry, EntryKind, entry_key
+from celeriac.subscription import Handler, Service
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedChunk:
+    """What one group was given, and the request that it answers. `since` is the monotonic time in
+    seconds at which its lease had not begun yet."""
+
+    state: GroupState
+    request: FetchRequest
+    fetched: Fetched
+    since: float
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be more behind it."""
+        return len(self.fetched.entries) >= self.request.count
+
+    def sift(self, retired: Mapping[str, int]) -> Sifted:
+        """Sort its entries by what the handler does with them."""
+        group, patterns = self.state.lane, self.fetched.patterns
+        given = [Delivery(one.id, one.body, 0) for one in self.fetched.entries]
+        return sift(self.state.handler, given, patterns, retired, domain=group.domain)
+
+    def chunk(self, sifted: Sifted) -> Chunk:
+        """Return the delivery task for it."""
+        request, entries = self.request, self.fetched.entries
+        return Chunk(
+            self.state.handler,
+            request.lane,
+            tuple(sifted.wanted),
+            stays=request.running,
+            id=request.chunk,
+            entries=entries if request.running else None,
+            more=self.more,
+            since=self.since,
+        )
+
+    def runnable(self, sifted: Sifted) -> bool:
+        """Whether a task is to be sent: some of what is wanted is known to be no duplicate."""
+        foreign = {one.id for one in self.fetched.entries if one.kind is EntryKind.FOREIGN}
+        return any(item.entry not in foreign for item in sifted.wanted)
+
+    def wanted(self, sifted: Sifted) -> list[tuple[Entry, str]]:
+        """Return what is wanted, with the event keys."""
+        entries = {one.id: one for one in self.fetched.entries}
+        return [(entries[item.entry], item.event.key) for item in sifted.wanted]
+
+    def completion(self, sifted: Sifted, repeated: Collection[str], worker: str) -> Completion:
+        """Return how to complete it where nothing of it is runnable.
+
+        `repeated` are ignored. All else that is wanted becomes due by itself, and its claim finds
+        out whether it is a duplicate.
+        """
+        released = [item.put_off(0) for item in sifted.wanted if item.entry not in repeated]
+        recorded = [one for one in sifted.unwanted if one.outcome is not Outcome.IGNORED]
+        invalid = [Settled(entry, "", 1, Outcome.RELEASED) for entry, _ in sifted.invalid]
+        codes = [run_code(RunOutcome.IGNORED, 0)] * len(repeated)
+        ignored = sorted(repeated, key=entry_key)
+        entries = self.fetched.entries
+        return Completion(
+            until=entries[-1].id,
+            done=len(entries),
+            record=pack_runs(worker, self.fetched.now_ms, ignored, codes) if ignored else b"",
+            exceptions=[replace(one, attempt=1) for one in (*released, *recorded, *invalid)],
+        )
+
+
+class ChunkFetcher:
+    """Of one dispatcher. `is_free` says whether the worker's own pool takes a task of a queue at
+    once. Every method blocks for round trips and raises redis.RedisError."""
+
+    def __init__(self, service: Service, processes: int, is_free: Callable[[str], bool]) -> None:
+        self.service, self.processes = service, processes
+        self.groups: dict[Lane, GroupState] = {}
+        self._is_free = is_free
+        # Fetches without an answer: what they were given would wait for the end of its lease.
+        self._unanswered: list[FetchRequest] = []
+
+    def serve(self, lanes: Mapping[Lane, Handler], crowded: Collection[str]) -> None:
+        """Fetch for these groups from now on, but not in crowded domains."""
+        most = self.service.settings.chunk_most
+        self.groups = {
+            lane: self.groups.get(lane) or GroupState(lane, handler, FetchSize(most))
+            for lane, handler in lanes.items()
+            if is_plain(handler) and lane.domain not in crowded
+        }
+
+    def fetch(
+        self, states: Sequence[GroupState], mean_us: Mapping[Lane, int]
+    ) -> list[FetchedChunk]:
+        """Fetch a chunk for each group that has room, in one round trip for all."""
+        self._give_back_unanswered()
+        full = [state for state in states if not state.has_room(self.processes)]
+        counts = self.service.backend.chunks.count_open(
+            self.service.worker, [state.lane for state in full]
+        )
+        for state, count in zip(full, counts, strict=True):
+            state.open_chunks = count
+        ready = [state for state in states if state.has_room(self.processes)]
+        requests = [self._request(state, mean_us.get(state.lane, 0)) for state in ready]
+        if not requests:
+            return []
+        self._unanswered, since = requests, time.monotonic()
+        answers = self.service.backend.chunks.fetch(self.service.worker, requests)
+        self._unanswered = []
+        found = []
+        for state, request, fetched in zip(ready, requests, answers, strict=True):
+            state.open_chunks = fetched.open_chunks
+            found.append(FetchedChunk(state, request, fetched, since))
+        return found
+
+    def _request(self, state: GroupState, mean_us: int) -> FetchRequest:
+        count = state.size.count(mean_us, state.handler.batch)
+        running = self._is_free(state.handler.queue)
+        return FetchRequest(state.lane, new_chunk_id(), count, running)
+
+    def _give_back_unanswered(self) -> None:
+        while self._unanswered:
+            request = self._unanswered[-1]
+            self.requeue(request.lane, request.chunk)
+            self._unanswered.pop()
+
+    def repetitions(self, one: FetchedChunk, sifted: Sifted) -> Repetitions:
+        """Return which wanted entries repeat an event."""
+        wanted = one.wanted(sifted) if one.fetched.is_ambiguous else []
+        if not wanted:
+            return Repetitions()
+        return self.service.backend.chunks.repetitions(one.request.lane.domain, wanted)
+
+    def complete(self, one: FetchedChunk, sifted: Sifted, repeated: Collection[str]) -> bool:
+        """Report a chunk of which nothing is to run here; return whether some of it is due now."""
+        chunks, worker = self.service.backend.chunks, self.service.worker
+        completion = one.completion(sifted, repeated, worker)
+        chunks.complete(worker, one.request.lane, one.request.chunk, completion)
+        one.state.open_chunks -= 1
+        return any(each.outcome is Outcome.RELEASED for each in completion.exceptions)
+
+    def requeue(self, lane: Lane, chunk: str) -> None:
+        """Make what is in the chunk pending and due at once."""
+        self.service.backend.chunks.requeue(self.service.worker, lane, chunk)
+        if lane in self.groups:
+            self.groups[lane].open_chunks -= 1
+
+    def hand_back(self, lane: Lane) -> None:
+        """Requeue what is queued here and was not begun."""
+        queued = f"queued:{self.service.worker}"
+        for one in self.service.backend.chunks.open_chunks(lane):
+            if one.owner == queued:
+                self.requeue(lane, one.id)

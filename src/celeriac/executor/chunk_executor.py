@@ -1,0 +1,131 @@
+"""Runs open chunks: one after the other while there is a backlog, within one Celery task."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import redis
+
+from celeriac.executor.process import ExecutorProcess
+from celeriac.executor.report import Report
+from celeriac.executor.running_chunk import RunningChunk
+from celeriac.ledger import Lane
+from celeriac.ledger.chunk_store import FetchRequest, new_chunk_id
+from celeriac.ledger.fetch_size import FetchSize
+from celeriac.log import Entry
+from celeriac.subscription import Handler
+
+# Seconds in which one task fetches further chunks: how long other handlers of the worker wait for
+# its process, and how long a revoked task goes on.
+DRAIN = 0.1
+# A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
+# handler that has become slow: the rest is given back, and runs one by one.
+LONGEST_CHUNK = 1.0
+STILL_SLOW = 1.0  # seconds after that in which dispatchers see the new run time
+
+
+class ChunkExecutor:
+    """Runs the chunks of one service; shared by all threads of a process, and safe over forks."""
+
+    def __init__(self, process: ExecutorProcess) -> None:
+        self.process = process
+        self._sizes: dict[Lane, FetchSize] = {}
+        self._slow_at: dict[str, float] = {}
+
+    def execute(
+        self,
+        handler: Handler,
+        domain: str,
+        chunk: str,
+        entries: Sequence[Entry] | None = None,
+        *,
+        more: bool = False,
+        since: float | None = None,
+    ) -> Report:
+        """Run an open chunk of the handler's consumer group, and others while there is `more`.
+
+        `entries` are those of a chunk that is running already, by a lease that began after the
+        monotonic time `since`; without them the chunk must be queued, and is begun. Blocks until
+        all is reported. Raises BusUnavailable where the store cannot be reached for a lease's
+        time: other workers then get what was not reported.
+        """
+        group, report = handler.lane(domain), Report()
+        sure_at = time.monotonic() if since is None else since
+        entries = self._begin(group, chunk) if entries is None else entries
+        size = self._sizes.setdefault(group, FetchSize(self.process.settings.chunk_most))
+        ends_at = time.monotonic() + DRAIN
+        # The dispatcher looked at the first chunk.
+        ambiguous = False
+        others = False  # whether other versions of the handler want more than this code
+        held = [chunk]
+        with self.process.leases.keeping_chunks(group, held):
+            while entries:
+                running = RunningChunk(
+                    self.process,
+                    handler,
+                    group,
+                    held[0],
+                    entries,
+                    report,
+                    sure_at,
+                    others=others,
+                    ambiguous=ambiguous,
+                )
+                size.note(len(entries), running.wanted, sum(len(e.body or b"") for e in entries))
+                if not self._run(running, handler):
+                    break
+                request = None
+                if more and time.monotonic() < ends_at:
+                    count = size.count(self.process.run_time_us(handler), handler.batch)
+                    request = FetchRequest(group, new_chunk_id(), count, running=True)
+                sure_at = time.monotonic()
+                fetched = running.finish(request)
+                if request is None or fetched is None:
+                    break
+                held[:] = [request.chunk]
+                ambiguous = fetched.is_ambiguous
+                entries, more = fetched.entries, len(fetched.entries) >= request.count
+                others = not {*fetched.patterns} <= {*handler.patterns}
+        with suppress(redis.RedisError):  # noted with the next event of the source
+            self.process.sources.flush(self.process.service.backend.ledger)
+        return report
+
+    def _begin(self, group: Lane, chunk: str) -> Sequence[Entry]:
+        process, tries = self.process, 0
+        chunks = process.service.backend.chunks
+
+        def begin() -> list[Entry] | None:
+            nonlocal tries
+            tries += 1
+            return chunks.begin(process.worker, group, chunk)
+
+        entries = process.persist(begin)
+        if (entries is None and tries > 1) or entries == []:
+            # The first try began it and its answer was lost, or its entries were deleted.
+            self._requeue(group, chunk)
+        return entries or ()
+
+    def _requeue(self, group: Lane, chunk: str) -> None:
+        chunks, worker = self.process.service.backend.chunks, self.process.worker
+        self.process.persist(lambda: chunks.requeue(worker, group, chunk))
+
+    def _run(self, running: RunningChunk, handler: Handler) -> bool:
+        """Whether all of it ran; otherwise it was lost, or reported and given back."""
+        started = time.monotonic()
+        if running.wanted > 1 and started - self._slow_at.get(handler.id, -math.inf) < STILL_SLOW:
+            running.give_back()
+            return False
+        try:
+            while running.run_next():
+                if time.monotonic() - started > LONGEST_CHUNK and running.wanted:
+                    self._slow_at[handler.id] = time.monotonic()
+                    running.give_back()
+                    return False
+        except BaseException:
+            # The process is told to end: what is done must not run again.
+            running.report()
+            raise
+        return not running.lost

@@ -1,0 +1,102 @@
+"""What the executors of one process share: leases, run times, and how they reach the store."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median_low
+from typing import TypeVar
+
+from celeriac.connection import persist
+from celeriac.executor.admission import Admission
+from celeriac.executor.at_hand import AtHand
+from celeriac.executor.lease import LeaseKeeper
+from celeriac.executor.work import Finish, Work
+from celeriac.ledger.sources import Sources
+from celeriac.settings import Settings
+from celeriac.subscription import Handler, Service
+from celeriac.tracing import tracing_of
+
+T = TypeVar("T")
+MEANS = 5  # of what was told to the ledger at one time
+# Seconds for which results are kept while Redis takes none. While it is away or refuses, nobody
+# else can take the delivery, and a result that is thrown away is a second run.
+RESULT_KEPT = 3600.0
+SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
+
+
+class ExecutorProcess:
+    """Of one service; shared by all threads of a process, and safe over forks."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.leases = LeaseKeeper(service)
+        self.at_hand = AtHand()
+        self.sources = Sources(time.monotonic)
+        self._means_us: dict[str, deque[float]] = {}
+        self._make_work = _work_maker(service.settings)
+
+    @property
+    def settings(self) -> Settings:
+        return self.service.settings
+
+    @property
+    def worker(self) -> str:
+        return self.service.worker
+
+    def work(self, handler: Handler, domain: str, held: dict[str, int], finish: Finish) -> Work:
+        """Return a Work for events of the domain; `finish` reports what became of them."""
+        admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
+        return self._make_work(self.worker, handler, len(held), held, finish, admission)
+
+    def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """Return the call's result; repeat it while Redis is away, for a lease's time by default.
+
+        Raises BusUnavailable after that."""
+        seconds = self.settings.lease if seconds is None else seconds
+        return persist(call, url=self.settings.redis_url, seconds=seconds, wait_for_memory=True)
+
+    def persist_result(self, call: Callable[[], T]) -> T:
+        """As `persist`, for as long as results are kept."""
+        return self.persist(call, max(RESULT_KEPT, self.settings.lease))
+
+    def note_run_times(self, handler: Handler, took_us: Sequence[int]) -> int:
+        """Return the handler's run time in this process, in µs, at least 1, after these runs: the
+        median of the last means. 0 for no runs.
+
+        A mean of a few events, one of which the machine held up, would else make chunks so small
+        that Celery's cost for each is most of the work. A handler that turns a little slower is
+        known to be when it has been so for most of them; one that is SURELY_SLOW_US, at once:
+        others would wait for its next events.
+        """
+        if not took_us:
+            return 0
+        mean = typical_us(took_us)
+        means = self._means_us.setdefault(handler.id, deque(maxlen=MEANS))
+        if mean >= SURELY_SLOW_US:
+            means.clear()
+        means.append(mean)
+        return self.run_time_us(handler)
+
+    def run_time_us(self, handler: Handler) -> int:
+        """Return the same, without new runs; 0 where there were none."""
+        means = self._means_us.get(handler.id)
+        return max(1, round(median_low(means))) if means else 0
+
+
+def _work_maker(settings: Settings) -> Callable[..., Work]:
+    """Chosen once, so that work which is not traced pays nothing for it."""
+    tracing = tracing_of(settings)
+    if tracing is None:
+        return Work
+    from celeriac.executor.traced import TracedWork
+
+    return partial(TracedWork, tracing)
+
+
+def typical_us(took_us: Sequence[int]) -> float:
+    """The mean; but one that is surely slow is not hidden by the many before it."""
+    longest = max(took_us)
+    return longest if longest >= SURELY_SLOW_US else sum(took_us) / len(took_us)

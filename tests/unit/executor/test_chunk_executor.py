@@ -1,0 +1,424 @@
+"""Running chunks: what runs, what is reported, what is given back, and when a task ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from celeriac import Event, EventBus, Retry
+from celeriac.errors import BusUnavailable
+from celeriac.event import encode
+from celeriac.executor import Executor, Report, chunk_executor
+from celeriac.executor.abandoned_chunk import abandon_chunk
+from celeriac.ledger import Lane, Outcome, Place
+from celeriac.ledger.chunk_store import Fetched, FetchRequest, new_chunk_id
+from celeriac.ledger.run_record import RunOutcome
+from celeriac.log import EntryKind
+from celeriac.log.memory import MemoryLog
+from celeriac.subscription import Handler
+from celeriac.testing.store import Store
+
+
+class Bench:
+    """One handler, subscribed to `order.placed`, whose chunks are fetched and run."""
+
+    def __init__(self, bus: EventBus, store: Store) -> None:
+        self.bus, self.store = bus, store
+        self.executor = Executor(bus.service)
+        self.chunks = store.backend.chunks
+        self.ran: list[str] = []
+
+    def subscribe(self, function: Callable[..., Any] = lambda event: None, **options: Any) -> None:
+        def handle(event: Any) -> Any:
+            self.ran += [one.id for one in event] if isinstance(event, list) else [event.id]
+            return function(event)
+
+        handle.__annotations__["event"] = list[Event[Any]] if "batch" in options else Event[Any]
+        self.bus.on("order.placed", name="handle", **options)(handle)
+        self.handler: Handler = self.bus.service.handlers["billing.handle"]
+        self.group: Lane = self.handler.lane("order")
+        self.store.log.join("order", self.handler.id, "0")
+
+    def emit(self, count: int, type: str = "order.placed") -> list[str]:
+        return [self.bus.emit(type) for _ in range(count)]
+
+    def fetch(self, count: int = 100, *, running: bool = True) -> tuple[str, Fetched]:
+        request = FetchRequest(self.group, new_chunk_id(), count, running)
+        [fetched] = self.chunks.fetch(self.bus.service.worker, [request])
+        return request.chunk, fetched
+
+    def execute(self, count: int = 100, **more: Any) -> Report:
+        chunk, fetched = self.fetch(count)
+        return self.executor.chunks.execute(self.handler, "order", chunk, fetched.entries, **more)
+
+    @property
+    def stats(self) -> dict[str, int]:
+        return dict(self.store.ledger.stats(self.group))
+
+    def pending(self) -> list[tuple[str, int]]:
+        found = self.store.ledger.pending_between(self.group, "-", "+")
+        return [(one.owner, one.attempts) for one in found]
+
+
+@pytest.fixture
+def bench(bus: EventBus, store: Store) -> Bench:
+    return Bench(bus, store)
+
+
+def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench: Bench) -> None:
+    bench.subscribe()
+    events = bench.emit(3)
+    chunk, fetched = bench.fetch()
+    report = bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries)
+    assert (events, 3, "3 processed") == (bench.ran, report.processed, str(report))
+    runs = bench.chunks.runs(bench.group, [entry.id for entry in fetched.entries])
+    assert [RunOutcome.PROCESSED] * 3 == [run.outcome for run in runs if run]
+    assert {bench.bus.service.worker} == {run.worker for run in runs if run}
+    assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
+    stats = bench.stats
+    assert (3, 3, 1) == (stats["processed"], stats["claimed"], stats["chunk 2"])
+    tally = bench.store.ledger.tallies([bench.group])[0]["order.placed"]
+    assert (3, 3, 3) == (tally.processed, tally.run.count, tally.total.count)
+
+
+def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
+    bench.subscribe()
+    events = bench.emit(2)
+    chunk, _ = bench.fetch(running=False)
+    execute = bench.executor.chunks.execute
+    assert 2 == execute(bench.handler, "order", chunk).processed
+    again = execute(bench.handler, "order", chunk)
+    assert "nothing to do: done, due or held elsewhere" == str(again)
+    assert events == bench.ran
+
+
+def test_one_that_fails_takes_no_neighbour_with_it(bench: Bench) -> None:
+    def fail_second(event: Event[Any]) -> None:
+        if len(bench.ran) == 2:
+            raise ValueError("no")
+
+    bench.subscribe(fail_second, backoff=10.0)
+    first, second, third = bench.emit(3)
+    report = bench.execute()
+    assert [first, second, third] == bench.ran
+    assert [(second, 1, Outcome.RETRY)] == [
+        (one.event_id, one.attempt, one.outcome) for one in report.failures
+    ]
+    assert [("due", 1)] == bench.pending()
+    key = report.failures[0].event_key
+    [row] = bench.store.ledger.rows(bench.group, [key])
+    assert row is not None
+    assert (Place.DUE, 1) == (row.state, row.attempt)
+    assert (2, 1) == (bench.stats["processed"], bench.stats["retry"])
+
+
+def test_what_emits_skips_or_dies_gets_a_row_of_its_own(bench: Bench) -> None:
+    def act(event: Event[Any]) -> None:
+        if len(bench.ran) == 1:
+            bench.bus.emit("payment.made")
+        else:
+            raise ValueError("no")
+
+    bench.subscribe(act, retries=0, when=lambda event: event.data != "skip")
+    for data in ("emits", "dies", "skip"):
+        bench.bus.emit("order.placed", data)
+    report = bench.execute()
+    assert (1, 1, 1) == (report.processed, report.skipped, len(report.failures))
+    assert (1, 1, 1) == tuple(bench.stats[name] for name in ("processed", "skipped", "dead"))
+    assert 1 == bench.store.ledger.dead_count("order")
+    assert [] == bench.pending()
+
+
+def test_what_cannot_be_decided_in_a_chunk_becomes_due_by_itself(bench: Bench) -> None:
+    bench.subscribe()
+    event = bench.bus.event("order.placed")
+    for body, kind in (
+        (b"no JSON", EntryKind.MADE),
+        (encode(event), EntryKind.FOREIGN),
+        (encode(bench.bus.event("stock.moved")), EntryKind.MADE),
+    ):
+        MemoryLog.append(bench.store.log, "order", body, kind)
+    [last] = bench.emit(1)
+    bench.execute()
+    assert [last] == bench.ran
+    assert [("due", 0)] * 3 == bench.pending()
+
+
+def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> None:
+    """The dispatcher puts it off until a worker with that code takes it."""
+    bench.subscribe()
+    bench.emit(1)
+    bench.emit(2, "order.amended")
+    bench.store.ledger.note_patterns(bench.group, ["order.placed", "order.amended"])
+    bench.execute(1, more=True)
+    assert [("due", 0)] * 2 == bench.pending()
+
+
+def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> None:
+    bench.subscribe()
+    bench.emit(3, "order.paid")
+    report = bench.execute()
+    assert ([], 0) == (bench.ran, report.hinted)
+    assert ([], []) == (bench.pending(), bench.chunks.open_chunks(bench.group))
+
+
+def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
+    bench.subscribe()
+    events = bench.emit(50)
+    report = bench.execute(1, more=True)
+    assert (events, 50) == (bench.ran, report.processed)
+    assert [] == bench.chunks.open_chunks(bench.group)
+
+
+def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_executor, "DRAIN", 0.02)
+    bench.subscribe(lambda event: time.sleep(0.005))
+    bench.emit(50)
+    report = bench.execute(1, more=True)
+    assert 1 < report.processed < 20
+    assert [] == bench.chunks.open_chunks(bench.group)
+    [group] = bench.store.log.groups("order")
+    assert 50 - report.processed == group.lag
+
+
+def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
+    bench.subscribe()
+    bench.emit(2)
+    assert 1 == bench.execute(1).processed
+    [group] = bench.store.log.groups("order")
+    assert 1 == group.lag
+
+
+def test_batches_are_filled_from_the_chunk(bench: Bench) -> None:
+    sizes: list[int] = []
+    bench.subscribe(lambda events: sizes.append(len(events)), batch=4)
+    bench.emit(10)
+    assert 10 == bench.execute().processed
+    assert [4, 4, 2] == sizes
+
+
+def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
+    def fail(events: list[Event[Any]]) -> None:
+        raise Retry("later", after=60)
+
+    bench.subscribe(fail, batch=3)
+    bench.emit(3)
+    assert 3 == len(bench.execute().failures)
+    assert [("due", 1)] * 3 == bench.pending()
+
+
+def test_progress_is_reported_while_the_chunk_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    left: list[int] = []
+    bench.subscribe(
+        lambda event: left.extend(one.count for one in bench.chunks.open_chunks(bench.group))
+    )
+    bench.emit(3)
+    bench.execute()
+    assert [3, 2, 1] == left
+
+
+def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    bench.subscribe(
+        lambda event: bench.chunks.requeue(bench.bus.service.worker, bench.group, chunk)
+    )
+    events = bench.emit(3)
+    chunk, fetched = bench.fetch()
+    report = bench.executor.chunks.execute(
+        bench.handler, "order", chunk, fetched.entries, more=True
+    )
+    assert events[:1] == bench.ran
+    assert 1 == len(report.lost)
+    assert [("due", 0)] * 3 == bench.pending()
+
+
+def test_a_chunk_that_waited_longer_than_its_lease_is_asked_for_before_it_runs(
+    bench: Bench,
+) -> None:
+    bench.subscribe()
+    events = bench.emit(2)
+    held, lost = bench.fetch(1), bench.fetch(1)
+    bench.chunks.requeue(bench.bus.service.worker, bench.group, lost[0])
+    since = time.monotonic() - bench.bus.settings.lease
+    for chunk, fetched in (held, lost):
+        bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries, since=since)
+    assert events[:1] == bench.ran
+
+
+def test_a_handler_that_becomes_slow_gives_back_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_executor, "LONGEST_CHUNK", 0.005)
+    bench.subscribe(lambda event: time.sleep(0.01))
+    events = bench.emit(6)
+    bench.execute(3)
+    assert events[:1] == bench.ran
+    assert [("due", 0)] * 2 == bench.pending()
+    bench.execute(3)
+    assert events[:1] == bench.ran, "nor does the next chunk hold the process"
+    assert [("due", 0)] * 5 == bench.pending()
+
+
+def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+    bench.emit(2)
+    complete_and_fetch = bench.chunks.complete_and_fetch
+
+    def lose(*told: Any) -> Any:
+        complete_and_fetch(*told)
+        raise redis.ConnectionError("reset")
+
+    monkeypatch.setattr(bench.chunks, "complete_and_fetch", lose)
+    bench.execute(1, more=True)
+    assert 1 == bench.stats["processed"]
+    assert [("due", 0)] == bench.pending()
+
+
+def test_a_begin_whose_answer_was_lost_is_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+    bench.emit(1)
+    chunk, _ = bench.fetch(running=False)
+    begin, tries = bench.chunks.begin, []
+
+    def lose(*named: Any) -> Any:
+        found = begin(*named)
+        tries.append(found)
+        if len(tries) == 1:
+            raise redis.ConnectionError("reset")
+        return found
+
+    monkeypatch.setattr(bench.chunks, "begin", lose)
+    bench.executor.chunks.execute(bench.handler, "order", chunk)
+    assert ([], [("due", 0)]) == (bench.ran, bench.pending())
+
+
+def test_a_store_that_stays_away_ends_the_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+
+    def refuse(*named: Any) -> Any:
+        raise redis.ConnectionError("reset")
+
+    monkeypatch.setattr(bench.chunks, "begin", refuse)
+    monkeypatch.setattr(bench.bus.service.settings.__class__, "lease", 0.05)
+    with pytest.raises(BusUnavailable):
+        bench.executor.chunks.execute(bench.handler, "order", new_chunk_id())
+
+
+def test_what_ends_the_process_reports_what_was_done(bench: Bench) -> None:
+    def stop(event: Event[Any]) -> None:
+        if len(bench.ran) == 2:
+            raise KeyboardInterrupt
+
+    bench.subscribe(stop)
+    bench.emit(3)
+    with pytest.raises(KeyboardInterrupt):
+        bench.execute()
+    assert 1 == bench.stats["processed"]
+    [left] = bench.chunks.open_chunks(bench.group)
+    assert 2 == left.count
+
+
+# -- a process that died
+
+
+def die(bench: Bench, chunk: str, at: int | None, end: int = 0) -> None:
+    """As the main process finds it: the process was at the entries from the `at` last one on."""
+    at_hand = bench.executor.process.at_hand
+    at_hand.begin_chunk(chunk)
+    if at is not None:
+        at_hand.enter(at, end)
+
+
+def abandon(bench: Bench, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = os.getpid()
+    monkeypatch.setattr("celeriac.executor.abandoned_chunk.os.getpid", lambda: -1)
+    error = RuntimeError("SIGSEGV")
+    abandon_chunk(bench.executor.process, bench.handler, "order", chunk, error, pid)
+
+
+def test_the_event_that_was_being_run_failed_and_its_neighbours_did_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe(backoff=60.0)
+    bench.emit(4)
+    chunk, _ = bench.fetch()
+    die(bench, chunk, 3, 2)
+    for _ in range(2):  # idempotent
+        abandon(bench, chunk, monkeypatch)
+    assert [("due", 0), ("due", 1), ("due", 0), ("due", 0)] == bench.pending()
+    assert [] == bench.chunks.open_chunks(bench.group)
+    assert 1 == bench.stats["retry"]
+
+
+def test_a_process_that_died_before_the_first_event_costs_no_attempt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+    bench.emit(2)
+    chunk, _ = bench.fetch()
+    die(bench, chunk, None)
+    abandon(bench, chunk, monkeypatch)
+    assert [("due", 0)] * 2 == bench.pending()
+
+
+def test_the_chunk_that_was_fetched_since_is_settled_as_well(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe(backoff=60.0)
+    bench.emit(3)
+    first, second, third = (bench.fetch(1)[0] for _ in range(3))
+    die(bench, second, 1)
+    bench.executor.process.at_hand.expect_chunk(third)
+    abandon(bench, first, monkeypatch)
+    assert [("due", 0), ("due", 1), ("due", 0)] == bench.pending()
+
+
+def test_of_a_batch_none_is_given_up_for_the_death(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe(lambda events: None, batch=2, retries=0)
+    bench.emit(2)
+    chunk, _ = bench.fetch()
+    die(bench, chunk, 2)
+    abandon(bench, chunk, monkeypatch)
+    assert ([("due", 1)] * 2, 0) == (bench.pending(), bench.store.ledger.dead_count("order"))
+
+
+def test_a_lone_event_without_retries_is_dead(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe(retries=0)
+    bench.emit(2)
+    chunk, _ = bench.fetch()
+    die(bench, chunk, 2, 1)
+    abandon(bench, chunk, monkeypatch)
+    [letter] = bench.store.ledger.dead("order")
+    assert "SIGSEGV" in letter.error
+    assert [("due", 0)] == bench.pending()
+
+
+def test_the_chunk_of_another_worker_is_let_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+    bench.emit(1)
+    [_] = bench.chunks.fetch("other", [FetchRequest(bench.group, "0" * 16, 1, running=True)])
+    die(bench, "0" * 16, 1)
+    abandon(bench, "0" * 16, monkeypatch)
+    assert ["0" * 16] == [one.id for one in bench.chunks.open_chunks(bench.group)]
