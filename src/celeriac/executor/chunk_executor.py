@@ -54,12 +54,16 @@ class ChunkExecutor:
         """
         group, report = handler.lane(domain), Report()
         sure_at = time.monotonic() if since is None else since
-        entries = self._begin(group, chunk) if entries is None else entries
+        others = False  # whether other versions of the handler want more than this code
+        if entries is None:
+            entries = self._begin(group, chunk)
+            # The dispatcher that queued it may be of another version.
+            find = self.process.service.backend.ledger.patterns
+            others = _want_more(handler, self.process.persist(lambda: find(group)))
         size = self._sizes.setdefault(group, FetchSize(self.process.settings.chunk_most))
         ends_at = time.monotonic() + DRAIN
         # The dispatcher looked at the first chunk.
         ambiguous = False
-        others = False  # whether other versions of the handler want more than this code
         held = [chunk]
         with self.process.leases.keeping_chunks(group, held):
             while entries:
@@ -88,7 +92,7 @@ class ChunkExecutor:
                 held[:] = [request.chunk]
                 ambiguous = fetched.is_ambiguous
                 entries, more = fetched.entries, len(fetched.entries) >= request.count
-                others = not {*fetched.patterns} <= {*handler.patterns}
+                others = _want_more(handler, fetched.patterns)
         with suppress(redis.RedisError):  # noted with the next event of the source
             self.process.sources.flush(self.process.service.backend.ledger)
         return report
@@ -129,3 +133,7 @@ class ChunkExecutor:
             running.report()
             raise
         return not running.lost
+
+
+def _want_more(handler: Handler, in_force: Sequence[str]) -> bool:
+    return not {*in_force} <= {*handler.patterns}

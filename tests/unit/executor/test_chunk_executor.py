@@ -159,6 +159,16 @@ def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> No
     assert [("due", 0)] * 2 == bench.pending()
 
 
+def test_a_chunk_that_another_version_queued_is_not_passed_over(bench: Bench) -> None:
+    """Of an event that only the newer code wants, the older says nothing."""
+    bench.subscribe()
+    bench.emit(1, "order.amended")
+    chunk, _ = bench.fetch(running=False)
+    bench.store.ledger.note_patterns(bench.group, ["order.placed", "order.amended"])
+    bench.executor.chunks.execute(bench.handler, "order", chunk)
+    assert [("due", 0)] == bench.pending()
+
+
 def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> None:
     bench.subscribe()
     bench.emit(3, "order.paid")
