@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from celeriac.event import made_ms, new_event_id, peek
 from celeriac.ledger import Ask, Claimed, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.ledger.chunk_store import Fetched, FetchRequest
+from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.repetition import Repetitions
+from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import Entry, EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, MemoryStore, Store
 from tests.contract.test_chunks import completion, fetch
@@ -138,7 +139,7 @@ def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     assert fetched.is_ambiguous
     found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
     assert not found.certain
-    assert {given} == found.possible
+    assert {given: foreign.entry} == found.possible
     key = with_keys(fetched.entries)[0][1]
     refused = Settled(
         foreign.entry, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x")
@@ -148,6 +149,46 @@ def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     only = completion(fetched.entries, exceptions=[released])
     assert store.chunks.complete("w1", lane, chunk, only)
     assert [Verdict.RUN] == [one.verdict for one in claim_all(store, lane)]
+
+
+@pytest.mark.parametrize("again", [GIVEN, FOREIGN], ids=["given", "foreign"])
+def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
+    store: Store, lane: Lane, again: EntryKind
+) -> None:
+    other = Lane(DOMAIN, "mail.send")
+    store.log.join(DOMAIN, other.handler, "0")
+    first = store.log.append(DOMAIN, event("a"), GIVEN)
+    chunk, fetched = fetch(store, lane, running=True)
+    key = with_keys(fetched.entries)[0][1]
+    refused = Settled(first, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x"))
+    record = pack_runs("w1", 1234, [first], [run_code(RunOutcome.EXCEPTION, 1)])
+    only = Completion(first, 1, record, exceptions=[refused])
+    assert store.chunks.complete("w1", lane, chunk, only)
+    running, _ = fetch(store, other, running=True)
+
+    later = store.log.append(DOMAIN, event("a", data="true"), again)
+    assert later != first
+    if again is GIVEN:
+        assert later == store.log.append(DOMAIN, event("a"), GIVEN)
+
+    def verdicts(lane: Lane) -> list[Verdict]:
+        chunk, fetched = fetch(store, lane, 1, running=True)
+        assert [later] == [entry.id for entry in fetched.entries]
+        if again is GIVEN:
+            assert fetched.is_ambiguous
+            found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
+            assert {later: first} == found.possible
+        assert 1 == store.chunks.requeue("w1", lane, chunk)
+        return [one.verdict for one in claim_all(store, lane)]
+
+    assert [Verdict.RUN] == verdicts(lane)
+    assert [Verdict.CONCURRENT] == verdicts(other)
+    assert store.chunks.complete("w1", other, running, completion(fetched.entries))
+    with store.leases_over():
+        [taken] = store.ledger.take("w2", [Ask(other, 10, sweep=True, most_new=0)])
+    hinted = [(d.entry, key) for d in taken.deliveries]
+    claimed = store.ledger.claim("w2", other, hinted, 10)
+    assert [Verdict.DUPLICATE] == [one.verdict for one in claimed]
 
 
 def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
@@ -160,7 +201,7 @@ def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     _, fetched = fetch(store, lane)
     assert fetched.is_ambiguous
     found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
-    assert {fetched.entries[0].id} == found.possible
+    assert {fetched.entries[0].id} == found.possible.keys()
 
 
 def test_a_late_first_try_that_is_pending_is_a_duplicate(store: Store, lane: Lane) -> None:
@@ -286,7 +327,9 @@ class Walk:
             entries, found = with_keys(fetched.entries), Repetitions()
             if fetched.is_ambiguous:
                 found = self.store.chunks.repetitions(self.domain, entries)
-            apart = {entry.id for entry, _ in entries if entry.kind is FOREIGN} | found.possible
+            apart = {
+                entry.id for entry, _ in entries if entry.kind is FOREIGN
+            } | found.possible.keys()
             self.runs[lane.handler].update(
                 key for entry, key in entries if entry.id not in apart | found.certain
             )

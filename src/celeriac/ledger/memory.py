@@ -26,10 +26,11 @@ from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_repetitions import check_entries
 from celeriac.ledger.memory_take import pass_over, take
+from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
 from celeriac.ledger.tally import Tallies, sum_tallies
-from celeriac.log import Entry, EntryKind
+from celeriac.log import Entry, EntryKind, entry_key
 from celeriac.log.memory import MemoryLog
 from celeriac.settings import Settings
 
@@ -164,20 +165,29 @@ class MemoryLedger:
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
                     moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
-                    if self._repeats(lane.domain, moves.store.entry(entry, body), event_key):
-                        verdict = Verdict.DUPLICATE
+                    verdict = self._on_repetition(moves, moves.store.entry(entry, body), event_key)
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
                 moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
                 moves.book.stats["claimed"] += len(claimed)
             return claimed
 
-    def _repeats(self, domain: str, entry: Entry, event_key: str) -> bool:
-        is_ambiguous = self.log.store[domain].ids.is_ambiguous(entry.time_ms, entry.time_ms)
+    def _on_repetition(self, moves: Moves, entry: Entry, event_key: str) -> Verdict:
+        is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
         if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
-            return False
-        found = check_entries(self.log, domain, [(entry, event_key)], note_foreign=True)
-        return entry.id in found.certain
+            return Verdict.RUN
+        pair = [(entry, event_key)]
+        found = check_entries(self.log, moves.lane.domain, pair, note_foreign=True)
+        if entry.id in found.certain:
+            return Verdict.DUPLICATE
+        chunks = moves.group.chunks.values()
+        running = {
+            other
+            for other in found.possible.values()
+            if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
+        }
+        verdicts = verdicts_on(found.possible, moves.book.runs, running)
+        return verdicts.get(entry.id, Verdict.RUN)
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0

@@ -101,6 +101,7 @@ class Moves:
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
+            self.store.ids.contest(one.event_key, one.entry)
             field = refused_field(one.entry)
             self._bury(one, field)
             book.record(field, Place.DEAD, one.entry, one.attempts, one.took_us, self.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -24,6 +24,8 @@ from celeriac.ledger.ledger import (
 )
 from celeriac.ledger.redis_reader import RedisLedgerReader
 from celeriac.ledger.redis_repetitions import read_repetitions
+from celeriac.ledger.redis_runs import find_runs
+from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.script import (
     doubtful_entries,
     format_effects,
@@ -37,6 +39,7 @@ from celeriac.ledger.script import (
 )
 from celeriac.ledger.state import Verdict
 from celeriac.log import Entry
+from celeriac.log.open_chunk import parse_chunks
 from celeriac.scripts import Script
 
 _take, _pass_over, _claim, _finish, _renew, _hand_back = (
@@ -208,11 +211,11 @@ class RedisLedger(RedisLedgerReader):
             for one in found:
                 there |= parse_entries(one)
         doubtful = doubtful_entries(claimed, there, dict(hinted), noted)
-        repeated = self._check(lane.domain, doubtful) if doubtful else ()
+        repeated = self._repeated(lane, doubtful) if doubtful else {}
         return [
             Claimed(
                 entry,
-                Verdict.DUPLICATE if entry in repeated else verdict,
+                repeated.get(entry, verdict),
                 attempt,
                 (there[entry].body or b"") if entry in there else None,
                 lost,
@@ -220,9 +223,20 @@ class RedisLedger(RedisLedgerReader):
             for entry, verdict, attempt, lost in claimed
         ]
 
-    def _check(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Container[str]:
-        found = read_repetitions(self.client, self.keys, domain, entries, self.window_ms)
-        return found.certain
+    def _repeated(self, lane: Lane, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
+        """Entry → the verdict on it, for those that repeat an event."""
+        keys, client = self.keys, self.client
+        found = read_repetitions(client, keys, lane.domain, entries, self.window_ms)
+        verdicts = dict.fromkeys(found.certain, Verdict.DUPLICATE)
+        if found.possible:
+            # Chunks first: what is in none of them any more has its run recorded.
+            key, others = keys.chunks(lane.domain, lane.handler), set(found.possible.values())
+            stored = self.invalid.unless_wrong_type(key, lambda: client.hgetall(key), {})
+            runs = find_runs(client, keys.runs(lane.domain, lane.handler), self.invalid, [*others])
+            chunks = parse_chunks(stored)
+            running = {one for one in others if any(chunk.has(one) for chunk in chunks)}
+            verdicts |= verdicts_on(found.possible, runs, running)
+        return verdicts
 
     def finish(
         self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0

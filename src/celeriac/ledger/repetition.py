@@ -8,14 +8,16 @@ look for, and what follows from what was found.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from celeriac.errors import InvalidEvent
 from celeriac.event import is_signed, is_unguessable, key_id, made_ms, peek
+from celeriac.ledger.run_record import Run, RunOutcome
+from celeriac.ledger.state import Verdict
 from celeriac.log import Entry, EntryKind, entry_key, entry_time_ms
-from celeriac.log.registered import FOREIGN_MARK, MADE_SPAN_MS, MARGIN_MS, Registered
+from celeriac.log.registered import CONTESTED, MADE_SPAN_MS, MARGIN_MS, Registered
 from celeriac.transfer import FIRST_PAGE, next_page
 
 logger = logging.getLogger(__name__)
@@ -28,11 +30,11 @@ Read = Callable[[str, str, int], Sequence[Entry]]
 
 class Repetitions(msgspec.Struct, frozen=True):
     """Ids of entries. The `certain` ones repeat the event of another one, and must be ignored. The
-    `possible` ones repeat one of a foreign producer, which the handler may have refused: each must
-    be claimed as a delivery of its own."""
+    `possible` ones do so if the handler did not refuse the entry that is named with each: they must
+    be claimed, each as a delivery of its own."""
 
     certain: frozenset[str] = frozenset()
-    possible: frozenset[str] = frozenset()
+    possible: Mapping[str, str] = {}
 
 
 def find_repetitions(
@@ -42,26 +44,45 @@ def find_repetitions(
 ) -> Repetitions:
     """Return the entries that repeat an event. `known`: event key → what is registered; `found`:
     event key → an earlier entry that the log has."""
-    certain, possible = set(), set()
+    certain: set[str] = set()
+    possible: dict[str, str] = {}
     for entry, event_key in entries:
-        registered = known.get(event_key)
         if entry.kind is EntryKind.REDRIVEN:  # in the log again on purpose
             continue
-        if registered and registered.is_foreign and event_key not in found:
-            if entry.kind is not EntryKind.FOREIGN:
-                possible.add(entry.id)
-            continue
-        if entry.kind is EntryKind.FOREIGN and _is_vouched(entry, event_key):
-            continue
-        first = found.get(event_key) or (registered.entry if registered else entry.id)
-        if first != entry.id:
-            certain.add(entry.id)
-    return Repetitions(frozenset(certain), frozenset(possible))
+        registered, first = known.get(event_key), found.get(event_key)
+        if first is not None:
+            if first != entry.id:
+                certain.add(entry.id)
+        elif registered is not None:
+            other = registered.earlier or registered.entry
+            if other == entry.id:
+                continue
+            if registered.is_contested or registered.earlier or _is_vouched(entry, event_key):
+                possible[entry.id] = other
+            else:
+                certain.add(entry.id)
+    return Repetitions(frozenset(certain), possible)
+
+
+def verdicts_on(
+    possible: Mapping[str, str], runs: Mapping[str, Run], running: Container[str]
+) -> dict[str, Verdict]:
+    """Return the verdicts of a handler on entries that may repeat the one named with each. `runs`
+    are those of entries in chunks; `running` are in an open chunk."""
+    verdicts = {}
+    for entry, other in possible.items():
+        if other in running:
+            verdicts[entry] = Verdict.CONCURRENT
+        elif other in runs and runs[other].outcome is RunOutcome.PROCESSED:
+            verdicts[entry] = Verdict.DUPLICATE
+    return verdicts
 
 
 def _is_vouched(entry: Entry, event_key: str) -> bool:
     """Whether it is signed and has an id that someone may have used for a forged event before."""
-    return not is_unguessable(key_id(event_key)) and is_signed(entry.body or b"")
+    if entry.kind is not EntryKind.FOREIGN or is_unguessable(key_id(event_key)):
+        return False
+    return is_signed(entry.body or b"")
 
 
 def unresolved(known: Mapping[str, Registered]) -> dict[str, Registered]:
@@ -78,7 +99,7 @@ def new_foreign(
     new: dict[str, str] = {}
     for entry, event_key in entries:
         if entry.kind is EntryKind.FOREIGN and event_key and event_key not in known:
-            new.setdefault(event_key, found.get(event_key) or entry.id + FOREIGN_MARK)
+            new.setdefault(event_key, found.get(event_key) or entry.id + CONTESTED)
     return new
 
 

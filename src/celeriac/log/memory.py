@@ -206,13 +206,13 @@ class MemoryLog:
         ids, event_key, now = self.store[domain].ids, peek(body).key, self.clock.now_ms()
         ids.turn(now, int(self.bus.current.dedup_window * 1000))
         known = ids.get(event_key)
-        if known and known.is_given:
+        if known and not known.is_contested:
             return known.entry
         entry = self._append(domain, body, EntryKind.GIVEN)
         at = entry_key(entry)[0]
         if known:
             ids.note_ambiguous(at, at)
-            ids.put(event_key, Registered(entry, is_foreign=True), now)
+            ids.put(event_key, Registered(entry, earlier=known.entry), now)
             return entry
         if since_ms and kind is EntryKind.MADE:
             ids.note_ambiguous(min(since_ms, now) - MARGIN_MS, max(now, at) + LATE_MS)

@@ -37,6 +37,12 @@ class MemoryIds:
         if self.began_ms is None:
             self.began_ms = now_ms
 
+    def contest(self, event_key: str, entry: str) -> None:
+        """Let a later event with the id enter the log: this entry was refused."""
+        for generation in (self.current, self.older):
+            if event_key in generation and generation[event_key].entry == entry:
+                generation[event_key] = Registered(entry, is_contested=True)
+
     def resolve(self, event_key: str, entry: str) -> None:
         """Note which entry is the first of an event."""
         for generation in (self.current, self.older):

@@ -26,6 +26,10 @@ class OpenChunk(msgspec.Struct, frozen=True):
     owner: str
     renewed_ms: int
 
+    def has(self, entry: str) -> bool:
+        """Whether the entry is left in the chunk."""
+        return entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+
     @property
     def worker(self) -> str:
         return self.owner.partition(":")[2]

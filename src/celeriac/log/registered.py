@@ -29,35 +29,38 @@ class Registered:
     """The entry of an event. Unless it is resolved, the event may have an earlier entry: then that
     is among those from `from_ms` to `to_ms`, or to this one.
 
-    `is_foreign`: a foreign producer appended an event with the id, which each handler may accept or
-    refuse. So it does not keep a later one from the log, whose entry is then registered, and
-    `is_given`; `claim` tells the two apart.
+    An id is contested where a foreign producer used it, or a handler refused the event. It then
+    keeps no later event from the log. With that one it has an `earlier` entry; whether this one
+    repeats that is for each handler to decide, in `claim`.
     """
 
     entry: str
     from_ms: int = 0
     to_ms: int | None = None
     is_resolved: bool = True
-    is_foreign: bool = False
-    is_given: bool = True
+    is_contested: bool = False
+    earlier: str = ""
 
 
-FOREIGN_MARK, BOTH_MARK = "!", "+"
+CONTESTED, AFTER = "!", "+"
 
 
 def parse_registered(value: bytes) -> Registered | None:
     """Return what the scripts of lua/_ids.lua registered; None for what they did not write."""
     text = value.decode(errors="replace")
-    is_given, is_foreign = not text.endswith(FOREIGN_MARK), text[-1:] in (FOREIGN_MARK, BOTH_MARK)
-    entry, question, span = (text[:-1] if is_foreign else text).partition("?")
-    if not is_entry(entry):
-        return None
-    if not question:
-        return Registered(entry, is_foreign=is_foreign, is_given=is_given)
-    from_ms, _, to_ms = span.partition(":")
-    if not (from_ms.lstrip("-").isdecimal() and (to_ms or "0").isdecimal()):
-        return Registered(entry)
-    return Registered(entry, int(from_ms), int(to_ms) if to_ms else None, is_resolved=False)
+    entry, after, earlier = text.partition(AFTER)
+    if after:
+        found = Registered(entry, earlier=earlier)
+    elif text.endswith(CONTESTED):
+        found = Registered(text.removesuffix(CONTESTED), is_contested=True)
+    else:
+        entry, question, span = text.partition("?")
+        from_ms, _, to_ms = span.partition(":")
+        is_span = from_ms.lstrip("-").isdecimal() and (to_ms or "0").isdecimal()
+        found = Registered(entry)
+        if question and is_span:
+            found = Registered(entry, int(from_ms), int(to_ms) if to_ms else None, False)
+    return found if is_entry(found.entry) else None
 
 
 def kind_of_id(event_id: str, *, signed: bool) -> tuple[EntryKind, int]:

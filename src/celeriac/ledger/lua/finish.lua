@@ -41,6 +41,17 @@ local function schedule(entry, delay, count)
   bell_wanted = true
 end
 
+-- What was refused claims no id: a later event with the id enters the log, if this entry is the one
+-- under which it is registered. See log/lua/_ids.lua.
+local function contest(event_key, entry)
+  for _, ids in ipairs({base .. 'ids', base .. 'ids:older'}) do
+    local value = redis.pcall('HGET', ids, event_key)
+    if type(value) == 'string' and event_key ~= '' and string.match(value, '^%d+%-%d+') == entry then
+      redis.call('HSET', ids, event_key, entry .. '!')
+    end
+  end
+end
+
 local function bury(entry, event_key, field, attempt, failure, err, traceback)
   local history = remember_failure(field, failure)
   local first = string.match(history, '"at":(%d+)') or tostring(now)
@@ -117,7 +128,10 @@ for i = OTHERS, #ARGV, WORDS do
       local attempts_run = tonumber(string.match(failure, '^{"attempt":(%d+)')) or attempt
       local letter
       if outcome == 'dead' then
-        if refused and running then unrecord(event_key, entry) end
+        if refused then
+          if running then unrecord(event_key, entry) end
+          contest(event_key, entry)
+        end
         local field = refused and refused_field(entry) or event_key
         letter = bury(entry, event_key, field, attempts_run, failure, ARGV[i + 7], ARGV[i + 8])
       end

@@ -40,13 +40,13 @@ local function look_up(event_keys)
   end
 end
 
--- The entry under which an event key is registered, or nil. Then also whether a foreign producer
--- appended an event with the id: that does not keep another one from the log, for some handlers may
--- refuse it.
+-- The entry under which an event key is registered, or nil. Then also the entry of a contested id,
+-- which keeps no other event from the log: a foreign producer used it, or a handler refused the event.
 local function registered(event_key)
   local value = values_of[event_key]
-  if value and string.sub(value, -1) == '!' then return nil, true end
-  return value and string.match(value, '^%d+%-%d+')
+  local entry = value and string.match(value, '^%d+%-%d+')
+  if entry and string.sub(value, -1) == '!' then return nil, entry end
+  return entry
 end
 
 -- To be called with a key that is not registered.

@@ -8,8 +8,8 @@
 -- An event may be in the log although its key is not registered: appended by an earlier try whose
 -- answer was lost, or when `emit` made its id. The registered value then ends with `?from:to`: the
 -- time of the entries among which an earlier one is to be looked for, up to the entry where `to` is
--- left out. An earlier try may also arrive later, for as long as LATE_MS. A value that ends with `+`
--- is of an id that a foreign producer used before.
+-- left out. An earlier try may also arrive later, for as long as LATE_MS. A value that ends with
+-- `+entry` is of an id that was contested by the entry before.
 --
 -- KEYS  event log, registered event keys, those of the older generation, ambiguous intervals
 -- ARGV  window ms; then for each event: event key, event, and where it may be in the log the ms
@@ -30,12 +30,12 @@ look_up(event_keys)
 local entries, first, last = {}, math.huge, 0
 for i = 2, #ARGV, 4 do
   local event_key, age, span = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  local entry, is_foreign = registered(event_key)
+  local entry, earlier = registered(event_key)
   if not entry then
     entry = redis.call('XADD', stream, '*', 'given', ARGV[i + 1])
     local value, at = entry, tonumber(string.match(entry, '^%d+'))
-    if is_foreign then
-      value, first, last = entry .. '+', math.min(first, at), math.max(last, at)
+    if earlier then
+      value, first, last = entry .. '+' .. earlier, math.min(first, at), math.max(last, at)
     elseif age then
       local from = now - age - MARGIN_MS
       value = string.format('%s?%.0f:%s', entry, from, span and string.format('%.0f', from + span) or '')

@@ -45,14 +45,14 @@ look_up(event_keys)
 
 for _, member in ipairs(ready) do
   local event_key, event = string.match(member, '^([^\31]+)\31(.*)$')
-  local known, is_foreign = registered(event_key or '')
+  local known, earlier = registered(event_key or '')
   if not event_key then
     redis.call('XADD', stream, '*', 'event', member)
   elseif not known then
     local entry = redis.call('XADD', stream, '*', 'given', event)
-    register(event_key, is_foreign and entry .. '+' or entry)
+    register(event_key, earlier and entry .. '+' .. earlier or entry)
     local at = tonumber(string.match(entry, '^%d+'))
-    if is_foreign then note_ambiguous(at, at) end
+    if earlier then note_ambiguous(at, at) end
   end
   redis.call('ZREM', delayed, member)
 end
