@@ -24,7 +24,9 @@ from celeriac.matrix.state import State
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
-CELLS = 500  # events whose cells are looked up at a time, where it is they that decide
+# Events whose cells are looked up at a time, where these decide: at first as many as are wanted,
+# since most events are in most of the states that are asked for.
+CELLS, CELLS_GROWTH = 500, 4
 MOST_READ = 5000
 MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
 
@@ -89,7 +91,7 @@ def search(
     found: list[EventStatus] = []
     if most_read is None:
         most_read = MOST_LOOKED_UP if query.asks_for_cells else MOST_READ
-    at_once = CELLS if query.asks_for_cells else limit
+    at_once = limit
     read, last = 0, None
     places: dict[tuple[str, str], Candidate] = {}
     while True:
@@ -113,6 +115,7 @@ def search(
             return EventPage(events=tuple(found), read=read)
         if read >= most_read:
             return _page(found, last, read, full=False)
+        at_once = max(limit, min(CELLS, at_once * CELLS_GROWTH))
 
 
 def statuses(
