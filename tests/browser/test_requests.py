@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import redis
 
 from celeriac.keys import Keys
 from celeriac.ledger import Lane
+from celeriac.ledger.chunk_store import Completion, FetchRequest
+from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.matrix import Matrix, State
+from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
@@ -233,6 +237,31 @@ def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) ->
     for wrong in ({"handler": "nobody.at_all"}, {"event": "nothing"}):
         refused = flower.act("replay", json.dumps({**asked, **wrong}).encode())
         assert 404 == refused.status and json.loads(refused.text)["error"]
+
+
+def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> None:
+    group, chunks, worker = Lane("chunked", "audit.chunked"), shop.backend.chunks, "audit@far/1-ab"
+    shop.backend.log.join("chunked", group.handler, "0")
+    shop.backend.registry.register(
+        HandlerRecord(
+            id=group.handler, service="audit", patterns=("chunked.x",), queue="audit",
+            since={"chunked": "0-0"},
+        )
+    )  # fmt: skip
+    processed, running = (shop.emit("chunked.x") for _ in range(2))
+    [fetched] = chunks.fetch(worker, [FetchRequest(group, "c", 2, running=True)])
+    first = fetched.entries[0].id
+    at_ms = shop.backend.registry.now_ms()
+    record = pack_runs(worker, at_ms, [first], [run_code(RunOutcome.PROCESSED, 500)])
+    assert chunks.complete(worker, group, "c", Completion(first, 1, record))
+    done, under_way = (flower.ask(f"/event/{id}").text for id in (processed, running))
+    for page, state in ((done, "processed"), (under_way, "running")):
+        [part] = re.findall(r'<article class="cl-part" data-key="audit.chunked".*?</article>', page,
+                            re.DOTALL)  # fmt: skip
+        assert f'data-state="{state}"' in part
+        assert 1 == part.count("on audit@far")
+    shop.backend.registry.unregister(group.handler)
+    shop.backend.log.leave("chunked", group.handler)
 
 
 def test_a_handler_is_paused_and_resumed(flower: Flower, shop: Shop) -> None:

@@ -108,20 +108,21 @@ def _show(found: EventStatus, now_ms: int) -> None:
         out.print("No handler takes part in it.")
         return
     table(
-        ("handler", "state", "attempts", "took", "when"),
+        ("handler", "state", "attempts", "took", "worker", "when"),
         [
             (
                 cell.handler,
                 state_text(cell.state),
                 cell.attempts,
                 took(cell.took_us),
+                cell.worker,
                 f"again at {when(cell.due_ms, now_ms=now_ms)}" if cell.due_ms else when(cell.at_ms),
             )
             for cell in found.cells
         ],
         right=("attempts", "took"),
-        fold={"handler": 16, "when": 12},
-        shed=("took",),
+        fold={"handler": 16, "worker": 12, "when": 12},
+        shed=("worker", "took"),
     )
     failed = [cell for cell in found.cells if cell.failures]
     for cell in failed:

@@ -73,15 +73,20 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     by = _begun_by(restart)
     if cell.attempts <= known or cell.at_ms is None:
         return found
-    at = max(float(cell.at_ms), free)
+    at, worker = max(float(cell.at_ms), free), cell.worker or ""
     if cell.state in (State.PROCESSED, State.SKIPPED, State.DEAD):
         started = max(free, at - (cell.took_us or 0) / 1000)
         found.append(
-            Attempt(cell.attempts, cell.state.value, free, started, at, life=life, begun_by=by)
-        )
+            Attempt(
+                cell.attempts, cell.state.value, free, started, at,
+                worker=worker, life=life, begun_by=by,
+            )
+        )  # fmt: skip
     elif cell.state is State.RUNNING:
         end = max(at, float(now_ms))
-        found.append(Attempt(cell.attempts, "running", free, at, end, life=life, begun_by=by))
+        found.append(
+            Attempt(cell.attempts, "running", free, at, end, worker=worker, life=life, begun_by=by)
+        )
     return found
 
 

@@ -10,11 +10,11 @@ from celeriac.flower.page import Page
 from celeriac.flower.picture.attempts import Span, attempts_of, spans
 from celeriac.flower.picture.causes import Picture, picture
 from celeriac.ledger import DeadLetter
-from celeriac.matrix import Cell, EventStatus, Located, Matrix, State, Tree
+from celeriac.matrix import UNFINISHED, Cell, EventStatus, Located, Matrix, State, Tree
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.
 MOST_TASKS = 20_000
-REPEATABLE = frozenset({State.PROCESSED, State.SKIPPED, State.DEAD, State.MISSING, State.FORGOTTEN})
+REPEATABLE = frozenset(State) - UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,13 @@ class Part:
     cell: Cell
     spans: list[Span]
     letter: DeadLetter | None
+
+    @property
+    def worker(self) -> str:
+        """The worker that has the delivery, where no attempt shows it: the run of a delivery in a
+        chunk begins at an unknown time."""
+        shown = any(span.attempt.worker == self.cell.worker for span in self.spans)
+        return "" if shown else self.cell.worker or ""
 
     @property
     def may_repeat(self) -> bool:
