@@ -65,7 +65,8 @@ class Shop:
         return self.services[name]
 
     def emit(self, type: str, data: Any = None, *, delay: float | None = None, **given: Any) -> str:
-        return self.emitter.emit(self.emitter.build(type, data, **given), delay=delay)
+        event = self.emitter.build(type, data, **given)
+        return self.emitter.emit(event, delay=delay, made="id" not in given)
 
     def start(self) -> None:
         """Starts a dispatcher for each service: the handlers join."""
