@@ -138,8 +138,9 @@ def test_every_key_is_there() -> None:
     }
     known |= {
         getattr(keys, n)("order")
-        for n in ("dead_groups", "dead_newest", "audit", "clock", "sources")
+        for n in ("dead_groups", "dead_newest", "audit", "clock", "sources", "ambiguous")
     }
+    known.add(keys.ids("order")[0])
     known |= {
         getattr(keys, n)("order", handler)
         for n in ("due", "stats", "patterns", "lost_runs", "chunks", "runs")
