@@ -310,14 +310,18 @@ class Run:
         return "\n".join(finding.text for finding in check_workers(patient))
 
     def _joined(self) -> bool:
-        """Whether the handler gets events."""
+        """Whether the handler gets events, and is registered, which follows."""
         log, handler = self.bus.service.backend.log, f"{self.service}.handle"
+        registry = self.bus.service.backend.registry
         if not self.row.served:
             return False
         _until(
             lambda: (
                 self.worker.status is not None
-                or any(group.handler == handler for group in log.groups(self.service))
+                or (
+                    any(group.handler == handler for group in log.groups(self.service))
+                    and handler in registry.handlers()
+                )
             )
         )
         return self.worker.status is None
