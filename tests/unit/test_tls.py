@@ -28,6 +28,15 @@ def certificate(folder: Path, name: str, issuer: Any = None) -> Any:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, signed_by = issuer or (key, subject)
+    # Python 3.13 demands what RFC 5280 does: key identifiers, and the use of an authority's key.
+    own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    signer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    names_of_uses = (
+        "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+        "encipher_only", "decipher_only",
+    )  # fmt: skip
+    usage = dict.fromkeys(names_of_uses, False)
+    usage |= {"digital_signature": True, "key_cert_sign": issuer is None}
     now = datetime.datetime.now(datetime.UTC)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     made = (
@@ -40,6 +49,9 @@ def certificate(folder: Path, name: str, issuer: Any = None) -> Any:
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(own_id, critical=False)
+        .add_extension(signer_id, critical=False)
         .sign(signer, hashes.SHA256())
     )
     (folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
