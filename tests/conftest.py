@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from hypothesis.internal.conjecture import engine as hypothesis_engine
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -28,6 +29,9 @@ hypothesis_settings.register_profile(
     "celeriac", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "celeriac"))
+# Seconds to look for a shorter example after a failure. Hypothesis has no setting for it, and takes
+# 300: the time-out of the test would come before an example is printed.
+hypothesis_engine.MAX_SHRINKING_SECONDS = 20
 
 # click before 8.2 mixes stderr into stdout unless told otherwise; later releases never do.
 if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:
