@@ -247,20 +247,24 @@ def test_concurrency_holds_over_two_workers(deployment: Any) -> None:
 
 def test_a_breaker_pauses_a_failing_handler_in_all_workers(deployment: Any) -> None:
     """While the gateway is down, a few of a hundred events are tried; once it is up, all are
-    processed, without a dead letter and without anybody's doing."""
+    processed, without a dead letter and without an operator."""
     deployment.worker(app="overload")
     deployment.worker(app="overload")
     deployment.joined("billing.frail", "frail")
     backend = deployment.bus.service.backend
     events = [deployment.bus.event("frail.one") for _ in range(100)]
+    began = time.monotonic()
     deployment.bus.emit_many(events)
     deployment.until(
         lambda: backend.circuits.get("billing.frail").state is not CircuitState.CLOSED,
         what="the circuit to open",
     )
     time.sleep(3.5)
+    # The circuit opens after three failures and goes half-open after each second. Each time, each
+    # of the four processes may have begun one call. Without a breaker there are 300.
+    openings = 1 + int(time.monotonic() - began)
     tried = deployment.runs("billing.frail")
-    assert sum(tried.values()) < 25
+    assert sum(tried.values()) <= 3 + 4 * openings
     assert backend.ledger.dead_count("frail") == 0
     assert "ConnectionError" in backend.circuits.get("billing.frail").reason
     deployment.effects.set("mended", 1)
