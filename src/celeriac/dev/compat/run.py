@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from celeriac.dev.compat.cell import END_TO_END, FULL, QUICK, Cell
+from celeriac.dev.compat.cell import END_TO_END, SELECTIONS, Cell
 from celeriac.dev.compat.environment import (
     NotAvailable,
     NotResolved,
@@ -50,8 +50,8 @@ print(json.dumps(found))
 class Result(msgspec.Struct):
     """`said` is the closing line of pytest, or why the cell did not run.
 
-    `versions` has those of `python`, the `server` and each package of SHOWN; `tests` is `quick` or
-    `full`.
+    `versions` has those of `python`, the `server` and each package of SHOWN; `tests` names one of
+    SELECTIONS.
     """
 
     cell: str
@@ -68,7 +68,7 @@ def run_cell(cell: Cell, root: Path, *, quick: bool) -> Result:
     """Make the environment, run the tests in it, and delete it. Blocks for minutes."""
     began = time.monotonic()
     result = Result(
-        cell.name, ABSENT, "", 0, "quick" if quick else "full", date.today().isoformat()
+        cell.name, ABSENT, "", 0, "quick" if quick else cell.tests, date.today().isoformat()
     )
     with tempfile.TemporaryDirectory(prefix="celeriac-compat-") as made:
         try:
@@ -84,7 +84,6 @@ def run_cell(cell: Cell, root: Path, *, quick: bool) -> Result:
 
 
 def _test(result: Result, python: Path, server: str, root: Path) -> None:
-    selection = QUICK if result.tests == "quick" else FULL
     # Tests that start `celery` find that of the cell.
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = {
@@ -99,7 +98,7 @@ def _test(result: Result, python: Path, server: str, root: Path) -> None:
     )
     result.versions = msgspec.json.decode(answer.stdout, type=dict[str, str])
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        [python, "-m", "pytest", *OPTIONS, *selection, END_TO_END],
+        [python, "-m", "pytest", *OPTIONS, *SELECTIONS[result.tests], END_TO_END],
         cwd=root,
         env=environment,
         capture_output=True,
