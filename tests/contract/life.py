@@ -165,7 +165,10 @@ class Life(RuleBasedStateMachine):
     def emit_with_the_id_of_another_source(self, data: st.DataObject, subject: str) -> None:
         self.call = "append"
         slot = data.draw(st.sampled_from(self.slots))
-        self.append(slot.event_id, "rival" if slot.source == "shop" else "shop", subject)
+        other = "rival" if slot.source == "shop" else "shop"
+        if any(s.made and (s.event_id, s.source) == (slot.event_id, other) for s in self.slots):
+            return  # an id that emit made is recognised by its mark, which these have not
+        self.append(slot.event_id, other, subject)
 
     # -- chunks
 

@@ -72,6 +72,7 @@ def test_what_emit_made_is_fetched_in_a_chunk_and_leaves_no_delivery_behind(
         {"breaker": Breaker()},
         {"time_limit": 5.0},
         {"soft_time_limit": 5.0},
+        {"signed": True},
     ],
     ids=lambda options: next(iter(options)),
 )
