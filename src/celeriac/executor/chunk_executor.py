@@ -129,8 +129,8 @@ class ChunkExecutor:
                     running.give_back()
                     return False
         except BaseException:
-            # The process is told to end: what is done must not run again.
-            running.report()
+            # The process is told to end: what is done must not run again, the rest runs elsewhere.
+            running.give_back()
             raise
         return not running.lost
 

@@ -88,10 +88,6 @@ class RunningChunk:
             return None
         return self._complete_and_fetch(completion, request)
 
-    def report(self) -> None:
-        """Report what was decided upon."""
-        self._work.flush()
-
     def give_back(self) -> None:
         """Report what was decided upon; the rest becomes pending and due at once."""
         self._work.flush()
