@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from celeriac.errors import CeleriacError
 from celeriac.event import Peek
 from celeriac.ledger import Lane, Outcome, Settled
 from celeriac.log import Entry
@@ -19,10 +18,6 @@ from celeriac.subscription import Handler
 # Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
 WORTH_A_TASK_US = 2000
 MAX_SHOWN = 255
-
-
-class PoolClosed(CeleriacError):
-    """The worker's own pool does not take a chunk that only it may run."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -45,9 +40,9 @@ class Chunk:
     """What one delivery task names: events of one handler in one domain, in the order of the log.
 
     Pending deliveries, or, with an `id`, an open chunk of the store; `items` are then those that
-    the handler wants, and `entries` all of it where the chunk is running already, by a lease that
-    began after `since`. There may be `more` to fetch behind it. If it `stays`, the worker that took
-    them is to run them, as long as its pool can be reached."""
+    the handler wants, and `entries` all of it where the worker's own pool is to run it. There may
+    be `more` to fetch behind it. If it `stays`, the worker that took them is to run them, as long
+    as its pool can be reached."""
 
     handler: Handler
     lane: Lane
@@ -56,7 +51,6 @@ class Chunk:
     id: str = ""
     entries: tuple[Entry, ...] | None = None
     more: bool = False
-    since: float = 0.0
 
     @property
     def hinted(self) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ import redis
 
 from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
 from celeriac.dispatcher.apart import run_apart
-from celeriac.dispatcher.chunk import Chunk, Item, PoolClosed, limit, split
+from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.crowds import Crowds
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
@@ -572,12 +572,8 @@ class Dispatcher:
     def _flush_unsent(self) -> None:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
         while self._unsent:
-            chunk = self._unsent[0]
-            try:
-                self._send(chunk)
-            except PoolClosed:
-                self._fetcher.requeue(chunk.lane, chunk.id)
-            self._unsent.pop(0)
+            self._send(self._unsent[0])
+            chunk = self._unsent.pop(0)
             if not chunk.id:
                 self._flow.sent(chunk.lane, len(chunk.items))
             self._doors.sent(chunk.handler.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,13 +21,13 @@ from celeriac.subscription import Handler, Service
 
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
-    """What one group was given, and the request that it answers. `since` is the monotonic time in
-    seconds at which its lease had not begun yet."""
+    """What one group was given, and the request that it answers. `is_direct`: a process of the
+    worker's own pool was free for it."""
 
     state: GroupState
     request: FetchRequest
     fetched: Fetched
-    since: float
+    is_direct: bool
 
     @property
     def more(self) -> bool:
@@ -48,11 +47,10 @@ class FetchedChunk:
             self.state.handler,
             request.lane,
             tuple(sifted.wanted),
-            stays=request.running,
+            stays=self.is_direct,
             id=request.chunk,
-            entries=entries if request.running else None,
+            entries=entries if self.is_direct else None,
             more=self.more,
-            since=self.since,
         )
 
     def runnable(self, sifted: Sifted) -> bool:
@@ -120,19 +118,19 @@ class ChunkFetcher:
         requests = [self._request(state, mean_us.get(state.lane, 0)) for state in ready]
         if not requests:
             return []
-        self._unanswered, since = requests, time.monotonic()
+        self._unanswered = requests
         answers = self.service.backend.chunks.fetch(self.service.worker, requests)
         self._unanswered = []
         found = []
         for state, request, fetched in zip(ready, requests, answers, strict=True):
             state.open_chunks = fetched.open_chunks
-            found.append(FetchedChunk(state, request, fetched, since))
+            is_direct = self._is_free(state.handler.queue)
+            found.append(FetchedChunk(state, request, fetched, is_direct))
         return found
 
     def _request(self, state: GroupState, mean_us: int) -> FetchRequest:
         count = state.size.count(mean_us, state.handler.batch)
-        running = self._is_free(state.handler.queue)
-        return FetchRequest(state.lane, new_chunk_id(), count, running)
+        return FetchRequest(state.lane, new_chunk_id(), count)
 
     def _give_back_unanswered(self) -> None:
         while self._unanswered:

@@ -43,20 +43,19 @@ class ChunkExecutor:
         entries: Sequence[Entry] | None = None,
         *,
         more: bool = False,
-        since: float | None = None,
     ) -> Report:
         """Run an open chunk of the handler's consumer group, and others while there is `more`.
 
-        `entries` are those of a chunk that is running already, by a lease that began after the
-        monotonic time `since`; without them the chunk must be queued, and is begun. Blocks until
+        The chunk must be queued, and is begun; `entries` spare reading what is in it. Blocks until
         all is reported. Raises BusUnavailable where the store cannot be reached for a lease's
         time: other workers then get what was not reported.
         """
         group, report = handler.lane(domain), Report()
-        sure_at = time.monotonic() if since is None else since
+        sure_at = time.monotonic()
         others = False  # whether other versions of the handler want more than this code
-        if entries is None:
-            entries = self._begin(group, chunk)
+        if entries is not None:
+            entries = entries if self._begin(group, chunk, read=False) is not None else ()
+        elif entries := self._begin(group, chunk):
             # The dispatcher that queued it may be of another version.
             find = self.process.service.backend.ledger.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
@@ -97,20 +96,22 @@ class ChunkExecutor:
             self.process.sources.flush(self.process.service.backend.ledger)
         return report
 
-    def _begin(self, group: Lane, chunk: str) -> Sequence[Entry]:
+    def _begin(self, group: Lane, chunk: str, *, read: bool = True) -> Sequence[Entry] | None:
+        """Its entries; None where it is not this process that runs it."""
         process, tries = self.process, 0
         chunks = process.service.backend.chunks
 
         def begin() -> list[Entry] | None:
             nonlocal tries
             tries += 1
-            return chunks.begin(process.worker, group, chunk)
+            return chunks.begin(process.worker, group, chunk, read=read)
 
         entries = process.persist(begin)
-        if (entries is None and tries > 1) or entries == []:
+        if (entries is None and tries > 1) or (read and entries == []):
             # The first try began it and its answer was lost, or its entries were deleted.
             self._requeue(group, chunk)
-        return entries or ()
+            return None
+        return entries
 
     def _requeue(self, group: Lane, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker

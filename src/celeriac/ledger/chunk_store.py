@@ -88,10 +88,13 @@ class ChunkStore(Protocol):
         """
         ...
 
-    def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
+    def begin(
+        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+    ) -> list[Entry] | None:
         """Make a queued chunk a running one; return its entries that are left in the log.
 
-        Whichever worker queued it. None where it was begun already, given back, or reclaimed.
+        Whichever worker queued it. Without `read` they are not read, which spares a round trip, and
+        none is returned. None where it was begun already, given back, or reclaimed.
         """
         ...
 

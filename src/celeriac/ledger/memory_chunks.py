@@ -51,13 +51,17 @@ class MemoryChunks:
             is_ambiguous=is_ambiguous,
         )
 
-    def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
+    def begin(
+        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+    ) -> list[Entry] | None:
         with self._lock:
             moves = self.ledger.moves(lane)
             held = moves.group.chunks.get(chunk) if moves else None
             if moves is None or held is None or not held.owner.startswith("queued:"):
                 return None
             held.owner, held.since_ms = f"running:{worker}", moves.now
+            if not read:
+                return []
             return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:

@@ -89,10 +89,14 @@ class RedisChunks:
             is_ambiguous=bool(is_ambiguous),
         )
 
-    def begin(self, worker: str, lane: Lane, chunk: str) -> list[Entry] | None:
+    def begin(
+        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+    ) -> list[Entry] | None:
         interval = self._on(_begin, lane, lane.handler, chunk, worker)
         if interval is None:
             return None
+        if not read:
+            return []
         after, upto = (entry.decode() for entry in interval)
         return list(_entries(self.client.execute_many(
             [("XRANGE", self.keys.events(lane.domain), f"({after}", upto)]

@@ -12,7 +12,6 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from celeriac.dispatcher import Chunk
-from celeriac.dispatcher.chunk import PoolClosed
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
 from celeriac.subscription import Service
@@ -76,8 +75,8 @@ def hint_sender(
             app, task, queue, options, serializer=serializer, busy=chunk.stays
         ):
             return
-        if chunk.entries is not None:
-            raise PoolClosed(f"the pool of this worker takes no tasks from queue {queue}")
+        # What a broker brings is not trusted to be the chunk's entries.
+        kwargs.pop("entries", None)
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
             with app.producer_or_acquire(own_producer) as producer:

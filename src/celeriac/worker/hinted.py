@@ -25,7 +25,7 @@ _CHUNK = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _DELIVERIES = frozenset({"domain", "events"})
 _OPEN_CHUNK = frozenset({"domain", "chunk", "more"})
 # Only what the worker's own dispatcher handed over counts as fetched.
-_FETCHED = _OPEN_CHUNK | {"entries", "since"}
+_FETCHED = _OPEN_CHUNK | {"entries"}
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
@@ -69,7 +69,6 @@ def write_chunk(chunk: Chunk) -> dict[str, Any]:
         return {"domain": chunk.lane.domain, "events": write_pairs(chunk.hinted)}
     named: dict[str, Any] = {"domain": chunk.lane.domain, "chunk": chunk.id, "more": chunk.more}
     if chunk.entries is not None:
-        named["since"] = chunk.since
         named["entries"] = [
             [one.id, one.kind.value, None if one.body is None else one.body.decode()]
             for one in chunk.entries

@@ -90,10 +90,9 @@ def _run_chunk(
     chunk: str,
     more: bool = False,
     entries: Sequence[Sequence[Any]] | None = None,
-    since: float | None = None,
 ) -> Report:
     given = None if entries is None else read_entries(entries)
-    return executor.chunks.execute(handler, domain, chunk, given, more=more, since=since)
+    return executor.chunks.execute(handler, domain, chunk, given, more=more)
 
 
 def _options(handler: Handler) -> dict[str, Any]:

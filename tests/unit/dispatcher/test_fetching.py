@@ -12,7 +12,6 @@ import redis
 
 from celeriac import Breaker, Event, EventBus
 from celeriac.dispatcher import Chunk, Dispatcher
-from celeriac.dispatcher.chunk import PoolClosed
 from celeriac.dispatcher.group_state import OPEN_CHUNKS, is_plain
 from celeriac.event import encode
 from celeriac.executor import Executor
@@ -21,7 +20,7 @@ from celeriac.ledger.chunk_store import FetchRequest
 from celeriac.log import EntryKind
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
-from tests.unit.dispatcher.conftest import MakeDispatcher, Sent, record
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
 GROUP = Lane("order", "billing.charge")
 
@@ -205,7 +204,7 @@ def test_what_the_handler_does_not_want_costs_no_task(
     assert (0, 0) == (group.pending, group.lag)
 
 
-def test_a_free_process_is_given_the_entries_of_a_running_chunk(
+def test_a_free_process_is_given_the_entries_of_the_chunk(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     turning = dispatcher(is_free=lambda queue: queue == "billing")
@@ -216,29 +215,8 @@ def test_a_free_process_is_given_the_entries_of_a_running_chunk(
     assert [event] == [item.event.id for item in chunk.items]
     assert chunk.entries is not None
     assert [chunk.items[0].entry] == [entry.id for entry in chunk.entries]
-    [opened] = store.backend.chunks.open_chunks(GROUP)
-    assert f"running:{bus.service.worker}" == opened.owner
-    run(bus, chunk, since=chunk.since)
+    run(bus, chunk)
     assert 1 == store.ledger.stats(GROUP)["processed"]
-
-
-def test_a_pool_that_closed_meanwhile_makes_the_chunk_due_for_others(
-    bus: EventBus, store: Store
-) -> None:
-    def refuse(chunk: Chunk) -> None:
-        if chunk.entries is not None:
-            raise PoolClosed("closed")
-        tasks.append(chunk)
-
-    tasks: list[Chunk] = []
-    turning = Dispatcher(
-        bus.service, refuse, processes=1, describe=lambda: record(bus), is_free=lambda _: True
-    )
-    turning.turn()
-    event = bus.emit("order.placed")
-    while not tasks:
-        turning.turn()
-    assert [("", event)] == [(one.id, one.items[0].event.id) for one in tasks]
 
 
 def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(

@@ -47,7 +47,7 @@ class Bench:
     def emit(self, count: int, type: str = "order.placed") -> list[str]:
         return [self.bus.emit(type) for _ in range(count)]
 
-    def fetch(self, count: int = 100, *, running: bool = True) -> tuple[str, Fetched]:
+    def fetch(self, count: int = 100, *, running: bool = False) -> tuple[str, Fetched]:
         request = FetchRequest(self.group, new_chunk_id(), count, running)
         [fetched] = self.chunks.fetch(self.bus.service.worker, [request])
         return request.chunk, fetched
@@ -89,7 +89,7 @@ def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench:
 def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(2)
-    chunk, _ = bench.fetch(running=False)
+    chunk, _ = bench.fetch()
     execute = bench.executor.chunks.execute
     assert 2 == execute(bench.handler, "order", chunk).processed
     again = execute(bench.handler, "order", chunk)
@@ -163,7 +163,7 @@ def test_a_chunk_that_another_version_queued_is_not_passed_over(bench: Bench) ->
     """Of an event that only the newer code wants, the older says nothing."""
     bench.subscribe()
     bench.emit(1, "order.amended")
-    chunk, _ = bench.fetch(running=False)
+    chunk, _ = bench.fetch()
     bench.store.ledger.note_patterns(bench.group, ["order.placed", "order.amended"])
     bench.executor.chunks.execute(bench.handler, "order", chunk)
     assert [("due", 0)] == bench.pending()
@@ -252,16 +252,31 @@ def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.Mon
     assert [("due", 0)] * 3 == bench.pending()
 
 
-def test_a_chunk_that_waited_longer_than_its_lease_is_asked_for_before_it_runs(
-    bench: Bench,
-) -> None:
+def test_a_chunk_that_was_given_back_while_its_task_waited_does_not_run(bench: Bench) -> None:
+    """As in a warm stop, or where the lease expired: though the task carries the entries."""
     bench.subscribe()
     events = bench.emit(2)
     held, lost = bench.fetch(1), bench.fetch(1)
     bench.chunks.requeue(bench.bus.service.worker, bench.group, lost[0])
-    since = time.monotonic() - bench.bus.settings.lease
-    for chunk, fetched in (held, lost):
-        bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries, since=since)
+    for chunk, fetched in (held, lost, held):
+        bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries)
+    assert events[:1] == bench.ran
+
+
+def test_a_process_that_was_frozen_past_its_lease_runs_nothing_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, now = bench.bus.service.worker, [0.0]
+    monkeypatch.setattr("celeriac.executor.running_chunk.time.monotonic", lambda: now[0])
+
+    def freeze(event: Event[Any]) -> None:
+        bench.chunks.requeue(worker, bench.group, chunk)
+        now[0] += bench.bus.settings.lease
+
+    bench.subscribe(freeze)
+    events = bench.emit(3)
+    chunk, fetched = bench.fetch()
+    bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries)
     assert events[:1] == bench.ran
 
 
@@ -301,11 +316,11 @@ def test_a_begin_whose_answer_was_lost_is_given_back(
 ) -> None:
     bench.subscribe()
     bench.emit(1)
-    chunk, _ = bench.fetch(running=False)
+    chunk, _ = bench.fetch()
     begin, tries = bench.chunks.begin, []
 
-    def lose(*named: Any) -> Any:
-        found = begin(*named)
+    def lose(*named: Any, **more: Any) -> Any:
+        found = begin(*named, **more)
         tries.append(found)
         if len(tries) == 1:
             raise redis.ConnectionError("reset")
@@ -321,7 +336,7 @@ def test_a_store_that_stays_away_ends_the_task(
 ) -> None:
     bench.subscribe()
 
-    def refuse(*named: Any) -> Any:
+    def refuse(*named: Any, **more: Any) -> Any:
         raise redis.ConnectionError("reset")
 
     monkeypatch.setattr(bench.chunks, "begin", refuse)
