@@ -34,6 +34,7 @@ def proven(fault: Fault, directory: Path, rabbits: Sequence[EmbeddedRabbit] = ()
     return row
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", [*QUICK, "input: schema-invalid", "workers killed, and innocents"])
 def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
@@ -46,6 +47,7 @@ def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
     assert (row.lost, row.effects_doubled, row.unexplained) == (0, 0, 0)
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", [*OF_RABBITMQ, *LONG_OF_RABBITMQ])
 def test_so_it_is_with_the_queues_in_rabbitmq(
@@ -56,6 +58,7 @@ def test_so_it_is_with_the_queues_in_rabbitmq(
     assert row.ok, row
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(240)
 def test_the_effects_of_killed_workers_happen_once_by_the_inbox_alone_on_postgresql(
     tmp_path: Path,

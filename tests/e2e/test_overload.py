@@ -160,6 +160,9 @@ def test_a_backlog_fills_the_log_and_nothing_else(deployment: Any) -> None:
 MEASURED = """
 import resource, sys
 from celeriac.cli import main
+
+# Latency is what most of them measure.
+pytestmark = pytest.mark.quiet
 try:
     main()
 except SystemExit as ended:

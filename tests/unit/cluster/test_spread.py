@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from celeriac.dev.cluster import EmbeddedCluster
 from celeriac.event import build_event, encode
 from celeriac.ledger import Ask, Lane, Outcome, Settled
@@ -18,6 +20,7 @@ EVENTS = 3000
 CHUNK = 100
 
 
+@pytest.mark.quiet
 def test_three_nodes_share_what_one_would_do(
     redis_cluster: EmbeddedCluster, namespace: str
 ) -> None:
