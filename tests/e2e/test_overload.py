@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from celeriac.circuit import CircuitState
 from celeriac.event import peek
 from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled
 from celeriac.registry import HandlerRecord
+
+# Latency is what most of them measure.
+pytestmark = pytest.mark.quiet
 
 MB = 1_000_000
 
@@ -161,8 +165,6 @@ MEASURED = """
 import resource, sys
 from celeriac.cli import main
 
-# Latency is what most of them measure.
-pytestmark = pytest.mark.quiet
 try:
     main()
 except SystemExit as ended:
