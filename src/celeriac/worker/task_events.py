@@ -78,8 +78,11 @@ class TaskEventsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._turn_on = False
         if TASK in dispatcher.groups and not dispatcher.enabled:
             dispatcher.enable()  # --without-gossip and --without-heartbeat disabled it
-        check = partial(check_receivers, dispatcher, receiver_check(dispatcher))
-        check()
+        has_receivers = receiver_check(dispatcher)
+        check_receivers(dispatcher, has_receivers)
+        # The event loop restarts the consumer then. A timer's thread would only log the error.
+        errors = dispatcher.connection.connection_errors if parent.hub is not None else ()
+        check = partial(check_receivers, dispatcher, has_receivers, raised=errors)
         self._timer = parent.timer.call_repeatedly(CHECK_INTERVAL, check)
 
     def stop(self, parent: Any) -> None:
@@ -88,12 +91,23 @@ class TaskEventsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._timer = None
 
 
-def check_receivers(dispatcher: Any, has_receivers: Callable[[], bool]) -> None:
-    """Starts or ends the sending of task events. One round trip to the broker; raises nothing."""
+def check_receivers(
+    dispatcher: Any,
+    has_receivers: Callable[[], bool],
+    *,
+    raised: tuple[type[Exception], ...] = (),
+) -> None:
+    """Start or end the sending of task events. One round trip to the broker.
+
+    Raises those of the errors that `raised` names. Where a link died without a word, the worker's
+    loop would wait for an answer on each of its connections, one after the other.
+    """
     if TASK not in dispatcher.groups:
         return
     try:
         found = has_receivers()
+    except raised:
+        raise
     except Exception as error:
         logger.debug("celeriac: the broker cannot be asked for monitors: %s", error)
         return

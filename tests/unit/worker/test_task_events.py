@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,7 +13,7 @@ import pytest
 from celery import Celery
 
 from celeriac.settings import Settings
-from celeriac.worker import make_app
+from celeriac.worker import make_app, task_events
 from celeriac.worker.event_receiver import receiver_check
 from celeriac.worker.task_events import (
     CHECK_INTERVAL,
@@ -41,9 +42,16 @@ def sent(dispatcher: Any) -> list[str]:
     return [call.args[0]["type"] for call in dispatcher.producer.publish.call_args_list]
 
 
-def started(dispatcher: Any, *, again: TaskEventsStep | None = None) -> TaskEventsStep:
+def started(
+    dispatcher: Any,
+    *,
+    again: TaskEventsStep | None = None,
+    hub: Any = None,
+    timer: Any = None,
+) -> TaskEventsStep:
+    timer = timer or MagicMock()
     parent = SimpleNamespace(
-        app=dispatcher.app, event_dispatcher=dispatcher, timer=MagicMock(), steps=[]
+        app=dispatcher.app, event_dispatcher=dispatcher, timer=timer, steps=[], hub=hub
     )
     step = again or TaskEventsStep(parent)
     step.start(parent)
@@ -105,6 +113,27 @@ def test_a_broker_that_cannot_be_asked_changes_nothing(caplog: pytest.LogCapture
         check_receivers(dispatcher, lambda: False)
     assert not sends_task_events(dispatcher)
     assert caplog.text.count("no monitor receives task events") == 1
+
+
+@pytest.mark.parametrize("has_loop", [True, False])
+def test_a_lost_link_restarts_the_consumer_of_an_event_loop(
+    monkeypatch: pytest.MonkeyPatch, has_loop: bool
+) -> None:
+    """The loop would wait for an answer on each of its connections, one after the other."""
+    dispatcher, timer = dispatcher_of(app_of(), "worker", "task"), MagicMock()
+    answers = iter([False])
+
+    def ask() -> bool:
+        if (answer := next(answers, None)) is None:
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(task_events, "receiver_check", lambda _: ask)
+    monkeypatch.setattr(type(dispatcher.connection), "connection_errors", (ConnectionResetError,))
+    started(dispatcher, hub=MagicMock() if has_loop else None, timer=timer)
+    check = timer.call_repeatedly.call_args.args[1]
+    with pytest.raises(ConnectionResetError) if has_loop else nullcontext():
+        check()
 
 
 @pytest.mark.parametrize(
