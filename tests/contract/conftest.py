@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.ledger import Lane
+from celeriac.ledger import ORDERED, Lane
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 
@@ -46,6 +46,6 @@ def lane(store: Store) -> Lane:
 @pytest.fixture
 def ordered(store: Store) -> Lane:
     """As `lane`, with `ordered=True`."""
-    lane = Lane(DOMAIN, "billing.ledger", ordered=True)
+    lane = Lane(DOMAIN, "billing.ledger", ORDERED)
     store.log.join(DOMAIN, lane.handler, "0")
     return lane

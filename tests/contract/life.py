@@ -24,6 +24,7 @@ from celeriac.ledger import (
     MOVES,
     SETTLED,
     Claimed,
+    FlowControl,
     Lane,
     Outcome,
     Place,
@@ -38,7 +39,10 @@ from celeriac.log.open_chunk import OpenChunk
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
 
-PLAIN, ORDERED = Lane(DOMAIN, "plain"), Lane(DOMAIN, "ordered", ordered=True)
+PLAIN, ORDERED = (
+    Lane(DOMAIN, "plain"),
+    Lane(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1)),
+)
 LANES = st.sampled_from([PLAIN, ORDERED])
 WORKERS = st.sampled_from(["w1", "w2"])
 MOST_ATTEMPTS = 3

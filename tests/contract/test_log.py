@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import Ask, Lane, Outcome
+from celeriac.ledger import ORDERED, Ask, Lane, Outcome
 from celeriac.ledger.chunk_store import FetchRequest
 from celeriac.log import EntryKind, Group, entry_key
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
@@ -293,7 +293,7 @@ def test_trimming_stops_at_what_is_pending_older_than_the_last_delivered(
 
 
 def test_trimming_stops_at_what_is_parked(make_store: MakeStore) -> None:
-    store, lane = make_store(retention_count=0), Lane(DOMAIN, "billing.ledger", ordered=True)
+    store, lane = make_store(retention_count=0), Lane(DOMAIN, "billing.ledger", ORDERED)
     store.log.join(DOMAIN, lane.handler, "0")
     a, b = store.emit("a", "s"), store.emit("b", "s")
     [head] = store.run(lane)

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.ledger import Lane, Outcome
-from celeriac.ledger.ledger import MOST_PARKED
+from celeriac.ledger import MAX_BLOCKED, Lane, Outcome
 from celeriac.log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
@@ -112,14 +111,14 @@ def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Lane) -> Non
 
 
 def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Lane) -> None:
-    bodies = [body(str(n), "order/1") for n in range(MOST_PARKED + 50)]
+    bodies = [body(str(n), "order/1") for n in range(MAX_BLOCKED + 50)]
     store.log.append_many([(DOMAIN, one, EntryKind.FOREIGN, 0) for one in bodies])
     for _ in range(3):
         store.take(ordered, limit=2000)
     [group] = store.log.groups(DOMAIN)
-    assert {"queued:w1": 1, "parked": MOST_PARKED} == dict(group.holders)
+    assert {"queued:w1": 1, "parked": MAX_BLOCKED} == dict(group.holders)
     assert 49 == group.lag
-    for n in range(MOST_PARKED + 50):
+    for n in range(MAX_BLOCKED + 50):
         hint = store.take(ordered, limit=2000).deliveries
         if n == 0:
             hint = store.sweep(ordered).deliveries
@@ -179,14 +178,14 @@ def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
 ) -> None:
     a, b, c = (store.emit(name, "order/1") for name in "abc")
     assert [a] == out(store, ordered)
-    unordered = replace(ordered, ordered=False)
+    unordered = replace(ordered, flow=None)
     assert [b, c] == out(store, unordered)
 
 
 def test_a_handler_that_becomes_ordered_takes_what_is_in_flight_along(
     store: Store, ordered: Lane
 ) -> None:
-    unordered = replace(ordered, ordered=False)
+    unordered = replace(ordered, flow=None)
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
     assert [a, b] == out(store, unordered)
     for claimed in store.claim(ordered, store.sweep(ordered).deliveries):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.ledger import Ask, Lane, Stretch
+from celeriac.ledger import ORDERED, Ask, Lane, Stretch
 from celeriac.log import Group
 from tests.contract.store import DOMAIN, Store
 
@@ -209,7 +209,7 @@ def test_the_limit_is_of_what_is_taken(store: Store, lane: Lane, entries: list[s
 
 
 def test_an_ordered_handler_has_its_lanes_without_it(store: Store) -> None:
-    ordered = Lane(DOMAIN, "billing.ordered", ordered=True)
+    ordered = Lane(DOMAIN, "billing.ordered", ORDERED)
     store.log.join(DOMAIN, ordered.handler, "0")
     first, second = store.emit("e1", "order/1"), store.emit("e2", "order/1")
     assert [second] == taken(store, ordered, stretch(ordered, "0-0", first))
@@ -307,7 +307,7 @@ def test_the_lag_is_known_where_the_place_is(store: Store, lane: Lane) -> None:
 
 
 def test_an_ordered_handler_takes_one_of_each_subject(store: Store) -> None:
-    ordered = Lane(DOMAIN, "billing.ordered", ordered=True)
+    ordered = Lane(DOMAIN, "billing.ordered", ORDERED)
     store.log.join(DOMAIN, ordered.handler, "0")
     _, *rest = [store.emit(f"e{n}", f"order/{n % 2}") for n in range(5)]
     assert rest[:2] == taken(store, ordered, named(ordered, "0-0", rest[-1], *rest))

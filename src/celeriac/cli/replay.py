@@ -86,7 +86,7 @@ class Past:
         """(entry, event key) pairs by domain, oldest first, in portions of which one script can
         read the events. Raises Failure for a missing group."""
         for domain in sorted(self.record.since):
-            lane = Lane(domain, self.record.id, self.record.ordered)
+            lane = Lane(domain, self.record.id, self.record.flow_control)
             start, end, count = self._start, self._end(lane), FIRST_PAGE
             while some := self.backend.log.read(domain, start=start, end=end, count=count):
                 sizes = [len(entry.body or b"") for entry in some]

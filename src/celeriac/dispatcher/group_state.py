@@ -44,7 +44,7 @@ def is_plain(handler: Handler) -> bool:
         handler.concurrency, handler.per_second, handler.breaker,
         handler.time_limit, handler.soft_time_limit,
     )  # fmt: skip
-    return not (handler.ordered or handler.signed) and all(limit is None for limit in limits)
+    return not (handler.flow or handler.signed) and all(limit is None for limit in limits)
 
 
 def until_pending(ask: Ask, taken: Taken) -> float:

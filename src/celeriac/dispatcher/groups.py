@@ -149,6 +149,7 @@ def _join(
         patterns=patterns_in_force(handler.patterns, known),
         queue=handler.queue,
         ordered=handler.ordered,
+        flow=handler.flow,
         when=handler.when is not None,
         since=since,
         added=_added(backend, handler, known),

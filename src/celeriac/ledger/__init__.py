@@ -1,3 +1,4 @@
+from celeriac.flow_control import MAX_BLOCKED, ORDERED, FlowControl
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     LONGEST_PUT_OFF_MS,
@@ -23,9 +24,11 @@ __all__ = [
     "CHUNK_MOVES",
     "IN_FLIGHT",
     "LONGEST_PUT_OFF_MS",
+    "MAX_BLOCKED",
     "MAX_LOST_RUNS",
     "MAX_SOURCES",
     "MOVES",
+    "ORDERED",
     "PUT_OFF_MS",
     "SETTLED",
     "Ask",
@@ -35,6 +38,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "Failure",
+    "FlowControl",
     "Histogram",
     "History",
     "Lane",

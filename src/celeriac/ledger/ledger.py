@@ -10,19 +10,18 @@ removed has nothing: nothing is taken, claimed or held any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
 from celeriac.event import Effects, key_id
+from celeriac.flow_control import FlowControl
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Verdict
 from celeriac.ledger.tally import Tallies
 
-# Of one handler in one domain: more are left waiting in the log, where they cost nothing.
-MOST_PARKED = 1000
 # How long a delivery waits that only a worker with newer code can run.
 PUT_OFF_MS = 1000
 LONGEST_PUT_OFF_MS = 60_000
@@ -35,11 +34,17 @@ MAX_SOURCES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One handler in one domain: what a hint, a claim and a finish are about."""
+    """One handler in one domain: what a hint, a claim and a finish are about.
+
+    `flow` is what it allows the events of one key; no part of what it is compared by."""
 
     domain: str
     handler: str
-    ordered: bool = False
+    flow: FlowControl | None = field(default=None, compare=False)
+
+    @property
+    def ordered(self) -> bool:
+        return self.flow is not None and self.flow.ordered
 
 
 @dataclass(frozen=True, slots=True)

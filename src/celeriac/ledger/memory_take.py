@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac.ledger.ledger import MOST_PARKED, Ask, Delivery, Stretch, Taken
+from celeriac.flow_control import MAX_BLOCKED
+from celeriac.ledger.ledger import Ask, Delivery, Stretch, Taken
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
 from celeriac.log import entry_key
@@ -43,7 +44,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         take_over(parked, room - len(taken))
     want = min(room - len(taken), ask.most_new)
     if ask.lane.ordered:
-        want = min(want, MOST_PARKED - len(parked))
+        want = min(want, MAX_BLOCKED - len(parked))
     if want > 0:
         for entry, body in _new(moves, ask.stretch, want):
             if moves.receive(entry, body, owner):

@@ -13,7 +13,6 @@ from celeriac.invalid_record import is_wrong_type
 from celeriac.ledger.ledger import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
-    MOST_PARKED,
     Ask,
     Claimed,
     DeadLetter,
@@ -67,7 +66,7 @@ class RedisLedger(RedisLedgerReader):
                 self.lease_ms,
                 int(ask.sweep),
                 int(ask.lane.ordered),
-                MOST_PARKED,
+                ask.lane.flow.max_blocked if ask.lane.flow else 0,
                 ask.most_new,
                 "" if ask.most_held is None else ask.most_held,
                 *_named(ask.stretch),

@@ -73,6 +73,6 @@ def stands(log: EventLog, records: Iterable[HandlerRecord], domain: str) -> list
         matcher = compile_patterns(*record.patterns)
         reaches = matcher.domains is None or domain in matcher.domains
         if reaches or domain in record.since:
-            lane = Lane(domain, record.id, record.ordered)
+            lane = Lane(domain, record.id, record.flow_control)
             found.append(Stand(record, matcher, lane, groups.get(record.id)))
     return found

@@ -36,7 +36,7 @@ def lane_of(records: Mapping[str, HandlerRecord], letter: DeadLetter) -> Lane:
     record = records.get(letter.handler)
     if record is None:
         raise NotFound(f"no handler {letter.handler} (any more)")
-    return Lane(letter.domain, letter.handler, record.ordered)
+    return Lane(letter.domain, letter.handler, record.flow_control)
 
 
 def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: bytes = b"") -> int:

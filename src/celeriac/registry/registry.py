@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from celeriac.flow_control import ORDERED, FlowControl
+
 FORGET_WORKER_AFTER_MS = 3_600_000
 # A heartbeat from further ahead is of the time before the server's clock was set back.
 CLOCK_TOLERANCE_MS = 10_000
@@ -26,7 +28,8 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` holds, for each domain its patterns reach, the log entry after which it takes part
     (`0-0`: from the first). `added` says when (ms) a pattern was added to a handler that was there
-    before: what came earlier, it ignored. `options` is for people.
+    before: what came earlier, it ignored. `options` is for people. `flow` is what it allows the
+    events of one key; older code writes `ordered` alone.
 
     `patterns` are those in force: of every version of the handler's code that a worker has, or had
     until lately. `leaving` says since when (ms) no worker has a pattern, `retired` when one that
@@ -38,6 +41,7 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...]
     queue: str
     ordered: bool = False
+    flow: FlowControl | None = None
     when: bool = False
     since: dict[str, str] = {}
     added: dict[str, int] = {}
@@ -46,6 +50,10 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     registered_ms: int = 0
     options: dict[str, str] = {}
     doc: str = ""
+
+    @property
+    def flow_control(self) -> FlowControl | None:
+        return self.flow or (ORDERED if self.ordered else None)
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):

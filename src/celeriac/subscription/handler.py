@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from celeriac.circuit import Breaker
 from celeriac.errors import SubscriptionError
 from celeriac.event import Event, Matcher, compile_patterns
+from celeriac.flow_control import ORDERED, FlowControl
 from celeriac.ledger import Lane
+from celeriac.subscription.per_key import Debounce, PerKey, make_flow_control, rate_per_second
 from celeriac.subscription.policy import (
     ErrorPolicies,
     FailurePolicy,
@@ -28,8 +30,8 @@ Start = Literal["now", "beginning"] | datetime
 Predicate = Callable[[Event[Any]], bool]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# The most events of a key that a debounced handler is given in one list.
+MAX_TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ class Handler:
     failure: FailurePolicy
     queue: str
     start: Start = "now"
-    ordered: bool = False
+    # What the events of one key are allowed; None where no event waits for another.
+    flow: FlowControl | None = None
     batch: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
@@ -61,7 +64,12 @@ class Handler:
     breaker: Breaker | None = None
 
     def lane(self, domain: str) -> Lane:
-        return Lane(domain=domain, handler=self.id, ordered=self.ordered)
+        return Lane(domain=domain, handler=self.id, flow=self.flow)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the events of one key run one at a time and in order, across retries."""
+        return self.flow is not None and self.flow.ordered
 
     @property
     def doc(self) -> str:
@@ -74,7 +82,7 @@ class Handler:
         shown: dict[str, Any] = {
             "retries": policy.retries if policy.retries != usual.retries else None,
             "backoff": f"{policy.backoff:g}s" if policy.backoff != usual.backoff else None,
-            "ordered": self.ordered,
+            **_shown(self.flow),
             "batch": self.batch,
             "time_limit": self.time_limit,
             "rate": f"{self.per_second:g}/s" if self.per_second else None,
@@ -106,7 +114,7 @@ def make_handler(
     on_error: ErrorPolicies | None = None,
     time_limit: float | None = None,
     soft_time_limit: float | None = None,
-    rate_limit: str | float | None = None,
+    rate_limit: str | float | PerKey | None = None,
     priority: int = 0,
     queue: str | None = None,
     batch: int | None = None,
@@ -115,8 +123,12 @@ def make_handler(
     inbox: Any = None,
     inbox_keep_ms: Callable[[], int] = lambda: 0,
     start: Start = "now",
-    concurrency: int | None = None,
+    concurrency: int | PerKey | None = None,
     breaker: Breaker | None = None,
+    key: str | None = None,
+    fair: bool = False,
+    weights: Mapping[str, float] | None = None,
+    debounce: Debounce | None = None,
 ) -> Handler:
     """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
     name = str(name or getattr(function, "__name__", ""))
@@ -139,14 +151,15 @@ def make_handler(
                 "retries": retries,
                 "priority": priority,
                 "batch": batch,
-                "concurrency": concurrency,
+                "concurrency": None if isinstance(concurrency, PerKey) else concurrency,
             },
             texts={"queue": queue},
         )
         matcher = compile_patterns(*patterns)
         kept_in = _inbox(inbox)
+        together = isinstance(debounce, Debounce) and debounce.keep == "all"
         signature = read_signature(
-            function, batch=batch is not None, session=kept_in.gives if kept_in else ""
+            function, batch=batch is not None or together, session=kept_in.gives if kept_in else ""
         )
         receiver = _receiver(function, where, signature, kept_in, inbox_keep_ms)
         policy = RetryPolicy(
@@ -154,8 +167,20 @@ def make_handler(
         )
         check_policies(on_error or {})
         _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
-        per_second = _per_second(rate_limit)
-        _check_protection(concurrency, breaker)
+        flow = make_flow_control(
+            ordered=ordered,
+            key=key,
+            concurrency=concurrency,
+            rate_limit=rate_limit,
+            fair=fair,
+            weights=weights,
+            debounce=debounce,
+            data_type=signature.data_type,
+        )
+        _check_debounced(debounce, batch, when, signed)
+        per_second = None if isinstance(rate_limit, PerKey) else rate_per_second(rate_limit)
+        for_all = None if isinstance(concurrency, PerKey) else concurrency
+        _check_protection(for_all, breaker)
     except SubscriptionError as error:
         raise SubscriptionError(f"@bus.on for {where}: {error}") from None
     return Handler(
@@ -171,15 +196,15 @@ def make_handler(
         failure=FailurePolicy(policy, dict(on_error or {})),
         queue=queue or service,
         start=start,
-        ordered=ordered,
-        batch=batch,
+        flow=flow,
+        batch=MAX_TOGETHER if together else batch,
         time_limit=time_limit,
         soft_time_limit=soft_time_limit,
         per_second=per_second,
         priority=priority,
         signed=signed,
         receiver=receiver,
-        concurrency=concurrency,
+        concurrency=for_all,
         breaker=breaker,
     )
 
@@ -277,14 +302,38 @@ def _check_options(
         )
 
 
-def _per_second(rate: str | float | None) -> float | None:
-    """50 and '50/s' are fifty events a second, over all workers of the service."""
-    if rate is None:
-        return None
-    found = _RATE.fullmatch(rate.strip()) if isinstance(rate, str) else None
-    value = float(found[1]) / _SECONDS[found[2]] if found else rate
-    if isinstance(value, str) or not value > 0:
+def _check_debounced(
+    debounce: Debounce | None, batch: int | None, when: Predicate | None, signed: bool
+) -> None:
+    if debounce is None:
+        return
+    if batch is not None:
         raise SubscriptionError(
-            f"rate_limit={rate!r}: events a time, like '50/s', '600/m' or '5/h'"
+            "batch= and debounce= exclude each other: with Debounce(keep='all') the handler is "
+            "given a list already; drop batch="
         )
-    return float(value)
+    if debounce.keep == "all":
+        return
+    # Both are known only once an event is about to run. What is refused then would have absorbed
+    # an event that counts.
+    for option, given in (("when=", when is not None), ("signed=True", signed)):
+        if given:
+            raise SubscriptionError(
+                f"{option} and Debounce(keep={debounce.keep!r}) exclude each other: events are "
+                f"coalesced before {option.rstrip('=')} is looked at; use keep='all'"
+            )
+
+
+def _shown(flow: FlowControl | None) -> dict[str, Any]:
+    """The options of a flow control, for people."""
+    if flow is None:
+        return {}
+    quiet, most = flow.quiet_ms / 1000, flow.max_quiet_ms / 1000
+    return {
+        "ordered": flow.ordered,
+        "key": flow.key if flow != ORDERED else None,
+        "concurrency per key": None if flow.ordered else flow.concurrency,
+        "rate per key": f"{flow.per_second:g}/s" if flow.per_second else None,
+        "fair": flow.fair,
+        "debounce": f"{quiet:g}s, at most {most:g}s, keep {flow.keep}" if flow.quiet_ms else None,
+    }

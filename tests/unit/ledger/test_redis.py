@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled
+from celeriac.ledger import Ask, Failure, FlowControl, Lane, Outcome, Settled
 from celeriac.ledger.redis import RedisLedger
 from celeriac.log.redis import RedisLog
 from celeriac.settings import Settings
 
 LANE = Lane("order", "billing.charge")
-ORDERED = Lane("order", "billing.ledger", ordered=True)
+ORDERED = Lane("order", "billing.ledger", FlowControl(ordered=True, concurrency=1))
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])

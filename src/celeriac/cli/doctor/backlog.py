@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
-from celeriac.ledger.ledger import MOST_PARKED
+from celeriac.ledger import MAX_BLOCKED
 from celeriac.matrix import HandlerLag
 
 MAX_SCHEDULED = 10_000
@@ -29,9 +29,9 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
         if one.scheduled > MAX_SCHEDULED:
             text = f"{where} has {count(one.scheduled, 'delivery', 'deliveries')} scheduled"
             yield warn("backlog", text, "many fail at once? celeriac events --state scheduled")
-        if one.blocked >= MOST_PARKED:
-            text = f"{where} has {one.blocked:,} blocked: few subjects hold up many events"
-            yield warn("backlog", text, "celeriac events --state blocked: which subjects?")
+        if one.blocked >= MAX_BLOCKED:
+            text = f"{where} has {one.blocked:,} blocked: few keys hold up many events"
+            yield warn("backlog", text, "celeriac events --state blocked: which keys?")
         if one.oldest_s is not None and one.oldest_s > OLDEST_S and one.registered:
             text = f"{where}: {one.unfinished:,} unfinished, the oldest for {age(one.oldest_s)}"
             yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")

@@ -210,7 +210,7 @@ class Replay(Act):
         if located.entry is None:
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)
-        lane = Lane(located.domain, record.id, record.ordered)
+        lane = Lane(located.domain, record.id, record.flow_control)
         note = self.note(f"{record.id} {located.event.type} {asked.event}")
         done = self.backend.ledger.schedule(lane, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
