@@ -18,6 +18,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 from celeriac import set_default_bus
 from celeriac.testing import capture
+from tests.declared_contracts import no_contracts
 
 pytest_plugins = ["tests.schedule"]
 
@@ -57,6 +58,7 @@ def _check_links(example: Example) -> None:
 def _begin(namespace: dict[str, Any]) -> None:
     namespace["__page"] = stack = ExitStack()
     stack.enter_context(capture())
+    stack.enter_context(no_contracts())
     stack.callback(set_default_bus, None)
 
 

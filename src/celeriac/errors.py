@@ -5,6 +5,7 @@ CeleriacError
 │   └── SubscriptionError   a handler cannot be registered; raised at import
 ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
+│   │   └── ContractTooNew  its version is newer than the worker's code
 │   ├── UntrustedEvent      it is not signed as the handler demands
 │   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
 │   └── EventTooLarge       it is over the size limit
@@ -42,6 +43,13 @@ class InvalidEvent(CeleriacError, ValueError):
 
 class InvalidData(InvalidEvent):
     """The data of an event does not fit the type declared for it."""
+
+
+class ContractTooNew(InvalidData):
+    """Data of a version that the worker's code does not know does not fit what the handler reads.
+
+    Deploy the new code, then redrive the dead letters.
+    """
 
 
 class UntrustedEvent(InvalidEvent):

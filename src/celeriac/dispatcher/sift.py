@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from celeriac.contract import read_data
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
@@ -15,7 +16,6 @@ from celeriac.event import (
     Peek,
     compile_patterns,
     decode,
-    decode_data,
     is_encrypted,
     meant_for,
     peek,
@@ -123,7 +123,7 @@ def wants(handler: Handler, body: bytes) -> bool:
         event: Any = decode(body)
         if is_encrypted(event):
             return True
-        return bool(handler.when(decode_data(event, handler.data_type)))
+        return bool(handler.when(read_data(event, handler.data_type)))
     except InvalidEvent:
         # Data that does not fit is the executor's to bury; an envelope that does not, ours.
         decode(body)

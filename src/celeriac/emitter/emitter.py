@@ -12,6 +12,7 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.connection import persist
+from celeriac.contract import VERSIONS, written_as
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import (
@@ -68,8 +69,14 @@ class Emitter:
         data, marked = self._declared(type, data)
         if marked or "sensitive" in attributes:
             attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
+        versions = VERSIONS.get(type)
+        uri = None
+        if versions is not None and "dataschema" not in attributes:
+            uri = written_as(versions, data, self.schemas.get(type))
         if not attributes:
-            return plain_event(type, data, source=self.settings.source)
+            return plain_event(type, data, source=self.settings.source, dataschema=uri)
+        if uri is not None:
+            attributes["dataschema"] = uri
         services = check_recipients(attributes.pop("encrypt_for", None))
         if "source" not in attributes:
             attributes["source"] = self.settings.source
@@ -218,9 +225,12 @@ class Emitter:
 
     def _pair(self, type: str, data: Any, id: str) -> Event[Any]:
         data, marked = self._declared(type, data)
+        source, versions = self.settings.source, VERSIONS.get(type)
+        schema = self.schemas.get(type)
+        uri = None if versions is None else written_as(versions, data, schema)
         if marked:
-            return build_event(type, data, source=self.settings.source, id=id, sensitive=marked)
-        return plain_event(type, data, source=self.settings.source, id=id)
+            return build_event(type, data, source=source, id=id, sensitive=marked, dataschema=uri)
+        return plain_event(type, data, source=source, id=id, dataschema=uri)
 
     def _declared(self, type: str, data: Any) -> tuple[Any, str | None]:
         """The data as its declared type has it, and what that and the setting mark as sensitive."""

@@ -168,9 +168,21 @@ def is_json(content_type: str | None) -> bool:
 
 def check_schema_uri(value: object) -> None:
     """An absolute URI."""
+    if type(value) is str and _is_absolute_uri(value):
+        return
     check_text("dataschema", value)
     if type(value) is str and _ABSOLUTE_URI.fullmatch(value) is None:
         raise InvalidEvent("`dataschema` must be an absolute URI like 'https://example.com/order'")
+
+
+# a service sees few, many times over
+@lru_cache(maxsize=4096)
+def _is_absolute_uri(value: str) -> bool:
+    return (
+        len(value) <= MAX_TEXT
+        and value.isprintable()
+        and _ABSOLUTE_URI.fullmatch(value) is not None
+    )
 
 
 def check_traceparent(value: object) -> None:

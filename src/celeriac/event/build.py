@@ -69,19 +69,27 @@ def build_event(
     return event
 
 
-def plain_event(kind: str, data: T, *, source: str, id: str | None = None) -> Event[T]:
-    """`build_event` of a type and data alone, at a third of its cost. `id` is a new one's."""
+def plain_event(
+    kind: str, data: T, *, source: str, id: str | None = None, dataschema: str | None = None
+) -> Event[T]:
+    """`build_event` of a type and data alone, at a third of its cost. `id` is a new one's, and
+    `dataschema` that of a contract."""
     if (
         type(kind) is not str
         or type(source) is not str
         or isinstance(data, BINARY)
         or current_event() is not None
     ):
-        return build_event(kind, data, source=source, id=id)
+        return build_event(kind, data, source=source, id=id, dataschema=dataschema)
     check_text("source", source)
     check_type(kind)
     return Event(
-        id=id or new_event_id(), source=source, type=kind, time=datetime.now(UTC), data=data
+        id=id or new_event_id(),
+        source=source,
+        type=kind,
+        time=datetime.now(UTC),
+        dataschema=dataschema,
+        data=data,
     )
 
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from celeriac.contract import read_data
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
     Effects,
     Event,
     check_domain,
     decode,
-    decode_data,
     event_key,
     handling,
     peek,
@@ -116,7 +116,7 @@ class Work:
                 self._settle(one, key, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
                 return None
             event = self.admission.admit(self.handler, one.body, event)
-            typed = decode_data(event, self.handler.data_type)
+            typed = read_data(event, self.handler.data_type)
             self._admitted.add(key)
             if self.handler.when is not None and not self.handler.when(typed):
                 self._settle(one, key, Outcome.SKIPPED, type=event.type)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_type_hints
 
+from celeriac.contract import check_readable
 from celeriac.errors import SubscriptionError
 from celeriac.event import check_annotation, event_type_argument, is_batch
 
@@ -50,6 +51,7 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
                 f"{name} takes {'one event' if batch else 'a list'}; write `{wanted}`, or {remedy}"
             )
         check_annotation(data_type)
+        check_readable(data_type)
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
     )

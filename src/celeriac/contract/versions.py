@@ -1,0 +1,156 @@
+"""The versions of each event type that this process knows, and how old data becomes new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from celeriac.contract.schema_uri import FIRST, schema_uri
+from celeriac.errors import SubscriptionError
+
+UpcastFunction = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One version of the data of one event type, and the model that declares it."""
+
+    type: str
+    version: int
+    model: Any
+    owner: str = ""
+    deprecated: str = ""
+    oldest: int = FIRST
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upcaster:
+    """Turns data of version `source` into data of version `target`. No function: it is the same."""
+
+    type: str
+    source: int
+    target: int
+    function: UpcastFunction | None
+    where: str
+
+
+class Versions:
+    """The versions of one event type. Filled at import and only read after that."""
+
+    def __init__(self, type_: str) -> None:
+        self.type = type_
+        self.contracts: dict[int, Contract] = {}
+        self.upcasters: dict[int, Upcaster] = {}
+        # The `dataschema` of events that each reader takes as they are; "" where readers differ.
+        self.current: str | None = None
+        self.newest = FIRST
+        # The class of emitted data → its `dataschema`.
+        self.of_emitted: dict[Any, str] = {}
+        self._by_model: dict[Any, Contract] = {}
+
+    def add(self, contract: Contract) -> None:
+        """Raises SubscriptionError where another model declares the version."""
+        there = self.contracts.get(contract.version)
+        if there is not None and where(there.model) != where(contract.model):
+            raise SubscriptionError(
+                f"@contract({self.type!r}, version={contract.version}) is declared by "
+                f"{where(there.model)} and by {where(contract.model)}. Give one of them another "
+                "version"
+            )
+        contract = replace(contract, uri=schema_uri(self.type, contract.version))
+        self.contracts[contract.version] = contract
+        self.of_emitted = {one.model: one.uri for one in self.contracts.values()}
+        self._by_model = {one.model: one for one in self.contracts.values()}
+        self.newest = max(self.contracts)
+        self.current = contract.uri if len(self.contracts) == 1 else ""
+
+    def add_upcaster(self, upcaster: Upcaster) -> None:
+        """Raises SubscriptionError where another upcaster begins with the same version."""
+        there = self.upcasters.get(upcaster.source)
+        if there is not None and there.where != upcaster.where:
+            raise SubscriptionError(
+                f"@upcast({self.type!r}, {upcaster.source}) is declared by {there.where} and by "
+                f"{upcaster.where}. Remove one of them"
+            )
+        self.upcasters[upcaster.source] = upcaster
+
+    def of_model(self, model: Any) -> Contract | None:
+        """Return the contract that a class declares for this type."""
+        try:
+            return self._by_model.get(model)
+        except TypeError:  # an annotation that has no hash
+            return None
+
+    def read_by(self, annotation: Any) -> int:
+        """Return the version that a reader with this annotation takes: that of the contract which
+        it names, else the newest."""
+        found = self._named(annotation)
+        return max(found) if found else self.newest
+
+    def _named(self, annotation: Any) -> list[int]:
+        contract = self.of_model(annotation)
+        if contract is not None:
+            return [contract.version]
+        return [version for part in get_args(annotation) for version in self._named(part)]
+
+    def oldest(self, target: int) -> int:
+        """Return the oldest version that is read as `target`."""
+        contract = self.contracts.get(target)
+        return contract.oldest if contract else FIRST
+
+    def chain(self, version: int, target: int) -> Iterator[Upcaster]:
+        """Yield the upcasters from one version to another. Raises SubscriptionError at a gap."""
+        while version < target:
+            upcaster = self.upcasters.get(version)
+            if upcaster is None:
+                raise SubscriptionError(
+                    f"no upcaster leads from version {version} of {self.type} to {target}. Write "
+                    f"@upcast({self.type!r}, {version}), or unchanged({self.type!r}, {version}) "
+                    "where the new model reads the old data as it is"
+                )
+            if upcaster.target > target:
+                raise SubscriptionError(
+                    f"{upcaster.where} leads from version {version} of {self.type} to "
+                    f"{upcaster.target}, past {target}, which is read here. Read the newest version"
+                )
+            yield upcaster
+            version = upcaster.target
+
+
+# Of the process, as its modules are: a contract is not of one bus.
+VERSIONS: dict[str, Versions] = {}
+
+
+def versions_of(type_: str) -> Versions:
+    """Return the versions of the type, which are none as yet for a new one."""
+    found = VERSIONS.get(type_)
+    if found is None:
+        found = VERSIONS[type_] = Versions(type_)
+    return found
+
+
+def contracts_of(model: Any) -> list[Contract]:
+    """Return what a class declares, for each type."""
+    found = (versions.of_model(model) for versions in VERSIONS.values())
+    return [contract for contract in found if contract is not None]
+
+
+def check_readable(annotation: Any) -> None:
+    """Check the chains of each contract that a reader's annotation names.
+
+    Raises SubscriptionError where an upcaster is missing.
+    """
+    for contract in contracts_of(annotation):
+        versions = VERSIONS[contract.type]
+        for _ in versions.chain(contract.oldest, contract.version):
+            pass
+    for part in get_args(annotation):
+        check_readable(part)
+
+
+def where(thing: Any) -> str:
+    """Return where a class or function is written, for messages: `config.events.OrderPlaced`."""
+    module = getattr(thing, "__module__", "?")
+    return f"{module}.{getattr(thing, '__qualname__', repr(thing))}"
