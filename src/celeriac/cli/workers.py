@@ -8,14 +8,7 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, state_text, table
 from celeriac.cli.terminal import echo
-from celeriac.registry import WorkerRecord
-
-# Three beats: see dispatcher/janitor.py.
-ALIVE_WITHIN_MS = 15_000
-
-
-def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
-    return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
+from celeriac.registry import WorkerRecord, is_alive
 
 
 @click.command()

@@ -1,3 +1,3 @@
-from celeriac.registry.registry import HandlerRecord, Registry, WorkerRecord
+from celeriac.registry.registry import HandlerRecord, Registry, WorkerRecord, is_alive
 
-__all__ = ["HandlerRecord", "Registry", "WorkerRecord"]
+__all__ = ["HandlerRecord", "Registry", "WorkerRecord", "is_alive"]

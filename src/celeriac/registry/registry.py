@@ -16,6 +16,8 @@ from celeriac.flow_control import ORDERED, FlowControl
 FORGET_WORKER_AFTER_MS = 3_600_000
 # A heartbeat from further ahead is of the time before the server's clock was set back.
 CLOCK_TOLERANCE_MS = 10_000
+# Three heartbeats: see dispatcher/janitor.py.
+ALIVE_WITHIN_MS = 15_000
 
 
 def is_gone(beat_ms: int, now_ms: int) -> bool:
@@ -77,6 +79,11 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     beat_ms: int = 0
     clock_ms: int = 0
+
+
+def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
+    """Whether the worker sent a heartbeat within ALIVE_WITHIN_MS."""
+    return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
 
 
 class Registry(Protocol):

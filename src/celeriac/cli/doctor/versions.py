@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
 from celeriac.cli.show import age
-from celeriac.cli.workers import is_alive
 from celeriac.dispatcher.versions import RETIRE_AFTER_MS
+from celeriac.registry import is_alive
 from celeriac.visible import listed
 
 

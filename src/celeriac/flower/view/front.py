@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from tornado.web import authenticated
 
 from celeriac.flower.page import Page
-from celeriac.flower.view.services import is_alive
 from celeriac.matrix import HandlerLag, Matrix
+from celeriac.registry import is_alive
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,8 @@ from celeriac.circuit import Circuit, CircuitState
 from celeriac.flower.page import Page
 from celeriac.flower.picture.sparkline import Bar, sparkline
 from celeriac.matrix import HandlerView, Matrix
-from celeriac.registry import WorkerRecord
+from celeriac.registry import WorkerRecord, is_alive
 
-# Three beats: see dispatcher/janitor.py.
-ALIVE_WITHIN_MS = 15_000
 MAX_LINES, MAX_SERVICES = 300, 100
 
 
@@ -68,10 +66,6 @@ class ServicesPage(Page):
             known_workers=self.application.workers,
             live_url=self.get_live_url(),
         )
-
-
-def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
-    return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
 
 
 def read_services(matrix: Matrix) -> Services:
