@@ -325,6 +325,15 @@ class Ledger(Protocol):
         """
         ...
 
+    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+        """Return the unfinished entries before this one in its sequence, oldest first; at most
+        MOST_PARKED. Empty where the handler is not ordered or the entry is in no sequence."""
+        ...
+
+    def rate_wait_ms(self, handler: str, per_second: float) -> int:
+        """Return the ms after which the handler's rate limit allows a delivery; uses none of it."""
+        ...
+
     def sources(self, domain: str) -> list[str]:
         """The noted sources of the domain's events, the last seen first."""
         ...

@@ -26,6 +26,7 @@ from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_repetitions import check_entries
 from celeriac.ledger.memory_take import pass_over, take
+from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.row import Failure, History, Row
 from celeriac.ledger.state import Outcome, Place, Verdict
@@ -302,6 +303,15 @@ class MemoryLedger:
             found = (self.pending(lane, entry) for entry in held)
             fitting = (one for one in found if one is not None and owner in ("", one.owner))
             return list(islice(fitting, most))
+
+    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+        with self._lock:
+            return self._book(lane).lanes.earlier(entry)
+
+    def rate_wait_ms(self, handler: str, per_second: float) -> int:
+        with self._lock:
+            arrival = self._arrivals.get(handler, 0.0)
+            return rate_wait(arrival, self.log.clock.now_ms(), 1000 / per_second)
 
     def remembers_from_ms(self) -> int:
         return max(self.log.clock.now_ms() - self.window_ms(), self.log.bus.remembers_from_ms)

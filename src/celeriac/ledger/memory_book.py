@@ -64,6 +64,11 @@ class Lanes:
         self._entries[lane].append(entry)
         return lane
 
+    def earlier(self, entry: str) -> list[str]:
+        """Return the entries before this one in its lane, oldest first."""
+        entries = self._entries.get(self._lane_of.get(entry, ""), [])
+        return entries[: entries.index(entry)] if entry in entries else []
+
     def leave(self, entry: str) -> str | None:
         """Takes the entry out; returns the lane that it was in."""
         lane = self._lane_of.pop(entry, None)

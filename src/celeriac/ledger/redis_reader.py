@@ -14,7 +14,8 @@ from celeriac.event import Effects
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.keys import Keys
 from celeriac.ledger.dead_group import Audited, DeadGroup
-from celeriac.ledger.ledger import DeadLetter, Lane, Pending
+from celeriac.ledger.ledger import MOST_PARKED, DeadLetter, Lane, Pending
+from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
 from celeriac.ledger.script import parse_effects, parse_letter, whole
 from celeriac.ledger.tally import Tallies, add_tally
@@ -149,6 +150,25 @@ class RedisLedgerReader:
             )
             for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
         ]
+
+    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+        base = self.keys.base(lane.domain)
+        [stored] = self._read([("hget", f"{base}lanes:{lane.handler}", entry)], None)
+        if stored is None:
+            return []
+        key = f"{base}lane:{lane.handler}:{stored.decode(errors='replace')}"
+        [members] = self._read([("lrange", key, 0, MOST_PARKED)], [])
+        entries = [member.decode(errors="replace") for member in members]
+        return entries[: entries.index(entry)] if entry in entries else []
+
+    def rate_wait_ms(self, handler: str, per_second: float) -> int:
+        [stored] = self._read([("get", f"{self.keys.rate(handler)}tat")], None)
+        now, step = server_time_ms(self.client), 1000 / per_second
+        try:
+            arrival = float(stored or 0)
+        except ValueError:
+            arrival = 0.0
+        return rate_wait(arrival, now, step)
 
     def sources(self, domain: str) -> list[str]:
         key = self.keys.sources(domain)
