@@ -45,7 +45,7 @@ def emit(
         given["encrypt_for"] = _listed(encrypt_for)
     event = emitter.build(
         type,
-        _data(json),
+        read_data(json),
         handlers=_listed(handlers),
         sensitive=_listed(sensitive),
         **{name: value for name, value in given.items() if value is not None},
@@ -57,7 +57,8 @@ def _listed(given: str | None) -> list[str]:
     return [name.strip() for name in given.split(",")] if given else []
 
 
-def _data(given: str | None) -> Any:
+def read_data(given: str | None) -> Any:
+    """The JSON that was given: itself, `-` for standard input, `@file` for a file."""
     if given is None:
         return None
     try:

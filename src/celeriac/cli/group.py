@@ -26,6 +26,7 @@ FAILED, USAGE, MISSING, UNREACHABLE = 1, 2, 3, 4
 COMMANDS = {
     "top": "What every handler does now, live.",
     "tail": "Follows new events, as they are emitted.",
+    "explain": "Why a handler did, or did not, get an event.",
     "trace": "What an event came from, and what came of it.",
     "status": "Where an event is, and what each handler did with it.",
     "events": "The newest events, and how far each is.",

@@ -1,6 +1,7 @@
 """The matrix H(event, handler), read: what became of each event with each handler."""
 
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
+from celeriac.matrix.locate import EventNotFound
 from celeriac.matrix.matrix import Matrix
 from celeriac.matrix.overview import HandlerView, Minute, TypeView
 from celeriac.matrix.search import EventPage, Query
@@ -12,6 +13,7 @@ __all__ = [
     "UNFINISHED",
     "Cause",
     "Cell",
+    "EventNotFound",
     "EventPage",
     "EventStatus",
     "HandlerLag",

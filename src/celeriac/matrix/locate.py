@@ -21,6 +21,14 @@ from celeriac.visible import listed
 WINDOWS_MS = (20, 2_000, 300_000)
 
 
+class EventNotFound(NotFound):
+    """No log has the event. `is_partial` says that some of the logs was not read."""
+
+    def __init__(self, message: str, *, is_partial: bool) -> None:
+        super().__init__(message)
+        self.is_partial = is_partial
+
+
 def locate(
     backend: Backend,
     records: Sequence[HandlerRecord],
@@ -49,7 +57,16 @@ def locate(
             found.setdefault((one.domain, one.event.source), one)
         if found:
             return list(found.values())
-    raise NotFound(_not_found(wanted, domains, reading))
+    raise EventNotFound(_not_found(wanted, domains, reading), is_partial=reading.is_partial)
+
+
+def locate_entry(log: EventLog, domain: str, entry: str) -> Located:
+    """The event of an entry. Raises EventNotFound where the log does not have it, InvalidEvent."""
+    found = log.read(domain, start=entry, end=entry, count=1) if is_entry(entry) else []
+    if not found or found[0].body is None:
+        text = f"no entry {entry} in the log of {domain}; it was trimmed, or never there"
+        raise EventNotFound(text, is_partial=False)
+    return _in_log(domain, found[0], found[0].body)
 
 
 def _not_found(wanted: Wanted, domains: Sequence[str], reading: Reading) -> str:

@@ -15,7 +15,7 @@ from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
 from celeriac.matrix.lag import lag_of
 from celeriac.matrix.last_error import with_errors, with_last_failure
-from celeriac.matrix.locate import locate
+from celeriac.matrix.locate import locate, locate_entry
 from celeriac.matrix.overview import HandlerView, overview
 from celeriac.matrix.page import Found, Item, page_cells
 from celeriac.matrix.search import EventPage, Query, search
@@ -74,6 +74,10 @@ class Matrix:
             deep=deep,
             progress=progress,
         )
+
+    def at_entry(self, domain: str, entry: str) -> Located:
+        """The event of an entry of a log. Raises NotFound, InvalidEvent."""
+        return locate_entry(self.backend.log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
         """The event, and one cell for every handler it concerns. Raises NotFound."""

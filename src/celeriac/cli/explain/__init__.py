@@ -1,0 +1,3 @@
+from celeriac.cli.explain.command import explain
+
+__all__ = ["explain"]

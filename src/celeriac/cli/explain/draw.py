@@ -1,0 +1,72 @@
+"""An explanation on a terminal: one line for each check, the deciding one marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from celeriac.cli.show import STYLES, console, state_text, table
+from celeriac.explain import Check, Explanation, Verdict
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+MARKS: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "bold red"),
+    Verdict.WAITING: ("…", "yellow"),
+    Verdict.UNKNOWN: ("?", "yellow"),
+}
+INDENT = 17
+
+
+def draw(one: Explanation) -> None:
+    """Print every check. `▶` marks the deciding one; the command below it changes it."""
+    from rich.text import Text
+
+    out = console()
+    about = " ".join(filter(None, (one.type or one.id, one.subject)))
+    out.print(Text.assemble((about, "bold"), " → ", (one.handler, "bold")), soft_wrap=True)
+    for n, check in enumerate(one.checks):
+        decides = n == one.deciding
+        for line in _lines(check, decides, out.width):
+            out.print(line, soft_wrap=True)
+        if check.remedy and (decides or check.verdict is not Verdict.PASSED):
+            # In one piece, so that it can be copied.
+            out.print(Text.assemble(" " * INDENT, ("→ ", "dim"), check.remedy), soft_wrap=True)
+
+
+def _lines(check: Check, decides: bool, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    mark, style = MARKS[check.verdict]
+    first, *rest = wrap(check.text, max(30, width - INDENT)) or [""]
+    yield Text.assemble(
+        ("▶ " if decides else "  ", "bold"),
+        (mark, style),
+        (f" {check.name:<12} ", "" if decides else "dim"),
+        (first, "bold" if decides else ""),
+    )
+    for line in rest:
+        yield Text(" " * INDENT + line, style="bold" if decides else "")
+
+
+def draw_decisions(found: Sequence[Explanation]) -> None:
+    """Print what decides for each handler."""
+    table(
+        ("handler", "state", "decided by", "why"),
+        [(one.handler, _state(one), one.decision.name, _why(one.decision)) for one in found],
+        fold={"handler": 16, "why": 24},
+    )
+
+
+def _state(one: Explanation) -> object:
+    return state_text(one.state) if one.state is not None else ""
+
+
+def _why(check: Check) -> object:
+    from rich.text import Text
+
+    style = STYLES["fail"] if check.verdict is Verdict.FAILED else ""
+    return Text(check.text, style=style)

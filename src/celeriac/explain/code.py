@@ -1,0 +1,76 @@
+"""What the code of a handler makes of an event, before it runs: `when=`, signature and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from celeriac.errors import CeleriacError
+from celeriac.event import RawEvent, decode_data, is_encrypted
+from celeriac.registry import HandlerRecord
+from celeriac.subscription import Handler
+from celeriac.trust import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Each is True, a text that says why not, or None where it does not apply."""
+
+    when: bool | str | None = None
+    signature: bool | str | None = None
+    key: bool | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A handler as the code has it, with the keys of its service."""
+
+    handler: Handler
+    guard: Guard
+
+    def record(self) -> HandlerRecord:
+        """The handler as its worker would register it, without the domains it takes part in."""
+        one = self.handler
+        return HandlerRecord(
+            id=one.id,
+            service=one.service,
+            patterns=one.patterns,
+            queue=one.queue,
+            ordered=one.ordered,
+            when=one.when is not None,
+            options=one.options(),
+            doc=one.doc,
+        )
+
+    def judge(self, body: bytes, event: RawEvent) -> Judgement:
+        """Run the checks that the executor makes before the handler. Runs `when=`, not the
+        handler."""
+        signature: bool | str | None = None
+        if self.handler.signed:
+            signature = _reason(lambda: self.guard.verify(body, event, event.domain))
+        key: bool | str | None = None
+        if is_encrypted(event):
+            try:
+                event, key = self.guard.open(event), True
+            except CeleriacError as error:
+                return Judgement(None, signature, str(error))
+        return Judgement(self._when(event), signature, key)
+
+    def _when(self, event: RawEvent) -> bool | str | None:
+        if self.handler.when is None:
+            return None
+        try:
+            return bool(self.handler.when(decode_data(event, self.handler.data_type)))
+        except CeleriacError as error:
+            return str(error)
+        except Exception as error:
+            # Its message may hold data.
+            return f"when= raised {type(error).__name__}"
+
+
+def _reason(check: Callable[[], None]) -> bool | str:
+    try:
+        check()
+    except CeleriacError as error:
+        return str(error)
+    return True

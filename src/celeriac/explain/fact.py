@@ -1,0 +1,106 @@
+"""The facts that the checks judge: what is stored about one event and one handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from celeriac.circuit import Circuit
+from celeriac.event import RawEvent
+from celeriac.explain.answer import Check
+from celeriac.ledger import DeadLetter, History, Pending, Row
+from celeriac.ledger.run_record import Run
+from celeriac.log import Group
+from celeriac.log.open_chunk import OpenChunk
+from celeriac.matrix import State
+from celeriac.registry import HandlerRecord, WorkerRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another delivery of the same handler. `subject` is that of its event; `state` is None where
+    it is no longer stored."""
+
+    entry: str
+    event_id: str = ""
+    subject: str = ""
+    state: State | None = None
+    due_ms: int | None = None
+    attempts: int = 0
+    error: str = ""
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything about one event and one handler, as it was read. Times are ms by the server's
+    clock.
+
+    `event` is None where the logs do not have it; then `row` may be what the handler's records
+    have of it. `emitted` is False for an event that was only described. `entry` is None for one
+    that is postponed to `time_ms`. `record` is None for a handler that is not registered, `removed`
+    says that an operator removed it, `from_code` that the record was made of code.
+
+    `group`, `row`, `pending`, `chunk`, `run`, `repeats` and `state` are those of the matrix.
+    `original` is the entry that this one repeats. `subscribed`: the handler took part when the
+    entry was appended. `earlier` are the deliveries before it in its sequence, `holding` those that
+    use up the concurrency limit, of which `held` are in flight. `workers` are the living ones of
+    the service. What `when=`, signature and key make of the event is known with code only: True, or
+    a text that says why not.
+    """
+
+    handler: str
+    now_ms: int
+    event_id: str
+    event: RawEvent | None = None
+    emitted: bool = True
+    domains: tuple[str, ...] = ()
+    domain: str = ""
+    entry: str | None = None
+    time_ms: int | None = None
+    is_partial: bool = False
+    retention_s: float = 0.0
+    dedup_window_s: float = 0.0
+    lease_ms: int = 30_000
+
+    record: HandlerRecord | None = None
+    from_code: bool = False
+    removed: bool = False
+    registered: tuple[str, ...] = ()
+    wanted: bool = True
+    subscribed: bool = True
+    group: Group | None = None
+
+    state: State | None = None
+    row: Row | None = None
+    pending: Pending | None = None
+    chunk: OpenChunk | None = None
+    run: Run | None = None
+    repeats: bool = False
+    original: str = ""
+    history: History = field(default_factory=History)
+    letter: DeadLetter | None = None
+
+    circuit: Circuit | None = None
+    workers: tuple[WorkerRecord, ...] = ()
+    earlier: tuple[Other, ...] = ()
+    earlier_count: int = 0
+    concurrency: int | None = None
+    held: int = 0
+    holding: tuple[Other, ...] = ()
+    rate_wait_ms: int = 0
+
+    when: bool | str | None = None
+    signature: bool | str | None = None
+    key: bool | str | None = None
+    contract: Check | None = None
+
+    @property
+    def attempts(self) -> int:
+        """Attempts begun in the present life."""
+        if self.pending is not None:
+            return self.pending.attempts
+        return self.row.attempt if self.row is not None else int(self.run is not None)
+
+    @property
+    def last_error(self) -> str:
+        return self.history.failures[-1].error if self.history.failures else ""

@@ -1,0 +1,117 @@
+"""What became of a finished delivery, and of one that should be there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from celeriac.explain.answer import Check, failed, passed, unknown
+from celeriac.explain.command import redrive, replay
+from celeriac.explain.fact import Facts
+from celeriac.ledger import exception_of
+from celeriac.matrix import State
+from celeriac.time_text import age, took, when
+
+# The checks that ended a delivery before the handler ran, by the type of their error.
+_REFUSED = {
+    "UntrustedEvent": "signature",
+    "EncryptionError": "key",
+    "InvalidData": "data",
+    "InvalidEvent": "data",
+    "ContractTooNew": "contract",
+}
+
+
+def outcome_checks(facts: Facts) -> Iterator[Check]:
+    state = facts.state
+    if state is State.SKIPPED:
+        yield _skipped(facts)
+        return
+    if state is State.DEAD:
+        yield from _dead(facts)
+        return
+    if state is State.IGNORED:
+        text = "ignored by the worker: the code that fetched it did not subscribe to it"
+        yield failed("ignored", text, replay(facts))
+        return
+    if state is State.FORGOTTEN:
+        text = f"older than the records, which are kept for {age(facts.dedup_window_s)}"
+        remedy = "celeriac config set dedup_window SECONDS, for later events"
+        yield unknown("forgotten", text, remedy)
+        return
+    if state is State.MISSING:
+        yield _missing(facts)
+        return
+    if state is None:
+        yield failed("subscribed", f"is not expected to get events of {facts.domain}", "")
+        return
+    if facts.record is not None and facts.record.when:
+        yield passed("when", "when= accepted it")
+    yield _processed(facts)
+
+
+def _skipped(facts: Facts) -> Check:
+    if facts.record is not None and not facts.record.when:
+        text = "skipped: its pattern went out of force before a worker with that code ran it"
+        return failed("skipped", _at(text, facts), replay(facts))
+    remedy = _again("change when=", facts)
+    return failed("when", _at("when= rejected it", facts), remedy)
+
+
+def _processed(facts: Facts) -> Check:
+    last = facts.row or facts.run
+    parts = [] if last is not None and last.at_ms else ["done"]
+    if last is not None and last.at_ms:
+        parts.append(when(last.at_ms, now_ms=facts.now_ms))
+    elif facts.run is None and facts.row is None:
+        parts.append("and trimmed; its record was trimmed with it")
+    if facts.attempts:
+        parts.append(f"in attempt {facts.attempts}")
+    if last is not None and last.took_us:
+        parts.append(f"({took(last.took_us)})")
+    if facts.run is not None and facts.run.worker:
+        parts.append(f"by {facts.run.worker}")
+    again = replay(facts) if facts.event is not None and facts.entry else ""
+    return msgspec.structs.replace(passed("processed", " ".join(parts)), remedy=again)
+
+
+def _dead(facts: Facts) -> Iterator[Check]:
+    letter, error = facts.letter, facts.last_error
+    error = letter.error if letter is not None else error
+    name = _REFUSED.get(exception_of(error), "dead")
+    if letter is None:
+        text = _at(f"dead after {_attempts(facts.attempts)}: {error}", facts)
+        yield failed(name, f"{text}; its dead letter was redriven, discarded or trimmed")
+        return
+    at = when(letter.last_failed_ms, now_ms=facts.now_ms)
+    tried = _attempts(letter.attempts)
+    text = f"dead letter {letter.domain}/{letter.id} since {at}, after {tried}: {error}"
+    yield failed(name, text, redrive(letter.domain, letter.id))
+
+
+def _missing(facts: Facts) -> Check:
+    if facts.group is None:
+        text = f"lost its consumer group in {facts.domain}, and has no record of the event"
+        return failed("missing", text, f"restart a worker of {_service(facts)}: it joins again")
+    text = "should have had it, and has no record of it: Redis lost data, or a key was deleted"
+    return failed("missing", text, replay(facts))
+
+
+def _at(text: str, facts: Facts) -> str:
+    if facts.row is None:
+        return text
+    return f"{text}, {when(facts.row.at_ms, now_ms=facts.now_ms)}"
+
+
+def _again(first: str, facts: Facts) -> str:
+    command = replay(facts)
+    return f"{first}, deploy, then: {command}" if command else first
+
+
+def _attempts(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
+
+
+def _service(facts: Facts) -> str:
+    return facts.record.service if facts.record is not None else facts.handler.partition(".")[0]

@@ -1,0 +1,257 @@
+"""What an unfinished delivery waits for, and what an event that was not emitted yet would meet.
+Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celeriac.circuit import Circuit, CircuitState
+from celeriac.event import is_encrypted
+from celeriac.event.encrypted import encrypted_for
+from celeriac.explain.answer import Check, failed, passed, waiting
+from celeriac.explain.command import resume, start_worker
+from celeriac.explain.fact import Facts, Other
+from celeriac.matrix import State
+from celeriac.time_text import age, when
+from celeriac.visible import listed
+
+
+def readiness_checks(facts: Facts) -> Iterator[Check]:
+    """Of an event that was only described."""
+    yield from _admission(facts)
+    yield from _circuit(facts)
+    yield from _worker(facts)
+    queue = facts.record.queue if facts.record is not None else ""
+    yield passed("delivered", f"would be delivered, through the queue {queue}")
+
+
+def progress_checks(facts: Facts, state: State) -> Iterator[Check]:
+    if state is not State.RUNNING:
+        yield from _admission(facts)
+        yield from _circuit(facts)
+    if facts.entry is None:
+        yield _postponed(facts)
+        return
+    if state is State.BLOCKED:
+        yield _sequence(facts)
+    if state is State.SCHEDULED and not _is_due(facts):
+        yield _scheduled(facts)
+        yield from _worker(facts)
+        return
+    if state in (State.WAITING, State.SCHEDULED):
+        yield from _concurrency(facts)
+        yield from _rate(facts)
+    if state is not State.RUNNING:
+        yield from _worker(facts)
+    if state is State.RUNNING:
+        yield _running(facts)
+    elif state is State.QUEUED:
+        yield _queued(facts)
+    elif state is State.SCHEDULED:
+        yield _scheduled(facts)
+    elif state is State.WAITING:
+        yield _behind(facts)
+
+
+def _admission(facts: Facts) -> Iterator[Check]:
+    record, event = facts.record, facts.event
+    if record is None or event is None:
+        return
+    if record.options.get("signed"):
+        if facts.signature not in (None, True):
+            yield failed("signature", str(facts.signature), "sign it: CELERIAC_SIGNING_KEY")
+        elif event.signature is None and facts.signature is None and facts.emitted:
+            text = "it is not signed, and the handler demands a signature (signed=True)"
+            yield failed("signature", text, "sign it: CELERIAC_SIGNING_KEY of the producer")
+        else:
+            yield passed("signature", "the handler demands a signature; a worker verifies it")
+    if is_encrypted(event):
+        if facts.key not in (None, True):
+            yield failed("key", str(facts.key), "give the service its key: CELERIAC_ENCRYPTION_KEY")
+        else:
+            yield passed("key", encrypted_for(event))
+    if facts.contract is not None:
+        yield facts.contract
+    if record.when:
+        if facts.when is True:
+            yield passed("when", "when= accepts it")
+        elif facts.when is False:
+            yield failed("when", "when= rejects it", f"change when= of {record.id}")
+        elif facts.when is not None:
+            yield failed("when", facts.when, f"change when= of {record.id}")
+        else:
+            yield passed("when", "has a when=, which runs in its worker; -A APP runs it here")
+
+
+def _circuit(facts: Facts) -> Iterator[Check]:
+    circuit = facts.circuit
+    if circuit is None or circuit.state is CircuitState.CLOSED:
+        yield passed("paused", "not paused")
+        return
+    yield waiting("paused", _circuit_text(circuit, facts.now_ms), resume(facts.handler))
+
+
+def _circuit_text(circuit: Circuit, now_ms: int) -> str:
+    if circuit.state is CircuitState.HALF_OPEN:
+        by = f" by {circuit.trial}" if circuit.trial else ""
+        text = f"its circuit breaker is half-open: one event is on trial{by}"
+    elif circuit.state is CircuitState.OPEN:
+        text = "paused by its circuit breaker (open)"
+    else:
+        text = "paused manually"
+    if circuit.since_ms is not None:
+        text += f" since {when(circuit.since_ms)}"
+    if circuit.until_ms is not None:
+        text += f", until {when(circuit.until_ms, now_ms=now_ms)}"
+    return f"{text}: {circuit.reason}" if circuit.reason else text
+
+
+def _sequence(facts: Facts) -> Check:
+    if not facts.earlier:
+        return waiting("sequence", "blocked by an event of its sequence that has just finished")
+    first = facts.earlier[0]
+    of = f" of {first.subject}" if first.subject else ""
+    text = f"waits for {_named(first)}{of} in its sequence (ordered=True), {_state(first, facts)}"
+    if facts.earlier_count > 1:
+        text += f"; {facts.earlier_count} are before it"
+    remedy = f"celeriac explain {first.event_id} {facts.handler}" if first.event_id else ""
+    return waiting("sequence", text, remedy)
+
+
+def _concurrency(facts: Facts) -> Iterator[Check]:
+    limit = facts.concurrency
+    if limit is None:
+        return
+    text = f"{facts.held} of concurrency={limit} in flight"
+    if facts.held < limit:
+        yield passed("concurrency", text)
+        return
+    if facts.holding:
+        first = facts.holding[0]
+        text += f": {_named(first)}, {_state(first, facts)}"
+        if len(facts.holding) > 1:
+            text += f", and {len(facts.holding) - 1} more"
+    yield waiting("concurrency", text, f"raise concurrency= of {facts.handler}")
+
+
+def _rate(facts: Facts) -> Iterator[Check]:
+    rate = facts.record.options.get("rate") if facts.record is not None else None
+    if rate is None:
+        return
+    if facts.rate_wait_ms <= 0:
+        yield passed("rate", f"within rate_limit={rate}")
+        return
+    text = f"rate_limit={rate} is used up; the next one in {age(facts.rate_wait_ms / 1000)}"
+    yield waiting("rate", text, f"raise rate_limit= of {facts.handler}")
+
+
+def _worker(facts: Facts) -> Iterator[Check]:
+    record = facts.record
+    if record is None:
+        return
+    # A dispatcher without a pool has no processes.
+    living = [worker for worker in facts.workers if worker.processes]
+    serving = [worker for worker in living if record.id in worker.handlers]
+    if serving:
+        named = serving[0].name if len(serving) == 1 else f"{len(serving)} workers"
+        yield passed("worker", f"served by {named}, on the queue {record.queue}")
+        return
+    if not living:
+        text = f"no living worker of {record.service}"
+        yield waiting("worker", text, "start one: celery -A MODULE worker")
+        return
+    consumed = sorted({queue for worker in living for queue in worker.queues})
+    if record.queue in consumed:
+        text = f"no living worker of {record.service} has {record.id} in its code"
+        remedy = f"deploy it again, or: celeriac handlers remove {record.id}"
+        yield waiting("worker", text, remedy)
+        return
+    text = f"no worker on the queue {record.queue}; consumed: {listed(consumed) or 'none'}"
+    yield waiting("worker", text, start_worker(record.queue))
+
+
+def _queued(facts: Facts) -> Check:
+    worker, until = _holder(facts)
+    living = any(one.name == worker for one in facts.workers)
+    if worker and not living:
+        text = f"queued by {worker}, which is gone; another worker takes it over {until}"
+        return waiting("lease", text)
+    return waiting("lease", f"queued by {worker}, lease until {until}")
+
+
+def _running(facts: Facts) -> Check:
+    worker, until = _holder(facts)
+    if any(one.name == worker for one in facts.workers):
+        text = f"attempt {max(1, facts.attempts)} runs on {worker}, lease until {until}"
+    else:
+        text = (
+            f"attempt {max(1, facts.attempts)} ran on {worker}, which is gone; runs again {until}"
+        )
+    return waiting("lease", text)
+
+
+def _holder(facts: Facts) -> tuple[str, str]:
+    """The worker that holds the delivery, and when its lease ends."""
+    if facts.pending is not None:
+        worker = facts.pending.owner.partition(":")[2]
+        since_ms = facts.now_ms - facts.pending.held_ms
+    elif facts.chunk is not None:
+        worker, since_ms = facts.chunk.worker, facts.chunk.renewed_ms
+    else:
+        return "", ""
+    return worker, when(since_ms + facts.lease_ms, now_ms=facts.now_ms)
+
+
+def _is_due(facts: Facts) -> bool:
+    due = facts.pending.due_ms if facts.pending is not None else None
+    return due is None or due <= facts.now_ms
+
+
+def _scheduled(facts: Facts) -> Check:
+    due = facts.pending.due_ms if facts.pending is not None else None
+    at = when(due, now_ms=facts.now_ms) if due is not None else "now"
+    restart = facts.history.restarts[-1] if facts.history.restarts else None
+    failure = facts.history.failures[-1] if facts.history.failures else None
+    if failure is not None and (restart is None or failure.life >= restart.life):
+        why = f"after attempt {failure.attempt}: {failure.error}"
+    elif restart is not None:
+        why = "after a redrive"
+    else:
+        why = "requeued"
+    if _is_due(facts):
+        return waiting("scheduled", f"due since {at}, {why}; the next free process gets it")
+    return waiting("scheduled", f"scheduled at {at}, {why}")
+
+
+def _postponed(facts: Facts) -> Check:
+    at = when(facts.time_ms, now_ms=facts.now_ms)
+    return waiting("postponed", f"enters the log at {at} (delay= or at=)")
+
+
+def _behind(facts: Facts) -> Check:
+    group = facts.group
+    if group is None:
+        text = f"no worker has joined {facts.domain} for it yet"
+        return waiting("fetched", text)
+    lag = f"; {group.lag:,} not fetched yet" if group.lag is not None else ""
+    if group.last_delivered == "0-0":
+        return waiting("fetched", f"in the log, nothing of {facts.domain} fetched yet{lag}")
+    text = f"in the log; {facts.domain} is fetched up to entry {group.last_delivered}{lag}"
+    return waiting("fetched", text)
+
+
+def _named(other: Other) -> str:
+    return other.event_id or f"entry {other.entry}"
+
+
+def _state(other: Other, facts: Facts) -> str:
+    if other.state is None:
+        return "which has just finished"
+    text = f"which is {other.state}"
+    if other.worker:
+        text += f" on {other.worker}"
+    if other.due_ms is not None:
+        text += f" until {when(other.due_ms, now_ms=facts.now_ms)}"
+    if other.error:
+        text += f" after attempt {other.attempts}: {other.error}"
+    return text

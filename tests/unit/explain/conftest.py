@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from celeriac.settings import Settings
+from celeriac.subscription import Backend
+from celeriac.subscription.service import redis_backend
+from tests.unit.matrix.shop import Shop, memory_backend
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest, namespace: str) -> Backend:
+    if request.param == "memory":
+        return memory_backend(Settings.load({}))
+    url = request.getfixturevalue("redis_url")
+    return redis_backend(Settings.load({}, redis_url=url, namespace=namespace))
+
+
+@pytest.fixture
+def shop(backend: Backend) -> Shop:
+    return Shop(backend, Settings.load({}, source="shop"))

@@ -1,0 +1,147 @@
+"""Every reason why a handler did, or did not, get an event, on a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from celeriac.explain import Explanation, Verdict, explain, gather, gather_unfound
+from celeriac.matrix import EventNotFound, Matrix
+from tests.unit.explain import reasons
+from tests.unit.explain.reasons import CHARGE, Asked
+from tests.unit.matrix.shop import Shop
+
+PASSED, FAILED = Verdict.PASSED, Verdict.FAILED
+WAITING, UNKNOWN = Verdict.WAITING, Verdict.UNKNOWN
+
+# situation, deciding check, its verdict, part of its text, part of its command
+REASONS = [
+    (reasons.never_emitted, "emitted", FAILED, "never emitted here, or trimmed", "retention"),
+    (reasons.processed_and_trimmed, "processed", PASSED, "in attempt 2", ""),
+    (reasons.not_registered, "registered", FAILED, "registered: billing.charge", "celery -A"),
+    (reasons.removed, "removed", FAILED, "removed by an operator", "restart a worker"),
+    (
+        reasons.other_pattern,
+        "pattern",
+        FAILED,
+        'segment 2 is "placed", the pattern wants "paid"',
+        "@bus.on",
+    ),
+    (
+        reasons.addressed_to_another,
+        "addressed",
+        FAILED,
+        "addressed only to mail.send",
+        "--handlers billing.charge",
+    ),
+    (
+        reasons.registered_later,
+        "subscribed",
+        FAILED,
+        "after the event (start=)",
+        "celeriac replay billing.charge --since",
+    ),
+    (
+        reasons.pattern_added_later,
+        "subscribed",
+        FAILED,
+        "pattern order.placed was added",
+        "celeriac replay",
+    ),
+    (reasons.duplicate, "duplicate", FAILED, "which is processed", "another id"),
+    (reasons.rejected_by_when, "when", FAILED, "when= rejected it", "celeriac replay"),
+    (reasons.unsigned, "signature", FAILED, "not signed", "CELERIAC_SIGNING_KEY"),
+    (reasons.data_does_not_fit, "key", FAILED, "cannot be opened", "celeriac dead redrive order/"),
+    (reasons.paused, "paused", WAITING, "paused manually", "celeriac handlers resume"),
+    (reasons.breaker_open, "paused", WAITING, "circuit breaker (open)", "celeriac handlers resume"),
+    (
+        reasons.behind_its_sequence,
+        "sequence",
+        WAITING,
+        "waits for first of order/1",
+        "celeriac explain first billing.charge",
+    ),
+    (
+        reasons.concurrency_used_up,
+        "concurrency",
+        WAITING,
+        "1 of concurrency=1 in flight: first, which is queued",
+        "concurrency=",
+    ),
+    (reasons.rate_used_up, "rate", WAITING, "is used up; the next one in", "rate_limit="),
+    (reasons.no_worker, "worker", WAITING, "no living worker of billing", "celery -A"),
+    (
+        reasons.no_worker_on_its_queue,
+        "worker",
+        WAITING,
+        "no worker on the queue slow; consumed: billing, fast",
+        "-Q slow",
+    ),
+    (reasons.not_in_the_code, "worker", WAITING, "in its code", "celeriac handlers remove"),
+    (reasons.queued, "lease", WAITING, "lease until", ""),
+    (reasons.running_elsewhere, "lease", WAITING, "attempt 1 runs on billing@", ""),
+    (reasons.running_on_a_dead_worker, "lease", WAITING, "which is gone; runs again", ""),
+    (reasons.scheduled, "scheduled", WAITING, "after attempt 1: ValueError: declined", ""),
+    (reasons.postponed, "postponed", WAITING, "enters the log at", ""),
+    (reasons.not_fetched, "fetched", WAITING, "1 not fetched yet", ""),
+    (
+        reasons.dead,
+        "dead",
+        FAILED,
+        "after 1 attempt: ValueError: declined",
+        "celeriac dead redrive order/",
+    ),
+    (reasons.lost_its_group, "missing", FAILED, "lost its consumer group", "restart a worker"),
+    (reasons.forgotten, "forgotten", UNKNOWN, "older than the records", "dedup_window"),
+    (reasons.processed, "processed", PASSED, "in attempt 1", "celeriac replay"),
+]
+
+
+def explained(shop: Shop, asked: Asked) -> Explanation:
+    event_id, handler, near = asked
+    try:
+        located = Matrix(shop.backend).find(event_id, near=near)
+    except EventNotFound as error:
+        facts = gather_unfound(
+            shop.backend, handler, event_id, lease_ms=30_000, is_partial=error.is_partial
+        )
+    else:
+        facts = gather(shop.backend, handler, located, lease_ms=30_000)
+    return explain(facts)
+
+
+@pytest.mark.parametrize(
+    ("situation", "name", "verdict", "text", "remedy"),
+    REASONS,
+    ids=[situation.__name__ for situation, *_ in REASONS],
+)
+def test_each_reason_is_named_with_what_changes_it(
+    shop: Shop,
+    situation: Callable[[Shop], Asked],
+    name: str,
+    verdict: Verdict,
+    text: str,
+    remedy: str,
+) -> None:
+    found = explained(shop, situation(shop))
+    decision = found.decision
+    assert (name, verdict) == (decision.name, decision.verdict), found.checks
+    assert text in decision.text
+    assert remedy in decision.remedy
+    assert all(check.verdict is PASSED for check in found.checks[: found.deciding])
+
+
+def test_checks_come_in_the_order_from_emit_to_processed(shop: Shop) -> None:
+    found = explained(shop, reasons.processed(shop))
+    names = [check.name for check in found.checks]
+    assert ["emitted", "registered", "pattern", "addressed", "subscribed", "processed"] == names
+
+
+def test_explaining_changes_nothing(shop: Shop) -> None:
+    asked = reasons.behind_its_sequence(shop)
+    before = Matrix(shop.backend).status(asked[0])
+    rate = shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+    assert explained(shop, asked).checks
+    assert before.cells == Matrix(shop.backend).status(asked[0]).cells
+    assert rate == shop.backend.ledger.rate_wait_ms(CHARGE, 1.0) == 0
