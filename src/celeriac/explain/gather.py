@@ -113,7 +113,7 @@ def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bo
     """With what explains the state: failures, the dead letter, other deliveries in the way."""
     assert facts.record is not None
     assert located.entry is not None
-    lane = Lane(facts.domain, facts.handler, facts.record.ordered)
+    lane = Lane(facts.domain, facts.handler, facts.record.flow_control)
     key = event_key(located.event.id, located.event.source)
     if facts.repeats:
         original = backend.log.registered(facts.domain, [key])[0]
@@ -163,7 +163,7 @@ def _holding(backend: Backend, record: HandlerRecord) -> tuple[int, tuple[Other,
     """How many deliveries of the handler are queued or running, in all domains, and the first."""
     held, found = 0, list[Other]()
     for domain in sorted(record.since):
-        lane = Lane(domain, record.id, record.ordered)
+        lane = Lane(domain, record.id, record.flow_control)
         group = next((g for g in backend.log.groups(domain) if g.handler == record.id), None)
         for owner, count in (group.holders if group is not None else {}).items():
             if not owner.startswith(("queued:", "running:")):

@@ -327,7 +327,7 @@ class Ledger(Protocol):
 
     def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
         """Return the unfinished entries before this one in its sequence, oldest first; at most
-        MOST_PARKED. Empty where the handler is not ordered or the entry is in no sequence."""
+        MAX_BLOCKED_FAIR. Empty where the handler is not ordered or the entry is in no sequence."""
         ...
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:

@@ -11,10 +11,11 @@ from redis.exceptions import ResponseError
 from celeriac.bus_settings import BusSettings
 from celeriac.connection import Client, server_time_ms, service_client
 from celeriac.event import Effects
+from celeriac.flow_control import MAX_BLOCKED_FAIR
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.keys import Keys
 from celeriac.ledger.dead_group import Audited, DeadGroup
-from celeriac.ledger.ledger import MOST_PARKED, DeadLetter, Lane, Pending
+from celeriac.ledger.ledger import DeadLetter, Lane, Pending
 from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
 from celeriac.ledger.script import parse_effects, parse_letter, whole
@@ -157,7 +158,7 @@ class RedisLedgerReader:
         if stored is None:
             return []
         key = f"{base}lane:{lane.handler}:{stored.decode(errors='replace')}"
-        [members] = self._read([("lrange", key, 0, MOST_PARKED)], [])
+        [members] = self._read([("lrange", key, 0, MAX_BLOCKED_FAIR)], [])
         entries = [member.decode(errors="replace") for member in members]
         return entries[: entries.index(entry)] if entry in entries else []
 

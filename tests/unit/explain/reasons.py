@@ -29,8 +29,8 @@ def decline(_: object) -> None:
     raise ValueError("declined")
 
 
-def lane(ordered: bool = False) -> Lane:
-    return Lane("order", CHARGE, ordered)
+def lane() -> Lane:
+    return Lane("order", CHARGE)
 
 
 def started(shop: Shop, *patterns: str, **options: Any) -> None:
