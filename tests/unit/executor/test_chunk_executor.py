@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,11 +189,18 @@ def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
 def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_executor, "DRAIN", 0.02)
-    bench.subscribe(lambda event: time.sleep(0.005))
+    passed = time.monotonic()
+
+    def take_a_quarter_of_the_time(event: Event[Any]) -> None:
+        nonlocal passed
+        passed += chunk_executor.DRAIN / 4
+
+    monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: passed))
+    monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 1_000_000)
+    bench.subscribe(take_a_quarter_of_the_time)
     bench.emit(50)
     report = bench.execute(1, more=True)
-    assert 1 < report.processed < 20
+    assert 4 == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
     [group] = bench.store.log.groups("order")
     assert 50 - report.processed == group.lag
