@@ -86,7 +86,7 @@ class AsyncEmitter:
         async for given in _each(events):
             try:
                 event = self.emitter.as_event(given, ids)
-                body = self.emitter.encode(event, valid=not isinstance(given, Event))
+                body = self.emitter.encode_unsigned(event, valid=not isinstance(given, Event))
                 kind, since = NEW if type(given) is tuple else self.emitter.kind_of(given)
                 chunk.append((event.domain, body, kind, since))
                 chosen.append(event)
@@ -105,7 +105,7 @@ class AsyncEmitter:
         return emitted + len(chunk)
 
     async def _emit_chunk(self, items: list[Item], before: int) -> None:
-        log, done = self._log(), 0
+        log, done, items = self._log(), 0, self.emitter.signed(items)
 
         async def append() -> None:
             nonlocal done

@@ -50,7 +50,7 @@ class Emitter:
         self.settings = settings
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
-        self._sign = make_signer(settings)
+        self._signer = make_signer(settings)
         # Whoever reads these events need not have the same setting.
         self._named = tuple(f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names))
         self._encrypter: Encrypter | None = None
@@ -86,13 +86,27 @@ class Emitter:
     def encode(self, event: Event[Any], *, valid: bool = False) -> bytes:
         """The event as it enters the log: encrypted where its type is declared so, signed where
         there is a key. Raises InvalidEvent."""
+        raw = self.encode_unsigned(event, valid=valid)
+        return raw if self._signer is None else self._signer.sign(raw)
+
+    def encode_unsigned(self, event: Event[Any], *, valid: bool = False) -> bytes:
+        """`encode`, for an event that `signed` signs together with others."""
         if self.recipients and event.type in self.recipients and not is_encrypted(event):
             event = self._encrypted(event, self.recipients[event.type])
         if event.keyid is not None or event.signature is not None:
             # One that came over the bus: its signature is not of what is emitted now.
             event = replace(event, keyid=None, signature=None)
-        raw = encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
-        return raw if self._sign is None else self._sign(raw)
+        return encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
+
+    def signed(self, items: list[Item]) -> list[Item]:
+        """The same items, their events signed where there is a key."""
+        if self._signer is None:
+            return items
+        bodies = self._signer.sign_many([item[1] for item in items])
+        return [
+            (domain, body, kind, since)
+            for (domain, _, kind, since), body in zip(items, bodies, strict=True)
+        ]
 
     def _encrypted(self, event: Event[Any], services: Sequence[str]) -> Event[Any]:
         if self._encrypter is None:
@@ -177,7 +191,7 @@ class Emitter:
     def kind_of_id(self, id: str) -> tuple[EntryKind, int]:
         """What is known about an id that was given, and when `emit` had made it: `kind` and
         `since_ms` of EventLog.append."""
-        return kind_of_id(id, signed=self._sign is not None)
+        return kind_of_id(id, signed=self._signer is not None)
 
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
@@ -191,7 +205,7 @@ class Emitter:
         try:
             for given in islice(events, PIPELINE):
                 event = self.as_event(given, ids)
-                body = self.encode(event, valid=not isinstance(given, Event))
+                body = self.encode_unsigned(event, valid=not isinstance(given, Event))
                 chosen.append(event)
                 kind, since = NEW if type(given) is tuple else self.kind_of(given)
                 items.append((event.domain, body, kind, since))
@@ -201,7 +215,7 @@ class Emitter:
         except InvalidEvent as error:
             error.emitted = emitted
             raise
-        return (chosen, items) if chosen else None
+        return (chosen, self.signed(items)) if chosen else None
 
     def as_event(self, given: Emission | Mapping[str, Any], ids: Iterator[str]) -> Event[Any]:
         """An event from an Event, a (type, data) pair or a mapping of emit's arguments."""

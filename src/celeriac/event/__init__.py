@@ -36,7 +36,7 @@ from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_d
 from celeriac.event.peek import Peek, peek
 from celeriac.event.schema import check_annotation, decode_data, validate_for_emit
 from celeriac.event.sensitive import Sensitive, join_paths, sensitive_attribute
-from celeriac.event.signature import is_signed
+from celeriac.event.signature import is_signed, unsigned_size
 from celeriac.event.validation import validate
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "plain_event",
     "sensitive_attribute",
     "unpublished_event_id",
+    "unsigned_size",
     "sensitive_values",
     "validate",
     "validate_for_emit",

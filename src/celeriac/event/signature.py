@@ -1,8 +1,12 @@
 """Where a signature stands in an event, byte by byte.
 
-A signed event ends with `,"keyid":"<id>","signature":"<86 characters>"}`. The signature is Ed25519
-over every byte before `,"signature"`, in base64url without padding. No canonical form of JSON is
-needed: what is signed is what was written, and whoever carries the event carries its bytes.
+A signed event ends with `,"keyid":"<id>","signature":"<text>"}`. What is signed is every byte
+before `,"signature"`. No canonical form of JSON is needed: what is signed is what was written, and
+whoever carries the event carries its bytes.
+
+The text is the Ed25519 signature of these bytes, in base64url without padding. For events that were
+signed together it is `<signature>.<position>.<size>.<path>`: the signature of the root of a Merkle
+tree, and the proof that the event is a leaf of that tree (see merkle.py).
 
 One member may follow: `"redriven"`, the handler that a dead letter was redriven for. It is not
 signed, and can only narrow whom the event is for.
@@ -10,25 +14,35 @@ signed, and can only narrow whom the event is for.
 
 from __future__ import annotations
 
-import base64
 import re
+from binascii import a2b_base64, b2a_base64
 from typing import NamedTuple
 
 from celeriac.errors import InvalidEvent
+from celeriac.event.merkle import HASH_BYTES, MAX_PATH, Proof
 
 KEY_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 SIGNATURE_BYTES = 64
 
-_TAIL = re.compile(rb',"keyid":"([A-Za-z0-9_.:-]{1,64})"(,"signature":"([A-Za-z0-9_-]{86})"\})\Z')
+_KEY_ID = b',"keyid":"'
+_TAIL = re.compile(
+    _KEY_ID + rb'([A-Za-z0-9_.:-]{1,64})"'
+    rb'(,"signature":"([A-Za-z0-9_-]{86})'
+    rb'(?:\.(0|[1-9][0-9]{0,3})\.([1-9][0-9]{0,3})\.([A-Za-z0-9_-]{1,%d}))?"\})\Z'
+    % -(-MAX_PATH * HASH_BYTES * 4 // 3)
+)
+_MAX_TAIL = 640  # bytes that _TAIL matches, at most
 _REDRIVEN = re.compile(rb',"redriven":"[^"\\\x00-\x1f]{1,1000}"\}\Z')
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 
 
 class Signed(NamedTuple):
-    """What a signed event consists of."""
+    """What a signed event consists of. With a `proof`, the signature is one of the tree's root."""
 
     message: bytes
     key_id: str
     signature: bytes
+    proof: Proof | None = None
 
 
 def signing_input(raw: bytes, key_id: str) -> bytes:
@@ -38,27 +52,64 @@ def signing_input(raw: bytes, key_id: str) -> bytes:
 
 def attach(message: bytes, signature: bytes) -> bytes:
     """The signed event."""
-    encoded = base64.urlsafe_b64encode(signature).rstrip(b"=")
-    return message + b',"signature":"%b"}' % encoded
+    return message + b',"signature":"%b"}' % _text(signature)
+
+
+def attach_proofs(messages: list[bytes], paths: list[bytes], signature: bytes) -> list[bytes]:
+    """The events that were signed together, in the order of the tree's leaves."""
+    head, size = b',"signature":"%b.' % _text(signature), len(messages)
+    return [
+        b'%b%b%d.%d.%b"}' % (message, head, position, size, _text(path))
+        for position, (message, path) in enumerate(zip(messages, paths, strict=True))
+    ]
 
 
 def split(raw: bytes) -> Signed | None:
     """The parts of a signed event; None where it does not end as one does."""
     if (redriven := _REDRIVEN.search(raw, max(0, len(raw) - 1100))) is not None:
         raw = raw[: redriven.start()] + b"}"
-    found = _TAIL.search(raw, max(0, len(raw) - 200))
+    # No later one can be in what _TAIL matches.
+    at = raw.rfind(_KEY_ID, max(0, len(raw) - _MAX_TAIL))
+    found = _TAIL.match(raw, at) if at >= 0 else None
     if found is None:
         return None
-    signature = base64.urlsafe_b64decode(found[3] + b"==")
-    # the last character holds two bits of no meaning: one signature has one form
-    if base64.urlsafe_b64encode(signature).rstrip(b"=") != found[3]:
+    key_id, _, signature_text, position, size, path_text = found.groups()
+    signature = _bytes(signature_text)
+    if signature is None:
         return None
-    return Signed(raw[: found.start(2)], found[1].decode(), signature)
+    message = raw[: found.start(2)]
+    if position is None:
+        return Signed(message, key_id.decode(), signature)
+    path = _bytes(path_text)
+    if path is None:
+        return None
+    return Signed(message, key_id.decode(), signature, Proof(int(position), int(size), path))
+
+
+def _text(value: bytes) -> bytes:
+    return b2a_base64(value, newline=False).translate(_TO_URL, b"=")
+
+
+def _bytes(text: bytes) -> bytes | None:
+    """None unless `_text` writes it: the last character may hold bits of no meaning, and one
+    signature has one form."""
+    if len(text) % 4 == 1:
+        return None
+    value = a2b_base64(text.translate(_FROM_URL) + b"==")
+    return value if _text(value) == text else None
 
 
 def is_signed(raw: bytes) -> bool:
     """Whether the event ends as a signed one does. It says nothing about the signature."""
     return split(raw) is not None
+
+
+def unsigned_size(raw: bytes) -> int:
+    """How many bytes the event had before it was signed."""
+    signed = split(raw)
+    if signed is None:
+        return len(raw)
+    return len(signed.message) - len(_KEY_ID) - len(signed.key_id)
 
 
 def redriven_for(raw: bytes, handler: str) -> bytes:

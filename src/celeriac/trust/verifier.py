@@ -7,10 +7,12 @@ from typing import Any
 
 from celeriac.errors import ConfigurationError, UntrustedEvent
 from celeriac.event import RawEvent
+from celeriac.event.merkle import MAX_SIZE, leaf_hash, root_of, signed_root
 from celeriac.event.signature import Signed, split
 from celeriac.settings import Settings
 from celeriac.trust.key import SIGNING, PublicKey, public_keys
 from celeriac.trust.signer import missing
+from celeriac.trust.verified import Verified
 
 Verifier = Callable[[bytes, RawEvent, str], None]
 
@@ -39,7 +41,10 @@ def make_verifier(settings: Settings) -> Verifier:
                 f"untrusted: its key {signed.key_id!r} is not among CELERIAC_TRUSTED_KEYS, which "
                 f"has {', '.join(sorted(keys))}"
             )
-        if not is_genuine(signed):
+        message = _signed_bytes(signed)
+        if message is None:
+            raise UntrustedEvent(_wrong_proof(signed))
+        if not is_genuine(signed, message):
             raise UntrustedEvent(
                 f"untrusted: its signature is not one of the key {key.id!r}; the event was changed "
                 "after it was signed, or another key signed it"
@@ -56,7 +61,15 @@ def make_verifier(settings: Settings) -> Verifier:
     return verify
 
 
-def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed], bool]:
+def _signed_bytes(signed: Signed) -> bytes | None:
+    """What its signature must be of; None where its proof is one of no tree."""
+    if signed.proof is None:
+        return signed.message
+    root = root_of(leaf_hash(signed.message), signed.proof)
+    return None if root is None else signed_root(root, signed.proof.size)
+
+
+def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -66,11 +79,20 @@ def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed], bool]:
         id: Ed25519PublicKey.from_public_bytes(key.public) for id, key in keys.items()
     }
 
-    def is_genuine(signed: Signed) -> bool:
+    verified = Verified()
+
+    def is_genuine(signed: Signed, message: bytes) -> bool:
+        is_batch = signed.proof is not None
+        # All that the answer depends on.
+        question = signed.key_id, signed.signature, message
+        if is_batch and question in verified:
+            return True
         try:
-            known[signed.key_id].verify(signed.signature, signed.message)
+            known[signed.key_id].verify(signed.signature, message)
         except InvalidSignature:
             return False
+        if is_batch:
+            verified.add(question)
         return True
 
     return is_genuine
@@ -80,6 +102,15 @@ def _unsigned(event: RawEvent) -> str:
     if event.signature is None:
         return "untrusted: it is not signed, and the handler demands a signature"
     return "untrusted: it does not end with its key id and a signature, as a signed event does"
+
+
+def _wrong_proof(signed: Signed) -> str:
+    assert signed.proof is not None
+    position, size, path = signed.proof
+    return (
+        f"untrusted: a path of {len(path)} bytes does not lead from event {position} of {size} "
+        f"that were signed together to their signature, which has at most {MAX_SIZE} events"
+    )
 
 
 def _may_sign(key: PublicKey, event: RawEvent) -> bool:

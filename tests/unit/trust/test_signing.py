@@ -40,7 +40,7 @@ def signed(private: str, raw: bytes | None = None, **attributes: Any) -> bytes:
     sign = make_signer(settings(signing_key=private))
     assert sign is not None
     given = {"type": "order.placed", "data": {"n": 1}, "source": "orders", "id": "1"}
-    return sign(raw or encode(build_event(**{**given, **attributes})))
+    return sign.sign(raw or encode(build_event(**{**given, **attributes})))
 
 
 def verifier(*public: str) -> Verifier:
