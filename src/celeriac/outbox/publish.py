@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError
 from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
-from celeriac.event import decode, is_signed
+from celeriac.event import decode, is_signed, unsigned_size
 from celeriac.log import EntryKind, EventLog
 from celeriac.log.registered import kind_of_id
 from celeriac.outbox.flush import Disk
@@ -99,9 +99,10 @@ class Publisher:
             if event.domain != row.domain:
                 raise InvalidEvent(f"the event is of {event.domain}, the row of {row.domain}")
             most = self.settings.max_event_bytes
-            if len(row.body) > most:
+            # As at the emit, before it was signed.
+            if (size := unsigned_size(row.body)) > most:
                 raise EventTooLarge(
-                    f"{event.type} {event.id} is {len(row.body)} bytes, over the limit of {most}; "
+                    f"{event.type} {event.id} is {size} bytes, over the limit of {most}; "
                     "raise CELERIAC_MAX_EVENT_BYTES of the relay"
                 )
         except InvalidEvent as error:

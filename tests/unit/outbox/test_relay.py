@@ -142,6 +142,26 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
     assert published(live) == ["b", "c"]
 
 
+@pytest.mark.parametrize("events", [1, 2, 64])
+def test_the_limit_of_the_relay_is_of_the_event_before_it_was_signed(
+    live: EventBus, engine: Engine, database: Database, settings: Settings, events: int
+) -> None:
+    private, _ = generate("orders-1")
+    options = {"redis_url": settings.redis_url, "namespace": settings.namespace}
+    signing = EventBus(service="orders", signing_key=json.dumps(private), **options)
+    largest = len(signing.emitter.encode_unsigned(signing.event("order.placed", "x" * 5000)))
+    relay = Relay(
+        database, Settings.load({}, max_event_bytes=largest, **options), live.service.backend.log
+    )
+    with Session(engine) as session, session.begin():
+        signing.emit_many([("order.placed", "x" * 5000)] * events, session=session)
+    assert events == relay.drain()
+    with Session(engine) as session, session.begin():
+        signing.emit_many([("order.placed", "x" * 5001)] * events, session=session)
+    assert 0 == relay.drain()
+    assert events == state.status(database).parked
+
+
 def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     live: EventBus, engine: Engine, database: Database, settings: Settings
 ) -> None:
