@@ -278,15 +278,21 @@ class Scene:
 
         Waits until it has, or for HEALED_WITHIN, so that the next harm does not lengthen it."""
         self._whole.append(time.monotonic())
-        if wait and self.ours:
-            accepted = frozenset(self._accepted)
-            self.until(
-                lambda: accepted <= self.effects().keys(),
-                "what was accepted",
-                HEALED_WITHIN,
-                fatal=False,
-                pause=0.1,
-            )
+        if wait:
+            self.heal()
+
+    def heal(self) -> None:
+        """Waits until what was accepted has its effect, or for HEALED_WITHIN."""
+        if not self.ours:
+            return
+        accepted = frozenset(self._accepted)
+        self.until(
+            lambda: accepted <= self.effects().keys(),
+            "what was accepted",
+            HEALED_WITHIN,
+            fatal=False,
+            pause=0.1,
+        )
 
     # -- the end
 

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS run (
 );
 CREATE TABLE IF NOT EXISTS guard (handler TEXT, event TEXT, PRIMARY KEY (handler, event));
 CREATE TABLE IF NOT EXISTS effect (handler TEXT, event TEXT, at REAL);
+CREATE TABLE IF NOT EXISTS failure (handler TEXT, event TEXT, PRIMARY KEY (handler, event));
 """
 
 
@@ -65,6 +66,11 @@ class Store:
         self._connection.execute(
             "UPDATE run SET ended = ? WHERE rowid = ?", (time.monotonic(), run)
         )
+
+    def fails_first(self, handler: str, event: str) -> bool:
+        """Whether this is the first failure of an execution that fails once."""
+        statement = "INSERT OR IGNORE INTO failure VALUES (?, ?)"
+        return self._connection.execute(statement, (handler, event)).rowcount > 0
 
     def effect(self, handler: str, event: str) -> None:
         """The effect, once however often this is called."""

@@ -13,11 +13,13 @@ from celeriac.dev.faults.catalogue import (
     refusals,
     sentinel,
     servers,
+    storm,
 )
 from celeriac.dev.faults.fault import REDIS, Fault
 
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS,
+    *storm.FAULTS,
     *servers.FAULTS,
     *refusals.FAULTS,
     *sentinel.FAULTS,

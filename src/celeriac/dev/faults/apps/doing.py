@@ -35,13 +35,16 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
     "kind": ("picky",),
     "grown": ("grows",),
     "more": ("grows",),
+    "churn": ("churns",),
 }
 # What a handler subscribes to where that is not all of its domain, by the version of its code.
 PATTERNS = {"grows": {"1": ("grown.one",), "2": ("grown.#", "more.#")}}
 TIME_LIMITS = {"hangs": 1.0}
 # The data of an event at which `picky` crashes, and of one at which its whole worker dies.
 POISON, FATAL = "poison", "fatal"
-RETRIES = {"picky": 0}
+# The data of an event at which any handler fails each time, and of one at which it fails once.
+FAILS, FAILS_ONCE = "fails", "fails once"
+RETRIES = {"picky": 0, "churns": 2}
 INBOXED = ("second",)  # on celeriac; stock Celery has no inbox, and guards its effects
 MEMORY = 256 * 1024 * 1024
 
@@ -77,9 +80,11 @@ def wide_type(n: int) -> str:
 def do(name: str, event_id: str, data: Any = None) -> None:
     """Runs a handler on an event, and leaves its traces in the store."""
     handler = f"{SERVICE}.{name}"
+    if data == FAILS or (data == FAILS_ONCE and store().fails_first(handler, event_id)):
+        raise ValueError(data)
     run = store().began(handler, event_id)
     poison = DEADLY.get(data) if isinstance(data, str) else None
-    (poison or HARM.get(name, work))()
+    (poison or DOES.get(name, work))()
     store().effect(handler, event_id)
     store().ended(run)
 
@@ -94,6 +99,10 @@ def do_inboxed(name: str, event_id: str, connection: Connection) -> None:
 
 def work() -> None:
     time.sleep(WORK)
+
+
+def churns() -> None:
+    """Nothing beside the traces, so that chunks have many events."""
 
 
 def slow() -> None:
@@ -145,3 +154,4 @@ HARM: dict[str, Callable[[], None]] = {
     "segfaults": segfaults,
     "exhausts": exhausts,
 }
+DOES = HARM | {"churns": churns}

@@ -56,7 +56,9 @@ def and_innocents(scene: Scene) -> None:
     worker = scene.worker(processes=PROCESSES)
     scene.publish("kind.warm", 200)
     scene.whole()
-    for _ in range(scene.times):
+    for number in range(scene.times):
+        # The last poison, too, has ended its processes: the pool is to stay as it is.
+        scene.until(partial(has_dead, scene, number), "the poison to be found", 20)
         pool = worker.children()
         for pid in pool:
             os.kill(pid, signal.SIGSTOP)
@@ -69,6 +71,10 @@ def and_innocents(scene: Scene) -> None:
             os.kill(pid, signal.SIGCONT)
         scene.injected += 1
         scene.whole()
+
+
+def has_dead(scene: Scene, count: int) -> bool:
+    return len(scene.side.dead()) >= count
 
 
 def workers_killed(scene: Scene) -> None:

@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault, Inject
+from celeriac.dev.faults.freezing import freeze_beside_store
 from celeriac.dev.faults.harm import Harm
 from celeriac.dev.faults.scene import Scene
 from celeriac.dev.faults.worker import Worker
@@ -92,20 +93,9 @@ def freeze(type: str) -> Inject:
                 frozen.thaw()
                 scene.harms.append(Harm(pids, began, time.monotonic(), frozen=True))
                 scene.injected += 1
+                scene.heal()
 
     return inject
-
-
-def freeze_beside_store(scene: Scene, worker: Worker) -> float:
-    """Freezes it; returns when. Not in the middle of a write to the store, which is the harness's
-    own: there it would keep all others from writing what they did."""
-    while True:
-        began = time.monotonic()
-        worker.freeze()
-        if scene.store.is_free():
-            return began
-        worker.thaw()
-        time.sleep(0.05)
 
 
 def kill_dispatcher(scene: Scene) -> None:
