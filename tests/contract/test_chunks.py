@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.ledger import Lane, Outcome, Place, Settled
+from celeriac.ledger import MAX_LOST_RUNS, Lane, Outcome, Place, Settled, Verdict
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.row import Failure
 from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
@@ -159,7 +159,37 @@ def test_a_late_owner_is_fenced_off(store: Store, lane: Lane) -> None:
     assert [chunk] == store.chunks.renew("w1", lane, [chunk])
     assert 0 == store.chunks.requeue("w1", lane, chunk)
     assert [None, None] == store.chunks.runs(lane, entries)
-    assert [(e, 0) for e in entries] == [(d.entry, d.attempts) for d in store.take(lane).deliveries]
+    assert [(e, 1) for e in entries] == [(d.entry, d.attempts) for d in store.take(lane).deliveries]
+
+
+def test_entries_of_a_running_chunk_lose_a_run_with_its_lease(store: Store, lane: Lane) -> None:
+    """Nothing tells which of them was under way when their worker died."""
+    running, queued = store.emit("a"), store.emit("b")
+    fetch(store, lane, 1)
+    fetch(store, lane, 1, running=False)
+    with store.leases_over():
+        assert 2 == store.chunks.reclaim([lane])
+    stats = store.ledger.stats(lane)
+    assert (1, 1) == (stats["lost running"], stats["lost queued"])
+    [one, other] = store.take(lane).deliveries
+    assert [(running, 1), (queued, 0)] == [(d.entry, d.attempts) for d in (one, other)]
+    [claimed] = store.claim(lane, [one])
+    assert (2, 1, 1) == (claimed.attempt, claimed.lost_runs, claimed.counted)
+    [claimed] = store.claim(lane, [other])
+    assert (1, 0) == (claimed.attempt, claimed.lost_runs)
+
+
+def test_a_chunk_counts_as_one_of_the_runs_that_poison_may_lose(store: Store, lane: Lane) -> None:
+    store.emit("poison")
+    fetch(store, lane)
+    with store.leases_over():
+        store.chunks.reclaim([lane])
+    [claimed] = store.run(lane)
+    for lost in range(2, MAX_LOST_RUNS + 1):
+        assert Verdict.RUN is claimed.verdict
+        [claimed] = store.claim(lane, store.sweep(lane).deliveries)
+        assert lost == claimed.lost_runs
+    assert Verdict.EXHAUSTED is claimed.verdict
 
 
 def test_a_lease_that_is_valid_is_not_reclaimed(store: Store, lane: Lane) -> None:

@@ -125,7 +125,10 @@ class ChunkStore(Protocol):
         ...
 
     def reclaim(self, lanes: Sequence[Lane]) -> int:
-        """`requeue` for every chunk whose lease expired, whoever holds it; in one round trip."""
+        """`requeue` for every chunk whose lease expired, whoever holds it; in one round trip.
+
+        Each entry of a chunk that a process had begun has then lost a run (see Delivery).
+        """
         ...
 
     def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:

@@ -136,7 +136,7 @@ class MemoryChunks:
                 for chunk, held in moves.group.chunks.items()
                 if moves.now - held.since_ms >= self.ledger.lease_ms
             ]
-            return sum(_make_pending(moves, chunk, held) for chunk, held in expired)
+            return sum(_lose(moves, chunk, held) for chunk, held in expired)
 
     def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
         with self._lock:
@@ -180,12 +180,24 @@ def _held_by(moves: Moves | None, worker: str, chunk: str) -> HeldChunk | None:
     return held if held is not None and held.owner in owners else None
 
 
-def _make_pending(moves: Moves, chunk: str, held: HeldChunk) -> int:
-    """Each entry that is left becomes a delivery of its own, due at once."""
+def _lose(moves: Moves, chunk: str, held: HeldChunk) -> int:
+    """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
+    a run."""
+    place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
+    runs = 1 if place == Place.RUNNING else 0
+    if runs:
+        moves.book.lost_runs |= dict.fromkeys(entries, runs)
+    if entries:
+        moves.book.stats[f"lost {place}"] += len(entries)
+    return _make_pending(moves, chunk, held, runs)
+
+
+def _make_pending(moves: Moves, chunk: str, held: HeldChunk, runs: int = 0) -> int:
+    """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
     left = _left(moves, held)
     del moves.group.chunks[chunk]
     for entry, _ in left:
-        moves.group.pending[entry] = Held(Place.DUE, moves.now, 1, moves.now)
+        moves.group.pending[entry] = Held(Place.DUE, moves.now, 1 + runs, moves.now)
     if left:
         moves.ring()
     return len(left)

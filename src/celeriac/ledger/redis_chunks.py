@@ -251,6 +251,8 @@ class RedisChunks:
             *self._keys(lane),
             keys.due(lane.domain, lane.handler),
             keys.bell(lane.domain),
+            keys.lost_runs(lane.domain, lane.handler),
+            keys.stats(lane.domain, lane.handler),
         )
 
     def _on(self, script: Script, lane: Lane, *args: Any, pending: bool = False) -> Any:

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- reclaim_chunks: requeue_chunk for each chunk whose lease expired.
+-- reclaim_chunks: requeue_chunk for each chunk whose lease expired. The entries of one that a process
+-- had begun lose a run.
 --
--- KEYS  event log, open chunks, scheduled deliveries, wakeup stream
+-- KEYS  event log, open chunks, scheduled deliveries, wakeup stream, lost runs, statistics
 -- ARGV  handler, lease ms
 -- Returns how many entries.
 --! include _chunks.lua
@@ -16,7 +17,7 @@ for i = 1, #all, 2 do
     -- The server's clock stepped back: the lease lasts no longer than its length from here on.
     write_chunk(all[i], after, upto, count, owner)
   elseif now - tonumber(renewed) >= tonumber(ARGV[2]) then
-    made = made + make_pending(all[i], after, upto)
+    made = made + make_pending(all[i], after, upto, string.match(owner, '^[^:]*'))
   end
 end
 return made
