@@ -71,7 +71,8 @@ def test_markup_in_any_field_is_shown_as_it_is(page: Page, shop: Shop) -> None:
     """A dialog, or an error in a script, fails the test: see the fixture."""
     paths = [
         "/events", "/matrix", "/services", "/dead", "/audit", "/dead?handler=billing.charge",
-        "/dead?error=img", "/",
+        "/dead?error=img", "/", "/explain?type=order.placed", f"/explain?event={quote(ID)}",
+        f"/explain?event={quote(ID)}&handler=mail.send", f"/explain?event=x&handler={quote(XSS)}",
     ]  # fmt: skip
     for path in paths:
         page.goto(path)

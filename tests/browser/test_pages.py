@@ -25,6 +25,8 @@ PAGES = [
     "/dead",
     "/dead?handler=billing.charge_card",
     "/audit",
+    "/explain?type=order.placed",
+    "/explain?type=order.placed&handler=billing.charge_card",
 ]
 
 
@@ -125,6 +127,46 @@ def test_an_event_that_is_not_there_can_be_searched_for(page: Page) -> None:
     page.get_by_role("link", name="Search the whole log for it").click()
     page.wait_for_url(re.compile("deep=1"))
     page.get_by_text("it was never emitted here").wait_for()
+
+
+# -- why
+
+
+def test_each_handler_of_an_event_has_the_reason_behind_it(page: Page, ids: dict[str, str]) -> None:
+    page.goto(f"/event/{ids['dead']}")
+    page.get_by_role("link", name="Why billing.charge_card is dead").click()
+    live(page)
+    checks = page.locator(".cl-check")
+    names = ["emitted", "registered", "pattern", "addressed", "subscribed", "dead"]
+    assert names == checks.locator(".cl-check-name").all_inner_texts()
+    decides = page.locator(".cl-check-decides")
+    assert 1 == decides.count()
+    assert "no card on file for order 7" in decides.inner_text()
+    assert "celeriac dead redrive order/" in decides.inner_text()
+    page.get_by_role("link", name="All handlers").click()
+    row = page.locator("tr", has_text="shipping.send_parcel")
+    row.get_by_text('segment 1 is "order", the pattern wants "payment"').wait_for()
+
+
+def test_a_cell_in_the_list_of_events_leads_to_its_reason(page: Page, ids: dict[str, str]) -> None:
+    page.goto(f"/events?id={ids['dead']}")
+    page.locator('.cl-cells [data-state="dead"]').click()
+    page.wait_for_url(re.compile("/explain"))
+    page.locator(".cl-check-decides", has_text="dead letter").wait_for()
+
+
+def test_a_cell_of_the_matrix_says_why_a_handler_gets_no_event_of_a_type(page: Page) -> None:
+    page.goto("/matrix")
+    cell = page.locator('tr[data-key="billing.book"] td[data-key="order.placed"]')
+    cell.get_by_text("?").click()
+    page.wait_for_url(re.compile("/explain"))
+    page.locator(".cl-check-decides", has_text='the pattern wants "payment"').wait_for()
+    assert "if it were emitted now" in page.locator(".cl-hero").inner_text()
+
+
+def test_an_event_that_the_log_does_not_have_is_explained_as_well(page: Page) -> None:
+    page.goto("/explain?event=nowhere&handler=billing.book")
+    page.locator(".cl-check-decides", has_text="never emitted here").wait_for()
 
 
 # -- matrix and services

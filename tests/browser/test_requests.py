@@ -24,6 +24,7 @@ from tests.browser.story import Mended, settle, tell
 from tests.unit.matrix.shop import Shop
 
 PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/front", "/celeriac/count"]
+PAGES += ["/explain?type=order.placed", "/explain?event=x&handler=billing.book"]
 ACTS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
 ACTS += ["pause", "resume"]
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import redis
 from flower.views import BaseHandler
@@ -114,6 +114,13 @@ class Page(BaseHandler):  # type: ignore[misc]
         them for a way up."""
         page = f"{self.reverse_url('celeriac-event', 'x')[:-1]}{quote(id, safe='')}"
         return f"{page}?at={quote(f'{domain}/{entry}')}" if domain and entry else page
+
+    def explain_url(self, handler: str, **asked: str | None) -> str:
+        """The address of why the handler did, or did not, get an event (`event`, `at`) or would get
+        one of a `type`."""
+        given = {**asked, "handler": handler}
+        query = urlencode({name: value for name, value in given.items() if value})
+        return f"{self.reverse_url('celeriac-explain')}?{query}"
 
     def show(self, **values: Any) -> None:
         """Renders the page, or the part that changes."""

@@ -12,6 +12,7 @@ from celeriac.flower.view.audit import AuditPage
 from celeriac.flower.view.dead import DeadPageView
 from celeriac.flower.view.event import EventPage
 from celeriac.flower.view.events import EventsPage
+from celeriac.flower.view.explain import ExplainPage
 from celeriac.flower.view.front import DeadCount, FrontPart
 from celeriac.flower.view.matrix import MatrixPage
 from celeriac.flower.view.services import ServicesPage
@@ -21,6 +22,7 @@ def routes() -> list[Any]:
     return [
         url(r"/events", EventsPage, name="celeriac-events"),
         url(r"/event/(.+)", EventPage, name="celeriac-event"),
+        url(r"/explain", ExplainPage, name="celeriac-explain"),
         url(r"/matrix", MatrixPage, name="celeriac-matrix"),
         url(r"/services", ServicesPage, name="celeriac-services"),
         url(r"/dead", DeadPageView, name="celeriac-dead"),

@@ -66,6 +66,7 @@ class EventPage(Page):
             event=read.event,
             tasks=self._tasks(event_id),
             worker_of=self._worker,
+            explain_url=self.explain_url,
             live_url=self.get_live_url(),
         )
 

@@ -40,6 +40,7 @@ class EventsPage(Page):
             states=tuple(State),
             spans=SPANS,
             address=lambda **change: self._address({**asked, "before": before, **change}),
+            explain_url=self.explain_url,
             live_url=self.get_live_url(),
             is_filtered=any(asked.values()),
         )

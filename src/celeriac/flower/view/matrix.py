@@ -46,6 +46,7 @@ class MatrixPage(Page):
             types=types,
             more=more,
             behind=behind,
+            explain_url=self.explain_url,
             services=[
                 (service, [(view, squares(view, types)) for view in group])
                 for service, group in groupby(
