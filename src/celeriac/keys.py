@@ -21,13 +21,17 @@ class Keys:
         return f"{self.namespace}:handlers"
 
     def rate(self, handler: str) -> str:
-        """What the keys of a handler's rate limit begin with."""
-        return f"{self.namespace}:{{rate:{handler}}}:"
+        """String: the state of a handler's rate limit."""
+        return f"{self.namespace}:{{rate:{handler}}}:tat"
 
     @property
     def circuits(self) -> str:
-        """What the keys of the handlers' circuit breakers begin with."""
-        return f"{self.namespace}:{{circuits}}:"
+        """Hash: handler id → its circuit as JSON, where it is not closed."""
+        return f"{self.namespace}:{{circuits}}:states"
+
+    def calls(self, handler: str) -> str:
+        """Hash: calls and failures within the window of the handler's circuit breaker."""
+        return f"{self.namespace}:{{circuits}}:counts:{handler}"
 
     @property
     def workers(self) -> str:
@@ -50,7 +54,7 @@ class Keys:
         return f"{self.namespace}:relayed"
 
     def base(self, domain: str) -> str:
-        """What every key of the domain begins with; scripts derive the rest from it."""
+        """What every key of the domain begins with."""
         return f"{self.namespace}:{{{domain}}}:"
 
     def events(self, domain: str) -> str:
@@ -99,6 +103,11 @@ class Keys:
         """Stream: what people had done to deliveries of the domain, and who they were."""
         return f"{self.namespace}:{{{domain}}}:audit"
 
+    def no_events(self, domain: str) -> tuple[str, str]:
+        """Hashes: entries that are no events → the handler that made a dead letter of each; both
+        generations."""
+        return _generations(f"{self.base(domain)}invalid")
+
     def bell(self, domain: str) -> str:
         """Stream of one entry: rung when something became due at once."""
         return f"{self.namespace}:{{{domain}}}:bell"
@@ -145,6 +154,10 @@ class Keys:
         """Hash: pending entry → how many of its runs ended with their lease."""
         return f"{self.base(domain)}lost:{handler}"
 
+    def lanes(self, domain: str, handler: str) -> str:
+        """Hash: unfinished entry → its subject, for an ordered handler."""
+        return f"{self.base(domain)}lanes:{handler}"
+
     def shared_types(self) -> dict[str, str]:
         """The keys that all services share, each with the type of what Redis holds there."""
         return {
@@ -153,7 +166,7 @@ class Keys:
             self.workers: "hash",
             self.config: "hash",
             self.forgotten: "zset",
-            f"{self.circuits}states": "hash",
+            self.circuits: "hash",
         }
 
     def types(self, domain: str, *handlers: str) -> dict[str, str]:
@@ -180,7 +193,7 @@ class Keys:
             found[self.patterns(domain, handler)] = "string"
             found[self.stats(domain, handler)] = "hash"
             found[self.lost_runs(domain, handler)] = "hash"
-            found[f"{self.base(domain)}lanes:{handler}"] = "hash"
+            found[self.lanes(domain, handler)] = "hash"
             for kind in (self.matrix, self.failures, self.effects):
                 found |= dict.fromkeys(kind(domain, handler), "hash")
         return found

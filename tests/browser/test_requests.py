@@ -353,7 +353,7 @@ def test_garbage_in_shared_records_is_a_notice_and_no_error(
 ) -> None:
     client: Any = redis.Redis.from_url(watched.redis_url)
     keys = Keys(watched.namespace)
-    spoilt = [keys.handlers, keys.workers, f"{keys.circuits}states"]
+    spoilt = [keys.handlers, keys.workers, keys.circuits]
     for key in spoilt:
         client.hset(key, b"\xff<b>", b"{")
     client.sadd(keys.domains, b"\xff")

@@ -181,7 +181,7 @@ class RedisStore(Store):
             for member, at in self.client.zrange(times, 0, -1, withscores=True):
                 if at == int(at):
                     self.client.zadd(times, {member: at + ms})
-        for key in self.client.scan_iter(f"{self.keys.rate('*')}tat"):
+        for key in self.client.scan_iter(self.keys.rate("*")):
             self.client.set(key, float(self.client.get(key)) + ms)
         now = self.registry.now_ms()
         there = self.client.exists(self.keys.events(DOMAIN))

@@ -130,9 +130,9 @@ def test_every_key_is_there() -> None:
         keys.relayed,
         keys.config,
         keys.forgotten,
-        f"{keys.rate(handler)}tat",
+        keys.rate(handler),
     }
-    known |= {f"{keys.circuits}states", f"{keys.circuits}counts:{handler}"}
+    known |= {keys.circuits, keys.calls(handler)}
     known |= {
         getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")
     }

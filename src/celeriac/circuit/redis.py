@@ -36,8 +36,8 @@ class RedisCircuits:
         client: Client | None = None,
         invalid: InvalidRecords | None = None,
     ) -> None:
-        self.base = Keys(settings.namespace).circuits
-        self.states = f"{self.base}states"
+        self.keys = Keys(settings.namespace)
+        self.states = self.keys.circuits
         self.client: Client = client or service_client(settings)
         self.invalid = InvalidRecords() if invalid is None else invalid
 
@@ -59,25 +59,27 @@ class RedisCircuits:
     def tell(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
     ) -> Circuit:
-        answer = _tell(
-            self.client, self.base, handler, calls, failures, breaker.failures,
+        answer = self._call(
+            _tell, handler, calls, failures, breaker.failures,
             int(breaker.within * 1000), breaker.share, int(breaker.pause * 1000), reason, BUCKETS,
         )  # fmt: skip
         return _circuit(handler, answer)
 
     def probe(self, handler: str, worker: str, lease_ms: int) -> Probe:
-        answer, trial = _probe(self.client, self.base, handler, worker, lease_ms)
+        answer, trial = self._call(_probe, handler, worker, lease_ms)
         circuit = _circuit(handler, answer)
         return Probe(circuit, None if circuit.state is CircuitState.CLOSED else int(trial))
 
     def pause(self, handler: str, *, for_ms: int | None = None, reason: str = "") -> Circuit:
         for_how_long = "" if for_ms is None else for_ms
-        return _circuit(
-            handler, _switch(self.client, self.base, handler, "pause", for_how_long, reason)
-        )
+        return _circuit(handler, self._call(_switch, handler, "pause", for_how_long, reason))
 
     def resume(self, handler: str) -> bool:
-        return bool(_switch(self.client, self.base, handler, "resume", "", ""))
+        return bool(self._call(_switch, handler, "resume", "", ""))
+
+    def _call(self, script: Script, handler: str, *args: Any) -> Any:
+        keys = self.states, self.keys.calls(handler)
+        return script.on_keys(self.client, keys, handler, *args)
 
 
 def _circuit(handler: str, stored: Any) -> Circuit:

@@ -36,6 +36,7 @@ from celeriac.ledger.script import (
     parse_taken,
     plain_and_other,
 )
+from celeriac.ledger.server_clock import is_wrong_clock
 from celeriac.ledger.state import Verdict
 from celeriac.log import Entry
 from celeriac.log.open_chunk import parse_chunks
@@ -59,22 +60,24 @@ class RedisLedger(RedisLedgerReader):
             return []
         calls = [
             (
-                self.keys.base(ask.lane.domain),
-                ask.lane.handler,
-                f"queued:{worker}",
-                ask.limit,
-                self.lease_ms,
-                int(ask.sweep),
-                int(ask.lane.ordered),
-                ask.lane.flow.max_blocked if ask.lane.flow else 0,
-                ask.most_new,
-                "" if ask.most_held is None else ask.most_held,
-                *_named(ask.stretch),
-                int(ask.due_first),
+                self._keys(_take, ask.lane),
+                (
+                    ask.lane.handler,
+                    f"queued:{worker}",
+                    ask.limit,
+                    self.lease_ms,
+                    int(ask.sweep),
+                    int(ask.lane.ordered),
+                    ask.lane.flow.max_blocked if ask.lane.flow else 0,
+                    ask.most_new,
+                    "" if ask.most_held is None else ask.most_held,
+                    *_named(ask.stretch),
+                    int(ask.due_first),
+                ),
             )
             for ask in asks
         ]
-        answers = _take.call_many(self.client, calls)
+        answers = _take.on_keys_many(self.client, calls)
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
@@ -99,15 +102,10 @@ class RedisLedger(RedisLedgerReader):
         for one in stretches:
             together.setdefault((one.lane.domain, one.upto, one.place), []).append(one)
         calls = [
-            (
-                self.keys.base(domain),
-                upto,
-                _place(place),
-                *(word for one in some for word in _told(one)),
-            )
+            (self._passing_keys(domain, some), (upto, _place(place), _told(some)))
             for (domain, upto, place), some in together.items()
         ]
-        answers = _pass_over.call_many(self.client, calls) if calls else []
+        answers = _pass_over.on_keys_many(self.client, calls) if calls else []
         to_ask: list[Lane] = []
         away: list[Exception] = []
         for some, answer in zip(together.values(), answers, strict=True):
@@ -135,21 +133,22 @@ class RedisLedger(RedisLedgerReader):
 
     def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
         owner = f"queued:{worker}"
-        calls = [
-            (self.keys.base(lane.domain), *self._finishing(owner, lane, settled, 0))
-            for lane, settled in skipped
-        ]
-        for answer in _finish.call_many(self.client, calls) if calls else ():
-            if isinstance(answer, Exception) and "NOGROUP" not in str(answer):
+        calls = [self._finishing(owner, lane, settled, 0) for lane, settled in skipped]
+        answers = _finish.on_keys_many(self.client, calls) if calls else ()
+        for (lane, settled), answer in zip(skipped, answers, strict=False):
+            if is_wrong_clock(answer):
+                self.clock.forget()
+                self._finish(owner, lane, settled, 0)
+            elif isinstance(answer, Exception) and "NOGROUP" not in str(answer):
                 raise answer
 
     def note_patterns(
         self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
-        key, base = self.keys.patterns(lane.domain, lane.handler), self.keys.base(lane.domain)
+        key = self.keys.patterns(lane.domain, lane.handler)
         told = lane.handler, _text(patterns), _text(gone)
         answer = self.invalid.unless_wrong_type(
-            key, lambda: _patterns(self.client, base, *told), b""
+            key, lambda: _patterns.on_keys(self.client, (key,), *told), b""
         )
         return parse_patterns(answer)
 
@@ -171,7 +170,8 @@ class RedisLedger(RedisLedgerReader):
         return parse_patterns(self._read([("get", key)], None)[0] or b"")
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
-        granted, wait_ms = _rate(self.client, self.keys.rate(handler), want, per_second)
+        key = self.keys.rate(handler)
+        granted, wait_ms = _rate.on_keys(self.client, (key,), want, per_second)
         return int(granted), int(wait_ms)
 
     def claim(
@@ -180,7 +180,6 @@ class RedisLedger(RedisLedgerReader):
         if not hinted:
             return []
         stream, entries = self.keys.events(lane.domain), [entry for entry, _ in hinted]
-        base = self.keys.base(lane.domain)
         arguments = (
             lane.handler,
             self.window_ms,
@@ -192,7 +191,7 @@ class RedisLedger(RedisLedgerReader):
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         intervals = ("GET", self.keys.ambiguous(lane.domain))
         answer, found, noted = self.client.execute_many(
-            [_claim.command(base, *arguments), span, intervals]
+            [_claim.of_keys(self._keys(_claim, lane), *arguments), span, intervals]
         )
         if isinstance(answer, NoScriptError):
             answer = self._unless_removed(_claim, lane, *arguments)
@@ -247,28 +246,46 @@ class RedisLedger(RedisLedgerReader):
     ) -> Callable[[], list[str]]:
         if not settled:
             return list
-        told = self._finishing(f"running:{worker}", lane, settled, mean_us)
-        answer = _finish.begin(self.client, self.keys.base(lane.domain), *told)
-        return lambda: _no_longer_held(settled, unless_no_group(answer))
+        owner = f"running:{worker}"
+        keys, arguments = self._finishing(owner, lane, settled, mean_us)
+        answer = _finish.begin(self.client, keys, *arguments)
+
+        def no_longer_held() -> list[str]:
+            try:
+                lost = unless_no_group(answer)
+            except ResponseError as error:
+                if not is_wrong_clock(error):
+                    raise
+                self.clock.forget()
+                return self._finish(owner, lane, settled, mean_us)
+            return _no_longer_held(settled, lost)
+
+        return no_longer_held
 
     def _finish(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
     ) -> list[str]:
         if not settled:
             return []
-        lost = self._unless_removed(_finish, lane, *self._finishing(owner, lane, settled, mean_us))
+
+        def finish() -> Any:
+            keys, arguments = self._finishing(owner, lane, settled, mean_us)
+            return _finish.on_keys(self.client, keys, *arguments)
+
+        lost = unless_no_group(lambda: self.clock.corrected(finish))
         return _no_longer_held(settled, lost)
 
     def finishing_command(
         self, owner: str, lane: Lane, settled: Sequence[Settled], chunk: str
     ) -> tuple[Any, ...]:
         """`finish`, as the command after the completion of the chunk in one transaction."""
-        told = self._finishing(owner, lane, settled, 0, chunk)
-        return _finish.command(self.keys.base(lane.domain), *told)
+        keys, arguments = self._finishing(owner, lane, settled, 0, chunk)
+        return _finish.of_keys(keys, *arguments)
 
     def _finishing(
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int, chunk: str = ""
-    ) -> list[Any]:
+    ) -> tuple[Sequence[str], list[Any]]:
+        """The keys, and the arguments, of finish.lua."""
         plain, others = plain_and_other(settled, lane.ordered)
         arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
         arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
@@ -279,7 +296,8 @@ class RedisLedger(RedisLedgerReader):
                 failure.encode() if failure else b"", failure.error if failure else "",
                 one.traceback, one.type, format_effects(one.effects),
             )  # fmt: skip
-        return arguments
+        keys = _finish.keys(self.keys, lane.domain, lane.handler, self.clock.now_ms())
+        return keys, arguments
 
     def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
         pairs = (value for pair in held for value in pair)
@@ -309,7 +327,8 @@ class RedisLedger(RedisLedgerReader):
         return int(answer)
 
     def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
-        return int(_discard(self.client, self.keys.base(domain), "", note, *letters))
+        keys = _discard.keys(self.keys, domain)
+        return int(_discard.on_keys(self.client, keys, "", note, *letters))
 
     def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
@@ -333,7 +352,7 @@ class RedisLedger(RedisLedgerReader):
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
-        doomed.append(f"{keys.base(domain)}lanes:{handler}")
+        doomed.append(keys.lanes(domain, handler))
         for kind in (keys.matrix, keys.failures, keys.effects):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
@@ -345,7 +364,17 @@ class RedisLedger(RedisLedgerReader):
 
     def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more, so holds nothing."""
-        return unless_no_group(lambda: script(self.client, self.keys.base(lane.domain), *args))
+        keys = self._keys(script, lane)
+        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
+
+    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
+        return script.keys(self.keys, lane.domain, lane.handler)
+
+    def _passing_keys(self, domain: str, stretches: Sequence[Stretch]) -> tuple[str, ...]:
+        handlers = [one.lane.handler for one in stretches]
+        of_handlers = (self.keys.patterns, self.keys.chunks)
+        named = (key(domain, handler) for key in of_handlers for handler in handlers)
+        return (*_pass_over.keys(self.keys, domain), *named)
 
     def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
         answer = self._unless_removed(script, lane, *args)
@@ -371,8 +400,10 @@ def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
     return [entry.decode() for entry in lost]
 
 
-def _told(stretch: Stretch) -> tuple[str, str, str]:
-    return stretch.lane.handler, stretch.after, _text(stretch.patterns)
+def _told(stretches: Sequence[Stretch]) -> bytes:
+    handlers = [one.lane.handler for one in stretches]
+    patterns = [_text(one.patterns) for one in stretches]
+    return pack_lists((handlers, [one.after for one in stretches], patterns))
 
 
 def _named(stretch: Stretch | None) -> tuple[Any, ...]:

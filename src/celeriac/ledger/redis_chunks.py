@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.connection import server_time_ms
 from celeriac.invalid_record import is_wrong_type
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
@@ -18,6 +16,7 @@ from celeriac.ledger.redis_runs import find_runs, inspect_runs
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
 from celeriac.ledger.script import pack_lists, parse_patterns
+from celeriac.ledger.server_clock import is_wrong_clock
 from celeriac.log import Entry, read_fields
 from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk, parse_chunks
 from celeriac.scripts import Script
@@ -38,8 +37,7 @@ class RedisChunks:
     def __init__(self, ledger: RedisLedger) -> None:
         self.ledger = ledger
         self.client, self.keys = ledger.client, ledger.keys
-        # The server's time in ms and the process' monotonic clock, at one moment.
-        self._time: tuple[int, float] | None = None
+        self.clock = ledger.clock
 
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
         answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
@@ -48,20 +46,15 @@ class RedisChunks:
         ]
 
     def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
-        lane, keys = request.lane, self._keys(request.lane)
-        read_too = (
-            self.keys.patterns(lane.domain, lane.handler),
-            self.keys.stats(lane.domain, lane.handler),
-            self.keys.ambiguous(lane.domain),
-        )
+        lane = request.lane
+        begin, end = self._keys(_fetch_begin, lane), self._keys(_fetch_end, lane)
         owner = f"{'running' if request.running else 'queued'}:{worker}"
-        read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", keys[0])
+        stream = self.keys.events(lane.domain)
+        read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", stream)
         return (
-            _fetch_begin.in_full(keys, lane.handler),
+            _fetch_begin.in_full(begin, lane.handler),
             ("XREADGROUP", *read, ">"),
-            _fetch_end.in_full(
-                (*keys, *read_too), lane.handler, request.chunk, owner, request.count
-            ),
+            _fetch_end.in_full(end, lane.handler, request.chunk, owner, request.count),
         )
 
     def _fetched(self, lane: Lane, answer: list[Any] | Exception) -> Fetched:
@@ -76,7 +69,7 @@ class RedisChunks:
             raise failed
         assert isinstance(answer, list)
         _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous) = answer
-        self._time = int(now_ms), time.monotonic()
+        self.clock.note(int(now_ms))
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
         found = [entry for _, entries in pairs for entry in entries]
@@ -103,9 +96,14 @@ class RedisChunks:
         )[0]))  # fmt: skip
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
-        completing = self._completing(worker, lane, chunk, completion)
         if not completion.exceptions:
-            return bool(unless_no_group(lambda: _complete.on_keys(self.client, *completing)))
+
+            def complete() -> Any:
+                completing = self._completing(worker, lane, chunk, completion)
+                return _complete.on_keys(self.client, *completing)
+
+            return bool(unless_no_group(lambda: self.clock.corrected(complete)))
+        completing = self._completing(worker, lane, chunk, completion)
         finishing = self._finishing(worker, lane, chunk, completion)
         [answer] = self.client.transact_many([(_complete.of_keys(*completing), *finishing)])
         return self._completed(answer, worker, lane, chunk, completion)
@@ -125,18 +123,10 @@ class RedisChunks:
         self, worker: str, lane: Lane, chunk: str, completion: Completion
     ) -> tuple[Any, ...]:
         """The keys, and the arguments, of complete_chunk.lua."""
-        keys, domain, handler = self.keys, lane.domain, lane.handler
-        minute = self.now_ms() // 60_000
-        named = (
-            *self._keys(lane),
-            keys.runs(domain, handler),
-            keys.stats(domain, handler),
-            keys.tally(domain, handler),
-            *(keys.tally(domain, handler, minute + offset) for offset in (-1, 0, 1)),
-        )
+        now_ms = self.clock.now_ms()
         return (
-            named,
-            handler,
+            _complete.keys(self.keys, lane.domain, lane.handler, now_ms),
+            lane.handler,
             chunk,
             worker,
             completion.until,
@@ -168,8 +158,12 @@ class RedisChunks:
         completion: Completion,
     ) -> bool:
         """What the transaction of complete_chunk.lua and perhaps finish.lua answered."""
-        if isinstance(answer, list) and isinstance(answer[0], NoScriptError):
-            # Where finish.lua was known, it found no completion and did nothing.
+        if isinstance(answer, list) and (
+            isinstance(answer[0], NoScriptError) or is_wrong_clock(answer[0])
+        ):
+            # What finish.lua found is no completion, so it did nothing.
+            if is_wrong_clock(answer[0]):
+                self.clock.forget()
             completing = self._completing(worker, lane, chunk, completion)
             finishing = self._finishing(worker, lane, chunk, completion)
             [answer] = self.client.transact_many([(_complete.in_full(*completing), *finishing)])
@@ -180,7 +174,9 @@ class RedisChunks:
             if "NOGROUP" in str(completed):
                 return False
             raise completed
-        if completed and any(isinstance(one, NoScriptError) for one in finished):
+        if completed and any(
+            isinstance(one, NoScriptError) or is_wrong_clock(one) for one in finished
+        ):
             # The exceptions are this worker's running deliveries already.
             self.ledger.finish(worker, lane, completion.exceptions)
         elif failed := _first_error(finished):
@@ -193,7 +189,7 @@ class RedisChunks:
 
     def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
         try:
-            return int(self._on(_requeue, lane, lane.handler, chunk, worker, pending=True) or 0)
+            return int(self._on(_requeue, lane, lane.handler, chunk, worker) or 0)
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
@@ -202,7 +198,7 @@ class RedisChunks:
 
     def reclaim(self, lanes: Sequence[Lane]) -> int:
         lease_ms = self.ledger.lease_ms
-        calls = [(self._pending_keys(lane), (lane.handler, lease_ms)) for lane in lanes]
+        calls = [(self._keys(_reclaim, lane), (lane.handler, lease_ms)) for lane in lanes]
         answers = _reclaim.on_keys_many(self.client, calls) if calls else []
         for lane, answer in zip(lanes, answers, strict=True):
             if not isinstance(answer, Exception) or "NOGROUP" in str(answer):
@@ -242,29 +238,16 @@ class RedisChunks:
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         return read_repetitions(self.client, self.keys, domain, entries)
 
-    def _keys(self, lane: Lane) -> tuple[str, str]:
-        return self.keys.events(lane.domain), self.keys.chunks(lane.domain, lane.handler)
-
-    def _pending_keys(self, lane: Lane) -> tuple[str, ...]:
-        keys = self.keys
-        return (
-            *self._keys(lane),
-            keys.due(lane.domain, lane.handler),
-            keys.bell(lane.domain),
-            keys.lost_runs(lane.domain, lane.handler),
-            keys.stats(lane.domain, lane.handler),
-        )
-
-    def _on(self, script: Script, lane: Lane, *args: Any, pending: bool = False) -> Any:
+    def _on(self, script: Script, lane: Lane, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more."""
-        keys = self._pending_keys(lane) if pending else self._keys(lane)
+        keys = self._keys(script, lane)
         return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
+    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
+        return script.keys(self.keys, lane.domain, lane.handler)
+
     def now_ms(self) -> int:
-        if self._time is None:
-            self._time = server_time_ms(self.client), time.monotonic()
-        at_ms, since = self._time
-        return at_ms + int((time.monotonic() - since) * 1000)
+        return self.clock.now_ms()
 
 
 def _entries(found: Any) -> Iterator[Entry]:

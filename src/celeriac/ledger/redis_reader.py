@@ -19,6 +19,7 @@ from celeriac.ledger.ledger import DeadLetter, Lane, Pending
 from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
 from celeriac.ledger.script import parse_effects, parse_letter, whole
+from celeriac.ledger.server_clock import ServerClock
 from celeriac.ledger.tally import Tallies, add_tally
 from celeriac.settings import Settings
 
@@ -38,6 +39,7 @@ class RedisLedgerReader:
         self.client: Client = client or service_client(settings)
         self.invalid = InvalidRecords() if invalid is None else invalid
         self.bus = bus or BusSettings(settings)
+        self.clock = ServerClock(self.client)
 
     @property
     def window_ms(self) -> int:

@@ -41,7 +41,8 @@ def read_repetitions(
             _note_resolved(client, keys, domain, stored, known, found)
     if note_window_ms and (new := new_foreign(entries, known, found)):
         arguments = [text for pair in new.items() for text in pair]
-        NOTE_FOREIGN.on_keys(client, keys.ids(domain), note_window_ms, *arguments)
+        named = NOTE_FOREIGN.keys(keys, domain)
+        NOTE_FOREIGN.on_keys(client, named, note_window_ms, *arguments)
     return find_repetitions(entries, known, found)
 
 
@@ -67,7 +68,7 @@ def _note_resolved(
     for event_key, one in unresolved(known).items():
         arguments += (event_key, stored[event_key], found.get(event_key, one.entry))
     if arguments:
-        RESOLVE_IDS.on_keys(client, keys.ids(domain), *arguments)
+        RESOLVE_IDS.on_keys(client, RESOLVE_IDS.keys(keys, domain), *arguments)
 
 
 def _read(

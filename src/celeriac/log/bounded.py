@@ -29,7 +29,7 @@ class BoundedRedisLog(RedisLog):
 
     def backlog(self, domain: str) -> Backlog:
         """What is unfinished now. Blocks for one round trip."""
-        return backlog_of(BACKLOG(self.client, self.keys.base(domain)))
+        return backlog_of(self._on_groups(BACKLOG, domain, (self.keys.chunks,)))
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -80,11 +80,13 @@ class BoundedRedisLog(RedisLog):
         """In one round trip: appends, and learns how much more may be."""
         domain = item[0]
         [(command, _)] = self._packing.commands([item], self.bus.current.dedup_window)
-        asking = ("EVALSHA", BACKLOG.digest, 1, self.keys.base(domain))
+        keys, arguments = self._known_groups.call(BACKLOG, domain, (self.keys.chunks,))
+        asking = BACKLOG.of_keys(keys, *arguments)
         entry, answer = self.client.execute_many([command, asking])
         if isinstance(entry, Exception):
             raise entry
-        if not isinstance(answer, Exception):  # else, as after a restart, the next one asks
+        known = self._known_groups.learn(domain, answer)
+        if not known and not isinstance(answer, Exception):  # else the next one asks
             self.bound.learn(domain, backlog_of(answer).events)
         return str(entry.decode())
 

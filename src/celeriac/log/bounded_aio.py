@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import redis
 
 from celeriac.errors import LogFull
 from celeriac.log.bound import Bound, affordable, full_message, waiting
 from celeriac.log.bounded import BACKLOG, backlog_of
+from celeriac.log.known_groups import KnownGroups
 from celeriac.log.log import EntryKind, Item
 from celeriac.log.redis_aio import AsyncRedisLog
 from celeriac.log.registered import is_registered
@@ -23,6 +25,7 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.bound = Bound(settings.log_most)
+        self._known_groups = KnownGroups(self.keys)
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -73,13 +76,19 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
 
     async def _ask_or_wait(self, domain: str) -> None:
         for pause in waiting(self.settings):
-            answer = await self._client().eval(BACKLOG.source, 1, self.keys.base(domain))
-            found = backlog_of(answer)
+            found = backlog_of(await self._backlog(domain))
             if self.bound.learn(domain, found.events):
                 return
             if pause is None:
                 raise LogFull(full_message(domain, found, self.bound.most))
             await asyncio.sleep(pause)
+
+    async def _backlog(self, domain: str) -> Any:
+        while True:
+            keys, arguments = self._known_groups.call(BACKLOG, domain, (self.keys.chunks,))
+            answer = await self._client().eval(BACKLOG.source, len(keys), *keys, *arguments)
+            if not self._known_groups.learn(domain, answer):
+                return answer
 
 
 def bounded_async_log(settings: Settings) -> AsyncRedisLog:

@@ -69,9 +69,8 @@ class Packing:
 
     def call(self, run: Sequence[Item], window: float) -> tuple[Sequence[str], *tuple[Any, ...]]:
         """The keys and the arguments of append_once.lua, for events of one domain."""
-        keys, domain = self._keys, run[0][0]
-        named = (keys.events(domain), *keys.ids(domain), keys.ambiguous(domain))
-        return named, *arguments(run, int(window * 1000), time_ms())
+        domain = run[0][0]
+        return APPEND_ONCE.keys(self._keys, domain), *arguments(run, int(window * 1000), time_ms())
 
 
 def pack_command(words: Sequence[Any]) -> bytes:

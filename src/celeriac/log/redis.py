@@ -20,6 +20,7 @@ from celeriac.log.bound import too_many_domains
 from celeriac.log.clock_step import ClockStep, latest_step
 from celeriac.log.doorbell import Doorbell, open_doorbell
 from celeriac.log.emitted import EmittedTally
+from celeriac.log.known_groups import Key, KnownGroups
 from celeriac.log.log import (
     Entry,
     EntryKind,
@@ -91,6 +92,7 @@ class RedisLog:
         self.invalid = InvalidRecords()
         self.bus = BusSettings(settings)
         self._packing = Packing(self.keys)
+        self._known_groups = KnownGroups(self.keys)
         self._streams = Streams(self.keys)
         self._doorbell: Doorbell | None = None
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
@@ -101,7 +103,7 @@ class RedisLog:
         if names:
             most = self.bus.current.max_domains if bounded else 0
             refused = self.invalid.unless_wrong_type(
-                key, lambda: ANNOUNCE(self.client, key, most, *names), ()
+                key, lambda: ANNOUNCE.on_keys(self.client, (key,), most, *names), ()
             )
             if refused:
                 raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
@@ -131,7 +133,7 @@ class RedisLog:
         # First, so that no dispatcher takes the groups that vanish for lost ones.
         client.zadd(keys.forgotten, {domain: server_time_ms(client)})
         kept_ms = int(self.bus.current.dead_retention * 1000)
-        if not _forget(client, keys.base(domain), silent_ms, kept_ms):
+        if not self._on_groups(_forget, domain, self._keys_of_group(), silent_ms, kept_ms):
             client.zrem(keys.forgotten, domain)
             return False
         client.srem(keys.domains, domain)
@@ -198,7 +200,9 @@ class RedisLog:
         delay = "" if delay_ms is None else delay_ms
         at = "" if at_ms is None else at_ms
         member = postponed(body, kind)
-        return int(POSTPONE(self.client, self.keys.base(domain), member, delay, at))
+        return int(
+            POSTPONE.on_keys(self.client, POSTPONE.keys(self.keys, domain), member, delay, at)
+        )
 
     def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         return self.promote_many([domain], most)[0]
@@ -206,16 +210,8 @@ class RedisLog:
     def promote_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
-        keys, window_ms = self.keys, int(self._dedup_window() * 1000)
-        calls = []
-        for domain in domains:
-            named: tuple[str, ...] = (
-                keys.events(domain),
-                keys.delayed(domain),
-                keys.clock(domain),
-            )
-            named += (*keys.ids(domain), keys.ambiguous(domain))
-            calls.append((named, (most, window_ms)))
+        arguments = most, int(self._dedup_window() * 1000)
+        calls = [(_promote.keys(self.keys, domain), arguments) for domain in domains]
         answers = _promote.on_keys_many(self.client, calls)
         return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
 
@@ -319,9 +315,11 @@ class RedisLog:
             "=" if exact else "~",
             settings.dead_most,
         )
-        again = list(found)
+        again, kinds = list(found), (self.keys.chunks, self.keys.runs)
         for _ in range(MOST_TRIM_STEPS):
-            answers = _trim.call_many(self.client, [(self.keys.base(d), *how) for d in again])
+            call = self._known_groups.call
+            calls = [call(_trim, domain, kinds, *how) for domain in again]
+            answers = _trim.on_keys_many(self.client, calls)
             more = []
             for domain, answer in zip(again, answers, strict=True):
                 if isinstance(answer, Exception):
@@ -329,6 +327,9 @@ class RedisLog:
                         raise answer
                     self.invalid.inspect(self.client, self.keys.types(domain))
                     found[domain] = Trimmed(left=1)
+                    continue
+                if self._known_groups.learn(domain, answer):
+                    more.append(domain)
                     continue
                 entries, letters, is_more, left = map(int, answer)
                 before = found[domain]
@@ -365,12 +366,27 @@ class RedisLog:
     def _of_domain(self, script: Script, domain: str, empty: Any, *args: Any) -> Any:
         """What the script returns; `empty` where a key holds another type, which is reported."""
         try:
-            return script(self.client, self.keys.base(domain), *args)
+            return script.on_keys(self.client, script.keys(self.keys, domain), *args)
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
             self.invalid.inspect(self.client, self.keys.types(domain))
             return empty
+
+    def _on_groups(self, script: Script, domain: str, kinds: tuple[Key, ...], *args: Any) -> Any:
+        """What a script returns that is given keys of all groups."""
+        while True:
+            keys, arguments = self._known_groups.call(script, domain, kinds, *args)
+            answer = script.on_keys(self.client, keys, *arguments)
+            if not self._known_groups.learn(domain, answer):
+                return answer
+
+    def _keys_of_group(self) -> tuple[Key, ...]:
+        keys = self.keys
+        return (
+            keys.due, keys.stats, keys.tally, keys.patterns, keys.lanes, keys.lost_runs,
+            keys.chunks, keys.runs,
+        )  # fmt: skip
 
     def groups(self, domain: str) -> list[Group]:
         key = self.keys.events(domain)
@@ -439,8 +455,8 @@ def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
     by_domain: dict[str, list[Any]] = {}
     for type, count in counts.items():
         by_domain.setdefault(type.partition(".")[0], []).extend((type, count))
-    calls = [(keys.base(domain), *told) for domain, told in by_domain.items()]
-    _emitted.call_many(client, calls)
+    calls = [(_emitted.keys(keys, domain), told) for domain, told in by_domain.items()]
+    _emitted.on_keys_many(client, calls)
 
 
 def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> Group:

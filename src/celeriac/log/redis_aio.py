@@ -138,11 +138,11 @@ class AsyncRedisLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        client = await self._current(len(body))
+        client, keys = await self._current(len(body)), POSTPONE.keys(self.keys, domain)
         await client.eval(
             POSTPONE.source,
-            1,
-            self.keys.base(domain),
+            len(keys),
+            *keys,
             postponed(body, kind),
             "" if delay_ms is None else delay_ms,
             "" if at_ms is None else at_ms,

@@ -47,7 +47,9 @@ class RedisRegistry:
         key = self.keys.handlers
         written = self.invalid.unless_wrong_type(
             key,
-            lambda: _update(self.client, key, record.id, msgspec.json.encode(record), REMOVED),
+            lambda: _update.on_keys(
+                self.client, (key,), record.id, msgspec.json.encode(record), REMOVED
+            ),
             1,  # no operator can have removed it
         )
         return bool(written)

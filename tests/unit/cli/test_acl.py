@@ -340,7 +340,7 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         ("ZREM", KEYS.delayed("cart"), "x"), ("SMEMBERS", KEYS.domains), ("DEL", KEYS.domains),
         ("HSET", KEYS.config, "retention", "1"), ("HSETNX", KEYS.config, "retention", "1"),
         ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
-        ("HSET", f"{KEYS.circuits}states", "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
+        ("HSET", KEYS.circuits, "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
         ("HGETALL", ids), ("HKEYS", ids), ("DEL", ids), ("HDEL", ids, "x"), ("UNLINK", events),
         ("RENAME", ids, events),
     ]:  # fmt: skip

@@ -57,7 +57,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
     keys = Keys(settings.namespace)
     found = {
         "domains": keys.domains, "handlers": keys.handlers,
-        "workers": keys.workers, "circuits": f"{keys.circuits}states", "relayed": keys.relayed,
+        "workers": keys.workers, "circuits": keys.circuits, "relayed": keys.relayed,
     }  # fmt: skip
     for name in (
         "events",

@@ -1,7 +1,7 @@
 -- Included by the other scripts. The circuits of all handlers lie in one hash, so that a dispatcher
 -- reads all that are not closed with one command; a closed one has no field there.
 local handler = ARGV[1]
-local states, counts = KEYS[1] .. 'states', KEYS[1] .. 'counts:' .. handler
+local states, counts = KEYS[1], KEYS[2]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 

@@ -4,7 +4,7 @@
 -- Promise: atomically, of an open circuit whose pause is over exactly one worker gets the trial, and
 -- has it until it was silent for a lease; a pause by hand whose time is over ends.
 --
--- KEYS  base
+-- KEYS  circuits of all handlers, counts of the handler
 -- ARGV  handler, worker, lease ms
 -- Returns {the circuit as JSON or '' where it is closed, 1 where the worker may take one event}.
 --! include _circuit.lua

@@ -3,7 +3,7 @@
 --
 -- Promise: atomically, the circuit is paused, or closed with all that was counted forgotten.
 --
--- KEYS  base
+-- KEYS  circuits of all handlers, counts of the handler
 -- ARGV  handler, `pause` or `resume`, ms to pause for or '', reason
 -- Returns the paused circuit as JSON; for `resume` 1, or 0 where it was closed.
 --! include _circuit.lua

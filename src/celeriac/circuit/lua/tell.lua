@@ -5,7 +5,7 @@
 -- closes after a success, opens after a failure, and gives the trial away where the call came to
 -- nothing; an open or paused one stays as it is.
 --
--- KEYS  base
+-- KEYS  circuits of all handlers, counts of the handler
 -- ARGV  handler, calls, failures, most failures, window ms, share, pause ms, reason, buckets
 -- Returns the circuit as JSON, '' where it is closed.
 --! include _circuit.lua

@@ -87,17 +87,11 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
         found += _keys(_own(part, keys, reads, queue_prefix))
         prefixes = (queue_prefix, "")
         found += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
-    # The scripts are given the base alone, and derive the other keys from it.
-    found += _keys(keys.base(domain) for domain in sorted({*reads, *emits}))
     found += ["nocommands", *CONNECTION]
     if reads:
         found += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
         found += _shared(keys)
         found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
-        # Their scripts name the log and the wakeup stream beside the handler's own keys.
-        chunks = [f(d) for f in (keys.events, keys.bell) for d in reads]
-        chunks += [key for d in reads for key in _of_handlers(keys, d, part.service)]
-        found.append(_selector(chunks, ("eval", "evalsha")))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
         found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
         found.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
@@ -128,8 +122,11 @@ def _emitting(
         yield _selector([keys.ambiguous(domain)], ("get", "set"))
         # A script needs every key that it is given, whatever it does with it: here it may do no
         # more than what the other rules allow.
-        moved = (keys.delayed(domain), keys.clock(domain)) if domain in moves else ()
-        yield _selector((keys.events(domain), *registry, *moved), SCRIPT)
+        given = [keys.events(domain), *registry, keys.delayed(domain), keys.bell(domain)]
+        given += [keys.emitted(domain)] if domain in emits else []
+        given += [keys.clock(domain)] if domain in moves else []
+        given += [keys.chunks(domain, "*")] if domain in emits and part.bounded else []
+        yield _selector(given, SCRIPT)
     if emits and not reads:
         yield _selector([keys.events(domain) for domain in emits], ("xadd",), "%W~")
         yield _selector([keys.delayed(domain) for domain in emits], ("zadd",), "%W~")
@@ -146,23 +143,24 @@ def _emitting(
 
 def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> Iterable[str]:
     """Keys with plain values that a worker of the service writes."""
-    yield from (f"{keys.circuits}", f"{keys.circuits}counts:{part.service}.*")
-    for end in ("", "tat"):
-        yield keys.rate(f"{part.service}.*") + end
+    yield from (keys.calls(f"{part.service}.*"), keys.rate(f"{part.service}.*"))
     for domain in reads:
         yield from _of_handlers(keys, domain, part.service)
-        names = ("dead_groups", "dead_newest", "invalid", "invalid:older", "clock", "sources")
-        for name in names:
-            yield keys.base(domain) + name
+        yield from (keys.dead_groups(domain), keys.dead_newest(domain), *keys.no_events(domain))
+        yield from (keys.clock(domain), keys.sources(domain))
     for name in _queues(part):
         yield f"{queue_prefix}{name}"
 
 
 def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
-    """The keys that scripts of a worker are given by name."""
+    """The keys that the scripts of a worker are given. A trim is given those of all handlers."""
+    yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
-        yield from (keys.events(domain), keys.bell(domain), keys.delayed(domain))
+        yield from (keys.base(domain), keys.events(domain), keys.bell(domain), keys.delayed(domain))
         yield from (keys.clock(domain), *keys.ids(domain), keys.ambiguous(domain))
+        yield from (keys.dead(domain), keys.dead_groups(domain), keys.dead_newest(domain))
+        yield from keys.no_events(domain)
+        yield from (keys.chunks(domain, "*"), keys.runs(domain, "*"))
         yield from _of_handlers(keys, domain, part.service)
 
 
@@ -174,7 +172,7 @@ def _shared(keys: Keys) -> Iterable[str]:
     # HSETNX and not HSET: a worker writes a setting of the bus that is missing, and changes none.
     yield _selector([keys.config], ("hgetall", "hsetnx", "type"))
     yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type", *SCRIPT))
-    hashes = [keys.workers, f"{keys.circuits}states"]
+    hashes = [keys.workers, keys.circuits]
     yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))
 
 

@@ -1,10 +1,10 @@
--- Included by the scripts of open chunks. KEYS are named by each script; these come first:
--- KEYS  event log, open chunks of the consumer group
+-- Included by the scripts of open chunks.
 -- ARGV  handler
 -- An open chunk is a field of the hash: its id → `after upto count owner renewed`, the last being the
 -- ms at which its lease began. While a fetch is carried out, the field of the id '' has the group's
 -- position before it.
-local stream, chunks, handler = KEYS[1], KEYS[2], ARGV[1]
+--! keys stream chunks
+local handler = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 

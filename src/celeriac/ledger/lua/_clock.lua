@@ -2,8 +2,8 @@
 -- with another clock took over. The group's times were set by the clock as it was before.
 -- The hash `clock` has for each handler the time of the last look, the last step back in ms, and when
 -- that was seen: doctor names it. As in log/lua/promote.lua.
+--! keys stream due clocks
 local CLOCK_TOLERANCE_MS = 1000
-local clocks = base .. 'clock'
 
 -- Moves what is scheduled by as much as the clock was moved, and begins the leases again.
 local function correct_times(pending)

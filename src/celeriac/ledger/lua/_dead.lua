@@ -1,6 +1,6 @@
 -- Included by scripts that write or remove dead letters. They keep the count of each group of them,
 -- which is a handler and the type of its error, so that nobody has to read them all to count them.
-local groups, newest = base .. 'dead_groups', base .. 'dead_newest'
+--! keys dead dead_groups dead_newest
 
 -- As `exception_of` in ledger/dead_group.py.
 local function group_of(by, err)
@@ -13,8 +13,8 @@ end
 local function write_dead(err, ...)
   local letter = redis.call('XADD', dead, '*', 'handler', handler, 'error', err, ...)
   local group = group_of(handler, err)
-  redis.call('HINCRBY', groups, group, 1)
-  redis.call('HSET', newest, group, letter)
+  redis.call('HINCRBY', dead_groups, group, 1)
+  redis.call('HSET', dead_newest, group, letter)
   return letter
 end
 
@@ -26,9 +26,9 @@ local function remove_dead(letter)
   local is = {}
   for i = 1, #found[2], 2 do is[found[2][i]] = found[2][i + 1] end
   local group = group_of(is['handler'] or '', is['error'] or '')
-  if redis.call('HINCRBY', groups, group, -1) <= 0 then
-    redis.call('HDEL', groups, group)
-    redis.call('HDEL', newest, group)
+  if redis.call('HINCRBY', dead_groups, group, -1) <= 0 then
+    redis.call('HDEL', dead_groups, group)
+    redis.call('HDEL', dead_newest, group)
   end
   return true
 end

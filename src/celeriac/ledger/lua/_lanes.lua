@@ -1,7 +1,8 @@
 -- Included by scripts that serve ordered handlers.
 -- A lane is a list of the unfinished entries of one subject, oldest first. Only its head is ever
 -- queued, running or due; the others are pending under the owner `parked`.
-local lane_of_entry = base .. 'lanes:' .. handler
+--! keys stream due base lane_of_entry
+--! include _ring.lua
 
 local function lane_name(body)
   local ok, event = pcall(cjson.decode, body or '')
@@ -51,11 +52,4 @@ local function leave_lane(entry)
   local list = base .. 'lane:' .. handler .. ':' .. lane
   redis.call('LREM', list, 1, entry)
   open_lane(list)
-end
-
--- Makes a settled entry pending anew, without attempts: due at once, or parked in its lane.
-local function revive(entry, body, ordered)
-  redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
-  redis.call('HDEL', lost_runs, entry)
-  if ordered then enter_lane(entry, body) else due_now(entry) end
 end

@@ -1,6 +1,7 @@
 -- Included by scripts that deal with a whole chunk: what one command answers for all of it.
 -- A chunk is mostly a run of neighbours in the log, so a range from its first entry to its last
 -- finds nearly all; what it misses, for others lie between, is asked for singly.
+--! keys stream rows older_rows
 
 -- Calls with slices of the values: Lua passes some thousands of arguments at most.
 local SLICE = 1000

@@ -2,6 +2,7 @@
 -- A dispatcher has read them, and says which it wants after the entry `after`, up to and with the entry
 -- `upto`. That stays true whatever happens, for entries are never put in between; but where `upto`
 -- is not in the log any more, the log may have lost its end, and others came in its place.
+--! keys stream
 local function parse(id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
   return {tonumber(ms), tonumber(sequence)}

@@ -1,10 +1,10 @@
--- Included by requeue and reclaim, which have these keys beside those of _chunks.lua:
--- KEYS  …, scheduled deliveries of the handler, wakeup stream of the domain, lost runs, statistics
+-- Included by requeue and reclaim.
 -- What is left of a chunk becomes pending, entry by entry, and due at once, with no attempt counted.
 -- From then on each entry is a delivery of its own. Returns how many.
 -- `lost` is the place in which the lease expired. Of a running chunk nothing tells which entry was
 -- under way, so each has lost a run: a task of its own, and its count, find the one that kills workers.
-local due, wakeup, lost_runs, stats = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+--! keys due lost_runs stats
+--! include _ring.lua
 local SLICE = 500
 
 local function make_pending(id, after, upto, lost)
@@ -34,6 +34,6 @@ local function make_pending(id, after, upto, lost)
   end
   redis.call('HDEL', chunks, id)
   if made > 0 and lost then redis.call('HINCRBY', stats, 'lost ' .. lost, made) end
-  if made > 0 then redis.call('XADD', wakeup, 'MAXLEN', 1, '*', 'for', handler) end
+  if made > 0 then ring() end
   return made
 end

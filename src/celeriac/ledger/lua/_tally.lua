@@ -1,9 +1,10 @@
 -- Included by finish: what a handler did, counted by event type, for all time and by the minute.
 -- Fields are `<type> <what>`; what is an outcome, or `run`, `wait`, `total` with a bucket (see
 -- ledger/tally.py) or with the sum in µs. A minute's hash lives for an hour after its first write.
-local MOST_FIELDS, MINUTE_LIVES_MS = 4000, 3660000
+--! keys tallies
+--! include _minute.lua
+local MOST_FIELDS = 4000
 local OTHER = 'other'
-local tallies = base .. 'tally:' .. handler
 -- Type → what → n, and type → what → bucket → n: names are put together once, at the end.
 local tallied, durations = {}, {}
 
@@ -83,7 +84,6 @@ end
 
 local function write_tallies()
   local fields = tallied_fields()
-  local minute = tallies .. ':' .. math.floor(now / 60000)
   for _, key in ipairs({tallies, minute}) do
     local full = redis.call('HLEN', key) >= MOST_FIELDS
     for field, n in pairs(fields) do

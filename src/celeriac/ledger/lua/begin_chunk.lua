@@ -3,7 +3,6 @@
 --
 -- Promise: of many that begin the same chunk, one runs it.
 --
--- KEYS  event log, open chunks
 -- ARGV  handler, chunk id, worker
 -- Returns {after, upto}; false where it is not queued any more.
 --! include _chunks.lua

@@ -10,14 +10,14 @@
 -- A run whose lease ended counts as none of the attempts that the handler is allowed: its worker died,
 -- of whatever. One that lost very many of them is what its workers die of.
 --
--- KEYS  base
 -- ARGV  handler, retention window ms, owner (`running:<worker>`), most attempts, most lost runs,
 --       entries and event keys: two lists as MessagePack, which costs a third of as many arguments
 -- Returns 'all' where all of them run for the first time; else entry, verdict, attempt, runs lost for
 -- each that was claimed. A verdict is `run`, `duplicate` (another entry carries the same event key),
 -- `concurrent` (and is running now) or `exhausted` (its attempts or very many leases are used up). The bodies are read beside this: what goes through a
 -- script is copied several times.
---! include _keys.lua
+--! keys lost_runs stats
+--! include _delivery.lua
 --! include _matrix.lua
 --! include _many.lua
 local owner, most_attempts, most_lost = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])

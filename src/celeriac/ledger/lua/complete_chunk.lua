@@ -6,15 +6,14 @@
 -- and each exception is pending under the worker in its first attempt, for finish.lua in the same
 -- transaction. Otherwise nothing changes. So does a repetition.
 --
--- KEYS  event log, open chunks, run records, statistics, tallies, tallies of the last, this and
---       the next minute
 -- ARGV  handler, chunk id, worker, until, entries done, mean run time µs or 0, run record or '',
 --       exceptions (entries as MessagePack, or ''), counts and tallies (a list of fields and a list
 --       of numbers each, as MessagePack)
 -- Returns 1, or 0 where the worker does not hold the chunk.
 --! include _chunks.lua
-local MERGE_BELOW, MINUTE_LIVES_MS, MOST_FIELDS = 512, 3660000, 4000
-local runs, stats, tallies = KEYS[3], KEYS[4], KEYS[5]
+--! include _minute.lua
+--! keys runs stats tallies
+local MERGE_BELOW, MOST_FIELDS = 512, 4000
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
 local after, upto, count, owner = chunk_of(id, worker)
 if not after then return 0 end
@@ -75,11 +74,6 @@ end
 add(stats, ARGV[9], false)
 if tonumber(ARGV[6]) > 0 then redis.call('HSET', stats, 'mean_us', ARGV[6]) end
 add(tallies, ARGV[10], true)
-local this_minute = tallies .. ':' .. math.floor(now / 60000)
-for i = 6, 8 do
-  if KEYS[i] == this_minute then
-    add(KEYS[i], ARGV[10], true)
-    redis.call('PEXPIRE', KEYS[i], MINUTE_LIVES_MS, 'NX')
-  end
-end
+add(minute, ARGV[10], true)
+redis.call('PEXPIRE', minute, MINUTE_LIVES_MS, 'NX')
 return 1

@@ -3,10 +3,9 @@
 -- Promise: atomically, each named dead letter that is there is gone and counted out of its group.
 -- Who asked is recorded.
 --
--- KEYS  base
 -- ARGV  '' (no handler), note (see _audit.lua), then ids of dead letters
 -- Returns how many there were.
---! include _keys.lua
+local handler = ARGV[1]
 --! include _dead.lua
 --! include _audit.lua
 local done = 0

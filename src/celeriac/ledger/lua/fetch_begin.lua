@@ -4,7 +4,6 @@
 -- Notes the group's position. XREADGROUP NOACK follows, whose entries pass through no script, and
 -- then fetch_end, which makes the chunk of what lies between the two positions.
 --
--- KEYS  event log, open chunks
 -- ARGV  handler
 -- Fails where there is no group; XREADGROUP fails then too.
 --! include _chunks.lua

@@ -4,11 +4,11 @@
 -- Promise: what the group was given in this transaction is one open chunk of the owner, and its
 -- lease begins. Where it was given nothing, there is no chunk.
 --
--- KEYS  event log, open chunks, patterns in force, statistics, ambiguous intervals
 -- ARGV  handler, chunk id, owner, most entries
 -- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
 -- or 0, 1 if an entry may repeat an event (see log/lua/append_once.lua) or 0}.
 --! include _chunks.lua
+--! keys patterns stats ambiguous
 local before = redis.call('HGET', chunks, '')
 if not before then return redis.error_reply('NOGROUP ' .. handler) end
 redis.call('HDEL', chunks, '')
@@ -23,7 +23,7 @@ if upto ~= after then
   write_chunk(ARGV[2], after, upto, count, ARGV[3])
 end
 -- Not `call`: a key of another type must not fail what was carried out above.
-local intervals, is_ambiguous = redis.pcall('GET', KEYS[5]), 0
+local intervals, is_ambiguous = redis.pcall('GET', ambiguous), 0
 if upto ~= after and type(intervals) == 'string' then
   local function time_of(id) return tonumber(string.match(id, '^%d+')) end
   local first, last = time_of(after), time_of(upto)
@@ -37,6 +37,6 @@ for _, stored in ipairs(redis.call('HVALS', chunks)) do
   if owner and string.match(owner, ':.*$') == worker then own = own + 1 end
 end
 -- Not `call`: a key of another type must not fail what was carried out above.
-local patterns, mean = redis.pcall('GET', KEYS[3]), redis.pcall('HGET', KEYS[4], 'mean_us')
-return {now, own, type(patterns) == 'string' and patterns or '',
+local in_force, mean = redis.pcall('GET', patterns), redis.pcall('HGET', stats, 'mean_us')
+return {now, own, type(in_force) == 'string' and in_force or '',
   type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous}

@@ -6,7 +6,6 @@
 -- delivery whose lease was lost meanwhile is not touched: its new holder decides. Saying it again
 -- after a lost reply changes nothing.
 --
--- KEYS  base
 -- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0, the chunk whose
 --       completion in the same transaction made these deliveries pending, or '': without that
 --       completion none is held,
@@ -17,11 +16,14 @@
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
---! include _keys.lua
+--! keys chunks lost_runs stats ids older_ids
+--! include _delivery.lua
+--! include _tally.lua
 --! include _matrix.lua
 --! include _lanes.lua
+--! include _history.lua
+--! include _effects.lua
 --! include _many.lua
---! include _tally.lua
 --! include _dead.lua
 local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
@@ -44,10 +46,10 @@ end
 -- What was refused claims no id: a later event with the id enters the log, if this entry is the one
 -- under which it is registered. See log/lua/_ids.lua.
 local function contest(event_key, entry)
-  for _, ids in ipairs({base .. 'ids', base .. 'ids:older'}) do
-    local value = redis.pcall('HGET', ids, event_key)
+  for _, generation in ipairs({ids, older_ids}) do
+    local value = redis.pcall('HGET', generation, event_key)
     if type(value) == 'string' and event_key ~= '' and string.match(value, '^%d+%-%d+') == entry then
-      redis.call('HSET', ids, event_key, entry .. '!')
+      redis.call('HSET', generation, event_key, entry .. '!')
     end
   end
 end
@@ -66,9 +68,8 @@ for i = 1, #plain do said[i] = plain[i] end
 for i = OTHERS, #ARGV, WORDS do said[#said + 1] = ARGV[i] end
 local held = holders(said)
 if ARGV[6] ~= '' then
-  local open_chunks = base .. 'chunks:' .. handler
-  if redis.call('HGET', open_chunks, '') ~= ARGV[6] then return said end
-  redis.call('HDEL', open_chunks, '')
+  if redis.call('HGET', chunks, '') ~= ARGV[6] then return said end
+  redis.call('HDEL', chunks, '')
 end
 
 -- The bulk of all there is to do: a run that went well, of a handler without order. Lists are filled

@@ -4,10 +4,11 @@
 -- Promise: atomically, up to `most` deliveries queued by this owner become due at once, with the
 -- attempts they had. Hints already sent for them find nothing to claim.
 --
--- KEYS  base
 -- ARGV  handler, owner, most
 -- Returns how many were handed back.
---! include _keys.lua
+--! keys due
+--! include _delivery.lua
+--! include _ring.lua
 local held = redis.call('XPENDING', stream, handler, '-', '+', ARGV[3], ARGV[2])
 for _, p in ipairs(held) do
   redis.call('XCLAIM', stream, handler, 'due', 0, p[1], 'JUSTID')

@@ -4,11 +4,12 @@
 -- Promise: atomically, the delivery is acknowledged, and the first handler that meets the entry
 -- puts it among the dead letters; the others of the domain do not repeat it.
 --
--- KEYS  base
 -- ARGV  handler, retention window ms, owner, ordered (1|0), entry, error
 -- Returns 1 if this call wrote the dead letter.
---! include _keys.lua
+--! keys stats
+--! include _delivery.lua
 --! include _matrix.lua
+--! include _invalid.lua
 --! include _lanes.lua
 --! include _dead.lua
 local owner, ordered, entry, err = ARGV[3], ARGV[4] == '1', ARGV[5], ARGV[6]

@@ -4,10 +4,9 @@
 -- Promise: atomically, these patterns are in force for the handler, beside those in force already;
 -- those in `gone` that are not among them are not in force any more.
 --
--- KEYS  base
 -- ARGV  handler, the patterns, gone: each list sorted and joined by spaces
 -- Returns the patterns in force. Where the code of one caller has all of them, they are in its order.
---! include _keys.lua
+--! keys patterns
 local known, is_own, is_gone = redis.call('GET', patterns) or '', {}, {}
 for pattern in string.gmatch(ARGV[2], '%S+') do is_own[pattern] = true end
 for pattern in string.gmatch(ARGV[3], '%S+') do is_gone[pattern] = not is_own[pattern] end

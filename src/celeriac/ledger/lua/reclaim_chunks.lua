@@ -2,7 +2,6 @@
 -- reclaim_chunks: requeue_chunk for each chunk whose lease expired. The entries of one that a process
 -- had begun lose a run.
 --
--- KEYS  event log, open chunks, scheduled deliveries, wakeup stream, lost runs, statistics
 -- ARGV  handler, lease ms
 -- Returns how many entries.
 --! include _chunks.lua

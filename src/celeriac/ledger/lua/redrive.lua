@@ -4,13 +4,13 @@
 -- with no attempts and no row, its earlier failures kept; if its log entry was trimmed, the event is appended to the log
 -- again, addressed to this handler alone. Asked twice, it is done once. Who asked is recorded.
 --
--- KEYS  base
 -- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then for each: dead letter
 --       id, entry, event key, the event addressed to this handler alone
 -- Returns how many became deliveries.
---! include _keys.lua
+--! include _delivery.lua
 --! include _matrix.lua
---! include _lanes.lua
+--! include _revive.lua
+--! include _invalid.lua
 --! include _dead.lua
 --! include _audit.lua
 local ordered, done = ARGV[3] == '1', 0

@@ -4,10 +4,9 @@
 -- Promise: atomically, the lease of each delivery still held by this owner under this attempt
 -- begins anew; the others are left alone.
 --
--- KEYS  base
 -- ARGV  handler, owner, then entry, attempt for each
 -- Returns the entries that were no longer held.
---! include _keys.lua
+--! include _delivery.lua
 local owner, lost = ARGV[2], {}
 for i = 3, #ARGV, 2 do
   local entry = ARGV[i]

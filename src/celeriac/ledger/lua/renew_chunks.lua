@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
 -- renew_chunks: the owner of open chunks renews their leases.
 --
--- KEYS  event log, open chunks
 -- ARGV  handler, worker, then the chunk ids
 -- Returns the ids that the worker does not hold any more.
 --! include _chunks.lua

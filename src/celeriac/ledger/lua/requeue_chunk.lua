@@ -4,7 +4,6 @@
 -- Promise: atomically, the chunk is gone, and each entry that was left is a pending delivery, due at
 -- once, with no attempt counted. Where the worker does not hold the chunk, nothing changes.
 --
--- KEYS  event log, open chunks, scheduled deliveries, wakeup stream, lost runs, statistics
 -- ARGV  handler, chunk id, worker
 -- Returns how many entries.
 --! include _chunks.lua

@@ -4,12 +4,11 @@
 -- dead letter removed, and becomes due at once with no attempts; one that is pending or still
 -- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
 --
--- KEYS  base
 -- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then entry, event key for each
 -- Returns how many were scheduled.
---! include _keys.lua
+--! include _delivery.lua
 --! include _matrix.lua
---! include _lanes.lua
+--! include _revive.lua
 --! include _dead.lua
 --! include _audit.lua
 local ordered, scheduled = ARGV[3] == '1', 0

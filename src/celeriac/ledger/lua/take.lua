@@ -5,7 +5,6 @@
 -- (waiting, due, or in flight with its lease over) to in flight under `queued:<worker>`, and no
 -- other dispatcher is given it until the lease is over again.
 --
--- KEYS  base
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
 --       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
 --       most parked, most new, most held (queued or running, of all workers) or '';
@@ -19,7 +18,8 @@
 --          {{entry, body, attempts begun, runs lost}, …}, the time ms, held by this worker before};
 --          body is false where the log entry was deleted by another hand: it is in no place any
 --          more; runs lost is 0 but where this call took it over from a run whose lease is over
---! include _keys.lua
+--! keys due lost_runs stats patterns
+--! include _delivery.lua
 --! include _lanes.lua
 --! include _pass.lua
 --! include _clock.lua

@@ -1,7 +1,7 @@
--- Included by scripts that register event keys, which define before:
---   ids, older_ids  hashes of two generations: event key → the entry of the event
---   ambiguous       string: intervals of time with entries that may repeat an event
---   window, now     ms
+-- Included by scripts that register event keys, which define before `window` and `now` in ms.
+-- `ids` and `older_ids` are two generations: event key → the entry of the event. `ambiguous` has
+-- intervals of time with entries that may repeat an event.
+--! keys ids older_ids ambiguous
 -- The current generation is written, both are read. It becomes the older one when it is a window old.
 -- Each expires two windows after it began. So a key is known for one to two windows.
 

@@ -11,11 +11,10 @@
 -- left out. An earlier try may also arrive later, for as long as LATE_MS. A value that ends with
 -- `+entry` is of an id that was contested by the entry before.
 --
--- KEYS  event log, registered event keys, those of the older generation, ambiguous intervals
 -- ARGV  window ms; then for each event: event key, event, and where it may be in the log the ms
 --       since the time from which it may be there, and for how many ms or '' (until now, and later)
 -- Returns the entries, with a space between.
-local stream, ids, older_ids, ambiguous = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+--! keys stream
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

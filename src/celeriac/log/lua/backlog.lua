@@ -5,12 +5,16 @@
 -- what it was given and has not finished; and how much is postponed. What is finished and only kept
 -- by the retention counts nothing.
 --
--- KEYS  base
--- Returns {events, the handler, or '' where nobody is behind}.
-local base = KEYS[1]
-local stream, delayed = base .. 'events', base .. 'delayed'
+-- KEYS  those that are named below, then the open chunks of each handler
+-- ARGV  the handlers
+-- Returns {events, the handler, or '' where nobody is behind}; see also _groups.lua.
+--! keys stream delayed
 local postponed = redis.call('ZCARD', delayed)
 if redis.call('EXISTS', stream) == 0 then return {postponed, ''} end
+
+local ARGUMENTS = 0
+--! include _groups.lua
+local NAMED = #KEYS - known
 
 local function time_of(id) return tonumber(string.match(id, '^%d+')) end
 
@@ -29,7 +33,7 @@ end
 
 -- How many entries are in the open chunks of a group (see ledger/lua/_chunks.lua). They are not pending.
 local function in_chunks(handler)
-  local chunks, count = base .. 'chunks:' .. handler, 0
+  local chunks, count = KEYS[NAMED + place_of[handler]], 0
   if redis.call('TYPE', chunks)['ok'] ~= 'hash' then return 0 end
   for _, chunk in ipairs(redis.call('HVALS', chunks)) do
     count = count + tonumber(string.match(chunk, '^%d+%-%d+ %d+%-%d+ (%d+) ') or 0)
@@ -38,9 +42,7 @@ local function in_chunks(handler)
 end
 
 local most, slowest = 0, ''
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local is = {}
-  for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+for _, is in ipairs(groups) do
   local behind = (is['lag'] or estimate(is['last-delivered-id'])) + is['pending'] + in_chunks(is['name'])
   if behind > most then most, slowest = behind, is['name'] end
 end

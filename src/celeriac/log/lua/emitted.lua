@@ -4,10 +4,9 @@
 -- Promise: all are added in one atomic call. Beyond MOST types a new one is counted as `other`, so
 -- that types without bound do not fill the memory.
 --
--- KEYS  base
 -- ARGV  type, count for each
 local MOST, OTHER = 1000, 'other'
-local emitted = KEYS[1] .. 'emitted'
+--! keys emitted
 local room = MOST - redis.call('HLEN', emitted)
 
 for i = 1, #ARGV, 2 do

@@ -7,11 +7,12 @@
 -- meantime is in the log either before, and the domain stays, or after, and the log begins again. Rows of the matrix stay
 -- until they expire, so that an event key is still known.
 --
--- KEYS  base
--- ARGV  ms for which nothing was emitted, ms for which actions are kept
--- Returns 1 if it was removed.
-local base = KEYS[1]
-local stream = base .. 'events'
+-- KEYS  those that are named below, then all of the handlers
+-- ARGV  ms for which nothing was emitted, ms for which actions are kept; then the handlers
+-- Returns 1 if it was removed; see also _groups.lua.
+--! keys stream bell delayed clocks emitted dead dead_groups dead_newest audit_log sources
+local ARGUMENTS = 2
+--! include _groups.lua
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -22,23 +23,17 @@ local function fields(list)
 end
 local function ms_of(id) return tonumber(string.match(id, '^%d+')) end
 
-local doomed = {stream}
-for _, name in ipairs({'bell', 'delayed', 'clock', 'emitted', 'dead', 'dead_groups', 'dead_newest', 'audit', 'sources'}) do
-  doomed[#doomed + 1] = base .. name
-end
 if redis.call('EXISTS', stream) == 1 then
   local info = fields(redis.call('XINFO', 'STREAM', stream))
   if info['length'] > 0 or ms_of(info['last-generated-id']) > now - tonumber(ARGV[1]) then return 0 end
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local is = fields(group)
+  for _, is in ipairs(groups) do
     if is['pending'] > 0 then return 0 end
-    for _, kind in ipairs({'due:', 'stats:', 'tally:', 'patterns:', 'lanes:', 'lost:', 'chunks:', 'runs:'}) do
-      doomed[#doomed + 1] = base .. kind .. is['name']
-    end
   end
 end
-if redis.call('ZCARD', base .. 'delayed') > 0 or redis.call('XLEN', base .. 'dead') > 0 then return 0 end
-local act = redis.call('XREVRANGE', base .. 'audit', '+', '-', 'COUNT', 1)[1]
+if redis.call('ZCARD', delayed) > 0 or redis.call('XLEN', dead) > 0 then return 0 end
+local act = redis.call('XREVRANGE', audit_log, '+', '-', 'COUNT', 1)[1]
 if act and ms_of(act[1]) > now - tonumber(ARGV[2]) then return 0 end
-redis.call('UNLINK', unpack(doomed))
+for first = 1, #KEYS, 1000 do
+  redis.call('UNLINK', unpack(KEYS, first, math.min(first + 999, #KEYS)))
+end
 return 1

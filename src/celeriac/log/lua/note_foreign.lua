@@ -4,10 +4,8 @@
 -- Promise: atomically, each event key that is not registered is registered with the given value: the
 -- entry and `!` (see append_once.lua), or the entry of emit of which it is a copy.
 --
--- KEYS  registered event keys, those of the older generation
 -- ARGV  window ms; then for each event: event key, value
 -- Returns how many were registered.
-local ids, older_ids, ambiguous = KEYS[1], KEYS[2]
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

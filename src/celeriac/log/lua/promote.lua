@@ -4,12 +4,9 @@
 -- their times; many callers promote each event once. One whose key is registered is in the log
 -- already, and is dropped.
 --
--- KEYS  event log, postponed events, server times of the domain, registered event keys, those of the
---       older generation, ambiguous intervals
 -- ARGV  most, window ms
 -- Returns {moved, time ms of the next or 0}.
-local stream, delayed, clocks = KEYS[1], KEYS[2], KEYS[3]
-local ids, older_ids, ambiguous = KEYS[4], KEYS[5], KEYS[6]
+--! keys stream delayed clocks
 local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

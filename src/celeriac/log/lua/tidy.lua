@@ -4,10 +4,10 @@
 -- Promise: a consumer is removed only if it holds nothing at that moment, so no delivery goes
 -- with it.
 --
--- KEYS  base
 -- ARGV  idle ms after which a consumer counts as gone
 -- Returns how many were removed.
-local stream, removed = KEYS[1] .. 'events', 0
+--! keys stream
+local removed = 0
 if redis.call('EXISTS', stream) == 0 then return 0 end
 local function field(info, name)
   for i = 1, #info, 2 do if info[i] == name then return info[i + 1] end end

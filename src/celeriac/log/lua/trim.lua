@@ -4,12 +4,15 @@
 -- Promise: atomically computes the smallest entry that some group has not been given or has not
 -- finished, and removes nothing from there on. A new group or a replay cannot slip in between.
 --
--- KEYS  base
+-- KEYS  those that are named below, then of each handler the open chunks, then of each the run records
 -- ARGV  longest age ms, most entries, longest age of dead letters ms, `~` (whole nodes) or `=`,
---       most dead letters
+--       most dead letters; then the handlers
 -- Returns {entries removed, dead letters removed, 1 if it should be called again, entries left}: one
--- call removes a bounded number, so that it never holds the server up for long.
-local stream, dead = KEYS[1] .. 'events', KEYS[1] .. 'dead'
+-- call removes a bounded number, so that it never holds the server up for long. See also _groups.lua.
+--! keys stream dead dead_groups dead_newest
+local ARGUMENTS = 5
+--! include _groups.lua
+local NAMED = #KEYS - 2 * known
 local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local exactness, dead_most = ARGV[4], tonumber(ARGV[5])
 local STEP, MOST_BY_COUNT, MOST_DEAD = 256, 10000, 1000
@@ -34,21 +37,18 @@ local function group_of(by, err)
   return by .. ' ' .. kind
 end
 
--- The smallest entry that must stay, and the groups; nil where there is no group.
+-- The smallest entry that must stay; nil where there is no group.
 local function unfinished()
-  local smallest, handlers = nil, {}
+  local smallest
   local function must_stay(id)
     if not smallest or less(id, smallest) then smallest = id end
   end
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local is = {}
-    for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
-    handlers[#handlers + 1] = is['name']
+  for _, is in ipairs(groups) do
     must_stay(after(parse(is['last-delivered-id'])))
     local oldest_pending = redis.call('XPENDING', stream, is['name'])[2]
     if oldest_pending then must_stay(parse(oldest_pending)) end
     -- An open chunk has what is after its first word: see ledger/lua/_chunks.lua.
-    local chunks = KEYS[1] .. 'chunks:' .. is['name']
+    local chunks = KEYS[NAMED + place_of[is['name']]]
     if redis.call('TYPE', chunks)['ok'] == 'hash' then
       for _, chunk in ipairs(redis.call('HVALS', chunks)) do
         local begins = string.match(chunk, '^(%d+%-%d+) ')
@@ -56,12 +56,12 @@ local function unfinished()
       end
     end
   end
-  return smallest, handlers
+  return smallest
 end
 
 local removed, buried, surplus, more = 0, 0, 0, false
 if redis.call('EXISTS', stream) == 1 then
-  local stays, handlers = unfinished()
+  local stays = unfinished()
   -- With `~` Redis stops after 100 nodes (10,000 entries). With `=` it would not, so that comes when
   -- less than a node is left to remove.
   local function trim_before(id)
@@ -86,8 +86,8 @@ if redis.call('EXISTS', stream) == 1 then
   end
   -- How an entry ran is kept as long as the entry.
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  for _, handler in ipairs(removed > 0 and oldest and handlers or {}) do
-    redis.call('ZREMRANGEBYSCORE', KEYS[1] .. 'runs:' .. handler, '-inf',
+  for _, is in ipairs(removed > 0 and oldest and groups or {}) do
+    redis.call('ZREMRANGEBYSCORE', KEYS[NAMED + known + place_of[is['name']]], '-inf',
       '(' .. string.match(oldest[1], '^%d+'))
   end
 end
@@ -101,9 +101,9 @@ for _, letter in ipairs(old) do
   for i = 1, #letter[2], 2 do is[letter[2][i]] = letter[2][i + 1] end
   local group = group_of(is['handler'] or '', is['error'] or '')
   redis.call('XDEL', dead, letter[1])
-  if redis.call('HINCRBY', KEYS[1] .. 'dead_groups', group, -1) <= 0 then
-    redis.call('HDEL', KEYS[1] .. 'dead_groups', group)
-    redis.call('HDEL', KEYS[1] .. 'dead_newest', group)
+  if redis.call('HINCRBY', dead_groups, group, -1) <= 0 then
+    redis.call('HDEL', dead_groups, group)
+    redis.call('HDEL', dead_newest, group)
   end
 end
 buried = #old
