@@ -355,6 +355,13 @@ def test_a_rate_is_granted_over_all_workers(store: Store) -> None:
     assert 1 <= store.ledger.grant("billing.charge", 5, 10.0)[0] <= 3
 
 
+def test_how_long_a_rate_limit_is_waited_for_can_be_read(store: Store) -> None:
+    assert 0 == store.ledger.rate_wait_ms("billing.charge", 2.0)
+    store.ledger.grant("billing.charge", 2, 2.0)
+    assert 0 < store.ledger.rate_wait_ms("billing.charge", 2.0) <= 500
+    assert 0 == store.ledger.rate_wait_ms("billing.other", 2.0)
+
+
 def test_a_rate_under_one_a_second_grants_one(store: Store) -> None:
     granted, wait_ms = store.ledger.grant("billing.slow", 3, 0.1)
     assert 1 == granted

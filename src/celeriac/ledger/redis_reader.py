@@ -155,8 +155,8 @@ class RedisLedgerReader:
         ]
 
     def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
-        base = self.keys.base(lane.domain)
-        [stored] = self._read([("hget", f"{base}lanes:{lane.handler}", entry)], None)
+        base, lanes = self.keys.base(lane.domain), self.keys.lanes(lane.domain, lane.handler)
+        [stored] = self._read([("hget", lanes, entry)], None)
         if stored is None:
             return []
         key = f"{base}lane:{lane.handler}:{stored.decode(errors='replace')}"
@@ -165,7 +165,7 @@ class RedisLedgerReader:
         return entries[: entries.index(entry)] if entry in entries else []
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
-        [stored] = self._read([("get", f"{self.keys.rate(handler)}tat")], None)
+        [stored] = self._read([("get", self.keys.rate(handler))], None)
         now, step = server_time_ms(self.client), 1000 / per_second
         try:
             arrival = float(stored or 0)
