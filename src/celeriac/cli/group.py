@@ -27,6 +27,7 @@ COMMANDS = {
     "top": "What every handler does now, live.",
     "tail": "Follows new events, as they are emitted.",
     "explain": "Why a handler did, or did not, get an event.",
+    "history": "Every attempt of an event, and who redrove it.",
     "trace": "What an event came from, and what came of it.",
     "status": "Where an event is, and what each handler did with it.",
     "events": "The newest events, and how far each is.",

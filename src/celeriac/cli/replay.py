@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -9,15 +10,18 @@ from datetime import datetime
 
 import click
 
+from celeriac.cli.dead.choice import reason_option
 from celeriac.cli.group import Failure
 from celeriac.cli.moment import Moment, since_option
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import count
+from celeriac.cli.show import count, when
 from celeriac.cli.terminal import confirm, echo, make_console
+from celeriac.cli.user import user_name
 from celeriac.errors import InvalidEvent
 from celeriac.event import Matcher, compile_patterns, meant_for, peek
 from celeriac.ledger import Lane
 from celeriac.log import Group, entry_key
+from celeriac.operation import Note
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 from celeriac.transfer import FIRST_PAGE, next_page, portions
@@ -33,6 +37,7 @@ LOOK_AGAIN = 0.2  # seconds
 @since_option("From here: 2026-11-23T07:00Z, or 2h.", required=True)
 @click.option("--until", type=Moment(), metavar="TIME|DURATION", help="Up to here. [now]")
 @click.option("--type", "pattern", metavar="PATTERN", help="Only these: order.*, #.failed")
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_session
 def replay(
@@ -41,6 +46,7 @@ def replay(
     since: datetime,
     until: datetime | None,
     pattern: str | None,
+    reason: str,
     yes: bool,
 ) -> None:
     """Runs past events through one handler again.
@@ -62,7 +68,15 @@ def replay(
         )
     if not yes:
         confirm(f"Run {count(found, 'event')} through {handler} again?", abort=True)
-    echo(f"{count(_schedule(past, found), 'event')} scheduled for {handler}")
+    note = Note(
+        who=user_name(),
+        did="replay",
+        what=_what(handler, since, until, pattern),
+        via="celeriac",
+        operation=secrets.token_hex(8),
+        reason=reason,
+    ).encode()
+    echo(f"{count(_schedule(past, found, note), 'event')} scheduled for {handler}")
 
 
 class Past:
@@ -131,7 +145,13 @@ def _ms(moment: datetime) -> int:
     return max(0, int(moment.timestamp() * 1000))
 
 
-def _schedule(past: Past, found: int) -> int:
+def _what(handler: str, since: datetime, until: datetime | None, pattern: str | None) -> str:
+    to = f" until {when(_ms(until))}" if until is not None else ""
+    of = f" type={pattern}" if pattern is not None else ""
+    return f"{handler} since {when(_ms(since))}{to}{of}"
+
+
+def _schedule(past: Past, found: int, note: bytes) -> int:
     """Schedules it all, never more than the workers keep up with; returns how many."""
     from rich.progress import Progress
 
@@ -142,7 +162,7 @@ def _schedule(past: Past, found: int) -> int:
             while _due(past.group(lane)) > MOST_DUE - PAGE:
                 progress.update(bar, description=f"waiting for {past.record.service} to catch up")
                 time.sleep(LOOK_AGAIN)
-            scheduled += past.backend.ledger.schedule(lane, page)
+            scheduled += past.backend.ledger.schedule(lane, page, note)
             progress.update(bar, advance=len(page), description=f"replaying {lane.domain}")
     return scheduled
 

@@ -2,6 +2,7 @@
 
 from celeriac.operation.batch import Batch, count_batch, discard_batch, redrive_batch
 from celeriac.operation.choice import Choice, choose, letter_at, type_of
+from celeriac.operation.history import Step, history_of
 from celeriac.operation.note import Act, Note, acts, record_setting, restart_text
 from celeriac.operation.page import DeadPage, dead_page
 from celeriac.operation.single import discard_letters, redrive_letter
@@ -12,12 +13,14 @@ __all__ = [
     "Choice",
     "DeadPage",
     "Note",
+    "Step",
     "acts",
     "choose",
     "count_batch",
     "dead_page",
     "discard_batch",
     "discard_letters",
+    "history_of",
     "letter_at",
     "record_setting",
     "redrive_batch",

@@ -15,13 +15,14 @@ from celeriac.subscription import Backend
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`who` is a user of Flower or of the machine; `did` a verb; `what` names it for people; acts
-    of one `operation` belong together."""
+    of one `operation` belong together. `reason` is why, in the words of `who`."""
 
     who: str
     did: str
     what: str
     via: str = "flower"
     operation: str = ""
+    reason: str = ""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -43,8 +44,11 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def restart_text(restart: Restart) -> str:
-    """Return what began another life of a delivery: `redrive by alice in flower`."""
-    return Note.decode(restart.note).text or "redriven"
+    """Return what began another life of a delivery, and why: `redrive by alice in flower: bank is
+    open again`."""
+    note = Note.decode(restart.note)
+    text = note.text or "redriven"
+    return f"{text}: {note.reason}" if note.reason else text
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):

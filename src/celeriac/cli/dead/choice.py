@@ -35,9 +35,17 @@ def choice_options(function: F) -> F:
     return chosen  # type: ignore[return-value]
 
 
+def reason_option(function: F) -> F:
+    """`--reason`, given as `reason`."""
+    return click.option(
+        "--reason", default="", metavar="TEXT", help="Why, for the audit log and the history."
+    )(function)
+
+
 def selection_options(function: F) -> F:
-    """Names, a choice, or `--all`, given as `names`, `choice` and `everything`; and `--yes`."""
-    function = choice_options(function)
+    """Names, a choice, or `--all`, given as `names`, `choice` and `everything`; `--reason` and
+    `--yes`."""
+    function = reason_option(choice_options(function))
     function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
     function = click.option("--all", "everything", is_flag=True, help="All of them.")(function)
     return click.argument("names", nargs=-1, metavar="[DEAD_LETTER]...")(function)

@@ -144,6 +144,7 @@ def redrive(
     names: tuple[str, ...],
     choice: Choice,
     everything: bool,
+    reason: str,
     yes: bool,
 ) -> None:
     """Has dead letters delivered again, to the handler that gave them up."""
@@ -151,7 +152,7 @@ def redrive(
     if not is_agreed(selected, "Redrive", yes):
         return
     records = session.backend.registry.handlers()
-    note = _note("redrive", names, choice)
+    note = _note("redrive", names, choice, reason)
     done, faults = 0, []
     for letter in selected:
         try:
@@ -171,24 +172,30 @@ def discard(
     names: tuple[str, ...],
     choice: Choice,
     everything: bool,
+    reason: str,
     yes: bool,
 ) -> None:
     """Removes dead letters permanently. The events stay in the log until retention ends."""
     selected = select(session, names, choice, everything)
     if is_agreed(selected, "Discard permanently", yes):
         pairs = [(letter.domain, letter.id) for letter in selected]
-        done = discard_letters(session.backend, pairs, _note("discard", names, choice))
+        done = discard_letters(session.backend, pairs, _note("discard", names, choice, reason))
         _report(ctx, "discarded", done, len(selected) - done, [])
 
 
-def _note(verb: str, names: tuple[str, ...], choice: Choice) -> bytes:
+def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> bytes:
     """For the audit log, which Flower shows."""
     said = {"handler": choice.handler, "type": choice.pattern, "error": choice.error}
     what = " ".join(f"{name}={value}" for name, value in said.items() if value is not None)
     named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
     operation = secrets.token_hex(8)
     note = Note(
-        who=user_name(), did=verb, what=what or named or "all", via="celeriac", operation=operation
+        who=user_name(),
+        did=verb,
+        what=what or named or "all",
+        via="celeriac",
+        operation=operation,
+        reason=reason,
     )
     return note.encode()
 

@@ -236,6 +236,8 @@
 
   /* The question. `run` is called when it is answered with yes, and may tell its progress. */
   function ask({ verb, text, what, danger, reason, prepare, run }) {
+    // Asked for in any case: it is kept in the history of each delivery.
+    const hint = reason || WHY;
     const dialog = element("dialog", "cl-dialog");
     const form = element("form");
     form.method = "dialog";
@@ -254,8 +256,8 @@
     const bar = element("progress");
     bar.hidden = told.hidden = true;
     const why = element("input", "form-control");
-    why.placeholder = reason || "";
-    why.setAttribute("aria-label", reason || "");
+    why.placeholder = hint;
+    why.setAttribute("aria-label", hint);
     why.maxLength = 200;
     const buttons = element("div", "cl-dialog-buttons");
     const no = element("button", "btn btn-outline-secondary", "Cancel");
@@ -263,7 +265,7 @@
     const yes = element("button", "btn " + (danger ? "btn-danger" : "btn-primary"), verb);
     yes.type = "submit";
     buttons.append(no, yes);
-    form.append(title, named, said, ...(reason ? [why] : []), told, bar, buttons);
+    form.append(title, named, said, why, told, bar, buttons);
     dialog.append(form);
     document.body.append(dialog);
 
@@ -309,6 +311,7 @@
     }
   }
 
+  const WHY = "Why? (for the audit log)";
   const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed" };
 
   function askForOne(button) {
@@ -352,11 +355,11 @@
         }
         return total > 0;
       },
-      run: async ({ tell, isStopped }) => {
+      run: async ({ reason, tell, isStopped }) => {
         let step = { after: "", end: false, operation: "" }, done = 0, refused = 0, seen = 0;
         const faults = new Set(), acted = namer();
         while (!step.end && !isStopped()) {
-          step = await post(button.dataset.many, { ...args, until_ms: until, after: step.after, operation: step.operation });
+          step = await post(button.dataset.many, { ...args, reason, until_ms: until, after: step.after, operation: step.operation });
           done += step.done;
           refused += step.refused;
           seen += step.chosen;

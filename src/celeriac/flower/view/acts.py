@@ -30,6 +30,8 @@ from celeriac.operation import (
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
+MAX_REASON = 200  # characters, as the dialog allows
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What any act may be asked for; each takes what it needs.
@@ -104,8 +106,14 @@ class Act(Page):
         """Blocks, in a thread."""
         raise NotImplementedError
 
-    def note(self, what: str, operation: str = "") -> bytes:
-        return Note(who=guard.user_of(self), did=self.did, what=what, operation=operation).encode()
+    def note(self, what: str, reason: str, operation: str = "") -> bytes:
+        return Note(
+            who=guard.user_of(self),
+            did=self.did,
+            what=what,
+            operation=operation,
+            reason=reason[:MAX_REASON],
+        ).encode()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
@@ -130,7 +138,9 @@ class Redrive(Act):
     def act(self, asked: Asked) -> dict[str, Any]:
         domain, id = asked.place()
         records = self.backend.registry.handlers()
-        done = redrive_letter(self.backend, records, domain, id, self.note(asked.letter))
+        done = redrive_letter(
+            self.backend, records, domain, id, self.note(asked.letter, asked.reason)
+        )
         return {"done": int(done), "gone": int(not done)}
 
 
@@ -139,7 +149,7 @@ class Discard(Act):
 
     def act(self, asked: Asked) -> dict[str, Any]:
         domain, id = asked.place()
-        done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter))
+        done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter, asked.reason))
         return {"done": done, "gone": 1 - done}
 
 
@@ -159,7 +169,7 @@ class ManyAct(Act):
         if asked.until_ms is None:
             raise HTTPError(400, "count first: until_ms says which were counted")
         operation = asked.operation or secrets.token_hex(8)
-        step = self.step(asked, self.note(asked.what(), operation))
+        step = self.step(asked, self.note(asked.what(), asked.reason, operation))
         return _answer(step, asked.until_ms, operation)
 
     def step(self, asked: Asked, note: bytes) -> Batch:
@@ -211,7 +221,7 @@ class Replay(Act):
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)
         lane = Lane(located.domain, record.id, record.flow_control)
-        note = self.note(f"{record.id} {located.event.type} {asked.event}")
+        note = self.note(f"{record.id} {located.event.type} {asked.event}", asked.reason)
         done = self.backend.ledger.schedule(lane, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
@@ -233,7 +243,7 @@ class Switch(Act):
 
     def act(self, asked: Asked) -> dict[str, Any]:
         record = _record(self.backend, asked.handler)
-        note = self.note(f"{record.id} {asked.reason}".strip())
+        note = self.note(record.id, asked.reason)
         # Recorded first: an act that nobody can be named for must not be.
         for domain in sorted(record.since) or sorted(self.backend.log.domains())[:1]:
             self.backend.ledger.record(domain, note)

@@ -1,0 +1,85 @@
+"""celeriac history"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from celeriac.cli.document import json_option, print_json
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.cli.source import source_option
+from celeriac.cli.terminal import echo
+from celeriac.matrix import EventStatus
+from celeriac.operation import Step, history_of
+
+
+@click.command()
+@click.argument("event_id")
+@click.argument("handler", required=False)
+@source_option
+@json_option
+@pass_session
+def history(
+    session: Session, event_id: str, handler: str | None, source: str | None, as_json: bool
+) -> None:
+    """Every attempt of an event, and who redrove it.
+
+    Shows all lives of each delivery in order: the attempts before a redrive or replay and those
+    after it, with who asked for it, and why. With HANDLER, of that one only.
+    """
+    if handler is not None:
+        session.handler(handler)
+    matrix = session.matrix
+    found = [matrix.status_of(one) for one in matrix.find_all(event_id, source=source)]
+    if as_json:
+        print_json([_plain(one, history_of(one, handler)) for one in found])
+        return
+    for n, one in enumerate(found):
+        if n:
+            echo()
+        _show(one, history_of(one, handler))
+
+
+def _show(event: EventStatus, steps: list[Step]) -> None:
+    from rich.text import Text
+
+    about = " ".join(filter(None, (event.type, event.subject, event.id)))
+    console().print(Text(about, style="bold"), soft_wrap=True)
+    table(
+        ("when", "handler", "what", "how"),
+        [
+            (_time(step), step.handler, state_text(step.did, _what(step)), _how(step))
+            for step in steps
+        ],
+        fold={"handler": 12, "how": 20},
+    )
+
+
+def _time(step: Step) -> str:
+    if step.at_ms is not None:
+        return when(step.at_ms)
+    return f"at {when(step.due_ms)}" if step.due_ms is not None else "now"
+
+
+def _what(step: Step) -> str:
+    return step.did if step.attempt is None else f"{step.did} ({step.attempt})"
+
+
+def _how(step: Step) -> str:
+    by = f"by {step.who}" if step.who else ""
+    via = f"in {step.via}" if step.via else ""
+    ran = f"ran {took(step.took_us)}" if step.took_us else ""
+    on = f"on {step.worker}" if step.worker else ""
+    text = " ".join(filter(None, (by, via, ran, on)))
+    return ": ".join(filter(None, (text, step.reason or step.error or "")))
+
+
+def _plain(event: EventStatus, steps: list[Step]) -> dict[str, Any]:
+    names = ("id", "type", "source", "subject", "domain", "entry")
+    return {
+        **{name: getattr(event, name) for name in names},
+        "steps": [msgspec.to_builtins(step) for step in steps],
+    }
