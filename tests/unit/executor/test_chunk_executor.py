@@ -191,13 +191,13 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
 ) -> None:
     passed = time.monotonic()
 
-    def take_a_quarter_of_the_time(event: Event[Any]) -> None:
+    def take_its_share(event: Event[Any]) -> None:
         nonlocal passed
-        passed += chunk_executor.DRAIN / 4
+        passed += chunk_executor.DRAIN * 0.3
 
     monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: passed))
     monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 1_000_000)
-    bench.subscribe(take_a_quarter_of_the_time)
+    bench.subscribe(take_its_share)
     bench.emit(50)
     report = bench.execute(1, more=True)
     assert 4 == report.processed
