@@ -175,6 +175,22 @@ def test_failures_survive_redrives_with_who_asked(store: Store, lane: Lane) -> N
 # -- replaying
 
 
+def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, lane: Lane) -> None:
+    store.emit("a")
+    [claimed] = store.run(lane)
+    store.finish(lane, claimed, took_us=1500)
+    assert 1 == store.ledger.schedule(lane, [(claimed.entry, "a")], b'{"who":"ann"}')
+    [restart] = store.ledger.history(lane, "a").restarts
+    assert ("processed", 1, 1500, 2) == (
+        restart.ended, restart.attempts, restart.took, restart.life,
+    )  # fmt: skip
+    assert restart.ended_at is not None and restart.ended_at <= restart.at
+    [again] = store.run(lane)
+    store.finish(lane, again, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
+    [letter] = store.ledger.dead(DOMAIN)
+    assert 9 == letter.first_failed_ms, "the replay is no failure"
+
+
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead"])
 def test_a_settled_delivery_is_replayed(store: Store, lane: Lane, outcome: str) -> None:
     entry = store.emit("a")

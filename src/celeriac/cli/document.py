@@ -12,7 +12,7 @@ from celeriac.cli.terminal import echo
 from celeriac.visible import visible_json
 
 # As a failure is stored: see ledger/row.py.
-FAILURE_TIMES = {"at": "at_ms", "took": "took_us"}
+FAILURE_TIMES = {"at": "at_ms", "ended_at": "ended_at_ms", "took": "took_us"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 

@@ -152,11 +152,11 @@ class Book:
         """
         refused = refused_field(entry)
         field = event_key if self.rows.get(refused, now_ms) is None else refused
+        row, past = self.rows.get(field, now_ms), self.history(field, now_ms)
         self.rows.drop(field)
-        past = self.history(field, now_ms)
-        if past != History():
+        if row is not None or past != History():
             life = len(past.restarts) + 2
-            self._append(field, Restart(at=now_ms, note=note, life=life), now_ms)
+            self._append(field, Restart.of(row, at=now_ms, note=note, life=life), now_ms)
 
     def _append(self, event_key: str, line: Failure | Restart, now_ms: int) -> None:
         past = [*(self.past.get(event_key, now_ms) or ()), line]

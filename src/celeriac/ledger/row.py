@@ -52,12 +52,32 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
-    """A redrive or replay of a delivery that had failed before. `note` says who asked (JSON of
-    `operation.Note`), `life` is the one that it began."""
+    """A redrive or replay of a delivery that had a record before. `note` says who asked (JSON of
+    `operation.Note`), `life` is the one that it began. `ended` is the state in which the life
+    before it ended, in the attempt `attempts` at `ended_at` (ms); empty where there was no row."""
 
     at: int
     note: str = ""
     life: int = 2
+    ended: str = ""
+    attempts: int = 0
+    ended_at: int | None = None
+    took: int = 0
+
+    @classmethod
+    def of(cls, row: Row | None, *, at: int, note: str, life: int) -> Restart:
+        """A restart of a delivery with this row."""
+        if row is None:
+            return cls(at=at, note=note, life=life)
+        return cls(
+            at=at,
+            note=note,
+            life=life,
+            ended=row.state,
+            attempts=row.attempt,
+            ended_at=row.at_ms,
+            took=row.took_us,
+        )
 
 
 class History(msgspec.Struct, frozen=True):
@@ -102,17 +122,19 @@ class _Line(msgspec.Struct, frozen=True):
     took: int = 0
     worker: str = ""
     note: str = ""
+    row: str = ""
 
 
 def parse_history(stored: bytes) -> History:
-    """From lines of JSON as `_matrix.lua` writes them."""
+    """From lines of JSON as `_history.lua` and `_revive.lua` write them."""
     failures: list[Failure] = []
     restarts: list[Restart] = []
     for raw in stored.split(b"\n"):
         line = msgspec.json.decode(raw, type=_Line)
         life = len(restarts) + 1
         if line.attempt is None:
-            restarts.append(Restart(at=line.at, note=line.note, life=life + 1))
+            row = parse_row(line.row.encode()) if line.row else None
+            restarts.append(Restart.of(row, at=line.at, note=line.note, life=life + 1))
         else:
             failures.append(
                 Failure(

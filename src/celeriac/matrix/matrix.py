@@ -112,7 +112,7 @@ class Matrix:
 
     def _with_failures(self, stand: Stand, found: Found, event: Event) -> Cell:
         cell = found.cell(stand.record)
-        if not cell.attempts or found.is_plain:
+        if found.is_plain:
             return cell
         field = event_key(event.id, event.source)
         if found.refused and found.row:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from celeriac.ledger import Failure, Restart
-from celeriac.matrix import UNFINISHED, Cell, EventStatus, State
+from celeriac.matrix import UNFINISHED, Cell, EventStatus, State, state_of
 from celeriac.operation.note import Note
 
 
@@ -56,6 +56,8 @@ def _of_cell(cell: Cell) -> Iterator[Step]:
     final = cell.failures[-1] if cell.failures else None
     for line in lines:
         if isinstance(line, Restart):
+            if line.ended and line.ended != State.DEAD:
+                yield _ended(cell, line)
             yield _restarted(cell, line)
         else:
             is_final = line is final and cell.state is State.DEAD
@@ -82,6 +84,18 @@ def _of_cell(cell: Cell) -> Iterator[Step]:
             took_us=cell.took_us,
             worker=cell.worker,
         )
+
+
+def _ended(cell: Cell, restart: Restart) -> Step:
+    """How the life before the restart ended, where that was no failure."""
+    return Step(
+        did=state_of(restart.ended),
+        at_ms=restart.ended_at,
+        handler=cell.handler,
+        life=restart.life - 1,
+        attempt=restart.attempts or None,
+        took_us=restart.took or None,
+    )
 
 
 def _restarted(cell: Cell, restart: Restart) -> Step:

@@ -73,6 +73,20 @@ def test_a_replay_says_who_asked(shop: Shop, run: Run) -> None:
     assert 1 == act.count
 
 
+def test_what_was_processed_before_a_replay_stays_in_the_history(shop: Shop, run: Run) -> None:
+    shop.on("billing.charge", "order.placed", ordered=True)
+    shop.start()
+    id = shop.emit("order.placed", subject="order/1")
+    shop.settle()
+    run("replay", "billing.charge", "--since", "1h", "--yes")
+    [found] = run("history", id, "--json").json
+    assert ["emitted", "processed", "replay", "scheduled"] == [s["did"] for s in found["steps"]]
+    shop.settle()
+    [found] = run("history", id, "--json").json
+    steps = [(step["did"], step["life"]) for step in found["steps"][1:]]
+    assert [("processed", 1), ("replay", 2), ("processed", 2)] == steps
+
+
 def test_an_unknown_handler_is_refused(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     answer = run("history", id, "billing.nope")

@@ -91,6 +91,17 @@ def test_attempts_of_earlier_lives_stay_and_the_restart_is_named() -> None:
     assert 0.9 == last.waited_s, "since the redrive"
 
 
+def test_what_a_replayed_delivery_did_before_stays() -> None:
+    replays = (
+        Restart(at=4000, life=2, ended="processed", attempts=1, ended_at=2000, took=1000),
+        Restart(at=6000, life=3, ended="processed", attempts=1, ended_at=5000),
+    )
+    found = attempts_of(cell(attempts=1, at_ms=9000, restarts=replays), 1000, 9000)
+    assert ["1.1", "2.1", "3.1"] == [one.key for one in found]
+    assert ["", "redriven", "redriven"] == [one.begun_by for one in found]
+    assert [2000.0, 5000.0, 9000.0] == [one.ended_ms for one in found]
+
+
 def test_an_attempt_under_way_runs_until_now() -> None:
     [running] = attempts_of(cell(State.RUNNING, attempts=1, at_ms=2000), 1000, 6000)
     assert ("running", 1.0, 4.0) == (running.result, running.waited_s, running.ran_s)

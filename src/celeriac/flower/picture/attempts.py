@@ -49,28 +49,29 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     Ends by a worker's clock that is behind the server's are put where the wait began.
     """
     found: list[Attempt] = []
-    free = float(emitted_ms)
+    free, by = float(emitted_ms), ""
     begun = {one.life: one for one in cell.restarts}
     life = max(begun, default=1)
-    for failure in cell.failures:
-        restart = begun.pop(failure.life, None)
+    for number in range(1, life + 1):
+        restart = begun.get(number)
         if restart is not None:
-            free = max(free, float(restart.at))
-        ended = max(float(failure.at), free)
-        started = max(free, ended - failure.took / 1000)
-        dead = cell.state is State.DEAD and failure is cell.failures[-1]
-        found.append(
-            Attempt(
-                failure.attempt, "dead" if dead else "failed", free, started, ended,
-                failure.error, failure.worker, failure.life, _begun_by(restart),
-            )
-        )  # fmt: skip
-        free = ended
+            if restart.ended in (State.PROCESSED, State.SKIPPED):
+                found.append(_ended(restart, free, by))
+            free, by = max(free, float(restart.at)), restart_text(restart)
+        for failure in cell.failures:
+            if failure.life != number:
+                continue
+            ended = max(float(failure.at), free)
+            started = max(free, ended - failure.took / 1000)
+            dead = cell.state is State.DEAD and failure is cell.failures[-1]
+            found.append(
+                Attempt(
+                    failure.attempt, "dead" if dead else "failed", free, started, ended,
+                    failure.error, failure.worker, failure.life, by,
+                )
+            )  # fmt: skip
+            free, by = ended, ""
     known = found[-1].number if found and found[-1].life == life else 0
-    restart = begun.get(life)
-    if restart is not None:
-        free = max(free, float(restart.at))
-    by = _begun_by(restart)
     if cell.attempts <= known or cell.at_ms is None:
         return found
     at, worker = max(float(cell.at_ms), free), cell.worker or ""
@@ -90,8 +91,13 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     return found
 
 
-def _begun_by(restart: Restart | None) -> str:
-    return "" if restart is None else restart_text(restart)
+def _ended(restart: Restart, free: float, by: str) -> Attempt:
+    """The last attempt of the life before a restart, where that did not fail."""
+    ended = max(float(restart.ended_at or restart.at), free)
+    started = max(free, ended - restart.took / 1000)
+    return Attempt(
+        restart.attempts, restart.ended, free, started, ended, life=restart.life - 1, begun_by=by
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ local function revive(entry, body, ordered)
   if ordered then enter_lane(entry, body) else due_now(entry) end
 end
 
--- The delivery begins another life: its row goes, and its failures stay with a line that says when
--- and at whose request. Of an entry that was refused it is the entry's own row: the key's row belongs
+-- The delivery begins another life: its row goes, and its failures stay with a line that says when,
+-- at whose request, and by the row how the life before it ended. Of an entry that was refused it is the entry's own row: the key's row belongs
 -- to another entry.
 local function begin_again(event_key, entry, note)
   local field = refused_field(entry)
+  local row = row_of(field) or row_of(event_key)
   if redis.call('HDEL', rows, field) + redis.call('HDEL', older_rows, field) == 0 then
     field = event_key
     if event_key == MARK then return end
@@ -23,7 +24,9 @@ local function begin_again(event_key, entry, note)
     redis.call('HDEL', older_rows, event_key)
   end
   local past = history_of(field)
-  if past then
-    append_history(field, past, '{"at":' .. text(now) .. ',"note":' .. cjson.encode(note) .. '}')
+  if past or row then
+    local line = '{"at":' .. text(now) .. ',"note":' .. cjson.encode(note)
+    if row then line = line .. ',"row":' .. cjson.encode(row) end
+    append_history(field, past, line .. '}')
   end
 end

@@ -56,7 +56,7 @@ end
 
 local function bury(entry, event_key, field, attempt, failure, err, traceback)
   local history = remember_failure(field, failure)
-  local first = string.match(history, '"at":(%d+)') or tostring(now)
+  local first = string.match(history, '"attempt":%d+,"at":(%d+)') or tostring(now)
   return write_dead(err, 'entry', entry, 'key', event_key, 'attempts', attempt, 'traceback', traceback,
     'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
 end
