@@ -4,9 +4,16 @@ from celeriac.event.addressing import meant_for
 from celeriac.event.annotation import event_type_argument, is_batch
 from celeriac.event.attributes import check_domain
 from celeriac.event.build import build_event, plain_event
-from celeriac.event.codec import decode, encode, encode_data
+from celeriac.event.codec import (
+    check_decoded,
+    decode,
+    decode_unchecked,
+    encode,
+    encode_data,
+)
 from celeriac.event.correlation import (
     MOST_EFFECTS,
+    NO_EFFECTS,
     Causality,
     Effect,
     Effects,
@@ -41,6 +48,7 @@ from celeriac.event.validation import validate
 
 __all__ = [
     "MOST_EFFECTS",
+    "NO_EFFECTS",
     "Causality",
     "Effect",
     "Effects",
@@ -55,12 +63,14 @@ __all__ = [
     "Sensitive",
     "build_event",
     "check_annotation",
+    "check_decoded",
     "check_domain",
     "compile_patterns",
     "current_attempt",
     "current_event",
     "current_handling",
     "decode",
+    "decode_unchecked",
     "decode_data",
     "encode",
     "encode_data",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC
-from typing import Any, Union, cast
+from typing import Any, Union
 
 import msgspec
 
@@ -92,15 +92,27 @@ def decode(raw: bytes) -> RawEvent:
 
     Raises InvalidEvent naming the attribute, whatever the bytes are.
     """
+    event = decode_unchecked(raw)
+    return read(raw) if event is None else check_decoded(event, raw)
+
+
+def decode_unchecked(raw: bytes) -> RawEvent | None:
+    """The event in `raw`, which `check_decoded` must check before anything of it is used but its
+    type. None where only `decode` can say whether it is one."""
     try:
         event = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return read(raw)
-    if type(event) is not Event or (event.time and event.time.tzinfo is not UTC):
+        return None
+    return event if type(event) is Event else None
+
+
+def check_decoded(event: RawEvent, raw: bytes) -> RawEvent:
+    """What `decode` returns for `raw`, of which `decode_unchecked` made the event."""
+    if event.time and event.time.tzinfo is not UTC:
         return read(raw)
     # JSON with a member twice is at least 8 bytes longer than its shortest form, and `time`
     # ('.5' for '.500000') can save at most 5: no longer than that form means nothing is doubled
     if len(raw) > len(_encoder.encode(event)):
         return read(raw)
     validate(event)
-    return cast("RawEvent", event)
+    return event

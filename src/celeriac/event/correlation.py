@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from celeriac.event.envelope import Event
@@ -42,25 +41,38 @@ class Effects(NamedTuple):
         return Effects(named[:MOST_EFFECTS], unnamed)
 
 
-@dataclass(slots=True)
+NO_EFFECTS = Effects()
+
+
 class Handling:
     """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
 
-    Of a batch `event` is the first of `size`. `named_effects` has the first MOST_EFFECTS that were
-    emitted; `effect_count` counts all.
+    Of a batch `event` is the first of `size`. `effect_count` counts all that was emitted.
     """
 
-    event: Event[Any]
-    attempt: int = 1
-    handler: str = ""
-    size: int = 1
-    named_effects: list[Effect] = field(default_factory=list)
-    effect_count: int = 0
+    __slots__ = ("_named", "attempt", "effect_count", "event", "handler", "size")
+
+    def __init__(
+        self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
+    ) -> None:
+        self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
+        self._named: list[Effect] | None = None
+        self.effect_count = 0
 
     @property
     def effects(self) -> Effects:
-        named = tuple(self.named_effects)
-        return Effects(named, self.effect_count - len(named))
+        """The first MOST_EFFECTS that were emitted by name, and how many more there were."""
+        if self._named is None:
+            return NO_EFFECTS
+        return Effects(tuple(self._named), self.effect_count - len(self._named))
+
+    def note(self, event: Event[Any]) -> None:
+        """Count an event that was emitted."""
+        self.effect_count += 1
+        if self._named is None:
+            self._named = []
+        if len(self._named) < MOST_EFFECTS:
+            self._named.append(Effect(event.type, event_key(event.id, event.source)))
 
 
 _current: ContextVar[Handling | None] = ContextVar("celeriac_handling", default=None)
@@ -86,8 +98,9 @@ class handling:
         self._under_way = Handling(event, attempt, handler, size)
 
     def __enter__(self) -> Handling:
-        self._token = _current.set(self._under_way)
-        return self._under_way
+        under_way = self._under_way
+        self._token = _current.set(under_way)
+        return under_way
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
@@ -99,9 +112,7 @@ def note_effects(events: Iterable[Event[Any]]) -> None:
     if under_way is None:
         return
     for event in events:
-        under_way.effect_count += 1
-        if len(under_way.named_effects) < MOST_EFFECTS:
-            under_way.named_effects.append(Effect(event.type, event_key(event.id, event.source)))
+        under_way.note(event)
 
 
 def current_handling() -> Handling | None:

@@ -26,7 +26,7 @@ def decode_data(event: Event[Any], annotation: Any) -> Event[Any]:
     null. Binary data is bytes, or the JSON document in them if the type takes no bytes.
     Raises InvalidData naming the event, the field and the reason, never the value.
     """
-    return event.with_data(_decoded(event, annotation))
+    return msgspec.structs.replace(event, data=_decoded(event, annotation))
 
 
 def _decoded(event: Event[Any], annotation: Any) -> Any:

@@ -20,6 +20,8 @@ _local = threading.local()
 def call(handler: Handler, argument: Any) -> None:
     """Runs the function to its end in this thread; blocks. Raises what it raises."""
     answer = (handler.receiver or handler.function)(argument)
+    if answer is None:
+        return
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
     if not inspect.isawaitable(answer):

@@ -77,9 +77,9 @@ class ChunkExecutor:
                     others=others,
                     ambiguous=ambiguous,
                 )
-                size.note(len(entries), running.wanted, sum(len(e.body or b"") for e in entries))
                 if not self._run(running, handler):
                     break
+                size.note(len(entries), running.wanted, sum(len(e.body or b"") for e in entries))
                 request = None
                 if more and time.monotonic() < ends_at:
                     count = size.count(self.process.run_time_us(handler), handler.batch)
@@ -119,21 +119,20 @@ class ChunkExecutor:
 
     def _run(self, running: RunningChunk, handler: Handler) -> bool:
         """Whether all of it ran; otherwise it was lost, or reported and given back."""
-        started = time.monotonic()
-        if running.wanted > 1 and started - self._slow_at.get(handler.id, -math.inf) < STILL_SLOW:
+        slow_for = time.monotonic() - self._slow_at.get(handler.id, -math.inf)
+        if slow_for < STILL_SLOW and running.wants_several():
             running.give_back()
             return False
         try:
-            while running.run_next():
-                if time.monotonic() - started > LONGEST_CHUNK and running.wanted:
-                    self._slow_at[handler.id] = time.monotonic()
-                    running.give_back()
-                    return False
+            ended = running.run(LONGEST_CHUNK)
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()
             raise
-        return not running.lost
+        if not ended and not running.lost:
+            self._slow_at[handler.id] = time.monotonic()
+            running.give_back()
+        return ended
 
 
 def _want_more(handler: Handler, in_force: Sequence[str]) -> bool:

@@ -7,30 +7,36 @@ looks at by itself.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import redis
 
-from celeriac.executor.completion import ChunkRun, complete_run, filter_entries
+from celeriac.event import Event, Peek, decode_unchecked
+from celeriac.executor.chunk_filter import ChunkFilter
+from celeriac.executor.completion import Unreported
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
-from celeriac.ledger import Lane, Outcome, Settled
+from celeriac.executor.work import TELL_AFTER
+from celeriac.ledger import Claimed, Lane, Settled, Verdict
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.log import Entry
 from celeriac.subscription import Handler
 
 logger = logging.getLogger(__name__)
 
-# Plainly processed events need no key. The others get theirs when they are reported.
-NO_KEYS: dict[str, str] = defaultdict(str)
+# An event that runs; else what becomes of the entry, None for nothing that is recorded.
+Read = Event[Any] | Settled | None
 
 
 class RunningChunk:
     """`lost` once another worker may have it: nothing more is run or reported then.
 
-    `sure_at` is a monotonic time at which the lease had not begun yet."""
+    `sure_at` is a monotonic time at which the lease had not begun yet. `others` is that of
+    ChunkFilter; `ambiguous` says that entries of any kind may repeat earlier ones. `wanted` counts
+    the entries that the handler wanted, of those that were looked at."""
 
     def __init__(
         self,
@@ -45,43 +51,157 @@ class RunningChunk:
         others: bool = False,
         ambiguous: bool = False,
     ) -> None:
-        self.process, self.handler, self.group = process, handler, group
+        self.process, self.handler, self.group, self.id = process, handler, group, chunk
         self.lost = False
-        self._sure_at = sure_at
-        found = filter_entries(handler, group.domain, entries, others=others, ambiguous=ambiguous)
-        if found.doubtful:
+        self.wanted = 0
+        self._entries, self._sure_at, self._report = entries, sure_at, report
+        # Places of the first entry that was not decided upon, and of the first not reported.
+        self._next = self._reported = 0
+        self._unreported = Unreported()
+        self._report_at = time.monotonic() + TELL_AFTER
+        self._sources: dict[str, str] = {}
+        self._filter = ChunkFilter(handler, group.domain, others=others)
+        if ambiguous:
             find = process.service.backend.chunks.repetitions
-            found.pass_over(process.persist(lambda: find(group.domain, found.doubtful)))
-        process.sources.add(group.domain, found.sources)
-        self._claims, self._next = found.claims, 0
-        self._places = {entry.id: n for n, entry in enumerate(entries)}
-        self._run = ChunkRun(chunk, entries, found.passed)
-        self._work = process.work(handler, group.domain, {}, self._settle)
+            self._filter.find_repetitions(
+                entries, lambda some: process.persist(lambda: find(group.domain, some))
+            )
+        self._work = process.work(handler, group.domain, {}, lambda settled: list)
         self._work.report = report
-        report.hinted += len(found.claims)
         process.at_hand.begin_chunk(chunk)
 
-    @property
-    def wanted(self) -> int:
-        """How many entries are still to be run."""
-        return len(self._claims) - self._next
+    def wants_several(self) -> bool:
+        """Whether more than one entry is to be run."""
+        return sum(isinstance(self._filter.look(one), Peek) for one in self._entries) > 1
 
-    def run_next(self) -> bool:
-        """Run the next entry, or batch; False where there is none left, or the chunk was lost."""
-        some = self._claims[self._next : self._next + (self.handler.batch or 1)]
-        if self.lost or not some or not self._is_held():
-            return False
-        end = len(self._places)
-        first, last = self._places[some[0].entry], self._places[some[-1].entry]
-        self.process.at_hand.enter(end - first, end - last - 1)
-        self._work.run(some, NO_KEYS)
-        self._next += len(some)
+    def run(self, longest: float) -> bool:
+        """Run the entries in their order. False where the chunk was lost, and where it took so many
+        seconds and there is more to run."""
+        ends_at = time.monotonic() + longest
+        try:
+            if self.handler.batch is None:
+                return self._run_events(ends_at)
+            return self._run_batches(self.handler.batch, ends_at)
+        finally:
+            self._report.hinted += self.wanted
+            self.process.sources.add(self.group.domain, self._sources)
+
+    def _run_events(self, ends_at: float) -> bool:
+        entries, count = self._entries, len(self._entries)
+        call, enter, look_at = self._work.call, self.process.at_hand.enter, -math.inf
+        while self._next < count:
+            entry = entries[self._next]
+            found = self._read(entry)
+            if type(found) is Event:
+                started = time.monotonic()
+                if started >= look_at:
+                    if not self._goes_on(started, ends_at):
+                        return False
+                    look_at = min(self._report_at, self._sure_until, ends_at)
+                enter(count - self._next, count - self._next - 1)
+                error, effects = call(found, found, 1)
+                took_us = int((time.monotonic() - started) * 1e6)
+                if error is None and not effects:
+                    self._unreported.of_type(found.type).add(entry.id, took_us)
+                    self._report.processed += 1
+                else:
+                    self._work.settle_run(_claim(entry), "", found, took_us, error, effects)
+                    self._note([(entry, None)])
+            elif isinstance(found, Settled):
+                self._unreported.add(found, entry)
+            self._next += 1
         return not self.lost
+
+    def _run_batches(self, size: int, ends_at: float) -> bool:
+        count = len(self._entries)
+        while self._next < count:
+            read: list[tuple[Entry, Read]] = []
+            events: list[Event[Any]] = []
+            first = last = self._next
+            for place in range(self._next, count):
+                found = self._read(self._entries[place])
+                read.append((self._entries[place], found))
+                if type(found) is Event:
+                    first = first if events else place
+                    last = place
+                    events.append(found)
+                    if len(events) == size:
+                        break
+            if events:
+                if not self._goes_on(time.monotonic(), ends_at):
+                    return False
+                self.process.at_hand.enter(count - first, count - last - 1)
+                self._run_batch(read, events)
+            else:
+                self._note(read)
+            self._next += len(read)
+        return not self.lost
+
+    def _run_batch(self, read: Sequence[tuple[Entry, Read]], events: list[Event[Any]]) -> None:
+        started = time.monotonic()
+        error, effects = self._work.call(events, events[0], 1)
+        share = int((time.monotonic() - started) * 1e6) // len(events)
+        if error is not None or effects:
+            ready = [(_claim(entry), "", one) for entry, one in read if type(one) is Event]
+            self._work.settle_batch(ready, share, error, effects)
+            self._note(read)
+            return
+        for entry, found in read:
+            if type(found) is Event:
+                self._unreported.of_type(found.type).add(entry.id, share)
+            elif isinstance(found, Settled):
+                self._unreported.add(found, entry)
+        self._report.processed += len(events)
+
+    def _read(self, entry: Entry) -> Read:
+        body = entry.body or b""
+        event = decode_unchecked(body)
+        if event is not None and self._filter.takes(entry, event.type):
+            self._sources[event.source] = entry.id
+            ready = self._work.admit(_claim(entry), event)
+        else:
+            found = self._filter.look(entry)
+            if not isinstance(found, Peek):
+                return found
+            self._sources[found.source] = entry.id
+            ready = self._work.read(_claim(entry), "")
+        self.wanted += 1
+        if ready is None:
+            [settled] = self._work.take_settled()
+            return settled
+        return ready
+
+    def _note(self, read: Sequence[tuple[Entry, Read]]) -> None:
+        """Note what became of entries, where the executor settled some of them just now."""
+        settled = {one.entry: one for one in self._work.take_settled()}
+        for entry, found in read:
+            became = settled.get(entry.id, found)
+            if isinstance(became, Settled):
+                self._unreported.add(became, entry)
+
+    def _goes_on(self, now: float, ends_at: float) -> bool:
+        """Report what is due, and make sure that the lease lasts: a process that was frozen past it
+        runs nothing more."""
+        if now >= self._report_at:
+            self._report_progress()
+        if now >= self._sure_until and not self.lost:
+            self._renew(now)
+        return not self.lost and now < ends_at
+
+    @property
+    def _sure_until(self) -> float:
+        return self._sure_at + self.process.settings.lease
+
+    def _renew(self, now: float) -> None:
+        chunks, worker = self.process.service.backend.chunks, self.process.worker
+        if self.process.persist(lambda: chunks.renew(worker, self.group, [self.id])):
+            self._lose(len(self._entries) - self._reported)
+        self._sure_at = now
 
     def finish(self, request: FetchRequest | None) -> Fetched | None:
         """Report the rest, and fetch what is requested; None where nothing was fetched."""
-        completion = self._completion(self._work.take_settled())
-        if completion is None or self.lost:
+        completion = self._completion()
+        if completion is None:
             return None
         if request is None:
             self._complete(completion)
@@ -90,42 +210,37 @@ class RunningChunk:
 
     def give_back(self) -> None:
         """Report what was decided upon; the rest becomes pending and due at once."""
-        self._work.flush()
-        if self._run.left and not self.lost:
-            self._requeue(self._run.id)
+        self._report_progress()
+        left = len(self._entries) - self._next
+        self._report.hinted += left
+        if left and not self.lost:
+            self._requeue(self.id)
 
-    def _is_held(self) -> bool:
-        """Whether the lease surely lasts: a process that was frozen past it runs nothing more."""
-        now = time.monotonic()
-        if now - self._sure_at < self.process.settings.lease:
-            return True
-        chunks, worker = self.process.service.backend.chunks, self.process.worker
-        if self.process.persist(lambda: chunks.renew(worker, self.group, [self._run.id])):
-            self._lose(self._run.left)
-        self._sure_at = now
-        return not self.lost
-
-    def _settle(self, settled: Sequence[Settled]) -> Callable[[], list[str]]:
-        """Report progress, as `Work` asks for every work.TELL_AFTER, and at the end."""
-        completion = self._completion(settled)
-        if completion is not None and not self.lost:
+    def _report_progress(self) -> None:
+        completion = self._completion()
+        if completion is not None:
             self._complete(completion)
-        return list
+        self._report_at = time.monotonic() + TELL_AFTER
 
-    def _completion(self, settled: Sequence[Settled]) -> Completion | None:
-        ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
-        mean_us = self.process.note_run_times(self.handler, ran)
-        self._run.settled |= {one.entry: one for one in settled}
+    def _completion(self) -> Completion | None:
+        """What to report, which is reported no more; None where there is nothing."""
+        done = self._next - self._reported
+        if done == 0 or self.lost:
+            return None
+        self._reported = self._next
+        unreported, self._unreported = self._unreported, Unreported()
+        mean_us = self.process.note_run_times(self.handler, unreported.took_us)
         now_ms = self.process.service.backend.chunks.now_ms()
-        return complete_run(self._run, self.process.worker, now_ms, mean_us)
+        until = self._entries[self._next - 1].id
+        return unreported.completion(until, done, self.process.worker, now_ms, mean_us)
 
     def _complete(self, completion: Completion) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
         held = self.process.persist_result(
-            lambda: chunks.complete(worker, self.group, self._run.id, completion)
+            lambda: chunks.complete(worker, self.group, self.id, completion)
         )
-        self._note(held, sure_at, completion)
+        self._note_held(held, sure_at, completion)
 
     def _complete_and_fetch(self, completion: Completion, request: FetchRequest) -> Fetched | None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
@@ -133,21 +248,21 @@ class RunningChunk:
         self.process.at_hand.expect_chunk(request.chunk)
         try:
             held, fetched = chunks.complete_and_fetch(
-                worker, self.group, self._run.id, completion, request
+                worker, self.group, self.id, completion, request
             )
         except redis.RedisError:
             self._complete(completion)
             # What it was given, if it was, would wait for the end of its lease.
             self._requeue(request.chunk)
             return None
-        self._note(held, sure_at, completion)
+        self._note_held(held, sure_at, completion)
         return fetched
 
     def _requeue(self, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, self.group, chunk))
 
-    def _note(self, held: bool, sure_at: float, completion: Completion) -> None:
+    def _note_held(self, held: bool, sure_at: float, completion: Completion) -> None:
         if held:
             self._sure_at = sure_at
         else:
@@ -155,13 +270,17 @@ class RunningChunk:
 
     def _lose(self, entries: int) -> None:
         self.lost = True
-        last = self._run.entries[min(self._run.at, len(self._run.entries)) - 1].id
-        self._work.report.lost.append(last)
+        last = self._entries[max(self._reported - 1, 0)].id
+        self._report.lost.append(last)
         logger.warning(
             "%s: chunk %s was no longer held when %d of its entries up to %s were reported; "
             "another worker runs them",
             self.handler.id,
-            self._run.id,
+            self.id,
             entries,
             last,
         )
+
+
+def _claim(entry: Entry) -> Claimed:
+    return Claimed(entry.id, Verdict.RUN, 1, entry.body)

@@ -17,7 +17,7 @@ class TracedWork(Work):
         super().__init__(*args)
         self.tracing = tracing
 
-    def _call(
+    def call(
         self, argument: Any, cause: Event[Any], attempt: int
     ) -> tuple[BaseException | None, Effects]:
         handler = self.handler
@@ -25,7 +25,7 @@ class TracedWork(Work):
         with self.tracing.process(
             handler.id, self.worker, argument if batch else (cause,), attempt, batch=batch
         ) as note:
-            error, effects = super()._call(argument, cause, attempt)
+            error, effects = super().call(argument, cause, attempt)
             if error is not None:
                 note(error, decide(handler.failure, error, attempt).outcome.value)
             return error, effects

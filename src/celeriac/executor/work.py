@@ -10,8 +10,11 @@ from typing import Any
 from celeriac.contract import read_data
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
+    NO_EFFECTS,
     Effects,
     Event,
+    RawEvent,
+    check_decoded,
     check_domain,
     decode,
     event_key,
@@ -42,7 +45,6 @@ log = logging.getLogger(__name__)
 Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
 
 TELL_AFTER = 0.010  # seconds
-NO_EFFECTS = Effects()
 
 
 class Work:
@@ -78,7 +80,7 @@ class Work:
         ready: list[tuple[Claimed, str, Event[Any]]] = []
         for one in claimed:
             key = keys[one.entry]
-            event = self._event(one, key)
+            event = self.read(one, key)
             if event is not None:
                 ready.append((one, key, event))
         if not ready:
@@ -90,7 +92,7 @@ class Work:
         if time.monotonic() - self.told_at >= TELL_AFTER:
             self._tell_ledger()
 
-    def _event(self, one: Claimed, key: str) -> Event[Any] | None:
+    def read(self, one: Claimed, key: str) -> Event[Any] | None:
         """The event, its data decoded; None where the delivery is settled without a run."""
         if one.verdict is Verdict.DUPLICATE or one.body is None:
             self._settle(one, key, Outcome.IGNORED)
@@ -115,29 +117,52 @@ class Work:
                 # Newer code of this handler wants it, and this is the older.
                 self._settle(one, key, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
                 return None
-            event = self.admission.admit(self.handler, one.body, event)
-            typed = read_data(event, self.handler.data_type)
-            self._admitted.add(key)
-            if self.handler.when is not None and not self.handler.when(typed):
-                self._settle(one, key, Outcome.SKIPPED, type=event.type)
-                self.report.skipped += 1
-                return None
-            return typed
+            return self._admitted_event(one, key, event)
         except Exception as error:
-            self.fail(
-                one,
-                key,
-                type_of(one.body),
-                error,
-                0,
-                refused=isinstance(error, InvalidEvent),
-            )
+            self._refuse(one, key, error)
             return None
+
+    def admit(self, one: Claimed, event: RawEvent) -> Event[Any] | None:
+        """Return an event that the handler wants with its data decoded; None where the delivery is
+        settled without a run. `event` is what `decode_unchecked` made of the body."""
+        try:
+            return self._admitted_event(one, "", check_decoded(event, one.body or b""))
+        except Exception as error:
+            self._refuse(one, "", error)
+            return None
+
+    def _admitted_event(self, one: Claimed, key: str, event: RawEvent) -> Event[Any] | None:
+        event = self.admission.admit(self.handler, one.body or b"", event)
+        typed = read_data(event, self.handler.data_type)
+        if key:
+            self._admitted.add(key)
+        if self.handler.when is not None and not self.handler.when(typed):
+            self._settle(one, key, Outcome.SKIPPED, type=event.type)
+            self.report.skipped += 1
+            return None
+        return typed
+
+    def _refuse(self, one: Claimed, key: str, error: Exception) -> None:
+        """Decide upon an attempt that failed before the handler was called."""
+        is_refused = isinstance(error, InvalidEvent)
+        self.fail(one, key, type_of(one.body), error, 0, refused=is_refused)
 
     def _run_one(self, one: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
-        error, effects = self._call(event, event, one.attempt)
-        took = _us(started)
+        error, effects = self.call(event, event, one.attempt)
+        self.settle_run(one, key, event, _us(started), error, effects)
+
+    def settle_run(
+        self,
+        one: Claimed,
+        key: str,
+        event: Event[Any],
+        took: int,
+        error: BaseException | None,
+        effects: Effects,
+    ) -> None:
+        """Decide upon a run of the handler that took so many µs, and failed with the error if there
+        is one."""
         if error is not None:
             self.fail(one, key, event.type, error, took, event.correlationid, effects)
         else:
@@ -150,8 +175,17 @@ class Work:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
         events = [event for _, _, event in ready]
-        error, effects = self._call(events, events[0], ready[0][0].attempt)
-        share = _us(started) // len(ready)
+        error, effects = self.call(events, events[0], ready[0][0].attempt)
+        self.settle_batch(ready, _us(started) // len(ready), error, effects)
+
+    def settle_batch(
+        self,
+        ready: Sequence[tuple[Claimed, str, Event[Any]]],
+        share: int,
+        error: BaseException | None,
+        effects: Effects,
+    ) -> None:
+        """As `settle_run`, of events with their claims and keys, of which each took that share."""
         # the value of any of them may be in it
         shown = error and self.admission.shown(error, [one.body for one, _, _ in ready])
         for one, key, event in ready:
@@ -175,7 +209,7 @@ class Work:
         for one in claimed:
             self._settle(one, keys[one.entry], Outcome.RELEASED)
 
-    def _call(
+    def call(
         self, argument: Any, cause: Event[Any], attempt: int
     ) -> tuple[BaseException | None, Effects]:
         """Runs the handler's function; returns what it raised, and what it emitted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -17,7 +17,7 @@ from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
 from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.ledger.server_clock import is_wrong_clock
-from celeriac.log import Entry, read_fields
+from celeriac.log import Entry, read_entry
 from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk, parse_chunks
 from celeriac.scripts import Script
 
@@ -74,7 +74,7 @@ class RedisChunks:
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
         found = [entry for _, entries in pairs for entry in entries]
         return Fetched(
-            entries=tuple(_entries(found)),
+            entries=_entries(found),
             now_ms=int(now_ms),
             open_chunks=int(open_chunks),
             patterns=parse_patterns(patterns),
@@ -91,9 +91,10 @@ class RedisChunks:
         if not read:
             return []
         after, upto = (entry.decode() for entry in interval)
-        return list(_entries(self.client.execute_many(
+        [found] = self.client.execute_many(
             [("XRANGE", self.keys.events(lane.domain), f"({after}", upto)]
-        )[0]))  # fmt: skip
+        )
+        return list(_entries(found))
 
     def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
         if not completion.exceptions:
@@ -250,11 +251,10 @@ class RedisChunks:
         return self.clock.now_ms()
 
 
-def _entries(found: Any) -> Iterator[Entry]:
+def _entries(found: Any) -> tuple[Entry, ...]:
     if isinstance(found, Exception):
         raise found
-    for entry, fields in found:
-        yield Entry(entry.decode(), *read_fields(fields))
+    return tuple([read_entry(entry, fields) for entry, fields in found])
 
 
 def _as_mapping(answer: Any) -> dict[bytes, bytes]:

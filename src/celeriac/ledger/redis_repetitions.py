@@ -15,7 +15,7 @@ from celeriac.ledger.repetition import (
     new_foreign,
     unresolved,
 )
-from celeriac.log import Entry, read_fields
+from celeriac.log import Entry, read_entry
 from celeriac.log.registered import NOTE_FOREIGN, Registered, parse_registered
 from celeriac.scripts import Script
 
@@ -93,4 +93,4 @@ def _page(client: Client, key: str, start: str, end: str, count: int) -> list[En
     [found] = client.execute_many([("XRANGE", key, start, end, "COUNT", count)])
     if isinstance(found, Exception):
         raise found
-    return [Entry(entry.decode(), *read_fields(fields)) for entry, fields in found]
+    return [read_entry(entry, fields) for entry, fields in found]

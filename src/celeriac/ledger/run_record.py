@@ -11,7 +11,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -60,6 +60,12 @@ def run_code(outcome: RunOutcome, took_us: int) -> int:
     else:
         mantissa = took_us >> exponent
     return outcome << (EXPONENT_BITS + MANTISSA_BITS) | exponent << MANTISSA_BITS | mantissa
+
+
+def processed_codes(took_us: Iterable[int]) -> list[int]:
+    """Return `run_code` of entries that were processed."""
+    # Short run times are codes by themselves.
+    return [took if took <= MANTISSA else run_code(RunOutcome.PROCESSED, took) for took in took_us]
 
 
 def parse_run_code(code: int) -> tuple[RunOutcome, int]:

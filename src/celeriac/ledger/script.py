@@ -14,7 +14,7 @@ from celeriac.event.pattern import check_pattern
 from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
-from celeriac.log import Entry, EntryKind, read_fields
+from celeriac.log import Entry, EntryKind, read_entry
 from celeriac.log.registered import parse_intervals
 
 
@@ -84,7 +84,7 @@ def parse_entries(found: Any) -> dict[str, Entry]:
     """Entry id → the entry, of a raw answer of XRANGE."""
     if isinstance(found, Exception):
         raise found
-    entries = (Entry(entry.decode(), *read_fields(fields)) for entry, fields in found)
+    entries = (read_entry(entry, fields) for entry, fields in found)
     return {entry.id: entry for entry in entries}
 
 

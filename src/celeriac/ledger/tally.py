@@ -7,19 +7,26 @@ Durations are counted in buckets of powers of two: bucket k is of those below 2*
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from celeriac.ledger.state import Outcome
+from celeriac.log import entry_time_ms
 
 FIRST, LAST = -4, 23  # 62.5 µs; 2.3 hours and all that is longer
 UNCOUNTED = frozenset({Outcome.IGNORED, Outcome.RELEASED})
 OTHER = "other"  # stands for the types beyond those that are counted each
 
 
+_UPPER_US = [2.0**bucket * 1000 for bucket in range(FIRST, LAST)]
+
+
 def bucket_of(us: int) -> int:
     """The bucket that a duration is counted in."""
-    return max(FIRST, min(math.frexp(max(us, 1) / 1000)[1], LAST))
+    return FIRST + bisect_right(_UPPER_US, us)
 
 
 def upper_bound_s(bucket: int) -> float:
@@ -115,6 +122,22 @@ def tally_settled(
         tally.wait.observe(max(0, total_us - took_us))
     if outcome is Outcome.PROCESSED:
         tally.total.observe(total_us)
+
+
+def tally_processed(
+    type: str, entries: Sequence[str], took_us: Sequence[int], now_ms: int
+) -> dict[str, int]:
+    """Return the fields that are added for entries processed in their first attempt, as
+    `tally_processed` in _tally.lua counts them."""
+    total_us = [max(0, now_ms - entry_time_ms(entry)) * 1000 for entry in entries]
+    wait_us = [max(0, total - took) for total, took in zip(total_us, took_us, strict=True)]
+    fields = {f"{type} processed": len(entries)}
+    for what, durations in (("run", took_us), ("wait", wait_us), ("total", total_us)):
+        fields[f"{type} {what} us"] = sum(durations)
+        counts = Counter(map(bisect_right, repeat(_UPPER_US), durations))
+        for place, count in counts.items():
+            fields[f"{type} {what} {FIRST + place}"] = count
+    return fields
 
 
 def add_tally(tallies: Tallies, field: str, value: bytes) -> None:

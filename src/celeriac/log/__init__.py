@@ -11,7 +11,7 @@ from celeriac.log.log import (
     entry_key,
     entry_time_ms,
     is_entry,
-    read_fields,
+    read_entry,
     time_ms,
     tried_at,
 )
@@ -30,7 +30,7 @@ __all__ = [
     "entry_key",
     "entry_time_ms",
     "is_entry",
-    "read_fields",
+    "read_entry",
     "time_ms",
     "tried_at",
 ]

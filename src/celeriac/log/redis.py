@@ -31,7 +31,7 @@ from celeriac.log.log import (
     Volume,
     entry_key,
     next_id,
-    read_fields,
+    read_entry,
 )
 from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk
 from celeriac.log.packing import Packing, refuse_first
@@ -241,7 +241,7 @@ class RedisLog:
             return self.client.xrange(key, min=start, max=end, count=count)
 
         found = self.invalid.unless_wrong_type(key, read, ())
-        return [Entry(entry.decode(), *read_fields(fields)) for entry, fields in found]
+        return [read_entry(entry, fields) for entry, fields in found]
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         if not event_keys:

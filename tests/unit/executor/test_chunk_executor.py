@@ -235,7 +235,7 @@ def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
 def test_progress_is_reported_while_the_chunk_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
     left: list[int] = []
     bench.subscribe(
         lambda event: left.extend(one.count for one in bench.chunks.open_chunks(bench.group))
@@ -246,7 +246,7 @@ def test_progress_is_reported_while_the_chunk_goes_on(
 
 
 def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
     bench.subscribe(
         lambda event: bench.chunks.requeue(bench.bus.service.worker, bench.group, chunk)
     )

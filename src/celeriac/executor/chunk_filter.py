@@ -1,0 +1,61 @@
+"""Which entries of a chunk run in it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from celeriac.errors import InvalidEvent
+from celeriac.event import Peek, meant_for, peek
+from celeriac.ledger import Outcome, Settled
+from celeriac.ledger.repetition import Repetitions
+from celeriac.log import Entry, EntryKind
+from celeriac.subscription import Handler
+
+
+class ChunkFilter:
+    """`others` says that other versions of the handler want events that this code does not."""
+
+    def __init__(self, handler: Handler, domain: str, *, others: bool = False) -> None:
+        self.handler, self.domain = handler, domain
+        self._others = others
+        self._wanted: dict[str, bool] = {}
+        self._repeated: dict[str, Outcome] = {}
+
+    def takes(self, entry: Entry, type: str) -> bool:
+        """Whether an event of this type, without other addressing, runs. `look` has the last word
+        where it does not."""
+        wanted = self._wanted.get(type)
+        if wanted is None:
+            in_domain = type.partition(".")[0] == self.domain
+            wanted = self._wanted[type] = in_domain and self.handler.matcher.matches(type)
+        return wanted and entry.kind is not EntryKind.FOREIGN and entry.id not in self._repeated
+
+    def look(self, entry: Entry) -> Peek | Settled | None:
+        """The addressing of an event that runs; else what becomes of the entry, None for nothing
+        that is recorded."""
+        try:
+            event = peek(entry.body or b"", self.domain)
+        except InvalidEvent:
+            return Settled(entry.id, "", 1, Outcome.RELEASED)
+        matches = self.handler.matcher.matches(event.type)
+        if not meant_for(self.handler.id, matches, event.handlers):
+            released = Settled(entry.id, event.key, 1, Outcome.RELEASED)
+            return released if self._others else None
+        if entry.kind is EntryKind.FOREIGN:
+            # Perhaps a copy: its claim finds that out.
+            return Settled(entry.id, event.key, 1, Outcome.RELEASED)
+        repeated = self._repeated.get(entry.id)
+        return event if repeated is None else Settled(entry.id, "", 1, repeated)
+
+    def find_repetitions(
+        self,
+        entries: Sequence[Entry],
+        find: Callable[[Sequence[tuple[Entry, str]]], Repetitions],
+    ) -> None:
+        """Take out what repeats an event; what perhaps does is claimed by itself."""
+        looked = [(entry, self.look(entry)) for entry in entries]
+        doubtful = [(entry, found.key) for entry, found in looked if isinstance(found, Peek)]
+        if doubtful:
+            repeated = find(doubtful)
+            self._repeated = dict.fromkeys(repeated.possible, Outcome.RELEASED)
+            self._repeated |= dict.fromkeys(repeated.certain, Outcome.IGNORED)
