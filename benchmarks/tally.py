@@ -1,33 +1,51 @@
-"""What handlers did, counted without any broker: a file that every process appends to.
+"""What handlers did, counted without any broker, in a file that every process writes to.
 
-One short write with O_APPEND is atomic and takes a microsecond, so the count costs each contestant
-the same, in any pool.
+To count costs each contestant the same, and less than a tenth of what the fastest of them costs for
+an event: each thread adds to a page of its own in shared memory. A latency is one short write with
+O_APPEND, which is atomic.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import time
+from _thread import get_native_id
 from pathlib import Path
 
 VARIABLE = "BENCH_TALLY"
 _LATENCY = struct.Struct("d")
+_COUNT = struct.Struct("Q")
+LATENCY_BYTES = _LATENCY.size
 
 
 class Tally:
     """The reading side."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._counts = path, counts_of(path)
         path.touch()
+        self._counts.touch()
+        self._pages: mmap.mmap | None = None
 
     @property
     def size(self) -> int:
-        return self.path.stat().st_size
+        """What was counted, and the bytes of all latencies."""
+        return self.path.stat().st_size + self._counted()
+
+    def _counted(self) -> int:
+        written = self._counts.stat().st_size
+        if not written:
+            return 0
+        if self._pages is None or len(self._pages) != written:
+            with self._counts.open("rb") as file:
+                self._pages = mmap.mmap(file.fileno(), written, access=mmap.ACCESS_READ)
+        pages = range(0, written, mmap.PAGESIZE)
+        return sum(_COUNT.unpack_from(self._pages, page)[0] for page in pages)
 
     def wait(self, size: int, seconds: float) -> bool:
-        """Blocks until the file has that size; False when it has not in time."""
+        """Blocks until there is that much; False when there is not in time."""
         deadline = time.monotonic() + seconds
         while self.size < size:
             if time.monotonic() > deadline:
@@ -36,22 +54,42 @@ class Tally:
         return True
 
     def latencies(self, after: int) -> list[float]:
-        """Seconds from emit to handler, of what was written after that size."""
+        """Seconds from emit to handler, of what was written after that size, where nothing was
+        counted since."""
         with self.path.open("rb") as file:
-            file.seek(after)
+            file.seek(after - self._counted())
             written = file.read()
         written = written[: len(written) // LATENCY_BYTES * LATENCY_BYTES]
         return [seconds for (seconds,) in _LATENCY.iter_unpack(written)]
 
 
-LATENCY_BYTES = _LATENCY.size
-_file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND) if VARIABLE in os.environ else -1
+def counts_of(path: Path) -> Path:
+    return path.with_name(path.name + ".counts")
+
+
+_path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
+_latencies = os.open(_path, os.O_WRONLY | os.O_APPEND) if _path else -1
+# By native thread: its id is another one in a forked process, and the same in all greenlets.
+_counts: dict[int, memoryview] = {}
 
 
 def count(events: int = 1) -> None:
-    os.write(_file, b"." * events)
+    thread = get_native_id()
+    counted = _counts.get(thread)
+    if counted is None:
+        counted = _counts[thread] = _own_page()
+    counted[0] += events
+
+
+def _own_page() -> memoryview:
+    assert _path is not None, f"{VARIABLE} names no file"
+    with counts_of(_path).open("a+b", buffering=0) as file:
+        # Appending is atomic, and leaves the position at the end of what was appended.
+        file.write(bytes(mmap.PAGESIZE))
+        start = file.tell() - mmap.PAGESIZE
+        return memoryview(mmap.mmap(file.fileno(), mmap.PAGESIZE, offset=start)).cast("Q")
 
 
 def arrived(sent: float) -> None:
     """`sent` is of the monotonic clock, which all processes of a machine share."""
-    os.write(_file, _LATENCY.pack(time.monotonic() - sent))
+    os.write(_latencies, _LATENCY.pack(time.monotonic() - sent))
