@@ -24,9 +24,7 @@ def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     importlib.reload(tally)
 
 
-def test_counts_of_threads_and_processes_are_added_up(
-    counting: ModuleType, tmp_path: Path
-) -> None:
+def test_counts_of_threads_and_processes_are_added_up(counting: ModuleType, tmp_path: Path) -> None:
     found = counting.Tally(tmp_path / "tally")
     assert 0 == found.size
     counting.count()
