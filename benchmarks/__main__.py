@@ -5,55 +5,60 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.curves import CURVES
 from benchmarks.machine import describe
 from benchmarks.measurement import Measurement, Outcome
-from benchmarks.publish import page
+from benchmarks.publish import publish
 from benchmarks.rounds import reason, run
-from benchmarks.stored import load
+from benchmarks.stored import Store
 from benchmarks.table import TABLE
 from celeriac.errors import CeleriacError
 
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
-    if options.page:
-        print(page(*load(options.page)), end="")
-        return 0
+    store = Store(options.store) if options.store else None
     # So that a SIGTERM, as of `timeout`, ends what was started and removes what was written.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [*TABLE, *(CURVES if options.full else ())]
     if options.only:
         chosen = [m for m in [*TABLE, *CURVES] if m.name in options.only]
+    elif store is not None:
+        chosen = [m for m in chosen if m.name not in store]
     outcomes: list[Outcome] = []
     facts: dict[str, str] = {}
-    complete, started = False, time.monotonic()
+    complete = not chosen
     try:
-        with Bench(
-            quick=options.quick,
-            rounds=options.rounds,
-            seconds=options.seconds,
-            patience=options.patience,
-        ) as bench:
-            facts = {**describe(bench), "command": " ".join(["python3 dev.py bench", *argv])}
-            for measurement in measurable(chosen, bench):
-                outcomes.append(survive(bench, measurement))
-            facts["neighbours"] = neighbours(bench)
-            facts["took"] = f"{(time.monotonic() - started) / 60:.1f} minutes"
+        if chosen:
+            with Bench(
+                quick=options.quick,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                patience=options.patience,
+            ) as bench:
+                facts = {**describe(bench), "command": " ".join(["python3 dev.py bench", *argv])}
+                for measurement in measurable(chosen, bench):
+                    outcomes.append(survive(bench, measurement))
+                    if store is not None:
+                        store.add(outcomes[-1], facts)
         complete = True
     except (KeyboardInterrupt, SystemExit):
         print("bench: interrupted; this is what was measured until then", file=sys.stderr)
     except CeleriacError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    if store is not None:
+        outcomes, facts = store.outcomes, dict(store.facts)
+    else:
+        facts |= report.taken(outcomes)
     print((report.as_json if options.json else report.text)(outcomes, facts))
+    if complete and options.publish:
+        publish(outcomes, facts)
     return 0 if complete else 130
 
 
@@ -67,12 +72,6 @@ def survive(bench: Bench, measurement: Measurement) -> Outcome:
         return outcome
 
 
-def neighbours(bench: Bench) -> str:
-    shares = bench.neighbours.shares
-    middle = median(shares) if shares else 0.0
-    return f"{middle:.0%} of a core during a sample (median), at most {max(shares, default=0):.0%}"
-
-
 def measurable(chosen: Sequence[Measurement], bench: Bench) -> list[Measurement]:
     return [m for m in chosen if not bench.quick or any(c.quick for c in m.contestants)]
 
@@ -84,7 +83,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Measures celeriac and its peers on the same work in turns, on a server of "
         "its own. The ratios count: values of different runs do not compare.",
     )
-    parser.add_argument("--quick", action="store_true", help="the goals only, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="most of the goals, in few minutes")
     parser.add_argument("--full", action="store_true", help="the curves as well")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
     parser.add_argument(
@@ -100,11 +99,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, help="about how long a sample lasts")
     parser.add_argument(
-        "--page",
+        "--store",
         type=Path,
         metavar="FILE",
-        help="measure nothing: print docs/reference/benchmarks.md from a result of --json, and "
-        "write its charts",
+        help="keep each measurement in FILE as soon as it is made; one that is in it is not made "
+        "again, unless a contestant failed or --only names it",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="at the end, write docs/reference/benchmarks.md, its charts and the figures of the "
+        "README",
     )
     return parser.parse_args(argv)
 

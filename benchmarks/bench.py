@@ -9,10 +9,10 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import redis
 
+from benchmarks.measurement import Contestant
 from benchmarks.neighbours import Neighbours
 from benchmarks.tally import VARIABLE, Tally
 from celeriac.dev.server import EmbeddedServer, start_server
@@ -43,6 +43,7 @@ class Bench:
         self.seconds = seconds or (0.25 if quick else 0.8)
         self.neighbours = Neighbours(patience)
         self.server: EmbeddedServer
+        self.durable_server: EmbeddedServer
         self._numbers = itertools.count()
         self._stack = ExitStack()
 
@@ -56,8 +57,12 @@ class Bench:
             self.server = stack.enter_context(
                 start_server(self.directory / "data", appendonly=False, extra=extra)
             )
+            # A rewrite of the file would come into one sample and not into another.
+            unchanging = (*extra, "--auto-aof-rewrite-percentage", "0")
+            self.durable_server = stack.enter_context(
+                start_server(self.directory / "durable", appendonly=True, extra=unchanging)
+            )
             make_keys(self.directory / "keys")
-            self.redis: Any = redis.Redis.from_url(self.server.url, decode_responses=True)
             self._stack = stack.pop_all()
         return self
 
@@ -67,7 +72,6 @@ class Bench:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.redis.close()
         self._stack.close()
 
     def rounds(self, enough: int | None) -> int:
@@ -75,14 +79,20 @@ class Bench:
         return self._rounds or enough or (3 if self.quick else 4)
 
     def flush(self) -> None:
-        """An empty server, started anew if it is gone. Raises ServerFailed."""
-        try:
-            self.redis.flushall()
-        except redis.ConnectionError:
-            self.server.restart()
+        """Empty servers, started again if they are gone. Raises ServerFailed."""
+        for server in (self.server, self.durable_server):
+            with redis.Redis.from_url(server.url) as client:
+                try:
+                    client.flushall()
+                except redis.ConnectionError:
+                    server.restart()
 
-    def database(self, number: int) -> str:
-        return f"{self.server.url.rpartition('/')[0]}/{number % DATABASES}"
+    def server_of(self, contestant: Contestant) -> EmbeddedServer:
+        return self.durable_server if contestant.durable else self.server
+
+    def database(self, contestant: Contestant, number: int) -> str:
+        """The URL of an empty database."""
+        return f"{self.server_of(contestant).url.rpartition('/')[0]}/{number % DATABASES}"
 
     def path(self, name: str) -> Path:
         """A path in the directory that nothing else has."""

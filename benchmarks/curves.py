@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks import emit, process
-from benchmarks.measurement import Contestant, Measurement
+from benchmarks.measurement import Contestant, Goal, Measurement
 from benchmarks.table import spread, subscribers
 
 SIZES = (1, 1_000, 10_000, 100_000)
@@ -22,9 +22,12 @@ def curve(
     *,
     emitted: bool = False,
     rounds: int = 2,
+    goals: tuple[Goal, ...] = (),
 ) -> Measurement:
     unit, open = ("events/s", emit.emitted) if emitted else ("runs/s", process.drained)
-    return Measurement(name, title, unit, open, contestants=tuple(contestants), rounds=rounds)
+    return Measurement(
+        name, title, unit, open, contestants=tuple(contestants), goals=goals, rounds=rounds
+    )
 
 
 CURVES = (
@@ -43,11 +46,24 @@ CURVES = (
         "Processed, by events in the backlog",
         (celeriac(n, events=n) for n in (1_000, 10_000, 100_000, 1_000_000)),
         rounds=1,
+        goals=tuple(
+            Goal(
+                f"server µs for each delivery, {n:,} in the backlog",
+                str(n),
+                at_most=1,
+                unit="server µs/run",
+            )
+            for n in (1_000, 1_000_000)
+        ),
     ),
     curve(
         "by-size",
         "Processed, by bytes added to an event",
         (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
+        goals=(
+            # Four times the 1,698 a second of the first core, measured on a machine of this kind.
+            Goal("processed, 100 kB bodies", "100000", at_least=6_792),
+        ),
     ),
     curve(
         "by-size-emit",

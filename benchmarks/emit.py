@@ -16,6 +16,7 @@ from benchmarks.spent import Meter
 @contextmanager
 def emitted(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
     """Events a second that one process gets accepted. Who subscribed has groups, and no worker."""
+    server = bench.server_of(contestant)
     with Remote(bench, contestant, url, bench.tally()) as remote:
         if "BENCH_HANDLERS" in contestant.options:
             remote.call("subscribe_all")
@@ -26,8 +27,8 @@ def emitted(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         events = contestant.events or events_for(bench.seconds / 2, run)
 
         def take() -> Sample:
-            meter = Meter.start([bench.server.pid], [remote.pid])
-            with apart(bench.server.pid, remote.pid):
+            meter = Meter.start([server.pid], [remote.pid])
+            with apart(server.pid, remote.pid):
                 rate = events / run(events)
             return {"events/s": rate, **meter.stop(events, "event", "producer")}
 

@@ -20,7 +20,8 @@ class Contestant:
     """A peer in one setting. `peer` is a module of `benchmarks.peers`, `options` its environment.
 
     `act` is what it does to emit; `fanout` how many handler runs one event causes; `events` a fixed
-    number of events a sample instead of one that fits the time. Only `quick` ones run in --quick.
+    number of events a sample instead of one that fits the time. `durable` ones work on a server
+    with an append-only file, flushed every second. Only `quick` ones run in --quick.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Contestant:
     pool: str = "prefork"
     fanout: int = 1
     events: int | None = None
+    durable: bool = False
     quick: bool = True
 
 
@@ -44,7 +46,8 @@ Open = Callable[["Bench", Contestant, str], AbstractContextManager[Take]]
 class Goal:
     """A bound for one contestant's value over another's; for the value itself without `to`.
 
-    The unit is the measurement's first one where none is given.
+    The unit is the measurement's first one where none is given. `headline` is how the README says
+    it; empty for a goal that does not stand there.
     """
 
     text: str
@@ -54,6 +57,7 @@ class Goal:
     at_least: float | None = None
     at_most: float | None = None
     unit: str = ""
+    headline: str = ""
 
     def holds(self, value: float) -> bool:
         return (self.at_least is None or value >= self.at_least) and (
@@ -82,11 +86,15 @@ class Measurement:
 
 @dataclass
 class Outcome:
-    """Samples by contestant, in the order of the rounds; why it has none, where it failed."""
+    """Samples by contestant, in the order of the rounds; why it has none, where it failed.
+
+    `seconds` is how long it took, `neighbours` the cores that others used during each sample."""
 
     measurement: Measurement
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    neighbours: list[float] = field(default_factory=list)
 
     def values(self, contestant: str, unit: str) -> list[float]:
         return [s[unit] for s in self.samples.get(contestant, ()) if unit in s]

@@ -1,4 +1,4 @@
-"""Redis memory: of an event that waits, and of what is remembered of one that was handled."""
+"""What Redis keeps of an event: while it waits, once it was handled, and on its disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def backlogged(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
 
 @contextmanager
 def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
-    """What the matrix holds for each handler run, and what the log keeps of the event by itself."""
+    """What is held for each handler run, and what the log keeps of the event by itself."""
     client: Any = redis.Redis.from_url(url, decode_responses=True)
     tally = bench.tally()
     events = contestant.events or (5000 if bench.quick else 20_000)
@@ -46,19 +46,45 @@ def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
         crew.wake(remote)
 
         def take() -> Sample:
-            size, matrix, log = tally.size, held(client, "*:matrix:*"), held(client, "*:events")
-            everything = held(client, "*")
+            size, log, everything = tally.size, held(client, "*:events"), held(client, "*")
             remote.call("fill", events)
             if not tally.wait(size + events * contestant.fanout, 60):
                 raise crew.failure("did not handle all in time")
             crew.settle()
             runs, of_log = events * contestant.fanout, held(client, "*:events") - log
             return {
-                "bytes/run": (held(client, "*:matrix:*") - matrix) / runs,
-                # With statistics, failures and what Celery keeps in the same database.
-                "all but the log, bytes/run": (held(client, "*") - everything - of_log) / runs,
+                # With statistics, and what Celery keeps in the same database.
+                "bytes/run": (held(client, "*") - everything - of_log) / runs,
                 "log bytes/event": of_log / events,
             }
+
+        yield take
+    client.close()
+
+
+@contextmanager
+def journaled(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+    """What processing adds to the append-only file, for each handler run."""
+    client: Any = redis.Redis.from_url(url, decode_responses=True)
+    tally = bench.tally()
+    events = contestant.events or (5000 if bench.quick else 20_000)
+    with (
+        Remote(bench, contestant, url, tally) as remote,
+        Crew(bench, contestant, url, tally) as crew,
+    ):
+        crew.wake(remote)
+
+        def take() -> Sample:
+            size, runs = tally.size, events * contestant.fanout
+            crew.pause()
+            remote.call("fill", events)
+            before = client.info("persistence")["aof_current_size"]
+            crew.resume()
+            if not tally.wait(size + runs, 60):
+                raise crew.failure("did not handle all in time")
+            crew.settle()
+            written = client.info("persistence")["aof_current_size"] - before
+            return {"bytes/run": written / runs}
 
         yield take
     client.close()

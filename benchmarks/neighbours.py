@@ -20,7 +20,7 @@ BUSY = (0, 1, 2, 5, 6, 7)  # in /proc/stat: user, nice, system, irq, softirq, st
 
 
 class Neighbours:
-    """`patience`: seconds to wait within one measurement. `shares`: of the samples that count."""
+    """`patience`: seconds to wait within one measurement. `shares`: of its samples that count."""
 
     def __init__(self, patience: float) -> None:
         self.patience = self.left = patience
@@ -29,6 +29,7 @@ class Neighbours:
     def begin(self) -> None:
         """Another measurement, with patience of its own."""
         self.left = self.patience
+        self.shares = []
 
     def undisturbed(self, take: Take) -> Sample:
         best = self._measured(take)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import fmean
 
 from benchmarks.bench import Bench
 from benchmarks.calibrate import events_for
@@ -14,14 +16,15 @@ from benchmarks.remote import Remote
 from benchmarks.spent import Meter
 
 LONGEST_DRAIN = 180.0
+FEWEST = 5_000  # runs in a sample, in as many turns as that takes
 CALM = 0.1  # seconds that the machine has to itself after what came before
 
 
 @contextmanager
 def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
     """Handler runs a second, over all handlers and services."""
-    tally = bench.tally()
-    spent: dict[str, float] = {}
+    tally, server = bench.tally(), bench.server_of(contestant)
+    spent: dict[str, list[float]] = defaultdict(list)
     with (
         Remote(bench, contestant, url, tally) as remote,
         Crew(bench, contestant, url, tally) as crew,
@@ -34,12 +37,13 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             crew.pause()
             remote.call("fill", events)
             time.sleep(CALM)
-            meter = Meter.start([bench.server.pid], crew.pids)
+            meter = Meter.start([server.pid], crew.pids)
             started = time.perf_counter()
             crew.resume()
             done = tally.wait(before + events * contestant.fanout, LONGEST_DRAIN)
             took = time.perf_counter() - started
-            spent.update(meter.stop(events * contestant.fanout, "run", "workers"))
+            for unit, value in meter.stop(events * contestant.fanout, "run", "workers").items():
+                spent[unit].append(value)
             crew.check()
             if not done:
                 raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
@@ -47,9 +51,13 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             return took
 
         events = contestant.events or events_for(bench.seconds, run)
+        turns = max(1, FEWEST // (events * contestant.fanout)) if contestant.events else 1
 
         def take() -> Sample:
-            return {"runs/s": events * contestant.fanout / run(events), **spent}
+            spent.clear()
+            took = sum(run(events) for _ in range(turns))
+            rate = turns * events * contestant.fanout / took
+            return {"runs/s": rate, **{unit: fmean(values) for unit, values in spent.items()}}
 
         yield take
 

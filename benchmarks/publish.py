@@ -1,36 +1,48 @@
-"""The page of the documentation and its charts, from what was measured."""
+"""The page of the documentation, its charts, and the README's figures, from what was measured."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 from benchmarks import chart
 from benchmarks.bench import ROOT
 from benchmarks.bend import sentences
 from benchmarks.curves import CURVES
 from benchmarks.measurement import Outcome
-from benchmarks.report import HEAD, goal_rows, value_rows
+from benchmarks.report import HEAD, goal_rows, number, value_rows
 
+PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 CHARTS = ("emit", "bulk", "process", "services", "latency", "backlog")
 
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `python3 dev.py bench --full --json > result.json`, about twenty minutes, and
-`python3 dev.py bench --page result.json > docs/reference/benchmarks.md`; do not edit.
+Written by `python3 dev.py bench --full --store bench.json --publish`; do not edit. It takes about
+twenty minutes. If it is interrupted, the same command goes on where it was. `--only NAME` measures
+a part of it again.
 
-celeriac and its peers do the same work in the same run, in turns of about a second, so that what
-else the machine does meets all of them alike. So the ratios count: each is the median over the
-rounds, with its least and greatest. The values are for orientation; those of two runs do not
-compare. All carry the same order event (237 bytes as a CloudEvent), and their handlers do nothing
-but count, unless said. The server is an embedded one on loopback without persistence. Producers
-are one process each, and while they emit they and the server have a core each (sched_setaffinity):
-left to the scheduler, a round trip costs one or two times as much by chance. Workers stand still
-(SIGSTOP) while a backlog is written, and then drain it; where they run is left to the scheduler.
+celeriac and its peers do the same work in the same run, in turns of about a second, so that other
+load on the machine affects all of them alike. Compare the ratios: each is the median over the
+rounds, with its minimum and maximum. The absolute values are for orientation; do not compare those
+of two runs.
 
-The matrix records every run, each event is isolated from its neighbours, and nothing is set but
-the defaults: what is measured is what one gets.
+- All carry the same order event (237 bytes as a CloudEvent). Unless stated otherwise, handlers only
+  add one to a counter in shared memory.
+- celeriac runs with its defaults. It records every run, and isolates each event from its
+  neighbours. celeriac and Celery send no task events, except where `-E` is stated: celeriac sends
+  them only while a monitor receives them, Celery only with `-E`.
+- Peers run as their documentation recommends for speed: Celery with late acknowledgement (without
+  it, a crash loses tasks) and a prefetch of 4, FastStream with handlers of whole batches and
+  without a log line per message.
+- The server is an embedded one on loopback without persistence. Contestants marked *AOF* use a
+  second one, with an append-only file that is flushed every second.
+- Each producer is one process. While it emits, it and the server have a core each
+  (`sched_setaffinity`): otherwise the time of a round trip doubles by chance.
+- Workers are stopped (SIGSTOP) while a backlog is written, then drain it. The scheduler places
+  them.
 """
 
 NOT_MET = """\
@@ -39,6 +51,35 @@ handlers of 5 ms, in [0023](../adr/0023-what-a-drained-event-costs.md); the time
 [beside Celery's own](../explanation/latency.md); a thousand handlers in a hundred domains in
 [0022](../adr/0022-what-nobody-wants-is-passed-over.md).
 """
+
+
+README = ROOT / "README.md"
+FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
+
+
+def publish(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> None:
+    """Write docs/reference/benchmarks.md, its charts and the README's figures."""
+    PAGE.write_text(page(outcomes, facts))
+    README.write_text(with_figures(README.read_text(), outcomes, facts))
+
+
+def with_figures(readme: str, outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
+    """The README with the goals that have a headline, between its two comments."""
+    if not FIGURES.search(readme):
+        raise ValueError("README.md has no lines `<!-- figures -->` and `<!-- /figures -->`")
+    rows = [
+        (goal.headline, f"{number(median(ratios))}{' ×' if goal.to else ''}", goal.bound)
+        for outcome in outcomes
+        for goal in outcome.measurement.goals
+        if goal.headline and (ratios := outcome.ratios(goal))
+    ]
+    date = facts.get("date", "").partition(" ")[0]
+    said = (
+        f"Measured on {date} in one run on two cores: medians of the ratios, with handlers that\n"
+        "do nothing. [All figures, with their spread](docs/reference/benchmarks.md).\n\n"
+    )
+    figures = said + table(("", "celeriac", "goal"), rows) + "\n"
+    return FIGURES.sub(lambda _: figures, readme)
 
 
 def page(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:

@@ -65,6 +65,18 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def taken(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Facts about the measuring: how long it took, and how busy others kept the machine."""
+    outcomes = list(outcomes)
+    shares = [share for outcome in outcomes for share in outcome.neighbours]
+    middle = median(shares) if shares else 0.0
+    return {
+        "neighbours": f"{middle:.0%} of a core during a sample (median), "
+        f"at most {max(shares, default=0):.0%}",
+        "took": f"{sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes",
+    }
+
+
 def text(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
     parts = [", ".join(f"{name} {value}" for name, value in facts.items())]
     goals = goal_rows(outcomes)
@@ -82,6 +94,8 @@ def as_json(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
         measured[outcome.measurement.name] = {
             "samples": outcome.samples,
             "failed": outcome.failed,
+            "seconds": round(outcome.seconds, 1),
+            "neighbours": [round(share, 3) for share in outcome.neighbours],
         }
         for goal in outcome.measurement.goals:
             ratios = outcome.ratios(goal)

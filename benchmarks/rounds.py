@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
 
 from benchmarks.bench import Bench
@@ -13,7 +14,7 @@ SPARING = 2  # rounds
 
 def run(bench: Bench, measurement: Measurement) -> Outcome:
     """Samples of all contestants. One that fails is out, with the reason, and the rest go on."""
-    outcome = Outcome(measurement)
+    outcome, started = Outcome(measurement), time.monotonic()
     chosen = [c for c in measurement.contestants if c.quick or not bench.quick]
     # Those that no goal is about are there for orientation: two samples say enough.
     spared = {c.name for c in chosen if measurement.goals and not c.quick}
@@ -24,7 +25,7 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
         for number, contestant in enumerate(chosen):
             note(f"{measurement.name}: preparing {contestant.name}")
             try:
-                opened = measurement.open(bench, contestant, bench.database(number))
+                opened = measurement.open(bench, contestant, bench.database(contestant, number))
                 takes[contestant.name] = stack.enter_context(opened)
             except Exception as error:
                 outcome.failed[contestant.name] = reason(error)
@@ -43,6 +44,8 @@ def run(bench: Bench, measurement: Measurement) -> Outcome:
                     outcome.samples.pop(name, None)
                     del takes[name]
     note("")
+    outcome.seconds = time.monotonic() - started
+    outcome.neighbours = bench.neighbours.shares
     return outcome
 
 

@@ -1,6 +1,8 @@
-"""The table: what is measured, between whom, and what issue 4 aims at."""
+"""The table: what is measured, between which contestants, and the goals."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from benchmarks import emit, idle, latency, memory, process, startup
 from benchmarks.measurement import Contestant as C
@@ -41,6 +43,7 @@ TABLE = (
         contestants=(
             C("raw XADD", "raw"),
             C("celeriac", "celeriac"),
+            C("celeriac, AOF", "celeriac", durable=True),
             C("celeriac to 1", "celeriac", options=subscribers(1)),
             C("celeriac to 3", "celeriac", options=subscribers(3), quick=False),
             C("celeriac to 30", "celeriac", options=subscribers(30)),
@@ -55,9 +58,11 @@ TABLE = (
         ),
         goals=(
             Goal("emit : raw XADD", "celeriac", "raw XADD", at_least=0.9),
-            Goal("emit : Celery .delay", "celeriac", "Celery .delay", at_least=4),
+            Goal("emit : Celery .delay", "celeriac", "Celery .delay", at_least=4,
+                 headline="Emit one event at a time, against Celery’s `.delay`"),
             Goal("emit to 30 : to 1", "celeriac to 30", "celeriac to 1", at_least=0.97),
             Goal("aemit : emit", "celeriac, async", "celeriac", at_least=0.75),
+            Goal("emit, AOF every second : none", "celeriac, AOF", "celeriac", at_least=0.8),
         ),
     ),
     Measurement(
@@ -68,6 +73,7 @@ TABLE = (
             C("celeriac emit_many", "celeriac", act="bulk"),
             C("celeriac aemit_many", "celeriac", act="async_bulk"),
             C("celeriac emit_many, signed", "celeriac", act="bulk", options=SIGNED),
+            C("celeriac emit_many, AOF", "celeriac", act="bulk", durable=True),
             C("FastStream list, 100", "faststream", act="bulk"),
             C("celeriac to 30, emit_many", "celeriac", act="bulk", options=subscribers(30),
               quick=False),
@@ -82,6 +88,8 @@ TABLE = (
                  at_least=0.9),
             Goal("signed in bulk : unsigned", "celeriac emit_many, signed", "celeriac emit_many",
                  at_least=0.5),
+            Goal("emit_many, AOF every second : none", "celeriac emit_many, AOF",
+                 "celeriac emit_many", at_least=0.8),
         ),
     ),
     Measurement(
@@ -89,9 +97,11 @@ TABLE = (
         contestants=(
             C("celeriac", "celeriac"),
             C("celeriac, batch=500", "celeriac", options=batch(500)),
+            C("celeriac, AOF", "celeriac", durable=True),
             C("Celery, late ack", "celery"),
-            C("FastStream batch of 100", "faststream", options=batch(100)),
-            C("FastStream batch, 1 process", "faststream", processes=1, options=batch(100),
+            C("FastStream batch", "faststream", options=batch(500)),
+            C("FastStream batch of 100", "faststream", options=batch(100), quick=False),
+            C("FastStream batch, 1 process", "faststream", processes=1, options=batch(500),
               quick=False),
             C("FastStream stream", "faststream", quick=False),
             C("dramatiq", "dramatiq", quick=False),
@@ -104,11 +114,16 @@ TABLE = (
         ),
         goals=(
             Goal("processed : Celery prefork, late ack", "celeriac", "Celery, late ack",
-                 at_least=40),
-            Goal("processed : FastStream batch handler", "celeriac", "FastStream batch of 100",
-                 at_least=1.2),
+                 at_least=100, headline="Processed, against Celery prefork with late "
+                 "acknowledgement"),
+            Goal("processed : FastStream batch handler", "celeriac", "FastStream batch",
+                 at_least=2, headline="Processed one by one, against FastStream’s handler of whole "
+                 "batches"),
             Goal("processed, batch= : FastStream batch handler", "celeriac, batch=500",
-                 "FastStream batch of 100", at_least=2),
+                 "FastStream batch", at_least=3),
+            Goal("processed, AOF every second : none", "celeriac, AOF", "celeriac", at_least=0.8),
+            Goal("server µs for each delivery", "celeriac", at_most=1, unit="server µs/run"),
+            Goal("worker µs for each delivery", "celeriac", at_most=8, unit="workers µs/run"),
         ),
     ),
     Measurement(
@@ -177,7 +192,7 @@ TABLE = (
             C("celeriac", "celeriac", options=WORK),
             C("Celery, late ack", "celery", options=WORK, quick=False),
         ),
-        goals=(Goal("5 ms handlers : perfect", "celeriac", "perfect", at_least=0.95),),
+        goals=(Goal("5 ms handlers : perfect", "celeriac", "perfect", at_least=0.97),),
     ),
     Measurement(
         "latency", "Latency at 100 events/s", "p50 ms", latency.measured,
@@ -191,9 +206,12 @@ TABLE = (
             C("taskiq stream", "taskiq", quick=False),
         ),
         goals=(
-            Goal("latency p50 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.8),
-            Goal("latency p99 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.8,
+            Goal("latency p50 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.5,
+                 headline="Time from emit to handler at 100 events/s, against Celery (p50)"),
+            Goal("latency p99 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.7,
                  unit="p99 ms"),
+            Goal("CPU for each event at 100/s : Celery prefork", "celeriac", "Celery, late ack",
+                 at_most=0.7, unit="CPU ms/event"),
         ),
     ),
     Measurement(
@@ -216,12 +234,26 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "matrix", "Redis memory of a processed event", "bytes/run", memory.remembered,
+        "matrix", "Redis memory of a processed event, beyond the log", "bytes/run",
+        memory.remembered,
         contestants=(
             C("celeriac", "celeriac"),
             C("celeriac, 3 handlers", "celeriac", options=subscribers(3), fanout=3),
         ),
-        goals=(Goal("matrix, bytes for each delivery", "celeriac", at_most=150),),
+        goals=(
+            Goal("memory of a delivery, bytes", "celeriac", at_most=10,
+                 headline="Bytes of Redis for the record of a delivery"),
+        ),
+        rounds=2,
+    ),
+    Measurement(
+        "journal", "Append-only file, by processing an event", "bytes/run", memory.journaled,
+        contestants=(
+            C("celeriac", "celeriac", durable=True),
+            C("FastStream batch", "faststream", options=batch(500), durable=True),
+            C("Celery, late ack", "celery", events=2000, durable=True, quick=False),
+        ),
+        goals=(Goal("AOF of a delivery, bytes", "celeriac", at_most=20),),
         rounds=2,
     ),
     Measurement(
@@ -264,6 +296,14 @@ TABLE = (
             Goal("emit, 1,000 types in 100 domains : 1", MANY.name, ONE.name, at_least=0.83),
             Goal("emit, 1,000 types in one domain : 1", CROWD.name, ONE.name, at_least=0.83),
         ),
+    ),
+    Measurement(
+        "many-process", "Processed, with 1,000 handlers and types", "runs/s", process.drained,
+        contestants=tuple(replace(one, events=20_000) for one in (ONE, MANY, CROWD)),
+        goals=(
+            Goal("processed, 1,000 in 100 domains : 1", MANY.name, ONE.name, at_least=0.6),
+        ),
+        rounds=2,
     ),
     Measurement(
         "many-latency", "Latency at 100 events/s, with 1,000 handlers and types", "p50 ms",

@@ -18,7 +18,8 @@ from benchmarks.calibrate import events_for
 from benchmarks.curves import CURVES
 from benchmarks.latency import quantiles
 from benchmarks.measurement import Contestant, Goal, Measurement, Outcome, Take
-from benchmarks.stored import load
+from benchmarks.publish import FIGURES, README, with_figures
+from benchmarks.stored import Store, load
 from benchmarks.table import TABLE
 
 
@@ -133,6 +134,38 @@ def test_a_printed_result_is_read_again(tmp_path: Path) -> None:
     assert again.samples == found.samples
     assert again.failed == found.failed
     assert facts == {"date": "today"}
+
+
+def test_a_store_is_added_to_and_says_what_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    last, first = (
+        Outcome(m, {"celeriac": [{m.unit: 3.0}]}, seconds=60.0) for m in (TABLE[1], TABLE[0])
+    )
+    Store(file).add(last, {"date": "yesterday"})
+    Store(file).add(replace(first, failed={"huey": "gone"}), {"date": "today"})
+    store = Store(file)
+    assert [TABLE[0].name, TABLE[1].name] == [one.measurement.name for one in store.outcomes]
+    assert TABLE[1].name in store
+    assert TABLE[0].name not in store, "a contestant failed: it is to be measured again"
+    assert {"date": "today", "took": "2.0 minutes"}.items() <= store.facts.items()
+
+
+def test_the_readme_has_the_goals_with_a_headline() -> None:
+    goal = Goal("a : b", "ours", "theirs", at_least=2, headline="Processed, against theirs")
+    found = outcome(goal, Goal("other", "ours", at_most=2))
+    found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
+    readme = "a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n"
+    written = with_figures(readme, [found], {"date": "2026-11-27 04:00 UTC"})
+    assert written.startswith("a\n<!-- figures -->\nMeasured on 2026-11-27 in one run")
+    assert "| Processed, against theirs | 3 × | ≥ 2 |" in written
+    assert written.endswith("|\n\n<!-- /figures -->\nb\n")
+    assert "old" not in written and "other" not in written
+
+
+def test_the_readme_has_a_place_for_five_figures() -> None:
+    headlines = [goal.headline for m in TABLE for goal in m.goals if goal.headline]
+    assert 5 == len(headlines)
+    assert FIGURES.search(README.read_text())
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
