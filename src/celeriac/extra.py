@@ -18,6 +18,8 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "signing": "cryptography",
         "prometheus": "prometheus_client",
         "otel": "OpenTelemetry",
+        "edit": "jsonpatch",
+        "alerts": "Apprise",
     }
 )
 

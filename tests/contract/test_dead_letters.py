@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.errors import NotFound
-from celeriac.ledger import DeadLetter, Failure, Lane, Outcome, Place, Verdict
+from celeriac.ledger import DeadLetter, EditedLetter, Failure, Lane, Outcome, Place, Verdict
 from celeriac.ledger.row import MAX_HISTORY
-from tests.contract.store import DOMAIN, Store, body, settled
+from tests.contract.store import DOMAIN, Store, body, key_of, settled
 
 
 def bury(store: Store, lane: Lane, event_id: str = "a") -> DeadLetter:
@@ -170,6 +170,49 @@ def test_failures_survive_redrives_with_who_asked(store: Store, lane: Lane) -> N
     assert past.failures[0].at == second.first_failed_ms, "the first of all lives"
     assert store.ledger.redrive(lane, [(second, b"unused")])
     assert [2, 3] == [one.life for one in store.ledger.history(lane, "a").restarts]
+
+
+# -- editing
+
+
+def edited(letter: DeadLetter, id: str = "b") -> EditedLetter:
+    return EditedLetter(letter, id, id, "order.placed", body(id, handlers=letter.handler))
+
+
+def test_an_edited_event_stands_for_a_dead_letter(store: Store, lane: Lane) -> None:
+    """One move: the letter goes, the event comes, and the old delivery's history names it."""
+    letter, note = bury(store, lane), b'{"who":"ann","did":"edit","what":"a"}'
+    assert 1 == store.ledger.edit(lane, [edited(letter)], note)
+    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert [] == store.ledger.dead_groups(DOMAIN)
+    past = store.ledger.history(lane, "a")
+    [restart] = past.restarts
+    assert ("b", 1, note.decode()) == (restart.edited, restart.life, restart.note)
+    assert 1 == past.life, "the old delivery has no other life"
+    [row] = store.ledger.rows(lane, ["a"])
+    assert row is not None and "dead" == row.state
+    [delivery] = store.take(lane).deliveries
+    assert "b" == key_of(delivery.body)
+    [effects] = store.ledger.effects(lane, ["a"])
+    assert [("order.placed", "b")] == [tuple(effect) for effect in effects.named]
+    assert [(note, 1)] == [(one.note, one.count) for one in store.ledger.audited(DOMAIN)]
+
+
+def test_editing_twice_is_editing_once(store: Store, lane: Lane) -> None:
+    letter = bury(store, lane)
+    assert 1 == store.ledger.edit(lane, [edited(letter)])
+    assert 0 == store.ledger.edit(lane, [edited(letter, "c")], b'{"who":"ann"}')
+    assert 0 == store.ledger.edit(lane, [])
+    assert 2 == store.log.length(DOMAIN)
+    assert [] == store.ledger.audited(DOMAIN), "nothing was done"
+
+
+def test_nothing_is_edited_for_a_handler_that_left(store: Store, lane: Lane) -> None:
+    letter = bury(store, lane)
+    store.log.leave(DOMAIN, lane.handler)
+    with pytest.raises(NotFound):
+        store.ledger.edit(lane, [edited(letter)])
+    assert (1, 1) == (store.ledger.dead_count(DOMAIN), store.log.length(DOMAIN))
 
 
 # -- replaying

@@ -32,7 +32,7 @@ COMMANDS = {
     "status": "Where an event is, and what each handler did with it.",
     "events": "The newest events, and how far each is.",
     "lag": "How far behind each handler is.",
-    "dead": "Lists, shows, redrives and discards dead letters.",
+    "dead": "Lists, shows, redrives, edits and discards dead letters.",
     "replay": "Runs past events through one handler again.",
     "emit": "Emits one event, and prints its id.",
     "handlers": "Lists the handlers, or removes one.",

@@ -74,7 +74,8 @@ def _how(step: Step) -> str:
     ran = f"ran {took(step.took_us)}" if step.took_us else ""
     on = f"on {step.worker}" if step.worker else ""
     text = " ".join(filter(None, (by, via, ran, on)))
-    return ": ".join(filter(None, (text, step.reason or step.error or "")))
+    text = ": ".join(filter(None, (text, step.reason or step.error or "")))
+    return f"{text} → {step.edited}" if step.edited else text
 
 
 def _plain(event: EventStatus, steps: list[Step]) -> dict[str, Any]:

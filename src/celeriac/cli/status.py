@@ -128,13 +128,15 @@ def _show(found: EventStatus, now_ms: int) -> None:
     for cell in failed:
         out.print()
         out.print(Text(cell.handler, style="bold"))
-        begun = {one.life: one for one in cell.restarts}
+        begun = {one.life: one for one in cell.restarts if not one.edited}
         for failure in cell.failures:
             _show_restart(out, begun.pop(failure.life, None))
             head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
             out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
         for life in sorted(begun):
             _show_restart(out, begun[life])
+        for edit in cell.restarts:
+            _show_restart(out, edit if edit.edited else None)
 
 
 def _show_restart(out: Console, restart: Restart | None) -> None:
@@ -142,6 +144,8 @@ def _show_restart(out: Console, restart: Restart | None) -> None:
         from rich.text import Text
 
         text = restart_text(restart)
+        if restart.edited:
+            text += f" → {restart.edited}"
         out.print(Text(f"  {text}  {iso(restart.at)[11:19]}", style="dim"), soft_wrap=True)
 
 

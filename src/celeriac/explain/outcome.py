@@ -80,6 +80,12 @@ def _dead(facts: Facts) -> Iterator[Check]:
     letter, error = facts.letter, facts.last_error
     error = letter.error if letter is not None else error
     name = _REFUSED.get(exception_of(error), "dead")
+    edit = facts.history.restarts[-1] if facts.history.restarts else None
+    if letter is None and edit is not None and edit.edited:
+        at = when(edit.at, now_ms=facts.now_ms)
+        text = f"died, and was edited {at}: the event {edit.edited} stands for it"
+        yield failed("edited", text, f"celeriac explain {edit.edited} {facts.handler}")
+        return
     if letter is None:
         text = _at(f"dead after {_attempts(facts.attempts)}: {error}", facts)
         yield failed(name, f"{text}; its dead letter was redriven, discarded or trimmed")

@@ -172,6 +172,18 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class EditedLetter:
+    """A dead letter, and the event that stands for its own: for this handler alone, with a new id.
+    `body` is the event as it enters the log."""
+
+    letter: DeadLetter
+    id: str
+    key: str
+    type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """One delivery in flight. `owner` is `queued:W`, `running:W`, `due` or `parked`."""
 
@@ -385,6 +397,14 @@ class Ledger(Protocol):
         With each comes its event with this handler as the only reference, used where the log entry
         was trimmed. `note` (who asks, and why) is recorded in the same move. Raises NotFound where
         the handler has no group."""
+        ...
+
+    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+        """Resolves dead letters of the handler by events that stand for theirs; returns how many
+        were there still.
+
+        The letter goes, the event enters the log, and the history of the old delivery names it, in
+        one move with `note`. Raises NotFound where the handler has no group."""
         ...
 
     def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from celeriac.errors import NotFound
-from celeriac.event import Effects
+from celeriac.event import Effect, Effects
 from celeriac.ledger.dead_group import Audited, DeadGroup, exception_of
 from celeriac.ledger.ledger import (
     MAX_LOST_RUNS,
@@ -16,6 +16,7 @@ from celeriac.ledger.ledger import (
     Ask,
     Claimed,
     DeadLetter,
+    EditedLetter,
     Lane,
     Pending,
     Settled,
@@ -388,6 +389,25 @@ class MemoryLedger:
             self.log.append(domain, addressed, EntryKind.REDRIVEN)
         elif not moves.group.waits_for(letter.entry):
             moves.revive(letter.entry, body, "redrive", Place.DEAD)
+        return True
+
+    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+        if not edited:
+            return 0
+        with self._lock:
+            moves = self._of_group(lane)
+            done = sum(self._edit(moves, one, note) for one in edited)
+            if done:
+                self._audit(lane.domain, note, done)
+            return done
+
+    def _edit(self, moves: Moves, one: EditedLetter, note: bytes) -> bool:
+        key = one.letter.event_key
+        if not key or not moves.store.dead.remove(one.letter.id):
+            return False
+        moves.book.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
+        moves.book.add_effects(key, Effects((Effect(one.type, one.key),)), moves.now)
+        self.log.append(moves.lane.domain, one.body, EntryKind.MADE)
         return True
 
     def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:

@@ -140,7 +140,7 @@ class Book:
     ) -> tuple[Failure, ...]:
         """Append a failed attempt of the present life, and return all failures."""
         if failure is not None:
-            life = len(self.history(event_key, now_ms).restarts) + 1
+            life = self.history(event_key, now_ms).life
             self._append(event_key, msgspec.structs.replace(failure, life=life), now_ms)
         return self.history(event_key, now_ms).failures
 
@@ -155,8 +155,16 @@ class Book:
         row, past = self.rows.get(field, now_ms), self.history(field, now_ms)
         self.rows.drop(field)
         if row is not None or past != History():
-            life = len(past.restarts) + 2
+            life = past.life + 1
             self._append(field, Restart.of(row, at=now_ms, note=note, life=life), now_ms)
+
+    def note_edit(self, event_key: str, entry: str, edited: str, note: str, now_ms: int) -> None:
+        """An edited event stands for this one."""
+        refused = refused_field(entry)
+        field = event_key if self.rows.get(refused, now_ms) is None else refused
+        life = self.history(field, now_ms).life
+        line = Restart(at=now_ms, note=note, life=life, edited=edited)
+        self._append(field, line, now_ms)
 
     def _append(self, event_key: str, line: Failure | Restart, now_ms: int) -> None:
         past = [*(self.past.get(event_key, now_ms) or ()), line]

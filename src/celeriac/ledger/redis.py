@@ -16,6 +16,7 @@ from celeriac.ledger.ledger import (
     Ask,
     Claimed,
     DeadLetter,
+    EditedLetter,
     Lane,
     Settled,
     Stretch,
@@ -46,9 +47,9 @@ _take, _pass_over, _claim, _finish, _renew, _hand_back = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in ("take", "pass_over", "claim", "finish", "renew", "hand_back")
 )
-_schedule, _redrive, _discard, _invalid, _rate, _patterns = (
+_schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
     Script("celeriac.ledger", f"{name}.lua")
-    for name in ("schedule", "redrive", "discard", "invalid", "rate", "patterns")
+    for name in ("schedule", "redrive", "edit", "discard", "invalid", "rate", "patterns")
 )
 
 
@@ -322,6 +323,30 @@ class RedisLedger(RedisLedgerReader):
                 value
                 for letter, addressed in letters
                 for value in (letter.id, letter.entry, letter.event_key, addressed)
+            ),
+        )
+        return int(answer)
+
+    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+        if not edited:
+            return 0
+        answer = self._of_group(
+            _edit,
+            lane,
+            lane.handler,
+            self.window_ms,
+            note,
+            *(
+                value
+                for one in edited
+                for value in (
+                    one.letter.id,
+                    one.letter.entry,
+                    one.letter.event_key,
+                    one.id,
+                    f"{one.type} {one.key}",
+                    one.body,
+                )
             ),
         )
         return int(answer)

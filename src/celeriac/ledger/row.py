@@ -54,7 +54,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
     """A redrive or replay of a delivery that had a record before. `note` says who asked (JSON of
     `operation.Note`), `life` is the one that it began. `ended` is the state in which the life
-    before it ended, in the attempt `attempts` at `ended_at` (ms); empty where there was no row."""
+    before it ended, in the attempt `attempts` at `ended_at` (ms); empty where there was no row.
+    `edited` is the id of the event that stands for this one since an edit, which begins no life
+    here: `life` is the one that it ended."""
 
     at: int
     note: str = ""
@@ -63,6 +65,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     ended_at: int | None = None
     took: int = 0
+    edited: str = ""
 
     @classmethod
     def of(cls, row: Row | None, *, at: int, note: str, life: int) -> Restart:
@@ -85,6 +88,11 @@ class History(msgspec.Struct, frozen=True):
 
     failures: tuple[Failure, ...] = ()
     restarts: tuple[Restart, ...] = ()
+
+    @property
+    def life(self) -> int:
+        """The present life of the delivery, counted from 1."""
+        return 1 + sum(not one.edited for one in self.restarts)
 
 
 def refused_field(entry: str) -> str:
@@ -123,6 +131,7 @@ class _Line(msgspec.Struct, frozen=True):
     worker: str = ""
     note: str = ""
     row: str = ""
+    edited: str = ""
 
 
 def parse_history(stored: bytes) -> History:
@@ -131,8 +140,10 @@ def parse_history(stored: bytes) -> History:
     restarts: list[Restart] = []
     for raw in stored.split(b"\n"):
         line = msgspec.json.decode(raw, type=_Line)
-        life = len(restarts) + 1
-        if line.attempt is None:
+        life = 1 + sum(not one.edited for one in restarts)
+        if line.edited:
+            restarts.append(Restart(at=line.at, note=line.note, life=life, edited=line.edited))
+        elif line.attempt is None:
             row = parse_row(line.row.encode()) if line.row else None
             restarts.append(Restart.of(row, at=line.at, note=line.note, life=life + 1))
         else:

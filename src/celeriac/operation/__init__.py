@@ -2,6 +2,14 @@
 
 from celeriac.operation.batch import Batch, count_batch, discard_batch, redrive_batch
 from celeriac.operation.choice import Choice, choose, letter_at, type_of
+from celeriac.operation.edit import (
+    LetterEdit,
+    apply_edit,
+    edit_letter,
+    letter_document,
+    masked_document,
+    patch_change,
+)
 from celeriac.operation.history import Step, history_of
 from celeriac.operation.note import Act, Note, acts, record_setting, restart_text
 from celeriac.operation.page import DeadPage, dead_page
@@ -12,16 +20,22 @@ __all__ = [
     "Batch",
     "Choice",
     "DeadPage",
+    "LetterEdit",
     "Note",
     "Step",
     "acts",
+    "apply_edit",
     "choose",
     "count_batch",
     "dead_page",
     "discard_batch",
     "discard_letters",
+    "edit_letter",
     "history_of",
     "letter_at",
+    "letter_document",
+    "masked_document",
+    "patch_change",
     "record_setting",
     "redrive_batch",
     "redrive_letter",

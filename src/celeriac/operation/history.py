@@ -16,8 +16,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a history. `did` is `emitted`, `failed`, the state that an attempt or a delivery
     ended in, or what an operator did (`redrive`, `replay`, `edit`).
 
-    `at_ms` is None for what has not happened yet. `life` counts from 1; a redrive, replay or edit
+    `at_ms` is None for what has not happened yet. `life` counts from 1; a redrive or replay
     begins the next one, whose attempts count from 1. `who`, `via` and `reason` are an operator's.
+    `edited` is the id of the event that stands for this one since an edit.
     """
 
     did: str
@@ -32,6 +33,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     who: str = ""
     via: str = ""
     reason: str = ""
+    edited: str | None = None
 
 
 def history_of(event: EventStatus, handler: str | None = None) -> list[Step]:
@@ -52,7 +54,8 @@ def history_of(event: EventStatus, handler: str | None = None) -> list[Step]:
 def _of_cell(cell: Cell) -> Iterator[Step]:
     life = max((one.life for one in cell.restarts), default=1)
     lines: list[Failure | Restart] = [*cell.failures, *cell.restarts]
-    lines.sort(key=lambda line: (line.life, isinstance(line, Failure), line.at))
+    # Within a life: what began it, its attempts, and the edit that ended it.
+    lines.sort(key=lambda line: (line.life, _rank(line), line.at))
     final = cell.failures[-1] if cell.failures else None
     for line in lines:
         if isinstance(line, Restart):
@@ -86,6 +89,12 @@ def _of_cell(cell: Cell) -> Iterator[Step]:
         )
 
 
+def _rank(line: Failure | Restart) -> int:
+    if isinstance(line, Failure):
+        return 1
+    return 2 if line.edited else 0
+
+
 def _ended(cell: Cell, restart: Restart) -> Step:
     """How the life before the restart ended, where that was no failure."""
     return Step(
@@ -108,6 +117,7 @@ def _restarted(cell: Cell, restart: Restart) -> Step:
         who=note.who,
         via=note.via,
         reason=note.reason,
+        edited=restart.edited or None,
     )
 
 

@@ -15,7 +15,8 @@ from celeriac.subscription import Backend
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`who` is a user of Flower or of the machine; `did` a verb; `what` names it for people; acts
-    of one `operation` belong together. `reason` is why, in the words of `who`."""
+    of one `operation` belong together. `reason` is why, in the words of `who`;
+    `diff` is what an edit changed, masked, as RFC 6902."""
 
     who: str
     did: str
@@ -23,6 +24,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     via: str = "flower"
     operation: str = ""
     reason: str = ""
+    diff: str = ""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

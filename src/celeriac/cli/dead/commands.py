@@ -15,6 +15,7 @@ from celeriac.cli.dead.choice import (
     select,
     selection_options,
 )
+from celeriac.cli.dead.edit import edit
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.reveal import reveal_option
@@ -45,6 +46,9 @@ def dead() -> None:
 
     Each is named `domain/id`, as `dead list` shows it.
     """
+
+
+dead.add_command(edit)
 
 
 @dead.command("list")

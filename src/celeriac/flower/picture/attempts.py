@@ -50,7 +50,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     """
     found: list[Attempt] = []
     free, by = float(emitted_ms), ""
-    begun = {one.life: one for one in cell.restarts}
+    begun = {one.life: one for one in cell.restarts if not one.edited}
     life = max(begun, default=1)
     for number in range(1, life + 1):
         restart = begun.get(number)

@@ -1,4 +1,4 @@
--- Included by finish: what handlers emitted while they handled an event.
+-- Included by finish and edit: what handlers emitted while they handled an event.
 --! keys effects older_effects
 
 local MOST_EFFECTS = 100  -- as in event/correlation.py

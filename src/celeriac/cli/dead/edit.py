@@ -1,0 +1,190 @@
+"""celeriac dead edit"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from celeriac.cli.dead.choice import choice_options, reason_option, select
+from celeriac.cli.dispatcher import find_bus
+from celeriac.cli.group import FAILED
+from celeriac.cli.session import Session, pass_session
+from celeriac.cli.show import console, count
+from celeriac.cli.terminal import confirm, echo
+from celeriac.cli.user import user_name
+from celeriac.contract import read_data
+from celeriac.errors import CeleriacError, InvalidEvent, NotFound
+from celeriac.ledger import DeadLetter
+from celeriac.operation import (
+    Choice,
+    LetterEdit,
+    Note,
+    apply_edit,
+    edit_letter,
+    letter_at,
+    letter_document,
+    patch_change,
+)
+from celeriac.operation.edit import MAX_DIFF
+from celeriac.subscription import Handler
+
+DIFFS_SHOWN = 3
+Handlers = Mapping[str, Handler]
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[DEAD_LETTER]...")
+@choice_options
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--patch", metavar="JSON", help="RFC 6902: JSON, `-` or @file. [default: $EDITOR]")
+@click.option("--dry-run", is_flag=True, help="Shows the first differences, and changes nothing.")
+@click.option("-A", "--app", "module", metavar="MODULE", help="Has the handlers: checks the data.")
+@reason_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+@click.pass_context
+def edit(
+    ctx: click.Context,
+    session: Session,
+    names: tuple[str, ...],
+    choice: Choice,
+    everything: bool,
+    patch: str | None,
+    dry_run: bool,
+    module: str | None,
+    reason: str,
+    yes: bool,
+) -> None:
+    """Corrects the event of a dead letter, and has it delivered.
+
+    Opens one letter in $EDITOR, or applies a JSON patch to all that are selected. The edited event
+    has a new id, is for the handler that gave up alone, and names the old one as its cause. The
+    letter is gone then, and the difference is in the audit log.
+    """
+    handlers = _handlers(module)
+    if patch is None:
+        if len(names) != 1 or everything or choice != Choice():
+            raise click.UsageError("name one dead letter to edit it, or give --patch for many")
+        if dry_run:
+            raise click.UsageError("--dry-run needs --patch")
+        letter = letter_at(session.backend, names[0])
+        edits, faults = [_edit(session, letter, _in_editor(letter), handlers)], Counter[str]()
+    else:
+        change = patch_change(_read(patch))
+        edits, faults = [], Counter[str]()
+        for one in select(session, names, choice, everything):
+            try:
+                found = letter_at(session.backend, f"{one.domain}/{one.id}")
+                edits.append(_edit(session, found, change, handlers))
+            except (InvalidEvent, NotFound) as error:
+                faults[_reason(error, f"{one.domain}/{one.id}")] += 1
+    _show(edits)
+    if edits and not dry_run:
+        if not yes:
+            confirm(f"Edit {count(len(edits), 'dead letter')}?", abort=True)
+        _apply(session, edits, reason, faults)
+    elif dry_run:
+        echo(f"{count(len(edits), 'dead letter')} would be edited; nothing was changed")
+    for fault, number in sorted(faults.items()):
+        echo(f"{number:,} not edited: {fault}", err=True)
+    if faults:
+        ctx.exit(FAILED)
+
+
+def _handlers(module: str | None) -> Handlers:
+    if module is None:
+        return {}
+    bus = find_bus(module)
+    bus.app.loader.import_default_modules()
+    return bus.service.handlers
+
+
+def _edit(
+    session: Session, letter: DeadLetter, change: Callable[[Any], Any], handlers: Handlers
+) -> LetterEdit:
+    """The edit, its data checked where the code of the handler is at hand."""
+    edit = edit_letter(letter, change, session.settings.sensitive_names)
+    handler = handlers.get(letter.handler)
+    if handler is not None:
+        read_data(edit.event, handler.data_type)
+    return edit
+
+
+def _in_editor(letter: DeadLetter) -> Callable[[Any], Any]:
+    document = msgspec.json.format(msgspec.json.encode(letter_document(letter)), indent=2).decode()
+    text = click.edit(document + "\n", extension=".json", require_save=True)
+    if text is None:
+        raise click.Abort
+
+    def change(_: Any) -> Any:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise InvalidEvent(f"the edited event is no JSON: {error}") from None
+
+    return change
+
+
+def _read(given: str) -> bytes:
+    if given == "-":
+        return sys.stdin.buffer.read()
+    if not given.startswith("@"):
+        return given.encode()
+    try:
+        with open(given[1:], "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise click.BadParameter(f"{given}: {error.strerror}", param_hint="--patch") from None
+
+
+def _reason(error: CeleriacError, name: str) -> str:
+    """The error without the name of the letter, so that those of many letters are counted."""
+    return str(error).replace(name, "the letter")
+
+
+def _show(edits: Sequence[LetterEdit]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for edit in edits[:DIFFS_SHOWN]:
+        title = f"{edit.name}  {edit.letter.handler}  {edit.event.type}"
+        out.print(Text(title, style="bold"), soft_wrap=True)
+        for line in edit.lines() or ["  (only sensitive values differ)"]:
+            style = {"+": "green", "-": "red"}.get(line[:1], "dim")
+            out.print(Text(line, style=style), soft_wrap=True)
+    if len(edits) > DIFFS_SHOWN:
+        echo(f"and {count(len(edits) - DIFFS_SHOWN, 'more dead letter')}")
+
+
+def _apply(
+    session: Session, edits: Sequence[LetterEdit], reason: str, faults: Counter[str]
+) -> None:
+    records, operation = session.backend.registry.handlers(), secrets.token_hex(8)
+    done = gone = 0
+    for one in edits:
+        note = Note(
+            who=user_name(),
+            did="edit",
+            what=one.name if len(edits) == 1 else f"{len(edits)} dead letters",
+            via="celeriac",
+            operation=operation,
+            reason=reason,
+            diff=one.patch[:MAX_DIFF],
+        ).encode()
+        try:
+            if apply_edit(session.backend, records, session.settings, one, note):
+                done += 1
+                if len(edits) == 1:
+                    echo(one.event.id)
+            else:
+                gone += 1
+        except (InvalidEvent, NotFound) as error:
+            faults[_reason(error, one.name)] += 1
+    rest = f", {gone:,} were gone" if gone else ""
+    echo(f"{count(done, 'dead letter')} edited{rest}")

@@ -1,0 +1,220 @@
+"""celeriac dead edit: one in an editor, many by a JSON patch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from celeriac.event import decode
+from celeriac.ledger import DeadLetter
+from celeriac.operation import acts
+from tests.unit.cli.conftest import Run
+from tests.unit.matrix.shop import Shop
+
+FIX = '[{"op": "replace", "path": "/data/card", "value": "tok_2"}]'
+CODE = """
+from celery import Celery
+from celeriac import Event, EventBus
+from dataclasses import dataclass
+
+bus = EventBus(Celery("billing"), service="billing")
+
+@dataclass
+class Order:
+    card: str
+
+@bus.on("order.placed")
+def charge(event: Event[Order]) -> None: ...
+"""
+
+
+def charge(event: Any) -> None:
+    if event.data["card"] == "tok_1":
+        raise ValueError("declined")
+
+
+def die(shop: Shop, events: int = 1, **given: Any) -> list[DeadLetter]:
+    shop.on("billing.charge", "order.placed", retries=0, function=charge)
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    for n in range(events):
+        shop.emit("order.placed", {"card": "tok_1", "n": n}, subject=f"order/{n}", **given)
+    shop.settle()
+    return shop.backend.ledger.dead("order")
+
+
+def editing(monkeypatch: pytest.MonkeyPatch, change: Any) -> list[str]:
+    """Answers $EDITOR; returns the texts that it was given."""
+    seen: list[str] = []
+
+    def edit(text: str, **_: Any) -> str | None:
+        seen.append(text)
+        document = json.loads(text)
+        changed = change(document)
+        return None if changed is None else json.dumps(changed)
+
+    monkeypatch.setattr(click, "edit", edit)
+    return seen
+
+
+def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    seen = editing(monkeypatch, lambda doc: {**doc, "data": {**doc["data"], "card": "tok_2"}})
+    answer = run("dead", "edit", f"order/{letter.id}", "--yes", "--reason", "a typing error")
+    assert 0 == answer.exit_code, answer.err
+    assert '"card": "tok_1"' in seen[0]
+    assert '-    "card": "tok_1"' in answer.out and '+    "card": "tok_2"' in answer.out
+    assert "1 dead letter edited" in answer.out
+    assert 0 == shop.backend.ledger.dead_count("order")
+    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    assert edited.id in answer.out
+    assert (letter.event_id, letter.event_id) == (edited.causationid, edited.correlationid)
+    assert ("billing.charge",) == edited.handlers
+    shop.settle()
+    [status] = run("status", edited.id, "--json").json
+    assert [("billing.charge", "processed")] == [
+        (cell["handler"], cell["state"]) for cell in status["cells"]
+    ]
+
+
+def test_the_audit_log_and_the_history_name_who_edited_what_and_why(shop: Shop, run: Run) -> None:
+    [letter] = die(shop)
+    run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes", "--reason", "typing error")
+    [act] = acts(shop.backend)
+    assert ("edit", f"order/{letter.id}", "typing error", 1) == (
+        act.note.did, act.note.what, act.note.reason, act.count,
+    )  # fmt: skip
+    assert act.note.who
+    assert json.loads(act.note.diff) == json.loads(FIX)
+    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    [found] = run("history", letter.event_id, "billing.charge", "--json").json
+    assert ["emitted", "dead", "edit"] == [step["did"] for step in found["steps"]]
+    assert edited.id == found["steps"][-1]["edited"]
+    assert edited.id in run("history", letter.event_id).out
+    assert edited.id in run("status", letter.event_id).out
+    explained = run("explain", letter.event_id, "billing.charge").out
+    assert f"celeriac explain {edited.id} billing.charge" in explained
+    assert edited.id in run("trace", letter.event_id).out
+
+
+def test_a_dry_run_shows_the_first_differences_and_changes_nothing(shop: Shop, run: Run) -> None:
+    die(shop, 5)
+    answer = run("dead", "edit", "--handler", "billing.charge", "--patch", FIX, "--dry-run")
+    assert 0 == answer.exit_code
+    assert 3 == answer.out.count('+    "card": "tok_2"')
+    assert "and 2 more dead letters" in answer.out
+    assert "5 dead letters would be edited; nothing was changed" in answer.out
+    assert 5 == shop.backend.ledger.dead_count("order")
+    assert [] == acts(shop.backend)
+
+
+def test_a_patch_edits_a_whole_group_from_a_file(shop: Shop, run: Run, tmp_path: Path) -> None:
+    die(shop, 5)
+    (tmp_path / "fix.json").write_text(FIX)
+    answer = run("dead", "edit", "--error", "declined", "--patch", f"@{tmp_path}/fix.json",
+                 input="y\n")  # fmt: skip
+    assert "Edit 5 dead letters? [y/N]: y" in answer.out
+    assert "5 dead letters edited" in answer.out
+    shop.settle()
+    assert 0 == shop.backend.ledger.dead_count("order")
+    [act] = acts(shop.backend)
+    assert (5, "5 dead letters") == (act.count, act.note.what)
+
+
+def test_letters_that_the_patch_does_not_fit_are_left_and_counted(shop: Shop, run: Run) -> None:
+    die(shop, 3)
+    patch = '[{"op": "test", "path": "/data/n", "value": 1},' + FIX[1:]
+    answer = run("dead", "edit", "--all", "--patch", patch, "--yes")
+    assert 1 == answer.exit_code
+    assert "1 dead letter edited" in answer.out
+    assert "2 not edited: the patch does not fit: JsonPatchTestFailed" in answer.err
+    assert 2 == shop.backend.ledger.dead_count("order")
+
+
+def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None:
+    [letter] = die(shop, sensitive=["card"])
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert "tok_" not in answer.out
+    assert "only sensitive values differ" in answer.out
+    assert "tok_" not in acts(shop.backend)[0].note.diff
+    shop.settle()
+    assert 0 == shop.backend.ledger.dead_count("order")
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ('[{"op": "replace", "path": "/id", "value": "x"}]', "an edit cannot change id"),
+        ('[{"op": "replace", "path": "/type", "value": "order.paid"}]', "cannot change type"),
+        ('[{"op": "remove", "path": "/source"}]', "cannot change source"),
+        ('[{"op": "replace", "path": "/data/card", "value": "tok_1"}]', "nothing was changed"),
+        ('[{"op": "replace", "path": "/subject", "value": 1}]', "subject"),
+        ('[{"op": "replace", "path": "", "value": [1]}]', "no JSON object"),
+        ("{", "no JSON patch"),
+        ('[{"op": "fly"}]', "patch"),
+        ("[1]", "patch"),
+    ],
+)
+def test_a_bad_edit_is_refused_and_changes_nothing(
+    shop: Shop, run: Run, patch: str, message: str
+) -> None:
+    [letter] = die(shop)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", patch, "--yes")
+    assert 0 != answer.exit_code
+    assert message in answer.err
+    assert [letter] == shop.backend.ledger.dead("order")
+    assert [] == acts(shop.backend)
+
+
+def test_an_editor_that_is_left_without_saving_changes_nothing(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    editing(monkeypatch, lambda _: None)
+    assert 1 == run("dead", "edit", f"order/{letter.id}").exit_code
+    assert 1 == shop.backend.ledger.dead_count("order")
+
+
+def test_encrypted_events_are_refused(shop: Shop, run: Run) -> None:
+    letter, *_ = die(shop, datacontenttype="application/jose+json")
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert "is encrypted and cannot be edited" in answer.err
+    assert letter in shop.backend.ledger.dead("order")
+
+
+def test_a_handler_that_demands_signatures_needs_a_key(shop: Shop, run: Run) -> None:
+    [letter] = die(shop)
+    [record] = [r for r in shop.backend.registry.handlers().values() if r.service == "billing"]
+    record.options["signed"] = "True"
+    shop.backend.registry.register(record)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert 1 == answer.exit_code
+    assert "set CELERIAC_SIGNING_KEY" in answer.err
+    assert 1 == shop.backend.ledger.dead_count("order")
+
+
+def test_with_the_code_the_data_is_checked_before(
+    shop: Shop, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "edited_billing.py").write_text(CODE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "edited_billing", raising=False)
+    [letter] = die(shop)
+    wrong = '[{"op": "replace", "path": "/data/card", "value": 7}]'
+    name, app = f"order/{letter.id}", ("-A", "edited_billing")
+    answer = run("dead", "edit", name, "--patch", wrong, "--yes", *app)
+    assert 1 == answer.exit_code and "not edited" in answer.err
+    assert 1 == shop.backend.ledger.dead_count("order")
+    assert 0 == run("dead", "edit", name, "--patch", FIX, "--yes", *app).exit_code
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "b"), ("--all",), ("order/1-1", "--dry-run")])
+def test_an_editor_takes_one_letter(run: Run, arguments: tuple[str, ...]) -> None:
+    assert 2 == run("dead", "edit", *arguments).exit_code
