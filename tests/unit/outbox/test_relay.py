@@ -147,7 +147,10 @@ def test_the_limit_of_the_relay_is_of_the_event_before_it_was_signed(
     live: EventBus, engine: Engine, database: Database, settings: Settings, events: int
 ) -> None:
     private, _ = generate("orders-1")
-    options = {"redis_url": settings.redis_url, "namespace": settings.namespace}
+    options: dict[str, Any] = {
+        "redis_url": settings.redis_url,
+        "namespace": settings.namespace,
+    }
     signing = EventBus(service="orders", signing_key=json.dumps(private), **options)
     largest = len(signing.emitter.encode_unsigned(signing.event("order.placed", "x" * 5000)))
     relay = Relay(
