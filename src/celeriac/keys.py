@@ -120,6 +120,11 @@ class Keys:
         """Hashes: event key → row; the current generation and the one before it."""
         return _generations(f"{self.base(domain)}matrix:{handler}")
 
+    def verified(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event key → the entry of an event whose signature was verified for the handler;
+        both generations."""
+        return _generations(f"{self.base(domain)}verified:{handler}")
+
     def failures(self, domain: str, handler: str) -> tuple[str, str]:
         """Hashes: event key → its failed attempts, one JSON object a line; both generations."""
         return _generations(f"{self.base(domain)}failures:{handler}")
@@ -194,7 +199,7 @@ class Keys:
             found[self.stats(domain, handler)] = "hash"
             found[self.lost_runs(domain, handler)] = "hash"
             found[self.lanes(domain, handler)] = "hash"
-            for kind in (self.matrix, self.failures, self.effects):
+            for kind in (self.matrix, self.verified, self.failures, self.effects):
                 found |= dict.fromkeys(kind(domain, handler), "hash")
         return found
 

@@ -40,6 +40,8 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "lane_of_entry": Keys.lanes,
     "rows": lambda keys, *group: keys.matrix(*group)[0],
     "older_rows": lambda keys, *group: keys.matrix(*group)[1],
+    "verified": lambda keys, *group: keys.verified(*group)[0],
+    "older_verified": lambda keys, *group: keys.verified(*group)[1],
     "failures": lambda keys, *group: keys.failures(*group)[0],
     "older_failures": lambda keys, *group: keys.failures(*group)[1],
     "effects": lambda keys, *group: keys.effects(*group)[0],

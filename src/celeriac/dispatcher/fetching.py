@@ -55,6 +55,8 @@ class FetchedChunk:
 
     def runnable(self, sifted: Sifted) -> bool:
         """Whether a task is to be sent: some of what is wanted is known to be no duplicate."""
+        if self.state.handler.signed:
+            return bool(sifted.wanted)  # the executor finds the copies once it has verified them
         foreign = {one.id for one in self.fetched.entries if one.kind is EntryKind.FOREIGN}
         return any(item.entry not in foreign for item in sifted.wanted)
 
@@ -140,7 +142,8 @@ class ChunkFetcher:
 
     def repetitions(self, one: FetchedChunk, sifted: Sifted) -> Repetitions:
         """Return which wanted entries repeat an event."""
-        wanted = one.wanted(sifted) if one.fetched.is_ambiguous else []
+        is_asked = one.fetched.is_ambiguous and not one.state.handler.signed
+        wanted = one.wanted(sifted) if is_asked else []
         if not wanted:
             return Repetitions()
         return self.service.backend.chunks.repetitions(one.request.lane.domain, wanted)

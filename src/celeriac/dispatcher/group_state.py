@@ -37,14 +37,13 @@ class GroupState:
 def is_plain(handler: Handler) -> bool:
     """Return whether the handler's deliveries need no record before they are processed.
 
-    Order, limits, breakers and time limits are decided delivery by delivery. So is whether a signed
-    event was replayed: who may append can copy it into a field of its own choice.
+    Order, limits, breakers and time limits are decided delivery by delivery.
     """
     limits = (
         handler.concurrency, handler.per_second, handler.breaker,
         handler.time_limit, handler.soft_time_limit,
     )  # fmt: skip
-    return not (handler.flow or handler.signed) and all(limit is None for limit in limits)
+    return not handler.flow and all(limit is None for limit in limits)
 
 
 def until_pending(ask: Ask, taken: Taken) -> float:

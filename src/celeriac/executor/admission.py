@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from celeriac.errors import EncryptionError, UntrustedEvent
 from celeriac.event import RawEvent, is_encrypted
@@ -14,19 +14,21 @@ from celeriac.trust import Guard
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """For one chunk: the events are of the log of `domain`."""
+    """For one chunk: the events are of the log of `domain`. `verified` are entries of which it is
+    known already that their events are to be trusted."""
 
     guard: Guard
     domain: str
     sensitive: frozenset[str] = frozenset()
+    verified: set[str] = field(default_factory=set)
 
-    def admit(self, handler: Handler, body: bytes, event: RawEvent) -> RawEvent:
+    def admit(self, handler: Handler, entry: str, body: bytes, event: RawEvent) -> RawEvent:
         """The event as the handler may have it, its data still JSON.
 
         Raises UntrustedEvent, or EncryptionError for what is encrypted for others, before any code
         of the handler runs and any of its data is read.
         """
-        if handler.signed:
+        if handler.signed and entry not in self.verified:
             self.guard.verify(body, event, self.domain)
         return self.guard.open(event) if is_encrypted(event) else event
 

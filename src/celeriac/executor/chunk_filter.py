@@ -28,7 +28,12 @@ class ChunkFilter:
         if wanted is None:
             in_domain = type.partition(".")[0] == self.domain
             wanted = self._wanted[type] = in_domain and self.handler.matcher.matches(type)
-        return wanted and entry.kind is not EntryKind.FOREIGN and entry.id not in self._repeated
+        return wanted and not self._is_claimed(entry) and entry.id not in self._repeated
+
+    def _is_claimed(self, entry: Entry) -> bool:
+        """Whether it is perhaps a copy, which its claim finds out. Copies of signed events are
+        found once these are verified."""
+        return entry.kind is EntryKind.FOREIGN and not self.handler.signed
 
     def look(self, entry: Entry) -> Peek | Settled | None:
         """The addressing of an event that runs; else what becomes of the entry, None for nothing
@@ -41,8 +46,7 @@ class ChunkFilter:
         if not meant_for(self.handler.id, matches, event.handlers):
             released = Settled(entry.id, event.key, 1, Outcome.RELEASED)
             return released if self._others else None
-        if entry.kind is EntryKind.FOREIGN:
-            # Perhaps a copy: its claim finds that out.
+        if self._is_claimed(entry):
             return Settled(entry.id, event.key, 1, Outcome.RELEASED)
         repeated = self._repeated.get(entry.id)
         return event if repeated is None else Settled(entry.id, "", 1, repeated)

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from celeriac.circuit import Circuit
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
+from celeriac.executor.copies import find_copies
 from celeriac.executor.error_text import describe
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
@@ -63,6 +64,8 @@ class Executor:
             self.process.at_hand.begin(handler.id, domain, hinted)
         with self.process.leases.keeping(lane, work.held):
             try:
+                if handler.signed:
+                    claimed = self._without_copies(work, lane, claimed)
                 if time.monotonic() - sure_at >= self.service.settings.lease:
                     # Perhaps this process was frozen, and another has run some of it.
                     claimed = self._still_held(lane, work, claimed)
@@ -172,7 +175,17 @@ class Executor:
         self, handler: Handler, lane: Lane, hinted: Sequence[tuple[str, str]]
     ) -> list[Claimed]:
         ledger, worker = self.service.backend.ledger, self.service.worker
-        return ledger.claim(worker, lane, hinted, handler.failure.most_attempts)
+        most = handler.failure.most_attempts
+        return ledger.claim(worker, lane, hinted, most, verifies=handler.signed)
+
+    def _without_copies(self, work: Work, lane: Lane, claimed: list[Claimed]) -> list[Claimed]:
+        """The same; those that repeat the verified event of another entry are duplicates."""
+        bodies = [(one.entry, one.body) for one in claimed if one.verdict is Verdict.RUN]
+        copies = find_copies(self.process, lane, work.admission, bodies)
+        return [
+            replace(one, verdict=Verdict.DUPLICATE) if one.entry in copies else one
+            for one in claimed
+        ]
 
     def _still_held(self, lane: Lane, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renews the leases of a chunk; returns what no other worker has now."""

@@ -17,11 +17,13 @@ import redis
 from celeriac.event import Event, Peek, decode_unchecked
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Unreported
+from celeriac.executor.copies import find_copies
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.work import TELL_AFTER
 from celeriac.ledger import Claimed, Lane, Settled, Verdict
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.ledger.repetition import Repetitions
 from celeriac.log import Entry
 from celeriac.subscription import Handler
 
@@ -61,14 +63,21 @@ class RunningChunk:
         self._report_at = time.monotonic() + TELL_AFTER
         self._sources: dict[str, str] = {}
         self._filter = ChunkFilter(handler, group.domain, others=others)
-        if ambiguous:
+        self._work = process.work(handler, group.domain, {}, lambda settled: list)
+        self._work.report = report
+        if handler.signed:
+            self._filter.find_repetitions(entries, self._find_copies)
+        elif ambiguous:
             find = process.service.backend.chunks.repetitions
             self._filter.find_repetitions(
                 entries, lambda some: process.persist(lambda: find(group.domain, some))
             )
-        self._work = process.work(handler, group.domain, {}, lambda settled: list)
-        self._work.report = report
         process.at_hand.begin_chunk(chunk)
+
+    def _find_copies(self, looked: Sequence[tuple[Entry, str]]) -> Repetitions:
+        bodies = [(entry.id, entry.body) for entry, _ in looked]
+        copies = find_copies(self.process, self.group, self._work.admission, bodies)
+        return Repetitions(frozenset(copies))
 
     def wants_several(self) -> bool:
         """Whether more than one entry is to be run."""

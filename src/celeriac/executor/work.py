@@ -132,7 +132,7 @@ class Work:
             return None
 
     def _admitted_event(self, one: Claimed, key: str, event: RawEvent) -> Event[Any] | None:
-        event = self.admission.admit(self.handler, one.body or b"", event)
+        event = self.admission.admit(self.handler, one.entry, one.body or b"", event)
         typed = read_data(event, self.handler.data_type)
         if key:
             self._admitted.add(key)

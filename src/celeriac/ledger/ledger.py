@@ -259,13 +259,31 @@ class Ledger(Protocol):
 
     # -- the executor's side
     def claim(
-        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+        self,
+        worker: str,
+        lane: Lane,
+        hinted: Sequence[tuple[str, str]],
+        most_attempts: int,
+        *,
+        verifies: bool = False,
     ) -> list[Claimed]:
         """Claims what is queued of a hint's (entry, event key) pairs; the rest is not returned.
 
         A delivery that was begun before is claimed only by a hint that names it alone. One is
         exhausted after `most_attempts` attempts, of which those whose lease ended count none, or
         after MAX_LOST_RUNS of these.
+
+        `verifies`: the handler demands signatures. Which entries repeat an event is then found by
+        `note_verified`, and not by registered ids, which whoever emits into the domain can write.
+        """
+        ...
+
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+        """Note the (entry, event key) pairs whose signatures were verified for the handler; return
+        the entries of which another entry with the event was noted before.
+
+        Idempotent. Of the entries of one event, whoever appended them, one counts, for at least
+        `dedup_window`. An event that is redriven is noted again. Blocks for a round trip.
         """
         ...
 

@@ -143,7 +143,13 @@ class MemoryLedger:
     # -- the executor's side
 
     def claim(
-        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+        self,
+        worker: str,
+        lane: Lane,
+        hinted: Sequence[tuple[str, str]],
+        most_attempts: int,
+        *,
+        verifies: bool = False,
     ) -> list[Claimed]:
         with self._lock:
             moves = self.moves(lane)
@@ -167,12 +173,18 @@ class MemoryLedger:
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
                     moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
-                    verdict = self._on_repetition(moves, moves.store.entry(entry, body), event_key)
+                    if not verifies:
+                        found = moves.store.entry(entry, body)
+                        verdict = self._on_repetition(moves, found, event_key)
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
                 moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
                 moves.book.stats["claimed"] += len(claimed)
             return claimed
+
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+        with self._lock:
+            return self._book(lane).note_verified(verified, self.log.clock.now_ms())
 
     def _on_repetition(self, moves: Moves, entry: Entry, event_key: str) -> Verdict:
         is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
@@ -381,6 +393,7 @@ class MemoryLedger:
         domain = moves.lane.domain
         if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
             return False
+        moves.book.verified.drop(letter.event_key)
         moves.book.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)

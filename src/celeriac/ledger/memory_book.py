@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -94,6 +94,7 @@ class Book:
         self.rows: Remembered[Row] = Remembered(window_ms)
         self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
         self.effects: Remembered[Effects] = Remembered(window_ms)
+        self.verified: Remembered[str] = Remembered(window_ms)  # event key → entry
         self.stats: defaultdict[str, int] = defaultdict(int)
         self.tallies: Tallies = {}
         self.minutes: dict[int, Tallies] = {}
@@ -108,6 +109,13 @@ class Book:
     ) -> None:
         row = Row(state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us)
         self.rows.put(event_key, row, now_ms)
+
+    def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> list[str]:
+        """Note (entry, event key) pairs; return the entries of which another one was noted."""
+        for entry, event_key in verified:
+            if self.verified.get(event_key, now_ms) is None:
+                self.verified.put(event_key, entry, now_ms)
+        return [entry for entry, key in verified if self.verified.get(key, now_ms) != entry]
 
     def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
         """Takes the row of this entry's run back; False if it is of another, or there is none."""

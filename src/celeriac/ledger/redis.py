@@ -25,6 +25,7 @@ from celeriac.ledger.ledger import (
 from celeriac.ledger.redis_reader import RedisLedgerReader
 from celeriac.ledger.redis_repetitions import read_repetitions
 from celeriac.ledger.redis_runs import find_runs
+from celeriac.ledger.redis_verified import forget_verified, note_verified
 from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.script import (
     doubtful_entries,
@@ -176,7 +177,13 @@ class RedisLedger(RedisLedgerReader):
         return int(granted), int(wait_ms)
 
     def claim(
-        self, worker: str, lane: Lane, hinted: Sequence[tuple[str, str]], most_attempts: int
+        self,
+        worker: str,
+        lane: Lane,
+        hinted: Sequence[tuple[str, str]],
+        most_attempts: int,
+        *,
+        verifies: bool = False,
     ) -> list[Claimed]:
         if not hinted:
             return []
@@ -209,7 +216,7 @@ class RedisLedger(RedisLedgerReader):
             found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
             for one in found:
                 there |= parse_entries(one)
-        doubtful = doubtful_entries(claimed, there, dict(hinted), noted)
+        doubtful = [] if verifies else doubtful_entries(claimed, there, dict(hinted), noted)
         repeated = self._repeated(lane, doubtful) if doubtful else {}
         return [
             Claimed(
@@ -221,6 +228,9 @@ class RedisLedger(RedisLedgerReader):
             )
             for entry, verdict, attempt, lost in claimed
         ]
+
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+        return note_verified(self.client, self.keys, lane, self.window_ms, verified)
 
     def _repeated(self, lane: Lane, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
         """Entry → the verdict on it, for those that repeat an event."""
@@ -312,6 +322,9 @@ class RedisLedger(RedisLedgerReader):
     ) -> int:
         if not letters:
             return 0
+        # One whose entry was trimmed is appended again.
+        known = [letter.event_key for letter, _ in letters]
+        forget_verified(self.client, self.keys, lane, known)
         answer = self._of_group(
             _redrive,
             lane,
@@ -378,7 +391,7 @@ class RedisLedger(RedisLedgerReader):
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
         doomed.append(keys.lanes(domain, handler))
-        for kind in (keys.matrix, keys.failures, keys.effects):
+        for kind in (keys.matrix, keys.verified, keys.failures, keys.effects):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
         doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]

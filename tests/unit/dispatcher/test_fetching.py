@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import redis
 
 from celeriac import Breaker, Event, EventBus
 from celeriac.dispatcher import Chunk, Dispatcher
-from celeriac.dispatcher.group_state import OPEN_CHUNKS, is_plain
+from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import encode
 from celeriac.executor import Executor
 from celeriac.ledger import Lane, Place
@@ -83,14 +82,6 @@ def test_what_is_decided_delivery_by_delivery_comes_in_no_chunk(
     bus.emit("stock.moved", subject="a")
     settle(turning)
     assert [""] == [chunk.id for chunk in sent]
-
-
-def test_signed_deliveries_come_in_no_chunk_since_anybody_can_copy_one_as_made(
-    bus: EventBus,
-) -> None:
-    handler = bus.service.handlers["billing.charge"]
-    assert is_plain(handler)
-    assert not is_plain(replace(handler, signed=True))
 
 
 def append_foreign(bus: EventBus, store: Store, id: str) -> None:

@@ -523,8 +523,8 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
     ledger = bench.store.ledger
     claim, real = ledger.claim, time.monotonic
 
-    def frozen_after(worker: str, *rest: Any) -> Any:
-        claimed = claim(worker, *rest)
+    def frozen_after(worker: str, *rest: Any, **options: Any) -> Any:
+        claimed = claim(worker, *rest, **options)
         monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
         with monkeypatch.context() as lease:
             lease.setattr(ledger, "lease_ms", 0)

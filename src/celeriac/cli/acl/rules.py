@@ -217,7 +217,7 @@ def operator_rules(keys: Keys) -> list[str]:
 def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
-    kinds = ("due", "matrix", "failures", "effects", "tally", "patterns", "stats")
+    kinds = ("due", "matrix", "verified", "failures", "effects", "tally", "patterns", "stats")
     for kind in (*kinds, "lane", "lanes", "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 

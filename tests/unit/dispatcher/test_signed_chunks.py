@@ -1,0 +1,216 @@
+"""Signed events in chunks: copies are recognised in whatever field they are, and nobody who cannot
+sign keeps a true event from a handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from celeriac import Event, EventBus
+from celeriac.dispatcher.group_state import is_plain
+from celeriac.event import peek
+from celeriac.event.signature import redriven_for
+from celeriac.ledger import Lane
+from celeriac.log import EntryKind, entry_key
+from celeriac.log.registered import Registered
+from celeriac.operation import redrive_letter
+from celeriac.testing.store import Store
+from celeriac.trust.generate import generate
+from tests.unit.delivery_task import run_task
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+from tests.unit.dispatcher.test_fetching import settle
+
+GROUP = Lane("order", "billing.charge")
+MADE, GIVEN, FOREIGN, REDRIVEN = (
+    EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN, EntryKind.REDRIVEN,
+)  # fmt: skip
+PRIVATE, PUBLIC = (json.dumps(key) for key in generate("orders-1", sources=["orders"]))
+
+
+@pytest.fixture
+def orders() -> EventBus:
+    """A service that signs."""
+    return EventBus(service="orders", signing_key=PRIVATE)
+
+
+@pytest.fixture
+def bus() -> EventBus:
+    return EventBus(service="billing", trusted_keys=PUBLIC, retention_count=0)
+
+
+@pytest.fixture
+def ran(bus: EventBus, store: Store) -> list[str]:
+    """Ids of the events that the handler ran. It fails for those whose id begins with `bad`."""
+    found: list[str] = []
+
+    @bus.on("order.placed", signed=True, retries=0)
+    def charge(event: Event[Any]) -> None:
+        found.append(event.id)
+        if event.id.startswith("bad"):
+            raise ValueError("bad")
+
+    store.ledger._book(GROUP).stats["mean_us"] = 100
+    return found
+
+
+Drain = Callable[[], int]
+
+
+@pytest.fixture
+def drain(bus: EventBus, ran: list[str], dispatcher: MakeDispatcher, sent: Sent) -> Drain:
+    """Runs all there is; returns how many of the delivery tasks were chunks."""
+    turning = dispatcher()
+
+    def run() -> int:
+        chunks = 0
+        settle(turning)
+        while sent:
+            chunks += bool(sent[0].id)
+            run_task(bus.service, sent.pop(0))
+            settle(turning)
+        return chunks
+
+    return run
+
+
+def signed(orders: EventBus, count: int = 1, **attributes: Any) -> list[bytes]:
+    events = [orders.event("order.placed", {"n": n}, **attributes) for n in range(count)]
+    raws = [orders.emitter.encode_unsigned(event) for event in events]
+    signer = orders.emitter._signer
+    assert signer is not None
+    return signer.sign_many(raws)
+
+
+def test_signed_deliveries_run_in_chunks(bus: EventBus, ran: list[str], store: Store) -> None:
+    assert is_plain(bus.service.handlers["billing.charge"])
+
+
+@pytest.mark.parametrize("original", [MADE, GIVEN, FOREIGN])
+@pytest.mark.parametrize("copy", [*EntryKind])
+@pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_copy_in_any_field_does_not_run(
+    orders: EventBus,
+    store: Store,
+    ran: list[str],
+    drain: Drain,
+    original: EntryKind,
+    copy: EntryKind,
+    together: bool,
+    count: int,
+) -> None:
+    bodies = signed(orders, count)
+    for body in bodies:
+        store.log._append("order", body, original)
+    if not together:
+        assert drain()
+    for _ in range(2):
+        for body in bodies:
+            store.log._append("order", body, copy)
+        drain()
+    assert count == len(ran) == len(set(ran))
+    assert count == store.ledger.stats(GROUP)["processed"]
+    assert not store.ledger.dead("order")
+    [group] = store.log.groups("order")
+    assert (0, 0) == (group.pending, group.lag)
+
+
+def test_a_copy_of_a_dead_letter_does_not_run_and_redriven_it_does(
+    orders: EventBus, store: Store, ran: list[str], drain: Drain
+) -> None:
+    [body] = signed(orders, id="bad-1")
+    store.log._append("order", body, MADE)
+    drain()
+    store.log._append("order", body, MADE)
+    drain()
+    [letter] = store.ledger.dead("order")
+    store.log.trim("order", exact=True)
+    assert 1 == len(ran)
+    assert redrive_letter(store.backend, store.registry.handlers(), "order", letter.id)
+    drain()
+    assert 2 == len(ran)
+    store.log._append("order", body, REDRIVEN)
+    drain()
+    assert 2 == len(ran)
+
+
+@pytest.mark.parametrize("forged_kind", [*EntryKind])
+@pytest.mark.parametrize("true_kind", [MADE, GIVEN, FOREIGN])
+@pytest.mark.parametrize("together", [True, False], ids=["together", "before"])
+def test_a_forged_event_takes_no_id_from_the_true_one(
+    orders: EventBus,
+    bus: EventBus,
+    store: Store,
+    ran: list[str],
+    drain: Drain,
+    forged_kind: EntryKind,
+    true_kind: EntryKind,
+    together: bool,
+) -> None:
+    [true] = signed(orders, id="order-42")
+    forged = bus.emitter.encode(bus.event("order.placed", id="order-42", source="orders"))
+    store.log._append("order", forged, forged_kind)
+    if not together:
+        drain()
+    store.log._append("order", true, true_kind)
+    drain()
+    assert ["order-42"] == ran
+    [letter] = store.ledger.dead("order")
+    assert letter.error.startswith("UntrustedEvent")
+
+
+@pytest.mark.parametrize("kind", [MADE, GIVEN, FOREIGN])
+@pytest.mark.parametrize("entry", ["1-0", "behind"])
+def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
+    orders: EventBus, store: Store, ran: list[str], drain: Drain, kind: EntryKind, entry: str
+) -> None:
+    """Whoever may emit into the domain can write the registry, and that entries are ambiguous."""
+    [body] = signed(orders)
+    now_ms = store.clock.now_ms()
+    true = store.log._append("order", body, kind)
+    ms, number = entry_key(true)
+    ids = store.log.store["order"].ids
+    other = f"{ms}-{number + 7}" if entry == "behind" else entry
+    ids.put(peek(body).key, Registered(other), now_ms)
+    ids.note_ambiguous(now_ms - 1000, now_ms + 1000)
+    drain()
+    assert [peek(body).id] == ran
+
+
+def test_what_emit_tries_again_runs_once(
+    orders: EventBus, store: Store, ran: list[str], drain: Drain
+) -> None:
+    """The first try may arrive after its own retry."""
+    [body] = signed(orders)
+    store.log.append("order", body, MADE, since_ms=store.clock.now_ms())
+    drain()
+    store.log._append("order", body, MADE)
+    drain()
+    assert 1 == len(ran)
+
+
+def test_a_copy_that_is_fetched_first_runs_instead(
+    orders: EventBus, bus: EventBus, store: Store, ran: list[str], drain: Drain
+) -> None:
+    """It is the same event, byte for byte; what counts is that one of them runs."""
+    [body] = signed(orders)
+    key = store.log._append("order", body, MADE)
+    copy = store.log._append("order", body, MADE)
+    assert [] == store.ledger.note_verified(GROUP, [(copy, peek(body).key)])
+    drain()
+    assert key != copy
+    assert 1 == len(ran)
+
+
+def test_a_signed_event_for_another_handler_is_no_copy(
+    orders: EventBus, bus: EventBus, store: Store, ran: list[str], drain: Drain
+) -> None:
+    """A member behind the signature narrows whom it is for: it then claims nothing here."""
+    [body] = signed(orders)
+    store.log._append("order", redriven_for(body, "mail.send"), MADE)
+    store.log._append("order", body, MADE)
+    drain()
+    assert 1 == len(ran)
