@@ -147,6 +147,7 @@ def test_every_key_is_there() -> None:
     }
     known |= {
         *keys.matrix("order", handler),
+        keys.verified("order", handler)[0],
         keys.failures("order", handler)[0],
         keys.effects("order", handler)[0],
         keys.tally("order", handler),

@@ -25,9 +25,9 @@ def find_copies(
     """Verify the events of entries, and note that in `admission`; return the entries that repeat
     the event of another one. Blocks for a round trip. Raises BusUnavailable."""
     verified = [
-        (entry, event_key)
+        (entry, key)
         for entry, body in entries
-        if body is not None and (event_key := _key_of_trusted(admission, body))
+        if body is not None and (key := _key_of_trusted(admission, body))
     ]
     if not verified:
         return set()

@@ -5,6 +5,7 @@ Dispatchers and executors run in this process, on the connections of those users
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -39,6 +40,7 @@ from celeriac.log.bounded import BoundedRedisLog
 from celeriac.log.emitted import flush_emitted
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
+from celeriac.trust.generate import generate
 from tests.unit.delivery_task import run_task
 
 KEYS = Keys()
@@ -87,9 +89,15 @@ def void(_: object) -> None: ...
 def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     """Events, postponed ones, failures, order, a rate limit: a whole round with users that may do
     no more. The one thing refused is to move postponed events where a service only reads."""
-    orders = EventBus(service="orders", redis_url=url_of(server, "orders"), emits="order")
-    billing = EventBus(service="billing", redis_url=url_of(server, "billing"), emits="payment")
+    private, public = (json.dumps(key) for key in generate("orders-1"))
+    orders = EventBus(
+        service="orders", redis_url=url_of(server, "orders"), emits="order", signing_key=private
+    )
+    billing = EventBus(
+        service="billing", redis_url=url_of(server, "billing"), emits="payment", trusted_keys=public
+    )
     shipped: set[str] = set()
+    audited: set[str] = set()
 
     @billing.on("order.placed", retries=1, backoff=0.05, jitter=0.0, rate_limit="500/s")
     def charge(event: Event[dict[str, int]]) -> None:
@@ -99,6 +107,10 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
 
     @billing.on("order.placed", ordered=True)
     def book(event: Event) -> None: ...
+
+    @billing.on("order.placed", signed=True)
+    def audit(event: Event) -> None:
+        audited.add(event.id)
 
     @orders.on("payment.*")
     def ship(event: Event) -> None:
@@ -119,13 +131,15 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     log.append("order", tried, EntryKind.MADE, time_ms())
     ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
-    while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 1:
+    # What failed, and both that are not signed.
+    while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audited) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
             one.turn()
     for one in turning:
         one.hand_back()
     assert {f"{id}.paid" for id in ids} <= shipped
+    assert {*ids} - {"foreign", "tried"} <= audited
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
     assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
     client.close()
@@ -180,6 +194,8 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         # what another's handlers did
         ("orders", "HGETALL", "celeriac:{order}:stats:billing.charge"),
         ("billing", "HSET", "celeriac:{payment}:matrix:orders.ship:1", "a", "b"),
+        # which would keep a signed event from them
+        ("orders", "HSET", "celeriac:{order}:verified:billing.audit", "a", "1-0"),
         ("billing", "ZADD", "celeriac:{payment}:due:orders.ship", 1, "1-0"),
         # hints in another's queue
         ("orders", "LPUSH", "billing", "{}"),
