@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "otel": "OpenTelemetry",
         "edit": "jsonpatch",
         "alerts": "Apprise",
+        "contracts": "jsoncompat and jsonschema",
     }
 )
 

@@ -39,6 +39,12 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def contracts(self) -> str:
+        """Hash: `contract:type:version` → that version as it was first declared;
+        `reader:handler:digest` → what workers with that code read."""
+        return f"{self.namespace}:contracts"
+
+    @property
     def config(self) -> str:
         """Hash: name of a setting of the bus → its value."""
         return f"{self.namespace}:config"
@@ -170,6 +176,7 @@ class Keys:
             self.handlers: "hash",
             self.workers: "hash",
             self.config: "hash",
+            self.contracts: "hash",
             self.forgotten: "zset",
             self.circuits: "hash",
         }

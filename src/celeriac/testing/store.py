@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.circuit import MemoryCircuits
+from celeriac.contract.memory import MemoryContracts
 from celeriac.event import Event, decode, decode_data
 from celeriac.ledger import Lane, Settled
 from celeriac.ledger.chunk_store import Completion
@@ -129,6 +130,7 @@ class Store:
             registry=self.registry,
             async_log=ImmediateLog(self.log),
             circuits=MemoryCircuits(self.clock),
+            contracts=MemoryContracts(self.clock),
         )
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, cast
 from celery import Celery, bootsteps, signals
 
 from celeriac.connection import address
+from celeriac.contract.store import ContractChanged
 from celeriac.dispatcher import Dispatcher
 from celeriac.log.emitted import flush_emitted
 from celeriac.metrics.server import MetricsServer, metrics_server
@@ -21,6 +22,7 @@ from celeriac.settings import VERSION
 from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
 from celeriac.worker.broker_refusal import survive_refusals
+from celeriac.worker.contracts import ContractDeclaration
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
@@ -91,6 +93,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
         self._metrics: MetricsServer | None = None
+        self._contracts = ContractDeclaration(self.service)
 
     def include_if(self, parent: Any) -> bool:
         for handler in self.service.handlers.values():
@@ -100,6 +103,12 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         app = parent.app
+        try:
+            # After the pool has forked: the connection is this process's own.
+            self._contracts.declare()
+        except ContractChanged as error:
+            log.critical("celeriac: the worker does not start: %s", error)
+            raise SystemExit(1) from None
         log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
@@ -112,7 +121,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,
             is_free=lambda queue: self.local.is_free(app, queue),
-            describe=lambda: describe(self.service, parent),
+            describe=lambda: describe(self.service, parent, self._contracts),
             gate=fork_gate(),
         )
         self._thread = threading.Thread(
@@ -167,10 +176,14 @@ def log_start(service: Service, queues: Collection[str]) -> None:
     )
 
 
-def describe(service: Service, worker: Any) -> WorkerRecord:
+def describe(
+    service: Service, worker: Any, contracts: ContractDeclaration | None = None
+) -> WorkerRecord:
     """The worker as it is now: remote control may change which queues it consumes."""
     queues = tuple(worker.app.amqp.queues.consume_from)
     handlers = service.handlers.values()
+    if contracts is not None:
+        contracts.repeat()
     return WorkerRecord(
         name=service.worker,
         service=service.settings.service,
@@ -181,6 +194,7 @@ def describe(service: Service, worker: Any) -> WorkerRecord:
         queues=queues,
         handlers=tuple(sorted(h.id for h in handlers if h.queue in queues)),
         patterns={h.id: tuple(h.patterns) for h in handlers if h.queue in queues},
+        reads={} if contracts is None else dict(contracts.reads),
         unserved={h.id: h.queue for h in handlers if h.queue not in queues},
         version=VERSION,
     )

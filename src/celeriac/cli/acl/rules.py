@@ -171,6 +171,7 @@ def _shared(keys: Keys) -> Iterable[str]:
     yield _selector([keys.forgotten], ("zrange", "type"), "%R~")
     # HSETNX and not HSET: a worker writes a setting of the bus that is missing, and changes none.
     yield _selector([keys.config], ("hgetall", "hsetnx", "type"))
+    yield _selector([keys.contracts], ("hgetall", "hmget", "hset", "hsetnx", "hdel", "type"))
     yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type", *SCRIPT))
     hashes = [keys.workers, keys.circuits]
     yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))

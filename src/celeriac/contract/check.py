@@ -1,0 +1,134 @@
+"""The check of one service's contracts and handlers against all others that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from celeriac.contract.change import changes
+from celeriac.contract.judgement import Judgement, Reader, Writer, judge
+from celeriac.contract.lock import Lock, LockedReader
+
+CODE, REGISTRY = "code", "registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A version whose schema is another than it was elsewhere, under the same number."""
+
+    type: str
+    version: int
+    found_in: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningReader:
+    """What a handler reads in running workers."""
+
+    handler: str
+    reads: LockedReader
+    workers: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Sources:
+    """What is judged. `own` is what the code says; `others` and `before` are lock files."""
+
+    own: Lock | None = None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Lock] = field(default_factory=dict)
+    before: Mapping[str, Lock] = field(default_factory=dict)
+    before_name: str = ""
+    registered: Sequence[Writer] = ()
+    running: Sequence[RunningReader] = ()
+
+    @property
+    def service(self) -> str:
+        return self.own.service if self.own else ""
+
+    def writers(self) -> list[Writer]:
+        """Return each version of each type once for each schema, those of the code first."""
+        found: dict[tuple[str, int, str], Writer] = {}
+        locks = [*([(self.own, CODE)] if self.own else [])]
+        locks += [(lock, f"lock of {name}") for name, lock in self.files.items()]
+        locks += [(lock, self.before_name) for lock in self.before.values()]
+        for lock, found_in in locks:
+            for writer in writers_of(lock, found_in):
+                found.setdefault((writer.type, writer.version, writer.digest), writer)
+        for writer in self.registered:
+            found.setdefault((writer.type, writer.version, writer.digest), writer)
+        return sorted(found.values(), key=lambda writer: (writer.type, writer.version))
+
+    def readers(self) -> list[Reader]:
+        """Return each handler of the code, of lock files, and each other form of it that runs."""
+        found: dict[tuple[str, str], Reader] = {}
+        for lock in [*([self.own] if self.own else []), *self.files.values()]:
+            is_code = lock is self.own
+            if not is_code and lock.service == self.service:
+                continue  # the code says it anew
+            for handler, reads in lock.readers.items():
+                found[handler, reads.digest] = Reader(
+                    handler,
+                    lock.service,
+                    CODE if is_code else f"lock of {lock.service}",
+                    reads,
+                    self.annotations.get(handler) if is_code else None,
+                    is_code,
+                )
+        for running in self.running:
+            key = running.handler, running.reads.digest
+            service = running.handler.partition(".")[0]
+            there = found.get(key) or Reader(running.handler, service, REGISTRY, running.reads)
+            found[key] = replace(there, workers=running.workers)
+        return sorted(found.values(), key=lambda reader: (reader.handler, reader.found_in))
+
+    def changed(self) -> list[Changed]:
+        """Return the versions that were given another schema under their number."""
+        first: dict[tuple[str, int], Writer] = {}
+        found = []
+        for writer in self.writers():
+            there = first.setdefault((writer.type, writer.version), writer)
+            if there.digest != writer.digest and self._concerns(there, writer):
+                lines = changes(writer.schema, there.schema)
+                found.append(Changed(writer.type, writer.version, writer.found_in, tuple(lines)))
+        return found
+
+    def _concerns(self, *writers: Writer) -> bool:
+        owners = {writer.owner for writer in writers}
+        return (
+            self.own is None
+            or bool(owners & {"", self.service})
+            or any(writer.found_in == CODE for writer in writers)
+        )
+
+    def judge(self) -> Judgement:
+        """Judge every pair in which the service has a part."""
+        writers, readers = self.writers(), self.readers()
+        if self.own is None:
+            return judge(writers, readers)
+        own_types = set(self.own.contracts) | set(
+            self.before[self.service].contracts if self.service in self.before else ()
+        )
+        judgement = Judgement()
+        for mine, theirs in (
+            ([w for w in writers if w.type in own_types], readers),
+            (
+                [w for w in writers if w.type not in own_types],
+                [r for r in readers if r.service == self.service],
+            ),
+        ):
+            part = judge(mine, theirs)
+            judgement.breaks += part.breaks
+            judgement.fine += part.fine
+        return judgement
+
+
+def writers_of(lock: Lock, found_in: str) -> Iterable[Writer]:
+    """Return the versions of a lock."""
+    return [
+        Writer(type_, one.version, one.schema, one.digest, found_in, one.owner or lock.service)
+        for type_, contracts in lock.contracts.items()
+        for one in contracts
+    ]

@@ -1,0 +1,48 @@
+"""Lock files as they are in a commit."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from celeriac.errors import ConfigurationError
+
+PREFIX = "git:"
+
+
+def committed_locks(directory: Path, against: str) -> dict[str, bytes]:
+    """Return the lock files of a directory in a commit, by name; none where it had none there.
+
+    `against` is `git:REF`. Raises ConfigurationError where there is no such commit.
+    """
+    if not against.startswith(PREFIX) or against == PREFIX:
+        raise ConfigurationError(f"--against {against!r}: write it like git:origin/main")
+    ref, there = against.removeprefix(PREFIX), directory.resolve()
+    while not there.is_dir():
+        there = there.parent
+    below = str(directory.resolve().relative_to(there))
+    commit = _git(there, against, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    listed = _git(
+        there, against, "ls-tree", "-z", "--name-only", commit.decode().strip(), f"{below}/"
+    )
+    names = [name for name in listed.decode().split("\0") if name.endswith(".json")]
+    return {
+        f"{ref}:{name}": _git(there, against, "show", f"{commit.decode().strip()}:./{name}")
+        for name in names
+    }
+
+
+def _git(directory: Path, against: str, *arguments: str) -> bytes:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments], capture_output=True, check=False
+        )
+    except OSError as error:
+        raise ConfigurationError(f"--against {against} needs git: {error}") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ConfigurationError(
+            f"--against {against}: {lines[-1] if lines else 'git failed'}. In CI, fetch the commit "
+            "first: git fetch origin main"
+        )
+    return done.stdout
