@@ -129,6 +129,7 @@ def test_every_key_is_there() -> None:
         keys.workers,
         keys.relayed,
         keys.config,
+        keys.contracts,
         keys.forgotten,
         keys.rate(handler),
     }

@@ -37,6 +37,7 @@ COMMANDS = {
     "emit": "Emits one event, and prints its id.",
     "handlers": "Lists the handlers, or removes one.",
     "workers": "Lists the workers.",
+    "contracts": "Locks, checks and documents the versions of each event's data.",
     "config": "Shows and changes the settings that the whole bus shares.",
     "acl": "Prints the Redis user of a service: what it may do, and no more.",
     "keys": "Makes and shows the keys that events are signed with.",

@@ -1,0 +1,3 @@
+from celeriac.cli.contracts.commands import contracts
+
+__all__ = ["contracts"]

@@ -1,0 +1,179 @@
+"""A newcomer's change of a contract, through the command line alone, as the how-to has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+ORDERS = """
+import msgspec
+
+from celeriac import EventBus
+from celeriac.contract import contract
+
+bus = EventBus(service="orders")
+
+
+@contract("order.placed", version={version}, owner="orders")
+class OrderPlaced(msgspec.Struct):
+    number: int
+    {field}: int
+"""
+BILLING = """
+import msgspec
+
+from celeriac import Event, EventBus
+
+bus = EventBus(service="billing")
+
+
+class Charge(msgspec.Struct):
+    number: int
+    cents: int
+
+
+@bus.on("order.placed")
+def charge_card(event: Event[Charge]) -> None: ...
+"""
+BILLING_V2 = """
+import msgspec
+
+from celeriac import Event, EventBus
+from celeriac.contract import contract, upcast
+
+bus = EventBus(service="billing")
+
+
+@contract("order.placed", version=2, owner="orders")
+class Charge(msgspec.Struct):
+    number: int
+    amount: int
+{upcaster}
+
+@bus.on("order.placed")
+def charge_card(event: Event[Charge]) -> None: ...
+"""
+UPCASTER = """
+@upcast("order.placed", 1)
+def rename_cents(data):
+    return {"number": data["number"], "amount": data["cents"]}
+"""
+
+
+@dataclass(frozen=True)
+class Repository:
+    directory: Path
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
+
+    def git(self, *arguments: str) -> None:
+        who = ["-c", "user.name=n", "-c", "user.email=n@example.com"]
+        subprocess.run(["git", *who, *arguments], cwd=self.directory, check=True)
+
+    def contracts(self, *arguments: str, code: int = 0) -> str:
+        command = [str(Path(sys.executable).with_name("celeriac")), "contracts", *arguments]
+        done = subprocess.run(
+            command, cwd=self.directory, capture_output=True, text=True, env={**os.environ}
+        )
+        said = done.stdout + done.stderr
+        assert code == done.returncode, said
+        return said
+
+    def check(self, service: str, *arguments: str, code: int = 0) -> str:
+        return self.contracts(
+            "check", "-A", service, "--against", "git:main", *arguments, code=code
+        )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """Two services on main, with their locks."""
+    made = Repository(tmp_path)
+    made.write("orders.py", ORDERS.format(version=1, field="cents"))
+    made.write("billing.py", BILLING)
+    made.git("init", "-q", "-b", "main")
+    for service in ("orders", "billing"):
+        assert "written" in made.contracts("lock", "-A", service)
+    made.git("add", "-A")
+    made.git("commit", "-qm", "Lock the contracts")
+    made.git("checkout", "-qb", "rename")
+    assert "Every reader takes every version" in made.check("orders")
+    return made
+
+
+def test_a_renamed_field_is_found_named_mended_and_green(repository: Repository) -> None:
+    # one renames a field
+    repository.write("orders.py", ORDERS.format(version=1, field="amount"))
+    said = repository.check("orders", code=1)
+    assert "order.placed v1  was changed since lock of orders under the same number" in said
+    assert "Give the new model version=2" in said
+
+    # gives the new model a number of its own, and sees whom it breaks, and with which data
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    said = repository.check("orders", code=1)
+    assert "order.placed  v1 → v2  field cents removed; field amount added: integer" in said
+    assert 'breaks billing.charge_card  (lock of billing)  {"amount":1,"number":1}' in said
+    assert "'cents' is a required property" in said
+
+    # the reader's code without an upcaster does not load
+    repository.write("billing.py", BILLING_V2.format(upcaster=""))
+    said = repository.contracts("lock", "-A", "billing", code=2)
+    assert "no upcaster leads from version 1 of order.placed to 2" in said
+
+    # with one, it reads the events of both versions
+    repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
+    assert "billing.json is not what the code says" in repository.check("billing", code=1)
+    repository.contracts("lock", "-A", "billing")
+    assert "Every reader takes every version" in repository.check("billing")
+    assert "Every reader takes every version" in repository.check("orders")
+
+
+def test_an_upcaster_that_forgets_a_case_is_found_by_its_data(repository: Repository) -> None:
+    broken = UPCASTER.replace('data["cents"]', 'data["cent"]')
+    repository.write("billing.py", BILLING_V2.format(upcaster=broken))
+    repository.contracts("lock", "-A", "billing")
+    said = repository.check("billing", code=1)
+    assert 'breaks billing.charge_card  (code)  {"cents":1,"number":1}' in said
+    assert "rename_cents (version 1 to 2) raised KeyError" in said
+
+
+def test_programs_get_the_same(repository: Repository) -> None:
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    found: Any = json.loads(repository.check("orders", "--json", code=1))
+    (one,) = found["breaks"]
+    assert ("order.placed", 2, "billing.charge_card", "billing") == (
+        one["type"],
+        one["version"],
+        one["handler"],
+        one["service"],
+    )
+    assert {"amount": 1, "number": 1} == json.loads(one["example"])
+    assert [] == found["changed"] == found["stale"]
+
+
+def test_bad_input_gets_one_line_and_changes_nothing(repository: Repository) -> None:
+    said = repository.contracts("check", "-A", "orders", "--against", "git:nowhere", code=2)
+    assert "--against git:nowhere" in said
+    said = repository.contracts("check", "-A", "orders", "--against", "main", code=2)
+    assert "write it like git:origin/main" in said
+    lock = repository.directory / "contracts" / "billing.json"
+    lock.write_text(lock.read_text().replace('"integer"', '"int'))
+    before = lock.read_text()
+    for command in ("lock", "check"):
+        said = repository.contracts(command, "-A", "billing", code=2)
+        assert "billing.json is no lock file of celeriac" in said
+    assert before == lock.read_text()
+    assert "no module nowhere" in repository.contracts("lock", "-A", "nowhere", code=2)
+    assert "-A package.module" in repository.contracts("lock", code=2)
