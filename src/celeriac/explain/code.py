@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from celeriac.contract import read_data
 from celeriac.errors import CeleriacError
-from celeriac.event import RawEvent, decode_data, is_encrypted
+from celeriac.event import RawEvent, is_encrypted
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Handler
 from celeriac.trust import Guard
@@ -60,7 +61,7 @@ class Code:
         if self.handler.when is None:
             return None
         try:
-            return bool(self.handler.when(decode_data(event, self.handler.data_type)))
+            return bool(self.handler.when(read_data(event, self.handler.data_type)))
         except CeleriacError as error:
             return str(error)
         except Exception as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from celeriac.cli.workers import is_alive
 from celeriac.contract.check import REGISTRY, RunningReader
 from celeriac.contract.judgement import Writer
+from celeriac.registry import is_alive
 from celeriac.subscription import Backend
 
 
