@@ -22,7 +22,7 @@ from celeriac.errors import (
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.settings import VERSION, Settings
-from celeriac.subscription import RetryPolicy
+from celeriac.subscription import RetryPolicy, in_share
 
 __version__ = VERSION
 
@@ -36,6 +36,7 @@ __all__ = [
     "default_bus",
     "emit",
     "emit_many",
+    "in_share",
     "set_default_bus",
     # handling
     "Breaker",

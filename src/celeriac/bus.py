@@ -258,6 +258,8 @@ class EventBus:
         start: Start = "now",
         concurrency: int | None = None,
         breaker: Breaker | None = None,
+        share: float | None = None,
+        paused: bool = False,
     ) -> Callable[[F], F]:
         """Subscribes the decorated function, and returns it unchanged.
 
@@ -280,6 +282,8 @@ class EventBus:
         start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
         concurrency: so many events at once at most, over all workers of the service.
         breaker: when the handler is paused because its calls keep failing: see Breaker.
+        share: the part of the subjects that it gets, over 0 and up to 1, always the same ones.
+        paused: pause it when it is registered for the first time, until an operator resumes it.
 
         Raises SubscriptionError, at import, with the remedy.
         """
@@ -319,6 +323,8 @@ class EventBus:
                 start=start,
                 concurrency=concurrency,
                 breaker=breaker,
+                share=share,
+                paused=paused,
             )
             self.service.add(handler)
             if self._app is not None:

@@ -14,6 +14,7 @@ from celeriac.log import EventLog
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend, Handler
 
+FIRST_START = "first start with paused=True"
 FIRST = "0-0"
 NEWEST = "$"
 
@@ -102,6 +103,12 @@ def join(
     return [record for record in records if record is not None]
 
 
+def _is_new(backend: Backend, handler: Handler, domains: Iterable[str]) -> bool:
+    """Whether no group of the handler is left from a time before its record was lost."""
+    groups = (group for domain in domains for group in backend.log.groups(domain))
+    return not any(group.handler == handler.id for group in groups)
+
+
 def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
     """Takes domains that were removed because they were empty out of the handlers' records."""
     for name, record in backend.registry.handlers().items():
@@ -131,7 +138,11 @@ def _join(
     if not is_starting and known is None and backend.registry.was_removed(handler.id):
         return None
     since = dict(known.since) if known else {}
-    for domain, start in plan_joins(handler, known, domains).items():
+    plan = plan_joins(handler, known, domains)
+    if handler.paused and known is None and is_starting and _is_new(backend, handler, plan):
+        # Before it has a group: no worker of the service may fetch for it.
+        backend.circuits.pause(handler.id, reason=FIRST_START)
+    for domain, start in plan.items():
         if start == NEWEST:
             if domain not in newest:
                 newest[domain] = _newest(backend.log, domain)

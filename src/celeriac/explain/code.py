@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from celeriac.contract import read_data
-from celeriac.errors import CeleriacError
+from celeriac.errors import CeleriacError, ContractTooNew, InvalidData
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Handler
+from celeriac.subscription import Handler, ShareFilter
 from celeriac.trust import Guard
 
 
@@ -20,6 +21,12 @@ class Judgement:
     when: bool | str | None = None
     signature: bool | str | None = None
     key: bool | str | None = None
+    data: bool | str | None = None
+    contract: bool | str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The same as fields of Facts."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +61,23 @@ class Code:
             try:
                 event, key = self.guard.open(event), True
             except CeleriacError as error:
-                return Judgement(None, signature, str(error))
-        return Judgement(self._when(event), signature, key)
+                return Judgement(signature=signature, key=str(error))
+        try:
+            read_data(event, self.handler.data_type)
+        except ContractTooNew as error:
+            return Judgement(signature=signature, key=key, contract=str(error))
+        except InvalidData as error:
+            return Judgement(signature=signature, key=key, data=str(error))
+        return Judgement(self._when(event), signature, key, data=True)
 
     def _when(self, event: RawEvent) -> bool | str | None:
-        if self.handler.when is None:
+        when = self.handler.when
+        if isinstance(when, ShareFilter):  # the share is a check of its own
+            when = when.when
+        if when is None:
             return None
         try:
-            return bool(self.handler.when(read_data(event, self.handler.data_type)))
+            return bool(when(read_data(event, self.handler.data_type)))
         except CeleriacError as error:
             return str(error)
         except Exception as error:

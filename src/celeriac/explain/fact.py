@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from celeriac.circuit import Circuit
 from celeriac.event import RawEvent
-from celeriac.explain.answer import Check
 from celeriac.ledger import DeadLetter, History, Pending, Row
 from celeriac.ledger.run_record import Run
 from celeriac.log import Group
@@ -44,8 +43,8 @@ class Facts:
     `original` is the entry that this one repeats. `subscribed`: the handler took part when the
     entry was appended. `earlier` are the deliveries before it in its sequence, `holding` those that
     use up the concurrency limit, of which `held` are in flight. `workers` are the living ones of
-    the service. What `when=`, signature and key make of the event is known with code only: True, or
-    a text that says why not.
+    the service. What `when=`, signature, key, data and contract make of the event is known with
+    code only: True, or a text that says why not.
     """
 
     handler: str
@@ -92,7 +91,8 @@ class Facts:
     when: bool | str | None = None
     signature: bool | str | None = None
     key: bool | str | None = None
-    contract: Check | None = None
+    data: bool | str | None = None
+    contract: bool | str | None = None
 
     @property
     def attempts(self) -> int:

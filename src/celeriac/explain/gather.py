@@ -218,8 +218,7 @@ def gather_unemitted(
         event=event,
         emitted=False,
         domain=event.domain,
-        when=judged.when,
-        key=judged.key,
+        **{**judged.facts(), "signature": None},
     )
 
 
@@ -266,7 +265,7 @@ def _judged(reader: _Reader, located: Located) -> dict[str, Any]:
     if body is None:
         return {}
     judged = reader.code.judge(body, located.event)
-    return {"when": judged.when, "signature": judged.signature, "key": judged.key}
+    return judged.facts()
 
 
 def _stand(backend: Backend, record: HandlerRecord, domain: str) -> Stand | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from celeriac.explain.answer import Check, failed, passed, unknown
+from celeriac.explain.answer import Check, Verdict, failed, passed, unknown
 from celeriac.explain.command import redrive, replay
 from celeriac.explain.fact import Facts
+from celeriac.explain.progress import share_checks
 from celeriac.ledger import exception_of
 from celeriac.matrix import State
 from celeriac.time_text import age, took, when
@@ -26,7 +27,8 @@ _REFUSED = {
 def outcome_checks(facts: Facts) -> Iterator[Check]:
     state = facts.state
     if state is State.SKIPPED:
-        yield _skipped(facts)
+        outside = [one for one in share_checks(facts) if one.verdict is Verdict.FAILED]
+        yield from outside or [_skipped(facts)]
         return
     if state is State.DEAD:
         yield from _dead(facts)
@@ -52,6 +54,10 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
 
 
 def _skipped(facts: Facts) -> Check:
+    options = facts.record.options if facts.record is not None else {}
+    if options.get("share") and not options.get("when"):
+        text = "it was outside of the share= of that time"
+        return failed("share", _at(text, facts), replay(facts))
     if facts.record is not None and not facts.record.when:
         text = "skipped: its pattern went out of force before a worker with that code ran it"
         return failed("skipped", _at(text, facts), replay(facts))

@@ -12,6 +12,7 @@ from celeriac.explain.answer import Check, failed, passed, waiting
 from celeriac.explain.command import resume, start_worker
 from celeriac.explain.fact import Facts, Other
 from celeriac.matrix import State
+from celeriac.subscription.share import in_share, position, sharing_subject
 from celeriac.time_text import age, when
 from celeriac.visible import listed
 
@@ -70,9 +71,9 @@ def _admission(facts: Facts) -> Iterator[Check]:
             yield failed("key", str(facts.key), "give the service its key: CELERIAC_ENCRYPTION_KEY")
         else:
             yield passed("key", encrypted_for(event))
-    if facts.contract is not None:
-        yield facts.contract
-    if record.when:
+    yield from _data(facts, record.id)
+    yield from share_checks(facts)
+    if record.options.get("when"):
         if facts.when is True:
             yield passed("when", "when= accepts it")
         elif facts.when is False:
@@ -81,6 +82,29 @@ def _admission(facts: Facts) -> Iterator[Check]:
             yield failed("when", facts.when, f"change when= of {record.id}")
         else:
             yield passed("when", "has a when=, which runs in its worker; -A APP runs it here")
+
+
+def _data(facts: Facts, handler: str) -> Iterator[Check]:
+    """Whether the handler can read the data, where its code was asked."""
+    if facts.contract is not None:
+        yield failed("contract", str(facts.contract), "deploy a worker that reads that version")
+    elif facts.data is True:
+        yield passed("data", "its data fits what the handler declares")
+    elif facts.data is not None:
+        yield failed("data", str(facts.data), f"change the data, or what {handler} declares")
+
+
+def share_checks(facts: Facts) -> Iterator[Check]:
+    """Whether the subject is in the part of the subjects that the handler gets."""
+    text = facts.record.options.get("share") if facts.record is not None else None
+    if not text or facts.event is None:
+        return
+    subject = sharing_subject(facts.event)
+    at = f"{subject} is at {position(subject):.4f} of share={text}"
+    if in_share(subject, float(text)):
+        yield passed("share", at)
+    else:
+        yield failed("share", f"outside: {at}", f"raise share= of {facts.handler}")
 
 
 def _circuit(facts: Facts) -> Iterator[Check]:

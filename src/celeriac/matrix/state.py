@@ -33,7 +33,7 @@ MEANINGS: Mapping[State, str] = MappingProxyType(
         State.SCHEDULED: "runs at a later time: a retry, or requeued",
         State.BLOCKED: "behind an unfinished event of its subject",
         State.PROCESSED: "the handler succeeded",
-        State.SKIPPED: "rejected by the handler's when=",
+        State.SKIPPED: "rejected by when=, or outside the share=",
         State.IGNORED: "not for this handler",
         State.DEAD: "in the dead letters: all attempts failed",
         State.MISSING: "the handler should have had it, and there is no record of it",

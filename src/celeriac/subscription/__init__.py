@@ -1,7 +1,8 @@
-from celeriac.subscription.handler import Handler, Predicate, Start, make_handler
+from celeriac.subscription.handler import Handler, Start, make_handler
 from celeriac.subscription.per_key import Debounce, PerKey
 from celeriac.subscription.policy import Decision, FailurePolicy, RetryPolicy, decide
 from celeriac.subscription.service import Backend, Service
+from celeriac.subscription.share import Predicate, ShareFilter, in_share
 
 __all__ = [
     "Backend",
@@ -13,7 +14,9 @@ __all__ = [
     "Predicate",
     "RetryPolicy",
     "Service",
+    "ShareFilter",
     "Start",
     "decide",
+    "in_share",
     "make_handler",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.circuit import Breaker
 from celeriac.errors import SubscriptionError
-from celeriac.event import Event, Matcher, compile_patterns
+from celeriac.event import Matcher, compile_patterns
 from celeriac.flow_control import ORDERED, FlowControl
 from celeriac.ledger import Lane
 from celeriac.subscription.per_key import Debounce, PerKey, make_flow_control, rate_per_second
@@ -21,13 +21,13 @@ from celeriac.subscription.policy import (
     RetryPolicy,
     check_policies,
 )
+from celeriac.subscription.share import Predicate, ShareFilter, with_share
 from celeriac.subscription.signature import Signature, read_signature
 
 if TYPE_CHECKING:
     from celeriac.inbox import IdempotentReceiver, Inbox
 
 Start = Literal["now", "beginning"] | datetime
-Predicate = Callable[[Event[Any]], bool]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The most events of a key that a debounced handler is given in one list.
@@ -62,6 +62,10 @@ class Handler:
     receiver: IdempotentReceiver | None = None
     concurrency: int | None = None
     breaker: Breaker | None = None
+    # Applied by `when`, which has both.
+    share: float | None = None
+    # At its first start, until an operator resumes it.
+    paused: bool = False
 
     def lane(self, domain: str) -> Lane:
         return Lane(domain=domain, handler=self.id, flow=self.flow)
@@ -90,7 +94,9 @@ class Handler:
             "concurrency": self.concurrency,
             "breaker": self.breaker,
             "signed": self.signed,
-            "when": self.when is not None,
+            "share": f"{self.share:g}" if self.share is not None else None,
+            "when": (self.when.when if isinstance(self.when, ShareFilter) else self.when)
+            is not None,
             "inbox": self.receiver is not None,
         }
         return {
@@ -129,6 +135,8 @@ def make_handler(
     fair: bool = False,
     weights: Mapping[str, float] | None = None,
     debounce: Debounce | None = None,
+    share: float | None = None,
+    paused: bool = False,
 ) -> Handler:
     """Checks everything a handler can have wrong; raises SubscriptionError with the remedy."""
     name = str(name or getattr(function, "__name__", ""))
@@ -167,6 +175,9 @@ def make_handler(
         )
         check_policies(on_error or {})
         _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
+        if not isinstance(paused, bool):
+            raise SubscriptionError(f"paused={paused!r}: must be True or False")
+        when = with_share(share, when)
         flow = make_flow_control(
             ordered=ordered,
             key=key,
@@ -206,6 +217,8 @@ def make_handler(
         receiver=receiver,
         concurrency=for_all,
         breaker=breaker,
+        share=share,
+        paused=paused,
     )
 
 

@@ -125,6 +125,15 @@ def rejected_by_when(shop: Shop) -> Asked:
     return Asked(id, CHARGE)
 
 
+def outside_of_its_share(shop: Shop) -> Asked:
+    """`order/1` is at 0.95 of all subjects, `order/2` at 0.06."""
+    started(shop, share=0.3)
+    shop.emit("order.placed", subject="order/2")
+    id = shop.emit("order.placed", subject="order/1")
+    shop.settle()
+    return Asked(id, CHARGE)
+
+
 def unsigned(shop: Shop) -> Asked:
     started(shop, signed=True)
     return Asked(shop.emit("order.placed"), CHARGE)
