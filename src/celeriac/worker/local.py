@@ -41,7 +41,9 @@ class LocalWay:
     def __init__(self) -> None:
         self._consumer: Any = None
         self._handle: Callable[[Message], None] | None = None
-        self._handed: deque[Message] = deque()
+        self._handed: deque[LocalMessage] = deque()
+        # Given to Celery, and not started by a process yet: in the order in which they were given.
+        self._unstarted: dict[int, LocalMessage] = {}
         self._reported = False
 
     def open(self, consumer: Any) -> None:
@@ -53,6 +55,10 @@ class LocalWay:
             return
         self._handle = consumer.create_task_handler()
         self._consumer = consumer
+        # Celery drops what waits for a process when the link to the broker is lost: a broker would
+        # send it again. What runs after all finds nothing to do.
+        self._handed.extendleft(reversed(self._unstarted.values()))
+        self._unstarted.clear()
         consumer.hub.call_soon(self._drain)
 
     def _report_kombu(self) -> None:
@@ -66,7 +72,7 @@ class LocalWay:
             )
 
     def close(self) -> None:
-        """What was handed over and not seen by the loop yet runs after the next opening."""
+        """What was handed over and not started by a process yet runs after the next opening."""
         self._consumer = None
 
     def offer(
@@ -109,7 +115,13 @@ class LocalWay:
 
     def _drain(self) -> None:
         while self._handed and self._handle is not None:
-            self._handle(self._handed.popleft())
+            message = self._handed.popleft()
+            self._unstarted[id(message)] = message
+            message.settled = self._note_started
+            self._handle(message)
+
+    def _note_started(self, message: LocalMessage) -> None:
+        self._unstarted.pop(id(message), None)
 
 
 def _is_listened_to(app: Celery) -> bool:
@@ -125,6 +137,7 @@ class LocalMessage(Message):
     """As the broker would deliver it; there is nobody to acknowledge it to."""
 
     content: Any
+    settled: Callable[[LocalMessage], None] | None = None
 
     @property
     def payload(self) -> Any:
@@ -132,9 +145,15 @@ class LocalMessage(Message):
 
     def ack(self, multiple: bool = False) -> None:
         self._state = "ACK"
+        self._settle()
 
     def reject(self, requeue: bool = False) -> None:
         self._state = "REJECTED"
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.settled is not None:
+            self.settled(self)
 
 
 def local_message(

@@ -59,7 +59,7 @@ class Worker:
         return self.way.offer(self.app, self.task, queue, {**OPTIONS, **options}, busy=busy)
 
     def loop_once(self) -> None:
-        self.hub.timer.schedule.enter_after(0.01, lambda: None)
+        self.hub.timer.call_after(0.01, lambda: None)
         next(self.hub.create_loop())
 
 
@@ -198,3 +198,23 @@ def test_there_is_nobody_to_acknowledge_it_to(worker: Worker) -> None:
     message.ack()
     message.reject()
     assert message.channel is None
+
+
+@needs_direct_delivery
+def test_what_no_process_started_runs_after_a_lost_connection(worker: Worker) -> None:
+    """Celery's pool drops what it has not written to a process when the consumer restarts."""
+    worker.way.open(worker.consumer)
+    for _ in range(2):
+        assert worker.offer()
+    worker.loop_once()
+    started, waiting = worker.received
+    started.ack()
+    worker.way.close()
+    worker.received.clear()
+    worker.way.open(worker.consumer)
+    worker.loop_once()
+    assert worker.received == [waiting]
+    waiting.reject()
+    worker.way.open(worker.consumer)
+    worker.loop_once()
+    assert worker.received == [waiting]
