@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from celery import Celery, Task
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from celeriac.errors import ConfigurationError
 from celeriac.redis_url import SentinelURL, is_sentinel
@@ -12,6 +14,7 @@ from celeriac.settings import Settings
 from celeriac.worker.quorum_queues import use_quorum_queues
 
 HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
+SENTINEL_WITHIN = 1  # seconds that a Sentinel may take to answer
 BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
 
 
@@ -80,8 +83,11 @@ def _use_sentinel(app: Celery, sentinel: SentinelURL) -> None:
     app.conf.broker_transport_options |= {
         "master_name": sentinel.master,
         "sentinel_kwargs": {
-            "socket_timeout": BROKEN_AFTER,
-            "socket_connect_timeout": BROKEN_AFTER,
+            "socket_timeout": SENTINEL_WITHIN,
+            "socket_connect_timeout": SENTINEL_WITHIN,
+            # Each of a worker's connections asks the Sentinels in their order. redis-py 6 and later
+            # try one that is down four times, in up to seven seconds, before they ask the next.
+            "retry": Retry(NoBackoff(), 0),
             **sentinel.sentinel_options,
         },
     }
