@@ -27,6 +27,7 @@ from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
+from celeriac.worker.old_master import OldMaster, install_old_master, is_followed
 from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
 from celeriac.worker.results_read import install_results_read
@@ -66,12 +67,20 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     survive_refusals(app)
     install_relay(app, service)
     install_results_read(app)
+    old_master = OldMaster(service) if own and is_followed(service.settings) else None
+    if old_master is not None:
+        install_old_master(app, old_master)
     named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)
     steps["worker"].add(
         type(
             f"Dispatcher_{named}",
             (DispatcherStep,),
-            {"service": service, "local": local, "name": f"celeriac.dispatcher.{named}"},
+            {
+                "service": service,
+                "local": local,
+                "old_master": old_master,
+                "name": f"celeriac.dispatcher.{named}",
+            },
         )
     )
     steps["consumer"].add(
@@ -87,6 +96,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.components:Pool",)
     service: Service
     local: LocalWay
+    old_master: OldMaster | None = None
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -117,6 +127,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 self.service,
                 watched=lambda: sends_task_events(_event_dispatcher(parent)),
                 local=self.local,
+                old_master=self.old_master,
             ),
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,

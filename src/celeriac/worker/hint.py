@@ -19,6 +19,7 @@ from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
 from celeriac.worker.hinted import write_chunk
 from celeriac.worker.local import LocalWay
+from celeriac.worker.old_master import OldMaster
 from celeriac.worker.queues import declared
 from celeriac.worker.serializer import hint_serializer
 
@@ -39,7 +40,12 @@ CONFIRMED: dict[str, Any] = {
 
 
 def hint_sender(
-    app: Celery, service: Service, *, watched: Callable[[], bool], local: LocalWay | None = None
+    app: Celery,
+    service: Service,
+    *,
+    watched: Callable[[], bool],
+    local: LocalWay | None = None,
+    old_master: OldMaster | None = None,
 ) -> Callable[[Chunk], None]:
     """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
 
@@ -47,7 +53,8 @@ def hint_sender(
     the app's own tasks: a hint goes to its handler's queue, and handlers run in the worker's pool.
 
     `watched` tells whether monitors are listening, so that executors send them what happens
-    within a chunk. `local` is the way to the worker's own pool, where it has one.
+    within a chunk. `local` is the way to the worker's own pool, where it has one. `old_master` is
+    left before a hint is sent, where Sentinels name the master.
     """
 
     # Without a priority all hints of a queue share one list, whose length tools can read.
@@ -80,6 +87,8 @@ def hint_sender(
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
             with app.producer_or_acquire(own_producer) as producer:
+                if old_master is not None:
+                    old_master.leave(producer.channel)
                 app.amqp.send_task_message(
                     producer,
                     task.name,
