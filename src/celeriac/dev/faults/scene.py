@@ -324,6 +324,8 @@ class Scene:
         return heal_time(self._accepted, self._effect_times(), self._whole)
 
     def count(self) -> Tally:
+        # Beside the store, for whoever asks why a repetition is unexplained.
+        (self.directory / "harms.txt").write_text("\n".join(map(repr, self.harms)))
         dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}
         return tally(
             self.expected,

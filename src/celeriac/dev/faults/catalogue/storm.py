@@ -60,21 +60,22 @@ class Publishing:
             raise self._error
 
     def _run(self) -> None:
-        published = failing = 0
+        plain = failing = 0
         try:
-            while published < self._events and not self._stopped.is_set():
+            while plain + failing < self._events and not self._stopped.is_set():
                 ahead = self._scene.effect_count() + failing + DEPTH
-                behind = min(self.limit, self._events, ahead)
-                count = min(self._chance.randrange(1, 2 * FAILING_EVERY - 2), behind - published)
-                if count <= 0:
+                room = min(self.limit, self._events, ahead) - plain - failing
+                if room <= 0:
                     time.sleep(0.01)
-                    continue
-                self._scene.publish(TYPE, count)
-                if published + count < behind:
+                elif failing * FAILING_EVERY < plain + failing:
                     once = failing % 2 == 0
-                    self._scene.publish(TYPE, 1, fails=not once, data=FAILS_ONCE if once else FAILS)
-                    failing, count = failing + 1, count + 1
-                published += count
+                    data = FAILS_ONCE if once else FAILS
+                    self._scene.publish(TYPE, 1, fails=not once, data=data)
+                    failing += 1
+                else:
+                    count = min(self._chance.randrange(1, 2 * FAILING_EVERY), room)
+                    self._scene.publish(TYPE, count)
+                    plain += count
         except BaseException as error:
             self._error = error
 
