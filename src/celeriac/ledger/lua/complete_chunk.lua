@@ -30,12 +30,9 @@ end
 -- Said before: the answer was lost.
 if not is_less(after, done_until) then return 1 end
 
-if done_until == upto then
-  redis.call('HDEL', chunks, id)
-else
-  local left = math.max(0, count - tonumber(ARGV[5]))
-  write_chunk(id, done_until, upto, left, owner)
-end
+-- Before anything changes: each fails on a key of another type.
+redis.call('ZCARD', runs)
+for _, key in ipairs({stats, tallies, minute}) do redis.call('HLEN', key) end
 
 if ARGV[8] ~= '' then
   local entries = cmsgpack.unpack(ARGV[8])
@@ -47,6 +44,13 @@ if ARGV[8] ~= '' then
   end
   -- For finish.lua, which comes next in this transaction.
   redis.call('HSET', chunks, '', id)
+end
+
+if done_until == upto then
+  redis.call('HDEL', chunks, id)
+else
+  local left = math.max(0, count - tonumber(ARGV[5]))
+  write_chunk(id, done_until, upto, left, owner)
 end
 
 -- A record is a member of the sorted set: `after upto`, a line feed, the frames. Small neighbours
