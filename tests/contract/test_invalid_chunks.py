@@ -88,7 +88,7 @@ def one_by_one(bus: Bus, *ids: str) -> list[str]:
 
 def large(entries: Sequence[Entry]) -> Completion:
     ids = [entry.id for entry in entries]
-    record = pack_runs("w" * 600, 1, ids, [run_code(RunOutcome.PROCESSED, 5)] * len(ids))
+    record = pack_runs("w" * 1200, 1, ids, [run_code(RunOutcome.PROCESSED, 5)] * len(ids))
     return Completion(ids[-1], len(ids), record)
 
 
@@ -179,3 +179,15 @@ def test_runs_are_found_wherever_the_entries_are(store: Store, lane: Lane) -> No
         assert want == store.chunks.runs(lane, some)
     assert [None, None] == store.chunks.runs(lane, ["1-1", "9999999999999-0"])
     assert [] == store.chunks.runs(lane, [])
+
+
+def test_what_a_script_leaves_for_the_next_is_no_invalid_chunk(
+    redis_store: RedisStore, bus: Bus
+) -> None:
+    """Where the server did not know finish.lua, it stays until the next fetch."""
+    bus.emit("a")
+    key = redis_store.keys.chunks(DOMAIN, bus.lane.handler)
+    redis_store.client.hset(key, b"", b"0123456789abcdef")
+    assert [] == redis_store.chunks.open_chunks(bus.lane)
+    redis_store.log.groups(DOMAIN)
+    assert [] == faults(redis_store, "chunks")

@@ -18,7 +18,7 @@ from celeriac.ledger.run_record import Run
 from celeriac.ledger.script import pack_lists, parse_patterns
 from celeriac.ledger.server_clock import is_wrong_clock
 from celeriac.log import Entry, read_entry
-from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk, parse_chunks
+from celeriac.log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk, parse_chunks
 from celeriac.scripts import Script
 
 _fetch_begin, _fetch_end, _begin, _complete = (
@@ -222,7 +222,8 @@ class RedisChunks:
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
         key, invalid = self.keys.chunks(lane.domain, lane.handler), self.ledger.invalid
         stored = invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
-        return in_log_order(invalid.decode_all(key, stored, parse_chunk).values())
+        found = chunks_by_id(stored)
+        return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
     def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
         key = self.keys.runs(lane.domain, lane.handler)

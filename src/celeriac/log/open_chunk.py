@@ -48,6 +48,12 @@ def parse_chunk(id: str, stored: bytes) -> OpenChunk:
     return OpenChunk(id, after, upto, int(count), owner, int(renewed))
 
 
+def chunks_by_id(stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Return the fields of the hash without that of the id '', which a script leaves for the next
+    one of its transaction, and for longer where the server did not know that one."""
+    return {id: value for id, value in stored.items() if id}
+
+
 def in_log_order(chunks: Iterable[OpenChunk]) -> list[OpenChunk]:
     return sorted(chunks, key=lambda chunk: entry_key(chunk.after))
 

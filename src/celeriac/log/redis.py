@@ -33,7 +33,7 @@ from celeriac.log.log import (
     next_id,
     read_entry,
 )
-from celeriac.log.open_chunk import OpenChunk, in_log_order, parse_chunk
+from celeriac.log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk
 from celeriac.log.packing import Packing, refuse_first
 from celeriac.log.registered import (
     APPEND_ONCE,
@@ -405,7 +405,8 @@ class RedisLog:
 
     def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> Group:
         key = self.keys.chunks(domain, info["name"].decode())
-        chunks = self.invalid.decode_all(key, self.invalid.answer(key, stored, {}), parse_chunk)
+        found = chunks_by_id(self.invalid.answer(key, stored, {}))
+        chunks = self.invalid.decode_all(key, found, parse_chunk)
         return _group(info, in_log_order(chunks.values()), pending)
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
