@@ -1,7 +1,8 @@
-"""Run records of small chunks."""
+"""Run records of small chunks, which are joined whatever the order in which they are reported."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -20,6 +21,48 @@ def small(worker: str, entries: Sequence[Entry], took_us: int, **more: object) -
     at_ms = entry_time_ms(ids[-1]) + 5
     record = pack_runs(worker, at_ms, ids, [run_code(RunOutcome.PROCESSED, took_us)] * len(ids))
     return Completion(ids[-1], len(ids), record, **more)  # type: ignore[arg-type]
+
+
+def records(store: Store, lane: Lane) -> int:
+    assert isinstance(store, RedisStore)
+    return int(store.client.zcard(store.keys.runs(DOMAIN, lane.handler)))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_small_chunks_of_several_workers_are_joined_and_say_how_each_entry_ran(
+    store: Store, lane: Lane, count: int
+) -> None:
+    entries = [store.emit(str(n)) for n in range(60 * count)]
+    expected = []
+    for n in range(60):
+        worker = f"w{n % 3}"
+        chunk, fetched = fetch(store, lane, count, worker)
+        assert store.chunks.complete(worker, lane, chunk, small(worker, fetched.entries, n))
+        expected += [(n, worker, entry_time_ms(fetched.entries[-1].id) + 5)] * count
+    runs = store.chunks.runs(lane, entries)
+    assert expected == [(run.took_us, run.worker, run.at_ms) for run in runs if run]
+    if isinstance(store, RedisStore):
+        assert records(store, lane) <= 4
+
+
+def test_small_chunks_are_joined_when_they_are_reported_out_of_order(
+    store: Store, lane: Lane
+) -> None:
+    entries = [store.emit(str(n)) for n in range(120)]
+    chance, open_chunks, expected = random.Random(1), [], {}
+    for n in range(120):
+        chunk, fetched = fetch(store, lane, 1)
+        open_chunks.append((chunk, fetched.entries, n))
+        expected[fetched.entries[0].id] = n
+        if len(open_chunks) == 3:
+            chunk, some, took = open_chunks.pop(chance.randrange(3))
+            assert store.chunks.complete("w1", lane, chunk, small("w1", some, took))
+    for chunk, some, took in open_chunks:
+        assert store.chunks.complete("w1", lane, chunk, small("w1", some, took))
+    runs = store.chunks.runs(lane, entries)
+    assert list(expected.values()) == [run.took_us for run in runs if run]
+    if isinstance(store, RedisStore):
+        assert records(store, lane) < 60
 
 
 @pytest.mark.parametrize("kind", ["runs", "stats", "tally"])

@@ -76,11 +76,12 @@ class FetchedChunk:
         invalid = [Settled(entry, "", 1, Outcome.RELEASED) for entry, _ in sifted.invalid]
         codes = [run_code(RunOutcome.IGNORED, 0)] * len(repeated)
         ignored = sorted(repeated, key=entry_key)
-        entries = self.fetched.entries
+        entries, now_ms = self.fetched.entries, self.fetched.now_ms
+        until = entries[-1].id
         return Completion(
-            until=entries[-1].id,
+            until=until,
             done=len(entries),
-            record=pack_runs(worker, self.fetched.now_ms, ignored, codes) if ignored else b"",
+            record=pack_runs(worker, now_ms, ignored, codes, until) if ignored else b"",
             exceptions=[replace(one, attempt=1) for one in (*released, *recorded, *invalid)],
         )
 

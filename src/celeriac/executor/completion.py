@@ -77,7 +77,7 @@ class Unreported:
         return Completion(
             until=until,
             done=done,
-            record=pack_runs(worker, now_ms, recorded, codes) if recorded else b"",
+            record=pack_runs(worker, now_ms, recorded, codes, until) if recorded else b"",
             exceptions=self.exceptions,
             counts=counts,
             tallies=tallies,

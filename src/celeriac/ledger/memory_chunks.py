@@ -10,7 +10,7 @@ from celeriac.ledger.memory import MemoryLedger
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_repetitions import check_entries
 from celeriac.ledger.repetition import Repetitions
-from celeriac.ledger.run_record import Run, parse_runs
+from celeriac.ledger.run_record import Run, RunRecord, parse_runs
 from celeriac.ledger.state import Place
 from celeriac.ledger.tally import Tally, add_tally
 from celeriac.log import Entry, entry_key, entry_time_ms
@@ -79,7 +79,8 @@ class MemoryChunks:
             for one in completion.exceptions:
                 moves.group.pending[one.entry] = Held(owner, moves.now, 2)
             book = moves.book
-            book.runs |= {run.entry: run for run in parse_runs(completion.record)}
+            record = RunRecord("0-0", completion.until, (worker,), completion.record)
+            book.runs |= {run.entry: run for run in parse_runs(record)}
             for name, number in completion.counts.items():
                 book.stats[name] += number
             if completion.mean_us:

@@ -117,7 +117,7 @@ class _Search:
     def read(self, record: RunRecord, wanted: Sequence[str]) -> dict[str, Run] | None:
         """Return the runs of wanted entries; None where the record cannot be read."""
         try:
-            return {run.entry: run for run in parse_runs(record.frames, frozenset(wanted))}
+            return {run.entry: run for run in parse_runs(record, frozenset(wanted))}
         except ValueError as error:
             self._fault(entry_time_ms(record.upto), error)
             return None

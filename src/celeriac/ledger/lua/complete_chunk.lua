@@ -13,7 +13,12 @@
 --! include _chunks.lua
 --! include _minute.lua
 --! keys runs stats tallies
-local MERGE_BELOW, MOST_FIELDS = 512, 4000
+local MOST_FIELDS, SLICE = 4000, 500
+-- A frame of fewer bytes is joined to a run record of fewer bytes: both are written to the AOF again.
+local JOIN_BELOW, RECORD_BELOW = 256, 1024
+-- The ms between the first and the last entry of a record, less than SPAN_MS in small_frame.py; how many
+-- of the newest are looked at; and what a byte says.
+local WITHIN_MS, NEWEST, MOST_WORKERS = 8388608, 3, 256
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
 local after, upto, count, owner = chunk_of(id, worker)
 if not after then return 0 end
@@ -36,9 +41,9 @@ for _, key in ipairs({stats, tallies, minute}) do redis.call('HLEN', key) end
 
 if ARGV[8] ~= '' then
   local entries = cmsgpack.unpack(ARGV[8])
-  for first = 1, #entries, 500 do
+  for first = 1, #entries, SLICE do
     local claim = {'XCLAIM', stream, handler, 'running:' .. worker, 0}
-    for i = first, math.min(first + 499, #entries) do claim[#claim + 1] = entries[i] end
+    for i = first, math.min(first + SLICE - 1, #entries) do claim[#claim + 1] = entries[i] end
     for _, option in ipairs({'FORCE', 'JUSTID', 'RETRYCOUNT', 2}) do claim[#claim + 1] = option end
     redis.call(unpack(claim))
   end
@@ -53,26 +58,69 @@ else
   write_chunk(id, done_until, upto, left, owner)
 end
 
--- A record is a member of the sorted set: `after upto`, a line feed, the frames. Small neighbours
--- become one, or each would cost a hundred bytes beside its own.
-if record ~= '' then
-  local newest = redis.call('ZRANGE', runs, -1, -1)[1]
-  if newest and #newest < MERGE_BELOW then
-    local from, to, frames = string.match(newest, '^(%S+) (%S+)\n(.*)$')
-    if to == after then
-      redis.call('ZREM', runs, newest)
-      after, record = from, frames .. record
-    end
+-- A record is a member of the sorted set: `after upto worker…`, a line feed, the frames. The second byte
+-- of a small frame is the place of its worker in the header (see small_frame.py). Small neighbours become
+-- one, or each would cost a hundred bytes beside its own. Processes report in any order, so the
+-- neighbour may be one of the newest, and on either side.
+local function place_of(names)
+  local place = 0
+  for name in string.gmatch(names, '%S+') do
+    if name == worker then return place, names end
+    place = place + 1
   end
-  redis.call('ZADD', runs, string.match(done_until, '^%d+'), after .. ' ' .. done_until .. '\n' .. record)
+  return place, names .. ' ' .. worker
 end
 
+local function merge(from, to, made)
+  local names, newest = ' ' .. worker, redis.call('ZRANGE', runs, -NEWEST, -1)
+  for i = #newest, 1, -1 do
+    local other_from, other_to, other_names, frames = string.match(newest[i], '^(%S+) (%S+)([^\n]*)\n(.*)$')
+    if other_from and #newest[i] < RECORD_BELOW and (other_to == from or other_from == to) then
+      local is_before = other_to == from
+      local first, last = is_before and other_from or from, is_before and to or other_to
+      local place, all_names = place_of(other_names)
+      if place < MOST_WORKERS and parse(last) - parse(first) < WITHIN_MS then
+        local rank = i - #newest - 1
+        redis.call('ZREMRANGEBYRANK', runs, rank, rank)
+        if string.byte(made) > 0 then made = string.sub(made, 1, 1) .. string.char(place) .. string.sub(made, 3) end
+        return first, last, all_names, is_before and frames .. made or made .. frames
+      end
+    end
+  end
+  return from, to, names, made
+end
+
+if record ~= '' then
+  local from, to, names, frames = after, done_until, ' ' .. worker, record
+  if #record < JOIN_BELOW then from, to, names, frames = merge(from, to, frames) end
+  redis.call('ZADD', runs, string.match(to, '^%d+'), from .. ' ' .. to .. names .. '\n' .. frames)
+end
+
+-- The fields of a hash that is full, where those that it has not yet are counted together.
+local function within_bound(key, names, numbers)
+  local merged, sums, place = {}, {}, {}
+  for i, name in ipairs(names) do
+    if redis.call('HEXISTS', key, name) == 0 then name = string.gsub(name, '^%S+', 'other') end
+    local at = place[name] or #merged + 1
+    place[name], merged[at], sums[at] = at, name, (sums[at] or 0) + numbers[i]
+  end
+  return merged, sums
+end
+
+-- Adds to many fields at once: as HINCRBY each would be a command of its own in the AOF.
 local function add(key, packed, is_bounded)
   local names, numbers = cmsgpack.unpack(packed)
-  local full = is_bounded and #names > 0 and redis.call('HLEN', key) >= MOST_FIELDS
-  for i, name in ipairs(names) do
-    if full and redis.call('HEXISTS', key, name) == 0 then name = string.gsub(name, '^%S+', 'other') end
-    redis.call('HINCRBY', key, name, numbers[i])
+  if is_bounded and #names > 0 and redis.call('HLEN', key) >= MOST_FIELDS then
+    names, numbers = within_bound(key, names, numbers)
+  end
+  for first = 1, #names, SLICE do
+    local last = math.min(first + SLICE - 1, #names)
+    local before, set = redis.call('HMGET', key, unpack(names, first, last)), {}
+    for i = first, last do
+      set[#set + 1] = names[i]
+      set[#set + 1] = string.format('%.0f', (tonumber(before[i - first + 1] or 0) or 0) + numbers[i])
+    end
+    redis.call('HSET', key, unpack(set))
   end
 end
 add(stats, ARGV[9], false)
