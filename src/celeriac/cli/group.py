@@ -42,6 +42,7 @@ COMMANDS = {
     "acl": "Prints the Redis user of a service: what it may do, and no more.",
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
+    "watch": "Sends a notice when something is wrong, and when it is over.",
     "outbox": "Shows what waits in an outbox, and deals with what is parked.",
     "relay": "Publishes what was committed into an outbox.",
     "dispatcher": "Runs the dispatcher of a service without a worker.",

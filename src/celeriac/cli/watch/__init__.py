@@ -1,0 +1,3 @@
+from celeriac.cli.watch.command import watch
+
+__all__ = ["watch"]
