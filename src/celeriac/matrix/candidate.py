@@ -102,6 +102,8 @@ def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candid
     while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
         end = f"({some[-1].id}"
         yield from (Candidate(domain, one.id, one.body, one.id, one.kind) for one in some)
+        if len(some) < count:
+            return
         count = next_page([len(entry.body or b"") for entry in some], READ)
 
 
@@ -156,6 +158,8 @@ def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> 
             fits = letter.handler in handlers and bool(letter.entry) and span.has(letter.entry)
             # One that does not fit counts as read all the same.
             yield Candidate(domain, letter.entry, letter.event if fits else None, letter.id)
+        if len(some) < count:
+            return
         after = some[-1].id
         count = next_page([len(letter.event) for letter in some], READ)
 

@@ -117,6 +117,21 @@ def test_a_page_reads_little_of_a_long_log(
     assert sum(read) <= 200
 
 
+def test_a_page_of_short_logs_reads_each_of_them_once(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "a.*", "b.*", retries=0, function=fail)
+    shop.start()
+    ids = [shop.emit(f"{domain}.x") for domain in "abc" for _ in range(3)]
+    shop.settle()
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
+    assert [3, 3, 3] == read
+    counts = count_asked(shop.backend, monkeypatch)
+    assert 6 == len(matrix.page(Query(state=State.DEAD), limit=20).events)
+    assert [3, 3, 0] == counts[:3]
+
+
 def count_reads(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     original = log.read
