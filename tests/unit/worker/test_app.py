@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 from celery.worker import consumer
 
 from celeriac.settings import Settings
@@ -59,3 +60,17 @@ def test_no_queues_for_delays_are_declared() -> None:
     assert (
         len(Consumer.Blueprint.default_steps) == len(consumer.Consumer.Blueprint.default_steps) - 1
     )
+
+
+def test_celery_tries_a_sentinel_once() -> None:
+    """Four times, with pauses, is what redis-py 6 and later do otherwise."""
+    options = transport_options(redis_url="redis+sentinel://a:26379,b:26379/mymaster/0")
+    tries: list[int] = []
+
+    def ask() -> None:
+        tries.append(1)
+        raise redis.ConnectionError
+
+    with pytest.raises(redis.ConnectionError):
+        options["sentinel_kwargs"]["retry"].call_with_retry(ask, lambda error: None)
+    assert 1 == len(tries)
