@@ -304,6 +304,15 @@ def test_statistics_count_what_became_of_the_deliveries(store: Store, lane: Lane
     assert 12 == store.take(lane).mean_us
 
 
+def test_the_run_time_of_deliveries_that_were_lost_is_not_noted(store: Store, lane: Lane) -> None:
+    """Their process was frozen, perhaps: the handler is not as slow as that."""
+    store.emit("a")
+    [claimed] = store.run(lane)
+    store.sweep(lane, "w2")
+    assert store.ledger.finish("w1", lane, [settled(claimed, Outcome.PROCESSED)], mean_us=4_500_000)
+    assert 0 == store.take(lane).mean_us
+
+
 def test_forgetting_a_handler_that_left_leaves_its_dead_letters(store: Store, lane: Lane) -> None:
     for name in "ab":
         store.emit(name)

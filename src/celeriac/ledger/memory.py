@@ -240,7 +240,7 @@ class MemoryLedger:
                 book.add_effects(one.event_key, one.effects, moves.now)
                 if one.took_us:
                     book.stats["busy_us"] += one.took_us
-            if mean_us:
+            if mean_us and len(lost) < len(settled):
                 book.stats["mean_us"] = mean_us
             return lost
 

@@ -160,7 +160,8 @@ end
 for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
 in_slices(again, function(_, ...) redis.call('HDEL', lost_runs, ...) end)
 if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
-if mean > 0 then redis.call('HSET', stats, 'mean_us', mean) end
+-- Of a process that was frozen past its leases the time says nothing of the handler.
+if mean > 0 and next(counted) then redis.call('HSET', stats, 'mean_us', mean) end
 write_tallies()
 if bell_wanted then ring() end
 return lost
