@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
 
 from celeriac.dev.mutants.command import sample
 from celeriac.dev.mutants.mutation import mutations_of
+from celeriac.dev.mutants.trial import own_tests
 
 
 def faults(source: str) -> set[tuple[str, str]]:
@@ -55,3 +57,13 @@ def test_the_same_seed_chooses_the_same_faults_and_each_package_its_share() -> N
     assert first == sample(["inbox", "trust"], 5, seed=7)
     assert first != sample(["inbox", "trust"], 5, seed=8)
     assert ["inbox", "inbox", "inbox", "trust", "trust"] == [package for package, _ in first]
+
+
+def test_the_tests_of_a_module_judge_its_faults_first(tmp_path: Path) -> None:
+    folder = tmp_path / "tests/unit/executor"
+    folder.mkdir(parents=True)
+    for name in ("test_work.py", "test_work_batch.py", "test_workload.py"):
+        (folder / name).touch()
+    expected = ("tests/unit/executor/test_work.py", "tests/unit/executor/test_work_batch.py")
+    assert expected == own_tests(tmp_path, "src/celeriac/executor/work.py")
+    assert () == own_tests(tmp_path, "src/celeriac/executor/lease.py")
