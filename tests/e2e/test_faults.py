@@ -16,6 +16,11 @@ from celeriac.dev.rabbitmq import EmbeddedRabbit
 
 QUICK = [fault.name for fault in chosen(full=False)]
 OF_RABBITMQ = [f.name for f in chosen(full=False, broker=RABBITMQ) if REDIS not in f.on]
+LONG = [
+    "input: schema-invalid",
+    "workers killed, and innocents",
+    "link: half open, only worker",
+]
 LONG_OF_RABBITMQ = [
     "RabbitMQ: SIGKILL",
     "RabbitMQ: queue without a leader",
@@ -36,7 +41,7 @@ def proven(fault: Fault, directory: Path, rabbits: Sequence[EmbeddedRabbit] = ()
 
 @pytest.mark.quiet
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", [*QUICK, "input: schema-invalid", "workers killed, and innocents"])
+@pytest.mark.parametrize("name", [*QUICK, *LONG])
 def test_a_fault_loses_doubles_and_delays_no_more_than_is_promised(
     name: str, tmp_path: Path
 ) -> None:
