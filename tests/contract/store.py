@@ -155,6 +155,7 @@ class RedisStore(Store):
         self.client, self.keys = log.client, log.keys
         self.invalid = log.invalid
         self._ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
+        self.clock = self._ledger.clock
         registry = RedisRegistry(settings, invalid=log.invalid)
         super().__init__(log, self._ledger, registry, RedisChunks(self._ledger))
 
