@@ -10,9 +10,10 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import time
-from _thread import get_native_id
 from pathlib import Path
+from threading import get_ident
 
 VARIABLE = "BENCH_TALLY"
 _LATENCY = struct.Struct("d")
@@ -69,12 +70,17 @@ def counts_of(path: Path) -> Path:
 
 _path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
 _latencies = os.open(_path, os.O_WRONLY | os.O_APPEND) if _path else -1
-# By native thread: its id is another one in a forked process, and the same in all greenlets.
+# By thread. A forked process has pages of its own.
 _counts: dict[int, memoryview] = {}
+os.register_at_fork(after_in_child=_counts.clear)
+
+
+_IS_GEVENT = "gevent.monkey" in sys.modules
 
 
 def count(events: int = 1) -> None:
-    thread = get_native_id()
+    # Greenlets share a page, as they share a thread: none of them is interrupted here.
+    thread = 0 if _IS_GEVENT else get_ident()
     counted = _counts.get(thread)
     if counted is None:
         counted = _counts[thread] = _own_page()

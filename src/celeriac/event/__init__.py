@@ -21,7 +21,6 @@ from celeriac.event.correlation import (
     current_attempt,
     current_event,
     current_handling,
-    handling,
     inherit,
     note_effects,
 )
@@ -76,7 +75,6 @@ __all__ = [
     "encode_data",
     "event_key",
     "event_type_argument",
-    "handling",
     "id_time_ms",
     "is_signed",
     "is_unguessable",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
 from celeriac.event.envelope import Event
@@ -47,10 +47,13 @@ NO_EFFECTS = Effects()
 class Handling:
     """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
 
-    Of a batch `event` is the first of `size`. `effect_count` counts all that was emitted.
+    `with Handling(event) as under_way` makes `event` the cause of what is emitted inside, in this
+    thread or asyncio task. Of a batch `event` is the first of `size`. `effect_count` counts all
+    that was emitted.
     """
 
-    __slots__ = ("_named", "attempt", "effect_count", "event", "handler", "size")
+    __slots__ = ("_named", "_token", "attempt", "effect_count", "event", "handler", "size")
+    _token: Token[Handling | None]
 
     def __init__(
         self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
@@ -58,6 +61,13 @@ class Handling:
         self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
         self._named: list[Effect] | None = None
         self.effect_count = 0
+
+    def __enter__(self) -> Handling:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
     @property
     def effects(self) -> Effects:
@@ -84,26 +94,6 @@ class Causality(NamedTuple):
     correlationid: str | None
     causationid: str | None
     traceparent: str | None
-
-
-class handling:
-    """`with handling(event) as under_way`: makes `event` the cause of what is emitted inside, in
-    this thread or asyncio task."""
-
-    __slots__ = ("_token", "_under_way")
-
-    def __init__(
-        self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
-    ) -> None:
-        self._under_way = Handling(event, attempt, handler, size)
-
-    def __enter__(self) -> Handling:
-        under_way = self._under_way
-        self._token = _current.set(under_way)
-        return under_way
-
-    def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
 
 
 def note_effects(events: Iterable[Event[Any]]) -> None:

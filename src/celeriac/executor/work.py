@@ -13,12 +13,12 @@ from celeriac.event import (
     NO_EFFECTS,
     Effects,
     Event,
+    Handling,
     RawEvent,
     check_decoded,
     check_domain,
     decode,
     event_key,
-    handling,
     peek,
 )
 from celeriac.executor.admission import Admission
@@ -215,7 +215,7 @@ class Work:
         """Runs the handler's function; returns what it raised, and what it emitted."""
         failure: BaseException | None = None
         size = len(argument) if self.handler.batch is not None else 1
-        with handling(cause, attempt, self.handler.id, size) as under_way:
+        with Handling(cause, attempt, self.handler.id, size) as under_way:
             try:
                 call(self.handler, argument)
             except BaseException as error:

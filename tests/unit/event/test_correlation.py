@@ -9,12 +9,12 @@ from celeriac.event import (
     Causality,
     Effect,
     Effects,
+    Handling,
     build_event,
     current_attempt,
     current_event,
     current_handling,
     event_key,
-    handling,
     inherit,
     note_effects,
 )
@@ -31,26 +31,26 @@ def test_outside_a_handler_nothing_is_inherited() -> None:
 
 
 def test_the_event_being_handled_is_the_cause() -> None:
-    with handling(second):
+    with Handling(second):
         assert current_event() is second
         assert inherit() == Causality("1", "2", None)
     assert current_event() is None
 
 
 def test_the_id_of_the_first_event_becomes_the_correlation_id() -> None:
-    with handling(first):
+    with Handling(first):
         assert inherit() == Causality("1", "1", TRACE)
 
 
 def test_what_is_given_wins() -> None:
-    with handling(second):
+    with Handling(second):
         given = inherit(correlationid="c", causationid="d", traceparent=TRACE)
     assert given == Causality("c", "d", TRACE)
 
 
 def test_handling_nests_and_ends_with_an_error_too() -> None:
-    with handling(first):
-        with pytest.raises(ZeroDivisionError), handling(second):
+    with Handling(first):
+        with pytest.raises(ZeroDivisionError), Handling(second):
             raise ZeroDivisionError
         assert current_event() is first
     assert current_event() is None
@@ -58,9 +58,9 @@ def test_handling_nests_and_ends_with_an_error_too() -> None:
 
 def test_the_attempt_is_known_within_and_zero_outside() -> None:
     assert current_attempt() == 0
-    with handling(first, 3):
+    with Handling(first, 3):
         assert current_attempt() == 3
-        with handling(second):
+        with Handling(second):
             assert current_attempt() == 1
         assert current_attempt() == 3
     assert current_attempt() == 0
@@ -68,7 +68,7 @@ def test_the_attempt_is_known_within_and_zero_outside() -> None:
 
 def test_the_handler_is_known_within() -> None:
     assert current_handling() is None
-    with handling(first, 2, "billing.charge"):
+    with Handling(first, 2, "billing.charge"):
         under_way = current_handling()
         assert under_way is not None
         assert ("billing.charge", 2, first) == (
@@ -80,7 +80,7 @@ def test_the_handler_is_known_within() -> None:
 
 def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() -> None:
     note_effects([second])
-    with handling(first) as under_way:
+    with Handling(first) as under_way:
         note_effects([second])
         note_effects([first, second])
     note_effects([first])
@@ -90,7 +90,7 @@ def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() ->
 
 
 def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
-    with handling(first) as under_way:
+    with Handling(first) as under_way:
         note_effects([second] * (MOST_EFFECTS + 5))
     assert MOST_EFFECTS + 5 == under_way.effect_count
     assert (MOST_EFFECTS, 5) == (len(under_way.effects.named), under_way.effects.unnamed)
@@ -98,7 +98,7 @@ def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:
     async def cause(event_id: str) -> str | None:
-        with handling(build_event("a", None, source="s", id=event_id)):
+        with Handling(build_event("a", None, source="s", id=event_id)):
             await asyncio.sleep(0)
             return inherit().causationid
 

@@ -6,8 +6,18 @@ import math
 
 import pytest
 
-from celeriac.ledger import Histogram, Tally, sum_tallies
-from celeriac.ledger.tally import FIRST, LAST, add_tally, bucket_of, upper_bound_s
+from celeriac.ledger import Histogram, Outcome, Tally, sum_tallies
+from celeriac.ledger.tally import (
+    FIRST,
+    LAST,
+    Tallies,
+    add_tally,
+    bucket_of,
+    tally_processed,
+    tally_settled,
+    upper_bound_s,
+)
+from celeriac.log import entry_time_ms
 
 
 @pytest.mark.parametrize(
@@ -73,3 +83,15 @@ def test_tallies_add_up_and_leave_their_parts_alone() -> None:
     assert Tally(processed=3, dead=1, run=Histogram({1: 2, 2: 1}, 12)) == total["a"]
     assert 1 == total["b"].retried
     assert Tally(processed=1, run=Histogram({1: 1}, 5)) == one["a"]
+
+
+def test_what_a_chunk_counts_is_what_its_deliveries_count_one_by_one() -> None:
+    now_ms, ran = 10_000, [("9999-0", 30), ("9999-1", 30), ("9000-0", 1_500_000), ("10001-0", 7)]
+    one_by_one, together = Tally(), Tallies()
+    for entry, took_us in ran:
+        total_us = max(0, now_ms - entry_time_ms(entry)) * 1000
+        tally_settled(one_by_one, Outcome.PROCESSED, 1, took_us, total_us)
+    entries, took = zip(*ran, strict=True)
+    for field, count in tally_processed("order.placed", entries, took, now_ms).items():
+        add_tally(together, field, str(count).encode())
+    assert {"order.placed": one_by_one} == together
