@@ -50,7 +50,7 @@ COMMANDS = {
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
     ),
-    "check": Command("ruff, mypy, pyright and the import layers, or those named", "check", None),
+    "check": Command("ruff, mypy, pyright, imports and contracts, or those named", "check", None),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "celeriac.dev.mutants"
     ),
@@ -69,6 +69,7 @@ CHECKS = {
     "mypy": ["mypy"],
     "pyright": ["pyright"],
     "imports": ["lint-imports", "--no-logo"],
+    "contracts": ["python", "-m", "config.contracts"],
 }
 
 

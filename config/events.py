@@ -1,18 +1,23 @@
 """What the events of the shop say: the contract between its services.
 
 An event carries what its handlers need, so that none of them has to ask another service. A handler
-may take a part of it: `Event[OrderEvent]` reads every event about an order.
+may take a part of it: `Event[OrderEvent]` reads every event about an order. `contracts/` holds
+what each service emits and reads, for `python3 dev.py check contracts`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Struct
 
 from celeriac import Sensitive
+from celeriac.contract import contract, upcast
 
 
+@contract("order.paid", owner="orders")
+@contract("order.cancelled", owner="orders")
+@contract("order.completed", owner="orders")
 class OrderEvent(Struct, frozen=True, kw_only=True):
     """What all events about an order have."""
 
@@ -20,6 +25,7 @@ class OrderEvent(Struct, frozen=True, kw_only=True):
     email: Annotated[str, Sensitive]
 
 
+@contract("order.placed", owner="orders")
 class OrderPlaced(OrderEvent, frozen=True, kw_only=True):
     """`card` is the payment provider's token for a card, never its number."""
 
@@ -27,22 +33,33 @@ class OrderPlaced(OrderEvent, frozen=True, kw_only=True):
     cents: int
 
 
+@contract("payment.captured", owner="billing")
 class PaymentCaptured(OrderEvent, frozen=True, kw_only=True):
     receipt: str
     cents: int
 
 
+@contract("payment.declined", owner="billing")
 class PaymentDeclined(OrderEvent, frozen=True, kw_only=True):
     reason: str
 
 
+@contract("shipment.sent", owner="shipping")
 class ShipmentSent(OrderEvent, frozen=True, kw_only=True):
     tracking: str
 
 
+@contract("product.repriced", version=2, owner="orders")
 class ProductRepriced(Struct, frozen=True, kw_only=True):
     sku: str
     cents: int
+    currency: str
+
+
+@upcast("product.repriced", 1)
+def with_currency(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no currency: all prices were in euros."""
+    return data | {"currency": "EUR"}
 
 
 EVENTS = {

@@ -23,4 +23,5 @@ def import_prices(products: int = 10_000) -> int:
 def price_list(products: int) -> Iterator[ProductRepriced]:
     """The supplier's list, played."""
     for number in range(products):
-        yield ProductRepriced(sku=f"SKU-{number:06}", cents=999 + number % 500 * 10)
+        cents = 999 + number % 500 * 10
+        yield ProductRepriced(sku=f"SKU-{number:06}", cents=cents, currency="EUR")

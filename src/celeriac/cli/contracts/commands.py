@@ -16,7 +16,7 @@ from celeriac.cli.contracts.report import (
 )
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import table
+from celeriac.cli.show import count, table
 from celeriac.cli.terminal import echo
 from celeriac.contract.check import Sources
 from celeriac.contract.git_locks import committed_locks
@@ -77,8 +77,8 @@ def lock(ctx: click.Context, module: str | None, directory: Path, forget: tuple[
     path.write_bytes(content)
     versions = sum(map(len, written.contracts.values()))
     echo(
-        f"{path} {'written' if changed else 'is up to date'}: {versions} versions of "
-        f"{len(written.contracts)} event types, {len(written.readers)} handlers."
+        f"{path} {'written' if changed else 'is up to date'}: {count(versions, 'version')} of "
+        f"{count(len(written.contracts), 'event type')}, {count(len(written.readers), 'handler')}."
     )
 
 
