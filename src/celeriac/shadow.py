@@ -1,0 +1,149 @@
+"""Shadow mode: an event beside each call of an existing task, and the task's outcome as a handler.
+
+So a task and the handler that is to replace it stand side by side in the matrix, one event for each
+call, before anything is switched; and a call is moved to the handler by one decision, which the
+task's message and the event both carry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from celery.signals import before_task_publish
+
+from celeriac.errors import CeleriacError, Reject, Retry, SubscriptionError
+from celeriac.event import Event, current_attempt
+from celeriac.subscription import in_share
+
+if TYPE_CHECKING:
+    from celery import Task
+
+    from celeriac.bus import EventBus
+
+logger = logging.getLogger(__name__)
+
+# Extensions of the event; the header of the task's message.
+SHADOW, MOVED, HEADER = "shadow", "moved", "celeriac_moved"
+# How long an outcome is waited for: about a day.
+RETRIES, LONGEST_WAIT_S = 1500, 60.0
+_ENDED = frozenset({"FAILURE", "REVOKED"})
+
+Data = Callable[..., Any]
+Subject = Callable[..., str]
+
+
+def shadow(
+    bus: EventBus,
+    task: Task,
+    type: str,
+    *,
+    data: Data | None = None,
+    subject: Subject | None = None,
+    moved: float = 0.0,
+) -> str:
+    """Emit an event beside each call of a task, and subscribe a handler that ends as the task does.
+
+    Returns the handler's id: `service.<name of the task>_task`. Call it where the task is defined,
+    so that producers and workers import it. The event has the task's id, and the extension
+    `shadow`. `data` and `subject` take the arguments of the task; without `data`, the event's data
+    are `args` and `kwargs`. A call with a countdown or an eta emits at that time. A retry of the
+    task emits nothing.
+
+    `moved` is the part of the subjects (of the ids, without `subject`) that the handler does
+    instead of the task: `is_moved` is True there, of the event and within the task. A call whose
+    event cannot be emitted is not moved, and logs a warning: it never fails for its event.
+    Raises SubscriptionError where the task has no results to compare with.
+    """
+    if not callable(getattr(task, "apply_async", None)):
+        raise SubscriptionError(f"shadow() got {task!r}: give the decorated task itself")
+    if isinstance(moved, bool) or not isinstance(moved, (int, float)) or not 0 <= moved <= 1:
+        raise SubscriptionError(f"moved={moved!r}: a part of the subjects, from 0 to 1")
+    app = task.app
+    if task.ignore_result or app.backend.__class__.__name__ == "DisabledBackend":
+        raise SubscriptionError(
+            f"shadow() needs the results of {task.name}: set result_backend, and leave out "
+            "ignore_result=True and task_ignore_result"
+        )
+    publisher = _Publisher(bus, type, data, subject, moved)
+    before_task_publish.connect(publisher, sender=task.name, weak=False)
+
+    def outcome(event: Event[Any]) -> None:
+        _await_outcome(app.AsyncResult(event.id))
+
+    name = f"{task.name.rpartition('.')[2]}_task"
+    outcome.__doc__ = f"Waits for the task {task.name}, and ends as it does."
+    bus.on(
+        type,
+        name=name,
+        retries=RETRIES,
+        when=lambda event: bool(event.extensions.get(SHADOW)),
+    )(outcome)
+    return f"{bus.settings.service}.{name}"
+
+
+def is_moved(what: Event[Any] | Task) -> bool:
+    """Whether the handler does this call: for `when=` of the handler, and within the task, where
+    it returns at once: `if is_moved(charge): return`."""
+    if isinstance(what, Event):
+        return bool(what.extensions.get(MOVED))
+    request = what.request
+    return bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
+
+
+def _await_outcome(result: Any) -> None:
+    state = result.state
+    if state in _ENDED:
+        # Its message may hold data.
+        raise Reject(f"the task ended as {state}: {result.result.__class__.__name__}")
+    if state != "SUCCESS":
+        wait = min(LONGEST_WAIT_S, 2.0 ** min(current_attempt(), 6))
+        raise Retry(f"the task has not finished: {state}", after=wait)
+
+
+class _Publisher:
+    """Emits an event for a call of the task, with the id of the task."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        type: str,
+        data: Data | None,
+        subject: Subject | None,
+        moved: float,
+    ) -> None:
+        self._bus, self._type = bus, type
+        self._data, self._subject, self._moved = data, subject, moved
+
+    def __call__(self, headers: Any = None, body: Any = None, **_: Any) -> None:
+        """Never raises: the task is published in any case."""
+        if not isinstance(headers, dict) or headers.get("retries"):
+            return
+        try:
+            if self._emit(headers, body[0], body[1]):
+                headers[HEADER] = True
+        except Exception as error:
+            # A mistake in `data` or `subject` must not break the caller of the task.
+            logger.warning(
+                "celeriac: no %s beside task %s, which does the work itself (%s)",
+                self._type,
+                headers.get("id"),
+                str(error) if isinstance(error, CeleriacError) else type(error).__name__,
+            )
+
+    def _emit(self, headers: dict[str, Any], args: Any, kwargs: Any) -> bool:
+        """Emit the event before the task, which must know whether the handler has the call."""
+        subject = self._subject(*args, **kwargs) if self._subject else None
+        moved = in_share(subject or headers["id"], self._moved)
+        eta = headers.get("eta")
+        self._bus.emit(
+            self._type,
+            self._data(*args, **kwargs) if self._data else {"args": args, "kwargs": kwargs},
+            id=headers["id"],
+            subject=subject,
+            at=datetime.fromisoformat(eta) if eta else None,
+            extensions={SHADOW: True, **({MOVED: True} if moved else {})},
+        )
+        return moved

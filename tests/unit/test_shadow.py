@@ -1,0 +1,228 @@
+"""shadow(): an event beside each call of a task, and both compared in the matrix."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from celery.signals import before_task_publish
+
+from celeriac import Event, EventBus, SubscriptionError, in_share
+from celeriac.matrix import Matrix
+from celeriac.shadow import is_moved, shadow
+from celeriac.testing import in_memory
+from celeriac.testing.memory import MemoryBus
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Receivers of this test end with it."""
+    before = list(before_task_publish.receivers)
+    yield
+    before_task_publish.receivers[:] = before
+    before_task_publish.sender_receivers_cache.clear()
+
+
+@pytest.fixture
+def app() -> Celery:
+    return Celery("billing", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+
+@pytest.fixture
+def bus(app: Celery) -> EventBus:
+    return EventBus(app, service="billing")
+
+
+def finish(app: Celery, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
+    """What a worker stores when the task has ended."""
+    if error is None:
+        app.backend.store_result(id, None, state)
+    else:
+        app.backend.mark_as_failure(id, error)
+
+
+def states(memory: MemoryBus, id: str) -> dict[str, str]:
+    cells = Matrix(memory.store.backend).status(id).cells
+    return {cell.handler: cell.state.value for cell in cells}
+
+
+def new_charge(event: Event) -> None: ...
+
+
+def test_both_stand_side_by_side_in_the_matrix(app: Celery, bus: EventBus) -> None:
+    @app.task(name="tasks.charge", shared=False)
+    def charge(order: int) -> None: ...
+
+    name = shadow(
+        bus, charge, "charge.asked",
+        data=lambda order: {"order": order}, subject=lambda order: f"order/{order}",
+    )  # fmt: skip
+    assert "billing.charge_task" == name
+    bus.on("charge.asked", name="charge_card")(new_charge)
+    with in_memory(bus) as memory:
+        good, bad = charge.delay(1), charge.delay(order=2)
+        [first, second] = memory.emitted
+        assert (good.id, "order/1", {"order": 1}) == (first.id, first.subject, first.data)
+        assert {"order": 2} == second.data
+        assert first.extensions["shadow"] is True
+        memory.settle(jump=False)
+        assert {"billing.charge_task": "scheduled", "billing.charge_card": "processed"} == states(
+            memory, good.id
+        )
+        finish(app, good.id)
+        finish(app, bad.id, error=ValueError("card 4111 declined"))
+        memory.settle()
+        assert "processed" == states(memory, good.id)["billing.charge_task"]
+        assert "dead" == states(memory, bad.id)["billing.charge_task"]
+        [dead] = memory.dead
+        assert "the task ended as FAILURE: ValueError" in dead.error
+        assert "4111" not in dead.error
+
+
+def test_without_data_the_arguments_are_the_data(app: Celery, bus: EventBus) -> None:
+    @app.task(shared=False)
+    def charge(order: int, *, cents: int) -> None: ...
+
+    shadow(bus, charge, "charge.asked")
+    with in_memory(bus) as memory:
+        charge.delay(7, cents=100)
+        [event] = memory.emitted
+        assert {"args": [7], "kwargs": {"cents": 100}} == event.data
+
+
+def test_events_that_are_emitted_otherwise_have_no_task_to_wait_for(
+    app: Celery, bus: EventBus
+) -> None:
+    @app.task(shared=False)
+    def charge() -> None: ...
+
+    shadow(bus, charge, "charge.asked")
+    with in_memory(bus) as memory:
+        id = bus.emit("charge.asked")
+        memory.settle()
+        assert {"billing.charge_task": "skipped"} == states(memory, id)
+
+
+def test_a_call_for_later_emits_at_that_time(app: Celery, bus: EventBus) -> None:
+    @app.task(shared=False)
+    def charge() -> None: ...
+
+    shadow(bus, charge, "charge.asked")
+    with in_memory(bus) as memory:
+        result = charge.apply_async(countdown=3600)
+        assert "postponed" == Matrix(memory.store.backend).status(result.id).place
+
+
+def test_a_retry_of_the_task_emits_nothing(app: Celery, bus: EventBus) -> None:
+    @app.task(shared=False)
+    def charge() -> None: ...
+
+    shadow(bus, charge, "charge.asked")
+    with in_memory(bus) as memory:
+        charge.apply_async(retries=1)
+        assert [] == list(memory.emitted)
+
+
+@pytest.mark.parametrize("kind", ["subject", "data", "unserializable"])
+def test_a_call_of_the_task_never_fails_for_its_event(
+    app: Celery, bus: EventBus, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    @app.task(shared=False)
+    def charge(card: str) -> None: ...
+
+    def wrong(card: str) -> Any:
+        raise KeyError(card)
+
+    shadow(
+        bus, charge, "charge.asked",
+        data={"data": wrong, "unserializable": lambda card: object()}.get(kind),
+        subject=wrong if kind == "subject" else None,
+    )  # fmt: skip
+    with in_memory(bus) as memory, caplog.at_level(logging.WARNING):
+        assert charge.delay("4111").id
+        assert [] == list(memory.emitted)
+    assert "no charge.asked beside task" in caplog.text
+    assert "4111" not in caplog.text
+
+
+def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(
+    app: Celery, bus: EventBus
+) -> None:
+    """With a real worker: one decision for each call, carried by the message and by the event.
+
+    Its queue is its own: those in memory outlast an app.
+    """
+    app.conf.task_default_queue = "moved"
+    by_task: list[int] = []
+
+    @app.task(name="tasks.moved_charge", shared=False)
+    def charge(order: int) -> None:
+        if not is_moved(charge):
+            by_task.append(order)
+
+    shadow(
+        bus, charge, "charge.asked", data=lambda order: order,
+        subject=lambda order: f"order/{order}", moved=0.5,
+    )  # fmt: skip
+    by_handler: list[int] = []
+
+    def charge_card(event: Event) -> None:
+        by_handler.append(event.data)
+
+    bus.on("charge.asked", when=is_moved)(charge_card)
+    with in_memory(bus) as memory:
+        results = [charge.delay(order) for order in range(20)]
+        with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
+            for result in results:
+                result.get(timeout=20)
+        memory.settle()
+        name = "billing.moved_charge_task"
+        assert {"processed"} == {states(memory, one.id)[name] for one in results}
+    assert sorted(by_handler) == [n for n in range(20) if in_share(f"order/{n}", 0.5)]
+    assert sorted(by_task + by_handler) == list(range(20)), "each exactly once"
+
+
+def test_a_call_whose_event_cannot_be_emitted_is_not_moved(app: Celery, bus: EventBus) -> None:
+    @app.task(shared=False)
+    def charge(order: int) -> None: ...
+
+    headers: list[dict[str, Any]] = []
+    shadow(bus, charge, "charge.asked", data=lambda order: object(), moved=1)
+
+    def note(headers_: Any = None, **given: Any) -> None:
+        headers.append(given["headers"])
+
+    before_task_publish.connect(note, sender=charge.name, weak=False)
+    with in_memory(bus):
+        charge.delay(1)
+    assert "celeriac_moved" not in headers[0]
+
+
+@pytest.mark.parametrize("moved", [-0.1, 1.1, True, "0.1"])
+def test_what_is_no_part_is_refused(app: Celery, bus: EventBus, moved: Any) -> None:
+    @app.task(shared=False)
+    def charge() -> None: ...
+
+    with pytest.raises(SubscriptionError, match="moved="):
+        shadow(bus, charge, "charge.asked", moved=moved)
+
+
+def test_a_task_without_results_is_refused(app: Celery, bus: EventBus) -> None:
+    @app.task(ignore_result=True, shared=False)
+    def forgets() -> None: ...
+
+    with pytest.raises(SubscriptionError, match="set result_backend"):
+        shadow(bus, forgets, "charge.asked")
+    bare = Celery("billing", broker="memory://", set_as_current=False)
+
+    @bare.task(shared=False)
+    def charge() -> None: ...
+
+    with pytest.raises(SubscriptionError, match="set result_backend"):
+        shadow(EventBus(bare), charge, "charge.asked")
+    with pytest.raises(SubscriptionError, match="give the decorated task itself"):
+        shadow(bus, new_charge, "charge.asked")
