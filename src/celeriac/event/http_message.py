@@ -1,0 +1,94 @@
+"""Events from HTTP messages: CloudEvents 1.0, HTTP protocol binding, in its three content modes."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from celeriac.errors import InvalidEvent
+from celeriac.event.attributes import is_json
+from celeriac.event.codec import decode
+from celeriac.event.envelope import RawEvent
+
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+_PREFIX = "ce-"
+# RFC 7230, 3.2.6
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPED = re.compile(r"\\(.)")
+_CHARSET = re.compile(r'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
+
+_batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def read_message(headers: Mapping[str, str], body: bytes) -> list[RawEvent]:
+    """Return the events of a message: one, or those of a batch, in their order.
+
+    The content type says the mode. Names of headers may be of any case. In binary mode all
+    extensions are strings. Raises InvalidEvent, which names the attribute; in a batch it names the
+    event by its number, and none of the events counts as read.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    content_type = lower.get("content-type", "")
+    media = content_type.partition(";")[0].strip().lower()
+    if not media.startswith("application/cloudevents"):
+        return [_read_binary(lower, body)]
+    charset = _CHARSET.search(content_type)
+    if media not in (STRUCTURED, BATCH) or (charset and charset[1].lower() != "utf-8"):
+        raise InvalidEvent(
+            f"the content type must be {STRUCTURED} or {BATCH}, in UTF-8, or that of the data"
+        )
+    if media == STRUCTURED:
+        return [decode(body)]
+    try:
+        members = _batch_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise InvalidEvent("a batch must be a JSON array of events") from None
+    return [_numbered(number, member) for number, member in enumerate(members, 1)]
+
+
+def _numbered(number: int, member: msgspec.Raw) -> RawEvent:
+    try:
+        return decode(bytes(member))
+    except InvalidEvent as error:
+        raise InvalidEvent(f"event {number} of the batch: {error}") from None
+
+
+def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
+    """As structured mode has the same event."""
+    members: dict[str, Any] = {
+        name.removeprefix(_PREFIX): _text(name, value)
+        for name, value in headers.items()
+        if name.startswith(_PREFIX)
+    }
+    if taken := members.keys() & {"data", "data_base64", "datacontenttype"}:
+        raise InvalidEvent(
+            f"`{min(taken)}` is no attribute in binary mode: it is the message's own"
+        )
+    content_type = headers.get("content-type")
+    if content_type:
+        members["datacontenttype"] = content_type
+    if body and is_json(content_type):
+        try:
+            msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise InvalidEvent("the body is no JSON, as its content type says") from None
+        members["data"] = msgspec.Raw(body)
+    elif body:
+        members["data_base64"] = base64.b64encode(body).decode()
+    return decode(msgspec.json.encode(members))
+
+
+def _text(name: str, value: str) -> str:
+    """The value of a header: unquoted first, then percent-decoded."""
+    value = value.strip()
+    if _QUOTED.fullmatch(value):
+        value = _ESCAPED.sub(r"\1", value[1:-1])
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidEvent(f"the header {name!r} is not UTF-8, percent-encoded") from None
