@@ -22,7 +22,7 @@ from celeriac.errors import (
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.settings import VERSION, Settings
-from celeriac.subscription import RetryPolicy, in_share
+from celeriac.subscription import Debounce, PerKey, RetryPolicy, in_share
 
 __version__ = VERSION
 
@@ -40,6 +40,8 @@ __all__ = [
     "set_default_bus",
     # handling
     "Breaker",
+    "Debounce",
+    "PerKey",
     "Reject",
     "Retry",
     "RetryPolicy",

@@ -16,7 +16,14 @@ from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
 from celeriac.settings import Settings
-from celeriac.subscription import Predicate, Service, Start, make_handler
+from celeriac.subscription import (
+    Debounce,
+    PerKey,
+    Predicate,
+    Service,
+    Start,
+    make_handler,
+)
 from celeriac.subscription.policy import ErrorPolicies
 
 if TYPE_CHECKING:
@@ -248,7 +255,7 @@ class EventBus:
         on_error: ErrorPolicies | None = None,
         time_limit: float | None = None,
         soft_time_limit: float | None = None,
-        rate_limit: str | float | None = None,
+        rate_limit: str | float | PerKey | None = None,
         priority: int = 0,
         queue: str | None = None,
         batch: int | None = None,
@@ -256,10 +263,14 @@ class EventBus:
         signed: bool | None = None,
         inbox: Any = None,
         start: Start = "now",
-        concurrency: int | None = None,
+        concurrency: int | PerKey | None = None,
         breaker: Breaker | None = None,
         share: float | None = None,
         paused: bool = False,
+        key: str | None = None,
+        fair: bool = False,
+        weights: Mapping[str, float] | None = None,
+        debounce: Debounce | None = None,
     ) -> Callable[[F], F]:
         """Subscribes the decorated function, and returns it unchanged.
 
@@ -269,21 +280,30 @@ class EventBus:
         retries, backoff, backoff_most, jitter: see RetryPolicy.
         on_error: exception class → RetryPolicy, or None for dead at once.
         time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
-        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service.
+        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') for
+            the events of each key.
         priority: 0 (normal) to 9 (most urgent).
         queue: a Celery queue of its own; the service's by default.
         batch: the function takes a list of up to so many events.
-        ordered: events of one subject (else partitionkey) one at a time, in order, across retries.
+        ordered: the events of one key one at a time, in order, across retries.
         signed: run only events signed by a key that is trusted for their source and type; the
             setting `require_signature` by default.
         inbox: what opens the transaction that the function runs in, and that notes the event, so
             that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
             The function may take the session as its second parameter.
         start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
-        concurrency: so many events at once at most, over all workers of the service.
+        concurrency: so many events at once at most, over all workers of the service; PerKey(2) for
+            the events of each key.
         breaker: when the handler is paused because its calls keep failing: see Breaker.
         share: the part of the subjects that it gets, over 0 and up to 1, always the same ones.
         paused: pause it when it is registered for the first time, until an operator resumes it.
+        key: what groups events: 'subject' (else partitionkey; the default), 'partitionkey',
+            'source', 'type', 'correlationid', an extension attribute, or a path into the data such
+            as 'data.tenant'. Events without it share one key, and so do those whose data is
+            encrypted, for a path into it.
+        fair: keys take turns, as far as the events were read: the next 10,000.
+        weights: key → its share of the turns; 1 by default.
+        debounce: delivers the events of a key once it is quiet: see Debounce.
 
         Raises SubscriptionError, at import, with the remedy.
         """
@@ -325,6 +345,10 @@ class EventBus:
                 breaker=breaker,
                 share=share,
                 paused=paused,
+                key=key,
+                fair=fair,
+                weights=weights,
+                debounce=debounce,
             )
             self.service.add(handler)
             if self._app is not None:

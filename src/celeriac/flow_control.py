@@ -18,6 +18,8 @@ SUBJECT = "subject"
 MAX_BLOCKED = 1000
 # The same where keys take turns, or are debounced: both reach as far as what was read.
 MAX_BLOCKED_FAIR = 10_000
+# Events of a key that a handler is given in one list.
+MAX_TOGETHER = 1000
 # A longer key is stored as its digest.
 MAX_KEY_BYTES = 120
 

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+# Flow control per key: the name that a script has for it → its type.
+FLOW_TYPES: Mapping[str, str] = {
+    "keyed": "hash",
+    "blocked": "zset",
+    "slots": "hash",
+    "ready": "zset",
+    "throttled": "zset",
+    "arrivals": "zset",
+    "turns": "zset",
+    "quiet_until": "zset",
+    "quiet_since": "zset",
+    "debounced": "zset",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +180,13 @@ class Keys:
         """Hash: pending entry → how many of its runs ended with their lease."""
         return f"{self.base(domain)}lost:{handler}"
 
-    def lanes(self, domain: str, handler: str) -> str:
-        """Hash: unfinished entry → its subject, for an ordered handler."""
-        return f"{self.base(domain)}lanes:{handler}"
+    def flow_key(self, name: str, domain: str, handler: str) -> str:
+        """One of FLOW_TYPES: see ledger/lua/_keyed.lua."""
+        return f"{self.base(domain)}{name}:{handler}"
+
+    def of_flow(self, domain: str, handler: str) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.flow_key(name, domain, handler) for name in FLOW_TYPES)
 
     def shared_types(self) -> dict[str, str]:
         """The keys that all services share, each with the type of what Redis holds there."""
@@ -205,7 +224,8 @@ class Keys:
             found[self.patterns(domain, handler)] = "string"
             found[self.stats(domain, handler)] = "hash"
             found[self.lost_runs(domain, handler)] = "hash"
-            found[self.lanes(domain, handler)] = "hash"
+            flow = self.of_flow(domain, handler)
+            found |= dict(zip(flow, FLOW_TYPES.values(), strict=True))
             for kind in (self.matrix, self.verified, self.failures, self.effects):
                 found |= dict.fromkeys(kind(domain, handler), "hash")
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from celeriac.keys import Keys
+from celeriac.keys import FLOW_TYPES, Keys
 
 # What a script calls a key → the key.
 OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
@@ -28,7 +28,6 @@ OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
     "dead_newest": Keys.dead_newest,
     "audit_log": Keys.audit,
     "sources": Keys.sources,
-    "base": Keys.base,
 }
 OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "due": Keys.due,
@@ -37,7 +36,6 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "lost_runs": Keys.lost_runs,
     "chunks": Keys.chunks,
     "runs": Keys.runs,
-    "lane_of_entry": Keys.lanes,
     "rows": lambda keys, *group: keys.matrix(*group)[0],
     "older_rows": lambda keys, *group: keys.matrix(*group)[1],
     "verified": lambda keys, *group: keys.verified(*group)[0],
@@ -47,6 +45,7 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "effects": lambda keys, *group: keys.effects(*group)[0],
     "older_effects": lambda keys, *group: keys.effects(*group)[1],
     "tallies": Keys.tally,
+    **{name: lambda keys, *group, name=name: keys.flow_key(name, *group) for name in FLOW_TYPES},
 }
 # Which of them it is, the script finds by the server's clock: see _tally.lua. They come last.
 OF_MINUTE: Mapping[str, int] = {"last_minute": -1, "this_minute": 0, "next_minute": 1}

@@ -39,11 +39,14 @@ from celeriac.log.open_chunk import OpenChunk
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
 
-PLAIN, ORDERED = (
-    Lane(DOMAIN, "plain"),
-    Lane(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1)),
-)
-LANES = st.sampled_from([PLAIN, ORDERED])
+PLAIN = Lane(DOMAIN, "plain")
+ORDERED = Lane(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1))
+LIMITED = Lane(DOMAIN, "limited", FlowControl(concurrency=2, fair=True, weights=(("a", 3.0),)))
+# So slow that only `pass_hour` allows another one of a key.
+RATED = Lane(DOMAIN, "rated", FlowControl(concurrency=1, per_second=1 / 3600))
+ALL = (PLAIN, ORDERED, LIMITED, RATED)
+OF_HANDLER = {lane.handler: lane for lane in ALL}
+LANES = st.sampled_from(ALL)
 WORKERS = st.sampled_from(["w1", "w2"])
 MOST_ATTEMPTS = 3
 MOST_SLOTS = 6
@@ -126,7 +129,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def join(self) -> None:
-        for lane in (PLAIN, ORDERED):
+        for lane in ALL:
             for store in self.stores:
                 store.log.join(DOMAIN, lane.handler, "0")
 
@@ -413,7 +416,7 @@ class Life(RuleBasedStateMachine):
         self.call = "redrive"
         dead = sorted(key for key, place in self.places.items() if place is Place.DEAD)
         slot, handler = data.draw(st.sampled_from(dead))
-        lane = PLAIN if handler == PLAIN.handler else ORDERED
+        lane = OF_HANDLER[handler]
         one = self.slots[slot]
         addressed = one.body(only=handler)
 
@@ -446,7 +449,7 @@ class Life(RuleBasedStateMachine):
         self.call = "schedule"
         ended = sorted(key for key, place in self.places.items() if place in SETTLED)
         chosen, handler = data.draw(st.sampled_from(ended))
-        lane = PLAIN if handler == PLAIN.handler else ORDERED
+        lane = OF_HANDLER[handler]
         slots = [n for n, slot in enumerate(self.slots) if slot.only in ("", handler)]
         slots = [n for n in slots if others or n == chosen]
 
@@ -504,7 +507,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def observe(self) -> None:
-        for lane in (PLAIN, ORDERED) if self.slots else ():
+        for lane in ALL if self.slots else ():
             there = self.both(lambda store, which: self.places_in(store, which, lane))  # noqa: B023
             for slot, now in there.items():
                 was = self.places.get((slot, lane.handler), Place.WAITING)
@@ -521,15 +524,23 @@ class Life(RuleBasedStateMachine):
             )
             dead = {key: 1 for key, place in self.places.items() if place is Place.DEAD}
             assert dead == letters
-            for lane in (PLAIN, ORDERED):
+            for lane in ALL:
                 due = [k for k, p in self.places.items() if (k[1], p) == (lane.handler, Place.DUE)]
                 assert len(due) == store.ledger.due(lane)
+        for lane in (ORDERED, LIMITED, RATED):
+            self.limits_hold(lane)
+
+    def limits_hold(self, lane: Lane) -> None:
+        """No key has more deliveries out than its limit."""
+        assert lane.flow is not None
+        assert lane.flow.concurrency is not None
+        places = {Place.QUEUED, Place.RUNNING} | ({Place.DUE} if lane.flow.ordered else set())
         out = Counter(
             self.slots[slot].subject
             for (slot, handler), place in self.places.items()
-            if handler == ORDERED.handler and place in (Place.QUEUED, Place.RUNNING, Place.DUE)
+            if handler == lane.handler and place in places
         )
-        assert all(count == 1 for count in out.values()), "two of one subject are out"
+        assert all(n <= lane.flow.concurrency for n in out.values()), f"{lane.handler}: {out}"
 
     # -- in the end
 
@@ -538,7 +549,7 @@ class Life(RuleBasedStateMachine):
             before = dict(self.places)
             self.reclaim()
             self.observe()
-            for lane in (PLAIN, ORDERED):
+            for lane in ALL:
                 self.pass_hour()
                 for slots in self.take_all("w1", lane, over=True):
                     self.observe()
@@ -547,7 +558,7 @@ class Life(RuleBasedStateMachine):
                         self.say(held, VERDICTS[held.verdict])
                 self.observe()
             assert before != self.places, f"stuck: {before}"
-        handlers = (PLAIN.handler, ORDERED.handler)
+        handlers = OF_HANDLER.keys()
         for key, handler in itertools.product({s.key for s in self.slots}, handlers):
             self.settled_as_promised(key, handler)
 

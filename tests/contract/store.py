@@ -170,15 +170,20 @@ class RedisStore(Store):
 
     def pass_hour(self) -> None:
         # its clock cannot be put on, so the times are put back
-        due = self.client.scan_iter(f"{self.keys.base(DOMAIN)}due:*")
-        for times in (*due, self.keys.delayed(DOMAIN)):
+        for times in self._times():
             for member in self.client.zrange(times, 0, -1):
                 self.client.zincrby(times, -HOUR_MS, member)
 
+    def _times(self) -> list[bytes | str]:
+        """The sorted sets of times."""
+        base = self.keys.base(DOMAIN)
+        kinds = ("due", "throttled", "arrivals", "quiet_until", "quiet_since")
+        found = [key for kind in kinds for key in self.client.scan_iter(f"{base}{kind}:*")]
+        return [*found, self.keys.delayed(DOMAIN)]
+
     def set_clock_back(self, ms: int) -> None:
         # its clock cannot be set: everything that was timed by it is put ahead, which is the same
-        base = self.keys.base(DOMAIN)
-        for times in (*self.client.scan_iter(f"{base}due:*"), self.keys.delayed(DOMAIN)):
+        for times in self._times():
             for member, at in self.client.zrange(times, 0, -1, withscores=True):
                 if at == int(at):
                     self.client.zadd(times, {member: at + ms})

@@ -295,9 +295,10 @@ def test_statistics_count_what_became_of_the_deliveries(store: Store, lane: Lane
     assert {} == store.ledger.stats(lane)
     for name in "abcdefg":
         store.emit(name)
-    said = [settled(c, o, took_us=10) for c, o in zip(store.run(lane), Outcome, strict=True)]
+    outcomes = [one for one in Outcome if one is not Outcome.COALESCED]  # that is of no run
+    said = [settled(c, o, took_us=10) for c, o in zip(store.run(lane), outcomes, strict=True)]
     store.ledger.finish("w1", lane, said, mean_us=12)
-    expected = {outcome.value: 1 for outcome in Outcome} | {"busy_us": 70, "mean_us": 12}
+    expected = {outcome.value: 1 for outcome in outcomes} | {"busy_us": 70, "mean_us": 12}
     expected |= {"chunk 3": 1, "claimed": 7, "dead": 2}  # what is refused is dead
     del expected["refused"]
     assert expected == store.ledger.stats(lane)

@@ -19,19 +19,11 @@ SCRIPTS = [
     for path in sorted((files(package) / "lua").iterdir(), key=lambda path: path.name)
     if path.name.endswith(".lua") and not path.name.startswith("_")
 ]
-# The list of the subject of an entry: only the entry's body says which subject that is. Allowed
-# until the sequences are one sorted set for each handler.
-LISTS = {"finish.lua", "invalid.lua", "redrive.lua", "schedule.lua", "take.lua"}
-OF_LISTS = "is called with list, which need not be one of KEYS"
 
 
 @pytest.mark.parametrize(("package", "name"), SCRIPTS)
 def test_a_script_touches_no_key_that_it_is_not_given(package: str, name: str) -> None:
-    found = undeclared(Script(package, name).source)
-    if name in LISTS:
-        assert found, f"{name} needs no exception any more"
-        found = [(line, fault) for line, fault in found if not fault.endswith(OF_LISTS)]
-    assert [] == found
+    assert [] == undeclared(Script(package, name).source)
 
 
 def test_all_scripts_are_looked_at() -> None:

@@ -21,12 +21,21 @@ MAX_SHOWN = 255
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One delivery on its way to a chunk. `lost_runs` is 0 unless the last run lost its lease."""
+    """One delivery on its way to a chunk. `lost_runs` is 0 unless the last run lost its lease;
+    `together` is the same for those that are given to the handler in one list."""
 
     entry: str
     attempts: int
     event: Peek
     lost_runs: int = 0
+    together: str = ""
+
+    def coalesced(self, into: str) -> Settled:
+        """Settled, since the entry `into` stands for it."""
+        outcome = Outcome.COALESCED
+        return Settled(
+            self.entry, self.event.key, self.attempts, outcome, type=self.event.type, into=into
+        )
 
     def put_off(self, delay_ms: int) -> Settled:
         """Back to what is due, after the delay, with no attempt counted."""
@@ -125,4 +134,14 @@ def split(
     size = chunk_size(handler, mean_us, ready, processes, s)
     together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     groups = [[item] for item in alone] + together
+    if handler.flow is not None and handler.flow.keep == "all":
+        groups = [[item] for item in alone] + _lists(fresh)
     return [Chunk(handler, lane, tuple(group)) for group in groups]
+
+
+def _lists(items: Sequence[Item]) -> list[list[Item]]:
+    """The events of each key that was quiet, in one task."""
+    lists: dict[str, list[Item]] = {}
+    for item in items:
+        lists.setdefault(item.together or item.entry, []).append(item)
+    return list(lists.values())

@@ -65,8 +65,11 @@ def sift(
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))
             continue
-        item = Item(delivery.entry, delivery.attempts, event, delivery.lost_runs)
-        if outcome is None:
+        item = Item(delivery.entry, delivery.attempts, event, delivery.lost_runs, delivery.together)
+        if outcome is None and delivery.into:
+            sifted.sources[event.source] = delivery.entry
+            sifted.unwanted.append(item.coalesced(delivery.into))
+        elif outcome is None:
             sifted.wanted.append(item)
             sifted.sources[event.source] = delivery.entry
         elif (

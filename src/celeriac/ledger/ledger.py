@@ -88,12 +88,16 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
     `body` is None where another hand deleted the log entry; it is lost and no longer pending.
     `lost_runs` counts the runs whose lease ended, where this `take` took it over from one; else 0.
+    `into` is the entry that stands for it, where it was coalesced; `together` is the same for all
+    that are given to the handler in one list.
     """
 
     entry: str
     body: bytes | None
     attempts: int
     lost_runs: int = 0
+    into: str = ""
+    together: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """What became of one delivery, for `finish`. `attempt` is that of the claim; `type` is the
-    event's, which it is counted by; `effects` are the events that the attempt emitted."""
+    event's, which it is counted by; `effects` are the events that the attempt emitted; `into` is
+    the entry that stands for a coalesced one."""
 
     entry: str
     event_key: str
@@ -142,6 +147,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     traceback: str = ""
     type: str = ""
     effects: Effects = Effects()
+    into: str = ""
 
     @property
     def attempts(self) -> int:

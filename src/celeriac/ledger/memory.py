@@ -319,7 +319,7 @@ class MemoryLedger:
 
     def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
         with self._lock:
-            return self._book(lane).lanes.earlier(entry)
+            return self._book(lane).keyed.earlier(entry)
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         with self._lock:

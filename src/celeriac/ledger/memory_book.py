@@ -10,6 +10,7 @@ import msgspec
 
 from celeriac.event import Effects
 from celeriac.ledger.ledger import Settled
+from celeriac.ledger.memory_keyed import KeyedEntries
 from celeriac.ledger.row import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.ledger.run_record import Run
 from celeriac.ledger.state import Outcome, Place
@@ -48,47 +49,8 @@ class Remembered(Generic[T]):
             del self._written[oldest]
 
 
-class Lanes:
-    """For each subject its unfinished entries, oldest first. Only the head is ever out."""
-
-    def __init__(self) -> None:
-        self._lane_of: dict[str, str] = {}
-        self._entries: defaultdict[str, list[str]] = defaultdict(list)
-
-    def enter(self, entry: str, body: bytes) -> str:
-        """Appends the entry to the lane of its subject; returns the lane."""
-        if entry in self._lane_of:
-            self.leave(entry)
-        lane = _subject(body)
-        self._lane_of[entry] = lane
-        self._entries[lane].append(entry)
-        return lane
-
-    def earlier(self, entry: str) -> list[str]:
-        """Return the entries before this one in its lane, oldest first."""
-        entries = self._entries.get(self._lane_of.get(entry, ""), [])
-        return entries[: entries.index(entry)] if entry in entries else []
-
-    def leave(self, entry: str) -> str | None:
-        """Takes the entry out; returns the lane that it was in."""
-        lane = self._lane_of.pop(entry, None)
-        if lane is not None:
-            self._entries[lane].remove(entry)
-        return lane
-
-    def head(self, lane: str, pending: Container[str]) -> str | None:
-        """The oldest entry that is still pending; drops those before it that are not."""
-        entries = self._entries[lane]
-        while entries and entries[0] not in pending:
-            del self._lane_of[entries.pop(0)]
-        if not entries:
-            del self._entries[lane]
-            return None
-        return entries[0]
-
-
 class Book:
-    """Rows of the matrix, failures behind them, statistics, and the lanes of an ordered handler."""
+    """Rows of the matrix, failures behind them, statistics, and what waits for its key."""
 
     def __init__(self, window_ms: Callable[[], int]) -> None:
         self.rows: Remembered[Row] = Remembered(window_ms)
@@ -100,14 +62,24 @@ class Book:
         self.minutes: dict[int, Tallies] = {}
         self.patterns: tuple[str, ...] = ()
         self.runs: dict[str, Run] = {}
-        self.lanes = Lanes()
+        self.keyed = KeyedEntries()
         # Entry → how many of its runs ended with their lease.
         self.lost_runs: dict[str, int] = {}
 
     def record(
-        self, event_key: str, state: Place, entry: str, attempt: int, took_us: int, now_ms: int
+        self,
+        event_key: str,
+        state: Place,
+        entry: str,
+        attempt: int,
+        took_us: int,
+        now_ms: int,
+        *,
+        into: str = "",
     ) -> None:
-        row = Row(state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us)
+        row = Row(
+            state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us, into=into
+        )
         self.rows.put(event_key, row, now_ms)
 
     def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> list[str]:
@@ -199,15 +171,3 @@ class Book:
             tally_settled(
                 tallies.setdefault(one.type, Tally()), outcome, one.attempt, one.took_us, total_us
             )
-
-
-def _subject(body: bytes) -> str:
-    try:
-        event = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    if isinstance(event, dict):
-        for name in ("subject", "partitionkey"):
-            if isinstance(event.get(name), str):
-                return str(event[name])
-    return ""

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
+from typing import Literal
 
+import msgspec
+
+from celeriac.errors import InvalidEvent, SubscriptionError
+from celeriac.event import compile_patterns, meant_for
+from celeriac.event.addressing import narrowed, split_handlers
+from celeriac.flow_control import FlowControl, key_of
 from celeriac.ledger.ledger import DeadLetter, Lane, Settled
 from celeriac.ledger.memory_book import Book
+from celeriac.ledger.memory_keyed import KeyedEntries, position_behind, position_of
 from celeriac.ledger.row import refused_field
 from celeriac.ledger.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place
+from celeriac.log import EntryKind, entry_time_ms
 from celeriac.log.memory import MemoryDomain, MemoryLog
 from celeriac.log.memory_stream import Held, MemoryGroup
+
+# An entry that is coalesced, and the one that stands for it.
+Pair = tuple[str, str]
 
 _RECORDED = {
     Outcome.PROCESSED: Place.PROCESSED,
     Outcome.SKIPPED: Place.SKIPPED,
+    Outcome.COALESCED: Place.COALESCED,
     Outcome.DEAD: Place.DEAD,
 }
 
@@ -27,12 +40,15 @@ class Moves:
         self.book = book
         self.store: MemoryDomain = log.store[lane.domain]
         self.now = log.clock.now_ms()
+        self.flow = lane.flow
         self._log = log
 
     def correct_times(self) -> None:
         """After the clock stepped back: what is scheduled moves along, and leases begin again."""
         steps = self.store.clock_steps
         step = steps.note(self.lane.handler, self.now)
+        if step:
+            self.book.keyed.forget_times()
         for held in self.group.pending.values() if step else ():
             if held.due_ms is None:
                 held.since_ms = self.now
@@ -64,16 +80,107 @@ class Moves:
         lost = self.book.lost_runs[entry] = self.book.lost_runs.get(entry, 0) + 1
         return lost
 
-    def receive(self, entry: str, body: bytes, owner: str) -> bool:
-        """A new entry; False if it has to wait in its lane."""
-        if self.lane.ordered and not self._enters_as_head(entry, body):
-            self._move(entry, "take", Place.PARKED)
-            return False
+    def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
+        """A new entry; False if it waits for its key."""
+        if self.flow is not None:
+            key = key_in_force(body, self.flow, self.lane.handler, self.book.patterns)
+            self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
+            if key is not None and not self._enter(entry, has_room):
+                self._move(entry, "take", Place.PARKED)
+                return False
         self._move(entry, "take", owner)
         return True
 
+    def debounce(self, entry: str, body: bytes, owner: str) -> Pair | Literal[False] | None:
+        """A new entry of a handler that waits until its keys are quiet: the entry that is coalesced
+        and the one that stands for it, None if there is none; False if it does not wait.
+
+        An entry that may repeat an event does not wait: the other one would stand for nothing if
+        it was processed before.
+        """
+        flow = self.flow
+        if flow is None or not flow.quiet_ms:
+            return False
+        key = key_in_force(body, flow, self.lane.handler, self.book.patterns)
+        if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
+            return False
+        self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
+        pair = self.book.keyed.debounce(entry, flow)
+        self._move(entry, "take", Place.PARKED)
+        if pair is not None:
+            self.book.keyed.leave(pair[0], flow, self.now)
+            self.book.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
+            self.book.keyed.entries[pair[0]].into = pair[1]
+            self._move(pair[0], "take", owner)
+        return pair
+
+    def _may_repeat(self, entry: str, body: bytes) -> bool:
+        if self.store.entry(entry, body).kind not in (EntryKind.MADE, EntryKind.GIVEN):
+            return True
+        at = entry_time_ms(entry)
+        return self.store.ids.is_ambiguous(at, at)
+
+    def together_with(self, entry: str) -> list[str]:
+        """Those that are given together with the entry, where the handler is given all of a key."""
+        flow = self.flow
+        if flow is None or not flow.quiet_ms or flow.keep != "all":
+            return []
+        pending = self.group.pending
+        if pending[entry].count > 1:
+            return []  # what was begun before runs alone
+        return self.book.keyed.together_with(
+            entry, flow, self.now, lambda other: pending[other].count == 1
+        )
+
+    def block_rider(self, entry: str) -> bool:
+        """Whether the entry rode with another one whose lease is over: it waits for its key."""
+        one, flow = self.book.keyed.entries.get(entry), self.flow
+        if one is None or flow is None or not one.rides:
+            return False
+        one.rides = False
+        self._move(entry, "take", Place.PARKED, self.group.pending[entry].count)
+        self.book.keyed.block(entry, flow, self.now)
+        return True
+
+    def take_due(self, entry: str, owner: str) -> bool:
+        """What waited for its time; False if it waits for its key now."""
+        keyed = self.book.keyed.entries.get(entry)
+        if keyed and keyed.key is not None and not keyed.has_slot and not self._enter(entry):
+            held = self.group.pending[entry]
+            self._move(entry, "take", Place.PARKED, held.count)
+            return False
+        return True
+
+    def next_ms(self) -> int | None:
+        """When something pending may run, as far as it waits for a time."""
+        times = [held.due_ms for held in self.group.pending.values() if held.due_ms]
+        throttled = self.book.keyed.next_ms()
+        return min(times if throttled is None else [*times, throttled], default=None)
+
+    def end_quiet(self) -> None:
+        if self.flow is not None:
+            self.book.keyed.end_quiet(self.flow, self.now)
+
+    def into(self, entry: str) -> str:
+        keyed = self.book.keyed.entries.get(entry)
+        return keyed.into if keyed else ""
+
+    def serve(self) -> str | None:
+        """An entry whose turn it is."""
+        return self.book.keyed.serve(self.flow, self.now) if self.flow else None
+
+    def _enter(self, entry: str, has_room: bool = True) -> bool:
+        assert self.flow is not None
+        return self.book.keyed.enter(entry, self.flow, self.now, has_room=has_room)
+
     def hand_back(self, entry: str) -> None:
         self._move(entry, "hand_back", Place.DUE, self.group.pending[entry].count, self.now)
+        self._give_up_slot(entry)
+
+    def _give_up_slot(self, entry: str) -> None:
+        """What waits for its time has no slot of its key, but where that is in order."""
+        if self.flow is not None and not self.flow.ordered:
+            self.book.keyed.give_up_slot(entry, self.flow, self.now)
 
     # -- the executor's moves
 
@@ -113,19 +220,18 @@ class Moves:
             self.settle(one.entry, _RECORDED[outcome])
 
     def settle(self, entry: str, place: Place) -> None:
-        """Out of the pending entries, and out of its lane."""
+        """Out of the pending entries; what waited for its slot is looked for."""
         self._move(entry, "finish", place)
         self.book.lost_runs.pop(entry, None)
-        if self.lane.ordered:
-            lane = self.book.lanes.leave(entry)
-            if lane is not None:
-                self._open(lane, self.group.pending)
+        if self.flow is not None and self.book.keyed.leave(entry, self.flow, self.now):
+            self.ring()
 
     def _record(self, one: Settled, state: Place, attempt: int, took_us: int) -> None:
-        self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now)
+        self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into)
 
     def _postpone(self, one: Settled, count: int) -> None:
         self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
+        self._give_up_slot(one.entry)
         self.ring()
 
     def _bury(self, one: Settled, field: str) -> None:
@@ -174,26 +280,37 @@ class Moves:
                 self.store.dead.remove(id)
 
     def revive(self, entry: str, body: bytes, call: str, was: Place) -> None:
-        """A settled entry is pending anew: due at once, or parked in its lane."""
-        if self.lane.ordered and not self._enters_as_head(entry, body):
-            self._move(entry, call, Place.PARKED, was=was)
-        else:
-            self._move(entry, call, Place.DUE, due_ms=self.now, was=was)
+        """A settled entry is pending again: due at once, or behind those of its key."""
+        if self.flow is not None:
+            key = key_in_force(body, self.flow, self.lane.handler, self.book.patterns)
+            behind = position_behind(self.store.events.last, entry)
+            self.book.keyed.note(entry, key, behind, has_slot=False)
+            if self.flow.ordered and key is not None and not self._enter(entry):
+                self._move(entry, call, Place.PARKED, was=was)
+                return
+        self._move(entry, call, Place.DUE, due_ms=self.now, was=was)
 
-    # -- lanes
+    # -- keys
 
-    def _enters_as_head(self, entry: str, body: bytes) -> bool:
-        lane = self.book.lanes.enter(entry, body)
-        return self._open(lane, {*self.group.pending, entry}) == entry
-
-    def _open(self, lane: str, pending: Container[str]) -> str | None:
-        """Returns the head of the lane, which is due at once if it was parked."""
-        head = self.book.lanes.head(lane, pending)
-        held = self.group.pending.get(head or "")
-        if head and held and held.owner == Place.PARKED:
-            self._move(head, "finish", Place.DUE, held.count, self.now)
-            self.ring()
-        return head
+    def sync(self) -> None:
+        """Note every pending entry, and forget all others: the group may be another one, or the
+        handler had another flow control before."""
+        keyed, pending, flow = self.book.keyed, self.group.pending, self.flow
+        if flow is None:
+            if keyed.entries:
+                self.book.keyed = KeyedEntries()
+            return
+        for entry in [entry for entry in keyed.entries if entry not in pending]:
+            keyed.leave(entry, flow, self.now)
+        for entry, held in self.group.sorted():
+            if entry in keyed.entries:
+                continue
+            body, place = self.body(entry) or b"", _place(held.owner)
+            key = key_in_force(body, flow, self.lane.handler, self.book.patterns)
+            runs = place in (Place.QUEUED, Place.RUNNING) or (flow.ordered and place is Place.DUE)
+            keyed.note(entry, key, position_of(entry), has_slot=runs)
+            if place is Place.PARKED and key is not None:
+                keyed.block(entry, flow, self.now)
 
     # -- the one place where anything is moved
 
@@ -220,3 +337,27 @@ class Moves:
 
 def _place(owner: str) -> Place:
     return Place(owner.partition(":")[0])
+
+
+def key_in_force(
+    body: bytes, flow: FlowControl, handler: str, patterns: Sequence[str]
+) -> str | None:
+    """The key of an event; None where no code of the handler wants it, so that it waits for no
+    other and no other for it."""
+    try:
+        event = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        event = None
+    if not isinstance(event, dict):
+        return None if flow.quiet_ms else ""
+    return key_of(event, flow.key) if _is_meant(event, handler, patterns) else None
+
+
+def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -> bool:
+    type = event.get("type")
+    matches = not patterns or (isinstance(type, str) and compile_patterns(*patterns).matches(type))
+    try:
+        names = narrowed(split_handlers(event.get("handlers")), event.get("redriven"))
+    except (InvalidEvent, SubscriptionError):
+        return matches
+    return meant_for(handler, matches, names)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from celeriac.flow_control import MAX_BLOCKED
+from celeriac.flow_control import FlowControl
 from celeriac.ledger.ledger import Ask, Delivery, Stretch, Taken
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
 from celeriac.log import entry_key
+
+# New entries that are read at once, whether there is room for them or not.
+MAX_READ_AHEAD = 500
 
 
 def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     """See Ledger.take, for one ask."""
     group, room = moves.group, ask.limit
     moves.correct_times()
+    moves.sync()
     queued = len(group.held_by(owner))
     parked = group.held_by(Place.PARKED)
     held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in group.pending.values())
@@ -24,7 +28,10 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         chosen = entries[: max(0, most)]
         for entry in chosen:
             lost = moves.lose_run(entry, holder)
-            taken.append(Delivery(entry, moves.body(entry), moves.queue(entry, owner), lost))
+            if not moves.block_rider(entry):
+                into = moves.into(entry)
+                attempts = moves.queue(entry, owner)
+                taken.append(Delivery(entry, moves.body(entry), attempts, lost, into))
         return len(chosen)
 
     if ask.sweep:
@@ -38,29 +45,85 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     # Half of the room is kept for what is new, or a replay of many would hold it up until its end.
     left = max(0, room - len(taken))
     for_new = 1 if left == 1 and not ask.due_first else left // 2
-    take_over(_ready(moves), left - min(for_new, ask.most_new))
-    if not ask.lane.ordered:
-        # the handler was ordered before; nobody else would ever free these
+    from_due = left - min(for_new, ask.most_new)
+    may_have_more = False
+    if ask.lane.flow is not None:
+        may_have_more = _take_keyed(moves, owner, ask, room, from_due, taken)
+    else:
+        take_over(_ready(moves), from_due)
+        # the handler limited keys before; nobody else would ever free these
         take_over(parked, room - len(taken))
-    want = min(room - len(taken), ask.most_new)
-    if ask.lane.ordered:
-        want = min(want, MAX_BLOCKED - len(parked))
-    if want > 0:
-        for entry, body in _new(moves, ask.stretch, want):
-            if moves.receive(entry, body, owner):
-                taken.append(Delivery(entry, body, 0))
+        want = min(room - len(taken), ask.most_new)
+        for entry, body in _new(moves, ask.stretch, want) if want > 0 else ():
+            moves.receive(entry, body, owner)
+            taken.append(Delivery(entry, body, 0))
             group.last = max(group.last, entry_key(entry))
-    take_over(_ready(moves), room - len(taken))
+        take_over(_ready(moves), room - len(taken))
     return Taken(
         deliveries=tuple(taken),
         queued=queued,
-        next_due_ms=min((h.due_ms for h in group.pending.values() if h.due_ms), default=None),
+        next_due_ms=moves.now if may_have_more else moves.next_ms(),
         now_ms=moves.now,
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
         held=held,
         own=queued + len(group.held_by(running)),
     )
+
+
+def _take_keyed(
+    moves: Moves, owner: str, ask: Ask, room: int, from_due: int, taken: list[Delivery]
+) -> bool:
+    """What is due, whose turn it is, and what is new, as far as each key allows. Returns whether
+    more may wait in the log than was read."""
+    flow, group = moves.flow, moves.group
+    assert flow is not None
+
+    def give(entry: str, together: str = "") -> None:
+        into, body = moves.into(entry), moves.body(entry)
+        attempts = moves.queue(entry, owner)
+        taken.append(Delivery(entry, body, attempts, into=into, together=together))
+
+    def take_due(most: int) -> None:
+        for entry in _ready(moves)[: max(0, most)]:
+            if moves.take_due(entry, owner):
+                give(entry)
+
+    def serve() -> None:
+        while len(taken) < room and (entry := moves.serve()):
+            others = moves.together_with(entry)
+            give(entry, entry if others else "")
+            for other in others:
+                give(other, entry)
+
+    moves.end_quiet()
+    take_due(from_due)
+    if not flow.fair:
+        serve()
+    want = _unread(flow, moves, ask, room - len(taken))
+    new = _new(moves, ask.stretch, want) if want > 0 else []
+    for entry, body in new:
+        pair = moves.debounce(entry, body, owner)
+        if pair:
+            coalesced, into = pair
+            taken.append(Delivery(coalesced, moves.body(coalesced), 0, into=into))
+        elif pair is None:
+            pass
+        elif moves.receive(entry, body, owner, has_room=len(taken) < room):
+            taken.append(Delivery(entry, body, 0))
+        group.last = max(group.last, entry_key(entry))
+    moves.end_quiet()
+    serve()
+    take_due(room - len(taken))
+    return 0 < want <= len(new)
+
+
+def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
+    """How many new entries are read: also those that there is no room for, where keys take turns or
+    wait until they are quiet."""
+    blocked = len(moves.group.held_by(Place.PARKED))
+    want = min(ask.most_new, flow.max_blocked - blocked)
+    return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
 
 
 def pass_over(moves: Moves, stretch: Stretch) -> bool:

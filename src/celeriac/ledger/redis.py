@@ -30,6 +30,7 @@ from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.script import (
     doubtful_entries,
     format_effects,
+    pack_flow,
     pack_lists,
     pack_plain,
     parse_claimed,
@@ -69,7 +70,7 @@ class RedisLedger(RedisLedgerReader):
                     ask.limit,
                     self.lease_ms,
                     int(ask.sweep),
-                    int(ask.lane.ordered),
+                    pack_flow(ask.lane.flow),
                     ask.lane.flow.max_blocked if ask.lane.flow else 0,
                     ask.most_new,
                     "" if ask.most_held is None else ask.most_held,
@@ -122,11 +123,13 @@ class RedisLedger(RedisLedgerReader):
         return to_ask
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
-        answer = self._unless_removed(_hand_back, lane, lane.handler, f"queued:{worker}", most)
+        answer = self._unless_removed(
+            _hand_back, lane, lane.handler, f"queued:{worker}", most, pack_flow(lane.flow)
+        )
         return int(answer or 0)
 
     def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
-        arguments = (lane.handler, self.window_ms, f"queued:{worker}", int(lane.ordered))
+        arguments = (lane.handler, self.window_ms, f"queued:{worker}", pack_flow(lane.flow))
         answer = self._unless_removed(_invalid, lane, *arguments, entry, error)
         return bool(answer)
 
@@ -297,14 +300,14 @@ class RedisLedger(RedisLedgerReader):
         self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int, chunk: str = ""
     ) -> tuple[Sequence[str], list[Any]]:
         """The keys, and the arguments, of finish.lua."""
-        plain, others = plain_and_other(settled, lane.ordered)
-        arguments: list[Any] = [lane.handler, self.window_ms, owner, int(lane.ordered), mean_us]
+        plain, others = plain_and_other(settled)
+        arguments: list[Any] = [lane.handler, self.window_ms, owner, pack_flow(lane.flow), mean_us]
         arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
         for one in others:
             failure = one.failure
             arguments += (
                 one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
-                failure.encode() if failure else b"", failure.error if failure else "",
+                failure.encode() if failure else b"", failure.error if failure else one.into,
                 one.traceback, one.type, format_effects(one.effects),
             )  # fmt: skip
         keys = _finish.keys(self.keys, lane.domain, lane.handler, self.clock.now_ms())
@@ -330,7 +333,7 @@ class RedisLedger(RedisLedgerReader):
             lane,
             lane.handler,
             self.window_ms,
-            int(lane.ordered),
+            pack_flow(lane.flow),
             note,
             *(
                 value
@@ -374,7 +377,7 @@ class RedisLedger(RedisLedgerReader):
             lane,
             lane.handler,
             self.window_ms,
-            int(lane.ordered),
+            pack_flow(lane.flow),
             note,
             *(value for pair in entries for value in pair),
         )
@@ -390,13 +393,11 @@ class RedisLedger(RedisLedgerReader):
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
-        doomed.append(keys.lanes(domain, handler))
+        doomed += keys.of_flow(domain, handler)
         for kind in (keys.matrix, keys.verified, keys.failures, keys.effects):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
         doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
-        literal = keys.base(domain).replace("[", "\\[")
-        doomed += self.client.scan_iter(match=f"{literal}lane:{handler}:*")
         self.client.unlink(*doomed)
         self.client.hdel(keys.clock(domain), handler)
 

@@ -11,16 +11,16 @@ from redis.exceptions import ResponseError
 from celeriac.bus_settings import BusSettings
 from celeriac.connection import Client, server_time_ms, service_client
 from celeriac.event import Effects
-from celeriac.flow_control import MAX_BLOCKED_FAIR
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.keys import Keys
 from celeriac.ledger.dead_group import Audited, DeadGroup
 from celeriac.ledger.ledger import DeadLetter, Lane, Pending
 from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
-from celeriac.ledger.script import parse_effects, parse_letter, whole
+from celeriac.ledger.script import parse_effects, parse_letter, parse_noted, whole
 from celeriac.ledger.server_clock import ServerClock
 from celeriac.ledger.tally import Tallies, add_tally
+from celeriac.log import entry_key
 from celeriac.settings import Settings
 
 
@@ -155,14 +155,23 @@ class RedisLedgerReader:
         ]
 
     def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
-        base, lanes = self.keys.base(lane.domain), self.keys.lanes(lane.domain, lane.handler)
-        [stored] = self._read([("hget", lanes, entry)], None)
-        if stored is None:
+        keyed, blocked, *_ = self.keys.of_flow(lane.domain, lane.handler)
+        [found] = self._read([("hgetall", keyed)], {})
+        noted = {name.decode(): parse_noted(value) for name, value in found.items()}
+        own = noted.get(entry)
+        if own is None or own.mark != b"-":
             return []
-        key = f"{base}lane:{lane.handler}:{stored.decode(errors='replace')}"
-        [members] = self._read([("lrange", key, 0, MAX_BLOCKED_FAIR)], [])
-        entries = [member.decode(errors="replace") for member in members]
-        return entries[: entries.index(entry)] if entry in entries else []
+        started = [name for name, one in noted.items() if one.key == own.key and one.mark == b"+"]
+        until = own.key + b"\0" + own.position + b"\0" + entry.encode()
+        bounds = b"[" + own.key + b"\0", b"(" + until
+        [is_blocked, before] = self._read(
+            [("zscore", blocked, until), ("zrangebylex", blocked, *bounds)], None
+        )
+        if is_blocked is None:
+            return []
+        return sorted(started, key=entry_key) + [
+            member.rpartition(b"\0")[2].decode() for member in before or ()
+        ]
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         [stored] = self._read([("get", self.keys.rate(handler))], None)

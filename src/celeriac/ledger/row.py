@@ -15,13 +15,15 @@ MAX_HISTORY = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What handler j did with event i, last. `at_ms` is by the server's clock."""
+    """What handler j did with event i, last. `at_ms` is by the server's clock; `into` is the entry
+    that stands for a coalesced one."""
 
     state: Place
     entry: str
     attempt: int
     at_ms: int
     took_us: int
+    into: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,15 +106,17 @@ def refused_field(entry: str) -> str:
 def parse_row(stored: bytes) -> Row:
     """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
 
-    A sixth field, the id of the dead letter, is for the scripts.
+    A sixth field is the id of the dead letter, for the scripts, or what a coalesced entry is
+    coalesced into.
     """
-    state, entry, attempt, after, took = stored.decode().split(" ")[:5]
+    state, entry, attempt, after, took, *more = stored.decode().split(" ")
     return Row(
         state=Place(state),
         entry=entry,
         attempt=int(attempt),
         at_ms=entry_time_ms(entry) + int(after),
         took_us=int(took),
+        into=more[0] if more and state == Place.COALESCED else "",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from redis.exceptions import ResponseError
 from celeriac.errors import SubscriptionError
 from celeriac.event import Effect, Effects
 from celeriac.event.pattern import check_pattern
+from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
 from celeriac.ledger.ledger import DeadLetter, Delivery, Settled, Taken
 from celeriac.ledger.state import Outcome, Verdict
@@ -54,12 +57,44 @@ def pack_plain(settled: Sequence[Settled]) -> bytes:
     )
 
 
+@lru_cache(maxsize=256)
+def pack_flow(flow: FlowControl | None) -> bytes:
+    """The limits of a handler's keys, as _keyed.lua reads them."""
+    if flow is None:
+        return b""
+    return _encode(
+        {
+            "key": flow.key,
+            "ordered": flow.ordered,
+            "concurrency": flow.concurrency or 0,
+            "per_second": flow.per_second or 0.0,
+            "fair": flow.fair,
+            "weights": dict(flow.weights),
+            "quiet_ms": flow.quiet_ms,
+            "max_quiet_ms": flow.max_quiet_ms,
+            "keep": flow.keep,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What `keyed` has of a pending entry: see _keyed.lua."""
+
+    mark: bytes
+    key: bytes = b""
+    position: bytes = b""
+
+
+def parse_noted(stored: bytes) -> Noted:
+    position, _, key = stored[1:].partition(b"\0")
+    return Noted(stored[:1], key, position)
+
+
 def plain_and_other(
-    settled: Sequence[Settled], ordered: bool
+    settled: Sequence[Settled],
 ) -> tuple[Sequence[Settled], Sequence[Settled]]:
     """Those of which finish.lua is told in few words, and the others."""
-    if ordered:
-        return (), settled
     plain: list[Settled] = []
     others: list[Settled] = []
     for one in settled:
@@ -116,8 +151,8 @@ def parse_taken(answer: Any) -> Taken:
     queued, next_due, mean, patterns, held, deliveries, now, own = answer
     return Taken(
         deliveries=tuple(
-            Delivery(entry.decode(), body, int(attempts), int(lost))
-            for entry, body, attempts, lost in deliveries
+            Delivery(entry.decode(), body, int(attempts), int(lost), into.decode(), list_.decode())
+            for entry, body, attempts, lost, into, list_ in deliveries
         ),
         queued=int(queued),
         next_due_ms=int(next_due) or None,

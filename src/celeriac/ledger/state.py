@@ -12,41 +12,45 @@ from enum import StrEnum
 
 class Place(StrEnum):
     WAITING = "waiting"  # ahead of the group's last delivered id
-    PARKED = "parked"  # pending; an earlier event of its subject is not finished (ordered=True)
+    PARKED = "parked"  # pending; waits for a slot, the rate or the turn of its key
     QUEUED = "queued"  # pending; a worker's dispatcher sent a hint, or is about to
     RUNNING = "running"  # pending; an executor claimed it and keeps its lease alive
     DUE = "due"  # pending, and in the sorted set of times
     PROCESSED = "processed"  # acknowledged; the matrix has its row
     SKIPPED = "skipped"  # acknowledged; the handler's `when=` did not want it
+    COALESCED = "coalesced"  # acknowledged; another event of its key is handled in its place
     IGNORED = "ignored"  # acknowledged or passed over, without a row: not meant for this handler
     DEAD = "dead"  # acknowledged; lies in the dead letters
 
 
 IN_FLIGHT = frozenset({Place.PARKED, Place.QUEUED, Place.RUNNING, Place.DUE})
-SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DEAD})
+SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.COALESCED, Place.IGNORED, Place.DEAD})
 
 MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     (Place.WAITING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
     # read once for many handlers, of which this one does not want it
     (Place.WAITING, "pass_over"): frozenset({Place.IGNORED}),
-    (Place.DUE, "take"): frozenset({Place.QUEUED}),
-    # the lease is over: its process died, or the hint was lost
-    (Place.QUEUED, "take"): frozenset({Place.QUEUED}),
-    (Place.RUNNING, "take"): frozenset({Place.QUEUED}),
-    # the handler is ordered no more
+    # its key may have no further one
+    (Place.DUE, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    # the lease is over: its process died, or the hint was lost; what was given in one list waits
+    # for its key
+    (Place.QUEUED, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    (Place.RUNNING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    # its key may have another one, and it is its turn; or the handler limits no keys any more
     (Place.PARKED, "take"): frozenset({Place.QUEUED}),
     (Place.QUEUED, "claim"): frozenset({Place.RUNNING}),
     # the dispatcher settles in passing what the handler does not want
-    (Place.QUEUED, "finish"): frozenset({Place.SKIPPED, Place.IGNORED, Place.DEAD, Place.DUE}),
+    (Place.QUEUED, "finish"): frozenset(
+        {Place.SKIPPED, Place.COALESCED, Place.IGNORED, Place.DEAD, Place.DUE}
+    ),
     (Place.QUEUED, "hand_back"): frozenset({Place.DUE}),
     (Place.RUNNING, "renew"): frozenset({Place.RUNNING}),
     (Place.RUNNING, "finish"): frozenset(
         {Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}
     ),
-    # an earlier event of its subject left the lane
-    (Place.PARKED, "finish"): frozenset({Place.DUE}),
     (Place.PROCESSED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
     (Place.SKIPPED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    (Place.COALESCED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
     (Place.IGNORED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
     (Place.DEAD, "schedule"): frozenset({Place.DUE, Place.PARKED}),
     # by way of a new log entry where the old one was trimmed
@@ -73,6 +77,7 @@ class Outcome(StrEnum):
 
     PROCESSED = "processed"
     SKIPPED = "skipped"
+    COALESCED = "coalesced"  # another event of its key is handled in its place
     IGNORED = "ignored"
     RETRY = "retry"
     RELEASED = "released"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -15,7 +16,7 @@ from celeriac.connection import Client, address, server_time_ms, service_client
 from celeriac.errors import LogFull
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
-from celeriac.keys import Keys
+from celeriac.keys import FLOW_TYPES, Keys
 from celeriac.log.bound import too_many_domains
 from celeriac.log.clock_step import ClockStep, latest_step
 from celeriac.log.doorbell import Doorbell, open_doorbell
@@ -384,8 +385,8 @@ class RedisLog:
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
         return (
-            keys.due, keys.stats, keys.tally, keys.patterns, keys.lanes, keys.lost_runs,
-            keys.chunks, keys.runs,
+            keys.due, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
+            keys.chunks, keys.runs, *(partial(keys.flow_key, name) for name in FLOW_TYPES),
         )  # fmt: skip
 
     def groups(self, domain: str) -> list[Group]:

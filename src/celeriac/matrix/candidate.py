@@ -19,7 +19,7 @@ READ = 200  # entries of one domain at a time, at most: see transfer.py
 PENDING = 1000  # deliveries of one holder at a time
 FIRST_WINDOW_MS = 1000
 # States that an entry has only behind the position of the consumer group.
-BEHIND = frozenset({State.PROCESSED, State.SKIPPED, State.IGNORED})
+BEHIND = frozenset({State.PROCESSED, State.SKIPPED, State.COALESCED, State.IGNORED})
 
 
 @dataclass(frozen=True, slots=True)

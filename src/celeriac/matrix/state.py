@@ -19,6 +19,7 @@ class State(StrEnum):
     BLOCKED = "blocked"
     PROCESSED = "processed"
     SKIPPED = "skipped"
+    COALESCED = "coalesced"
     IGNORED = "ignored"
     DEAD = "dead"
     MISSING = "missing"  # it should have had the event, and there is no trace of that
@@ -31,9 +32,10 @@ MEANINGS: Mapping[State, str] = MappingProxyType(
         State.QUEUED: "handed to a worker",
         State.RUNNING: "the handler runs",
         State.SCHEDULED: "runs at a later time: a retry, or requeued",
-        State.BLOCKED: "behind an unfinished event of its subject",
+        State.BLOCKED: "waits for a slot, the rate, the turn or the quiet of its key",
         State.PROCESSED: "the handler succeeded",
         State.SKIPPED: "rejected by when=, or outside the share=",
+        State.COALESCED: "another event of its key was handled in its place",
         State.IGNORED: "not for this handler",
         State.DEAD: "in the dead letters: all attempts failed",
         State.MISSING: "the handler should have had it, and there is no record of it",

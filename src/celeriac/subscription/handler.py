@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from celeriac.circuit import Breaker
 from celeriac.errors import SubscriptionError
 from celeriac.event import Matcher, compile_patterns
-from celeriac.flow_control import ORDERED, FlowControl
+from celeriac.flow_control import MAX_TOGETHER, ORDERED, FlowControl
 from celeriac.ledger import Lane
 from celeriac.subscription.per_key import Debounce, PerKey, make_flow_control, rate_per_second
 from celeriac.subscription.policy import (
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 Start = Literal["now", "beginning"] | datetime
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# The most events of a key that a debounced handler is given in one list.
-MAX_TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError
 from celeriac.event.attributes import domain_fault
-from celeriac.keys import Keys
+from celeriac.keys import FLOW_TYPES, Keys
 
 # By category: a server refuses a rule with a name that it does not know, and Redis 7.0 does not
 # know CLIENT SETINFO, which redis-py sends.
@@ -219,7 +219,7 @@ def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
     kinds = ("due", "matrix", "verified", "failures", "effects", "tally", "patterns", "stats")
-    for kind in (*kinds, "lane", "lanes", "lost", "chunks", "runs"):
+    for kind in (*kinds, *FLOW_TYPES, "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 
 

@@ -5,7 +5,8 @@
 --! keys stream due clocks
 local CLOCK_TOLERANCE_MS = 1000
 
--- Moves what is scheduled by as much as the clock was moved, and begins the leases again.
+-- Moves what is scheduled by as much as the clock was moved, and begins the leases again. True if it
+-- was moved.
 local function correct_times(pending)
   local noted = redis.call('HGET', clocks, handler) or '0 0 0'
   local seen, last_step, stepped_at = string.match(noted, '^(%d+) (%d+) (%d+)$')
@@ -29,4 +30,5 @@ local function correct_times(pending)
       first = '(' .. held[#held][1]
     end
   end
+  return true
 end

@@ -6,7 +6,7 @@
 -- delivery whose lease was lost meanwhile is not touched: its new holder decides. Saying it again
 -- after a lost reply changes nothing.
 --
--- ARGV  handler, retention window ms, owner, ordered (1|0), mean run time µs or 0, the chunk whose
+-- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', mean run time µs or 0, the chunk whose
 --       completion in the same transaction made these deliveries pending, or '': without that
 --       completion none is held,
 --       event type of those plainly processed, and their entries, event keys, attempts and run times
@@ -14,18 +14,20 @@
 --       the others: entry, event key, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
 --       error, traceback, event type, effects (see _matrix.lua)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
+--         · coalesced (recorded, with the entry that stands for it in place of the error)
 --         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
---! keys chunks lost_runs stats ids older_ids
+--! keys due chunks lost_runs stats ids older_ids
 --! include _delivery.lua
 --! include _tally.lua
 --! include _matrix.lua
---! include _lanes.lua
+local given_flow = ARGV[4]
+--! include _keyed.lua
 --! include _history.lua
 --! include _effects.lua
 --! include _many.lua
 --! include _dead.lua
-local owner, ordered, mean = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
+local owner, mean = ARGV[3], tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
 local bell_wanted = false
@@ -39,7 +41,9 @@ end
 local function schedule(entry, delay, count)
   redis.call('XCLAIM', stream, handler, 'due', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
   redis.call('ZADD', due, now + delay, entry)
-  -- Whatever the delay: dispatchers ask seldom for a lane that nobody rings for.
+  -- Its key's order is kept across retries, where it has one.
+  if flow and not flow.ordered then give_up_slot(entry) end
+  -- Whatever the delay: dispatchers ask seldom for a group that nobody rings for.
   bell_wanted = true
 end
 
@@ -72,7 +76,7 @@ if ARGV[6] ~= '' then
   redis.call('HDEL', chunks, '')
 end
 
--- The bulk of all there is to do: a run that went well, of a handler without order. Lists are filled
+-- The bulk of all there is to do: a run that went well. Lists are filled
 -- by counting, since for `#` Lua searches the end of the table each time.
 local went, attempts, took_us, others = 0, {}, {}, #ARGV >= OTHERS
 for i = 1, #plain do
@@ -127,7 +131,7 @@ for i = OTHERS, #ARGV, WORDS do
     else
       -- A claim that found the attempts used up began none: see `Settled.attempts`.
       local attempts_run = tonumber(string.match(failure, '^{"attempt":(%d+)')) or attempt
-      local letter
+      local letter = outcome == 'coalesced' and ARGV[i + 7] or nil
       if outcome == 'dead' then
         if refused then
           if running then unrecord(event_key, entry) end
@@ -142,17 +146,15 @@ for i = OTHERS, #ARGV, WORDS do
         record(refused and refused_field(entry) or event_key, outcome, entry, attempts_run, took, letter)
       end
       if count > (running and 2 or 1) then again[#again + 1] = entry end
-      if ordered then
-        redis.call('XACK', stream, handler, entry)
-        leave_lane(entry)
-      else
-        done[#done + 1] = entry
-      end
+      done[#done + 1] = entry
     end
   end
 end
 
 in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
+if flow then
+  for i = 1, #done do bell_wanted = leave(done[i]) or bell_wanted end
+end
 if #recorded > 0 then
   in_slices(recorded, function(_, ...) redis.call('HSET', rows, ...) end)
   keep_rows()

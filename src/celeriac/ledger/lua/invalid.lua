@@ -4,15 +4,16 @@
 -- Promise: atomically, the delivery is acknowledged, and the first handler that meets the entry
 -- puts it among the dead letters; the others of the domain do not repeat it.
 --
--- ARGV  handler, retention window ms, owner, ordered (1|0), entry, error
+-- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', entry, error
 -- Returns 1 if this call wrote the dead letter.
 --! keys stats
 --! include _delivery.lua
 --! include _matrix.lua
 --! include _invalid.lua
---! include _lanes.lua
+local given_flow = ARGV[4]
+--! include _keyed.lua
 --! include _dead.lua
-local owner, ordered, entry, err = ARGV[3], ARGV[4] == '1', ARGV[5], ARGV[6]
+local owner, entry, err = ARGV[3], ARGV[5], ARGV[6]
 if holder(entry) ~= owner then return 0 end
 local began, longest = current(invalid, older_invalid)
 local first = redis.call('HEXISTS', older_invalid, entry) == 0
@@ -24,5 +25,5 @@ if first then
   redis.call('HINCRBY', stats, 'dead', 1)
 end
 redis.call('XACK', stream, handler, entry)
-if ordered then leave_lane(entry) end
+if flow and leave(entry) then ring() end
 return first and 1 or 0

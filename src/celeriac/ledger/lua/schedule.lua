@@ -4,14 +4,15 @@
 -- dead letter removed, and becomes due at once with no attempts; one that is pending or still
 -- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
 --
--- ARGV  handler, retention window ms, ordered (1|0), note (see _audit.lua), then entry, event key for each
+-- ARGV  handler, retention window ms, limits of its keys (see _keyed.lua) or '', note (see _audit.lua), then entry, event key for each
 -- Returns how many were scheduled.
 --! include _delivery.lua
 --! include _matrix.lua
+local given_flow = ARGV[3]
 --! include _revive.lua
 --! include _dead.lua
 --! include _audit.lua
-local ordered, scheduled = ARGV[3] == '1', 0
+local scheduled = 0
 for i = 5, #ARGV, 2 do
   local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
@@ -20,7 +21,7 @@ for i = 5, #ARGV, 2 do
   if body and not running and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(letter) end
     begin_again(event_key, entry, ARGV[4])
-    revive(entry, body, ordered)
+    revive(entry, body)
     scheduled = scheduled + 1
   end
 end

@@ -6,8 +6,8 @@
 -- other dispatcher is given it until the lease is over again.
 --
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
---       lease ms, sweep (1: also look for leases that are over), ordered (1|0),
---       most parked, most new, most held (queued or running, of all workers) or '';
+--       lease ms, sweep (1: also look for leases that are over), the limits of its keys (see _keyed.lua)
+--       or '', most parked, most new, most held (queued or running, of all workers) or '';
 --       where the dispatcher has read on: after, upto, patterns of the code that says what is
 --       wanted, the place of upto (see _pass.lua), each '' where it did not; and the entries that
 --       are wanted with their places, packed, or ''. If the group stands there, it takes these and
@@ -15,16 +15,19 @@
 --       due first (1|0): whether what is due or what is new goes first where there is room for one
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
---          {{entry, body, attempts begun, runs lost}, …}, the time ms, held by this worker before};
+--          {{entry, body, attempts begun, runs lost, the entry that stands for it where it was
+--          coalesced or '', the same entry for all that are given in one list or ''}, …}, the time ms,
+--          held by this worker before};
 --          body is false where the log entry was deleted by another hand: it is in no place any
 --          more; runs lost is 0 but where this call took it over from a run whose lease is over
 --! keys due lost_runs stats patterns
 --! include _delivery.lua
---! include _lanes.lua
+local given_flow = ARGV[6]
+--! include _serve.lua
 --! include _pass.lua
 --! include _clock.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local sweep, ordered = ARGV[5] == '1', ARGV[6] == '1'
+local sweep = ARGV[5] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local after, upto, patterns_read, place, wanted = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local due_first = ARGV[15] == '1'
@@ -33,7 +36,7 @@ local newest_patterns = redis.call('GET', patterns)
 local running = 'running:' .. string.sub(owner, 8)
 local queued, parked, held, own = 0, 0, 0, 0
 local pending = redis.call('XPENDING', stream, handler)
-correct_times(pending)
+local has_stepped = correct_times(pending)
 for _, consumer in ipairs(pending[4] or {}) do
   if consumer[1] == owner then queued = tonumber(consumer[2]) end
   if consumer[1] == 'parked' then
@@ -45,19 +48,44 @@ for _, consumer in ipairs(pending[4] or {}) do
 end
 local room = limit - queued
 local taken = {}
+if flow then
+  note_pending(tonumber(pending[1]))
+  end_waits(has_stepped)
+elseif redis.call('EXISTS', keyed) == 1 then
+  forget_keys()
+end
 
-local function take(entry, was_running)
-  local count = select(3, holder(entry))
+local function park(entry)
+  redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
+  parked = parked + 1
+end
+
+local function take(entry, was_running, list)
+  local count, into = select(3, holder(entry)), ''
+  local value = flow and flow.quiet_ms > 0 and redis.call('HGET', keyed, entry)
+  if value and string.sub(value, 1, 1) == '>' then into = string.sub(value, 2) end
   local body = body_of(entry)
   redis.call('XCLAIM', stream, handler, owner, 0, entry, 'JUSTID')
   -- Without its log entry XCLAIM has dropped it from the pending ones.
   if not body then
-    leave_lane(entry)
+    if flow then leave(entry) end
     redis.call('HDEL', lost_runs, entry)
   end
   local lost = body and was_running and redis.call('HINCRBY', lost_runs, entry, 1) or 0
-  taken[#taken + 1] = {entry, body, count - 1, lost}
+  taken[#taken + 1] = {entry, body, count - 1, lost, into, list or ''}
   room = room - 1
+end
+
+-- What was given together with another one has no slot of its own. When their lease is over, it waits
+-- for one; true if it is so.
+local function block_rider(entry, was_running)
+  local value = flow and flow.quiet_ms > 0 and redis.call('HGET', keyed, entry)
+  if not value or string.sub(value, 1, 1) ~= '=' then return false end
+  local _, flow_key, position = parse_noted(value)
+  if was_running then redis.call('HINCRBY', lost_runs, entry, 1) end
+  park(entry)
+  block(entry, flow_key, position)
+  return true
 end
 
 if sweep then
@@ -69,7 +97,10 @@ if sweep then
       local over = redis.call('XPENDING', stream, handler, 'IDLE', lease, '-', '+',
         math.max(limit, 1), consumer[1])
       local place = string.match(consumer[1], '^[^:]*')
-      for _, p in ipairs(over) do take(p[1], place == 'running') end
+      for _, p in ipairs(over) do
+        local was_running = place == 'running'
+        if not block_rider(p[1], was_running) then take(p[1], was_running) end
+      end
       if #over > 0 then redis.call('HINCRBY', stats, 'lost ' .. place, #over) end
     end
   end
@@ -83,7 +114,27 @@ local function take_due(most)
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
     redis.call('ZREM', due, entry)
     -- Left over from a group that was destroyed, where it is not pending as due.
-    if holder(entry) == 'due' then take(entry) end
+    if holder(entry) == 'due' then
+      local mark, flow_key, position
+      if flow then mark, flow_key, position = parse_noted(redis.call('HGET', keyed, entry) or '.') end
+      if mark ~= '-' or enter(entry, flow_key, position, true) then
+        take(entry)
+      else
+        park(entry)
+      end
+    end
+  end
+end
+
+local function take_served()
+  while room > 0 do
+    local entry = serve()
+    if not entry then return end
+    local riders = riders_of(entry)
+    local list = #riders > 0 and entry or ''
+    parked = parked - 1 - #riders
+    take(entry, false, list)
+    for _, rider in ipairs(riders) do take(rider, false, list) end
   end
 end
 
@@ -92,15 +143,21 @@ local for_new = math.floor(room / 2)
 if room == 1 and not due_first then for_new = 1 end
 take_due(room - math.min(for_new, most_new))
 
-if not ordered and parked > 0 and room > 0 then
-  -- The handler was ordered before; nobody else would ever free these.
+if flow then end_quiet() end
+if flow and not flow.fair then take_served() end
+if not flow and parked > 0 and room > 0 then
+  -- The handler limited its keys before; nobody else would ever free these.
   for _, p in ipairs(redis.call('XPENDING', stream, handler, '-', '+', room, 'parked')) do
     take(p[1])
   end
 end
 
-local before_new, want = #taken, math.min(room, most_new)
-if ordered then want = math.min(want, most_parked - parked) end
+-- Where keys take turns, or wait until they are quiet, more is read than there is room for.
+local MAX_READ_AHEAD = 500
+local reads_ahead = flow and (flow.fair or flow.quiet_ms > 0)
+local want = math.min(reads_ahead and MAX_READ_AHEAD or room, most_new)
+if flow then want = math.min(want, most_parked - parked) end
+local asked_for = want
 
 local function read(count)
   local found = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', count, 'STREAMS', stream, '>')
@@ -108,11 +165,24 @@ local function read(count)
 end
 
 local function give(item)
-  local entry, body = item[1], event_of(item[2])
-  if not ordered or enter_lane(entry, body) then
-    taken[#taken + 1] = {entry, body, 0, 0}
+  local entry, body, flow_key = item[1], event_of(item[2]), nil
+  if flow then
+    flow_key = key_of(body)
+    if not flow_key then redis.call('HSET', keyed, entry, '.') end
+  end
+  local is_debounced = flow_key and flow.quiet_ms > 0
+  if is_debounced and (flow.keep == 'all' or not may_repeat(entry, item[2][1])) then
+    local coalesced, is_waiting = wait_for_quiet(entry, flow_key)
+    if is_waiting then park(entry) end
+    if coalesced then
+      if coalesced ~= entry then parked = parked - 1 end
+      take(coalesced)
+    end
+  elseif not flow_key or enter(entry, flow_key, position_of(entry), room > 0) then
+    taken[#taken + 1] = {entry, body, 0, 0, '', ''}
+    room = room - 1
   else
-    redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'JUSTID')
+    park(entry)
   end
   want = want - 1
 end
@@ -157,9 +227,21 @@ if want > 0 then
   for _, item in ipairs(read(want)) do give(item) end
 end
 
-room = room - (#taken - before_new)
+local has_more = flow and asked_for > 0 and want <= 0
+if flow then
+  end_quiet()
+  take_served()
+end
 take_due(room)
 
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+if has_more then
+  next_due = now
+elseif flow then
+  for _, waits in ipairs({throttled, quiet_until}) do
+    local at = redis.call('ZRANGE', waits, 0, 0, 'WITHSCORES')[2]
+    if at and (not next_due or tonumber(at) < tonumber(next_due)) then next_due = at end
+  end
+end
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
   newest_patterns or '', held, taken, now, own}
