@@ -158,6 +158,7 @@ def test_a_rate_is_a_burst_and_then_one_by_one(store: Store) -> None:
     assert () == taken.deliveries
     assert taken.next_due_ms is not None
     assert 0 < taken.next_due_ms - taken.now_ms <= HOUR_MS // 2
+    assert taken.next_due_ms == store.ledger.blocked_until_ms(lane)
     store.pass_hour()
     assert [a[1]] == out(store, lane)
 

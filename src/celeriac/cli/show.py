@@ -18,6 +18,7 @@ __all__ = ["STYLES", "age", "console", "count", "state_text", "table", "took", "
 STYLES: Mapping[str, str] = {
     "processed": "green",
     "skipped": "dim",
+    "coalesced": "dim",
     "ignored": "dim",
     "waiting": "cyan",
     "queued": "cyan",

@@ -17,7 +17,7 @@ from celeriac.cli.show import console, state_text, table, took, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo, make_console
 from celeriac.ledger import Restart
-from celeriac.matrix import EventStatus, Located, Matrix, State
+from celeriac.matrix import Cell, EventStatus, Located, Matrix, State
 from celeriac.operation import restart_text
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _show(found: EventStatus, now_ms: int) -> None:
                 cell.attempts,
                 took(cell.took_us),
                 cell.worker,
-                f"again at {when(cell.due_ms, now_ms=now_ms)}" if cell.due_ms else when(cell.at_ms),
+                _when(cell, now_ms),
             )
             for cell in found.cells
         ],
@@ -137,6 +137,12 @@ def _show(found: EventStatus, now_ms: int) -> None:
             _show_restart(out, begun[life])
         for edit in cell.restarts:
             _show_restart(out, edit if edit.edited else None)
+
+
+def _when(cell: Cell, now_ms: int) -> str:
+    if cell.into is not None:
+        return f"into {cell.into}"
+    return f"again at {when(cell.due_ms, now_ms=now_ms)}" if cell.due_ms else when(cell.at_ms)
 
 
 def _show_restart(out: Console, restart: Restart | None) -> None:

@@ -30,6 +30,9 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
         outside = [one for one in share_checks(facts) if one.verdict is Verdict.FAILED]
         yield from outside or [_skipped(facts)]
         return
+    if state is State.COALESCED:
+        yield failed("coalesced", _at(_coalesced(facts), facts), replay(facts))
+        return
     if state is State.DEAD:
         yield from _dead(facts)
         return
@@ -63,6 +66,11 @@ def _skipped(facts: Facts) -> Check:
         return failed("skipped", _at(text, facts), replay(facts))
     remedy = _again("change when=", facts)
     return failed("when", _at("when= rejected it", facts), remedy)
+
+
+def _coalesced(facts: Facts) -> str:
+    into = facts.row.into if facts.row is not None else ""
+    return f"debounced: entry {into} of the same key was handled in its place"
 
 
 def _processed(facts: Facts) -> Check:

@@ -11,6 +11,7 @@ from celeriac.event.encrypted import encrypted_for
 from celeriac.explain.answer import Check, failed, passed, waiting
 from celeriac.explain.command import resume, start_worker
 from celeriac.explain.fact import Facts, Other
+from celeriac.flow_control import FlowControl
 from celeriac.matrix import State
 from celeriac.subscription.share import in_share, position, sharing_subject
 from celeriac.time_text import age, when
@@ -131,6 +132,9 @@ def _circuit_text(circuit: Circuit, now_ms: int) -> str:
 
 
 def _sequence(facts: Facts) -> Check:
+    flow = facts.record.flow_control if facts.record is not None else None
+    if flow is not None and not flow.ordered:
+        return _key(facts, flow)
     if not facts.earlier:
         return waiting("sequence", "blocked by an event of its sequence that has just finished")
     first = facts.earlier[0]
@@ -140,6 +144,23 @@ def _sequence(facts: Facts) -> Check:
         text += f"; {facts.earlier_count} are before it"
     remedy = f"celeriac explain {first.event_id} {facts.handler}" if first.event_id else ""
     return waiting("sequence", text, remedy)
+
+
+def _key(facts: Facts, flow: FlowControl) -> Check:
+    limits = {
+        f"concurrency=PerKey({flow.concurrency})": flow.concurrency,
+        f"rate_limit=PerKey('{flow.per_second}/s')": flow.per_second,
+        "fair=True": flow.fair,
+        "debounce=": flow.quiet_ms,
+    }
+    named = ", ".join(option for option, given in limits.items() if given)
+    text = f"waits for its key, {flow.key} ({named})"
+    remedy = ""
+    if facts.earlier:
+        first = facts.earlier[0]
+        text += f"; {facts.earlier_count} are before it, the first {_state(first, facts)}"
+        remedy = f"celeriac explain {first.event_id} {facts.handler}" if first.event_id else ""
+    return waiting("per_key", text, remedy)
 
 
 def _concurrency(facts: Facts) -> Iterator[Check]:

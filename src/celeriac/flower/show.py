@@ -24,9 +24,10 @@ GRAVITY = (
     State.FORGOTTEN,
     State.PROCESSED,
     State.SKIPPED,
+    State.COALESCED,
     State.IGNORED,
 )
-DONE = frozenset({State.PROCESSED, State.SKIPPED, State.IGNORED})
+DONE = frozenset({State.PROCESSED, State.SKIPPED, State.COALESCED, State.IGNORED})
 
 
 def meaning(state: State) -> str:

@@ -366,6 +366,10 @@ class Ledger(Protocol):
         MAX_BLOCKED_FAIR. Empty where the handler is not ordered or the entry is in no sequence."""
         ...
 
+    def blocked_until_ms(self, lane: Lane) -> int | None:
+        """Return when the next key may run that waits for its rate, or until it is quiet."""
+        ...
+
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         """Return the ms after which the handler's rate limit allows a delivery; uses none of it."""
         ...

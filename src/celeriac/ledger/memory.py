@@ -321,6 +321,10 @@ class MemoryLedger:
         with self._lock:
             return self._book(lane).keyed.earlier(entry)
 
+    def blocked_until_ms(self, lane: Lane) -> int | None:
+        with self._lock:
+            return self._book(lane).keyed.next_ms()
+
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         with self._lock:
             arrival = self._arrivals.get(handler, 0.0)

@@ -173,6 +173,12 @@ class RedisLedgerReader:
             member.rpartition(b"\0")[2].decode() for member in before or ()
         ]
 
+    def blocked_until_ms(self, lane: Lane) -> int | None:
+        names = ("throttled", "quiet_until")
+        keys = [self.keys.flow_key(name, lane.domain, lane.handler) for name in names]
+        heads = self._read([("zrange", key, 0, 0, False, True) for key in keys], [])
+        return min((int(at) for head in heads for _, at in head), default=None)
+
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         [stored] = self._read([("get", self.keys.rate(handler))], None)
         now, step = server_time_ms(self.client), 1000 / per_second

@@ -23,7 +23,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     recorded. `worker` has the delivery, or made the last attempt, where that is recorded.
     `failures` and `restarts` (redrives and replays after a failure) are in the answer to `status`
     only; they are of every life of the delivery. `error` is the last failure's, in `status` and,
-    where the delivery is dead or scheduled, in lists of events.
+    where the delivery is dead or scheduled, in lists of events. `into` is the event that was
+    handled in place of a coalesced one: its id in `status`, its entry in lists of events.
     """
 
     handler: str
@@ -35,6 +36,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     due_ms: int | None = None
     worker: str | None = None
     error: str | None = None
+    into: str | None = None
     failures: tuple[Failure, ...] = ()
     restarts: tuple[Restart, ...] = ()
 
@@ -130,6 +132,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     processed: int = 0
     skipped: int = 0
+    coalesced: int = 0
     dead: int = 0
     missing: int = 0
     forgotten: int = 0

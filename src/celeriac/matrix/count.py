@@ -66,6 +66,7 @@ class Count:
             in_flight=sum(states[state] for state in IN_FLIGHT),
             processed=states[State.PROCESSED],
             skipped=states[State.SKIPPED],
+            coalesced=states[State.COALESCED],
             dead=states[State.DEAD],
             missing=states[State.MISSING],
             forgotten=states[State.FORGOTTEN],

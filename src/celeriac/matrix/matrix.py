@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from celeriac.circuit import Circuit
-from celeriac.event import Event, event_key, masked
+from celeriac.errors import InvalidEvent
+from celeriac.event import Event, event_key, masked, peek
 from celeriac.ledger import refused_field
 from celeriac.matrix.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.matrix.count import Count
@@ -114,6 +116,9 @@ class Matrix:
         cell = found.cell(stand.record)
         if found.is_plain:
             return cell
+        if cell.into is not None:
+            into = self._event_id(stand.lane.domain, cell.into)
+            cell = msgspec.structs.replace(cell, into=into)
         field = event_key(event.id, event.source)
         if found.refused and found.row:
             field = refused_field(found.row.entry)
@@ -122,6 +127,13 @@ class Matrix:
             cell, failures=history.failures, restarts=history.restarts
         )
         return with_last_failure(with_history, history)
+
+    def _event_id(self, domain: str, entry: str) -> str:
+        """The id of the event of an entry; the entry itself where it was trimmed."""
+        entries = self.backend.log.read(domain, start=entry, end=entry, count=1)
+        with suppress(InvalidEvent):
+            return peek(entries[0].body or b"").id if entries else entry
+        return entry
 
     def events(
         self,

@@ -95,6 +95,7 @@ class Found:
             at_ms=last.at_ms if last is not None else None,
             due_ms=self.pending.due_ms if self.pending is not None else None,
             worker=self.worker,
+            into=self.row.into or None if self.row is not None else None,
         )
 
 

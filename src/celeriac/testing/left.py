@@ -27,6 +27,8 @@ def next_time_ms(backend: Backend, lanes: Iterable[Lane], lease_ms: int) -> int 
             continue
         if _waiting(backend, lane):
             return now
+        if (at := backend.ledger.blocked_until_ms(lane)) is not None:
+            times.append(at)
         for held in _in_flight(backend, lane):
             if held.due_ms is not None:
                 times.append(held.due_ms)

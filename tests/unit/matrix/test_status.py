@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from celeriac import NotFound
+from celeriac import Debounce, NotFound
 from celeriac.event import new_event_id
-from celeriac.matrix import Matrix
+from celeriac.matrix import Matrix, State
 from celeriac.settings import Settings
 from celeriac.subscription import Backend
 from celeriac.subscription.service import redis_backend
@@ -249,3 +249,16 @@ def test_an_event_before_its_pattern_was_added_is_not_expected(
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "processed"}
     backend.ledger.forget(after.services["billing"].handlers["billing.charge"].lane("order"))
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "missing"}
+
+
+def test_a_coalesced_event_names_the_one_that_stands_for_it(shop: Shop, matrix: Matrix) -> None:
+    shop.on("search.index", "doc.changed", debounce=Debounce(600, 600))
+    shop.start()
+    first, second = (shop.emit("doc.changed", subject="doc/1") for _ in range(2))
+    shop.settle()
+    [cell] = matrix.status(first).cells
+    assert (State.COALESCED, second, 0) == (cell.state, cell.into, cell.attempts)
+    assert {"search.index": "blocked"} == states(matrix, second)
+    assert [first] == [event.id for event in matrix.events(state=State.COALESCED)]
+    totals = matrix.totals()
+    assert (2, 1, 1) == (totals.expected, totals.in_flight, totals.coalesced)
