@@ -44,9 +44,8 @@ ORDERED = Lane(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1))
 LIMITED = Lane(DOMAIN, "limited", FlowControl(concurrency=2, fair=True, weights=(("a", 3.0),)))
 # So slow that only `pass_hour` allows another one of a key.
 RATED = Lane(DOMAIN, "rated", FlowControl(concurrency=1, per_second=1 / 3600))
-ALL = (PLAIN, ORDERED, LIMITED, RATED)
-OF_HANDLER = {lane.handler: lane for lane in ALL}
-LANES = st.sampled_from(ALL)
+LIMITS = st.sampled_from([ORDERED, LIMITED, RATED])
+OF_HANDLER = {lane.handler: lane for lane in (PLAIN, ORDERED, LIMITED, RATED)}
 WORKERS = st.sampled_from(["w1", "w2"])
 MOST_ATTEMPTS = 3
 MOST_SLOTS = 6
@@ -59,6 +58,7 @@ _RUN_OUTCOMES = {
     Outcome.IGNORED: RunOutcome.IGNORED,
 }
 
+NEVER_OF_A_RUN = (Outcome.IGNORED, Outcome.COALESCED)
 VERDICTS = {
     Verdict.RUN: Outcome.PROCESSED,
     Verdict.DUPLICATE: Outcome.IGNORED,
@@ -126,10 +126,12 @@ class Life(RuleBasedStateMachine):
         self.processed: Counter[tuple[str, str]] = Counter()
         self.allowed: Counter[tuple[str, str]] = Counter()
         self.call = ""
+        self.lanes: tuple[Lane, ...] = ()
 
-    @initialize()
-    def join(self) -> None:
-        for lane in ALL:
+    @initialize(limits=LIMITS)
+    def join(self, limits: Lane) -> None:
+        self.lanes = (PLAIN, limits)
+        for lane in self.lanes:
             for store in self.stores:
                 store.log.join(DOMAIN, lane.handler, "0")
 
@@ -270,15 +272,17 @@ class Life(RuleBasedStateMachine):
 
         self.both(reclaim)
 
-    @rule(worker=WORKERS, lane=LANES, over=st.booleans())
-    def work(self, worker: str, lane: Lane, over: bool) -> None:
+    @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
+    def work(self, worker: str, limits: bool, over: bool) -> None:
         """A worker takes and claims; if leases were over, somebody has crashed."""
+        lane = self.lanes[limits]
         for slots in self.take_all(worker, lane, over):
             self.observe()
             self.held += self.arrive(worker, lane, slots)
 
-    @rule(worker=WORKERS, lane=LANES, over=st.booleans())
-    def take(self, worker: str, lane: Lane, over: bool) -> None:
+    @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
+    def take(self, worker: str, limits: bool, over: bool) -> None:
+        lane = self.lanes[limits]
         self.hints += [(lane, slots) for slots in self.take_all(worker, lane, over)]
 
     def take_all(self, worker: str, lane: Lane, over: bool) -> list[list[int]]:
@@ -322,7 +326,9 @@ class Life(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         worker=WORKERS,
-        outcome=st.sampled_from([Outcome.SKIPPED, Outcome.RELEASED, Outcome.DEAD]),
+        outcome=st.sampled_from(
+            [Outcome.SKIPPED, Outcome.RELEASED, Outcome.DEAD, Outcome.COALESCED]
+        ),
     )
     def skip_one(self, data: st.DataObject, worker: str, outcome: Outcome) -> None:
         lane, slots = data.draw(st.sampled_from(self.hints))
@@ -356,7 +362,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(
         data=st.data(),
-        outcome=st.sampled_from([o for o in Outcome if o is not Outcome.IGNORED]),
+        outcome=st.sampled_from([o for o in Outcome if o not in NEVER_OF_A_RUN]),
         far=st.booleans(),
         again=st.booleans(),
     )
@@ -399,9 +405,10 @@ class Life(RuleBasedStateMachine):
             )
         )
 
-    @rule(worker=WORKERS, lane=LANES)
-    def hand_back(self, worker: str, lane: Lane) -> None:
+    @rule(worker=WORKERS, limits=st.booleans())
+    def hand_back(self, worker: str, limits: bool) -> None:
         self.call = "hand_back"
+        lane = self.lanes[limits]
         self.both(lambda store, _: store.ledger.hand_back(worker, lane))
 
     @rule()
@@ -507,7 +514,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def observe(self) -> None:
-        for lane in ALL if self.slots else ():
+        for lane in self.lanes if self.slots else ():
             there = self.both(lambda store, which: self.places_in(store, which, lane))  # noqa: B023
             for slot, now in there.items():
                 was = self.places.get((slot, lane.handler), Place.WAITING)
@@ -524,16 +531,16 @@ class Life(RuleBasedStateMachine):
             )
             dead = {key: 1 for key, place in self.places.items() if place is Place.DEAD}
             assert dead == letters
-            for lane in ALL:
+            for lane in self.lanes:
                 due = [k for k, p in self.places.items() if (k[1], p) == (lane.handler, Place.DUE)]
                 assert len(due) == store.ledger.due(lane)
-        for lane in (ORDERED, LIMITED, RATED):
+        for lane in self.lanes:
             self.limits_hold(lane)
 
     def limits_hold(self, lane: Lane) -> None:
         """No key has more deliveries out than its limit."""
-        assert lane.flow is not None
-        assert lane.flow.concurrency is not None
+        if lane.flow is None or lane.flow.concurrency is None:
+            return
         places = {Place.QUEUED, Place.RUNNING} | ({Place.DUE} if lane.flow.ordered else set())
         out = Counter(
             self.slots[slot].subject
@@ -549,7 +556,7 @@ class Life(RuleBasedStateMachine):
             before = dict(self.places)
             self.reclaim()
             self.observe()
-            for lane in ALL:
+            for lane in self.lanes:
                 self.pass_hour()
                 for slots in self.take_all("w1", lane, over=True):
                     self.observe()
@@ -558,7 +565,7 @@ class Life(RuleBasedStateMachine):
                         self.say(held, VERDICTS[held.verdict])
                 self.observe()
             assert before != self.places, f"stuck: {before}"
-        handlers = OF_HANDLER.keys()
+        handlers = [lane.handler for lane in self.lanes]
         for key, handler in itertools.product({s.key for s in self.slots}, handlers):
             self.settled_as_promised(key, handler)
 

@@ -5,7 +5,8 @@ emitted twice, ids that two sources use, retries, redriving, replaying, trimming
 
 * both implementations say the same of every delivery;
 * each delivery is in exactly one place: due if and only if it has a time, dead if and only if it
-  has one dead letter, and of one subject at most one is out where the handler is ordered;
+  has one dead letter, and no subject has more out than the handler's limit, which is one where it
+  is ordered;
 * what moved made a move that `MOVES` allows to that call.
 
 And in the end, when leases have passed and everything is finished, each event is settled for each
@@ -18,15 +19,25 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from celeriac.dev.cluster import EmbeddedCluster
 from celeriac.dev.server import EmbeddedServer
 from tests.contract.life import Life
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_every_life_of_a_delivery_keeps_the_promises(redis_server: EmbeddedServer) -> None:
+    lead(redis_server.url, examples=90)
+
+
+@pytest.mark.timeout(240)
+def test_every_life_keeps_them_on_a_cluster(redis_cluster: EmbeddedCluster) -> None:
+    lead(redis_cluster.url, examples=20)
+
+
+def lead(at: str, *, examples: int) -> None:
     class Here(Life):
-        url = redis_server.url
+        url = at
 
     run_state_machine_as_test(
-        Here, settings=hypothesis_settings(max_examples=60, stateful_step_count=50)
+        Here, settings=hypothesis_settings(max_examples=examples, stateful_step_count=50)
     )

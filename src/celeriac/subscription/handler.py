@@ -186,7 +186,7 @@ def make_handler(
             debounce=debounce,
             data_type=signature.data_type,
         )
-        _check_debounced(debounce, batch, when, signed)
+        _check_debounced(debounce, batch, when, signed, share)
         per_second = None if isinstance(rate_limit, PerKey) else rate_per_second(rate_limit)
         for_all = None if isinstance(concurrency, PerKey) else concurrency
         _check_protection(for_all, breaker)
@@ -314,7 +314,11 @@ def _check_options(
 
 
 def _check_debounced(
-    debounce: Debounce | None, batch: int | None, when: Predicate | None, signed: bool
+    debounce: Debounce | None,
+    batch: int | None,
+    when: Predicate | None,
+    signed: bool,
+    share: float | None,
 ) -> None:
     if debounce is None:
         return
@@ -325,9 +329,10 @@ def _check_debounced(
         )
     if debounce.keep == "all":
         return
-    # Both are known only once an event is about to run. What is refused then would have absorbed
-    # an event that counts.
-    for option, given in (("when=", when is not None), ("signed=True", signed)):
+    # These are known only once an event was given out. What is refused then would have absorbed an
+    # event that counts.
+    refused = {"when=": when is not None, "signed=True": signed, "share=": share is not None}
+    for option, given in refused.items():
         if given:
             raise SubscriptionError(
                 f"{option} and Debounce(keep={debounce.keep!r}) exclude each other: events are "

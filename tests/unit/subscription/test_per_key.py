@@ -169,6 +169,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"debounce": Debounce(1, 2), "batch": 5, "function": several}, "exclude each other"),
     ({"debounce": Debounce(1, 2), "when": lambda event: True}, "use keep='all'"),
     ({"debounce": Debounce(1, 2, "first"), "signed": True}, "use keep='all'"),
+    ({"debounce": Debounce(1, 2), "share": 0.5}, "use keep='all'"),
 ]
 
 
