@@ -236,10 +236,10 @@ class RunningChunk:
         done = self._next - self._reported
         if done == 0 or self.lost:
             return None
+        now_ms = self.process.persist_result(self.process.service.backend.chunks.now_ms)
         self._reported = self._next
         unreported, self._unreported = self._unreported, Unreported()
         mean_us = self.process.note_run_times(self.handler, unreported.took_us)
-        now_ms = self.process.service.backend.chunks.now_ms()
         until = self._entries[self._next - 1].id
         return unreported.completion(until, done, self.process.worker, now_ms, mean_us)
 

@@ -206,6 +206,27 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
     assert 50 - report.processed == group.lag
 
 
+@pytest.mark.parametrize(
+    "refusal", [redis.ResponseError("BUSY a script"), redis.ConnectionError("away")]
+)
+def test_results_are_kept_while_the_time_of_the_server_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    now_ms, refusals = bench.chunks.now_ms, [refusal, refusal]
+
+    def refuse_twice() -> int:
+        if refusals:
+            raise refusals.pop()
+        return now_ms()
+
+    monkeypatch.setattr(bench.chunks, "now_ms", refuse_twice)
+    bench.subscribe()
+    bench.emit(2)
+    assert 2 == bench.execute().processed
+    assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
+    assert 2 == bench.stats["processed"]
+
+
 def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
     bench.subscribe()
     bench.emit(2)
