@@ -393,3 +393,9 @@ def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
     assert "Another event has this id" in page
     assert two.entry is not None and two.entry in page
     assert "Another event" not in flower.ask(f"/event/shared?at=shipment/{two.entry}").text
+
+
+def test_editing_is_off_unless_someone_is_named(flower: Flower, shop: Shop) -> None:
+    refused = flower.act("edit", b'{"letter": "order/1-1", "document": "{}"}')
+    assert 403 == refused.status
+    assert "Editing is off" in json.loads(refused.text)["error"]

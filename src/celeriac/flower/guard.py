@@ -4,12 +4,14 @@
 |---|---|---|---|
 | pages | to this machine by its own name | to who is known | to who is known |
 | acts | nobody | who is known, from our own pages | the same, with the XSRF token |
+| edits | nobody | of these, who is named in CELERIAC_FLOWER_EDITORS | the same |
 
 What another site's page makes a browser send is refused in each column.
 """
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,9 @@ from urllib.parse import urlsplit
 from tornado.web import HTTPError
 
 from celeriac.flower.bind import is_authenticated, is_loopback, is_open
+
+# Users of Flower who may edit dead letters, with commas between them; `*` for all who may act.
+EDITORS = "CELERIAC_FLOWER_EDITORS"
 
 HEADERS = {
     # Escaping is what keeps markup out of our pages; this is for the day it fails. The styles are
@@ -72,6 +77,15 @@ def check_ability(options: Any) -> None:
         raise HTTPError(
             403, "Acting needs authentication: start Flower with --basic-auth=USER:PASSWORD"
         )
+
+
+def check_edit(user: str) -> None:
+    """Raises HTTPError for a user who may not edit dead letters: anyone who is not named."""
+    named = {name.strip() for name in os.environ.get(EDITORS, "").split(",")} - {""}
+    if not named:
+        raise HTTPError(403, f"Editing is off: name those who may edit in {EDITORS}")
+    if "*" not in named and user not in named:
+        raise HTTPError(403, f"You may not edit dead letters: {EDITORS} does not name you")
 
 
 def user_of(handler: Any) -> str:

@@ -84,6 +84,17 @@ class Page(BaseHandler):  # type: ignore[misc]
             return error.log_message or ""
         return ""
 
+    @property
+    def may_edit(self) -> str:
+        """Why this user may not edit dead letters; '' if they may."""
+        if refused := self.may_act:
+            return refused
+        try:
+            guard.check_edit(guard.user_of(self))
+        except HTTPError as error:
+            return error.log_message or ""
+        return ""
+
     def asked(self, name: str) -> str | None:
         """A parameter of the address as it was given, without blanks around; None if it is empty.
 

@@ -36,7 +36,6 @@ MAX_DIFF = 4000  # characters of it in the audit log
 
 Document = Mapping[str, Any]
 Change = Callable[[Any], Any]
-Check = Callable[[RawEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +153,18 @@ def patch_change(patch: bytes | str) -> Change:
             raise InvalidEvent(f"the patch does not fit: {type(error).__name__}") from None
 
     return change
+
+
+def unmasked_change(letter: DeadLetter, edited: str, names: Collection[str]) -> Change:
+    """The change that was made to the masked document of a letter, for the document itself: values
+    that were masked and left so stay. Raises InvalidEvent for what is no JSON."""
+    try:
+        changed = msgspec.json.decode(edited)
+    except msgspec.DecodeError as error:
+        raise InvalidEvent(f"the edited event is no JSON: {error}") from None
+    if not isinstance(changed, dict):
+        raise InvalidEvent("the edited event is no JSON object")
+    return patch_change(difference(masked_document(letter_document(letter), names), changed))
 
 
 def difference(before: Document, after: Document) -> str:

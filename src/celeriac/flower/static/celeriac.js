@@ -235,7 +235,7 @@
   }
 
   /* The question. `run` is called when it is answered with yes, and may tell its progress. */
-  function ask({ verb, text, what, danger, reason, prepare, run }) {
+  function ask({ verb, text, what, danger, reason, edited, prepare, run }) {
     // Asked for in any case: it is kept in the history of each delivery.
     const hint = reason || WHY;
     const dialog = element("dialog", "cl-dialog");
@@ -259,13 +259,18 @@
     why.placeholder = hint;
     why.setAttribute("aria-label", hint);
     why.maxLength = 200;
+    const editor = element("textarea", "form-control cl-editor");
+    editor.value = edited || "";
+    editor.spellcheck = false;
+    editor.setAttribute("aria-label", "The event");
+    if (edited) dialog.classList.add("cl-dialog-wide");
     const buttons = element("div", "cl-dialog-buttons");
     const no = element("button", "btn btn-outline-secondary", "Cancel");
     no.type = "button";
     const yes = element("button", "btn " + (danger ? "btn-danger" : "btn-primary"), verb);
     yes.type = "submit";
     buttons.append(no, yes);
-    form.append(title, named, said, why, told, bar, buttons);
+    form.append(title, named, said, ...(edited ? [editor] : []), why, told, bar, buttons);
     dialog.append(form);
     document.body.append(dialog);
 
@@ -291,17 +296,26 @@
       why.disabled = true;
       no.textContent = "Stop";
       try {
-        const answer = await run({ reason: why.value.trim(), tell, isStopped: () => stopped });
+        const answer = await run({ reason: why.value.trim(), edited: editor.value, tell, isStopped: () => stopped });
         if (dialog.open) dialog.close();
         toast(answer, "success");
       } catch (error) {
+        if (edited && dialog.open) {
+          // What was typed must not be lost.
+          tell(error.message);
+          yes.disabled = why.disabled = false;
+          no.textContent = "Cancel";
+          return;
+        }
         if (dialog.open) dialog.close();
         toast(error.message, "danger");
       }
       refreshAll();
     });
     dialog.showModal();
-    (reason ? why : danger ? no : yes).focus();
+    editor.setSelectionRange(0, 0);
+    editor.scrollTop = 0;
+    (edited ? editor : reason ? why : danger ? no : yes).focus();
     if (prepare) {
       yes.disabled = true;
       prepare({ tell, name, isStopped: () => stopped }).then((ready) => {
@@ -312,7 +326,7 @@
   }
 
   const WHY = "Why? (for the audit log)";
-  const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed" };
+  const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed", Edit: "Edited" };
 
   function askForOne(button) {
     const args = JSON.parse(button.dataset.args);
@@ -323,8 +337,10 @@
       what: button.dataset.what,
       danger: "danger" in button.dataset,
       reason: button.dataset.reason,
-      run: async ({ reason }) => {
-        const answer = await post(button.dataset.act, reason ? { ...args, reason } : args);
+      edited: button.dataset.document,
+      run: async ({ reason, edited }) => {
+        const given = edited ? { ...args, document: edited } : args;
+        const answer = await post(button.dataset.act, reason ? { ...given, reason } : given);
         if (answer.gone) return "There was nothing to do: it is under way, or was dealt with before";
         return PAST[verb] + (button.dataset.what ? ": " + button.dataset.what : "");
       },

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import msgspec
 from tornado.web import HTTPError
 
-from celeriac.errors import NotFound
+from celeriac.contract import read_data
+from celeriac.errors import CeleriacError, NotFound
 from celeriac.flower import guard
 from celeriac.flower.bind import is_authenticated
 from celeriac.flower.page import Page
@@ -21,12 +22,15 @@ from celeriac.operation import (
     Batch,
     Choice,
     Note,
+    apply_edit,
     count_batch,
     discard_batch,
     discard_letters,
+    edit_letter,
     redrive_batch,
     redrive_letter,
 )
+from celeriac.operation.edit import MAX_DIFF, unmasked_change
 from celeriac.registry import HandlerRecord
 from celeriac.subscription import Backend
 
@@ -52,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str | None = None
     at: str = ""
     reason: str = ""
+    document: str = ""
 
     @property
     def choice(self) -> Choice:
@@ -106,13 +111,14 @@ class Act(Page):
         """Blocks, in a thread."""
         raise NotImplementedError
 
-    def note(self, what: str, reason: str, operation: str = "") -> bytes:
+    def note(self, what: str, reason: str, operation: str = "", diff: str = "") -> bytes:
         return Note(
             who=guard.user_of(self),
             did=self.did,
             what=what,
             operation=operation,
             reason=reason[:MAX_REASON],
+            diff=diff,
         ).encode()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -125,7 +131,7 @@ class Act(Page):
             said = error.get_message() or error.reason or said
         elif isinstance(error, LookupError):
             status_code, said = 404, str(error)
-        elif isinstance(error, ValueError):
+        elif isinstance(error, (ValueError, CeleriacError)):
             status_code, said = 400, str(error)
         self.set_status(status_code)
         self.write({"error": said})
@@ -151,6 +157,32 @@ class Discard(Act):
         domain, id = asked.place()
         done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter, asked.reason))
         return {"done": done, "gone": 1 - done}
+
+
+class Edit(Act):
+    """Corrects the event of a dead letter. Only users who are named may."""
+
+    did = "edit"
+
+    def prepare(self) -> None:
+        super().prepare()
+        guard.check_edit(guard.user_of(self))
+
+    def act(self, asked: Asked) -> dict[str, Any]:
+        domain, id = asked.place()
+        letter = self.backend.ledger.dead_letter(domain, id)
+        if letter is None:
+            return {"done": 0, "gone": 1}
+        settings = self.service.settings
+        change = unmasked_change(letter, asked.document, settings.sensitive_names)
+        edit = edit_letter(letter, change, settings.sensitive_names)
+        handler = self.service.handlers.get(letter.handler)
+        if handler is not None:
+            read_data(edit.event, handler.data_type)
+        records = self.backend.registry.handlers()
+        note = self.note(asked.letter, asked.reason, diff=edit.patch[:MAX_DIFF])
+        done = apply_edit(self.backend, records, settings, edit, note)
+        return {"done": int(done), "gone": int(not done), "id": edit.event.id}
 
 
 class Count(Act):
@@ -273,6 +305,7 @@ class Resume(Switch):
 ACTS: dict[str, Callable[..., Any]] = {
     "redrive": Redrive,
     "discard": Discard,
+    "edit": Edit,
     "count-many": Count,
     "redrive-many": RedriveMany,
     "discard-many": DiscardMany,

@@ -11,9 +11,10 @@ from tornado.web import authenticated
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, peek
 from celeriac.flower.page import MAX_SUGGESTED, Page
+from celeriac.flower.show import json
 from celeriac.ledger import DeadGroup, DeadLetter
 from celeriac.matrix import Matrix
-from celeriac.operation import Choice, DeadPage, dead_page
+from celeriac.operation import Choice, DeadPage, dead_page, letter_document, masked_document
 
 LIMIT = 25
 MAX_GROUPS = 100
@@ -44,6 +45,7 @@ class Letter:
     type: str
     subject: str
     event: Any
+    document: str = ""
 
     @property
     def name(self) -> str:
@@ -79,7 +81,8 @@ class DeadPageView(Page):
             error=asked["error"],
         )
         before = self.cursor()
-        read = await self.call(read_dead, self.matrix, choice, before)
+        may_edit = not self.may_edit
+        read = await self.call(read_dead, self.matrix, choice, before, may_edit)
         self.show(
             read=read,
             asked=asked,
@@ -108,7 +111,7 @@ def said(choice: Choice) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_dead(matrix: Matrix, choice: Choice, before: str) -> Read:
+def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> Read:
     """The groups, and where anything is chosen a page of letters. Blocks."""
     backend = matrix.backend
     found = [g for domain in backend.log.domains() for g in backend.ledger.dead_groups(domain)]
@@ -116,7 +119,7 @@ def read_dead(matrix: Matrix, choice: Choice, before: str) -> Read:
     page, letters = None, []
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
-        letters = [_shown(letter, matrix) for letter in page.letters]
+        letters = [_shown(letter, matrix, may_edit) for letter in page.letters]
     return Read(
         groups=[_group(matrix, *one) for one in by_key[:MAX_GROUPS]],
         more_groups=max(0, len(by_key) - MAX_GROUPS),
@@ -142,10 +145,20 @@ def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> Group:
     return Group(last.handler, last.exception, count, newest)
 
 
-def _shown(letter: DeadLetter, matrix: Matrix) -> Letter:
+def _shown(letter: DeadLetter, matrix: Matrix, may_edit: bool) -> Letter:
     try:
         event = peek(letter.event)
         type, subject = event.type, event.subject or ""
     except InvalidEvent:
         type = subject = ""
-    return Letter(letter, type, subject, masked_envelope(letter.event, matrix.sensitive))
+    masked = masked_envelope(letter.event, matrix.sensitive)
+    return Letter(letter, type, subject, masked, _document(letter, matrix) if may_edit else "")
+
+
+def _document(letter: DeadLetter, matrix: Matrix) -> str:
+    """What is edited, without sensitive values; empty for what cannot be edited."""
+    try:
+        document = masked_document(letter_document(letter), matrix.sensitive)
+    except InvalidEvent:
+        return ""
+    return json(document)

@@ -9,8 +9,9 @@ from tornado.web import authenticated
 from celeriac.flower.page import Page
 from celeriac.flower.picture.attempts import Span, attempts_of, spans
 from celeriac.flower.picture.causes import Picture, picture
-from celeriac.ledger import DeadLetter
+from celeriac.ledger import DeadLetter, Restart
 from celeriac.matrix import UNFINISHED, Cell, EventStatus, Located, Matrix, State, Tree
+from celeriac.operation import restart_text
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.
 MOST_TASKS = 20_000
@@ -31,6 +32,16 @@ class Part:
         chunk begins at an unknown time."""
         shown = any(span.attempt.worker == self.cell.worker for span in self.spans)
         return "" if shown else self.cell.worker or ""
+
+    @property
+    def is_unresolved(self) -> bool:
+        """Whether the handler did not get to it, and no edited event stands for it."""
+        return self.cell.state in (State.DEAD, State.MISSING) and not self.edits
+
+    @property
+    def edits(self) -> list[Restart]:
+        """What stands for this event since it was edited as a dead letter."""
+        return [one for one in self.cell.restarts if one.edited]
 
     @property
     def may_repeat(self) -> bool:
@@ -67,6 +78,7 @@ class EventPage(Page):
             tasks=self._tasks(event_id),
             worker_of=self._worker,
             explain_url=self.explain_url,
+            restart_text=restart_text,
             live_url=self.get_live_url(),
         )
 

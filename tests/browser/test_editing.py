@@ -1,0 +1,146 @@
+"""Editing a dead letter in Flower: a right of its own, and values that stay masked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from celeriac.event import decode
+from celeriac.ledger import DeadLetter
+from celeriac.operation import acts
+from celeriac.settings import Settings
+from tests.browser.flower import Flower, shop_of
+from tests.unit.matrix.shop import Shop
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+def charge(event: Any) -> None:
+    if event.data.get("currency") != "EUR":
+        raise ValueError("unknown currency")
+
+
+@pytest.fixture(scope="module")
+def flower(watched: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
+    """One in which ada may edit."""
+    started = Flower(
+        watched,
+        tmp_path_factory.mktemp("flower"),
+        options=("--basic-auth=ada:secret,bob:secret",),
+        environment={"CELERIAC_FLOWER_EDITORS": "ada"},
+    )
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="module")
+def shop(watched: Settings) -> Shop:
+    made = shop_of(watched)
+    made.on("billing.charge", "order.placed", retries=0, function=charge)
+    made.on("mail.send", "order.placed")
+    made.start()
+    return made
+
+
+def die(shop: Shop, **given: Any) -> DeadLetter:
+    """A new dead letter of billing.charge, with a card that is sensitive."""
+    data = {"currency": "EURO", "card": "tok_4242"}
+    shop.emit("order.placed", data, sensitive=["card"], subject="order/1", **given)
+    shop.settle()
+    return shop.backend.ledger.dead("order", newest_first=True)[0]
+
+
+def edit(flower: Flower, letter: DeadLetter, change: Any, user: str = "ada") -> Any:
+    document = {**json.loads(letter.event), **change}
+    body = json.dumps({"letter": f"order/{letter.id}", "document": json.dumps(document)})
+    return flower.act("edit", body.encode(), user=f"{user}:secret")
+
+
+def newest(shop: Shop) -> Any:
+    return decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+
+
+def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, shop: Shop) -> None:
+    letter = die(shop)
+    page.goto("/dead?handler=billing.charge")
+    page.locator(f'[data-key="order/{letter.id}"]').get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog", name="Edit?")
+    editor = dialog.get_by_label("The event")
+    text = editor.input_value()
+    assert "tok_4242" not in text and '"card": "***"' in text
+    editor.fill(text.replace("EURO", 'EUR"'))
+    dialog.get_by_role("button", name="Edit").click()
+    dialog.get_by_text("the edited event is no JSON").wait_for()
+    editor.fill(text.replace("EURO", "EUR"))
+    dialog.get_by_placeholder("Why?").fill("a typing error")
+    dialog.get_by_role("button", name="Edit").click()
+    dialog.wait_for(state="detached")
+    shop.settle()
+    edited = newest(shop)
+    assert {"currency": "EUR", "card": "tok_4242"} == json.loads(bytes(edited.data))
+    assert 0 == shop.backend.ledger.dead_count("order")
+    page.goto(f"/event/{letter.event_id}")
+    part = page.locator('[data-key="billing.charge"].cl-part')
+    part.get_by_text("edit by ada in flower: a typing error").wait_for()
+    part.get_by_role("link", name="the edited event").click()
+    page.get_by_text(edited.id).first.wait_for()
+    page.locator('[data-key="billing.charge"].cl-part').get_by_text("processed").first.wait_for()
+    page.goto("/audit")
+    row = page.get_by_role("row", name="ada edit")
+    row.locator("summary").click()
+    row.get_by_text('"/data/currency"').wait_for()
+    assert "tok_" not in row.inner_text()
+
+
+def test_only_users_who_are_named_may_edit(flower: Flower, shop: Shop) -> None:
+    letter = die(shop)
+    refused = edit(flower, letter, {"data": {"currency": "EUR"}}, user="bob")
+    assert 403 == refused.status
+    assert "CELERIAC_FLOWER_EDITORS does not name you" in json.loads(refused.text)["error"]
+    path = "/dead?handler=billing.charge"
+    assert 'data-verb="Edit"' not in flower.ask(path, user="bob:secret").text
+    assert 'data-verb="Edit"' in flower.ask(path, user="ada:secret").text
+    assert letter in shop.backend.ledger.dead("order")
+    assert 401 == flower.act("edit", user="").status
+    assert 403 == flower.act("edit", user="ada:secret", Sec_Fetch_Site="cross-site").status
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "x"}, "an edit cannot change id"),
+        ({"source": "elsewhere"}, "an edit cannot change source"),
+        ({"subject": 7}, "subject"),
+    ],
+)
+def test_a_bad_edit_is_refused(
+    flower: Flower, shop: Shop, change: dict[str, Any], message: str
+) -> None:
+    letter = die(shop)
+    answer = edit(flower, letter, change)
+    assert 400 == answer.status
+    assert message in json.loads(answer.text)["error"]
+    assert letter in shop.backend.ledger.dead("order")
+
+
+def test_what_is_encrypted_cannot_be_edited(flower: Flower, shop: Shop) -> None:
+    shop.emit("order.placed", {"x": 1}, datacontenttype="application/jose+json")
+    shop.settle()
+    letter = shop.backend.ledger.dead("order", newest_first=True)[0]
+    answer = edit(flower, letter, {"data": {"currency": "EUR"}})
+    assert 400 == answer.status
+    assert "is encrypted and cannot be edited" in json.loads(answer.text)["error"]
+
+
+def test_a_letter_that_is_gone_is_told_so(flower: Flower, shop: Shop) -> None:
+    letter = die(shop)
+    assert 1 == json.loads(edit(flower, letter, {"data": {"currency": "EUR"}}).text)["done"]
+    before = len(acts(shop.backend))
+    assert 1 == json.loads(edit(flower, letter, {"data": {"currency": "EUR"}}).text)["gone"]
+    assert before == len(acts(shop.backend))
