@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 import pytest
@@ -136,6 +137,19 @@ def test_a_script_binds_the_keys_that_it_declares_in_the_order_of_its_calls() ->
         bindings = [line for line in script.source.splitlines() if f"KEYS[{number}]" in line]
         assert all(name in line for line in bindings)
         assert len(bindings) == 1
+
+
+@pytest.mark.parametrize(("package", "name"), SCRIPTS)
+def test_each_key_that_a_script_declares_is_touched_and_would_be_missed(
+    package: str, name: str
+) -> None:
+    script = Script(package, name)
+    before = undeclared(script.source)
+    for number, key in enumerate(script.names, 1):
+        if key == "base" or name == "forget.lua":  # of LISTS; it removes all that it is given
+            continue
+        derived = re.sub(rf"\bKEYS\[{number}\]", "(KEYS[1] .. 'x')", script.source)
+        assert undeclared(derived) != before, f"{name} declares {key}, and touches it nowhere"
 
 
 def test_a_name_that_means_no_key_is_refused() -> None:
