@@ -32,6 +32,7 @@ from celeriac.ledger import (
     Verdict,
     refused_field,
 )
+from celeriac.ledger.advance import Advance, NewChunk
 from celeriac.ledger.chunk_store import Completion, FetchRequest
 from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import entry_key
@@ -193,6 +194,45 @@ class Life(RuleBasedStateMachine):
 
         if slots := self.both(fetch):
             self.chunks.append(Chunk(chunk, worker, slots))
+
+    @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
+    def advance(self, data: st.DataObject, worker: str, stands: bool, wants: bool) -> None:
+        """A dispatcher read some entries for all groups, and believes to know where this one
+        stands."""
+        self.call = "advance"
+        if not self.slots:
+            return
+        ahead = self.both(self.ahead)
+        first = ahead[0] if ahead and stands else data.draw(st.integers(0, len(self.slots) - 1))
+        last = data.draw(st.integers(first, len(self.slots) - 1))
+        # Only what it wants is in the chunk; what is given to other handlers too is in none.
+        wanted = [n for n in range(first, last + 1) if self.slots[n].only in ("", PLAIN.handler)]
+        if not wants and wanted:
+            last, wanted = wanted[0] - 1, []
+        if last < first:
+            return
+        chunk = f"chunk{next(self._chunk_ids)}"
+
+        def advance(store: Store, which: int) -> bool:
+            def at(slot: int) -> str:
+                return self.entry(which, slot) if slot >= 0 else "0-0"
+
+            new = None
+            if wanted:
+                low, high = wanted[0], wanted[-1]
+                new = NewChunk(chunk, at(low - 1), at(high), high - low + 1)
+            move = Advance(PLAIN, at(first - 1), at(last), last - first + 1, ("order.#",), new)
+            [answer] = store.chunks.advance(worker, [move])
+            return answer.is_moved
+
+        if self.both(advance) and wanted:
+            self.chunks.append(Chunk(chunk, worker, list(range(wanted[0], wanted[-1] + 1))))
+
+    def ahead(self, store: Store, which: int) -> list[int]:
+        """What the group was not given yet."""
+        [group] = [one for one in store.log.groups(DOMAIN) if one.handler == PLAIN.handler]
+        last = entry_key(group.last_delivered)
+        return [n for n in range(len(self.slots)) if entry_key(self.entry(which, n)) > last]
 
     @precondition(lambda self: self.chunks)
     @rule(data=st.data(), worker=WORKERS)

@@ -8,7 +8,7 @@ lease that is over, a group that is gone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from celeriac.ledger import Lane
@@ -45,6 +45,9 @@ class Agenda:
         self._in = {}
         for lane in kept:
             self._in.setdefault(lane.domain, []).append(lane)
+
+    def lanes_in(self, domain: str) -> Sequence[Lane]:
+        return self._in.get(domain, ())
 
     def ring(self, domains: Iterable[str] | None) -> None:
         """At once for every lane of the domains; None stands for all of them."""

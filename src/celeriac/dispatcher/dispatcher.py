@@ -20,14 +20,14 @@ from typing import Any
 
 import redis
 
-from celeriac.dispatcher.agenda import NEVER, RUNG, Agenda
+from celeriac.dispatcher.agenda import NEVER, Agenda
 from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Chunk, Item, limit, split
 from celeriac.dispatcher.circuits import Doors
-from celeriac.dispatcher.crowds import Crowds
+from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
-from celeriac.dispatcher.group_state import GroupState, until_pending
+from celeriac.dispatcher.group_state import UNKNOWN, GroupState, is_plain, until_pending
 from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
@@ -38,6 +38,7 @@ from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_fo
 from celeriac.dispatcher.sift import sift
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
+from celeriac.ledger.fetch_size import FetchSize
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.sources import Sources
 from celeriac.log.doorbell import LONGEST_WAIT_MS
@@ -95,15 +96,8 @@ class Dispatcher:
         self._clock = clock
         self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
-        self._lanes: dict[Lane, Handler] = {}
+        self._groups: dict[Lane, GroupState] = {}
         self._records: dict[str, HandlerRecord] = {}
-        self._mean: dict[Lane, int] = {}
-        self._queued: dict[Lane, int] = {}
-        # Lanes of which the last deliveries that were taken had been begun before.
-        self._begun: set[Lane] = set()
-        # Toggled with each ask.
-        self._new_first: set[Lane] = set()
-        self._in_force: dict[Lane, tuple[str, ...]] = {}
         self._flow = Flow()
         self._doors = Doors()
         self._share = Share(self.settings)
@@ -118,11 +112,10 @@ class Dispatcher:
         self._joined = False
         self._looked_for_domains = 0.0
         self._agenda = Agenda()
-        self._swept: dict[Lane, float] = {}
         self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
-        self._crowds = Crowds(self._unrung)
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
+        self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
         self._wildcard = any(h.matcher.domains is None for h in self.handlers)
@@ -158,19 +151,17 @@ class Dispatcher:
 
     def hand_back(self) -> None:
         """After the last turn: what is queued here and not claimed becomes due for others."""
-        backend = self.service.backend
-        for chunk in self._unsent:
-            if chunk.id:
-                self._fetcher.requeue(chunk.lane, chunk.id)
-        for lane in self._lanes:
-            self._hand_back(lane)
-        backend.registry.depart(self.service.worker)
+        for group in self._groups.values():
+            self._give_back(group)
+        self.service.backend.registry.depart(self.service.worker)
 
-    def _hand_back(self, lane: Lane) -> None:
-        while self.service.backend.ledger.hand_back(self.service.worker, lane):
+    def _give_back(self, group: GroupState) -> None:
+        """What is queued here becomes due, with the attempts it had; its tasks find nothing."""
+        self._unsent = [chunk for chunk in self._unsent if chunk.lane != group.lane]
+        while self.service.backend.ledger.hand_back(self.service.worker, group.lane):
             pass
-        if lane in self._fetcher.groups:
-            self._fetcher.hand_back(lane)
+        if is_plain(group.handler):
+            self._fetcher.hand_back(group)
 
     # -- one turn
 
@@ -186,98 +177,224 @@ class Dispatcher:
         self._look_at_circuits()
         self._look_at_workers()
         self._flush_unsent()
-        self._ring(rung)
-        for domain in self._crowds.behind():
-            self._read(domain)
-        ready = self._agenda.ready(now)
-        fetching = [self._fetcher.groups[lane] for lane in ready if self._is_fetched(lane)]
+        self._wake(rung)
+        self._look(now)
+        self._read(now)
+        ready = [self._groups[lane] for lane in self._agenda.ready(now)]
+        fetching = [group for group in ready if self._is_fetched(group)]
         self._fetch(now, fetching)
         # What was fetched may have said otherwise.
-        fetching = [group for group in fetching if self._is_fetched(group.lane)]
-        asks = self._asks(now, ready)
-        for ask, taken in zip(asks, self._take(asks), strict=True):
-            handler = self._lanes.get(ask.lane)
-            if handler is None:  # removed, as was seen in another of its domains
-                continue
-            if taken.removed:
-                self._on_removed(ask.lane, handler)
-                continue
-            self._note_in_force(ask.lane, handler, taken.patterns)
-            if self._is_left_to_others(ask.lane, handler):
-                self._agenda.put(ask.lane, now + LOOK_AT_WORKERS)
-                continue
-            self._mean[ask.lane] = taken.mean_us
-            self._flow.still_queued(ask.lane, taken.queued)
-            self._queued[ask.lane] = taken.queued + len(taken.deliveries)
-            if self._share.note(handler, ask.lane, taken):
-                # Its hints that wait would hold every process, one after the other.
-                self._give_back(ask.lane)
-                self._agenda.put(ask.lane, now)
-                continue
-            wanted = self._accept(handler, ask, taken)
-            group = self._fetcher.groups.get(ask.lane)
-            if group is not None and group in fetching:
-                group.take_at = now + until_pending(ask, taken)
-                continue
-            enough = self._has_enough_hints(handler)
-            pause = until_asked(ask, taken, wanted, enough, self.processes, self._unrung)
-            self._plan(now, ask, taken, pause)
-        self._plan_groups(now, fetching)
+        fetched = {group.lane for group in fetching if self._is_fetched(group)}
+        self._take_pending(now, ready, fetched)
+        self._plan_fetched(now, [group for group in fetching if group.lane in fetched])
         self._flush_unsent()
         self._skip()
         self._sources.flush(self.service.backend.ledger)
-        ledger, rests = self.service.backend.ledger, self._agenda.rests
-        self._agenda.hurry(self._crowds.look(ledger, now, rests, busy=bool(asks)), RUNG)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote(rung)
         if self._janitor.turn(
             self._domains, own=self._records, discover=self._wildcard, newest=self._seen
         ):
             self._looked_for_domains = 0.0
-        if self._crowds.behind():
+        if self._reader.is_behind:
             return 0.0
-        return min(IDLE, max(0.0, min(self._agenda.next(), self._promote_at) - now))
+        wake_at = min(self._agenda.next(), self._promote_at, self._reader.next_look())
+        return min(IDLE, max(0.0, wake_at - now))
 
-    def _ring(self, rung: Collection[str] | None) -> None:
-        for group in self._fetcher.groups.values():
-            if rung is None or f"{BELL} {group.lane.domain}" in rung:
-                group.take_at = NOW
-            if rung is None or group.lane.domain in rung:
-                group.fetch_at = NOW
+    def _wake(self, rung: Collection[str] | None) -> None:
+        """Note where there may be something new, or due: of whichever group a bell does not say."""
         if rung is None:
-            self._agenda.ring(None)
+            self._reader.wake(None)
+            self._wake_groups(self._groups.values(), new=True, pending=True)
             return
-        # A bell rings for what is due at once, of whichever lane.
-        for domain in [d.rpartition(" ")[2] for d in rung if d.startswith(f"{BELL} ")]:
-            if domain in self._crowds:
-                self._crowds.ring(domain)
+        for door in rung:
+            name, is_bell = door.rpartition(" ")[2], door.startswith(f"{BELL} ")
+            groups = [self._groups[lane] for lane in self._agenda.lanes_in(name)]
+            if name not in self._reader:
+                self._wake_groups(groups, new=not is_bell, pending=is_bell)
+            elif is_bell:
+                self._reader.wake_pending(name)
             else:
-                self._agenda.ring((domain,))
-        for domain in rung:
-            if domain in self._crowds:
-                self._read(domain)
+                self._reader.wake([name])
+                self._wake_groups((one for one in groups if not one.is_together), new=True)
+
+    def _wake_groups(
+        self, groups: Iterable[GroupState], *, new: bool = False, pending: bool = False
+    ) -> None:
+        """Look in this turn for what is new in these groups, or pending."""
+        for group in groups:
+            if new:
+                group.fetch_at = NOW
+            if pending:
+                group.take_at = NOW
+            self._agenda.put(group.lane, NOW)
+
+    def _look(self, now: float) -> None:
+        """Look for what no bell rings for where groups stand together: leases, and groups that are
+        gone."""
+        pending, gone = self._reader.look(now)
+        self._wake_groups(pending, pending=True)
+        self._on_removed(gone)
+
+    # -- groups that stand together
+
+    def _read(self, now: float) -> None:
+        """Read on once for all groups that stand together."""
+
+        def takes_chunk(group: GroupState) -> bool:
+            return self._is_fetched(group) and group.has_room(self.processes)
+
+        read = self._reader.read(self._may_share, takes_chunk)
+        for one in read.chunks:
+            self._note_chunk(now, one)
+        self._wake_groups(read.leaving, new=True)
+        self._on_removed(read.removed)
+
+    def _may_share(self, group: GroupState) -> bool:
+        """Whether what the handler does not want can be passed over: no other version of it, and no
+        pattern that it had, wants that."""
+        return (
+            {*group.in_force} <= {*group.handler.patterns}
+            and not self._retired(group)
+            and not self._is_left_to_others(group)
+        )
+
+    # -- chunks
+
+    def _is_fetched(self, group: GroupState) -> bool:
+        """Whether what is new for the group comes in chunks, and not delivery by delivery."""
+        handler = group.handler
+        return (
+            group.lane in self._groups
+            and is_plain(handler)
+            and self._may_share(group)
+            and self._doors.most(handler.id) is None
+            and not self._share.leaves_room(handler, group.lane)
+        )
+
+    def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
+        """Fetch a chunk for each of these groups that may have something new."""
+        wanted = [group for group in groups if group.fetch_at <= now and not group.is_together]
+        found = self._fetcher.fetch(wanted)
+        self._on_removed([one.state for one in found if one.fetched.removed])
+        found = [one for one in found if not (one.fetched.removed or one.fetched.is_unknown)]
+        for one in found:
+            group = one.state
+            group.position = one.fetched.position
+            group.fetch_at = now if one.more else math.inf
+            self._note_chunk(now, one)
+        for at_end in (True, False):
+            self._reader.note_fetched(
+                [
+                    one.state
+                    for one in found
+                    if one.more is not at_end and self._may_share(one.state)
+                ],
+                at_end=at_end,
+            )
+
+    def _note_chunk(self, now: float, one: FetchedChunk) -> None:
+        """Send the chunk, and note what came with it."""
+        group = one.state
+        if group.lane not in self._groups:
+            return
+        group.open_chunks, group.mean_us = one.fetched.open_chunks, one.fetched.mean_us
+        if self._share.note_run_time(group.handler, group.lane, group.mean_us):
+            self._give_back(group)
+        self._note_in_force(group, one.fetched.patterns)
+        if one.fetched.entries:
+            self._reader.watch(group)
+            self._accept_chunk(one)
+
+    def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
+        """When each of them is looked at again."""
+        for group in groups:
+            if group.fetch_at <= now and not group.has_room(self.processes):
+                group.fetch_at = now + BUSY
+            at = group.take_at if group.is_together else min(group.take_at, group.fetch_at)
+            if at < math.inf:
+                self._agenda.put(group.lane, at)
+            elif group.is_together:
+                self._agenda.rest(group.lane, NEVER)
             else:
-                self._agenda.ring((domain,))
+                longest = max(self._unrung, len(self._groups) / ASKED_UNRUNG)
+                group.fetch_at = now + longest * random.uniform(0.5, 1)
+                self._agenda.rest(group.lane, group.fetch_at)
 
-    def _read(self, domain: str) -> None:
-        log, newest = self.service.backend.log, self._seen[domain]
-        self._agenda.hurry(self._crowds.wanting(log, domain, newest), RUNG)
+    def _accept_chunk(self, one: FetchedChunk) -> None:
+        """Send what was fetched, or report it where nothing of it runs.
 
-    def _plan(self, now: float, ask: Ask, taken: Taken, pause: float | None) -> None:
-        """When to ask for the lane again."""
-        has_all = self._crowds.given(ask, taken)
-        if pause is not None and not has_all:
-            self._agenda.put(ask.lane, now + pause)
-        elif self._crowds.waits(ask.lane):
-            self._agenda.put(ask.lane, now)
-        elif ask.lane.domain in self._crowds:
-            self._agenda.rest(ask.lane, NEVER)
+        Where entries repeat others, the rest is claimed one by one.
+        """
+        group, entries = one.state, one.fetched.entries
+        sifted = one.sift(self._retired(group))
+        size = sum(len(entry.body or b"") for entry in entries)
+        group.size.note(len(entries), len(sifted.wanted), size)
+        self._sources.add(group.lane.domain, sifted.sources)
+        if not self._is_fetched(group):
+            self._fetcher.requeue(group, one.request.chunk)
+            self._wake_groups([group], pending=True)
+            return
+        repeated = self._fetcher.repetitions(one, sifted)
+        if one.runnable(sifted) and repeated == NONE_REPEATED:
+            self._unsent.append(one.chunk(sifted))
+        elif self._fetcher.complete(one, sifted, repeated.certain):
+            self._wake_groups([group], pending=True)
+
+    # -- pending deliveries
+
+    def _take_pending(
+        self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]
+    ) -> None:
+        """Take pending deliveries; of groups that are not fetched also new ones."""
+        asks = self._asks(now, ready, fetched)
+        answers = self.service.backend.ledger.take(self.service.worker, asks)
+        for ask, taken in zip(asks, answers, strict=True):
+            group = self._groups.get(ask.lane)
+            if group is None:  # removed, as was seen in another of its domains
+                continue
+            if taken.removed:
+                self._on_removed([group])
+            else:
+                self._note_taken(now, group, ask, taken, is_fetched=group.lane in fetched)
+
+    def _note_taken(
+        self, now: float, group: GroupState, ask: Ask, taken: Taken, *, is_fetched: bool
+    ) -> None:
+        lane, handler = group.lane, group.handler
+        self._note_in_force(group, taken.patterns)
+        if self._is_left_to_others(group):
+            self._agenda.put(lane, now + LOOK_AT_WORKERS)
+            return
+        group.mean_us = taken.mean_us
+        self._flow.still_queued(lane, taken.queued)
+        group.queued = taken.queued + len(taken.deliveries)
+        if self._share.note(handler, lane, taken):
+            # Its tasks that wait would hold every process, one after the other.
+            self._give_back(group)
+            self._agenda.put(lane, now)
+            return
+        wanted = self._accept(group, ask, taken)
+        if is_fetched:
+            group.take_at = now + until_pending(ask, taken)
+            return
+        if lane.domain in self._reader and taken.is_at_end and self._may_share(group):
+            group.position = UNKNOWN
+            self._reader.note_fetched([group], at_end=True)
+        enough = self._has_enough_hints(handler)
+        pause = until_asked(
+            ask, taken, wanted, enough, self.processes, self._unrung, new=not group.is_together
+        )
+        if pause is not None:
+            self._agenda.put(lane, now + pause)
+        elif group.is_together:
+            self._agenda.rest(lane, NEVER)
         else:
             longest = self._unrung
             if not taken.held and not taken.deliveries:
                 # No lease can be over: what another worker takes comes from an entry that rings.
-                longest = max(longest, len(self._lanes) / ASKED_UNRUNG)
-            self._agenda.rest(ask.lane, now + longest * random.uniform(0.5, 1))
+                longest = max(longest, len(self._groups) / ASKED_UNRUNG)
+            self._agenda.rest(lane, now + longest * random.uniform(0.5, 1))
 
     def _promote(self, rung: Collection[str] | None) -> float:
         """Seconds until it is to be called again."""
@@ -290,142 +407,81 @@ class Dispatcher:
             IDLE if following is None else until(following, self.service.backend.registry.now_ms())
         )
 
-    def _take(self, asks: list[Ask]) -> list[Taken]:
-        return self.service.backend.ledger.take(self.service.worker, asks)
-
-    # -- chunks
-
-    def _is_fetched(self, lane: Lane) -> bool:
-        """Whether what is new for the group comes in chunks, and not delivery by delivery."""
-        group, handler = self._fetcher.groups.get(lane), self._lanes.get(lane)
-        return (
-            group is not None
-            and handler is not None
-            and {*self._in_force.get(lane, ())} <= {*handler.patterns}
-            and not self._retired(handler, lane)
-            and self._doors.most(handler.id) is None
-            and not self._share.leaves_room(handler, lane)
-            and not self._is_left_to_others(lane, handler)
-        )
-
-    def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
-        """Fetch a chunk for each of these groups that may have something new."""
-        wanted = [group for group in groups if group.fetch_at <= now]
-        for one in self._fetcher.fetch(wanted, self._mean):
-            group = one.state
-            if one.fetched.removed:
-                self._on_removed(group.lane, group.handler)
-                continue
-            self._mean[group.lane] = one.fetched.mean_us
-            if self._share.note_run_time(group.handler, group.lane, one.fetched.mean_us):
-                self._give_back(group.lane)
-            self._note_in_force(group.lane, group.handler, one.fetched.patterns)
-            group.fetch_at = now if one.more else math.inf
-            if one.fetched.entries:
-                self._accept_chunk(one)
-
-    def _plan_groups(self, now: float, groups: Sequence[GroupState]) -> None:
-        """When each of them is looked at again."""
-        for group in groups:
-            if group.fetch_at <= now and not group.has_room(self.processes):
-                group.fetch_at = now + BUSY
-            at = min(group.take_at, group.fetch_at)
-            if at < math.inf:
-                self._agenda.put(group.lane, at)
-            else:
-                longest = max(self._unrung, len(self._lanes) / ASKED_UNRUNG)
-                group.fetch_at = now + longest * random.uniform(0.5, 1)
-                self._agenda.rest(group.lane, group.fetch_at)
-
-    def _accept_chunk(self, one: FetchedChunk) -> None:
-        """Send what was fetched, or report it where nothing of it runs.
-
-        Where entries repeat others, the rest is claimed one by one.
-        """
-        group, request, entries = one.state, one.request, one.fetched.entries
-        sifted = one.sift(self._retired(group.handler, group.lane))
-        size = sum(len(entry.body or b"") for entry in entries)
-        group.size.note(len(entries), len(sifted.wanted), size)
-        self._sources.add(group.lane.domain, sifted.sources)
-        if not self._is_fetched(group.lane):
-            self._fetcher.requeue(group.lane, request.chunk)
-            group.take_at = NOW
-            return
-        repeated = self._fetcher.repetitions(one, sifted)
-        if one.runnable(sifted) and repeated == NONE_REPEATED:
-            self._unsent.append(one.chunk(sifted))
-        elif self._fetcher.complete(one, sifted, repeated.certain):
-            group.take_at = NOW
-
-    # -- pending deliveries
-
-    def _asks(self, now: float, ready: Sequence[Lane]) -> list[Ask]:
+    def _asks(
+        self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]
+    ) -> list[Ask]:
         asks = []
         expired = []
-        for lane in ready:
-            handler = self._lanes[lane]
-            swept = self._swept.get(lane, -math.inf) + self.settings.lease * SWEEP
+        for group in ready:
+            lane, handler = group.lane, group.handler
+            if lane not in self._groups:
+                continue
+            swept = group.swept_at + self.settings.lease * SWEEP
             sweep = now >= max(swept, self._sweep_from)
             if sweep:
                 expired.append(lane)
-            if self._is_fetched(lane):
-                if not sweep and now < self._fetcher.groups[lane].take_at:
+            if lane in fetched:
+                if not sweep and now < group.take_at:
                     continue
-                ask: Ask | None = self._ask_pending(lane, handler, sweep)
+                ask: Ask | None = self._ask_pending(group, sweep)
             else:
-                ask = self._ask(lane, handler, sweep)
+                ask = self._ask(group, sweep)
             if ask is None:
                 self._agenda.put(lane, now + IDLE)
                 continue
             if sweep:
-                self._swept[lane] = now
+                group.swept_at = now
             # What stands in its way is known from other lanes, which are asked for soon.
             if ask.limit == 0:
                 self._agenda.hurry(self._flow.lanes(handler.id), now + BUSY)
             if ask.most_held is not None and ask.most_held <= self._share.held(lane):
                 self._agenda.hurry(self._share.holding(handler.id), now + BUSY)
-            self._new_first ^= {lane}
-            asks.append(replace(ask, due_first=lane in self._new_first))
+            group.is_new_first = not group.is_new_first
+            asks.append(replace(ask, due_first=group.is_new_first))
         self.service.backend.chunks.reclaim(expired)
         asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
         return asks
 
-    def _ask_pending(self, lane: Lane, handler: Handler, sweep: bool) -> Ask:
+    def _ask_pending(self, group: GroupState, sweep: bool) -> Ask:
         """For a group whose new entries come in chunks."""
-        most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
-        if lane in self._begun and not sweep:
-            most = min(most, self._queued.get(lane, 0) + max(1, self._room_for_hints(handler)))
-        return Ask(lane, most, sweep=sweep, most_new=0)
+        most = limit(group.handler, group.mean_us, self.processes, self.settings)
+        if group.has_begun and not sweep:
+            most = min(most, group.queued + max(1, self._room_for_hints(group.handler)))
+        return Ask(group.lane, most, sweep=sweep, most_new=0)
 
-    def _ask(self, lane: Lane, handler: Handler, sweep: bool) -> Ask | None:
+    def _ask(self, group: GroupState, sweep: bool) -> Ask | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
-        if self._is_left_to_others(lane, handler):
+        lane, handler = group.lane, group.handler
+        if self._is_left_to_others(group):
             return Ask(lane, 0, most_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
-            return Ask(lane, through, sweep=sweep, most_new=through) if through else None
+            new = 0 if group.is_together else through
+            return Ask(lane, through, sweep=sweep, most_new=new) if through else None
         room = self._share.room(handler, lane)
         held = None if room is None else self._share.held(lane) + room
-        most = limit(handler, self._mean.get(lane, 0), self.processes, self.settings)
-        if lane in self._begun and not sweep:
+        most = limit(handler, group.mean_us, self.processes, self.settings)
+        if group.has_begun and not sweep:
             # The last ones needed a task each, and so may the next.
-            most = min(most, self._queued.get(lane, 0) + max(1, self._room_for_hints(handler)))
-        if not self._has_enough_hints(handler):
-            stretch = self._crowds.stretch(lane, handler, most)
-            return Ask(lane, most, sweep=sweep, most_held=held, stretch=stretch)
-        # Lost hints count as waiting too, so a sweep needs its room to send them anew.
-        return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
+            most = min(most, group.queued + max(1, self._room_for_hints(handler)))
+        if self._has_enough_hints(handler):
+            # Lost hints count as waiting too, so a sweep needs its room to send them anew.
+            return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
+        if group.is_together:
+            # What is new is read for all of them.
+            return Ask(lane, most, sweep=sweep, most_held=held, most_new=0)
+        return Ask(lane, most, sweep=sweep, most_held=held)
 
     def _has_enough_hints(self, handler: Handler) -> bool:
         return self._flow.hints(handler.id) >= HINTS_AHEAD * self.processes
 
-    def _accept(self, handler: Handler, ask: Ask, taken: Taken) -> int:
+    def _accept(self, group: GroupState, ask: Ask, taken: Taken) -> int:
         """Settles what the handler does not want and chunks the rest; returns how many that is."""
         if not taken.deliveries:
             return 0
-        lane, given = ask.lane, len(taken.deliveries)
+        handler, lane, given = group.handler, ask.lane, len(taken.deliveries)
         ledger, worker = self.service.backend.ledger, self.service.worker
-        retired = self._retired(handler, lane)
+        retired = self._retired(group)
         sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
         self._sources.add(lane.domain, sifted.sources)
         for entry in sifted.gone:
@@ -439,7 +495,7 @@ class Dispatcher:
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off
-        wanted, put_off = self._within_tasks(handler, lane, wanted)
+        wanted, put_off = self._within_tasks(group, wanted)
         unwanted += put_off
         wanted, put_off = self._within_share(handler, lane, wanted)
         unwanted += put_off
@@ -473,16 +529,16 @@ class Dispatcher:
         return wanted[:granted], put_off
 
     def _within_tasks(
-        self, handler: Handler, lane: Lane, wanted: list[Item]
+        self, group: GroupState, wanted: list[Item]
     ) -> tuple[list[Item], list[Settled]]:
         """What was begun before needs a task each: no more of it than hints may wait, so that a
         handler that kills its processes does not fill the queue before others."""
         begun = [item for item in wanted if item.attempts]
         if not begun:
-            self._begun.discard(lane)
+            group.has_begun = False
             return wanted, []
-        self._begun.add(lane)
-        room = max(0, self._room_for_hints(handler))
+        group.has_begun = True
+        room = max(0, self._room_for_hints(group.handler))
         late = {item.entry for item in begun[room:]}
         kept = [item for item in wanted if item.entry not in late]
         return kept, [item.put_off(0) for item in begun[room:]]
@@ -542,13 +598,13 @@ class Dispatcher:
             return
         before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
         served = {handler.id for handler in after}
-        for lane in self._lanes:
-            if lane.handler not in served:
-                self._give_back(lane)
+        for group in self._groups.values():
+            if group.handler.id not in served:
+                self._give_back(group)
         # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
         self._consumed, self.handlers = consumed, after
         self._wildcard = any(h.matcher.domains is None for h in after)
-        self._keep_lanes({lane for lane in self._lanes if lane.handler in served})
+        self._keep_groups({lane for lane in self._groups if lane.handler in served})
         self._records = {name: one for name, one in self._records.items() if name in served}
         # Asked for in the order of their urgency, as at the start.
         self._agenda.keep(())
@@ -560,14 +616,6 @@ class Dispatcher:
         for handler in after:
             if handler not in before:
                 log.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
-
-    def _give_back(self, lane: Lane) -> None:
-        """What is queued here becomes due, with the attempts it had; its hints find nothing."""
-        for chunk in self._unsent:
-            if chunk.id and chunk.lane == lane:
-                self._fetcher.requeue(lane, chunk.id)
-        self._unsent = [chunk for chunk in self._unsent if chunk.lane != lane]
-        self._hand_back(lane)
 
     def _flush_unsent(self) -> None:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
@@ -587,9 +635,9 @@ class Dispatcher:
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
             log.warning("%s is paused: see `celeriac handlers`; its events wait in the log", shut)
-            for lane in self._lanes:
-                if lane.handler == shut:
-                    self._give_back(lane)
+            for group in self._groups.values():
+                if group.handler.id == shut:
+                    self._give_back(group)
 
     # -- domains and groups
 
@@ -604,7 +652,7 @@ class Dispatcher:
         self._drop_forgotten(self._offered - domains)
         if self._joined and domains <= self._offered:
             return
-        records = join(backend, self.handlers, domains, self._lanes, self._records)
+        records = join(backend, self.handlers, domains, self._groups, self._records)
         self._records = {record.id: record for record in records}
         for handler in self.handlers:
             if handler.id not in self._records:
@@ -614,56 +662,53 @@ class Dispatcher:
         for handler in self.handlers:
             for domain in self._records[handler.id].since:
                 self._serve(domain, handler)
-        self._serve_groups()
-        self._domains = frozenset(lane.domain for lane in self._lanes) | domains
+        self._reader.serve(self._groups)
+        self._domains = frozenset(lane.domain for lane in self._groups) | domains
         self._joined = True
-
-    def _serve_groups(self) -> None:
-        self._crowds.serve(self._lanes)
-        crowded = {lane.domain for lane in self._lanes if lane.domain in self._crowds}
-        self._fetcher.serve(self._lanes, crowded)
 
     def _serve(self, domain: str, handler: Handler) -> None:
         lane = handler.lane(domain)
-        if lane not in self._lanes:
-            self._note_patterns(lane, handler)
-        self._lanes[lane] = handler
+        if lane not in self._groups:
+            group = GroupState(lane, handler, FetchSize(self.settings.chunk_most))
+            self._reader.watch(group)
+            self._note_patterns(group)
+            self._groups[lane] = group
         self._agenda.add(lane)
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
     # -- other versions of the handlers
 
-    def _note_patterns(self, lane: Lane, handler: Handler) -> None:
-        self._in_force[lane] = self.service.backend.ledger.note_patterns(lane, handler.patterns)
+    def _note_patterns(self, group: GroupState) -> None:
+        ledger = self.service.backend.ledger
+        group.in_force = ledger.note_patterns(group.lane, group.handler.patterns)
 
-    def _note_in_force(self, lane: Lane, handler: Handler, patterns: tuple[str, ...]) -> None:
-        """What `take` said; those of this code that are not among them are put in force again."""
-        before = self._in_force.get(lane)
+    def _note_in_force(self, group: GroupState, patterns: tuple[str, ...]) -> None:
+        """Note what the store answered; put patterns of this code that it lacks in force again."""
+        before, handler = group.in_force, group.handler
         if before == patterns:
             return
         if not {*handler.patterns} <= {*patterns}:
-            self._note_patterns(lane, handler)
+            self._note_patterns(group)
             return
-        self._in_force[lane] = patterns
+        group.in_force = patterns
         if before and not {*before} <= {*patterns}:
             self._records |= self.service.backend.registry.registered([handler.id])
 
-    def _retired(self, handler: Handler, lane: Lane) -> Mapping[str, int]:
-        record = self._records.get(handler.id)
+    def _retired(self, group: GroupState) -> Mapping[str, int]:
+        record = self._records.get(group.handler.id)
         if record is None or not record.retired:
             return {}
-        return {
-            p: at for p, at in record.retired.items() if literal_domain(p) in (None, lane.domain)
-        }
+        domain = group.lane.domain
+        return {p: at for p, at in record.retired.items() if literal_domain(p) in (None, domain)}
 
-    def _is_left_to_others(self, lane: Lane, handler: Handler) -> bool:
+    def _is_left_to_others(self, group: GroupState) -> bool:
         """Whether only other versions of the handler subscribe to the domain."""
-        domains = handler.matcher.domains
-        if domains is None or lane.domain in domains:
+        domains, domain = group.handler.matcher.domains, group.lane.domain
+        if domains is None or domain in domains:
             return False
-        others = {*self._in_force.get(lane, ())} - {*handler.patterns}
-        return any(literal_domain(pattern) in (None, lane.domain) for pattern in others)
+        others = {*group.in_force} - {*group.handler.patterns}
+        return any(literal_domain(pattern) in (None, domain) for pattern in others)
 
     def _drop_forgotten(self, domains: Collection[str]) -> None:
         """Stops serving domains that were removed because they were empty, but for those that a
@@ -673,39 +718,45 @@ class Dispatcher:
             return
         self._offered -= gone
         self._domains -= gone
-        dropped = {k for k, h in self._lanes.items() if k.domain in gone and not _names(h, k)}
-        leave_domains(self.service.backend, {self._lanes[lane].id for lane in dropped}, gone)
+        dropped = {
+            lane
+            for lane, group in self._groups.items()
+            if lane.domain in gone and not _names(group.handler, lane)
+        }
+        leave_domains(self.service.backend, {lane.handler for lane in dropped}, gone)
         for name, record in self._records.items():
             self._records[name] = without_domains(record, gone)
-        self._keep_lanes(self._lanes.keys() - dropped)
+        self._keep_groups(self._groups.keys() - dropped)
 
-    def _keep_lanes(self, kept: Collection[Lane]) -> None:
-        """Forgets all other lanes, and the doorbells of domains that have none left."""
-        for lane in self._lanes.keys() - kept:
+    def _keep_groups(self, kept: Collection[Lane]) -> None:
+        """Forgets all other groups, and the doorbells of domains that have none left."""
+        for lane in self._groups.keys() - kept:
             self._flow.still_queued(lane, 0)
             self._share.drop(lane)
-        silent = {lane.domain for lane in self._lanes} - {lane.domain for lane in kept}
-        self._lanes = {k: h for k, h in self._lanes.items() if k in kept}
+        silent = {lane.domain for lane in self._groups} - {lane.domain for lane in kept}
+        self._groups = {lane: group for lane, group in self._groups.items() if lane in kept}
         for domain in silent:
             self._seen.pop(domain, None)
             self._seen.pop(f"{BELL} {domain}", None)
-        self._swept = {k: at for k, at in self._swept.items() if k in self._lanes}
-        self._begun &= self._lanes.keys()
-        self._queued = {k: n for k, n in self._queued.items() if k in self._lanes}
-        self._in_force = {k: some for k, some in self._in_force.items() if k in self._lanes}
-        self._mean = {k: us for k, us in self._mean.items() if k in self._lanes}
-        self._agenda.keep(self._lanes)
-        self._serve_groups()
+        self._agenda.keep(self._groups)
+        self._reader.serve(self._groups)
 
-    def _on_removed(self, lane: Lane, handler: Handler) -> None:
-        if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
-            self._drop_forgotten({lane.domain})
-            return
-        record = rejoin(self.service.backend, handler, lane.domain)
-        if record is None:
-            self._drop_removed(handler)
-        else:
+    def _on_removed(self, groups: Iterable[GroupState]) -> None:
+        """These groups are gone. They are joined again, unless their handler was removed."""
+        for group in groups:
+            lane, handler = group.lane, group.handler
+            if lane not in self._groups:
+                continue
+            if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
+                self._drop_forgotten({lane.domain})
+                continue
+            record = rejoin(self.service.backend, handler, lane.domain)
+            if record is None:
+                self._drop_removed(handler)
+                continue
             self._records[handler.id] = record
+            group.position, group.is_together = UNKNOWN, False
+            self._wake_groups([group], new=True, pending=True)
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 
     def _drop_removed(self, handler: Handler) -> None:
@@ -717,8 +768,8 @@ class Dispatcher:
         self._removed.add(handler.id)
         self.handlers = [h for h in self.handlers if h.id != handler.id]
         self._records.pop(handler.id, None)
-        self._keep_lanes({k for k, h in self._lanes.items() if h.id != handler.id})
-        self._agenda.ring(None)  # where no crowd is left, nobody looks at what rests
+        self._keep_groups({lane for lane in self._groups if lane.handler != handler.id})
+        self._agenda.ring(None)
 
     # -- the doorbell
 

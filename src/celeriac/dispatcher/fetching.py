@@ -5,34 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import redis
 from msgspec.structs import replace
 
 from celeriac.dispatcher.chunk import Chunk
-from celeriac.dispatcher.group_state import GroupState, is_plain
+from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.sift import Sifted, sift
 from celeriac.ledger import Delivery, Lane, Outcome, Settled
+from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
-from celeriac.ledger.fetch_size import FetchSize
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import Entry, EntryKind, entry_key
-from celeriac.subscription import Handler, Service
+from celeriac.subscription import Service
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
-    """What one group was given, and the request that it answers. `is_direct`: a process of the
-    worker's own pool was free for it."""
+    """What one group was given, and the request that it answers. There may be `more` behind it.
+    `is_direct`: a process of the worker's own pool was free for it."""
 
     state: GroupState
     request: FetchRequest
     fetched: Fetched
+    more: bool
     is_direct: bool
-
-    @property
-    def more(self) -> bool:
-        """Whether there may be more behind it."""
-        return len(self.fetched.entries) >= self.request.count
 
     def sift(self, retired: Mapping[str, int]) -> Sifted:
         """Sort its entries by what the handler does with them."""
@@ -92,25 +89,13 @@ class ChunkFetcher:
 
     def __init__(self, service: Service, processes: int, is_free: Callable[[str], bool]) -> None:
         self.service, self.processes = service, processes
-        self.groups: dict[Lane, GroupState] = {}
         self._is_free = is_free
-        # Fetches without an answer: what they were given would wait for the end of its lease.
+        # Without an answer: what they were given would wait for the end of its lease.
         self._unanswered: list[FetchRequest] = []
 
-    def serve(self, lanes: Mapping[Lane, Handler], crowded: Collection[str]) -> None:
-        """Fetch for these groups from now on, but not in crowded domains."""
-        most = self.service.settings.chunk_most
-        self.groups = {
-            lane: self.groups.get(lane) or GroupState(lane, handler, FetchSize(most))
-            for lane, handler in lanes.items()
-            if is_plain(handler) and lane.domain not in crowded
-        }
-
-    def fetch(
-        self, states: Sequence[GroupState], mean_us: Mapping[Lane, int]
-    ) -> list[FetchedChunk]:
+    def fetch(self, states: Sequence[GroupState]) -> list[FetchedChunk]:
         """Fetch a chunk for each group that has room, in one round trip for all."""
-        self._give_back_unanswered()
+        self._requeue_unanswered()
         full = [state for state in states if not state.has_room(self.processes)]
         counts = self.service.backend.chunks.count_open(
             self.service.worker, [state.lane for state in full]
@@ -118,28 +103,59 @@ class ChunkFetcher:
         for state, count in zip(full, counts, strict=True):
             state.open_chunks = count
         ready = [state for state in states if state.has_room(self.processes)]
-        requests = [self._request(state, mean_us.get(state.lane, 0)) for state in ready]
+        requests = [self._request(state) for state in ready]
         if not requests:
             return []
-        self._unanswered = requests
+        self._unanswered += requests
         answers = self.service.backend.chunks.fetch(self.service.worker, requests)
-        self._unanswered = []
+        unknown = [one.is_unknown for one in answers]
+        self._answered(requests, unknown)
         found = []
         for state, request, fetched in zip(ready, requests, answers, strict=True):
             state.open_chunks = fetched.open_chunks
-            is_direct = self._is_free(state.handler.queue)
-            found.append(FetchedChunk(state, request, fetched, is_direct))
+            more = len(fetched.entries) >= request.count or fetched.is_unknown
+            found.append(self.opened(state, request, fetched, more=more))
         return found
 
-    def _request(self, state: GroupState, mean_us: int) -> FetchRequest:
-        count = state.size.count(mean_us, state.handler.batch)
+    def advance(self, moves: Sequence[Advance], requests: Sequence[FetchRequest]) -> list[Advanced]:
+        """Move groups past what was read for all of them; `requests` name the chunks it opens."""
+        self._requeue_unanswered()
+        self._unanswered += requests
+        answers = self.service.backend.chunks.advance(self.service.worker, moves)
+        opening = [
+            answer for move, answer in zip(moves, answers, strict=True) if move.chunk is not None
+        ]
+        self._answered(requests, [one.is_unknown for one in opening])
+        return answers
+
+    def opened(
+        self, state: GroupState, request: FetchRequest, fetched: Fetched, *, more: bool
+    ) -> FetchedChunk:
+        """Return the chunk that was opened for a group."""
+        return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))
+
+    def _request(self, state: GroupState) -> FetchRequest:
+        count = state.size.count(state.mean_us, state.handler.batch)
         return FetchRequest(state.lane, new_chunk_id(), count)
 
-    def _give_back_unanswered(self) -> None:
-        while self._unanswered:
-            request = self._unanswered[-1]
-            self.requeue(request.lane, request.chunk)
-            self._unanswered.pop()
+    def _answered(self, requests: Sequence[FetchRequest], unknown: Sequence[bool]) -> None:
+        known = {
+            one.chunk for one, is_unknown in zip(requests, unknown, strict=True) if not is_unknown
+        }
+        self._unanswered = [one for one in self._unanswered if one.chunk not in known]
+
+    def _requeue_unanswered(self) -> None:
+        """Those of a node of a cluster that is away stay until it is back."""
+        waiting, self._unanswered = self._unanswered, []
+        failed: list[redis.RedisError] = []
+        for request in waiting:
+            try:
+                self._requeue(request.lane, request.chunk)
+            except redis.RedisError as error:
+                self._unanswered.append(request)
+                failed.append(error)
+        if failed and len(failed) == len(waiting):
+            raise failed[0]
 
     def repetitions(self, one: FetchedChunk, sifted: Sifted) -> Repetitions:
         """Return which wanted entries repeat an event."""
@@ -157,15 +173,17 @@ class ChunkFetcher:
         one.state.open_chunks -= 1
         return any(each.outcome is Outcome.RELEASED for each in completion.exceptions)
 
-    def requeue(self, lane: Lane, chunk: str) -> None:
+    def requeue(self, state: GroupState, chunk: str) -> None:
         """Make what is in the chunk pending and due at once."""
-        self.service.backend.chunks.requeue(self.service.worker, lane, chunk)
-        if lane in self.groups:
-            self.groups[lane].open_chunks -= 1
+        self._requeue(state.lane, chunk)
+        state.open_chunks -= 1
 
-    def hand_back(self, lane: Lane) -> None:
+    def _requeue(self, lane: Lane, chunk: str) -> None:
+        self.service.backend.chunks.requeue(self.service.worker, lane, chunk)
+
+    def hand_back(self, state: GroupState) -> None:
         """Requeue what is queued here and was not begun."""
         queued = f"queued:{self.service.worker}"
-        for one in self.service.backend.chunks.open_chunks(lane):
+        for one in self.service.backend.chunks.open_chunks(state.lane):
             if one.owner == queued:
-                self.requeue(lane, one.id)
+                self.requeue(state, one.id)

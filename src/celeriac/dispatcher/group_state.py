@@ -1,4 +1,4 @@
-"""What a dispatcher knows of a consumer group whose deliveries it fetches in chunks."""
+"""What a dispatcher knows of a consumer group."""
 
 from __future__ import annotations
 
@@ -12,22 +12,39 @@ from celeriac.subscription import Handler
 
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
 OPEN_CHUNKS = 2
+UNKNOWN = "-"  # a position that no group has
 
 
 @dataclass(slots=True)
 class GroupState:
-    """Times are those of the dispatcher's clock, in seconds.
+    """Times are those of the dispatcher's clock, in seconds; the last four are about deliveries
+    that are pending.
 
-    `take_at` is when pending deliveries must be looked for, `fetch_at` when new entries must, as
-    far as is known. `open_chunks` are those that this worker held at the last answer.
+    `position` is the last entry that the group was given, as far as is known. It `is_together` with
+    others of the domain: see domain_reading.py. `in_force` are the patterns of all versions of the
+    handler, `mean_us` is its run time in the domain, 0 if unknown. `open_chunks` are those that
+    this worker held at the last answer; for `watches` more looks some of any worker may be open.
+    `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
+    deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
+    expired leases were last looked for, `has_begun` says that the last deliveries had been begun
+    before, and `is_new_first` is toggled with each look.
     """
 
     lane: Lane
     handler: Handler
     size: FetchSize
+    position: str = UNKNOWN
+    is_together: bool = False
+    in_force: tuple[str, ...] = ()
+    mean_us: int = 0
     open_chunks: int = 0
-    take_at: float = -math.inf
+    watches: int = 0
     fetch_at: float = -math.inf
+    take_at: float = -math.inf
+    queued: int = 0
+    swept_at: float = -math.inf
+    has_begun: bool = False
+    is_new_first: bool = False
 
     def has_room(self, processes: int) -> bool:
         """Whether another chunk may be opened."""

@@ -24,13 +24,20 @@ def until(due_ms: int, now_ms: int) -> float:
 
 
 def until_asked(
-    ask: Ask, taken: Taken, wanted: int, enough: bool, processes: int, longest: float
+    ask: Ask,
+    taken: Taken,
+    wanted: int,
+    enough: bool,
+    processes: int,
+    longest: float,
+    *,
+    new: bool = True,
 ) -> float | None:
     """Till the lane is asked for again, if nobody rings before; None where nothing is known to
     come.
 
     `wanted` is how many of those taken the handler wants, `enough` says whether it has as many
-    hints as it may.
+    hints as it may, `new` whether it is also asked for what is new.
     """
     given = len(taken.deliveries)
     if ask.most_held is not None and taken.held + given >= ask.most_held:
@@ -41,7 +48,7 @@ def until_asked(
         return until_room(taken.queued * taken.mean_us, processes) if enough else 0.0
     if taken.queued + wanted >= ask.limit:
         return until_room(ask.limit * taken.mean_us, processes)
-    if given >= ask.most_new or taken.queued + given >= ask.limit:
+    if (new and given >= ask.most_new) or taken.queued + given >= ask.limit:
         return 0.0
     if taken.next_due_ms is None:
         return None

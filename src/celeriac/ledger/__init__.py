@@ -14,7 +14,6 @@ from celeriac.ledger.ledger import (
     Ledger,
     Pending,
     Settled,
-    Stretch,
     Taken,
 )
 from celeriac.ledger.row import Failure, History, Restart, Row, refused_field
@@ -51,7 +50,6 @@ __all__ = [
     "Restart",
     "Row",
     "Settled",
-    "Stretch",
     "Taken",
     "Tallies",
     "Tally",

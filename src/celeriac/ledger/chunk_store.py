@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.ledger import Lane, Settled
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
@@ -43,18 +44,22 @@ class FetchRequest:
 
 class Fetched(msgspec.Struct, frozen=True):
     """`entries` are those of the chunk, in the order of the log; none where nothing was waiting.
+    `position` is the last entry that the group was given.
     `removed`: the handler has no consumer group any more. `open_chunks` counts those of the worker,
     this one included; `patterns` are those in force for the handler (see `Ledger.note_patterns`);
     `mean_us` is its run time, 0 if unknown. `is_ambiguous`: an entry of any kind may repeat an
-    event; ask `repetitions` before any of them runs, also when the chunk is begun elsewhere."""
+    event; ask `repetitions` before any of them runs, also when the chunk is begun elsewhere.
+    `is_unknown`: the group's node of a cluster is away, and the chunk may have been opened."""
 
     entries: tuple[Entry, ...] = ()
+    position: str = ""
     now_ms: int = 0
     removed: bool = False
     open_chunks: int = 0
     patterns: tuple[str, ...] = ()
     mean_us: int = 0
     is_ambiguous: bool = False
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,15 @@ class ChunkStore(Protocol):
 
         The group's position moves past them, and the chunk's lease begins, in one step: no entry
         is given twice, or passed over. After a lost answer the lease's end makes them pending.
+        """
+        ...
+
+    def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
+        """Move groups past entries that were read once for all of them, and queue as a chunk what
+        each handler wants.
+
+        Each moves only if it stands where the move says, no other version of its handler is in
+        force, and `upto` is still in the log.
         """
         ...
 

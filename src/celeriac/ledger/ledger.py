@@ -48,38 +48,17 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of the log that a dispatcher read: after the entry `after`, up to and with the
-    entry `upto`, code of the lane's handler that subscribes to `patterns` wants nothing but
-    `wanted`.
-
-    These are in the order of the log, each with its place: how many entries the log ever had up to
-    there, None where that is unknown. `place` is that of `upto`.
-    """
-
-    lane: Lane
-    patterns: tuple[str, ...]
-    after: str
-    upto: str
-    place: int | None = None
-    wanted: tuple[tuple[str, int | None], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ask:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
     `most_held` what all workers together have queued or running, but for leases that are over.
-    Where `pass_over` would pass over the `stretch`, what is wanted in it is taken and the rest
-    ignored: nothing behind it is taken then, unless nothing in it is wanted. What is due and what
-    is new share the room half and half; where there is room for one, it is something due if
-    `due_first`."""
+    What is due and what is new share the room half and half; where there is room for one, it is
+    something due if `due_first`."""
 
     lane: Lane
     limit: int
     sweep: bool = False
     most_new: int = 1000
     most_held: int | None = None
-    stretch: Stretch | None = None
     due_first: bool = True
 
 
@@ -103,7 +82,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class Taken:
     """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown;
-    `now_ms` the server's time, by which `next_due_ms` is."""
+    `now_ms` the server's time, by which `next_due_ms` is. `is_at_end`: the group was given the log
+    to its end."""
 
     deliveries: tuple[Delivery, ...] = ()
     queued: int = 0
@@ -114,6 +94,7 @@ class Taken:
     patterns: tuple[str, ...] = ()  # in force: see note_patterns
     held: int = 0  # what all workers had queued or running before
     own: int = 0  # what this worker had of that
+    is_at_end: bool = False
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -207,15 +188,9 @@ class Ledger(Protocol):
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
         ...
 
-    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
-        """Ignores what waits in these stretches; nothing is recorded of it.
-
-        Only where what the handler was not given yet begins within its stretch, the patterns in
-        force are the same, and `upto` is in the log still; else nothing of it is. Returns the
-        lanes for which there may be something to take: those of which that was not so, those with
-        something in flight, and those of a handler that was removed. In one round trip for all;
-        of a node of a cluster that is away, no lane is returned.
-        """
+    def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
+        """Return, for each domain, the handlers that have a consumer group in it, each with the
+        number of its pending deliveries; in one round trip. None where it cannot be read now."""
         ...
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:

@@ -20,13 +20,12 @@ from celeriac.ledger.ledger import (
     Lane,
     Pending,
     Settled,
-    Stretch,
     Taken,
 )
 from celeriac.ledger.memory_book import Book, Remembered
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.memory_repetitions import check_entries
-from celeriac.ledger.memory_take import pass_over, take
+from celeriac.ledger.memory_take import take
 from celeriac.ledger.rate import rate_wait
 from celeriac.ledger.repetition import verdicts_on
 from celeriac.ledger.row import Failure, History, Row
@@ -64,10 +63,13 @@ class MemoryLedger:
                 for ask, moves in found
             ]
 
-    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
-        with self._lock:
-            found = [(one, self.moves(one.lane)) for one in stretches]
-            return [one.lane for one, moves in found if not moves or pass_over(moves, one)]
+    def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
+        with self.log.lock:
+            stores = [self.log.store.get(domain) for domain in domains]
+            return [
+                {name: len(group.pending) for name, group in store.groups.items()} if store else {}
+                for store in stores
+            ]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
 from celeriac.ledger.memory import MemoryLedger
@@ -44,11 +45,43 @@ class MemoryChunks:
             group.last = upto
         return Fetched(
             entries=tuple(moves.store.entry(entry, body) for entry, body in found),
+            position=entry_id(group.last),
             now_ms=moves.now,
             open_chunks=self._count_open(worker, request.lane),
             patterns=moves.book.patterns,
             mean_us=moves.book.stats["mean_us"],
             is_ambiguous=is_ambiguous,
+        )
+
+    def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
+        with self._lock:
+            return [self._advance(worker, move) for move in moves]
+
+    def _advance(self, worker: str, move: Advance) -> Advanced:
+        moves, chunk = self.ledger.moves(move.lane), move.chunk
+        if moves is None:
+            return Advanced()
+        group, book, is_ambiguous = moves.group, moves.book, False
+        is_moved = (
+            entry_id(group.last) == move.after
+            and moves.store.events.get(move.upto) is not None
+            and (not book.patterns or book.patterns == tuple(sorted(set(move.patterns))))
+        )
+        if is_moved and chunk is not None:
+            after, upto = entry_key(chunk.after), entry_key(chunk.upto)
+            group.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
+            is_ambiguous = moves.store.ids.is_ambiguous(after[0], upto[0])
+        if is_moved:
+            group.last = entry_key(move.upto)
+        is_opened = is_moved and chunk is not None
+        return Advanced(
+            is_moved=is_moved,
+            position=entry_id(group.last),
+            now_ms=moves.now,
+            is_ambiguous=is_ambiguous,
+            has_pending=bool(group.pending),
+            open_chunks=self._count_open(worker, move.lane) if is_opened else 0,
+            mean_us=book.stats["mean_us"] if is_opened else 0,
         )
 
     def begin(

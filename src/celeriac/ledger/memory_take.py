@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.flow_control import FlowControl
-from celeriac.ledger.ledger import Ask, Delivery, Stretch, Taken
+from celeriac.ledger.ledger import Ask, Delivery, Taken
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
 from celeriac.log import entry_key
@@ -46,36 +46,39 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     left = max(0, room - len(taken))
     for_new = 1 if left == 1 and not ask.due_first else left // 2
     from_due = left - min(for_new, ask.most_new)
-    may_have_more = False
     if ask.lane.flow is not None:
-        may_have_more = _take_keyed(moves, owner, ask, room, from_due, taken)
+        want, given = _take_keyed(moves, owner, ask, room, from_due, taken)
     else:
         take_over(_ready(moves), from_due)
         # the handler limited keys before; nobody else would ever free these
         take_over(parked, room - len(taken))
         want = min(room - len(taken), ask.most_new)
-        for entry, body in _new(moves, ask.stretch, want) if want > 0 else ():
+        found = moves.store.events.after(group.last, want) if want > 0 else []
+        given = len(found)
+        for entry, body in found:
             moves.receive(entry, body, owner)
             taken.append(Delivery(entry, body, 0))
             group.last = max(group.last, entry_key(entry))
         take_over(_ready(moves), room - len(taken))
+    has_more = ask.lane.flow is not None and 0 < want <= given
     return Taken(
         deliveries=tuple(taken),
         queued=queued,
-        next_due_ms=moves.now if may_have_more else moves.next_ms(),
+        next_due_ms=moves.now if has_more else moves.next_ms(),
         now_ms=moves.now,
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
         held=held,
         own=queued + len(group.held_by(running)),
+        is_at_end=given < want,
     )
 
 
 def _take_keyed(
     moves: Moves, owner: str, ask: Ask, room: int, from_due: int, taken: list[Delivery]
-) -> bool:
-    """What is due, whose turn it is, and what is new, as far as each key allows. Returns whether
-    more may wait in the log than was read."""
+) -> tuple[int, int]:
+    """What is due, whose turn it is, and what is new, as far as each key allows. Returns how many
+    new entries were asked for, and how many were read."""
     flow, group = moves.flow, moves.group
     assert flow is not None
 
@@ -101,7 +104,7 @@ def _take_keyed(
     if not flow.fair:
         serve()
     want = _unread(flow, moves, ask, room - len(taken))
-    new = _new(moves, ask.stretch, want) if want > 0 else []
+    new = moves.store.events.after(group.last, want) if want > 0 else []
     for entry, body in new:
         pair = moves.debounce(entry, body, owner)
         if pair:
@@ -115,7 +118,7 @@ def _take_keyed(
     moves.end_quiet()
     serve()
     take_due(room - len(taken))
-    return 0 < want <= len(new)
+    return want, len(new)
 
 
 def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
@@ -124,36 +127,6 @@ def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
     blocked = len(moves.group.held_by(Place.PARKED))
     want = min(ask.most_new, flow.max_blocked - blocked)
     return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
-
-
-def pass_over(moves: Moves, stretch: Stretch) -> bool:
-    """See Ledger.pass_over, for one stretch; whether there may be something to take."""
-    if _stands_in(moves, stretch):
-        moves.group.last = entry_key(stretch.upto)
-    held = moves.group.pending or moves.group.chunks
-    return bool(held) or moves.group.last < entry_key(stretch.upto)
-
-
-def _new(moves: Moves, stretch: Stretch | None, want: int) -> list[tuple[str, bytes]]:
-    """What the group is given of what waits. It stands behind all that it passes over."""
-    group, events = moves.group, moves.store.events
-    if stretch is None or not _stands_in(moves, stretch):
-        return events.after(group.last, want)
-    wanted = [entry for entry, _ in stretch.wanted if entry_key(entry) > group.last]
-    if len(wanted) > want:
-        return [(entry, body) for entry in wanted[:want] if (body := events.get(entry)) is not None]
-    group.last = entry_key(stretch.upto)
-    if not stretch.wanted:
-        return events.after(group.last, want)
-    return [(entry, body) for entry in wanted if (body := events.get(entry)) is not None]
-
-
-def _stands_in(moves: Moves, stretch: Stretch) -> bool:
-    group, events, patterns = moves.group, moves.store.events, moves.book.patterns
-    upto, behind = entry_key(stretch.upto), events.after(group.last, 1)
-    begins = behind and entry_key(behind[0][0]) > entry_key(stretch.after)
-    same = not patterns or patterns == tuple(sorted(set(stretch.patterns)))
-    return bool(begins) and same and group.last < upto and events.get(stretch.upto) is not None
 
 
 def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:

@@ -19,7 +19,6 @@ from celeriac.ledger.ledger import (
     EditedLetter,
     Lane,
     Settled,
-    Stretch,
     Taken,
 )
 from celeriac.ledger.redis_reader import RedisLedgerReader
@@ -37,6 +36,7 @@ from celeriac.ledger.script import (
     parse_entries,
     parse_patterns,
     parse_taken,
+    patterns_text,
     plain_and_other,
 )
 from celeriac.ledger.server_clock import is_wrong_clock
@@ -45,9 +45,9 @@ from celeriac.log import Entry
 from celeriac.log.open_chunk import parse_chunks
 from celeriac.scripts import Script
 
-_take, _pass_over, _claim, _finish, _renew, _hand_back = (
+_take, _claim, _finish, _renew, _hand_back = (
     Script("celeriac.ledger", f"{name}.lua")
-    for name in ("take", "pass_over", "claim", "finish", "renew", "hand_back")
+    for name in ("take", "claim", "finish", "renew", "hand_back")
 )
 _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
     Script("celeriac.ledger", f"{name}.lua")
@@ -74,7 +74,6 @@ class RedisLedger(RedisLedgerReader):
                     ask.lane.flow.max_blocked if ask.lane.flow else 0,
                     ask.most_new,
                     "" if ask.most_held is None else ask.most_held,
-                    *_named(ask.stretch),
                     int(ask.due_first),
                 ),
             )
@@ -100,27 +99,10 @@ class RedisLedger(RedisLedgerReader):
         keys, domain, handler = self.keys, lane.domain, lane.handler
         self.invalid.inspect(self.client, keys.types(domain, handler))
 
-    def pass_over(self, stretches: Sequence[Stretch]) -> list[Lane]:
-        together: dict[tuple[str, str, int | None], list[Stretch]] = {}
-        for one in stretches:
-            together.setdefault((one.lane.domain, one.upto, one.place), []).append(one)
-        calls = [
-            (self._passing_keys(domain, some), (upto, _place(place), _told(some)))
-            for (domain, upto, place), some in together.items()
-        ]
-        answers = _pass_over.on_keys_many(self.client, calls) if calls else []
-        to_ask: list[Lane] = []
-        away: list[Exception] = []
-        for some, answer in zip(together.values(), answers, strict=True):
-            if not isinstance(answer, Exception):
-                to_ask += [some[number - 1].lane for number in answer]
-            elif is_transient(answer):
-                away.append(answer)
-            else:
-                raise answer
-        if away and len(away) == len(answers):
-            raise away[0]
-        return to_ask
+    def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
+        commands = [("XINFO", "GROUPS", self.keys.events(domain)) for domain in domains]
+        answers = self.client.execute_many(commands) if commands else []
+        return [_pending_counts(answer) for answer in answers]
 
     def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
         answer = self._unless_removed(
@@ -151,7 +133,7 @@ class RedisLedger(RedisLedgerReader):
         self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         key = self.keys.patterns(lane.domain, lane.handler)
-        told = lane.handler, _text(patterns), _text(gone)
+        told = lane.handler, patterns_text(patterns), patterns_text(gone)
         answer = self.invalid.unless_wrong_type(
             key, lambda: _patterns.on_keys(self.client, (key,), *told), b""
         )
@@ -409,12 +391,6 @@ class RedisLedger(RedisLedgerReader):
     def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
         return script.keys(self.keys, lane.domain, lane.handler)
 
-    def _passing_keys(self, domain: str, stretches: Sequence[Stretch]) -> tuple[str, ...]:
-        handlers = [one.lane.handler for one in stretches]
-        of_handlers = (self.keys.patterns, self.keys.chunks)
-        named = (key(domain, handler) for key in of_handlers for handler in handlers)
-        return (*_pass_over.keys(self.keys, domain), *named)
-
     def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
         answer = self._unless_removed(script, lane, *args)
         if answer is None:
@@ -439,26 +415,14 @@ def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
     return [entry.decode() for entry in lost]
 
 
-def _told(stretches: Sequence[Stretch]) -> bytes:
-    handlers = [one.lane.handler for one in stretches]
-    patterns = [_text(one.patterns) for one in stretches]
-    return pack_lists((handlers, [one.after for one in stretches], patterns))
+def _pending_counts(answer: Any) -> Mapping[str, int] | None:
+    """Of XINFO GROUPS."""
+    if isinstance(answer, Exception):
+        return {} if "no such key" in str(answer) else None
+    groups = map(as_mapping, answer)
+    return {group[b"name"].decode(): int(group[b"pending"]) for group in groups}
 
 
-def _named(stretch: Stretch | None) -> tuple[Any, ...]:
-    """The last arguments of take.lua."""
-    if stretch is None:
-        return "", "", "", "", ""
-    entries = [entry for entry, _ in stretch.wanted]
-    places = [-1 if place is None else place for _, place in stretch.wanted]
-    packed = pack_lists((entries, places)) if entries else ""
-    return stretch.after, stretch.upto, _text(stretch.patterns), _place(stretch.place), packed
-
-
-def _place(place: int | None) -> int | str:
-    return "" if place is None else place
-
-
-def _text(patterns: Collection[str]) -> str:
-    """As note_patterns writes them: sorted, so that the same ones are the same text."""
-    return " ".join(sorted(set(patterns)))
+def as_mapping(answer: Any) -> Mapping[bytes, Any]:
+    """Return what is a map in RESP3, and a flat list in RESP2."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from celeriac.connection import is_transient
 from celeriac.invalid_record import is_wrong_type
+from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.ledger.ledger import Lane
-from celeriac.ledger.redis import RedisLedger, unless_no_group
+from celeriac.ledger.redis import RedisLedger, as_mapping, unless_no_group
 from celeriac.ledger.redis_repetitions import read_repetitions
 from celeriac.ledger.redis_runs import find_runs, inspect_runs
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.run_record import Run
-from celeriac.ledger.script import pack_lists, parse_patterns
+from celeriac.ledger.script import pack_lists, parse_patterns, patterns_text
 from celeriac.ledger.server_clock import is_wrong_clock
 from celeriac.log import Entry, read_entry
 from celeriac.log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk, parse_chunks
@@ -25,10 +27,13 @@ _fetch_begin, _fetch_end, _begin, _complete = (
     Script("celeriac.ledger", f"{name}.lua")
     for name in ("fetch_begin", "fetch_end", "begin_chunk", "complete_chunk")
 )
-_renew, _requeue, _reclaim = (
+_renew, _requeue, _reclaim, _advance = (
     Script("celeriac.ledger", f"{name}.lua")
-    for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks")
+    for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks", "advance")
 )
+
+# Groups that are moved by one call: a thousand would hold the server up for milliseconds.
+MAX_GROUPS = 256
 
 
 class RedisChunks:
@@ -41,6 +46,7 @@ class RedisChunks:
 
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
         answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
+        _raise_if_all_away(answers)
         return [
             self._fetched(one.lane, answer) for one, answer in zip(requests, answers, strict=True)
         ]
@@ -66,21 +72,79 @@ class RedisChunks:
                 # The other groups go on.
                 self.ledger.inspect(lane)
                 return Fetched()
+            if is_transient(failed):
+                return Fetched(is_unknown=True)
             raise failed
         assert isinstance(answer, list)
-        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous) = answer
+        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position) = answer
         self.clock.note(int(now_ms))
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
         found = [entry for _, entries in pairs for entry in entries]
         return Fetched(
             entries=_entries(found),
+            position=position.decode(),
             now_ms=int(now_ms),
             open_chunks=int(open_chunks),
             patterns=parse_patterns(patterns),
             mean_us=int(mean_us),
             is_ambiguous=bool(is_ambiguous),
         )
+
+    def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
+        domains = dict.fromkeys(move.lane.domain for move in moves)
+        calls = [
+            chosen
+            for domain in domains
+            for chosen in batched([n for n, m in enumerate(moves) if m.lane.domain == domain])
+        ]
+        answers = _advance.on_keys_many(
+            self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
+        )
+        _raise_if_all_away(answers)
+        found: dict[int, Advanced] = {}
+        for call, answer in zip(calls, answers, strict=True):
+            if not isinstance(answer, Exception):
+                found.update(zip(call, self._advanced(answer), strict=True))
+            elif is_wrong_type(answer):
+                self.ledger.inspect(moves[call[0]].lane)
+            elif not is_transient(answer):
+                raise answer
+        return [found.get(n, Advanced(is_unknown=True)) for n in range(len(moves))]
+
+    def _advancing(
+        self, worker: str, moves: Sequence[Advance]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """The keys, and the arguments, of advance.lua."""
+        keys, first = self.keys, moves[0].lane
+        domain, named = first.domain, [*self._keys(_advance, first)]
+        args: list[Any] = []
+        for move in moves:
+            handler, chunk = move.lane.handler, move.chunk
+            named += (
+                keys.chunks(domain, handler),
+                keys.patterns(domain, handler),
+                keys.stats(domain, handler),
+            )
+            args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
+            args += (chunk.id, chunk.after, chunk.upto, chunk.count) if chunk else ("", "", "", "")
+        return named, (*args, f"queued:{worker}")
+
+    def _advanced(self, answer: list[Any]) -> list[Advanced]:
+        now_ms, is_ambiguous, *groups = answer
+        self.clock.note(int(now_ms))
+        return [
+            Advanced(
+                is_moved=bool(is_moved),
+                position=position.decode(),
+                now_ms=int(now_ms),
+                is_ambiguous=bool(is_ambiguous),
+                has_pending=pending > 0,
+                open_chunks=int(open_chunks),
+                mean_us=int(mean_us),
+            )
+            for is_moved, position, pending, open_chunks, mean_us in groups
+        ]
 
     def begin(
         self, worker: str, lane: Lane, chunk: str, *, read: bool = True
@@ -117,6 +181,7 @@ class RedisChunks:
         answer, fetched = self.client.transact_many(
             [(_complete.of_keys(*completing), *finishing), self._fetching(worker, request)]
         )
+        _raise_if_all_away([answer, fetched])
         completed = self._completed(answer, worker, lane, chunk, completion)
         return completed, self._fetched(request.lane, fetched)
 
@@ -216,7 +281,7 @@ class RedisChunks:
         failed = [one for one in answers if isinstance(one, Exception) and not is_wrong_type(one)]
         if failed:
             raise failed[0]
-        stored = [{} if isinstance(one, Exception) else _as_mapping(one) for one in answers]
+        stored = [{} if isinstance(one, Exception) else as_mapping(one) for one in answers]
         return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
     def open_chunks(self, lane: Lane) -> list[OpenChunk]:
@@ -258,10 +323,18 @@ def _entries(found: Any) -> tuple[Entry, ...]:
     return tuple([read_entry(entry, fields) for entry, fields in found])
 
 
-def _as_mapping(answer: Any) -> dict[bytes, bytes]:
-    """Of HGETALL: a map in RESP3, a flat list in RESP2."""
-    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+def _raise_if_all_away(answers: Sequence[Any]) -> None:
+    """What nodes of a cluster gave must not be lost with the answer of one that is away."""
+    away = [one for one in answers if isinstance(one, Exception) and is_transient(one)]
+    if away and len(away) == len(answers):
+        raise away[0]
 
 
 def _first_error(answers: Sequence[Any]) -> Exception | None:
     return next((answer for answer in answers if isinstance(answer, Exception)), None)
+
+
+def batched(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Return them in runs of MAX_GROUPS."""
+    for start in range(0, len(numbers), MAX_GROUPS):
+        yield numbers[start : start + MAX_GROUPS]

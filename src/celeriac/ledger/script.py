@@ -148,7 +148,7 @@ def parse_taken(answer: Any) -> Taken:
         return Taken(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, patterns, held, deliveries, now, own = answer
+    queued, next_due, mean, patterns, held, deliveries, now, own, at_end = answer
     return Taken(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts), int(lost), into.decode(), list_.decode())
@@ -161,6 +161,7 @@ def parse_taken(answer: Any) -> Taken:
         patterns=parse_patterns(patterns),
         held=int(held),
         own=int(own),
+        is_at_end=bool(at_end),
     )
 
 
@@ -189,6 +190,11 @@ def whole(stored: bytes | None) -> int:
         return int(stored or b"0")
     except ValueError:
         return 0
+
+
+def patterns_text(patterns: Iterable[str]) -> str:
+    """As patterns are stored: sorted, so that the same ones are the same text."""
+    return " ".join(sorted(set(patterns)))
 
 
 def parse_patterns(stored: bytes) -> tuple[str, ...]:

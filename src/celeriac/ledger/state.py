@@ -19,7 +19,7 @@ class Place(StrEnum):
     PROCESSED = "processed"  # acknowledged; the matrix has its row
     SKIPPED = "skipped"  # acknowledged; the handler's `when=` did not want it
     COALESCED = "coalesced"  # acknowledged; another event of its key is handled in its place
-    IGNORED = "ignored"  # acknowledged or passed over, without a row: not meant for this handler
+    IGNORED = "ignored"  # acknowledged or moved past, without a row: not meant for this handler
     DEAD = "dead"  # acknowledged; lies in the dead letters
 
 
@@ -28,8 +28,6 @@ SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.COALESCED, Place.IGNO
 
 MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     (Place.WAITING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
-    # read once for many handlers, of which this one does not want it
-    (Place.WAITING, "pass_over"): frozenset({Place.IGNORED}),
     # its key may have no further one
     (Place.DUE, "take"): frozenset({Place.QUEUED, Place.PARKED}),
     # the lease is over: its process died, or the hint was lost; what was given in one list waits
@@ -62,6 +60,8 @@ MOVES: dict[tuple[Place, str], frozenset[Place]] = {
 # completes a queued chunk of which its handler wants nothing.
 CHUNK_MOVES: dict[tuple[Place, str], frozenset[Place]] = {
     (Place.WAITING, "fetch"): frozenset({Place.QUEUED, Place.RUNNING}),
+    # read once for many handlers; some of it this one does not want
+    (Place.WAITING, "advance"): frozenset({Place.QUEUED, Place.IGNORED}),
     (Place.QUEUED, "begin"): frozenset({Place.RUNNING}),
     **dict.fromkeys(
         [(Place.QUEUED, "complete"), (Place.RUNNING, "complete")],

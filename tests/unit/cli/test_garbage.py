@@ -165,7 +165,7 @@ def works(settings: Settings, client: Any, name: str) -> None:
                 shop.run()
             finally:
                 shop.chunks = waiting
-    [lane] = [lane for lane in shop.dispatchers["mail"]._lanes if lane.domain == "mail"]
+    [lane] = [lane for lane in shop.dispatchers["mail"]._groups if lane.domain == "mail"]
     [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
     [run] = shop.backend.chunks.runs(lane, [newest.id])
     assert run is not None

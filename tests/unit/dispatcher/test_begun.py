@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from celeriac.dispatcher.flow import HINTS_AHEAD
 from celeriac.event import event_key
 from celeriac.ledger import Ask
@@ -29,7 +31,7 @@ def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
     most = 0
     for _ in range(3 * EVENTS):
         dispatcher._agenda.ring(None)
-        dispatcher._swept.clear()
+        dispatcher._groups[lane].swept_at = -math.inf
         shop.dispatch()
         most = max(most, len(shop.chunks))
         shop.chunks, rest = shop.chunks[:1], shop.chunks[1:]

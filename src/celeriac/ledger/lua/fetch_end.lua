@@ -6,7 +6,7 @@
 --
 -- ARGV  handler, chunk id, owner, most entries
 -- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
--- or 0, 1 if an entry may repeat an event (see log/lua/append_once.lua) or 0}.
+-- or 0, 1 if an entry may repeat an event (see log/lua/append_once.lua) or 0, the last delivered entry}.
 --! include _chunks.lua
 --! keys patterns stats ambiguous
 local before = redis.call('HGET', chunks, '')
@@ -39,4 +39,4 @@ end
 -- Not `call`: a key of another type must not fail what was carried out above.
 local in_force, mean = redis.pcall('GET', patterns), redis.pcall('HGET', stats, 'mean_us')
 return {now, own, type(in_force) == 'string' and in_force or '',
-  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous}
+  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous, upto}

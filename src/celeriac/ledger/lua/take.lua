@@ -8,10 +8,6 @@
 -- ARGV  handler, owner (`queued:<worker>`), limit (deliveries this worker may hold queued),
 --       lease ms, sweep (1: also look for leases that are over), the limits of its keys (see _keyed.lua)
 --       or '', most parked, most new, most held (queued or running, of all workers) or '';
---       where the dispatcher has read on: after, upto, patterns of the code that says what is
---       wanted, the place of upto (see _pass.lua), each '' where it did not; and the entries that
---       are wanted with their places, packed, or ''. If the group stands there, it takes these and
---       ignores the others: nothing behind them is taken then, unless none is wanted;
 --       due first (1|0): whether what is due or what is new goes first where there is room for one
 -- Returns {queued before, next due time ms or 0, mean run time µs or 0,
 --          patterns of the newest code or '', held by all workers before,
@@ -24,13 +20,11 @@
 --! include _delivery.lua
 local given_flow = ARGV[6]
 --! include _serve.lua
---! include _pass.lua
 --! include _clock.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sweep = ARGV[5] == '1'
 local most_parked, most_new, most_held = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local after, upto, patterns_read, place, wanted = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
-local due_first = ARGV[15] == '1'
+local due_first = ARGV[10] == '1'
 local newest_patterns = redis.call('GET', patterns)
 
 local running = 'running:' .. string.sub(owner, 8)
@@ -157,12 +151,6 @@ local MAX_READ_AHEAD = 500
 local reads_ahead = flow and (flow.fair or flow.quiet_ms > 0)
 local want = math.min(reads_ahead and MAX_READ_AHEAD or room, most_new)
 if flow then want = math.min(want, most_parked - parked) end
-local asked_for = want
-
-local function read(count)
-  local found = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', count, 'STREAMS', stream, '>')
-  return found and found[1] and found[1][2] or {}
-end
 
 local function give(item)
   local entry, body, flow_key = item[1], event_of(item[2]), nil
@@ -184,50 +172,17 @@ local function give(item)
   else
     park(entry)
   end
-  want = want - 1
 end
 
--- Takes what is wanted behind the entry that the group was given last, and moves it to the end; to the
--- last that was taken where there is no room for all.
-local function take_named(first)
-  local names, places = cmsgpack.unpack(wanted)
-  local call, last = {'XCLAIM', stream, handler, owner, 0}, 1
-  while names[last] and not less(parse(first[1]), parse(names[last])) do last = last + 1 end
-  if names[last - 1] == first[1] then give(first) else redis.call('XACK', stream, handler, first[1]) end
-  local skipped = last - 1
-  last = math.min(#names, skipped + want)
-  for i = skipped + 1, last do call[#call + 1] = names[i] end
-  if last > skipped then
-    for _, option in ipairs({'FORCE', 'RETRYCOUNT', 1}) do call[#call + 1] = option end
-    for _, item in ipairs(redis.call(unpack(call))) do give(item) end
-  end
-  if last == #names then
-    stand_at(handler, upto, read_up_to(upto, place))
-  elseif last > skipped then
-    stand_at(handler, names[last], read_up_to(names[last], places[last]))
-  end
-  want = 0
-end
-
-if want > 0 and upto ~= '' and (not newest_patterns or newest_patterns == patterns_read) then
-  -- Where the group stands, its next entry tells.
-  local first = read(1)[1]
-  if not first then
-    want = 0
-  elseif not less(parse(after), parse(first[1])) or less(parse(upto), parse(first[1])) or not is_in_log(upto) then
-    give(first)
-  elseif wanted ~= '' then
-    take_named(first)
-  else
-    redis.call('XACK', stream, handler, first[1])
-    stand_at(handler, upto, read_up_to(upto, place))
-  end
-end
+local is_at_end = 0
 if want > 0 then
-  for _, item in ipairs(read(want)) do give(item) end
+  local found = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', want, 'STREAMS', stream, '>')
+  local items = found and found[1] and found[1][2] or {}
+  for _, item in ipairs(items) do give(item) end
+  if #items < want then is_at_end = 1 end
 end
 
-local has_more = flow and asked_for > 0 and want <= 0
+local has_more = flow and want > 0 and is_at_end == 0
 if flow then
   end_quiet()
   take_served()
@@ -244,4 +199,4 @@ elseif flow then
   end
 end
 return {queued, tonumber(next_due) or 0, tonumber(redis.call('HGET', stats, 'mean_us')) or 0,
-  newest_patterns or '', held, taken, now, own}
+  newest_patterns or '', held, taken, now, own, is_at_end}

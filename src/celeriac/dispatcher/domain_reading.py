@@ -1,0 +1,168 @@
+"""Reading a domain once for all consumer groups of the service that stand together in it.
+
+A thousand groups that each read the whole domain would read every entry a thousand times. So the
+dispatcher reads what is new, and moves each group past it; what its handler wants becomes a chunk.
+A group that is behind, or that cannot take what its handler wants, leaves the others and fetches
+for itself until it stands with them again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from celeriac.dispatcher.group_state import UNKNOWN, GroupState
+from celeriac.dispatcher.interest_index import InterestIndex
+from celeriac.errors import InvalidEvent
+from celeriac.event import peek
+from celeriac.ledger import Lane
+from celeriac.ledger.advance import Advance, NewChunk
+from celeriac.ledger.chunk_store import new_chunk_id
+from celeriac.ledger.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
+from celeriac.log import Entry, entry_key
+
+SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
+PAGE = 500  # entries
+DENSE = 0.5  # a handler that wants more of a backlog than that fetches for itself
+
+
+@dataclass(slots=True)
+class DomainReading:
+    """`groups` are all of the dispatcher's in the domain. `upto` is the last entry that was read,
+    or the newest one before any was. `is_behind`: there may be more. `look_at` is when pending
+    deliveries are looked for, by the dispatcher's clock in seconds; `is_rung`: some are due now."""
+
+    domain: str
+    groups: Sequence[GroupState]
+    index: InterestIndex
+    upto: str
+    is_behind: bool = False
+    look_at: float = float("-inf")
+    is_rung: bool = False
+    size: FetchSize = field(default_factory=lambda: FetchSize(PAGE))
+
+    @property
+    def together(self) -> list[GroupState]:
+        """Return the groups that stand together."""
+        return [group for group in self.groups if group.is_together]
+
+    def note_fetched(self, groups: Sequence[GroupState], *, at_end: bool) -> None:
+        """These fetched for themselves, `at_end`: to the end of the log. Those that have what was
+        read stand with the others again."""
+        positions = [group.position for group in groups if group.position != UNKNOWN]
+        if positions and (at_end or not self.together):
+            # To begin where most are; and where the log has lost its end, from there.
+            furthest = max(positions, key=entry_key)
+            self.upto = min(self.upto, furthest, key=entry_key) if self.together else furthest
+        for group in groups:
+            group.is_together = at_end if group.position == UNKNOWN else self.has_reached(group)
+            self.is_behind |= group.is_together
+
+    def watched(self) -> list[GroupState]:
+        """Return the groups in which chunks may be open, and count the look."""
+        found = [group for group in self.groups if group.watches]
+        for group in found:
+            group.watches -= 1
+        return found
+
+    def has_reached(self, group: GroupState) -> bool:
+        """Whether the group was given all that was read."""
+        return group.position != UNKNOWN and entry_key(group.position) >= entry_key(self.upto)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries that were read after `before`, in the order of the log. `is_full`: there may be more
+    behind them. `wanted` maps groups to the indices of the entries that their handlers want.
+
+    `is_cut`: the entry behind them is no event. Each group fetches it for itself.
+    """
+
+    before: str
+    entries: Sequence[Entry]
+    wanted: Mapping[Lane, Sequence[int]]
+    is_full: bool
+    is_cut: bool
+
+    @property
+    def upto(self) -> str:
+        """Return the last entry."""
+        return self.entries[-1].id
+
+    def at(self, index: int) -> str:
+        """Return the entry at the index; the one before the page at -1."""
+        return self.entries[index].id if index >= 0 else self.before
+
+
+def sort_page(
+    domain: str, before: str, entries: Sequence[Entry], index: InterestIndex, *, is_full: bool
+) -> Page:
+    """Find out which groups want which of the entries."""
+    wanted: dict[Lane, list[int]] = {}
+    for n, entry in enumerate(entries):
+        try:
+            event = peek(entry.body or b"", domain)
+            lanes = index.wanting(event)
+        except InvalidEvent:
+            return Page(before, entries[:n], wanted, is_full, is_cut=True)
+        for lane in lanes:
+            wanted.setdefault(lane, []).append(n)
+    return Page(before, entries, wanted, is_full, is_cut=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAdvance:
+    """`chosen` are the indices of the page that the chunk is opened for. `stays`: the group then
+    still stands with the others."""
+
+    group: GroupState
+    move: Advance | None
+    chosen: Sequence[int] = ()
+    stays: bool = True
+
+
+def plan_advance(page: Page, group: GroupState, *, takes_chunk: bool) -> PlannedAdvance:
+    """Plan how far the group moves, and what it is given. Pure but for the id of the chunk.
+
+    `takes_chunk`: a chunk may be opened for it. It stops before what it wants and cannot take.
+    """
+    start = _index_after(page, group.position)
+    wanted = [n for n in page.wanted.get(group.lane, ()) if n >= start]
+    dense = page.is_full and len(wanted) > DENSE * (len(page.entries) - start)
+    chosen: Sequence[int] = _within_size(page, group, wanted) if takes_chunk else []
+    is_all = len(chosen) == len(wanted)
+    stays = is_all and not dense
+    end = len(page.entries) - 1
+    if not stays:
+        end = chosen[-1] if is_all else wanted[len(chosen)] - 1
+    if end < start:
+        return PlannedAdvance(group, None, stays=stays)
+    chunk = None
+    if chosen:
+        first, last = chosen[0], chosen[-1]
+        chunk = NewChunk(new_chunk_id(), page.at(first - 1), page.at(last), last - first + 1)
+    patterns, entries = group.handler.patterns, end - start + 1
+    move = Advance(group.lane, group.position, page.at(end), entries, patterns, chunk)
+    return PlannedAdvance(group, move, chosen, stays=stays)
+
+
+def _index_after(page: Page, position: str) -> int:
+    """Return the index of the first entry behind the position."""
+    if position in (page.before, UNKNOWN):
+        return 0
+    return bisect_right(page.entries, entry_key(position), key=lambda entry: entry_key(entry.id))
+
+
+def _within_size(page: Page, group: GroupState, wanted: Sequence[int]) -> Sequence[int]:
+    """Return the first ones that together are about a fetch of work: see fetch_size.py."""
+    batch = group.handler.batch or 1
+    most = max(batch, FETCH_TIME_US // group.mean_us if group.mean_us > 0 else 1)
+    chosen = list(islice(wanted, min(most, group.size.most)))
+    size = 0
+    for n, index in enumerate(chosen):
+        size += len(page.entries[index].body or b"")
+        if size > MAX_FETCH_BYTES and n:
+            return chosen[:n]
+    return chosen

@@ -1,0 +1,338 @@
+"""A domain in which many groups stand together: one reading serves all, and none misses anything.
+
+An hour passes at each look at the clock, so every turn looks at what rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from celeriac import Event, EventBus
+from celeriac.dispatcher import Dispatcher, domain_reader
+from celeriac.dispatcher.domain_reading import SHARED_FROM
+from celeriac.ledger import Ask, Lane, Taken
+from celeriac.ledger.advance import Advance
+from celeriac.ledger.chunk_store import Fetched, FetchRequest
+from celeriac.log import EntryKind
+from celeriac.testing.store import Store
+from tests.unit.delivery_task import run_task
+from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
+
+MANY = 12
+
+
+class Asked:
+    """Which handlers' groups were asked for by themselves since it was looked at last."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._names: list[str] = []
+        take, fetch = store.ledger.take, store.backend.chunks.fetch
+
+        def noted_take(worker: str, asks: Sequence[Ask]) -> list[Taken]:
+            self._note(ask.lane for ask in asks)
+            return take(worker, asks)
+
+        def noted_fetch(worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+            self._note(request.lane for request in requests)
+            return fetch(worker, requests)
+
+        monkeypatch.setattr(store.ledger, "take", noted_take)
+        monkeypatch.setattr(store.backend.chunks, "fetch", noted_fetch)
+
+    def _note(self, groups: Iterable[Lane]) -> None:
+        self._names += [group.handler.partition(".")[2] for group in groups]
+
+    def names(self) -> list[str]:
+        names, self._names = self._names, []
+        return names
+
+
+@pytest.fixture
+def asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    return Asked(store, monkeypatch)
+
+
+def handle(event: Event) -> None: ...
+
+
+@pytest.fixture
+def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) -> Dispatcher:
+    """A fast handler for each type `order.t0` …; they stand together, with no chunk open."""
+    for number in range(MANY):
+        bus.on(f"order.t{number}", name=f"h{number}", backoff=0.0, jitter=0.0)(handle)
+        store.ledger._book(Lane("order", f"billing.h{number}")).stats["mean_us"] = 100
+    made = dispatcher()
+    bus.emit("order.other", id="first")
+    wake(made)
+    wake(made)
+    for group in made._groups.values():
+        assert group.is_together
+        group.watches = 0
+    asked.names()
+    return made
+
+
+def wake(dispatcher: Dispatcher) -> None:
+    """A turn for what the doorbell rang for."""
+    dispatcher.turn(dispatcher._wait(0.0))
+
+
+def run_all(bus: EventBus, sent: Sent) -> list[tuple[str, str]]:
+    """Run what was sent; return (handler, event id) of each."""
+    ran = []
+    while sent:
+        chunk = sent.pop(0)
+        run_task(bus.service, chunk)
+        ran += [(chunk.handler.name, item.event.id) for item in chunk.items]
+    return ran
+
+
+def behind(store: Store) -> dict[str, int | None]:
+    groups = store.log.groups("order")
+    return {group.handler: group.lag for group in groups if group.lag or group.pending}
+
+
+def test_what_one_handler_wants_is_a_chunk_for_it_and_the_others_are_moved_on(
+    bus: EventBus, many: Dispatcher, sent: Sent, asked: Asked, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    wake(many)
+    assert ([["a"]], []) == (sent.ids, asked.names())
+    assert [True] == [bool(chunk.id) for chunk in sent]
+    assert ["billing.h3"] == list(behind(store))
+    run_all(bus, sent)
+    assert {} == behind(store)
+
+
+def test_an_event_that_no_handler_wants_costs_no_chunk(
+    bus: EventBus, many: Dispatcher, sent: Sent, asked: Asked, store: Store
+) -> None:
+    for n in range(50):
+        bus.emit("order.other", id=str(n))
+        wake(many)
+    assert ([], {}, []) == (asked.names(), behind(store), list(sent))
+
+
+def test_what_is_wanted_comes_in_one_turn_however_much_is_before_it(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    for n in range(300):
+        bus.emit("order.other", id=str(n))
+    bus.emit("order.t0", id="a")
+    for n in range(300, 600):
+        bus.emit("order.other", id=str(n))
+    bus.emit("order.t0", id="b")
+    wake(many)
+    assert [("h0", "a"), ("h0", "b")] == run_all(bus, sent)
+
+
+def test_each_handler_runs_what_it_wants_once_whatever_comes_in_whatever_order(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    types = [f"order.t{n * n % 17}" for n in range(200)]
+    ran = []
+    for n, kind in enumerate(types):
+        bus.emit(kind, id=f"e{n}")
+        if n % 7 == 0:
+            wake(many)
+            ran += run_all(bus, sent) if n % 3 else []
+    for _ in range(300):
+        wake(many)
+        ran += run_all(bus, sent)
+    wanted = [(f"h{n * n % 17}", f"e{n}") for n in range(200) if n * n % 17 < MANY]
+    assert sorted(wanted) == sorted(ran)
+    assert {} == behind(store)
+    assert all(group.is_together for group in many._groups.values())
+
+
+def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    lane = Lane("order", "billing.h3")
+    store.ledger._book(lane).stats["mean_us"] = many._groups[lane].mean_us = 5000
+    for n in range(10):
+        bus.emit("order.t3", id=f"a{n}")
+    bus.emit("order.t4", id="b")
+    for _ in range(5):
+        wake(many)
+    ran = [(chunk.handler.name, item.event.id) for chunk in sent for item in chunk.items]
+    assert ("h4", "b") in ran
+    assert not many._groups[lane].is_together
+    for _ in range(40):
+        run_all(bus, sent)
+        wake(many)
+    assert {} == behind(store)
+    assert many._groups[lane].is_together
+
+
+@pytest.mark.parametrize("options", [{"ordered": True}, {"concurrency": 2}])
+def test_a_handler_whose_deliveries_come_one_by_one_takes_them_by_itself(
+    bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store, options: dict[str, Any]
+) -> None:
+    for number in range(MANY):
+        bus.on(f"order.t{number}", name=f"h{number}", **options)(handle)
+    made = dispatcher()
+    ran = []
+    for n in range(60):
+        bus.emit(f"order.t{n % 15}", id=f"e{n}", subject="s")
+        wake(made)
+        ran += run_all(bus, sent)
+    for _ in range(30):
+        wake(made)
+        ran += run_all(bus, sent)
+    assert sorted((f"h{n % 15}", f"e{n}") for n in range(60) if n % 15 < MANY) == sorted(ran)
+    assert {} == behind(store)
+    assert all(group.is_together for group in made._groups.values())
+
+
+def test_what_is_due_is_found_at_the_bell(
+    bus: EventBus, many: Dispatcher, sent: Sent, asked: Asked, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    wake(many)
+    chunk = sent.pop()
+    many._groups[chunk.lane].watches = 0
+    assert 1 == store.backend.chunks.requeue(bus.service.worker, chunk.lane, chunk.id)
+    wake(many)
+    wake(many)
+    assert [["a"]] == sent.ids
+    assert {"h3"} == set(asked.names())
+
+
+def test_a_chunk_whose_lease_expired_is_found(
+    bus: EventBus, many: Dispatcher, sent: Sent, asked: Asked, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    wake(many)
+    sent.clear()
+    store.clock.advance(store.ledger.lease_ms)
+    wake(many)
+    wake(many)
+    assert [["a"]] == sent.ids
+    assert {"h3"} == set(asked.names())
+
+
+def test_a_group_that_is_gone_is_joined_again(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    store.log.leave("order", "billing.h3")
+    wake(many)
+    wake(many)
+    bus.emit("order.t3", id="a")
+    wake(many)
+    wake(many)
+    assert [["a"]] == sent.ids
+
+
+def test_what_only_newer_code_wants_is_left_to_it(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    store.ledger.note_patterns(Lane("order", "billing.h3"), ["order.t3", "order.new"])
+    bus.emit("order.new", id="a")
+    for _ in range(3):
+        wake(many)
+    assert ["billing.h3"] == list(behind(store))
+    assert [] == sent
+
+
+def test_a_group_that_was_set_back_is_given_all_of_it_again(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    bus.emit("order.t4", id="b")
+    wake(many)
+    run_all(bus, sent)
+    with store.log.lock:
+        store.log.store["order"].groups["billing.h3"].last = (0, 0)
+    bus.emit("order.other", id="c")
+    ran = []
+    for _ in range(10):
+        wake(many)
+        ran += run_all(bus, sent)
+    assert {("h3", "a")} == set(ran)
+
+
+def test_an_entry_that_is_no_event_is_dead_and_holds_up_no_group(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    store.log._append("order", b"no event", EntryKind.FOREIGN)
+    bus.emit("order.t4", id="b")
+    ran = []
+    for _ in range(20):
+        wake(many)
+        ran += run_all(bus, sent)
+    assert [("h3", "a"), ("h4", "b")] == sorted(ran)
+    assert {} == behind(store)
+    assert 1 == len(store.ledger.dead("order"))
+
+
+def test_a_group_that_another_worker_moved_on_misses_nothing(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    bus.emit("order.t3", id="a")
+    lane = Lane("order", "billing.h3")
+    [other] = store.backend.chunks.fetch("other", [FetchRequest(lane, "chunk", 1, running=True)])
+    bus.emit("order.t3", id="b")
+    for _ in range(3):
+        wake(many)
+    assert (1, [["b"]]) == (len(other.entries), sent.ids)
+
+
+def test_the_chunk_of_an_advance_without_an_answer_is_given_back(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = store.backend.chunks.advance
+
+    def lose(worker: str, moves: Sequence[Advance]) -> Any:
+        advance(worker, moves)
+        monkeypatch.setattr(store.backend.chunks, "advance", advance)
+        raise redis.ConnectionError("reset")
+
+    monkeypatch.setattr(store.backend.chunks, "advance", lose)
+    bus.emit("order.t3", id="a")
+    with pytest.raises(redis.ConnectionError):
+        wake(many)
+    ran = []
+    for _ in range(5):
+        many.turn()
+        ran += run_all(bus, sent)
+    assert [("h3", "a")] == ran
+
+
+def test_where_few_groups_are_left_each_fetches_for_itself(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+) -> None:
+    for number in range(SHARED_FROM - 1, MANY):
+        store.registry.unregister(f"billing.h{number}")
+        store.log.leave("order", f"billing.h{number}")
+    for _ in range(3):
+        wake(many)
+    assert "order" not in many._reader
+    bus.emit("order.t0", id="a")
+    wake(many)
+    sent.clear()
+    store.clock.advance(store.ledger.lease_ms)
+    wake(many)
+    assert [["a"]] == sent.ids
+
+
+def test_a_handler_that_wants_most_of_a_backlog_fetches_it_for_itself(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domain_reader, "MAX_PAGES", 1)
+    lane = Lane("order", "billing.h0")
+    bus.emit_many([("order.t0", {})] * 1200)
+    wake(many)
+    assert [True] == [chunk.more for chunk in sent[:1]]
+    assert not many._groups[lane].is_together
+    ran = []
+    for _ in range(40):
+        ran += run_all(bus, sent)
+        wake(many)
+    assert 1200 == store.ledger.stats(lane)["processed"]
+    assert {} == behind(store)
