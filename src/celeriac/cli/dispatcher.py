@@ -16,6 +16,7 @@ import redis
 
 from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
+from celeriac.subscription import Service
 from celeriac.subscription.service import worker_name
 
 if TYPE_CHECKING:
@@ -76,6 +77,13 @@ def find_bus(where: str) -> EventBus:
         reason = f"no EventBus {name}" if name else f"{len(buses)} EventBus objects and no `bus`"
         raise click.BadParameter(f"{path} has {reason}", param_hint="-A")
     return next(iter(buses.values()))
+
+
+def service_of(where: str) -> Service:
+    """The service of the EventBus in a module, with its handlers."""
+    bus = find_bus(where)
+    bus.app.loader.import_default_modules()
+    return bus.service
 
 
 def _make(bus: EventBus, processes: int) -> Dispatcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -9,11 +10,13 @@ import msgspec
 
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.cli.show import console, state_text, took, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.matrix import EventStatus
 from celeriac.operation import Step, history_of
+
+INDENT = 21  # below the time
 
 
 @click.command()
@@ -44,18 +47,20 @@ def history(
 
 
 def _show(event: EventStatus, steps: list[Step]) -> None:
+    """Print two lines for a step: what happened where, and below it the error or the reason."""
     from rich.text import Text
 
+    out = console()
     about = " ".join(filter(None, (event.type, event.subject, event.id)))
-    console().print(Text(about, style="bold"), soft_wrap=True)
-    table(
-        ("when", "handler", "what", "how"),
-        [
-            (_time(step), step.handler, state_text(step.did, _what(step)), _how(step))
-            for step in steps
-        ],
-        fold={"handler": 12, "how": 20},
-    )
+    out.print(Text(about, style="bold"), soft_wrap=True)
+    names = max((len(step.handler) for step in steps), default=0)
+    for step in steps:
+        head = (f"{_time(step):<19}  ", "dim"), f"{step.handler:<{names}}  "
+        did = state_text(step.did, f"{_what(step):<13} ")
+        out.print(Text.assemble(*head, did, (_how(step), "dim")), soft_wrap=True)
+        width = max(30, out.width - INDENT)
+        for line in wrap(_why(step), width, break_on_hyphens=False, break_long_words=False):
+            out.print(Text(" " * INDENT + line), soft_wrap=True)
 
 
 def _time(step: Step) -> str:
@@ -71,11 +76,14 @@ def _what(step: Step) -> str:
 def _how(step: Step) -> str:
     by = f"by {step.who}" if step.who else ""
     via = f"in {step.via}" if step.via else ""
-    ran = f"ran {took(step.took_us)}" if step.took_us else ""
+    ran = took(step.took_us) if step.took_us else ""
     on = f"on {step.worker}" if step.worker else ""
-    text = " ".join(filter(None, (by, via, ran, on)))
-    text = ": ".join(filter(None, (text, step.reason or step.error or "")))
-    return f"{text} → {step.edited}" if step.edited else text
+    return " ".join(filter(None, (by, via, ran, on)))
+
+
+def _why(step: Step) -> str:
+    edited = f"→ {step.edited}" if step.edited else ""
+    return " ".join(filter(None, (step.reason or step.error or "", edited)))
 
 
 def _plain(event: EventStatus, steps: list[Step]) -> dict[str, Any]:

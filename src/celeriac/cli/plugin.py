@@ -50,7 +50,13 @@ def bus(ctx: click.Context) -> None:
     service = next(iter(services_of(ctx.obj.app)), None)
     if service is None:
         raise click.UsageError("the app has no event bus; make one: EventBus(app)")
-    ctx.obj = Session(service.settings, service.backend)
+    app = ctx.obj.app
+
+    def load_service() -> Any:
+        app.loader.import_default_modules()
+        return service
+
+    ctx.obj = Session(service.settings, service.backend, load_service)
 
 
 if "flower" in sys.argv[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import click
@@ -10,21 +11,36 @@ from celeriac.errors import NotFound
 from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
+from celeriac.subscription import Backend, Service
 from celeriac.subscription.service import redis_backend
 from celeriac.visible import listed
 
 
 class Session:
-    """One run of a command. Connects at the first use of the backend."""
+    """One run of a command. Connects at the first use of the backend.
 
-    def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
+    `load_service` loads the handlers of the app for which the command runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        backend: Backend | None = None,
+        load_service: Callable[[], Service] | None = None,
+    ) -> None:
         self.settings = settings
         self._given = backend
+        self._load_service = load_service
 
     @cached_property
     def backend(self) -> Backend:
         return self._given or redis_backend(self.settings)
+
+    @cached_property
+    def service(self) -> Service | None:
+        """The service of the app for which the command runs, with its handlers; None without one.
+        Imports their modules."""
+        return self._load_service() if self._load_service is not None else None
 
     @property
     def matrix(self) -> Matrix:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import types
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from celeriac.cli.plugin import bus as plugin
 from celeriac.log.memory import MemoryClock
+from celeriac.subscription import Service
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.matrix.shop import Shop
 
@@ -126,6 +131,18 @@ def test_with_the_code_its_when_runs_on_an_event_that_was_not_fetched(
     id = shop.emit("order.placed", {"cents": 1})
     [found] = run("explain", id, "billing.charge", "-A", module, "--json").json
     assert ("waiting", "when") == (found["state"], found["decision"])
+
+
+def test_the_plugin_of_celery_has_the_code_of_its_app(
+    shop: Shop, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = importlib.import_module(module).app
+    monkeypatch.setattr(Service, "instead", shop.backend)
+    described = ["explain", "--type", "order.placed", "--data", '{"cents": 1}']
+    result = CliRunner().invoke(
+        plugin, [*described, "billing.charge"], obj=types.SimpleNamespace(app=app)
+    )
+    assert "when= rejects it" in result.output
 
 
 def test_an_error_in_when_shows_no_data(run: Run, module: str) -> None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from celeriac.cli.dead.choice import choice_options, reason_option, select
-from celeriac.cli.dispatcher import find_bus
+from celeriac.cli.dispatcher import service_of
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, count
@@ -67,7 +67,8 @@ def edit(
     has a new id, is for the handler that gave up alone, and names the old one as its cause. The
     letter is gone then, and the difference is in the audit log.
     """
-    handlers = _handlers(module)
+    service = session.service if module is None else service_of(module)
+    handlers: Handlers = {} if service is None else service.handlers
     if patch is None:
         if len(names) != 1 or everything or choice != Choice():
             raise click.UsageError("name one dead letter to edit it, or give --patch for many")
@@ -95,14 +96,6 @@ def edit(
         echo(f"{number:,} not edited: {fault}", err=True)
     if faults:
         ctx.exit(FAILED)
-
-
-def _handlers(module: str | None) -> Handlers:
-    if module is None:
-        return {}
-    bus = find_bus(module)
-    bus.app.loader.import_default_modules()
-    return bus.service.handlers
 
 
 def _edit(

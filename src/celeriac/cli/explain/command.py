@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.dispatcher import find_bus
+from celeriac.cli.dispatcher import service_of
 from celeriac.cli.document import json_option, print_json
 from celeriac.cli.emit import read_data
 from celeriac.cli.explain.draw import draw, draw_decisions
@@ -59,7 +59,7 @@ def explain(
     domain/entry, for one of several entries of an event. With --type and --data it answers for an
     event before it is emitted, and HANDLER is the first argument. It changes nothing.
     """
-    code = _code(module)
+    code = _code(session, module)
     if type_ is not None:
         if handler is not None:
             raise click.UsageError(
@@ -88,13 +88,11 @@ def explain(
             draw(one)
 
 
-def _code(module: str | None) -> Mapping[str, Code]:
-    """Handler → its code."""
-    if module is None:
+def _code(session: Session, module: str | None) -> Mapping[str, Code]:
+    """Handler → its code: of the module, else of the app for which the command runs."""
+    service = session.service if module is None else service_of(module)
+    if service is None:
         return {}
-    bus = find_bus(module)
-    bus.app.loader.import_default_modules()
-    service = bus.service
     return {name: Code(handler, service.guard) for name, handler in service.handlers.items()}
 
 
