@@ -78,7 +78,7 @@ def test_copies_do_not_run_and_a_forged_event_does_not_either(
 def test_a_worker_that_is_killed_loses_none_of_them(
     deployment: Deployment, orders: EventBus, type: str, handler: str, in_chunks: bool
 ) -> None:
-    """What it had noted as verified and not run is run by the next one, and not taken for a copy."""
+    """What it had noted as verified and not run is no copy for the next one."""
     domain = type.partition(".")[0]
     first = deployment.worker()
     deployment.joined(handler, domain)

@@ -7,6 +7,7 @@ pass for the other. The last node of a level with an odd number of them moves up
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -60,6 +61,12 @@ def _extended(level: Sequence[bytes], above: Sequence[bytes]) -> list[bytes]:
     return [*paths, above[-1]] if len(level) % 2 else paths
 
 
+# Of events that are verified one after the other, many paths have their upper nodes in common.
+@lru_cache(maxsize=1024)
+def _node_hash(pair: bytes) -> bytes:
+    return sha256(b"\x01" + pair).digest()
+
+
 def root_of(leaf: bytes, proof: Proof) -> bytes | None:
     """Return the root of the tree that has this leaf at the position in the proof.
 
@@ -75,7 +82,7 @@ def root_of(leaf: bytes, proof: Proof) -> bytes | None:
             if len(sibling) != HASH_BYTES:
                 return None
             pair = sibling + node if position & 1 else node + sibling
-            node = sha256(b"\x01" + pair).digest()
+            node = _node_hash(pair)
             at += HASH_BYTES
         position >>= 1
         last >>= 1

@@ -32,7 +32,12 @@ _TAIL = re.compile(
     % -(-MAX_PATH * HASH_BYTES * 4 // 3)
 )
 _MAX_TAIL = 640  # bytes that _TAIL matches, at most
-_REDRIVEN = re.compile(rb',"redriven":"[^"\\\x00-\x1f]{1,1000}"\}\Z')
+_MAX_REDRIVEN = 1100  # bytes that _REDRIVEN matches, at most
+_REDRIVEN_NAME = b',"redriven":"'
+_REDRIVEN = re.compile(_REDRIVEN_NAME + rb'[^"\\\x00-\x1f]{1,1000}"\}\Z')
+# Characters that the last one may be, by the length of the text modulo 4.
+_ALPHABET = bytes(range(65, 91)) + bytes(range(97, 123)) + b"0123456789-_"
+_LAST = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 
 
@@ -66,8 +71,7 @@ def attach_proofs(messages: list[bytes], paths: list[bytes], signature: bytes) -
 
 def split(raw: bytes) -> Signed | None:
     """The parts of a signed event; None where it does not end as one does."""
-    if (redriven := _REDRIVEN.search(raw, max(0, len(raw) - 1100))) is not None:
-        raw = raw[: redriven.start()] + b"}"
+    raw = _without_redriven(raw)
     # No later one can be in what _TAIL matches.
     at = raw.rfind(_KEY_ID, max(0, len(raw) - _MAX_TAIL))
     found = _TAIL.match(raw, at) if at >= 0 else None
@@ -86,6 +90,11 @@ def split(raw: bytes) -> Signed | None:
     return Signed(message, key_id.decode(), signature, Proof(int(position), int(size), path))
 
 
+def _without_redriven(raw: bytes) -> bytes:
+    at = raw.rfind(_REDRIVEN_NAME, max(0, len(raw) - _MAX_REDRIVEN))
+    return raw[:at] + b"}" if at >= 0 and _REDRIVEN.match(raw, at) else raw
+
+
 def _text(value: bytes) -> bytes:
     return b2a_base64(value, newline=False).translate(_TO_URL, b"=")
 
@@ -93,10 +102,9 @@ def _text(value: bytes) -> bytes:
 def _bytes(text: bytes) -> bytes | None:
     """None unless `_text` writes it: the last character may hold bits of no meaning, and one
     signature has one form."""
-    if len(text) % 4 == 1:
+    if text[-1] not in _LAST[len(text) % 4]:
         return None
-    value = a2b_base64(text.translate(_FROM_URL) + b"==")
-    return value if _text(value) == text else None
+    return a2b_base64(text.translate(_FROM_URL) + b"==")
 
 
 def is_signed(raw: bytes) -> bool:
@@ -116,6 +124,4 @@ def redriven_for(raw: bytes, handler: str) -> bytes:
     """The signed event for this handler alone, its signature untouched."""
     if split(raw) is None:
         raise InvalidEvent("the event is not signed")
-    if (before := _REDRIVEN.search(raw)) is not None:
-        raw = raw[: before.start()] + b"}"
-    return raw[:-1] + b',"redriven":"%b"}' % handler.encode()
+    return _without_redriven(raw)[:-1] + b',"redriven":"%b"}' % handler.encode()

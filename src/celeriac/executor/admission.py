@@ -14,13 +14,13 @@ from celeriac.trust import Guard
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """For one chunk: the events are of the log of `domain`. `verified` are entries of which it is
-    known already that their events are to be trusted."""
+    """For one chunk: the events are of the log of `domain`. `verified` has entries whose events
+    were verified as ones of a source and type."""
 
     guard: Guard
     domain: str
     sensitive: frozenset[str] = frozenset()
-    verified: set[str] = field(default_factory=set)
+    verified: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def admit(self, handler: Handler, entry: str, body: bytes, event: RawEvent) -> RawEvent:
         """The event as the handler may have it, its data still JSON.
@@ -28,7 +28,7 @@ class Admission:
         Raises UntrustedEvent, or EncryptionError for what is encrypted for others, before any code
         of the handler runs and any of its data is read.
         """
-        if handler.signed and entry not in self.verified:
+        if handler.signed and self.verified.get(entry) != (event.source, event.type):
             self.guard.verify(body, event, self.domain)
         return self.guard.open(event) if is_encrypted(event) else event
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from celeriac.errors import InvalidEvent, UntrustedEvent
-from celeriac.event import decode, event_key
+from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
 from celeriac.executor.process import ExecutorProcess
 from celeriac.ledger import Lane
@@ -24,23 +24,23 @@ def find_copies(
 ) -> set[str]:
     """Verify the events of entries, and note that in `admission`; return the entries that repeat
     the event of another one. Blocks for a round trip. Raises BusUnavailable."""
-    verified = [
-        (entry, key)
-        for entry, body in entries
-        if body is not None and (key := _key_of_trusted(admission, body))
-    ]
+    verified: list[tuple[str, str]] = []
+    for entry, body in entries:
+        event = _trusted(admission, body or b"")
+        if event is not None:
+            admission.verified[entry] = event.source, event.type
+            verified.append((entry, event.key))
     if not verified:
         return set()
-    admission.verified.update(entry for entry, _ in verified)
     ledger = process.service.backend.ledger
     return set(process.persist(lambda: ledger.note_verified(group, verified)))
 
 
-def _key_of_trusted(admission: Admission, body: bytes) -> str:
-    """Empty for what is to be refused, which claims no id."""
+def _trusted(admission: Admission, body: bytes) -> Peek | None:
+    """None for what is to be refused, which claims no id."""
     try:
-        event = decode(body)
+        event = peek(body, admission.domain)
         admission.guard.verify(body, event, admission.domain)
     except (InvalidEvent, UntrustedEvent):
-        return ""
-    return event_key(event.id, event.source)
+        return None
+    return event

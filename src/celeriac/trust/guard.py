@@ -7,7 +7,7 @@ from functools import cached_property
 from celeriac.event import RawEvent
 from celeriac.settings import Settings
 from celeriac.trust.decrypter import Decrypter, make_decrypter
-from celeriac.trust.verifier import Verifier, make_verifier
+from celeriac.trust.verifier import Addressed, Verifier, make_verifier
 
 
 class Guard:
@@ -34,7 +34,7 @@ class Guard:
         if self.settings.encryption_key:
             _ = self._decrypter
 
-    def verify(self, raw: bytes, event: RawEvent, domain: str) -> None:
+    def verify(self, raw: bytes, event: Addressed, domain: str) -> None:
         """Raises UntrustedEvent unless the event in `raw`, from the log of `domain`, is signed by
         a key that is trusted for its source and type."""
         self._verifier(raw, event, domain)

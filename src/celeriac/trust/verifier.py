@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from celeriac.errors import ConfigurationError, UntrustedEvent
-from celeriac.event import RawEvent
+from celeriac.event import decode
 from celeriac.event.merkle import MAX_SIZE, leaf_hash, root_of, signed_root
 from celeriac.event.signature import Signed, split
 from celeriac.settings import Settings
@@ -14,13 +14,23 @@ from celeriac.trust.key import SIGNING, PublicKey, public_keys
 from celeriac.trust.signer import missing
 from celeriac.trust.verified import Verified
 
-Verifier = Callable[[bytes, RawEvent, str], None]
+
+class Addressed(Protocol):
+    """What of an event says who may sign it: an Event, or a Peek."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+
+
+Verifier = Callable[[bytes, Addressed, str], None]
 
 
 def make_verifier(settings: Settings) -> Verifier:
     """A function that raises UntrustedEvent unless an event may be run.
 
-    It takes the event's bytes, what they decode to, and the domain of the log that held it.
+    It takes the event's bytes, its addressing, and the domain of the log that held it.
     Raises ConfigurationError for keys that cannot be used, or where cryptography is missing.
     """
     keys = public_keys(settings.trusted_keys, setting="CELERIAC_TRUSTED_KEYS", curve=SIGNING)
@@ -31,10 +41,10 @@ def make_verifier(settings: Settings) -> Verifier:
         )
     is_genuine = _check_of(keys)
 
-    def verify(raw: bytes, event: RawEvent, domain: str) -> None:
+    def verify(raw: bytes, event: Addressed, domain: str) -> None:
         signed = split(raw)
         if signed is None:
-            raise UntrustedEvent(_unsigned(event))
+            raise UntrustedEvent(_unsigned(raw))
         key = keys.get(signed.key_id)
         if key is None:
             raise UntrustedEvent(
@@ -49,7 +59,7 @@ def make_verifier(settings: Settings) -> Verifier:
                 f"untrusted: its signature is not one of the key {key.id!r}; the event was changed "
                 "after it was signed, or another key signed it"
             )
-        if event.domain != domain:
+        if event.type.partition(".")[0] != domain:
             raise UntrustedEvent(
                 f"untrusted: {event.type} does not belong into the log of {domain}"
             )
@@ -98,8 +108,8 @@ def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
     return is_genuine
 
 
-def _unsigned(event: RawEvent) -> str:
-    if event.signature is None:
+def _unsigned(raw: bytes) -> str:
+    if decode(raw).signature is None:
         return "untrusted: it is not signed, and the handler demands a signature"
     return "untrusted: it does not end with its key id and a signature, as a signed event does"
 
@@ -113,7 +123,7 @@ def _wrong_proof(signed: Signed) -> str:
     )
 
 
-def _may_sign(key: PublicKey, event: RawEvent) -> bool:
+def _may_sign(key: PublicKey, event: Addressed) -> bool:
     if key.sources is not None and event.source not in key.sources:
         return False
     return key.types is None or key.types.matches(event.type)
