@@ -21,8 +21,6 @@ _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 SCRIPTS = {b"eval", b"evalsha", b"eval_ro", b"evalsha_ro"}
-# The list of a subject: see LISTS in tests/unit/test_script_keys.py.
-LIST = re.compile(rb":lane:")
 
 
 class ScriptWatch:
@@ -44,7 +42,7 @@ class ScriptWatch:
         if found[1] == b"lua":
             for key in self._keys_of(name, line):
                 self.seen += 1
-                if key not in self._declared and not LIST.search(key):
+                if key not in self._declared:
                     self.undeclared.add((name, key))
         elif name in SCRIPTS:
             words = _words(line)

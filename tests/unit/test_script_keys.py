@@ -143,13 +143,12 @@ def test_a_script_binds_the_keys_that_it_declares_in_the_order_of_its_calls() ->
 def test_each_key_that_a_script_declares_is_touched_and_would_be_missed(
     package: str, name: str
 ) -> None:
+    if name == "forget.lua":
+        return  # it removes all that it is given
     script = Script(package, name)
-    before = undeclared(script.source)
     for number, key in enumerate(script.names, 1):
-        if key == "base" or name == "forget.lua":  # of LISTS; it removes all that it is given
-            continue
         derived = re.sub(rf"\bKEYS\[{number}\]", "(KEYS[1] .. 'x')", script.source)
-        assert undeclared(derived) != before, f"{name} declares {key}, and touches it nowhere"
+        assert undeclared(derived), f"{name} declares {key}, and touches it nowhere"
 
 
 def test_a_name_that_means_no_key_is_refused() -> None:

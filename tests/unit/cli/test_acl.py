@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from celeriac.log.bound import Backlog
 from celeriac.log.bounded import BoundedRedisLog
 from celeriac.log.emitted import flush_emitted
 from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.scripts import Script
 from celeriac.settings import Settings
 from celeriac.trust.generate import generate
 from tests.unit.delivery_task import run_task
@@ -84,6 +86,35 @@ def dispatcher(bus: EventBus) -> Dispatcher:
 
 
 def void(_: object) -> None: ...
+
+
+OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua", "forget.lua"}
+MOVES = [
+    path.name
+    for path in (files("celeriac.ledger") / "lua").iterdir()
+    if path.name.endswith(".lua") and not path.name.startswith("_")
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "package", "name", "domain"),
+    [
+        *(("billing", "ledger", name, "order") for name in sorted({*MOVES} - OF_OPERATORS)),
+        *(("billing", "log", name, "order") for name in ("trim.lua", "tidy.lua", "backlog.lua")),
+        *(("billing", "log", name, "order") for name in ("note_foreign.lua",)),
+        *(("billing", "log", name, "payment") for name in ("append_once.lua", "emitted.lua")),
+        *(("orders", "log", name, "order") for name in ("postpone.lua", "promote.lua")),
+    ],
+)
+def test_a_service_may_name_the_keys_that_its_scripts_declare(
+    server: EmbeddedServer, user: str, package: str, name: str, domain: str
+) -> None:
+    script = Script(f"celeriac.{package}", name)
+    now_ms = 0 if "this_minute" in script.names else None
+    given = script.keys(KEYS, domain, f"{user}.charge", now_ms) or ("celeriac:handlers",)
+    with redis.Redis.from_url(server.url) as client:
+        command: Any = client.execute_command
+        assert b"OK" == command("ACL", "DRYRUN", user, *script.of_keys(given))
 
 
 def test_each_service_does_its_part(server: EmbeddedServer) -> None:
@@ -222,8 +253,8 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
     # a script of one's own may do no more than one may do oneself
     client: Any = redis.Redis.from_url(url_of(server, "billing"))
     with pytest.raises(redis.ResponseError, match=r"ACL|can't run"):
-        script = "return redis.call('XADD', 'celeriac:{order}:events', '*', 'event', 'x')"
-        client.execute_command("EVAL", script, 1, "celeriac:{order}:")
+        script = "return redis.call('XADD', KEYS[1], '*', 'event', 'x')"
+        client.execute_command("EVAL", script, 1, events)
     client.close()
     billing = EventBus(service="billing", redis_url=url_of(server, "billing"))
     with pytest.raises(BusUnavailable, match=r"does not allow that.*celeriac acl"):

@@ -156,7 +156,7 @@ def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
     """The keys that the scripts of a worker are given. A trim is given those of all handlers."""
     yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
-        yield from (keys.base(domain), keys.events(domain), keys.bell(domain), keys.delayed(domain))
+        yield from (keys.events(domain), keys.bell(domain), keys.delayed(domain))
         yield from (keys.clock(domain), *keys.ids(domain), keys.ambiguous(domain))
         yield from (keys.dead(domain), keys.dead_groups(domain), keys.dead_newest(domain))
         yield from keys.no_events(domain)
