@@ -13,7 +13,7 @@ from benchmarks.bench import Bench
 
 PACKAGES = (
     "celery", "kombu", "redis", "hiredis", "msgspec", "faststream", "dramatiq", "taskiq",
-    "taskiq-redis", "huey",
+    "taskiq-redis", "uvloop", "huey",
 )  # fmt: skip
 
 

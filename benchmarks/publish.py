@@ -35,8 +35,8 @@ of two runs.
   neighbours. celeriac and Celery send no task events, except where `-E` is stated: celeriac sends
   them only while a monitor receives them, Celery only with `-E`.
 - Peers run as their documentation recommends for speed: Celery with late acknowledgement (without
-  it, a crash loses tasks) and a prefetch of 4, FastStream with handlers of whole batches and
-  without a log line per message.
+  it, a crash loses tasks) and a prefetch of 4; FastStream with handlers of batches of up to 500,
+  without a log line for each message, and with uvloop, as taskiq.
 - The server is an embedded one on loopback without persistence. Contestants marked *AOF* use a
   second one, with an append-only file that is flushed every second.
 - Each producer is one process. While it emits, it and the server have a core each
