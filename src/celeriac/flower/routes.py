@@ -9,6 +9,7 @@ from tornado.web import StaticFileHandler, url
 from celeriac.flower.asset import FOLDER
 from celeriac.flower.view.acts import ACTS
 from celeriac.flower.view.audit import AuditPage
+from celeriac.flower.view.contracts import ContractsPage
 from celeriac.flower.view.dead import DeadPageView
 from celeriac.flower.view.event import EventPage
 from celeriac.flower.view.events import EventsPage
@@ -25,6 +26,7 @@ def routes() -> list[Any]:
         url(r"/explain", ExplainPage, name="celeriac-explain"),
         url(r"/matrix", MatrixPage, name="celeriac-matrix"),
         url(r"/services", ServicesPage, name="celeriac-services"),
+        url(r"/contracts", ContractsPage, name="celeriac-contracts"),
         url(r"/dead", DeadPageView, name="celeriac-dead"),
         url(r"/audit", AuditPage, name="celeriac-audit"),
         url(r"/celeriac/front", FrontPart, name="celeriac-front"),

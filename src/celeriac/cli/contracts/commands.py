@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from celeriac.cli.contracts.code import Code, load_code
-from celeriac.cli.contracts.registered import registered_writers, running_readers
 from celeriac.cli.contracts.report import (
     as_document,
     print_changed,
@@ -15,8 +14,8 @@ from celeriac.cli.contracts.report import (
     summary,
 )
 from celeriac.cli.document import json_option, print_json
-from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import count, table
+from celeriac.cli.session import Session
+from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
 from celeriac.contract.check import Sources
 from celeriac.contract.git_locks import committed_locks
@@ -31,6 +30,7 @@ from celeriac.contract.lock import (
     without,
 )
 from celeriac.errors import ConfigurationError
+from celeriac.matrix.contracts import registered_writers, running_readers
 
 app_option = click.option(
     "-A", "--app", "module", metavar="MODULE", help="Has the EventBus: package.module[:name]"
@@ -140,44 +140,6 @@ def check(
         echo(summary(judgement))
     if changed or stale or judgement.breaks:
         ctx.exit(1)
-
-
-@contracts.command("list")
-@json_option
-@pass_session
-def list_(session: Session, as_json: bool) -> None:
-    """Lists the versions that workers have declared, and who reads them."""
-    backend = session.backend
-    stored, readers = backend.contracts.contracts(), running_readers(backend)
-    rows = [
-        (
-            one.type,
-            one.contract.version,
-            one.contract.owner or one.service,
-            one.contract.deprecated,
-            sorted(
-                {
-                    r.handler
-                    for r in readers
-                    if r.reads.versions.get(one.type) == one.contract.version
-                }
-            ),
-        )
-        for one in stored
-    ]
-    if as_json:
-        names = ("type", "version", "owner", "deprecated", "readers")
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-    elif not rows:
-        echo("No contracts. A worker declares those of its code when it starts.")
-    else:
-        table(
-            ("type", "version", "owner", "deprecated", "read by"),
-            [(*row[:-1], ", ".join(row[-1])) for row in rows],
-            right=("version",),
-            fold={"type": 20, "deprecated": 12, "read by": 20},
-            shed=("deprecated",),
-        )
 
 
 def _code(ctx: click.Context, module: str | None) -> Code:

@@ -1,0 +1,147 @@
+"""The catalog of events: each type with its versions, its owner, and the handlers that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from celeriac.contract.check import CODE
+from celeriac.contract.example import examples
+from celeriac.contract.judgement import Break, Reader, Writer, judge_pair
+from celeriac.contract.lock import Lock, LockedContract
+from celeriac.errors import ConfigurationError
+
+# Where a reader was found of which only its patterns are known.
+UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version. `declared_ms` is when a worker declared it first, where that is known."""
+
+    contract: LockedContract
+    service: str
+    declared_ms: int = 0
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A handler that gets events of a type. `version` is the one that it reads, 0 where it takes
+    any; `fault` says why it breaks at the newest version. Without `is_judged` that was not tried.
+    """
+
+    handler: str
+    service: str
+    version: int
+    workers: tuple[str, ...] = ()
+    fault: str = ""
+    example: str = ""
+    is_judged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How often a type was emitted, and when last, as far as the log goes."""
+
+    emitted: int = 0
+    last_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventInfo:
+    """One event type. Versions are in their order, the newest last."""
+
+    type: str
+    owner: str
+    versions: tuple[VersionInfo, ...]
+    consumers: tuple[Consumer, ...]
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def newest(self) -> VersionInfo | None:
+        current = [one for one in self.versions if not one.contract.removed]
+        found = current or self.versions
+        return found[-1] if found else None
+
+    @property
+    def deprecated(self) -> str:
+        return self.newest.contract.deprecated if self.newest else ""
+
+    @property
+    def broken(self) -> list[Consumer]:
+        return [one for one in self.consumers if one.fault]
+
+
+def versions_in(locks: Iterable[Lock]) -> list[tuple[str, VersionInfo]]:
+    """Return each version in lock files, with its type."""
+    return [
+        (type_, VersionInfo(one, lock.service))
+        for lock in locks
+        for type_, contracts in lock.contracts.items()
+        for one in contracts
+    ]
+
+
+def make_catalog(
+    versions: Iterable[tuple[str, VersionInfo]],
+    readers: Sequence[Reader],
+    seen: Mapping[str, Seen] | None = None,
+) -> list[EventInfo]:
+    """Return the catalog, by type. Types that were seen and have no contract are in it too."""
+    seen = seen or {}
+    by_type: dict[str, dict[int, VersionInfo]] = {type_: {} for type_ in seen}
+    for type_, version in versions:
+        by_type.setdefault(type_, {}).setdefault(version.contract.version, version)
+    catalog = []
+    for type_, found in sorted(by_type.items()):
+        ordered = [_with_example(version) for _, version in sorted(found.items())]
+        info = EventInfo(type_, "", tuple(ordered), (), seen.get(type_, Seen()))
+        newest = info.newest
+        owner = (newest.contract.owner or newest.service) if newest else ""
+        consumers = tuple(
+            _consumer(type_, newest, reader) for reader in readers if reader.wants(type_)
+        )
+        catalog.append(EventInfo(type_, owner, info.versions, consumers, info.seen))
+    return catalog
+
+
+def _with_example(version: VersionInfo) -> VersionInfo:
+    example = next(examples(version.contract.schema), None)
+    return VersionInfo(version.contract, version.service, version.declared_ms, example)
+
+
+def _consumer(type_: str, newest: VersionInfo | None, reader: Reader) -> Consumer:
+    version = reader.reads.versions.get(type_, 0)
+    if newest is None or reader.found_in == UNKNOWN:
+        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
+    one = newest.contract
+    writer = Writer(type_, one.version, one.schema, one.digest, CODE, one.owner)
+    try:
+        found = _verdict(_Pair(writer, reader))
+    except ConfigurationError:  # the extra is not installed
+        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
+    reason, example = (found.reason, found.example) if found else ("", "")
+    return Consumer(reader.handler, reader.service, version, reader.workers, reason, example)
+
+
+class _Pair:
+    """A writer and a reader, equal to another of the same digests."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self.writer, self.reader = writer, reader
+        self._is = (writer.type, writer.version, writer.digest, reader.reads.digest, reader.is_code)
+
+    def __hash__(self) -> int:
+        return hash(self._is)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Pair) and self._is == other._is
+
+
+# A page asks for the same pairs every few seconds.
+@lru_cache(maxsize=4096)
+def _verdict(pair: _Pair) -> Break | None:
+    return judge_pair(pair.writer, pair.reader)

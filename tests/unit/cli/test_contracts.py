@@ -1,0 +1,89 @@
+"""The commands that document contracts, on a bus in memory and on lock files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from celeriac.contract.lock import Lock, LockedContract, LockedReader, encode_lock
+from celeriac.contract.normal_form import digest
+from celeriac.contract.schema import read_schema, written_schema
+from tests.unit.cli.conftest import Run
+from tests.unit.matrix.shop import Shop
+
+
+class Placed(msgspec.Struct):
+    """An order."""
+
+    number: int
+
+
+SCHEMA = written_schema(Placed)
+PLACED = LockedContract(
+    version=2, digest=digest(SCHEMA), owner="orders", deprecated="use sale.made", schema=SCHEMA
+)
+READS = LockedReader(patterns=("order.*",), schema=read_schema(Placed))
+
+
+def write_locks(directory: Path) -> str:
+    for lock in (
+        Lock(service="orders", contracts={"order.placed": (PLACED,)}),
+        Lock(service="billing", readers={"billing.charge": READS}),
+    ):
+        (directory / f"{lock.service}.json").write_bytes(encode_lock(lock))
+    return str(directory)
+
+
+def test_the_list_of_an_empty_bus_says_how_a_contract_gets_there(run: Run) -> None:
+    assert "A worker declares" in run("contracts", "list").out
+
+
+def test_the_list_has_versions_owner_and_readers(run: Run, shop: Shop) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    shop.emit("order.placed", {"number": 1})
+    shop.backend.contracts.declare("orders", {"order.placed": [PLACED]}, {"billing.charge": READS})
+    line = run("contracts", "list").out.splitlines()[1].split()
+    assert ["order.placed", "v2", "orders"] == line[:3]
+    assert "billing.charge" in line
+    (event,) = run("contracts", "list", "--json").json
+    assert ("order.placed", "orders", "use sale.made") == (
+        event["type"],
+        event["owner"],
+        event["deprecated"],
+    )
+    assert 2 == event["versions"][0]["version"]
+    assert event["last_seen"] is not None
+
+
+def test_asyncapi_describes_the_lock_files(run: Run, tmp_path: Path) -> None:
+    said = run("contracts", "asyncapi", "--dir", write_locks(tmp_path), "--title", "Shop")
+    document: Any = json.loads(said.out)
+    assert ("3.0.0", "Shop") == (document["asyncapi"], document["info"]["title"])
+    assert "receive.order.placed.billing.charge" in document["operations"]
+
+
+def test_asyncapi_describes_what_runs(run: Run, shop: Shop) -> None:
+    shop.backend.contracts.declare("orders", {"order.placed": [PLACED]}, {})
+    document = json.loads(run("contracts", "asyncapi", "--registry").out)
+    assert ["order.placed.v2"] == list(document["components"]["messages"])
+
+
+def test_the_catalog_is_written_as_one_page(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "site" / "events.html"
+    said = run("contracts", "catalog", "--dir", write_locks(tmp_path), "--html", str(page))
+    assert "events.html written: 1 event type." in said.out
+    assert "billing.charge" in page.read_text()
+    assert "use sale.made" in page.read_text()
+
+
+def test_broken_lock_files_end_each_command_with_exit_code_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "orders.json").write_text("{")
+    for command in (["check"], ["asyncapi"], ["catalog", "--html", str(tmp_path / "x.html")]):
+        said = run("contracts", *command, "--dir", str(tmp_path))
+        assert 2 == said.exit_code
+        assert "orders.json is no lock file of celeriac" in said.err
+    assert not (tmp_path / "x.html").exists()
