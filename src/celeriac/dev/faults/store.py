@@ -98,6 +98,10 @@ class Store:
         """How many executions began. Cheap however many there are."""
         return self._one("SELECT coalesce(max(rowid), 0) FROM run")
 
+    def latest_main(self) -> int:
+        """The parent of the process in which the last execution began; 0 without any."""
+        return self._one("SELECT coalesce((SELECT main FROM run ORDER BY rowid DESC LIMIT 1), 0)")
+
     def effect_count(self) -> int:
         return self._one("SELECT coalesce(max(rowid), 0) FROM effect")
 

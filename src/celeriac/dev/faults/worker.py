@@ -58,6 +58,11 @@ class Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def main_lives(self) -> bool:
+        """Whether Celery's main process does. `sh` outlives it by some seconds."""
+        return _lives(self.main)
+
     def children(self) -> list[int]:
         """Its pool processes."""
         try:

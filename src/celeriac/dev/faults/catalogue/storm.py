@@ -91,19 +91,31 @@ class Storm:
 
     def start_workers(self) -> None:
         """Those that are missing; wait until they are ready."""
+        for worker in self.workers:
+            if not worker.main_lives:
+                # Celery ends a worker of which a pool process dies while the pool starts.
+                worker.given_up = True
+                now = time.monotonic()
+                self.scene.harms.append(Harm(frozenset(worker.pids()), now, now))
+        self.workers = self.living()
         while len(self.workers) < WORKERS:
             self.workers.append(self.scene.worker(orphans=True))
 
+    def living(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.main_lives]
+
     def kill(self) -> None:
         """SIGKILL to a whole worker, its main process or one of its pool processes."""
-        worker = self.chance.choice([one for one in self.workers if not self.is_frozen(one)])
+        worker = self.chance.choice([one for one in self.living() if not self.is_frozen(one)])
         how = self.chance.choice((self._kill_group, self._kill_main, self._kill_child))
         how(worker)
         self.scene.injected += 1
 
     def kill_last(self) -> None:
-        """Of a worker that is killed as a whole no process is left to report anything."""
-        self._kill_group(self.chance.choice(self.workers))
+        """A worker as a whole, of which no process is left to report what it was running."""
+        busy, living = self.scene.store.latest_main(), self.living()
+        at_work = [worker for worker in living if worker.main == busy]
+        self._kill_group((at_work or living)[0])
         self.scene.injected += 1
 
     def _kill_group(self, worker: Worker) -> None:
@@ -125,7 +137,7 @@ class Storm:
 
     def freeze(self) -> None:
         self.thaw(wait=True)
-        worker = self.chance.choice(self.workers)
+        worker = self.chance.choice(self.living())
         pids = frozenset(worker.pids())
         self.frozen = worker, pids, freeze_beside_store(self.scene, worker)
         self.scene.injected += 1
@@ -166,23 +178,23 @@ def kills_and_freezes(scene: Scene) -> None:
     storm = Storm(scene, chance)
     harms = [storm.kill] * (size.kills - 1) + [storm.freeze] * size.freezes
     chance.shuffle(harms)
-    margin = size.events // 50
-    *points, last = sorted(chance.sample(range(margin, size.events - margin), len(harms) + 1))
-    storm.start_workers()
+    # Work is left after the last.
+    within = range(size.events // 50, size.events * 85 // 100)
+    *points, last = sorted(chance.sample(within, len(harms) + 1))
     with Publishing(scene, size.events, random.Random(seed)) as publishing:
-        for point, harm in zip(points, harms, strict=True):
-            # Not past it: the next harm is done to running work, however long this one took.
-            publishing.limit = point + DEPTH
+        for point, following, harm in zip(points, [*points[1:], last], harms, strict=True):
+            storm.start_workers()
+            # Not past the next: that harm, too, is done to running work, however long this takes.
+            publishing.limit = following + DEPTH
             storm.until_begun(point)
             harm()
-            storm.start_workers()
         storm.thaw(wait=True)
-        publishing.limit = last + DEPTH
+        storm.start_workers()
+        publishing.limit = size.events
         storm.until_begun(last)
         storm.kill_last()
         # Two workers are left. What the third held they get at the end of its lease.
         scene.whole(wait=False)
-        storm.start_workers()
     scene.notes.append(f"{size.kills} kills, {size.freezes} freezes, FAULTS_SEED={seed}")
 
 
