@@ -20,7 +20,7 @@ from celeriac.ledger.row import Failure, History, Row, parse_history, parse_row
 from celeriac.ledger.script import parse_effects, parse_letter, parse_noted, whole
 from celeriac.ledger.server_clock import ServerClock
 from celeriac.ledger.tally import Tallies, add_tally
-from celeriac.log import entry_key
+from celeriac.log import entry_key, is_entry
 from celeriac.settings import Settings
 
 
@@ -157,7 +157,9 @@ class RedisLedgerReader:
     def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
         keyed, blocked, *_ = self.keys.of_flow(lane.domain, lane.handler)
         [found] = self._read([("hgetall", keyed)], {})
-        noted = {name.decode(): parse_noted(value) for name, value in found.items()}
+        # What is no entry cannot be one that is waited for.
+        named = ((name.decode(errors="replace"), value) for name, value in found.items())
+        noted = {name: parse_noted(value) for name, value in named if is_entry(name)}
         own = noted.get(entry)
         if own is None or own.mark != b"-":
             return []
@@ -169,9 +171,10 @@ class RedisLedgerReader:
         )
         if is_blocked is None:
             return []
-        return sorted(started, key=entry_key) + [
-            member.rpartition(b"\0")[2].decode() for member in before or ()
-        ]
+        blocked_before = (
+            member.rpartition(b"\0")[2].decode(errors="replace") for member in before or ()
+        )
+        return sorted(started, key=entry_key) + list(filter(is_entry, blocked_before))
 
     def blocked_until_ms(self, lane: Lane) -> int | None:
         names = ("throttled", "quiet_until")

@@ -261,7 +261,10 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         billing.emit("order.placed", {"n": 1})
     # people see and redrive
     session = Session(Settings.load({}, redis_url=url_of(server, "people")))
+    patch = '[{"op": "add", "path": "/subject", "value": "edited"}]'
     for arguments in (["lag"], ["dead", "list"], ["doctor"], ["workers"], ["handlers"],
+                      ["explain", "nothing"], ["history", "nothing"], ["watch", "--once"],
+                      ["dead", "edit", "--all", "--patch", patch, "--yes"],
                       ["dead", "redrive", "--all", "--yes"]):  # fmt: skip
         answer = CliRunner().invoke(main, arguments, obj=session)
         assert "NOPERM" not in answer.output and answer.exit_code in (0, 1), answer.output

@@ -115,6 +115,13 @@ def test_a_dry_run_shows_the_first_differences_and_changes_nothing(shop: Shop, r
     assert [] == acts(shop.backend)
 
 
+def test_without_dead_letters_there_is_nothing_to_edit(shop: Shop, run: Run) -> None:
+    die(shop)
+    run("dead", "discard", "--all", "--yes")
+    answer = run("dead", "edit", "--all", "--patch", FIX, "--yes")
+    assert (0, "No dead letters.\n") == (answer.exit_code, answer.out)
+
+
 def test_a_patch_edits_a_whole_group_from_a_file(shop: Shop, run: Run, tmp_path: Path) -> None:
     die(shop, 5)
     (tmp_path / "fix.json").write_text(FIX)

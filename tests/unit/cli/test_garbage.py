@@ -84,7 +84,8 @@ NAMES = [
 ]  # fmt: skip
 COMMANDS = [
     ["lag"], ["doctor"], ["handlers"], ["workers"], ["status", "one"], ["status", "later"],
-    ["events"], ["dead", "list"], ["trace", "one"],
+    ["events"], ["dead", "list"], ["trace", "one"], ["history", "one"], ["explain", "one"],
+    ["explain", "later"], ["explain", "nothing"], ["explain", "one", HANDLER],
 ]  # fmt: skip
 
 

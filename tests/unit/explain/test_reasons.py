@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.explain import Explanation, Verdict, explain, gather, gather_unfound
+from celeriac.log.redis import RedisLog
 from celeriac.matrix import EventNotFound, Matrix
 from tests.unit.explain import reasons
 from tests.unit.explain.reasons import CHARGE, Asked
@@ -146,3 +147,16 @@ def test_explaining_changes_nothing(shop: Shop) -> None:
     assert explained(shop, asked).checks
     assert before.cells == Matrix(shop.backend).status(asked[0]).cells
     assert rate == shop.backend.ledger.rate_wait_ms(CHARGE, 1.0) == 0
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\x00", b"", b"7"])
+def test_what_cannot_be_read_of_a_sequence_is_passed_over(shop: Shop, garbage: bytes) -> None:
+    asked = reasons.behind_its_sequence(shop)
+    if isinstance(shop.backend.log, RedisLog):
+        keys, client = shop.backend.log.keys, shop.backend.log.client
+        keyed, blocked, *_ = keys.of_flow("order", CHARGE)
+        client.hset(keyed, b"\xff", garbage)
+        client.zadd(blocked, {b"\xff" + garbage: 0})
+        client.set(f"{keys.rate(CHARGE)}tat", garbage)
+    assert "sequence" == explained(shop, asked).decision.name
+    assert 0 <= shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)

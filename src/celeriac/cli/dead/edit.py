@@ -86,7 +86,9 @@ def edit(
             except (InvalidEvent, NotFound) as error:
                 faults[_reason(error, f"{one.domain}/{one.id}")] += 1
     _show(edits)
-    if edits and not dry_run:
+    if not edits and not faults:
+        echo("No dead letters.")
+    elif edits and not dry_run:
         if not yes:
             confirm(f"Edit {count(len(edits), 'dead letter')}?", abort=True)
         _apply(session, edits, reason, faults)
