@@ -11,7 +11,6 @@
 --       of numbers each, as MessagePack)
 -- Returns 1, or 0 where the worker does not hold the chunk.
 --! include _chunks.lua
---! include _minute.lua
 --! keys runs stats tallies
 local MOST_FIELDS, SLICE = 4000, 500
 -- A frame of fewer bytes is joined to a run record of fewer bytes: both are written to the AOF again.
@@ -34,6 +33,7 @@ local function is_less(a, b)
 end
 -- Said before: the answer was lost.
 if not is_less(after, done_until) then return 1 end
+--! include _minute.lua
 
 -- Before anything changes: each fails on a key of another type.
 redis.call('ZCARD', runs)
