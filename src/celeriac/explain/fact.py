@@ -65,7 +65,6 @@ class Facts:
     from_code: bool = False
     removed: bool = False
     registered: tuple[str, ...] = ()
-    wanted: bool = True
     subscribed: bool = True
     group: Group | None = None
 

@@ -2,101 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
+from celeriac.circuit import Circuit
 from celeriac.errors import InvalidEvent
 from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, peek
 from celeriac.explain.code import Code, Judgement
 from celeriac.explain.fact import Facts, Other
 from celeriac.ledger import IN_FLIGHT, DeadLetter, Lane, Pending, Row, refused_field
 from celeriac.matrix import Located, State, state_of
-from celeriac.matrix.page import Item, page_cells
+from celeriac.matrix.page import Found, Item, page_cells
 from celeriac.matrix.stand import Stand, stands
-from celeriac.registry import HandlerRecord, is_alive
+from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.subscription import Backend
 
 MAX_OTHERS = 3
 LETTERS_READ = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """What holds for every event: the bus, the handler, and its code where that is at hand."""
+class Reading:
+    """One look at the bus: what all handlers share is read once, when it is first needed.
 
-    backend: Backend
-    handler: str
-    record: HandlerRecord | None
-    code: Code | None
-    lease_ms: int
+    `code` maps handlers to their code, as far as that is at hand: their `when=` runs.
+    """
 
-    def common(self, event_id: str, registered: Sequence[str]) -> Facts:
-        registry, bus = self.backend.registry, self.backend.bus.current
-        record, now_ms = self.record, self.backend.registry.now_ms()
-        removed = record is None and registry.was_removed(self.handler)
-        from_code = record is None and self.code is not None
-        if from_code and self.code is not None:
-            record = self.code.record()
+    def __init__(
+        self, backend: Backend, *, lease_ms: int, code: Mapping[str, Code] | None = None
+    ) -> None:
+        self.backend, self.lease_ms = backend, lease_ms
+        self.code = code or {}
+
+    @cached_property
+    def records(self) -> Mapping[str, HandlerRecord]:
+        return self.backend.registry.handlers()
+
+    @property
+    def names(self) -> list[str]:
+        """Every handler that is registered, or whose code is at hand."""
+        return sorted({*self.records, *self.code})
+
+    @cached_property
+    def now_ms(self) -> int:
+        return self.backend.registry.now_ms()
+
+    @cached_property
+    def workers(self) -> list[WorkerRecord]:
+        """The living ones."""
+        return [one for one in self.backend.registry.workers() if is_alive(one, self.now_ms)]
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(sorted(self.backend.log.domains()))
+
+    @cached_property
+    def circuits(self) -> Mapping[str, Circuit]:
+        return self.backend.circuits.all()
+
+    def common(self, handler: str, event_id: str) -> Facts:
+        """The facts about the handler and the bus."""
+        bus, record = self.backend.bus.current, self.records.get(handler)
+        removed = record is None and self.backend.registry.was_removed(handler)
+        from_code = record is None and handler in self.code
+        if from_code:
+            record = self.code[handler].record()
         service = record.service if record is not None else ""
-        living = (w for w in registry.workers() if is_alive(w, now_ms) and w.service == service)
         return Facts(
-            handler=self.handler,
-            now_ms=now_ms,
+            handler=handler,
+            now_ms=self.now_ms,
             event_id=event_id,
-            domains=tuple(sorted(self.backend.log.domains())),
+            domains=self.domains,
             retention_s=bus.retention,
             dedup_window_s=bus.dedup_window,
             lease_ms=self.lease_ms,
             record=record,
             from_code=from_code,
             removed=removed,
-            registered=tuple(sorted(registered)),
-            circuit=self.backend.circuits.get(self.handler),
-            workers=tuple(living),
+            registered=tuple(sorted(self.records)),
+            circuit=self.circuits.get(handler, Circuit(handler=handler)),
+            workers=tuple(one for one in self.workers if one.service == service),
         )
 
 
-def _reader(
-    backend: Backend, handler: str, code: Code | None, lease_ms: int
-) -> tuple[_Reader, list[str]]:
-    records = backend.registry.handlers()
-    return _Reader(backend, handler, records.get(handler), code, lease_ms), list(records)
+def gather(reading: Reading, located: Located, names: Sequence[str]) -> list[Facts]:
+    """Return the facts about an event that was found, for each of the handlers.
+
+    Blocks for about 15 round trips, and up to 8 more for each handler, however long the log is.
+    Raises redis.RedisError.
+    """
+    backend, event, domain = reading.backend, located.event, located.domain
+    body = _body(reading, located)
+    every = [
+        replace(
+            reading.common(name, event.id),
+            event=event,
+            domain=domain,
+            entry=located.entry,
+            time_ms=located.time_ms,
+            **(
+                reading.code[name].judge(body, event).facts()
+                if body and name in reading.code
+                else {}
+            ),
+        )
+        for name in names
+    ]
+    records = [facts.record for facts in every if facts.record is not None]
+    there = {stand.record.id: stand for stand in stands(backend.log, records, domain)}
+    found: dict[str, Found] = {}
+    if located.entry is not None and records:
+        item = Item.of(located.entry, event, located.kind)
+        cells = page_cells(backend, records, domain, [item], ignored=True)[0]
+        found = {stand.record.id: one for stand, one in cells}
+    return [
+        _of_event(backend, facts, located, there.get(facts.handler), found.get(facts.handler))
+        for facts in every
+    ]
 
 
-def gather(
-    backend: Backend, handler: str, located: Located, *, lease_ms: int, code: Code | None = None
+def _of_event(
+    backend: Backend, facts: Facts, located: Located, stand: Stand | None, found: Found | None
 ) -> Facts:
-    """Return the facts about an event that was found. Blocks for about 20 round trips, however
-    long the log is. With `code` its `when=` runs. Raises redis.RedisError."""
-    reader, registered = _reader(backend, handler, code, lease_ms)
-    event, domain = located.event, located.domain
-    facts = replace(
-        reader.common(event.id, registered),
-        event=event,
-        domain=domain,
-        entry=located.entry,
-        time_ms=located.time_ms,
-        **_judged(reader, located),
-    )
-    record = facts.record
+    record, event = facts.record, located.event
     if record is None:
         return facts
     wanted = meant_for(
         record.id, compile_patterns(*record.patterns).matches(event.type), event.handlers
     )
-    facts = replace(facts, wanted=wanted)
     if located.entry is None:
         return replace(facts, state=State.WAITING if wanted else None)
-    item = Item.of(located.entry, event, located.kind)
-    cells = page_cells(backend, [record], domain, [item], ignored=True)[0]
-    stand = _stand(backend, record, domain)
     if stand is not None:
         subscribed = stand.was_subscribed(located.entry, event)
         facts = replace(facts, group=stand.group, subscribed=subscribed)
-    if not cells:
+    if found is None:
         return facts
-    found = cells[0][1]
     facts = replace(
         facts,
         state=found.state,
@@ -204,37 +244,38 @@ def _other(backend: Backend, lane: Lane, entry: str, pending: Pending | None = N
     )
 
 
-def gather_unemitted(
-    backend: Backend, handler: str, event: RawEvent, *, lease_ms: int, code: Code | None = None
-) -> Facts:
-    """Return the facts about an event that was described, not emitted."""
-    reader, registered = _reader(backend, handler, code, lease_ms)
-    judged = Judgement()
-    if code is not None:
-        judged = code.judge(encode(event), event)
-    # A producer signs as it emits.
-    return replace(
-        reader.common(event.id, registered),
-        event=event,
-        emitted=False,
-        domain=event.domain,
-        **{**judged.facts(), "signature": None},
-    )
+def gather_unemitted(reading: Reading, event: RawEvent, names: Sequence[str]) -> list[Facts]:
+    """Return the facts about an event that was described, not emitted, for each handler."""
+    found = []
+    for name in names:
+        judged = Judgement()
+        if name in reading.code:
+            judged = reading.code[name].judge(encode(event), event)
+        # A producer signs as it emits.
+        given = {**judged.facts(), "signature": None}
+        facts = reading.common(name, event.id)
+        found.append(replace(facts, event=event, emitted=False, domain=event.domain, **given))
+    return found
 
 
 def gather_unfound(
-    backend: Backend,
-    handler: str,
+    reading: Reading,
     event_id: str,
+    names: Sequence[str],
     *,
-    lease_ms: int,
     source: str | None = None,
     is_partial: bool = False,
-) -> Facts:
-    """Return the facts about an event that the logs do not have: what the handler's records have
+) -> list[Facts]:
+    """Return the facts about an event that the logs do not have: what the handlers' records have
     of it. `is_partial` says that the logs were not read in full."""
-    reader, registered = _reader(backend, handler, None, lease_ms)
-    facts = replace(reader.common(event_id, registered), is_partial=is_partial)
+    return [_unfound(reading, event_id, name, source, is_partial) for name in names]
+
+
+def _unfound(
+    reading: Reading, event_id: str, handler: str, source: str | None, is_partial: bool
+) -> Facts:
+    backend = reading.backend
+    facts = replace(reading.common(handler, event_id), is_partial=is_partial)
     record = facts.record
     for domain in sorted(record.since) if record is not None else ():
         lane = Lane(domain, handler)
@@ -257,19 +298,13 @@ def gather_unfound(
     return facts
 
 
-def _judged(reader: _Reader, located: Located) -> dict[str, Any]:
-    if reader.code is None or located.entry is None:
-        return {}
-    read = reader.backend.log.read(located.domain, start=located.entry, end=located.entry, count=1)
-    body = read[0].body if read else None
-    if body is None:
-        return {}
-    judged = reader.code.judge(body, located.event)
-    return judged.facts()
-
-
-def _stand(backend: Backend, record: HandlerRecord, domain: str) -> Stand | None:
-    return next(iter(stands(backend.log, [record], domain)), None)
+def _body(reading: Reading, located: Located) -> bytes:
+    """The event as it is in the log, where code is to judge it."""
+    if not reading.code or located.entry is None:
+        return b""
+    entry = located.entry
+    read = reading.backend.log.read(located.domain, start=entry, end=entry, count=1)
+    return (read[0].body or b"") if read else b""
 
 
 def _number(text: str | None) -> float | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from celeriac.explain import Explanation, Verdict, explain, gather, gather_unfound
+from celeriac.explain import Explanation, Reading, Verdict, explain, gather, gather_unfound
 from celeriac.log.redis import RedisLog
 from celeriac.matrix import EventNotFound, Matrix
 from tests.unit.explain import reasons
@@ -102,14 +103,13 @@ REASONS = [
 
 def explained(shop: Shop, asked: Asked) -> Explanation:
     event_id, handler, near = asked
+    reading = Reading(shop.backend, lease_ms=30_000)
     try:
         located = Matrix(shop.backend).find(event_id, near=near)
     except EventNotFound as error:
-        facts = gather_unfound(
-            shop.backend, handler, event_id, lease_ms=30_000, is_partial=error.is_partial
-        )
+        [facts] = gather_unfound(reading, event_id, [handler], is_partial=error.is_partial)
     else:
-        facts = gather(shop.backend, handler, located, lease_ms=30_000)
+        [facts] = gather(reading, located, [handler])
     return explain(facts)
 
 
@@ -160,3 +160,29 @@ def test_what_cannot_be_read_of_a_sequence_is_passed_over(shop: Shop, garbage: b
         client.set(f"{keys.rate(CHARGE)}tat", garbage)
     assert "sequence" == explained(shop, asked).decision.name
     assert 0 <= shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+
+
+def test_of_many_handlers_what_they_share_is_read_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(30):
+        shop.on(f"service{n % 3}.handler{n}", "order.*")
+    shop.start()
+    id = shop.emit("order.placed")
+    shop.settle()
+    calls: list[str] = []
+    for owner, name in ((shop.backend.registry, "handlers"), (shop.backend.registry, "workers"),
+                        (shop.backend.log, "groups")):  # fmt: skip
+        real = getattr(owner, name)
+
+        def counted(*args: object, name: str = name, real: Callable[..., Any] = real) -> Any:
+            calls.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, counted)
+    reading = Reading(shop.backend, lease_ms=30_000)
+    found = gather(reading, Matrix(shop.backend).find(id), reading.names)
+    assert 30 == len(found)
+    assert {"processed"} == {explain(facts).decision.name for facts in found}
+    assert calls.count("workers") == 1
+    assert calls.count("groups") <= 3

@@ -20,6 +20,7 @@ from celeriac.event import build_event, decode, encode
 from celeriac.explain import (
     Code,
     Explanation,
+    Reading,
     gather,
     gather_unemitted,
     gather_unfound,
@@ -59,15 +60,23 @@ def explain(
     domain/entry, for one of several entries of an event. With --type and --data it answers for an
     event before it is emitted, and HANDLER is the first argument. It changes nothing.
     """
-    code = _code(session, module)
+    lease_ms = int(session.settings.lease * 1000)
+    reading = Reading(session.backend, lease_ms=lease_ms, code=_code(session, module))
     if type_ is not None:
         if handler is not None:
             raise click.UsageError(
                 "--type describes an event that has no id yet: give HANDLER only"
             )
-        described = {"type": type_, "subject": subject, "handlers": _names(only_for)}
-        name, source = event_id, source or session.settings.source
-        found = _unemitted(session, name, described, read_data(data), source, code)
+        name = event_id
+        event = build_event(
+            type_,
+            read_data(data),
+            source=source or session.settings.source,
+            subject=subject,
+            handlers=_names(only_for),
+        )
+        every = gather_unemitted(reading, decode(encode(event)), _chosen(reading, name))
+        found = [explained(facts) for facts in every]
     elif event_id is None:
         raise click.UsageError("give EVENT_ID and HANDLER, or --type and --data")
     elif data is not None or subject is not None or only_for is not None:
@@ -76,7 +85,7 @@ def explain(
         )
     else:
         name = handler
-        found = _of_event(session, event_id, handler, source, code)
+        found = _of_event(session, reading, event_id, handler, source)
     if as_json:
         print_json([_plain(one) for one in found])
     elif name is None:
@@ -96,59 +105,24 @@ def _code(session: Session, module: str | None) -> Mapping[str, Code]:
     return {name: Code(handler, service.guard) for name, handler in service.handlers.items()}
 
 
-def _handlers(session: Session, name: str | None, code: Mapping[str, Code]) -> Sequence[str]:
-    if name is not None:
-        return [name]
-    names = sorted({*session.backend.registry.handlers(), *code})
+def _chosen(reading: Reading, name: str | None) -> Sequence[str]:
+    names = [name] if name is not None else reading.names
     if not names:
         raise NotFound("no handler is registered; a handler is registered when its worker starts")
     return names
 
 
-def _unemitted(
-    session: Session,
-    handler: str | None,
-    described: Mapping[str, Any],
-    data: Any,
-    source: str,
-    code: Mapping[str, Code],
-) -> list[Explanation]:
-    event = decode(encode(build_event(data=data, source=source, **described)))
-    lease_ms = int(session.settings.lease * 1000)
-    return [
-        explained(
-            gather_unemitted(session.backend, name, event, lease_ms=lease_ms, code=code.get(name))
-        )
-        for name in _handlers(session, handler, code)
-    ]
-
-
 def _of_event(
-    session: Session,
-    event_id: str,
-    handler: str | None,
-    source: str | None,
-    code: Mapping[str, Code],
+    session: Session, reading: Reading, event_id: str, name: str | None, source: str | None
 ) -> list[Explanation]:
-    backend, lease_ms = session.backend, int(session.settings.lease * 1000)
-    names = _handlers(session, handler, code)
+    names = _chosen(reading, name)
     try:
         located = _located(session, event_id, source)
     except EventNotFound as error:
-        partial = error.is_partial
-        return [
-            explained(
-                gather_unfound(
-                    backend, name, event_id, lease_ms=lease_ms, source=source, is_partial=partial
-                )
-            )
-            for name in names
-        ]
-    return [
-        explained(gather(backend, name, one, lease_ms=lease_ms, code=code.get(name)))
-        for one in located
-        for name in names
-    ]
+        every = gather_unfound(reading, event_id, names, source=source, is_partial=error.is_partial)
+    else:
+        every = [facts for one in located for facts in gather(reading, one, names)]
+    return [explained(facts) for facts in every]
 
 
 def _located(session: Session, event_id: str, source: str | None) -> list[Located]:

@@ -8,7 +8,15 @@ from tornado.web import HTTPError, authenticated
 
 from celeriac.errors import InvalidEvent
 from celeriac.event import build_event, decode, encode
-from celeriac.explain import Explanation, Verdict, explain, gather, gather_unemitted, gather_unfound
+from celeriac.explain import (
+    Explanation,
+    Reading,
+    Verdict,
+    explain,
+    gather,
+    gather_unemitted,
+    gather_unfound,
+)
 from celeriac.flower.page import Page
 from celeriac.matrix import EventNotFound, Located, Matrix
 
@@ -52,24 +60,20 @@ class ExplainPage(Page):
 
 def read_explanations(matrix: Matrix, asked: Asked) -> list[Explanation]:
     """That of the handler, or one for each handler. Blocks."""
-    backend, lease_ms = matrix.backend, asked.lease_ms
-    names = [asked.handler] if asked.handler else sorted(backend.registry.handlers())
+    reading = Reading(matrix.backend, lease_ms=asked.lease_ms)
+    names = [asked.handler] if asked.handler else reading.names
     if not asked.event:
         try:
             event = decode(encode(build_event(asked.type, None, source="explain")))
         except InvalidEvent as error:
             raise HTTPError(400, str(error).replace("%", "%%")) from None
-        every = [gather_unemitted(backend, name, event, lease_ms=lease_ms) for name in names]
-        return [explain(facts) for facts in every]
+        return [explain(facts) for facts in gather_unemitted(reading, event, names)]
     located = _located(matrix, asked)
     if isinstance(located, EventNotFound):
         partial = located.is_partial
-        every = [
-            gather_unfound(backend, name, asked.event, lease_ms=lease_ms, is_partial=partial)
-            for name in names
-        ]
+        every = gather_unfound(reading, asked.event, names, is_partial=partial)
     else:
-        every = [gather(backend, name, located, lease_ms=lease_ms) for name in names]
+        every = gather(reading, located, names)
     return [explain(facts) for facts in every]
 
 
