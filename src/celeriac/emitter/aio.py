@@ -69,7 +69,8 @@ class AsyncEmitter:
                         since = made_ms(event.id)
                     raise
             else:
-                await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+                held = self.emitter.kind_postponed(kind)
+                await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
 
         await self._persist(append, len(body))
         note_effects((event,))

@@ -30,7 +30,7 @@ from celeriac.event import (
 )
 from celeriac.event.sensitive import DEEP, escaped
 from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
-from celeriac.log.registered import kind_of_id
+from celeriac.log.registered import kind_of_id, kind_postponed
 from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.transfer import PORTION_BYTES, transfer_time
@@ -141,7 +141,8 @@ class Emitter:
                         since = made_ms(event.id)
                     raise
             else:
-                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+                held = self.kind_postponed(kind)
+                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
 
         self._persist(append, len(body))
         note_effects((event,))
@@ -192,6 +193,10 @@ class Emitter:
         """What is known about an id that was given, and when `emit` had made it: `kind` and
         `since_ms` of EventLog.append."""
         return kind_of_id(id, signed=self._signer is not None)
+
+    def kind_postponed(self, kind: EntryKind) -> EntryKind:
+        """The kind with which an event is held until its time."""
+        return kind_postponed(kind, signed=self._signer is not None)
 
     def _encoded(
         self, events: Iterator[Emission | Mapping[str, Any]], emitted: int

@@ -74,6 +74,15 @@ def kind_of_id(event_id: str, *, signed: bool) -> tuple[EntryKind, int]:
     return GIVEN, made_ms(event_id)
 
 
+def kind_postponed(kind: EntryKind, *, signed: bool) -> EntryKind:
+    """Return the kind with which an event of this kind is held until its time.
+
+    Whoever may read what is held may register its id: the event would not enter the log. So a
+    signed one is not registered; handlers find what repeats it.
+    """
+    return FOREIGN if signed else kind
+
+
 def is_registered(kind: EntryKind, since_ms: int) -> bool:
     """Whether an event enters the log by append_once.lua. Else it is one XADD."""
     return kind is GIVEN or since_ms > 0

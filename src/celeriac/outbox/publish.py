@@ -14,7 +14,7 @@ from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
 from celeriac.log import EntryKind, EventLog
-from celeriac.log.registered import kind_of_id
+from celeriac.log.registered import kind_of_id, kind_postponed
 from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
 
@@ -131,9 +131,8 @@ class Publisher:
 
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
-            self._log.postpone(
-                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=_kind_of(row)
-            )
+            kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
+            self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind)
         except LogFull as error:
             published.full[row.domain] = error
         except redis.RedisError as error:

@@ -3,6 +3,7 @@ sign keeps a true event from a handler."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from celeriac import Event, EventBus
 from celeriac.dispatcher.group_state import is_plain
-from celeriac.event import peek
+from celeriac.event import event_key, peek
 from celeriac.event.signature import redriven_for
 from celeriac.ledger import Lane
 from celeriac.log import EntryKind, entry_key
@@ -178,6 +179,36 @@ def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
     ids.note_ambiguous(now_ms - 1000, now_ms + 1000)
     drain()
     assert [peek(body).id] == ran
+
+
+@pytest.mark.parametrize("id", [None, "order-42"])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
+    orders: EventBus, store: Store, ran: list[str], drain: Drain, id: str | None, is_async: bool
+) -> None:
+    """Whoever reads the domain can read what is held until its time, and register its id."""
+    if is_async:
+        event = asyncio.run(orders.aemit("order.placed", {"n": 1}, id=id, delay=5))
+    else:
+        event = orders.emit("order.placed", {"n": 1}, id=id, delay=5)
+    now_ms = store.clock.now_ms()
+    store.log.store["order"].ids.put(event_key(event, "orders"), Registered("1-0"), now_ms)
+    store.clock.advance(6000)
+    store.log.promote("order")
+    drain()
+    assert [event] == ran
+
+
+def test_a_postponed_event_that_is_emitted_twice_runs_once(
+    orders: EventBus, store: Store, ran: list[str], drain: Drain
+) -> None:
+    for delay in (None, 5, 7):
+        orders.emit("order.placed", {"n": 1}, id="order-42", delay=delay)
+    drain()
+    store.clock.advance(10_000)
+    store.log.promote("order")
+    drain()
+    assert ["order-42"] == ran
 
 
 def test_what_emit_tries_again_runs_once(

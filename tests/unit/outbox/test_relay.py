@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
 from celeriac.dev.server import start_server
 from celeriac.log import EntryKind
+from celeriac.log.registered import is_keyed
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox import status as state
 from celeriac.outbox import turns
@@ -288,9 +289,13 @@ def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
     with engine.begin() as connection:
         bus.emit("order.placed", session=connection)
         bus.emit("order.placed", id="order-42", session=connection)
-    assert relay.drain() == 2
-    entries = live.service.backend.log.read("order")
-    assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in entries]
+        bus.emit("order.placed", delay=3600, session=connection)
+    assert relay.drain() == 3
+    log: Any = live.service.backend.log
+    assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in log.read("order")]
+    # What is held until its time can be read meanwhile.
+    [member] = log.client.zrange(log.keys.delayed("order"), 0, -1)
+    assert not is_keyed(member)
 
 
 def test_what_a_relay_that_died_had_published_is_not_published_again(
