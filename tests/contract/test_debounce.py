@@ -77,6 +77,16 @@ def test_all_of_a_key_are_given_in_one_list(store: Store) -> None:
     assert [a4] == [one.entry for one in taken(store, lane)]
 
 
+def test_a_list_that_was_given_back_is_one_again(store: Store) -> None:
+    lane = debounced(store, "all")
+    a1, a2, a3 = emit(store, "a1", "a2", "a3")
+    taken(store, lane)
+    store.pass_hour()
+    taken(store, lane)
+    assert 3 == store.ledger.hand_back("w1", lane)
+    assert {(a1, a1), (a2, a1), (a3, a1)} == {(d.entry, d.together) for d in taken(store, lane)}
+
+
 def test_a_list_that_lost_its_lease_is_run_one_by_one(store: Store) -> None:
     lane = debounced(store, "all", concurrency=1)
     a1, a2, a3 = emit(store, "a1", "a2", "a3")

@@ -139,6 +139,21 @@ def split(
     return [Chunk(handler, lane, tuple(group)) for group in groups]
 
 
+def first_calls(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item]]:
+    """Return the items of the first `most` calls of the handler, and the others. Those that it is
+    given in one list are one call."""
+    calls: set[str] = set()
+    kept, rest = [], []
+    for item in items:
+        call = item.together or item.entry
+        if call in calls or len(calls) < most:
+            calls.add(call)
+            kept.append(item)
+        else:
+            rest.append(item)
+    return kept, rest
+
+
 def _lists(items: Sequence[Item]) -> list[list[Item]]:
     """The events of each key that was quiet, in one task."""
     lists: dict[str, list[Item]] = {}

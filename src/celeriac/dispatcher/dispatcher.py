@@ -22,7 +22,7 @@ import redis
 
 from celeriac.dispatcher.agenda import NEVER, Agenda
 from celeriac.dispatcher.apart import run_apart
-from celeriac.dispatcher.chunk import Chunk, Item, limit, split
+from celeriac.dispatcher.chunk import Chunk, Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
@@ -554,9 +554,10 @@ class Dispatcher:
         room = self._share.room(handler, lane)
         if room is None:
             return wanted, []
-        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in wanted[room:]]
-        self._share.took(lane, len(wanted[:room]))
-        return wanted[:room], put_off
+        kept, rest = first_calls(wanted, room)
+        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in rest]
+        self._share.took(lane, len(kept))
+        return kept, put_off
 
     def _look_at_workers(self) -> None:
         now, own = self._clock(), self.service.worker

@@ -144,8 +144,11 @@ class Moves:
 
     def take_due(self, entry: str, owner: str) -> bool:
         """What waited for its time; False if it waits for its key now."""
-        keyed = self.book.keyed.entries.get(entry)
-        if keyed and keyed.key is not None and not keyed.has_slot and not self._enter(entry):
+        keyed, flow = self.book.keyed.entries.get(entry), self.flow
+        # What is given in one list is gathered first.
+        starts_alone = not (flow and flow.quiet_ms and flow.keep == "all")
+        waits = keyed is not None and keyed.key is not None and not keyed.has_slot
+        if waits and not self._enter(entry, starts_alone):
             held = self.group.pending[entry]
             self._move(entry, "take", Place.PARKED, held.count)
             return False

@@ -111,7 +111,9 @@ local function take_due(most)
     if holder(entry) == 'due' then
       local mark, flow_key, position
       if flow then mark, flow_key, position = parse_noted(redis.call('HGET', keyed, entry) or '.') end
-      if mark ~= '-' or enter(entry, flow_key, position, true) then
+      -- What is given in one list is gathered first.
+      local starts_alone = not (flow and flow.quiet_ms > 0 and flow.keep == 'all')
+      if mark ~= '-' or enter(entry, flow_key, position, starts_alone) then
         take(entry)
       else
         park(entry)
