@@ -74,12 +74,14 @@ local function virtual_start(flow_key)
 end
 
 -- Notes what the blocked entries of a key wait for; false where that is one of its slots, or where it
--- has none.
-local function update(flow_key)
-  local head = blocked_count > 0 and head_of(flow_key)
-  if not head or not has_free_slot(flow_key) then
+-- has none. `taken` is how many of its slots are taken, where that is known.
+local function update(flow_key, taken)
+  local is_free = not taken and has_free_slot(flow_key)
+  if taken then is_free = flow.concurrency == 0 or taken < flow.concurrency end
+  local head = is_free and blocked_count > 0 and head_of(flow_key)
+  if not head then
     redis.call('ZREM', ready, flow_key)
-    redis.call('ZREM', throttled, flow_key)
+    if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
     return false
   end
   local at = allowed_at(flow_key)
@@ -88,7 +90,7 @@ local function update(flow_key)
     redis.call('ZADD', throttled, at, flow_key)
     return true
   end
-  redis.call('ZREM', throttled, flow_key)
+  if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
   if not flow.fair then
     redis.call('ZADD', ready, order_of(string.match(head, '%z([^%z]*)%z[^%z]*$')), flow_key)
   elseif not redis.call('ZSCORE', ready, flow_key) then
@@ -97,9 +99,10 @@ local function update(flow_key)
   return true
 end
 
+-- Gives an entry its slot; returns how many of its key are taken.
 local function start(entry, flow_key, position)
   redis.call('HSET', keyed, entry, noted('+', flow_key, position))
-  redis.call('HINCRBY', slots, flow_key, 1)
+  local taken = redis.call('HINCRBY', slots, flow_key, 1)
   if flow.per_second > 0 then
     local step, _, arrival = bucket_of(flow_key)
     redis.call('ZADD', arrivals, arrival + step, flow_key)
@@ -112,35 +115,39 @@ local function start(entry, flow_key, position)
     redis.call('ZADD', turns, math.max(at, begin), NOW)
     redis.call('ZADD', turns, begin + 1 / (flow.weights[flow_key] or 1), flow_key)
   end
+  return taken
 end
 
-local function block(entry, flow_key, position)
+local function block(entry, flow_key, position, is_full)
   redis.call('HSET', keyed, entry, noted('-', flow_key, position))
   blocked_count = blocked_count + redis.call('ZADD', blocked, 0, member_of(flow_key, position, entry))
-  update(flow_key)
+  if not is_full then update(flow_key) end
 end
 
 -- Gives a pending entry its slot, if it may have one now; else it is blocked. True if it has one.
 local function enter(entry, flow_key, position, has_room)
-  local has_turn = has_room and not (flow.fair and redis.call('ZCARD', ready) > 0)
-  if has_turn and has_free_slot(flow_key) and allowed_at(flow_key) <= now and not (blocked_count > 0 and head_of(flow_key)) then
+  local is_full = not has_free_slot(flow_key)
+  local has_turn = not is_full and has_room and not (flow.fair and redis.call('ZCARD', ready) > 0)
+  if has_turn and allowed_at(flow_key) <= now and not (blocked_count > 0 and head_of(flow_key)) then
     start(entry, flow_key, position)
     return true
   end
-  block(entry, flow_key, position)
+  block(entry, flow_key, position, is_full)
   return false
 end
 
 -- Takes back the slot of an entry, or its place among the blocked ones; true if one that was behind it
 -- is free.
 local function withdraw(entry, mark, flow_key, position)
+  local taken
   if mark ~= '+' then
     blocked_count = blocked_count - redis.call('ZREM', blocked, member_of(flow_key, position, entry))
-  elseif redis.call('HINCRBY', slots, flow_key, -1) <= 0 then
-    redis.call('HDEL', slots, flow_key)
+  else
+    taken = redis.call('HINCRBY', slots, flow_key, -1)
+    if taken <= 0 then redis.call('HDEL', slots, flow_key) end
+    if blocked_count == 0 then return false end
   end
-  if mark == '+' and blocked_count == 0 then return false end
-  return update(flow_key)
+  return update(flow_key, taken)
 end
 
 -- Lets an entry wait for its time and not for its key; true as above.
@@ -148,7 +155,7 @@ local function give_up_slot(entry)
   local value = redis.call('HGET', keyed, entry)
   local mark, flow_key, position = parse_noted(value or '.')
   if not flow_key then return false end
-  if mark == '+' then redis.call('HSET', keyed, entry, noted('-', flow_key, position)) end
+  if mark ~= '-' then redis.call('HSET', keyed, entry, noted('-', flow_key, position)) end
   return withdraw(entry, mark, flow_key, position)
 end
 

@@ -77,15 +77,15 @@ local function serve()
   while true do
     local flow_key = redis.call('ZRANGE', ready, 0, 0)[1]
     if not flow_key then return end
-    -- The limits may be lower than when it was noted.
-    if update(flow_key) and redis.call('ZSCORE', ready, flow_key) then
-      local head = head_of(flow_key)
+    local head = head_of(flow_key)
+    if head and has_free_slot(flow_key) and allowed_at(flow_key) <= now then
       local position, entry = string.match(head, '%z([^%z]*)%z([^%z]*)$')
       blocked_count = blocked_count - redis.call('ZREM', blocked, head)
-      start(entry, flow_key, position)
-      update(flow_key)
+      update(flow_key, start(entry, flow_key, position))
       return entry
     end
+    -- The limits are lower than when it was noted.
+    update(flow_key)
   end
 end
 
