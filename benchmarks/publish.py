@@ -45,11 +45,10 @@ of two runs.
   them.
 """
 
-NOT_MET = """\
-Where a goal is not met, a profile says what the floor is, and what it would take: processing, and
-handlers of 5 ms, in [0023](../adr/0023-what-a-drained-event-costs.md); the time of a single event
-[beside Celery's own](../explanation/latency.md); a thousand handlers in a hundred domains in
-[0022](../adr/0022-what-nobody-wants-is-passed-over.md).
+EXPLAINED = """\
+What a delivery costs, and where: [chunks](../internals/chunks.md). The time of a single event,
+[beside Celery's own](../explanation/latency.md). What happens where many handlers share domains:
+[the dispatcher](../internals/dispatcher.md).
 """
 
 
@@ -88,7 +87,7 @@ def page(outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
     parts = [INTRODUCTION, "".join(f"- {name}: {value}\n" for name, value in facts.items())]
     goals = goal_rows(outcomes)
     if goals:
-        parts += ["## Goals\n", table(HEAD, goals), NOT_MET]
+        parts += ["## Goals\n", table(HEAD, goals), EXPLAINED]
     for outcome in outcomes:
         rows = value_rows(outcome)
         parts.append(f"## {outcome.measurement.title}\n")

@@ -19,6 +19,10 @@ from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
 from celeriac.log import Entry, EntryKind, entry_key
 from celeriac.subscription import Service
 
+# Entries in the chunk that a delivery task begins with. They pass through the main process, which
+# costs as much as to run them. The process that runs the task fetches larger chunks by itself.
+MAX_FIRST = 100
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
@@ -135,7 +139,8 @@ class ChunkFetcher:
         return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))
 
     def _request(self, state: GroupState) -> FetchRequest:
-        count = state.size.count(state.mean_us, state.handler.batch)
+        batch = state.handler.batch
+        count = min(state.size.count(state.mean_us, batch), max(MAX_FIRST, batch or 1))
         return FetchRequest(state.lane, new_chunk_id(), count)
 
     def _answered(self, requests: Sequence[FetchRequest], unknown: Sequence[bool]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.dispatcher.fetching import MAX_FIRST
 from celeriac.ledger import Lane
 from celeriac.ledger.chunk_store import Fetched, FetchRequest
 from celeriac.ledger.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
@@ -80,7 +81,6 @@ def test_one_chunk_alone_is_larger_where_events_become_large_all_at_once(
             counts.append(len(sent[0].items))
             run_task(bus.service, sent.pop(0))
             settle(turning)
-    most = bus.settings.chunk_most
-    assert most == max(counts)
-    large = counts[counts.index(most) + 2 :]
+    assert MAX_FIRST == max(counts)
+    large = counts[counts.index(MAX_FIRST) + 2 :]
     assert large and all(count * 100_000 <= MAX_FETCH_BYTES for count in large), counts
