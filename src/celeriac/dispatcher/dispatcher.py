@@ -20,14 +20,13 @@ from typing import Any
 
 import redis
 
-from celeriac.dispatcher.agenda import NEVER, Agenda
 from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Chunk, Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.flow import HINTS_AHEAD, Flow
-from celeriac.dispatcher.group_state import UNKNOWN, GroupState, is_plain, until_pending
+from celeriac.dispatcher.group_state import NEVER, NOW, UNKNOWN, GroupState, is_plain, until_pending
+from celeriac.dispatcher.group_table import GroupTable, look_at, look_soon, rest, wake
 from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.outage import tell_outage
@@ -36,6 +35,7 @@ from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
+from celeriac.dispatcher.task_backlog import TASKS_AHEAD, note_queued, note_sent
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
 from celeriac.ledger.fetch_size import FetchSize
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[Chunk], None]
 OPEN = nullcontext()
-NOW = -math.inf
 NONE_REPEATED = Repetitions()
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
@@ -96,9 +95,8 @@ class Dispatcher:
         self._clock = clock
         self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
-        self._groups: dict[Lane, GroupState] = {}
+        self._groups = GroupTable()
         self._records: dict[str, HandlerRecord] = {}
-        self._flow = Flow()
         self._doors = Doors()
         self._share = Share(self.settings)
         self._has_pool = queues is not None
@@ -111,7 +109,6 @@ class Dispatcher:
         self._offered: frozenset[str] = frozenset()
         self._joined = False
         self._looked_for_domains = 0.0
-        self._agenda = Agenda()
         self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
@@ -151,7 +148,7 @@ class Dispatcher:
 
     def hand_back(self) -> None:
         """After the last turn: what is queued here and not claimed becomes due for others."""
-        for group in self._groups.values():
+        for group in self._groups:
             self._give_back(group)
         self.service.backend.registry.depart(self.service.worker)
 
@@ -180,7 +177,7 @@ class Dispatcher:
         self._wake(rung)
         self._look(now)
         self._read(now)
-        ready = [self._groups[lane] for lane in self._agenda.ready(now)]
+        ready = self._groups.ready(now)
         fetching = [group for group in ready if self._is_fetched(group)]
         self._fetch(now, fetching)
         # What was fetched may have said otherwise.
@@ -198,42 +195,31 @@ class Dispatcher:
             self._looked_for_domains = 0.0
         if self._reader.is_behind:
             return 0.0
-        wake_at = min(self._agenda.next(), self._promote_at, self._reader.next_look())
+        wake_at = min(self._groups.next_look(), self._promote_at, self._reader.next_look())
         return min(IDLE, max(0.0, wake_at - now))
 
     def _wake(self, rung: Collection[str] | None) -> None:
         """Note where there may be something new, or due: of whichever group a bell does not say."""
         if rung is None:
             self._reader.wake(None)
-            self._wake_groups(self._groups.values(), new=True, pending=True)
+            wake(self._groups, new=True, pending=True)
             return
         for door in rung:
             name, is_bell = door.rpartition(" ")[2], door.startswith(f"{BELL} ")
-            groups = [self._groups[lane] for lane in self._agenda.lanes_in(name)]
+            groups = self._groups.in_domain(name)
             if name not in self._reader:
-                self._wake_groups(groups, new=not is_bell, pending=is_bell)
+                wake(groups, new=not is_bell, pending=is_bell)
             elif is_bell:
                 self._reader.wake_pending(name)
             else:
                 self._reader.wake([name])
-                self._wake_groups((one for one in groups if not one.is_together), new=True)
-
-    def _wake_groups(
-        self, groups: Iterable[GroupState], *, new: bool = False, pending: bool = False
-    ) -> None:
-        """Look in this turn for what is new in these groups, or pending."""
-        for group in groups:
-            if new:
-                group.fetch_at = NOW
-            if pending:
-                group.take_at = NOW
-            self._agenda.put(group.lane, NOW)
+                wake((one for one in groups if not one.is_together), new=True)
 
     def _look(self, now: float) -> None:
         """Look for what no bell rings for where groups stand together: leases, and groups that are
         gone."""
         pending, gone = self._reader.look(now)
-        self._wake_groups(pending, pending=True)
+        wake(pending, pending=True)
         self._on_removed(gone)
 
     # -- groups that stand together
@@ -247,7 +233,7 @@ class Dispatcher:
         read = self._reader.read(self._may_share, takes_chunk)
         for one in read.chunks:
             self._note_chunk(now, one)
-        self._wake_groups(read.leaving, new=True)
+        wake(read.leaving, new=True)
         self._on_removed(read.removed)
 
     def _may_share(self, group: GroupState) -> bool:
@@ -269,7 +255,7 @@ class Dispatcher:
             and is_plain(handler)
             and self._may_share(group)
             and self._doors.most(handler.id) is None
-            and not self._share.leaves_room(handler, group.lane)
+            and not self._share.leaves_room(group)
         )
 
     def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
@@ -298,8 +284,8 @@ class Dispatcher:
         group = one.state
         if group.lane not in self._groups:
             return
-        group.open_chunks, group.mean_us = one.fetched.open_chunks, one.fetched.mean_us
-        if self._share.note_run_time(group.handler, group.lane, group.mean_us):
+        group.open_chunks = one.fetched.open_chunks
+        if self._share.note_run_time(group, one.fetched.mean_us):
             self._give_back(group)
         self._note_in_force(group, one.fetched.patterns)
         if one.fetched.entries:
@@ -313,13 +299,13 @@ class Dispatcher:
                 group.fetch_at = now + BUSY
             at = group.take_at if group.is_together else min(group.take_at, group.fetch_at)
             if at < math.inf:
-                self._agenda.put(group.lane, at)
+                look_at(group, at)
             elif group.is_together:
-                self._agenda.rest(group.lane, NEVER)
+                rest(group, NEVER)
             else:
                 longest = max(self._unrung, len(self._groups) / ASKED_UNRUNG)
                 group.fetch_at = now + longest * random.uniform(0.5, 1)
-                self._agenda.rest(group.lane, group.fetch_at)
+                rest(group, group.fetch_at)
 
     def _accept_chunk(self, one: FetchedChunk) -> None:
         """Send what was fetched, or report it where nothing of it runs.
@@ -333,13 +319,13 @@ class Dispatcher:
         self._sources.add(group.lane.domain, sifted.sources)
         if not self._is_fetched(group):
             self._fetcher.requeue(group, one.request.chunk)
-            self._wake_groups([group], pending=True)
+            wake([group], pending=True)
             return
         repeated = self._fetcher.repetitions(one, sifted)
         if one.runnable(sifted) and repeated == NONE_REPEATED:
             self._unsent.append(one.chunk(sifted))
         elif self._fetcher.complete(one, sifted, repeated.certain):
-            self._wake_groups([group], pending=True)
+            wake([group], pending=True)
 
     # -- pending deliveries
 
@@ -361,40 +347,38 @@ class Dispatcher:
     def _note_taken(
         self, now: float, group: GroupState, ask: Ask, taken: Taken, *, is_fetched: bool
     ) -> None:
-        lane, handler = group.lane, group.handler
         self._note_in_force(group, taken.patterns)
         if self._is_left_to_others(group):
-            self._agenda.put(lane, now + LOOK_AT_WORKERS)
+            look_at(group, now + LOOK_AT_WORKERS)
             return
-        group.mean_us = taken.mean_us
-        self._flow.still_queued(lane, taken.queued)
+        note_queued(group, taken.queued)
         group.queued = taken.queued + len(taken.deliveries)
-        if self._share.note(handler, lane, taken):
+        if self._share.note(group, taken):
             # Its tasks that wait would hold every process, one after the other.
             self._give_back(group)
-            self._agenda.put(lane, now)
+            look_at(group, now)
             return
         wanted = self._accept(group, ask, taken)
         if is_fetched:
             group.take_at = now + until_pending(ask, taken)
             return
-        if lane.domain in self._reader and taken.is_at_end and self._may_share(group):
+        if group.lane.domain in self._reader and taken.is_at_end and self._may_share(group):
             group.position = UNKNOWN
             self._reader.note_fetched([group], at_end=True)
-        enough = self._has_enough_hints(handler)
+        enough = self._has_enough_tasks(group)
         pause = until_asked(
             ask, taken, wanted, enough, self.processes, self._unrung, new=not group.is_together
         )
         if pause is not None:
-            self._agenda.put(lane, now + pause)
+            look_at(group, now + pause)
         elif group.is_together:
-            self._agenda.rest(lane, NEVER)
+            rest(group, NEVER)
         else:
             longest = self._unrung
             if not taken.held and not taken.deliveries:
                 # No lease can be over: what another worker takes comes from an entry that rings.
                 longest = max(longest, len(self._groups) / ASKED_UNRUNG)
-            self._agenda.rest(lane, now + longest * random.uniform(0.5, 1))
+            rest(group, now + longest * random.uniform(0.5, 1))
 
     def _promote(self, rung: Collection[str] | None) -> float:
         """Seconds until it is to be called again."""
@@ -413,7 +397,7 @@ class Dispatcher:
         asks = []
         expired = []
         for group in ready:
-            lane, handler = group.lane, group.handler
+            lane = group.lane
             if lane not in self._groups:
                 continue
             swept = group.swept_at + self.settings.lease * SWEEP
@@ -427,26 +411,26 @@ class Dispatcher:
             else:
                 ask = self._ask(group, sweep)
             if ask is None:
-                self._agenda.put(lane, now + IDLE)
+                look_at(group, now + IDLE)
                 continue
             if sweep:
                 group.swept_at = now
             # What stands in its way is known from other lanes, which are asked for soon.
             if ask.limit == 0:
-                self._agenda.hurry(self._flow.lanes(handler.id), now + BUSY)
-            if ask.most_held is not None and ask.most_held <= self._share.held(lane):
-                self._agenda.hurry(self._share.holding(handler.id), now + BUSY)
+                look_soon((one for one in group.of.groups if one.sent), now + BUSY)
+            if ask.most_held is not None and ask.most_held <= group.held.everywhere:
+                look_soon(self._share.holding(group.of), now + BUSY)
             group.is_new_first = not group.is_new_first
             asks.append(replace(ask, due_first=group.is_new_first))
         self.service.backend.chunks.reclaim(expired)
-        asks.sort(key=lambda ask: self._share.turn_of(ask.lane))
+        asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.lane]))
         return asks
 
     def _ask_pending(self, group: GroupState, sweep: bool) -> Ask:
         """For a group whose new entries come in chunks."""
         most = limit(group.handler, group.mean_us, self.processes, self.settings)
         if group.has_begun and not sweep:
-            most = min(most, group.queued + max(1, self._room_for_hints(group.handler)))
+            most = min(most, group.queued + max(1, self._room_for_tasks(group)))
         return Ask(group.lane, most, sweep=sweep, most_new=0)
 
     def _ask(self, group: GroupState, sweep: bool) -> Ask | None:
@@ -458,13 +442,13 @@ class Dispatcher:
         if through is not None:
             new = 0 if group.is_together else through
             return Ask(lane, through, sweep=sweep, most_new=new) if through else None
-        room = self._share.room(handler, lane)
-        held = None if room is None else self._share.held(lane) + room
+        room = self._share.room(group)
+        held = None if room is None else group.held.everywhere + room
         most = limit(handler, group.mean_us, self.processes, self.settings)
         if group.has_begun and not sweep:
             # The last ones needed a task each, and so may the next.
-            most = min(most, group.queued + max(1, self._room_for_hints(handler)))
-        if self._has_enough_hints(handler):
+            most = min(most, group.queued + max(1, self._room_for_tasks(group)))
+        if self._has_enough_tasks(group):
             # Lost hints count as waiting too, so a sweep needs its room to send them anew.
             return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
         if group.is_together:
@@ -472,8 +456,8 @@ class Dispatcher:
             return Ask(lane, most, sweep=sweep, most_held=held, most_new=0)
         return Ask(lane, most, sweep=sweep, most_held=held)
 
-    def _has_enough_hints(self, handler: Handler) -> bool:
-        return self._flow.hints(handler.id) >= HINTS_AHEAD * self.processes
+    def _has_enough_tasks(self, group: GroupState) -> bool:
+        return group.of.waiting_tasks >= TASKS_AHEAD * self.processes
 
     def _accept(self, group: GroupState, ask: Ask, taken: Taken) -> int:
         """Settles what the handler does not want and chunks the rest; returns how many that is."""
@@ -497,7 +481,7 @@ class Dispatcher:
             unwanted += put_off
         wanted, put_off = self._within_tasks(group, wanted)
         unwanted += put_off
-        wanted, put_off = self._within_share(handler, lane, wanted)
+        wanted, put_off = self._within_share(group, wanted)
         unwanted += put_off
         if unwanted:
             self._unwanted.append((lane, unwanted))
@@ -506,7 +490,7 @@ class Dispatcher:
         chunks = split(
             handler, lane, wanted, taken.mean_us, self.processes, self.settings, more=more
         )
-        if self._share.leaves_room(handler, lane):
+        if self._share.leaves_room(group):
             # Counted here, so it has to run here, and not where others are slow already.
             chunks = [replace(chunk, stays=True) for chunk in chunks]
         self._unsent += chunks
@@ -538,25 +522,25 @@ class Dispatcher:
             group.has_begun = False
             return wanted, []
         group.has_begun = True
-        room = max(0, self._room_for_hints(group.handler))
+        room = max(0, self._room_for_tasks(group))
         late = {item.entry for item in begun[room:]}
         kept = [item for item in wanted if item.entry not in late]
         return kept, [item.put_off(0) for item in begun[room:]]
 
-    def _room_for_hints(self, handler: Handler) -> int:
-        unsent = sum(chunk.handler.id == handler.id for chunk in self._unsent if not chunk.id)
-        return HINTS_AHEAD * self.processes - self._flow.hints(handler.id) - unsent
+    def _room_for_tasks(self, group: GroupState) -> int:
+        unsent = sum(chunk.handler.id == group.of.id for chunk in self._unsent if not chunk.id)
+        return TASKS_AHEAD * self.processes - group.of.waiting_tasks - unsent
 
     def _within_share(
-        self, handler: Handler, lane: Lane, wanted: list[Item]
+        self, group: GroupState, wanted: list[Item]
     ) -> tuple[list[Item], list[Settled]]:
         """Several slow handlers were asked for at once, each for all the room that there is."""
-        room = self._share.room(handler, lane)
+        room = self._share.room(group)
         if room is None:
             return wanted, []
-        kept, rest = first_calls(wanted, room)
-        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in rest]
-        self._share.took(lane, len(kept))
+        kept, others = first_calls(wanted, room)
+        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in others]
+        self._share.took(group, len(kept))
         return kept, put_off
 
     def _look_at_workers(self) -> None:
@@ -599,16 +583,17 @@ class Dispatcher:
             return
         before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
         served = {handler.id for handler in after}
-        for group in self._groups.values():
+        for group in self._groups:
             if group.handler.id not in served:
                 self._give_back(group)
         # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
         self._consumed, self.handlers = consumed, after
         self._wildcard = any(h.matcher.domains is None for h in after)
-        self._keep_groups({lane for lane in self._groups if lane.handler in served})
+        self._keep_groups({g.lane for g in self._groups if g.handler.id in served})
         self._records = {name: one for name, one in self._records.items() if name in served}
         # Asked for in the order of their urgency, as at the start.
-        self._agenda.keep(())
+        for group in self._groups:
+            look_at(group, NOW)
         self._joined, self._looked_at_workers = False, None
         self._janitor.beat_soon()
         for handler in before:
@@ -623,8 +608,9 @@ class Dispatcher:
         while self._unsent:
             self._send(self._unsent[0])
             chunk = self._unsent.pop(0)
-            if not chunk.id:
-                self._flow.sent(chunk.lane, len(chunk.items))
+            group = self._groups.get(chunk.lane)
+            if group is not None and not chunk.id:
+                note_sent(group, len(chunk.items))
             self._doors.sent(chunk.handler.id)
 
     # -- circuits
@@ -636,7 +622,7 @@ class Dispatcher:
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
             log.warning("%s is paused: see `celeriac handlers`; its events wait in the log", shut)
-            for group in self._groups.values():
+            for group in self._groups:
                 if group.handler.id == shut:
                     self._give_back(group)
 
@@ -653,7 +639,8 @@ class Dispatcher:
         self._drop_forgotten(self._offered - domains)
         if self._joined and domains <= self._offered:
             return
-        records = join(backend, self.handlers, domains, self._groups, self._records)
+        joined = {group.lane for group in self._groups}
+        records = join(backend, self.handlers, domains, joined, self._records)
         self._records = {record.id: record for record in records}
         for handler in self.handlers:
             if handler.id not in self._records:
@@ -663,18 +650,20 @@ class Dispatcher:
         for handler in self.handlers:
             for domain in self._records[handler.id].since:
                 self._serve(domain, handler)
+        self._groups.order([handler.id for handler in self.handlers])
         self._reader.serve(self._groups)
-        self._domains = frozenset(lane.domain for lane in self._groups) | domains
+        self._domains = self._groups.domains | domains
         self._joined = True
 
     def _serve(self, domain: str, handler: Handler) -> None:
         lane = handler.lane(domain)
         if lane not in self._groups:
-            group = GroupState(lane, handler, FetchSize(self.settings.chunk_most))
+            of = self._share.handler(handler.id)
+            group = GroupState(lane, handler, of, FetchSize(self.settings.chunk_most))
             self._reader.watch(group)
             self._note_patterns(group)
-            self._groups[lane] = group
-        self._agenda.add(lane)
+            self._groups.add(group)
+            of.groups.append(group)
         self._seen.setdefault(domain, "0-0")
         self._seen.setdefault(f"{BELL} {domain}", "0-0")
 
@@ -720,26 +709,25 @@ class Dispatcher:
         self._offered -= gone
         self._domains -= gone
         dropped = {
-            lane
-            for lane, group in self._groups.items()
-            if lane.domain in gone and not _names(group.handler, lane)
+            group.lane
+            for group in self._groups
+            if group.lane.domain in gone and not _names(group.handler, group.lane)
         }
         leave_domains(self.service.backend, {lane.handler for lane in dropped}, gone)
         for name, record in self._records.items():
             self._records[name] = without_domains(record, gone)
-        self._keep_groups(self._groups.keys() - dropped)
+        self._keep_groups({group.lane for group in self._groups} - dropped)
 
     def _keep_groups(self, kept: Collection[Lane]) -> None:
         """Forgets all other groups, and the doorbells of domains that have none left."""
-        for lane in self._groups.keys() - kept:
-            self._flow.still_queued(lane, 0)
-            self._share.drop(lane)
-        silent = {lane.domain for lane in self._groups} - {lane.domain for lane in kept}
-        self._groups = {lane: group for lane, group in self._groups.items() if lane in kept}
-        for domain in silent:
+        before = self._groups.domains
+        for group in self._groups.keep(kept):
+            note_queued(group, 0)
+            self._share.drop(group)
+            group.of.groups.remove(group)
+        for domain in before - self._groups.domains:
             self._seen.pop(domain, None)
             self._seen.pop(f"{BELL} {domain}", None)
-        self._agenda.keep(self._groups)
         self._reader.serve(self._groups)
 
     def _on_removed(self, groups: Iterable[GroupState]) -> None:
@@ -757,7 +745,7 @@ class Dispatcher:
                 continue
             self._records[handler.id] = record
             group.position, group.is_together = UNKNOWN, False
-            self._wake_groups([group], new=True, pending=True)
+            wake([group], new=True, pending=True)
             log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
 
     def _drop_removed(self, handler: Handler) -> None:
@@ -769,8 +757,8 @@ class Dispatcher:
         self._removed.add(handler.id)
         self.handlers = [h for h in self.handlers if h.id != handler.id]
         self._records.pop(handler.id, None)
-        self._keep_groups({lane for lane in self._groups if lane.handler != handler.id})
-        self._agenda.ring(None)
+        self._keep_groups({g.lane for g in self._groups if g.handler.id != handler.id})
+        wake(self._groups)
 
     # -- the doorbell
 

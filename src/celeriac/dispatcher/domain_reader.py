@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from celeriac.dispatcher.domain_reading import (
@@ -18,7 +18,6 @@ from celeriac.dispatcher.domain_reading import (
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
-from celeriac.ledger import Lane
 from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Fetched, FetchRequest
 from celeriac.log import entry_key
@@ -59,11 +58,11 @@ class DomainReader:
     def __contains__(self, domain: str) -> bool:
         return domain in self._readings
 
-    def serve(self, groups: Mapping[Lane, GroupState]) -> None:
+    def serve(self, groups: Iterable[GroupState]) -> None:
         """Read where many of these groups are in one domain. They stand together once each has
         fetched for itself what is there now."""
         before, self._readings = self._readings, {}
-        for domain, some in _by_domain(groups.values()).items():
+        for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
                 for group in some:
                     group.is_together = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from celeriac.dispatcher.pause import BUSY
 from celeriac.ledger import Ask, Lane, Taken
@@ -13,13 +14,42 @@ from celeriac.subscription import Handler
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
 OPEN_CHUNKS = 2
 UNKNOWN = "-"  # a position that no group has
+NOW, NEVER = -math.inf, math.inf
+
+
+@dataclass(slots=True)
+class Held:
+    """How many deliveries are queued or running: in all workers, and in this one."""
+
+    everywhere: int = 0
+    here: int = 0
+
+    def add(self, everywhere: int, here: int) -> None:
+        self.everywhere += everywhere
+        self.here += here
+
+
+@dataclass(slots=True)
+class HandlerState:
+    """What a dispatcher knows of a handler over all its groups: the delivery tasks that wait, what
+    is held, and in how many groups it is slow."""
+
+    id: str
+    groups: list[GroupState] = field(default_factory=list)
+    waiting_tasks: int = 0
+    held: Held = field(default_factory=Held)
+    slow_groups: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        return self.slow_groups > 0
 
 
 @dataclass(slots=True)
 class GroupState:
-    """Times are those of the dispatcher's clock, in seconds; the last four are about deliveries
-    that are pending.
+    """Times are those of the dispatcher's clock, in seconds.
 
+    It is looked at `look_at`, or in some turn after `rests_until`.
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
     others of the domain: see domain_reading.py. `in_force` are the patterns of all versions of the
     handler, `mean_us` is its run time in the domain, 0 if unknown. `open_chunks` are those that
@@ -27,24 +57,33 @@ class GroupState:
     `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
     deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
     expired leases were last looked for, `has_begun` says that the last deliveries had been begun
-    before, and `is_new_first` is toggled with each look.
+    before, and `is_new_first` is toggled with each look. `sent` are the sizes of delivery tasks
+    that wait, `held` is what is queued or running. Of groups that slow handlers take turns with,
+    the one with the lowest `served` was served longest ago.
     """
 
     lane: Lane
     handler: Handler
+    of: HandlerState
     size: FetchSize
+    look_at: float = NOW
+    rests_until: float = NEVER
     position: str = UNKNOWN
     is_together: bool = False
     in_force: tuple[str, ...] = ()
     mean_us: int = 0
     open_chunks: int = 0
     watches: int = 0
-    fetch_at: float = -math.inf
-    take_at: float = -math.inf
+    fetch_at: float = NOW
+    take_at: float = NOW
     queued: int = 0
-    swept_at: float = -math.inf
+    swept_at: float = NOW
     has_begun: bool = False
     is_new_first: bool = False
+    sent: deque[int] = field(default_factory=deque)
+    held: Held = field(default_factory=Held)
+    is_slow: bool = False
+    served: int = 0
 
     def has_room(self, processes: int) -> bool:
         """Whether another chunk may be opened."""

@@ -10,90 +10,61 @@ Pure: the ledger tells how many deliveries a handler has queued or running, here
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from celeriac.ledger import Lane, Taken
+from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
+from celeriac.ledger import Taken
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Handler
 
 SLOW_CHUNKS = 4  # times `chunk_time`: who holds a process for longer is slow
 PUT_OFF_FOR_OTHERS_MS = 50
 
 
-@dataclass(slots=True)
-class Held:
-    """How many deliveries are queued or running: in all workers, and in this one."""
-
-    everywhere: int = 0
-    here: int = 0
-
-    def add(self, everywhere: int, here: int) -> None:
-        self.everywhere += everywhere
-        self.here += here
-
-
 class Share:
-    """What one dispatcher knows of its handlers and of the service's workers."""
+    """Of the processes, among the handlers of one dispatcher: `processes` says for each handler how
+    many slow ones may hold of those that serve it, `here` how many of this worker's; None for a
+    dispatcher without a pool of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
-        self._mean: dict[str, dict[Lane, int]] = {}
-        self._held: dict[str, dict[Lane, Held]] = {}
-        # Sums of what is held, kept with each change: they are asked for at every turn.
-        self._held_by: dict[str, Held] = defaultdict(Held)
+        self._handlers: dict[str, HandlerState] = {}
+        # Kept with each change, since it is asked for at every turn.
         self._held_by_slow = Held()
-        self._served: dict[Lane, int] = {}
         self._serial = 0
-        # Handler → how many processes slow handlers may hold, of those that serve it.
         self.processes: Mapping[str, int] = {}
-        # The same for this worker alone; None for a dispatcher that has no pool of its own.
         self.here: int | None = None
-        self._slow: set[str] = set()
 
-    def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
-        """What the ledger says of a lane; whether the handler has turned slow just now."""
-        self._hold(lane, taken.held, taken.own)
-        return self.note_run_time(handler, lane, taken.mean_us)
+    def handler(self, id: str) -> HandlerState:
+        """Return what is known of the handler."""
+        return self._handlers.setdefault(id, HandlerState(id))
 
-    def note_run_time(self, handler: Handler, lane: Lane, mean_us: int) -> bool:
+    def note(self, group: GroupState, taken: Taken) -> bool:
+        """What the store answered of a group; whether its handler has turned slow just now."""
+        self._hold(group, taken.held, taken.own)
+        return self.note_run_time(group, taken.mean_us)
+
+    def note_run_time(self, group: GroupState, mean_us: int) -> bool:
         """The same for its run time alone."""
-        was = self.is_slow(handler.id)
-        means = self._mean.setdefault(handler.id, {})
-        means[lane] = mean_us * (handler.batch or 1)
-        slow, by = max(means.values()) >= self._slow_us, self._held_by[handler.id]
-        if slow and not was:
-            self._slow.add(handler.id)
-            self._held_by_slow.add(+by.everywhere, +by.here)
-        elif was and not slow:
-            self._slow.remove(handler.id)
-            self._held_by_slow.add(-by.everywhere, -by.here)
-        return slow and not was
+        group.mean_us = mean_us
+        return self._set_slow(group, mean_us * (group.handler.batch or 1) >= self._slow_us)
 
-    def drop(self, lane: Lane) -> None:
-        """The lane is not served here any more; what is held of it stands in nobody's way."""
-        self._hold(lane, 0, 0)
-        self._served.pop(lane, None)
-        means = self._mean.get(lane.handler, {})
-        means.pop(lane, None)
-        if not means and lane.handler in self._slow:
-            by = self._held_by[lane.handler]
-            self._held_by_slow.add(-by.everywhere, -by.here)
-            self._slow.remove(lane.handler)
+    def drop(self, group: GroupState) -> None:
+        """The group is not served here any more, and what is held of it is in nobody's way."""
+        self._hold(group, 0, 0)
+        self._set_slow(group, False)
 
     def is_slow(self, handler: str) -> bool:
-        return handler in self._slow
+        return self.handler(handler).is_slow
 
-    def room(self, handler: Handler, lane: Lane) -> int | None:
-        """How many more deliveries of the lane may be held; None for no bound but the usual one."""
-        rooms = []
+    def room(self, group: GroupState) -> int | None:
+        """Return how many more deliveries of the group may be held; None for no bound but the usual
+        one."""
+        rooms, handler = [], group.handler
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - self._held_by[handler.id].everywhere)
-        if self.leaves_room(handler, lane):
-            slow = self.is_slow(handler.id)
-            held = self._held_by_slow if slow else self._held_by[handler.id]
+            rooms.append(handler.concurrency - group.of.held.everywhere)
+        if self.leaves_room(group):
+            held = self._held_by_slow if group.of.is_slow else group.of.held
             allowed = self.processes.get(handler.id, 0)
             if allowed > 0:
                 rooms.append(allowed - held.everywhere)
@@ -101,47 +72,47 @@ class Share:
                 rooms.append((self.here if allowed > 0 else 1) - held.here)
         return max(0, min(rooms)) if rooms else None
 
-    def leaves_room(self, handler: Handler, lane: Lane) -> bool:
-        """Whether it may not have all processes: others may need one, and it is slow, or was not
-        measured yet. Were more of it queued until it is, their hints would stand in the queue
-        before those of others, and run what is taken anew meanwhile."""
-        measured = self._mean.get(handler.id, {}).get(lane)
-        return (self.is_slow(handler.id) or not measured) and self._others(handler)
+    def leaves_room(self, group: GroupState) -> bool:
+        """Return whether it may not have all processes: others may need one, and it is slow, or was
+        not measured yet. Were more of it queued until it is, their tasks would be in the queue
+        before those of others, and run what is taken later meanwhile."""
+        return (group.of.is_slow or not group.mean_us) and self._others(group.of)
 
-    def held(self, lane: Lane) -> int:
-        """By all workers."""
-        return self._held_of(lane).everywhere
+    def holding(self, handler: HandlerState) -> list[GroupState]:
+        """Return the groups whose deliveries are in the way of the handler's, as it seems."""
+        slow = [one for one in self._handlers.values() if one.is_slow]
+        others = slow if handler.is_slow else [handler]
+        return [group for one in others for group in one.groups if group.held.everywhere > 0]
 
-    def holding(self, handler: str) -> list[Lane]:
-        """The lanes whose deliveries stand in the way of the handler's, as far as is known."""
-        others = self._slow if self.is_slow(handler) else {handler}
-        held = (lanes for name in others for lanes in self._held.get(name, {}).items())
-        return [lane for lane, one in held if one.everywhere > 0]
-
-    def took(self, lane: Lane, events: int) -> None:
-        """So many more of the lane are held now, ahead of what the ledger says next."""
-        held = self._held_of(lane)
-        self._hold(lane, held.everywhere + events, held.here + events)
+    def took(self, group: GroupState, deliveries: int) -> None:
+        """So many more of the group are held now, ahead of what the store says next."""
+        self._hold(group, group.held.everywhere + deliveries, group.held.here + deliveries)
         self._serial += 1
-        self._served[lane] = self._serial
+        group.served = self._serial
 
-    def turn_of(self, lane: Lane) -> int:
+    def turn_of(self, group: GroupState) -> int:
         """Slow handlers take turns: a number that is lower the longer it was not served."""
-        return self._served.get(lane, 0) if self.is_slow(lane.handler) else 0
+        return group.served if group.of.is_slow else 0
 
-    def _others(self, handler: Handler) -> bool:
+    def _others(self, handler: HandlerState) -> bool:
         """Whether there is another handler, and not all of them are slow: none would wait then."""
-        return any(other != handler.id and other not in self._slow for other in self.processes)
+        return any(other != handler.id and not self.is_slow(other) for other in self.processes)
 
-    def _held_of(self, lane: Lane) -> Held:
-        return self._held.setdefault(lane.handler, {}).setdefault(lane, Held())
+    def _set_slow(self, group: GroupState, is_slow: bool) -> bool:
+        """Whether the handler was not slow before, and is now."""
+        handler, was = group.of, group.of.is_slow
+        handler.slow_groups += is_slow - group.is_slow
+        group.is_slow = is_slow
+        if handler.is_slow != was:
+            sign = 1 if handler.is_slow else -1
+            self._held_by_slow.add(sign * handler.held.everywhere, sign * handler.held.here)
+        return handler.is_slow and not was
 
-    def _hold(self, lane: Lane, everywhere: int, here: int) -> None:
-        held = self._held_of(lane)
-        more = everywhere - held.everywhere, here - held.here
-        held.add(*more)
-        self._held_by[lane.handler].add(*more)
-        if self.is_slow(lane.handler):
+    def _hold(self, group: GroupState, everywhere: int, here: int) -> None:
+        more = everywhere - group.held.everywhere, here - group.held.here
+        group.held.add(*more)
+        group.of.held.add(*more)
+        if group.of.is_slow:
             self._held_by_slow.add(*more)
 
 

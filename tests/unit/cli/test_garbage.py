@@ -166,7 +166,7 @@ def works(settings: Settings, client: Any, name: str) -> None:
                 shop.run()
             finally:
                 shop.chunks = waiting
-    [lane] = [lane for lane in shop.dispatchers["mail"]._groups if lane.domain == "mail"]
+    [lane] = [g.lane for g in shop.dispatchers["mail"]._groups if g.lane.domain == "mail"]
     [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
     [run] = shop.backend.chunks.runs(lane, [newest.id])
     assert run is not None

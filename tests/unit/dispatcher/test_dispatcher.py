@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
-from celeriac.dispatcher.flow import HINTS_AHEAD
 from celeriac.dispatcher.pause import BUSY, IDLE
+from celeriac.dispatcher.task_backlog import TASKS_AHEAD
 from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
@@ -378,10 +378,10 @@ def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
     made.turn()
     run(taking, sent)
     made.turn()
-    for n in range(HINTS_AHEAD + 10):
+    for n in range(TASKS_AHEAD + 10):
         emit(taking, f"e{n}")
         made.turn()
-    assert [len(ids) for ids in sent.ids] == [1] * HINTS_AHEAD
+    assert [len(ids) for ids in sent.ids] == [1] * TASKS_AHEAD
     run(taking, sent)
     made.turn()
     made.turn()

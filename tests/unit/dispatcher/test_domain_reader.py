@@ -69,7 +69,7 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     bus.emit("order.other", id="first")
     wake(made)
     wake(made)
-    for group in made._groups.values():
+    for group in made._groups:
         assert group.is_together
         group.watches = 0
     asked.names()
@@ -146,7 +146,7 @@ def test_each_handler_runs_what_it_wants_once_whatever_comes_in_whatever_order(
     wanted = [(f"h{n * n % 17}", f"e{n}") for n in range(200) if n * n % 17 < MANY]
     assert sorted(wanted) == sorted(ran)
     assert {} == behind(store)
-    assert all(group.is_together for group in many._groups.values())
+    assert all(group.is_together for group in many._groups)
 
 
 def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
@@ -186,7 +186,7 @@ def test_a_handler_whose_deliveries_come_one_by_one_takes_them_by_itself(
         ran += run_all(bus, sent)
     assert sorted((f"h{n % 15}", f"e{n}") for n in range(60) if n % 15 < MANY) == sorted(ran)
     assert {} == behind(store)
-    assert all(group.is_together for group in made._groups.values())
+    assert all(group.is_together for group in made._groups)
 
 
 def test_what_is_due_is_found_at_the_bell(

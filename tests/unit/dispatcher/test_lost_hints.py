@@ -8,7 +8,7 @@ import pytest
 
 from celeriac import Breaker, Event, EventBus
 from celeriac.dispatcher.dispatcher import RENEWED_WITHIN
-from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.dispatcher.task_backlog import TASKS_AHEAD
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
@@ -29,11 +29,11 @@ def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
         run_task(bus.service, chunk)
     sent.clear()
     turning.turn()
-    ids = [f"e{n}" for n in range(HINTS_AHEAD)]
+    ids = [f"e{n}" for n in range(TASKS_AHEAD)]
     for id in ids:
         bus.emit("order.placed", id=id)
         turning.turn()
-    assert len(sent) == HINTS_AHEAD, "as many hints as may wait"
+    assert len(sent) == TASKS_AHEAD, "as many hints as may wait"
     sent.clear()
     store.clock.advance(store.ledger.lease_ms)
     bus.emit("order.placed", id="new")

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import Event
+from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.share import Share, processes_for_slow
 from celeriac.ledger import Lane, Taken
+from celeriac.ledger.fetch_size import FetchSize
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.subscription import Handler, make_handler
@@ -32,14 +34,44 @@ def held(mean_us: int, everywhere: int, here: int = 0) -> Taken:
     return Taken(mean_us=mean_us, held=everywhere, own=here)
 
 
+class Known:
+    """A share, and the groups that it was told of."""
+
+    def __init__(self) -> None:
+        self.share = Share(Settings.load({}))
+        self._groups: dict[Lane, GroupState] = {}
+
+    def group(self, handler: Handler, lane: Lane) -> GroupState:
+        if lane not in self._groups:
+            of = self.share.handler(handler.id)
+            self._groups[lane] = GroupState(lane, handler, of, FetchSize(100))
+            of.groups.append(self._groups[lane])
+        return self._groups[lane]
+
+    def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
+        return self.share.note(self.group(handler, lane), taken)
+
+    def room(self, handler: Handler, lane: Lane) -> int | None:
+        return self.share.room(self.group(handler, lane))
+
+    def leaves_room(self, handler: Handler, lane: Lane) -> bool:
+        return self.share.leaves_room(self.group(handler, lane))
+
+    def took(self, lane: Lane, deliveries: int) -> None:
+        self.share.took(self._groups[lane], deliveries)
+
+    def turn_of(self, lane: Lane) -> int:
+        return self.share.turn_of(self._groups[lane])
+
+
 def share(
     *handlers: tuple[Handler, int, int], processes: int = 3, here: int | None = None
-) -> Share:
+) -> Known:
     """Knows each handler's mean and what other workers hold of it; slow ones may hold so many
     processes, and so many of this worker's."""
-    made = Share(Settings.load({}))
-    made.here = here
-    made.processes = {handler.id: processes for handler, _, _ in handlers}
+    made = Known()
+    made.share.here = here
+    made.share.processes = {handler.id: processes for handler, _, _ in handlers}
     for handler, mean_us, everywhere in handlers:
         made.note(handler, lane(handler), held(mean_us, everywhere))
     return made
@@ -159,7 +191,7 @@ def test_a_batch_holds_a_process_for_all_its_events() -> None:
     def function(events: list[Event[Any]]) -> None: ...
 
     batch = make_handler(function, ("order.placed",), service="billing", name="b", batch=100)
-    assert share((batch, 10_000, 0)).is_slow("billing.b")
+    assert share((batch, 10_000, 0)).share.is_slow("billing.b")
 
 
 def test_concurrency_bounds_a_handler_whatever_its_speed() -> None:
@@ -174,6 +206,13 @@ def test_concurrency_is_over_all_domains_of_the_handler() -> None:
     found = share((handler, FAST, 1))
     found.note(handler, handler.lane("payment"), held(FAST, 1))
     assert found.room(handler, lane(handler)) == 0
+
+
+def test_a_group_that_is_served_no_more_is_in_no_way() -> None:
+    fast, slow, other = named("fast"), named("slow"), named("other")
+    found = share((fast, FAST, 0), (slow, SLOW, 3), (other, SLOW, 0))
+    found.share.drop(found.group(slow, lane(slow)))
+    assert (3, False) == (found.room(other, lane(other)), found.share.is_slow(slow.id))
 
 
 def worker(name: str, processes: int, *handlers: str, queues: tuple[str, ...] = ("q",)) -> Any:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from celeriac.cli.doctor.versions import check_versions
+from celeriac.dispatcher.group_table import wake
 from celeriac.matrix import Matrix
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -60,7 +61,7 @@ def test_a_worker_with_older_code_that_joins_later_leaves_events_to_the_newer(
         old.settle()
     assert state(old, event) in {"waiting", "scheduled"}, "and the status lists the handler"
     what_was_put_off_is_due(new)
-    new.dispatchers["billing"]._agenda.ring(None)
+    wake(new.dispatchers["billing"]._groups)
     new.settle()
     assert state(new, event) == "processed"
 
@@ -92,9 +93,9 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
     old.backend.registry.register(msgspec.structs.replace(record, leaving=leaving))
     beat(old)
     dispatcher = old.dispatchers["billing"]
-    dispatcher._agenda.ring(None)
+    wake(dispatcher._groups)
     old.settle()
-    dispatcher._agenda.ring(None)
+    wake(dispatcher._groups)
     old.settle()
     assert state(old, event) == "skipped"
     if not hasattr(old.backend.ledger, "keys"):

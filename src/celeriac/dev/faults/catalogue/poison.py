@@ -13,13 +13,13 @@ from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.scene import MissedGoal, Scene
 from celeriac.dev.faults.side import handlers_of
 from celeriac.dev.faults.worker import Worker
-from celeriac.dispatcher.flow import HINTS_AHEAD
+from celeriac.dispatcher.task_backlog import TASKS_AHEAD
 from celeriac.ledger import MAX_LOST_RUNS
 
 PROCESSES = 2
 BATCHES, GOOD = 40, 49  # of each batch one more event is poison
 # Of the poisonous handler, of the two of each healthy event, and what the worker has prefetched.
-MOST_QUEUED = 4 * HINTS_AHEAD * PROCESSES
+MOST_QUEUED = 4 * TASKS_AHEAD * PROCESSES
 PROBE_EVERY = 0.1
 DEATHS = 8  # more than any retries here, and fewer than are taken for poison
 FOUND_WITHIN = 150.0  # seconds; the last waits between its runs take ten leases each at most

@@ -1,0 +1,102 @@
+"""The consumer groups that a dispatcher serves, and when it looks at each again. Pure.
+
+A turn that looked at every group would cost a thousand handlers a thousand scripts for each event.
+So a group is looked at when the doorbell rang for its domain, when its own next time has come
+(something is due, or there is room again), and otherwise now and then, for what no bell rings for:
+an expired lease, a group that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+
+from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
+from celeriac.ledger import Lane
+
+# Nothing waits for a group that rests: a few, or a share of all, are looked at along with those for
+# which something does, and many in a turn that has nothing else to do.
+FEW_RESTED, SHARE_RESTED, MANY_RESTED = 8, 1 / 16, 256
+
+
+class GroupTable:
+    """In the order of urgency, which is that in which they were added."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Lane, GroupState] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[GroupState]:
+        return iter(self._groups.values())
+
+    def __contains__(self, lane: Lane) -> bool:
+        return lane in self._groups
+
+    def __getitem__(self, lane: Lane) -> GroupState:
+        return self._groups[lane]
+
+    def get(self, lane: Lane) -> GroupState | None:
+        return self._groups.get(lane)
+
+    def add(self, group: GroupState) -> None:
+        """Serve a group, which is looked at in the next turn."""
+        self._groups[group.lane] = group
+
+    def keep(self, lanes: Collection[Lane]) -> list[GroupState]:
+        """Serve no others; return the groups that are served no more."""
+        dropped = [group for group in self if group.lane not in lanes]
+        for group in dropped:
+            del self._groups[group.lane]
+        return dropped
+
+    def order(self, handlers: Sequence[str]) -> None:
+        """Put the groups in the order of their handlers."""
+        urgency = {handler: n for n, handler in enumerate(handlers)}
+        found = sorted(self, key=lambda group: urgency[group.handler.id])
+        self._groups = {group.lane: group for group in found}
+
+    def in_domain(self, domain: str) -> list[GroupState]:
+        return [group for group in self if group.lane.domain == domain]
+
+    @property
+    def domains(self) -> frozenset[str]:
+        return frozenset(lane.domain for lane in self._groups)
+
+    def ready(self, now: float) -> list[GroupState]:
+        """Return every group whose time has come, and some of those that rested."""
+        ready = [group for group in self if group.look_at <= now]
+        few = max(FEW_RESTED, int(len(self) * SHARE_RESTED))
+        rested = (group for group in self if group.rests_until <= now)
+        return [*ready, *islice(rested, few if ready else MANY_RESTED)]
+
+    def next_look(self) -> float:
+        """Return the earliest time that a turn is held for; infinity where there is none."""
+        return min((group.look_at for group in self), default=NEVER)
+
+
+def look_at(group: GroupState, at: float) -> None:
+    """Look at the group at that time, and not before unless a bell rings."""
+    group.look_at, group.rests_until = at, NEVER
+
+
+def look_soon(groups: Iterable[GroupState], at: float) -> None:
+    """Look at the groups at that time at the latest."""
+    for group in groups:
+        look_at(group, min(group.look_at, at))
+
+
+def rest(group: GroupState, until: float) -> None:
+    """Look at the group in some turn after that time, which none is held for."""
+    group.look_at, group.rests_until = NEVER, until
+
+
+def wake(groups: Iterable[GroupState], *, new: bool = False, pending: bool = False) -> None:
+    """Look in the next turn for what is new in the groups, or pending."""
+    for group in groups:
+        if new:
+            group.fetch_at = NOW
+        if pending:
+            group.take_at = NOW
+        look_at(group, NOW)

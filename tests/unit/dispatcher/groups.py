@@ -1,0 +1,20 @@
+"""Groups of handlers, for tests of what the dispatcher knows of them."""
+
+from __future__ import annotations
+
+from celeriac import Event
+from celeriac.dispatcher.group_state import GroupState, HandlerState
+from celeriac.ledger.fetch_size import FetchSize
+from celeriac.subscription import make_handler
+
+
+def make_group(domain: str, name: str = "charge", of: HandlerState | None = None) -> GroupState:
+    """Of the handler `billing.<name>`."""
+
+    def function(event: Event) -> None: ...
+
+    handler = make_handler(function, (f"{domain}.#",), service="billing", name=name)
+    of = of or HandlerState(handler.id)
+    group = GroupState(handler.lane(domain), handler, of, FetchSize(100))
+    of.groups.append(group)
+    return group

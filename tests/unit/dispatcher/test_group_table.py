@@ -1,0 +1,138 @@
+"""Which groups are looked at, and when."""
+
+from __future__ import annotations
+
+import math
+
+from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
+from celeriac.dispatcher.group_table import (
+    FEW_RESTED,
+    MANY_RESTED,
+    GroupTable,
+    look_at,
+    look_soon,
+    rest,
+    wake,
+)
+from tests.unit.dispatcher.groups import make_group
+
+ORDER, ITEM, FRAUD = ("order", "charge"), ("item", "count"), ("order", "check")
+
+
+def table(*named: tuple[str, str]) -> tuple[GroupTable, list[GroupState]]:
+    """With groups that are looked at at 100 s."""
+    made, groups = GroupTable(), [make_group(*one) for one in named]
+    for group in groups:
+        made.add(group)
+        look_at(group, 100.0)
+    return made, groups
+
+
+def test_a_new_group_is_looked_at_at_once() -> None:
+    made, group = GroupTable(), make_group("order")
+    made.add(group)
+    assert [group] == made.ready(0.0)
+
+
+def test_a_group_is_looked_at_when_its_time_has_come() -> None:
+    made, [group] = table(ORDER)
+    look_at(group, 5.0)
+    assert ([], [group]) == (made.ready(4.9), made.ready(5.0))
+    assert made.next_look() == 5.0
+
+
+def test_the_groups_of_a_domain_are_known() -> None:
+    made, [order, _, fraud] = table(ORDER, ITEM, FRAUD)
+    assert ([order, fraud], []) == (made.in_domain("order"), made.in_domain("unknown"))
+    assert {"order", "item"} == made.domains
+
+
+def test_a_bell_wakes_for_what_is_new_or_for_what_is_pending() -> None:
+    made, [order, item] = table(ORDER, ITEM)
+    for group in (order, item):
+        group.fetch_at = group.take_at = 50.0
+    wake([order], new=True)
+    wake([item], pending=True)
+    assert [order, item] == made.ready(0.0)
+    assert (NOW, 50.0) == (order.fetch_at, order.take_at)
+    assert (50.0, NOW) == (item.fetch_at, item.take_at)
+
+
+def test_of_those_that_are_ready_the_more_urgent_is_first_though_it_rested() -> None:
+    made, [order, item] = table(ORDER, ITEM)
+    rest(order, 100.0)
+    wake([item])
+    wake([order])
+    assert [order, item] == made.ready(0.0)
+
+
+def test_urgency_is_the_order_of_the_handlers() -> None:
+    made, [order, item, fraud] = table(ORDER, ITEM, FRAUD)
+    made.order([fraud.handler.id, order.handler.id, item.handler.id])
+    assert [fraud, order, item] == list(made)
+
+
+def test_no_turn_is_held_for_a_group_that_rests() -> None:
+    """A thousand of them, each with its own time, would have turns a thousand times a second."""
+    made, [order, item] = table(ORDER, ITEM)
+    look_at(order, 5.0)
+    rest(item, 1.0)
+    assert 5.0 == made.next_look()
+    assert ([], [item]) == (made.ready(0.9), made.ready(1.0))
+
+
+def test_a_group_that_rests_without_end_is_not_looked_at() -> None:
+    made, [order] = table(ORDER)
+    rest(order, NEVER)
+    assert ([], math.inf) == (made.ready(1e9), made.next_look())
+
+
+def test_what_a_bell_rang_for_is_held_up_by_nothing_that_rested() -> None:
+    made, groups = table(*[("item", f"a{n}") for n in range(3 * FEW_RESTED)], ORDER)
+    for group in groups[:-1]:
+        rest(group, 1.0)
+    wake(groups[-1:])
+    ready = made.ready(2.0)
+    assert (FEW_RESTED + 1, groups[-1]) == (len(ready), ready[0])
+
+
+def test_of_a_thousand_each_has_its_turn_soon_though_there_is_always_other_work() -> None:
+    made, groups = table(*[("item", f"a{n}") for n in range(1000)], ORDER)
+    for group in groups[:-1]:
+        rest(group, 1.0)
+    turns, left = 0, {group.lane for group in groups[:-1]}
+    while left:
+        turns += 1
+        wake(groups[-1:])
+        for group in made.ready(2.0):
+            rest(group, 100.0)
+            left.discard(group.lane)
+    assert turns < 20
+
+
+def test_those_that_had_no_turn_have_the_next() -> None:
+    made, groups = table(*[("item", f"a{n}") for n in range(MANY_RESTED + 1)])
+    for group in groups:
+        rest(group, 1.0)
+    for group in made.ready(2.0):
+        rest(group, 100.0)
+    assert groups[-1:] == made.ready(2.0)
+
+
+def test_a_group_is_looked_at_no_later_than_is_asked_for() -> None:
+    made, [order, item] = table(ORDER, ITEM)
+    rest(order, 100.0)
+    look_soon([order, item], 3.0)
+    look_soon([order], 50.0)
+    assert ([], [order, item]) == (made.ready(2.9), made.ready(3.0))
+
+
+def test_a_group_that_is_served_no_more_is_forgotten() -> None:
+    made, [order, item] = table(ORDER, ITEM)
+    assert [order] == made.keep({item.lane})
+    assert (1, [item], None) == (len(made), list(made), made.get(order.lane))
+    assert order.lane not in made
+
+
+def test_without_groups_there_is_no_next_time() -> None:
+    assert GroupTable().next_look() == math.inf
