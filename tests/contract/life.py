@@ -24,6 +24,8 @@ from celeriac.ledger import (
     MOVES,
     SETTLED,
     Claimed,
+    DeadLetter,
+    EditedLetter,
     FlowControl,
     Lane,
     Outcome,
@@ -126,6 +128,8 @@ class Life(RuleBasedStateMachine):
         self.places: dict[tuple[int, str], Place] = {}
         self.processed: Counter[tuple[str, str]] = Counter()
         self.allowed: Counter[tuple[str, str]] = Counter()
+        # Dead deliveries whose letter is gone: an edited event stands for them.
+        self.edited: set[tuple[int, str]] = set()
         self.call = ""
         self.lanes: tuple[Lane, ...] = ()
 
@@ -457,22 +461,56 @@ class Life(RuleBasedStateMachine):
         for store in self.stores:
             store.pass_hour()
 
-    @precondition(lambda self: Place.DEAD in self.places.values())
+    @property
+    def letters(self) -> list[tuple[int, str]]:
+        """Slot and handler of each dead letter."""
+        dead = {key for key, place in self.places.items() if place is Place.DEAD}
+        return sorted(dead - self.edited)
+
+    def letter(self, store: Store, which: int, slot: int, handler: str) -> DeadLetter:
+        named = self.entry(which, slot), handler
+        [letter] = [
+            letter
+            for letter in store.ledger.dead(DOMAIN)
+            if (letter.entry, letter.handler) == named
+        ]
+        return letter
+
+    @precondition(lambda self: self.letters and len(self.slots) < MOST_SLOTS)
+    @rule(data=st.data(), twice=st.booleans())
+    def edit(self, data: st.DataObject, twice: bool) -> None:
+        """An edited event stands for a dead letter. The old delivery stays dead."""
+        self.call = "append"
+        slot, handler = data.draw(st.sampled_from(self.letters))
+        old, lane = self.slots[slot], OF_HANDLER[handler]
+        new = Slot(f"e{len(self.slots)}", old.source, old.subject, ("", ""), handler, made=True)
+
+        def edit(store: Store, which: int) -> int:
+            letter = self.letter(store, which, slot, handler)
+            stands = EditedLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
+            done = store.ledger.edit(lane, [stands], b"note")
+            assert not twice or not store.ledger.edit(lane, [stands], b"note")
+            fields = letter.event_key, refused_field(letter.entry)
+            lines = [one for h in store.ledger.histories(lane, fields) for one in h.restarts]
+            assert new.event_id in {line.edited for line in lines}
+            return done
+
+        assert 1 == self.both(edit)
+        self.edited.add((slot, handler))
+        newest = [s.log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
+        self.slots.append(replace(new, entries=(newest[0], newest[1])))
+
+    @precondition(lambda self: self.letters)
     @rule(data=st.data(), twice=st.booleans())
     def redrive(self, data: st.DataObject, twice: bool) -> None:
         self.call = "redrive"
-        dead = sorted(key for key, place in self.places.items() if place is Place.DEAD)
-        slot, handler = data.draw(st.sampled_from(dead))
+        slot, handler = data.draw(st.sampled_from(self.letters))
         lane = OF_HANDLER[handler]
         one = self.slots[slot]
         addressed = one.body(only=handler)
 
         def redrive(store: Store, which: int) -> tuple[bool, int]:
-            [letter] = [
-                letter
-                for letter in store.ledger.dead(DOMAIN)
-                if (letter.entry, letter.handler) == (self.entry(which, slot), handler)
-            ]
+            letter = self.letter(store, which, slot, handler)
             before = store.log.read(DOMAIN, count=1, newest_first=True)
             done = bool(store.ledger.redrive(lane, [(letter, addressed)]))
             assert not twice or not store.ledger.redrive(lane, [(letter, addressed)])
@@ -561,6 +599,8 @@ class Life(RuleBasedStateMachine):
                 if now is not was and not self.eclipsed(was, now):
                     assert now in ALL_MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
                 self.places[slot, lane.handler] = now
+                if now is not Place.DEAD:
+                    self.edited.discard((slot, lane.handler))
         self.one_place_each()
 
     def one_place_each(self) -> None:
@@ -569,8 +609,7 @@ class Life(RuleBasedStateMachine):
                 (self.slot_of(which, letter.entry), letter.handler)
                 for letter in store.ledger.dead(DOMAIN, count=10_000)
             )
-            dead = {key: 1 for key, place in self.places.items() if place is Place.DEAD}
-            assert dead == letters
+            assert dict.fromkeys(self.letters, 1) == letters
             for lane in self.lanes:
                 due = [k for k, p in self.places.items() if (k[1], p) == (lane.handler, Place.DUE)]
                 assert len(due) == store.ledger.due(lane)
@@ -616,7 +655,9 @@ class Life(RuleBasedStateMachine):
             if of == handler and self.slots[slot].key == key
         ]
         assert set(places) <= SETTLED, f"{key} of {handler} never came to its end: {places}"
-        assert len([p for p in places if p is not Place.IGNORED]) == 1, f"{key}: {places}"
+        # An edited event is for one handler alone.
+        meant = any(s.key == key and s.only in ("", handler) for s in self.slots)
+        assert len([p for p in places if p is not Place.IGNORED]) == meant, f"{key}: {places}"
         assert self.processed[key, handler] <= 1 + self.allowed[key, handler]
 
 
