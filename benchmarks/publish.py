@@ -67,7 +67,11 @@ def with_figures(readme: str, outcomes: Sequence[Outcome], facts: Mapping[str, s
     if not FIGURES.search(readme):
         raise ValueError("README.md has no lines `<!-- figures -->` and `<!-- /figures -->`")
     rows = [
-        (goal.headline, f"{number(median(ratios))}{' ×' if goal.to else ''}", goal.bound)
+        (
+            goal.headline,
+            f"{number(median(ratios))}{' ×' if goal.to else ''}",
+            f"{goal.bound} {'✓' if goal.holds(median(ratios)) else '✗'}",
+        )
         for outcome in outcomes
         for goal in outcome.measurement.goals
         if goal.headline and (ratios := outcome.ratios(goal))

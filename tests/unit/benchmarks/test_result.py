@@ -157,7 +157,7 @@ def test_the_readme_has_the_goals_with_a_headline() -> None:
     readme = "a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n"
     written = with_figures(readme, [found], {"date": "2026-11-27 04:00 UTC"})
     assert written.startswith("a\n<!-- figures -->\nMeasured on 2026-11-27 in one run")
-    assert "| Processed, against theirs | 3 × | ≥ 2 |" in written
+    assert "| Processed, against theirs | 3 × | ≥ 2 ✓ |" in written
     assert written.endswith("|\n\n<!-- /figures -->\nb\n")
     assert "old" not in written and "other" not in written
 
