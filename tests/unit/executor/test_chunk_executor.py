@@ -19,7 +19,7 @@ from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.ledger import Lane, Outcome, Place
 from celeriac.ledger.chunk_store import Fetched, FetchRequest, new_chunk_id
 from celeriac.ledger.run_record import RunOutcome
-from celeriac.log import EntryKind
+from celeriac.log import EntryKind, time_ms
 from celeriac.log.memory import MemoryLog
 from celeriac.subscription import Handler
 from celeriac.testing.store import Store
@@ -148,6 +148,26 @@ def test_what_cannot_be_decided_in_a_chunk_becomes_due_by_itself(bench: Bench) -
     bench.execute()
     assert [last] == bench.ran
     assert [("due", 0)] * 3 == bench.pending()
+
+
+def test_a_repetition_is_recorded_as_ignored(bench: Bench) -> None:
+    bench.subscribe()
+    body = encode(bench.bus.event("order.placed"))
+    first = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE)
+    # Tried again, since the answer was lost.
+    again = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE, time_ms())
+    assert 1 == bench.execute(1, more=True).processed
+    runs = bench.chunks.runs(bench.group, [first, again])
+    assert [RunOutcome.PROCESSED, RunOutcome.IGNORED] == [run and run.outcome for run in runs]
+
+
+def test_the_sources_of_what_ran_are_noted(bench: Bench) -> None:
+    """For those who look for an event by its id alone."""
+    bench.subscribe()
+    bench.emit(1)
+    bench.bus.emit("order.placed", source="till")
+    bench.execute()
+    assert {"billing", "till"} == set(bench.store.ledger.sources("order"))
 
 
 def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> None:

@@ -92,6 +92,7 @@ def test_a_failed_batch_is_retried_one_by_one(bench: Bench) -> None:
     report = bench.execute()
     assert [["a", "b"], ["c"]] == ran
     assert ["a", "b"] == [failure.event_id for failure in report.failures]
+    assert 1 == report.processed
     bench.store.clock.advance(1000)
     for hint in bench.queue():
         bench.execute([hint])
