@@ -7,13 +7,13 @@ anybody may write suppresses none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
 from celeriac.executor.process import ExecutorProcess
-from celeriac.ledger import Lane
+from celeriac.ledger import Lane, Place, Verdict
 
 
 def find_copies(
@@ -21,9 +21,9 @@ def find_copies(
     group: Lane,
     admission: Admission,
     entries: Iterable[tuple[str, bytes | None]],
-) -> set[str]:
+) -> dict[str, str]:
     """Verify the events of entries, and note that in `admission`; return the entries that repeat
-    the event of another one. Blocks for a round trip. Raises BusUnavailable."""
+    the event of another one, with that one. Blocks for a round trip. Raises BusUnavailable."""
     verified: list[tuple[str, str]] = []
     for entry, body in entries:
         event = _trusted(admission, body or b"")
@@ -31,9 +31,30 @@ def find_copies(
             admission.verified[entry] = event.source, event.type
             verified.append((entry, event.key))
     if not verified:
-        return set()
+        return {}
     ledger = process.service.backend.ledger
-    return set(process.persist(lambda: ledger.note_verified(group, verified)))
+    return process.persist(lambda: ledger.note_verified(group, verified))
+
+
+def verdicts_on(
+    process: ExecutorProcess, group: Lane, copies: Mapping[str, str]
+) -> dict[str, Verdict]:
+    """Return the verdict on each copy: while the other entry may still be refused, it waits.
+
+    Blocks for two round trips, and one for each copy. Raises BusUnavailable.
+    """
+    if not copies:
+        return {}
+    backend = process.service.backend
+    # Chunks first: what is in none of them any more is pending, or decided upon.
+    chunks = process.persist(lambda: backend.chunks.open_chunks(group))
+    verdicts = {}
+    for copy, other in copies.items():
+        pending = process.persist(lambda other=other: backend.ledger.pending(group, other))  # type: ignore[misc]
+        has_run = pending is not None and pending.owner == Place.DUE and pending.attempts > 0
+        is_open = pending is not None or any(chunk.has(other) for chunk in chunks)
+        verdicts[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
+    return verdicts
 
 
 def _trusted(admission: Admission, body: bytes) -> Peek | None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from celeriac.circuit import Circuit
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
-from celeriac.executor.copies import find_copies
+from celeriac.executor.copies import find_copies, verdicts_on
 from celeriac.executor.error_text import describe
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
@@ -179,13 +179,11 @@ class Executor:
         return ledger.claim(worker, lane, hinted, most, verifies=handler.signed)
 
     def _without_copies(self, work: Work, lane: Lane, claimed: list[Claimed]) -> list[Claimed]:
-        """The same; those that repeat the verified event of another entry are duplicates."""
+        """The same, with the verdicts on those that repeat the verified event of another entry."""
         bodies = [(one.entry, one.body) for one in claimed if one.verdict is Verdict.RUN]
         copies = find_copies(self.process, lane, work.admission, bodies)
-        return [
-            replace(one, verdict=Verdict.DUPLICATE) if one.entry in copies else one
-            for one in claimed
-        ]
+        verdicts = verdicts_on(self.process, lane, copies)
+        return [replace(one, verdict=verdicts.get(one.entry, one.verdict)) for one in claimed]
 
     def _still_held(self, lane: Lane, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renews the leases of a chunk; returns what no other worker has now."""

@@ -77,7 +77,8 @@ class RunningChunk:
     def _find_copies(self, looked: Sequence[tuple[Entry, str]]) -> Repetitions:
         bodies = [(entry.id, entry.body) for entry, _ in looked]
         copies = find_copies(self.process, self.group, self._work.admission, bodies)
-        return Repetitions(frozenset(copies))
+        # The other entry may still be refused: the claim of the copy finds out.
+        return Repetitions(possible=copies)
 
     def wants_several(self) -> bool:
         """Whether more than one entry is to be run."""

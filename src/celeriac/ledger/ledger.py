@@ -259,12 +259,13 @@ class Ledger(Protocol):
         """
         ...
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Note the (entry, event key) pairs whose signatures were verified for the handler; return
-        the entries of which another entry with the event was noted before.
+        the entries of which another one with the event was noted before, with that one.
 
         Idempotent. Of the entries of one event, whoever appended them, one counts, for at least
-        `dedup_window`. An event that is redriven is noted again. Blocks for a round trip.
+        `dedup_window`. Where that one is refused or redriven, the next one is noted. Blocks for a
+        round trip.
         """
         ...
 

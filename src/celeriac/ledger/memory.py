@@ -184,7 +184,7 @@ class MemoryLedger:
                 moves.book.stats["claimed"] += len(claimed)
             return claimed
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         with self._lock:
             return self._book(lane).note_verified(verified, self.log.clock.now_ms())
 

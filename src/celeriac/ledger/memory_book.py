@@ -82,12 +82,19 @@ class Book:
         )
         self.rows.put(event_key, row, now_ms)
 
-    def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> list[str]:
-        """Note (entry, event key) pairs; return the entries of which another one was noted."""
+    def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> dict[str, str]:
+        """Note (entry, event key) pairs; return the entries of which another one was noted, with
+        that one."""
         for entry, event_key in verified:
             if self.verified.get(event_key, now_ms) is None:
                 self.verified.put(event_key, entry, now_ms)
-        return [entry for entry, key in verified if self.verified.get(key, now_ms) != entry]
+        noted = {entry: self.verified.get(key, now_ms) or "" for entry, key in verified}
+        return {entry: counts for entry, counts in noted.items() if counts != entry}
+
+    def forget_refused(self, event_key: str, entry: str, now_ms: int) -> None:
+        """An entry that was refused does not count."""
+        if self.verified.get(event_key, now_ms) == entry:
+            self.verified.drop(event_key)
 
     def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
         """Takes the row of this entry's run back; False if it is of another, or there is none."""

@@ -212,6 +212,7 @@ class Moves:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
             self.store.ids.contest(one.event_key, one.entry)
+            book.forget_refused(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
             book.record(field, Place.DEAD, one.entry, one.attempts, one.took_us, self.now)

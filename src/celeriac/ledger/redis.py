@@ -214,7 +214,7 @@ class RedisLedger(RedisLedgerReader):
             for entry, verdict, attempt, lost in claimed
         ]
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> list[str]:
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         return note_verified(self.client, self.keys, lane, self.window_ms, verified)
 
     def _repeated(self, lane: Lane, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:

@@ -17,7 +17,7 @@ MAX_NOTED = 500  # events of one call: it takes half a millisecond of the server
 
 def note_verified(
     client: Client, keys: Keys, lane: Lane, window_ms: int, verified: Sequence[tuple[str, str]]
-) -> list[str]:
+) -> dict[str, str]:
     """See Ledger.note_verified."""
     named = _note_verified.keys(keys, lane.domain, lane.handler)
     calls = []
@@ -25,11 +25,12 @@ def note_verified(
         pairs = verified[start : start + MAX_NOTED]
         told = [text for entry, event_key in pairs for text in (event_key, entry)]
         calls.append((named, (window_ms, *told)))
-    copies: list[str] = []
+    copies: dict[str, str] = {}
     for answer in _note_verified.on_keys_many(client, calls) if calls else ():
         if isinstance(answer, Exception):
             raise answer
-        copies += [entry.decode() for entry in answer]
+        entries = [entry.decode() for entry in answer]
+        copies |= zip(entries[::2], entries[1::2], strict=True)
     return copies
 
 

@@ -63,6 +63,10 @@ Drain = Callable[[], int]
 @pytest.fixture
 def drain(bus: EventBus, ran: list[str], dispatcher: MakeDispatcher, sent: Sent) -> Drain:
     """Runs all there is; returns how many of the delivery tasks were chunks."""
+    return drain_with(bus, dispatcher, sent)
+
+
+def drain_with(bus: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> Drain:
     turning = dispatcher()
 
     def run() -> int:
@@ -181,6 +185,39 @@ def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
     assert [peek(body).id] == ran
 
 
+@pytest.mark.parametrize("kind", [MADE, GIVEN, FOREIGN])
+@pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
+def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
+    bus: EventBus,
+    orders: EventBus,
+    store: Store,
+    dispatcher: MakeDispatcher,
+    sent: Sent,
+    kind: EntryKind,
+    together: bool,
+) -> None:
+    """Both are signed; the first one was refused before the handler ran."""
+    numbers: list[int] = []
+
+    @bus.on("order.counted", signed=True)
+    def count(event: Event[dict[str, int]]) -> None:
+        numbers.append(event.data["n"])
+
+    store.ledger._book(Lane("order", "billing.count")).stats["mean_us"] = 100
+    drain = drain_with(bus, dispatcher, sent)
+    for data in ("no number", 7, 7):
+        event = orders.event("order.counted", {"n": data}, id="order-42")
+        store.log._append("order", orders.emitter.encode(event), kind)
+        if not together:
+            drain()
+    for _ in range(3):
+        drain()
+        store.clock.advance(60_000)
+    assert [7] == numbers
+    [letter] = store.ledger.dead("order")
+    assert letter.error.startswith("InvalidData")
+
+
 @pytest.mark.parametrize("id", [None, "order-42"])
 @pytest.mark.parametrize("is_async", [True, False])
 def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
@@ -230,7 +267,7 @@ def test_a_copy_that_is_fetched_first_runs_instead(
     [body] = signed(orders)
     key = store.log._append("order", body, MADE)
     copy = store.log._append("order", body, MADE)
-    assert [] == store.ledger.note_verified(GROUP, [(copy, peek(body).key)])
+    assert {} == store.ledger.note_verified(GROUP, [(copy, peek(body).key)])
     drain()
     assert key != copy
     assert 1 == len(ran)

@@ -17,7 +17,7 @@
 --         · coalesced (recorded, with the entry that stands for it in place of the error)
 --         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
---! keys due chunks lost_runs stats ids older_ids
+--! keys due chunks lost_runs stats ids older_ids verified older_verified
 --! include _delivery.lua
 --! include _tally.lua
 --! include _matrix.lua
@@ -48,8 +48,11 @@ local function schedule(entry, delay, count)
 end
 
 -- What was refused claims no id: a later event with the id enters the log, if this entry is the one
--- under which it is registered. See log/lua/_ids.lua.
+-- under which it is registered. See log/lua/_ids.lua. Nor is it noted as the one that counts.
 local function contest(event_key, entry)
+  for _, generation in ipairs({verified, older_verified}) do
+    if redis.pcall('HGET', generation, event_key) == entry then redis.call('HDEL', generation, event_key) end
+  end
   for _, generation in ipairs({ids, older_ids}) do
     local value = redis.pcall('HGET', generation, event_key)
     if type(value) == 'string' and event_key ~= '' and string.match(value, '^%d+%-%d+') == entry then

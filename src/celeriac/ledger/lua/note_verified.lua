@@ -6,7 +6,7 @@
 -- windows: two generations, as those of log/lua/_ids.lua.
 --
 -- ARGV  window ms; then for each event, hundreds at most: event key, entry
--- Returns the entries that do not count: another one has the event.
+-- Returns the entries that do not count, each with the one that has the event.
 --! keys verified older_verified
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
@@ -44,7 +44,7 @@ for i, event_key in ipairs(event_keys) do
     new[#new + 1], new[#new + 2] = event_key, entry
   end
   entry_of[event_key] = counts
-  if counts ~= entry then copies[#copies + 1] = entry end
+  if counts ~= entry then copies[#copies + 1], copies[#copies + 2] = entry, counts end
 end
 
 if #new > 0 then
