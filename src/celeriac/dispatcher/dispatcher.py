@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Event as Flag
@@ -25,26 +25,23 @@ from celeriac.dispatcher.chunk import Chunk, Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.group_state import NEVER, NOW, UNKNOWN, GroupState, is_plain, until_pending
+from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState, is_plain, until_pending
 from celeriac.dispatcher.group_table import GroupTable, look_at, look_soon, rest, wake
-from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
 from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
 from celeriac.dispatcher.promotion import Promotion
-from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
 from celeriac.dispatcher.sift import sift
 from celeriac.dispatcher.task_backlog import TASKS_AHEAD, note_queued, note_sent
-from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Ask, Lane, Settled, Taken
-from celeriac.ledger.fetch_size import FetchSize
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.sources import Sources
 from celeriac.log.doorbell import LONGEST_WAIT_MS
 from celeriac.log.redis import BELL
 from celeriac.refusal import is_demotion
-from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.registry import WorkerRecord
 from celeriac.subscription import Handler, Service
 
 log = logging.getLogger(__name__)
@@ -59,7 +56,6 @@ RENEWED_WITHIN = 2.0
 STALLED = 0.5  # seconds beyond a wait after which the server counts as having been away
 UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
 ASKED_UNRUNG = 100  # a second, of lanes in which nobody holds anything: of more, each waits longer
-DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
 
 
 class Dispatcher:
@@ -83,20 +79,12 @@ class Dispatcher:
         self.service = service
         self.settings = service.settings
         self.processes = max(1, processes)
-        self._queues = queues
-        self._consumed = None if queues is None else frozenset(queues())
-        # Pool processes have no handler that is imported later.
-        self._in_code = tuple(service.handlers.values())
-        self.handlers: list[Handler] = served_handlers(self._in_code, self._consumed)
-        self._removed: set[str] = set()
-        self._unserved = Unserved()
         self._send = send
         self._gate = gate  # closed while the process forks: see worker/fork_gate.py
         self._clock = clock
         self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
         self._groups = GroupTable()
-        self._records: dict[str, HandlerRecord] = {}
         self._doors = Doors()
         self._share = Share(self.settings)
         self._has_pool = queues is not None
@@ -104,18 +92,20 @@ class Dispatcher:
         self._unsent: list[Chunk] = []
         self._unwanted: list[tuple[Lane, list[Settled]]] = []
         self._seen: dict[str, str] = {}
-        self._domains: frozenset[str] = frozenset()
+        self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
-        self._offered: frozenset[str] = frozenset()
-        self._joined = False
-        self._looked_for_domains = 0.0
         self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
-        self._wildcard = any(h.matcher.domains is None for h in self.handlers)
+        self._members = Membership(service, queues, self._groups, self._share, self._reader, clock)
+
+    @property
+    def handlers(self) -> Sequence[Handler]:
+        """Return the handlers that it serves now, the most urgent first."""
+        return self._members.handlers
 
     def run(self) -> None:
         """Turns until stopped. Redis going away is waited out; a turn that fails is logged."""
@@ -169,8 +159,10 @@ class Dispatcher:
         behind any.
         """
         now = self._clock()
-        self._follow_queues()
-        self._join_new_domains()
+        if self._members.follow_queues(self._give_back):
+            self._looked_at_workers = None
+            self._janitor.beat_soon()
+        self._members.join_domains()
         self._look_at_circuits()
         self._look_at_workers()
         self._flush_unsent()
@@ -189,10 +181,14 @@ class Dispatcher:
         self._sources.flush(self.service.backend.ledger)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote(rung)
+        members = self._members
         if self._janitor.turn(
-            self._domains, own=self._records, discover=self._wildcard, newest=self._seen
+            members.domains,
+            own=members.records,
+            discover=members.has_wildcard,
+            newest=self._seen,
         ):
-            self._looked_for_domains = 0.0
+            members.look_for_domains()
         if self._reader.is_behind:
             return 0.0
         wake_at = min(self._groups.next_look(), self._promote_at, self._reader.next_look())
@@ -220,7 +216,7 @@ class Dispatcher:
         gone."""
         pending, gone = self._reader.look(now)
         wake(pending, pending=True)
-        self._on_removed(gone)
+        self._members.join_again(gone)
 
     # -- groups that stand together
 
@@ -230,20 +226,11 @@ class Dispatcher:
         def takes_chunk(group: GroupState) -> bool:
             return self._is_fetched(group) and group.has_room(self.processes)
 
-        read = self._reader.read(self._may_share, takes_chunk)
+        read = self._reader.read(self._members.may_share, takes_chunk)
         for one in read.chunks:
             self._note_chunk(now, one)
         wake(read.leaving, new=True)
-        self._on_removed(read.removed)
-
-    def _may_share(self, group: GroupState) -> bool:
-        """Whether what the handler does not want can be passed over: no other version of it, and no
-        pattern that it had, wants that."""
-        return (
-            {*group.in_force} <= {*group.handler.patterns}
-            and not self._retired(group)
-            and not self._is_left_to_others(group)
-        )
+        self._members.join_again(read.removed)
 
     # -- chunks
 
@@ -253,7 +240,7 @@ class Dispatcher:
         return (
             group.lane in self._groups
             and is_plain(handler)
-            and self._may_share(group)
+            and self._members.may_share(group)
             and self._doors.most(handler.id) is None
             and not self._share.leaves_room(group)
         )
@@ -262,7 +249,7 @@ class Dispatcher:
         """Fetch a chunk for each of these groups that may have something new."""
         wanted = [group for group in groups if group.fetch_at <= now and not group.is_together]
         found = self._fetcher.fetch(wanted)
-        self._on_removed([one.state for one in found if one.fetched.removed])
+        self._members.join_again([one.state for one in found if one.fetched.removed])
         found = [one for one in found if not (one.fetched.removed or one.fetched.is_unknown)]
         for one in found:
             group = one.state
@@ -274,7 +261,7 @@ class Dispatcher:
                 [
                     one.state
                     for one in found
-                    if one.more is not at_end and self._may_share(one.state)
+                    if one.more is not at_end and self._members.may_share(one.state)
                 ],
                 at_end=at_end,
             )
@@ -287,7 +274,7 @@ class Dispatcher:
         group.open_chunks = one.fetched.open_chunks
         if self._share.note_run_time(group, one.fetched.mean_us):
             self._give_back(group)
-        self._note_in_force(group, one.fetched.patterns)
+        self._members.note_in_force(group, one.fetched.patterns)
         if one.fetched.entries:
             self._reader.watch(group)
             self._accept_chunk(one)
@@ -313,7 +300,7 @@ class Dispatcher:
         Where entries repeat others, the rest is claimed one by one.
         """
         group, entries = one.state, one.fetched.entries
-        sifted = one.sift(self._retired(group))
+        sifted = one.sift(self._members.retired(group))
         size = sum(len(entry.body or b"") for entry in entries)
         group.size.note(len(entries), len(sifted.wanted), size)
         self._sources.add(group.lane.domain, sifted.sources)
@@ -340,15 +327,15 @@ class Dispatcher:
             if group is None:  # removed, as was seen in another of its domains
                 continue
             if taken.removed:
-                self._on_removed([group])
+                self._members.join_again([group])
             else:
                 self._note_taken(now, group, ask, taken, is_fetched=group.lane in fetched)
 
     def _note_taken(
         self, now: float, group: GroupState, ask: Ask, taken: Taken, *, is_fetched: bool
     ) -> None:
-        self._note_in_force(group, taken.patterns)
-        if self._is_left_to_others(group):
+        self._members.note_in_force(group, taken.patterns)
+        if self._members.is_left_to_others(group):
             look_at(group, now + LOOK_AT_WORKERS)
             return
         note_queued(group, taken.queued)
@@ -362,7 +349,7 @@ class Dispatcher:
         if is_fetched:
             group.take_at = now + until_pending(ask, taken)
             return
-        if group.lane.domain in self._reader and taken.is_at_end and self._may_share(group):
+        if group.lane.domain in self._reader and taken.is_at_end and self._members.may_share(group):
             group.position = UNKNOWN
             self._reader.note_fetched([group], at_end=True)
         enough = self._has_enough_tasks(group)
@@ -382,8 +369,9 @@ class Dispatcher:
 
     def _promote(self, rung: Collection[str] | None) -> float:
         """Seconds until it is to be called again."""
-        doors = self._domains if rung is None else rung
-        promoted = self._promotion(self._domains, {door.rpartition(" ")[2] for door in doors})
+        domains = self._members.domains
+        doors = domains if rung is None else rung
+        promoted = self._promotion(domains, {door.rpartition(" ")[2] for door in doors})
         if any(moved for moved, _ in promoted):
             return 0.0
         following = min((at for _, at in promoted if at is not None), default=None)
@@ -436,7 +424,7 @@ class Dispatcher:
     def _ask(self, group: GroupState, sweep: bool) -> Ask | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
         lane, handler = group.lane, group.handler
-        if self._is_left_to_others(group):
+        if self._members.is_left_to_others(group):
             return Ask(lane, 0, most_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
@@ -465,7 +453,7 @@ class Dispatcher:
             return 0
         handler, lane, given = group.handler, ask.lane, len(taken.deliveries)
         ledger, worker = self.service.backend.ledger, self.service.worker
-        retired = self._retired(group)
+        retired = self._members.retired(group)
         sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
         self._sources.add(lane.domain, sifted.sources)
         for entry in sifted.gone:
@@ -554,54 +542,7 @@ class Dispatcher:
         self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
         if self._has_pool:
             self._share.here = max(0, self.processes - spare)
-        self._report_unserved(workers)
-
-    def _report_unserved(self, workers: Iterable[WorkerRecord]) -> None:
-        consumed = self._consumed
-        elsewhere = [h for h in self._in_code if consumed is not None and h.queue not in consumed]
-        if not elsewhere:
-            return
-        now_ms = self.service.backend.registry.now_ms()
-        for handler in self._unserved.look(elsewhere, workers, now_ms):
-            log.warning(
-                "no living worker runs %s, and this one does not consume its queue %s: its events "
-                "wait in the log. Start a worker with -Q %s, or add the queue here: celery -A "
-                "<module> control add_consumer %s",
-                handler.id,
-                *[handler.queue] * 3,
-            )
-
-    # -- queues
-
-    def _follow_queues(self) -> None:
-        """Serves the handlers of a queue that was added, and leaves those of one that was cancelled
-        to other workers."""
-        if self._queues is None:
-            return
-        consumed = frozenset(self._queues())
-        if consumed == self._consumed:
-            return
-        before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
-        served = {handler.id for handler in after}
-        for group in self._groups:
-            if group.handler.id not in served:
-                self._give_back(group)
-        # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
-        self._consumed, self.handlers = consumed, after
-        self._wildcard = any(h.matcher.domains is None for h in after)
-        self._keep_groups({g.lane for g in self._groups if g.handler.id in served})
-        self._records = {name: one for name, one in self._records.items() if name in served}
-        # Asked for in the order of their urgency, as at the start.
-        for group in self._groups:
-            look_at(group, NOW)
-        self._joined, self._looked_at_workers = False, None
-        self._janitor.beat_soon()
-        for handler in before:
-            if handler not in after:
-                log.info("celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue)
-        for handler in after:
-            if handler not in before:
-                log.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
+        self._members.report_unserved(workers)
 
     def _flush_unsent(self) -> None:
         # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
@@ -626,146 +567,13 @@ class Dispatcher:
                 if group.handler.id == shut:
                     self._give_back(group)
 
-    # -- domains and groups
-
-    def _join_new_domains(self) -> None:
-        now = self._clock()
-        pause = max(IDLE, len(self._offered) / DOMAINS_LOOKED_FOR)
-        if self._joined and now - self._looked_for_domains < pause:
-            return
-        self._looked_for_domains = now
-        backend = self.service.backend
-        domains = backend.log.domains() if self._wildcard else frozenset()
-        self._drop_forgotten(self._offered - domains)
-        if self._joined and domains <= self._offered:
-            return
-        joined = {group.lane for group in self._groups}
-        records = join(backend, self.handlers, domains, joined, self._records)
-        self._records = {record.id: record for record in records}
-        for handler in self.handlers:
-            if handler.id not in self._records:
-                self._drop_removed(handler)
-        # Not `_domains`: what this very join announced was not offered to wildcards yet.
-        self._offered = domains
-        for handler in self.handlers:
-            for domain in self._records[handler.id].since:
-                self._serve(domain, handler)
-        self._groups.order([handler.id for handler in self.handlers])
-        self._reader.serve(self._groups)
-        self._domains = self._groups.domains | domains
-        self._joined = True
-
-    def _serve(self, domain: str, handler: Handler) -> None:
-        lane = handler.lane(domain)
-        if lane not in self._groups:
-            of = self._share.handler(handler.id)
-            group = GroupState(lane, handler, of, FetchSize(self.settings.chunk_most))
-            self._reader.watch(group)
-            self._note_patterns(group)
-            self._groups.add(group)
-            of.groups.append(group)
-        self._seen.setdefault(domain, "0-0")
-        self._seen.setdefault(f"{BELL} {domain}", "0-0")
-
-    # -- other versions of the handlers
-
-    def _note_patterns(self, group: GroupState) -> None:
-        ledger = self.service.backend.ledger
-        group.in_force = ledger.note_patterns(group.lane, group.handler.patterns)
-
-    def _note_in_force(self, group: GroupState, patterns: tuple[str, ...]) -> None:
-        """Note what the store answered; put patterns of this code that it lacks in force again."""
-        before, handler = group.in_force, group.handler
-        if before == patterns:
-            return
-        if not {*handler.patterns} <= {*patterns}:
-            self._note_patterns(group)
-            return
-        group.in_force = patterns
-        if before and not {*before} <= {*patterns}:
-            self._records |= self.service.backend.registry.registered([handler.id])
-
-    def _retired(self, group: GroupState) -> Mapping[str, int]:
-        record = self._records.get(group.handler.id)
-        if record is None or not record.retired:
-            return {}
-        domain = group.lane.domain
-        return {p: at for p, at in record.retired.items() if literal_domain(p) in (None, domain)}
-
-    def _is_left_to_others(self, group: GroupState) -> bool:
-        """Whether only other versions of the handler subscribe to the domain."""
-        domains, domain = group.handler.matcher.domains, group.lane.domain
-        if domains is None or domain in domains:
-            return False
-        others = {*group.in_force} - {*group.handler.patterns}
-        return any(literal_domain(pattern) in (None, domain) for pattern in others)
-
-    def _drop_forgotten(self, domains: Collection[str]) -> None:
-        """Stops serving domains that were removed because they were empty, but for those that a
-        handler names."""
-        gone = frozenset(domains) & self.service.backend.log.forgotten() if domains else ()
-        if not gone:
-            return
-        self._offered -= gone
-        self._domains -= gone
-        dropped = {
-            group.lane
-            for group in self._groups
-            if group.lane.domain in gone and not _names(group.handler, group.lane)
-        }
-        leave_domains(self.service.backend, {lane.handler for lane in dropped}, gone)
-        for name, record in self._records.items():
-            self._records[name] = without_domains(record, gone)
-        self._keep_groups({group.lane for group in self._groups} - dropped)
-
-    def _keep_groups(self, kept: Collection[Lane]) -> None:
-        """Forgets all other groups, and the doorbells of domains that have none left."""
-        before = self._groups.domains
-        for group in self._groups.keep(kept):
-            note_queued(group, 0)
-            self._share.drop(group)
-            group.of.groups.remove(group)
-        for domain in before - self._groups.domains:
-            self._seen.pop(domain, None)
-            self._seen.pop(f"{BELL} {domain}", None)
-        self._reader.serve(self._groups)
-
-    def _on_removed(self, groups: Iterable[GroupState]) -> None:
-        """These groups are gone. They are joined again, unless their handler was removed."""
-        for group in groups:
-            lane, handler = group.lane, group.handler
-            if lane not in self._groups:
-                continue
-            if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
-                self._drop_forgotten({lane.domain})
-                continue
-            record = rejoin(self.service.backend, handler, lane.domain)
-            if record is None:
-                self._drop_removed(handler)
-                continue
-            self._records[handler.id] = record
-            group.position, group.is_together = UNKNOWN, False
-            wake([group], new=True, pending=True)
-            log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
-
-    def _drop_removed(self, handler: Handler) -> None:
-        log.warning(
-            "%s was removed by an operator; this worker stops serving it. Restart the worker "
-            "to register it anew",
-            handler.id,
-        )
-        self._removed.add(handler.id)
-        self.handlers = [h for h in self.handlers if h.id != handler.id]
-        self._records.pop(handler.id, None)
-        self._keep_groups({g.lane for g in self._groups if g.handler.id != handler.id})
-        wake(self._groups)
-
     # -- the doorbell
 
     def _wait(self, seconds: float) -> Collection[str] | None:
         """The doors at which somebody rang within the time; None where there is no door yet."""
         if self._stopped.is_set():
             return ()
+        self._follow_domains()
         if not self._seen:
             self._stopped.wait(seconds)
             return None
@@ -779,7 +587,10 @@ class Dispatcher:
             self._sweep_from = self._clock() + RENEWED_WITHIN
         return [door for door, entry in self._seen.items() if before[door] != entry]
 
-
-def _names(handler: Handler, lane: Lane) -> bool:
-    """Whether a pattern of the handler names the domain: then it is read even if empty."""
-    return any(pattern.partition(".")[0] == lane.domain for pattern in handler.patterns)
+    def _follow_domains(self) -> None:
+        """Wait at the doorbells of all domains with groups, and at no others."""
+        if self._rings_for is self._groups.domains:
+            return
+        self._rings_for = self._groups.domains
+        doors = [door for domain in self._rings_for for door in (domain, f"{BELL} {domain}")]
+        self._seen = {door: self._seen.get(door, "0-0") for door in doors}

@@ -24,6 +24,8 @@ class GroupTable:
 
     def __init__(self) -> None:
         self._groups: dict[Lane, GroupState] = {}
+        self._by_domain: dict[str, list[GroupState]] = {}  # an index
+        self._domains: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -43,12 +45,15 @@ class GroupTable:
     def add(self, group: GroupState) -> None:
         """Serve a group, which is looked at in the next turn."""
         self._groups[group.lane] = group
+        self._by_domain.setdefault(group.lane.domain, []).append(group)
+        self._domains = None
 
     def keep(self, lanes: Collection[Lane]) -> list[GroupState]:
         """Serve no others; return the groups that are served no more."""
         dropped = [group for group in self if group.lane not in lanes]
         for group in dropped:
             del self._groups[group.lane]
+        self._index()
         return dropped
 
     def order(self, handlers: Sequence[str]) -> None:
@@ -56,13 +61,17 @@ class GroupTable:
         urgency = {handler: n for n, handler in enumerate(handlers)}
         found = sorted(self, key=lambda group: urgency[group.handler.id])
         self._groups = {group.lane: group for group in found}
+        self._index()
 
     def in_domain(self, domain: str) -> list[GroupState]:
-        return [group for group in self if group.lane.domain == domain]
+        return self._by_domain.get(domain, [])
 
     @property
     def domains(self) -> frozenset[str]:
-        return frozenset(lane.domain for lane in self._groups)
+        """Return the domains of the groups: the same object while these are the same."""
+        if self._domains is None:
+            self._domains = frozenset(self._by_domain)
+        return self._domains
 
     def ready(self, now: float) -> list[GroupState]:
         """Return every group whose time has come, and some of those that rested."""
@@ -74,6 +83,11 @@ class GroupTable:
     def next_look(self) -> float:
         """Return the earliest time that a turn is held for; infinity where there is none."""
         return min((group.look_at for group in self), default=NEVER)
+
+    def _index(self) -> None:
+        self._by_domain, self._domains = {}, None
+        for group in self:
+            self._by_domain.setdefault(group.lane.domain, []).append(group)
 
 
 def look_at(group: GroupState, at: float) -> None:

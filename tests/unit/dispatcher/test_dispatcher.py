@@ -198,7 +198,6 @@ def test_a_handler_that_is_removed_while_it_joins_a_new_domain_is_served_no_more
     bus.on("ship.#")(bill)
     now = [0.0]
     turning = dispatcher(clock=lambda: now[0])
-    turning.turn()
     make_group = store.log.join
 
     def make_group_after_removal(domain: str, handler: str, start: str) -> bool:

@@ -1,0 +1,261 @@
+"""Which handlers and consumer groups a dispatcher serves.
+
+They change while it runs: domains appear and are forgotten, queues are added and cancelled, an
+operator removes a handler, another version of its code joins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from celeriac.dispatcher.domain_reader import DomainReader
+from celeriac.dispatcher.group_state import NOW, UNKNOWN, GroupState
+from celeriac.dispatcher.group_table import GroupTable, look_at, wake
+from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
+from celeriac.dispatcher.pause import IDLE
+from celeriac.dispatcher.served import Unserved, served_handlers
+from celeriac.dispatcher.share import Share
+from celeriac.dispatcher.task_backlog import note_queued
+from celeriac.event.pattern import literal_domain
+from celeriac.ledger import Lane
+from celeriac.ledger.fetch_size import FetchSize
+from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.subscription import Handler, Service
+
+log = logging.getLogger(__name__)
+
+DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
+
+
+class Membership:
+    """Of one dispatcher. `handlers` are those that it serves, the most urgent first, `records` what
+    the registry has of them. What blocks, blocks for round trips and raises redis.RedisError."""
+
+    def __init__(
+        self,
+        service: Service,
+        queues: Callable[[], Collection[str]] | None,
+        groups: GroupTable,
+        share: Share,
+        reader: DomainReader,
+        clock: Callable[[], float],
+    ) -> None:
+        self.service = service
+        self.groups = groups
+        self._queues, self._share, self._reader, self._clock = queues, share, reader, clock
+        self._consumed = None if queues is None else frozenset(queues())
+        # Pool processes have no handler that is imported later.
+        self._in_code = tuple(service.handlers.values())
+        self.handlers: list[Handler] = served_handlers(self._in_code, self._consumed)
+        self.records: dict[str, HandlerRecord] = {}
+        self.domains: frozenset[str] = frozenset()
+        self._removed: set[str] = set()
+        self._unserved = Unserved()
+        # Domains of which wildcards know.
+        self._offered: frozenset[str] = frozenset()
+        self._joined = False
+        self._looked_for_domains = NOW
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether some handler wants events of every domain."""
+        return any(handler.matcher.domains is None for handler in self.handlers)
+
+    def look_for_domains(self) -> None:
+        """Look in the next turn for domains that appeared or were forgotten."""
+        self._looked_for_domains = NOW
+
+    # -- queues
+
+    def follow_queues(self, give_back: Callable[[GroupState], None]) -> bool:
+        """Serve the handlers of a queue that was added, and leave those of one that was cancelled
+        to other workers; return whether there is such a queue. `give_back` makes due for others
+        what is queued here for a group."""
+        if self._queues is None:
+            return False
+        consumed = frozenset(self._queues())
+        if consumed == self._consumed:
+            return False
+        before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
+        served = {handler.id for handler in after}
+        for group in self.groups:
+            if group.handler.id not in served:
+                give_back(group)
+        # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
+        self._consumed, self.handlers = consumed, after
+        self._keep_groups({g.lane for g in self.groups if g.handler.id in served})
+        self.records = {name: one for name, one in self.records.items() if name in served}
+        # Asked for in the order of their urgency, as at the start.
+        for group in self.groups:
+            look_at(group, NOW)
+        self._joined = False
+        for handler in before:
+            if handler not in after:
+                log.info("celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue)
+        for handler in after:
+            if handler not in before:
+                log.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
+        return True
+
+    def report_unserved(self, workers: Iterable[WorkerRecord]) -> None:
+        """Warn of each handler that no living worker runs."""
+        consumed = self._consumed
+        elsewhere = [h for h in self._in_code if consumed is not None and h.queue not in consumed]
+        if not elsewhere:
+            return
+        now_ms = self.service.backend.registry.now_ms()
+        for handler in self._unserved.look(elsewhere, workers, now_ms):
+            log.warning(
+                "no living worker runs %s, and this one does not consume its queue %s: its events "
+                "wait in the log. Start a worker with -Q %s, or add the queue here: celery -A "
+                "<module> control add_consumer %s",
+                handler.id,
+                *[handler.queue] * 3,
+            )
+
+    # -- domains and groups
+
+    def join_domains(self) -> None:
+        """Join the handlers to domains that appeared, and leave those that were forgotten."""
+        now = self._clock()
+        pause = max(IDLE, len(self._offered) / DOMAINS_LOOKED_FOR)
+        if self._joined and now - self._looked_for_domains < pause:
+            return
+        self._looked_for_domains = now
+        backend = self.service.backend
+        domains = backend.log.domains() if self.has_wildcard else frozenset()
+        self._drop_forgotten(self._offered - domains)
+        if self._joined and domains <= self._offered:
+            return
+        joined = {group.lane for group in self.groups}
+        records = join(backend, self.handlers, domains, joined, self.records)
+        self.records = {record.id: record for record in records}
+        for handler in self.handlers:
+            if handler.id not in self.records:
+                self._drop_handler(handler)
+        # Not `domains`: what this very join announced was not offered to wildcards yet.
+        self._offered = domains
+        for handler in self.handlers:
+            for domain in self.records[handler.id].since:
+                self._serve(domain, handler)
+        self.groups.order([handler.id for handler in self.handlers])
+        self._reader.serve(self.groups)
+        self.domains = self.groups.domains | domains
+        self._joined = True
+
+    def _serve(self, domain: str, handler: Handler) -> None:
+        lane = handler.lane(domain)
+        if lane not in self.groups:
+            of = self._share.handler(handler.id)
+            group = GroupState(lane, handler, of, FetchSize(self.service.settings.chunk_most))
+            self._reader.watch(group)
+            self._note_patterns(group)
+            self.groups.add(group)
+            of.groups.append(group)
+
+    # -- other versions of the handlers
+
+    def _note_patterns(self, group: GroupState) -> None:
+        ledger = self.service.backend.ledger
+        group.in_force = ledger.note_patterns(group.lane, group.handler.patterns)
+
+    def note_in_force(self, group: GroupState, patterns: tuple[str, ...]) -> None:
+        """Note what the store answered; put patterns of this code that it lacks in force again."""
+        before, handler = group.in_force, group.handler
+        if before == patterns:
+            return
+        if not {*handler.patterns} <= {*patterns}:
+            self._note_patterns(group)
+            return
+        group.in_force = patterns
+        if before and not {*before} <= {*patterns}:
+            self.records |= self.service.backend.registry.registered([handler.id])
+
+    def retired(self, group: GroupState) -> Mapping[str, int]:
+        """Return the patterns that are in force no more, and since when (ms)."""
+        record = self.records.get(group.handler.id)
+        if record is None or not record.retired:
+            return {}
+        domain = group.lane.domain
+        return {p: at for p, at in record.retired.items() if literal_domain(p) in (None, domain)}
+
+    def is_left_to_others(self, group: GroupState) -> bool:
+        """Whether only other versions of the handler subscribe to the domain."""
+        domains, domain = group.handler.matcher.domains, group.lane.domain
+        if domains is None or domain in domains:
+            return False
+        others = {*group.in_force} - {*group.handler.patterns}
+        return any(literal_domain(pattern) in (None, domain) for pattern in others)
+
+    def may_share(self, group: GroupState) -> bool:
+        """Return whether what the handler does not want can be passed over: no other version of it,
+        and no pattern that it had, wants that."""
+        return (
+            {*group.in_force} <= {*group.handler.patterns}
+            and not self.retired(group)
+            and not self.is_left_to_others(group)
+        )
+
+    # -- what is served no more
+
+    def _drop_forgotten(self, domains: Collection[str]) -> None:
+        """Stops serving domains that were removed because they were empty, but for those that a
+        handler names."""
+        gone = frozenset(domains) & self.service.backend.log.forgotten() if domains else ()
+        if not gone:
+            return
+        self._offered -= gone
+        self.domains -= gone
+        dropped = {
+            group.lane
+            for group in self.groups
+            if group.lane.domain in gone and not _names(group.handler, group.lane)
+        }
+        leave_domains(self.service.backend, {lane.handler for lane in dropped}, gone)
+        for name, record in self.records.items():
+            self.records[name] = without_domains(record, gone)
+        self._keep_groups({group.lane for group in self.groups} - dropped)
+
+    def _keep_groups(self, kept: Collection[Lane]) -> None:
+        """Forget all other groups."""
+        for group in self.groups.keep(kept):
+            note_queued(group, 0)
+            self._share.drop(group)
+            group.of.groups.remove(group)
+        self._reader.serve(self.groups)
+
+    def join_again(self, groups: Iterable[GroupState]) -> None:
+        """Join groups that are gone, unless their domain was forgotten or their handler removed."""
+        for group in groups:
+            lane, handler = group.lane, group.handler
+            if lane not in self.groups:
+                continue
+            if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
+                self._drop_forgotten({lane.domain})
+                continue
+            record = rejoin(self.service.backend, handler, lane.domain)
+            if record is None:
+                self._drop_handler(handler)
+                continue
+            self.records[handler.id] = record
+            group.position, group.is_together = UNKNOWN, False
+            wake([group], new=True, pending=True)
+            log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
+
+    def _drop_handler(self, handler: Handler) -> None:
+        log.warning(
+            "%s was removed by an operator; this worker stops serving it. Restart the worker "
+            "to register it anew",
+            handler.id,
+        )
+        self._removed.add(handler.id)
+        self.handlers = [h for h in self.handlers if h.id != handler.id]
+        self.records.pop(handler.id, None)
+        self._keep_groups({g.lane for g in self.groups if g.handler.id != handler.id})
+        wake(self.groups)
+
+
+def _names(handler: Handler, lane: Lane) -> bool:
+    """Whether a pattern of the handler names the domain: then it is read even if empty."""
+    return any(pattern.partition(".")[0] == lane.domain for pattern in handler.patterns)
