@@ -14,28 +14,25 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from threading import Event as Flag
 from typing import Any
 
 import redis
 
-from celeriac.dispatcher.apart import run_apart
-from celeriac.dispatcher.chunk import Chunk, Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState, is_plain, until_pending
-from celeriac.dispatcher.group_table import GroupTable, look_at, look_soon, rest, wake
+from celeriac.dispatcher.group_table import GroupTable, look_at, rest, wake
 from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
+from celeriac.dispatcher.pending import SWEEP, PendingDeliveries
 from celeriac.dispatcher.promotion import Promotion
-from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share, processes_for_slow
-from celeriac.dispatcher.sift import sift
-from celeriac.dispatcher.task_backlog import TASKS_AHEAD, note_queued, note_sent
-from celeriac.ledger import Ask, Lane, Settled, Taken
+from celeriac.dispatcher.share import Share, processes_for_slow
+from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
+from celeriac.ledger import Ask, Lane, Taken
 from celeriac.ledger.repetition import Repetitions
 from celeriac.ledger.sources import Sources
 from celeriac.log.doorbell import LONGEST_WAIT_MS
@@ -46,10 +43,8 @@ from celeriac.subscription import Handler, Service
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[Chunk], None]
 OPEN = nullcontext()
 NONE_REPEATED = Repetitions()
-SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 # Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
 RENEWED_WITHIN = 2.0
@@ -79,28 +74,35 @@ class Dispatcher:
         self.service = service
         self.settings = service.settings
         self.processes = max(1, processes)
-        self._send = send
         self._gate = gate  # closed while the process forks: see worker/fork_gate.py
         self._clock = clock
         self._janitor = Janitor(lambda: service.backend, describe, clock)
         self._stopped = Flag()
         self._groups = GroupTable()
         self._doors = Doors()
+        self._tasks = TaskSender(send, self.processes, self._groups, self._doors)
         self._share = Share(self.settings)
         self._has_pool = queues is not None
         self._looked_at_workers: float | None = None
-        self._unsent: list[Chunk] = []
-        self._unwanted: list[tuple[Lane, list[Settled]]] = []
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
-        self._sweep_from = -math.inf
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
         self._members = Membership(service, queues, self._groups, self._share, self._reader, clock)
+        self._pending = PendingDeliveries(
+            service,
+            self.processes,
+            self._groups,
+            self._members,
+            self._share,
+            self._doors,
+            self._tasks,
+            self._sources,
+        )
 
     @property
     def handlers(self) -> Sequence[Handler]:
@@ -127,7 +129,7 @@ class Dispatcher:
                 self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
 
     def _after_outage(self, error: redis.RedisError) -> None:
-        self._sweep_from = self._clock() + RENEWED_WITHIN
+        self._pending.sweep_from = self._clock() + RENEWED_WITHIN
         if is_demotion(error):
             # The link stays up; it would wait at a server that gets no more events.
             self.service.backend.log.reconnect()
@@ -144,7 +146,7 @@ class Dispatcher:
 
     def _give_back(self, group: GroupState) -> None:
         """What is queued here becomes due, with the attempts it had; its tasks find nothing."""
-        self._unsent = [chunk for chunk in self._unsent if chunk.lane != group.lane]
+        self._tasks.drop(group)
         while self.service.backend.ledger.hand_back(self.service.worker, group.lane):
             pass
         if is_plain(group.handler):
@@ -165,7 +167,7 @@ class Dispatcher:
         self._members.join_domains()
         self._look_at_circuits()
         self._look_at_workers()
-        self._flush_unsent()
+        self._tasks.flush()
         self._wake(rung)
         self._look(now)
         self._read(now)
@@ -176,8 +178,8 @@ class Dispatcher:
         fetched = {group.lane for group in fetching if self._is_fetched(group)}
         self._take_pending(now, ready, fetched)
         self._plan_fetched(now, [group for group in fetching if group.lane in fetched])
-        self._flush_unsent()
-        self._skip()
+        self._tasks.flush()
+        self._pending.skip()
         self._sources.flush(self.service.backend.ledger)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
             self._promote_at = now + self._promote(rung)
@@ -310,7 +312,7 @@ class Dispatcher:
             return
         repeated = self._fetcher.repetitions(one, sifted)
         if one.runnable(sifted) and repeated == NONE_REPEATED:
-            self._unsent.append(one.chunk(sifted))
+            self._tasks.add([one.chunk(sifted)])
         elif self._fetcher.complete(one, sifted, repeated.certain):
             wake([group], pending=True)
 
@@ -320,7 +322,7 @@ class Dispatcher:
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]
     ) -> None:
         """Take pending deliveries; of groups that are not fetched also new ones."""
-        asks = self._asks(now, ready, fetched)
+        asks = self._pending.asks(now, ready, fetched)
         answers = self.service.backend.ledger.take(self.service.worker, asks)
         for ask, taken in zip(asks, answers, strict=True):
             group = self._groups.get(ask.lane)
@@ -345,14 +347,14 @@ class Dispatcher:
             self._give_back(group)
             look_at(group, now)
             return
-        wanted = self._accept(group, ask, taken)
+        wanted = self._pending.accept(group, ask, taken)
         if is_fetched:
             group.take_at = now + until_pending(ask, taken)
             return
         if group.lane.domain in self._reader and taken.is_at_end and self._members.may_share(group):
             group.position = UNKNOWN
             self._reader.note_fetched([group], at_end=True)
-        enough = self._has_enough_tasks(group)
+        enough = self._tasks.has_enough(group)
         pause = until_asked(
             ask, taken, wanted, enough, self.processes, self._unrung, new=not group.is_together
         )
@@ -367,170 +369,6 @@ class Dispatcher:
                 longest = max(longest, len(self._groups) / ASKED_UNRUNG)
             rest(group, now + longest * random.uniform(0.5, 1))
 
-    def _promote(self, rung: Collection[str] | None) -> float:
-        """Seconds until it is to be called again."""
-        domains = self._members.domains
-        doors = domains if rung is None else rung
-        promoted = self._promotion(domains, {door.rpartition(" ")[2] for door in doors})
-        if any(moved for moved, _ in promoted):
-            return 0.0
-        following = min((at for _, at in promoted if at is not None), default=None)
-        return (
-            IDLE if following is None else until(following, self.service.backend.registry.now_ms())
-        )
-
-    def _asks(
-        self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]
-    ) -> list[Ask]:
-        asks = []
-        expired = []
-        for group in ready:
-            lane = group.lane
-            if lane not in self._groups:
-                continue
-            swept = group.swept_at + self.settings.lease * SWEEP
-            sweep = now >= max(swept, self._sweep_from)
-            if sweep:
-                expired.append(lane)
-            if lane in fetched:
-                if not sweep and now < group.take_at:
-                    continue
-                ask: Ask | None = self._ask_pending(group, sweep)
-            else:
-                ask = self._ask(group, sweep)
-            if ask is None:
-                look_at(group, now + IDLE)
-                continue
-            if sweep:
-                group.swept_at = now
-            # What stands in its way is known from other lanes, which are asked for soon.
-            if ask.limit == 0:
-                look_soon((one for one in group.of.groups if one.sent), now + BUSY)
-            if ask.most_held is not None and ask.most_held <= group.held.everywhere:
-                look_soon(self._share.holding(group.of), now + BUSY)
-            group.is_new_first = not group.is_new_first
-            asks.append(replace(ask, due_first=group.is_new_first))
-        self.service.backend.chunks.reclaim(expired)
-        asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.lane]))
-        return asks
-
-    def _ask_pending(self, group: GroupState, sweep: bool) -> Ask:
-        """For a group whose new entries come in chunks."""
-        most = limit(group.handler, group.mean_us, self.processes, self.settings)
-        if group.has_begun and not sweep:
-            most = min(most, group.queued + max(1, self._room_for_tasks(group)))
-        return Ask(group.lane, most, sweep=sweep, most_new=0)
-
-    def _ask(self, group: GroupState, sweep: bool) -> Ask | None:
-        """None where nothing may be taken: not even what is due, which stays where it is."""
-        lane, handler = group.lane, group.handler
-        if self._members.is_left_to_others(group):
-            return Ask(lane, 0, most_new=0)  # tells which patterns are in force
-        through = self._doors.most(handler.id)
-        if through is not None:
-            new = 0 if group.is_together else through
-            return Ask(lane, through, sweep=sweep, most_new=new) if through else None
-        room = self._share.room(group)
-        held = None if room is None else group.held.everywhere + room
-        most = limit(handler, group.mean_us, self.processes, self.settings)
-        if group.has_begun and not sweep:
-            # The last ones needed a task each, and so may the next.
-            most = min(most, group.queued + max(1, self._room_for_tasks(group)))
-        if self._has_enough_tasks(group):
-            # Lost hints count as waiting too, so a sweep needs its room to send them anew.
-            return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
-        if group.is_together:
-            # What is new is read for all of them.
-            return Ask(lane, most, sweep=sweep, most_held=held, most_new=0)
-        return Ask(lane, most, sweep=sweep, most_held=held)
-
-    def _has_enough_tasks(self, group: GroupState) -> bool:
-        return group.of.waiting_tasks >= TASKS_AHEAD * self.processes
-
-    def _accept(self, group: GroupState, ask: Ask, taken: Taken) -> int:
-        """Settles what the handler does not want and chunks the rest; returns how many that is."""
-        if not taken.deliveries:
-            return 0
-        handler, lane, given = group.handler, ask.lane, len(taken.deliveries)
-        ledger, worker = self.service.backend.ledger, self.service.worker
-        retired = self._members.retired(group)
-        sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
-        self._sources.add(lane.domain, sifted.sources)
-        for entry in sifted.gone:
-            log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
-        for entry, error in sifted.invalid:
-            ledger.bury_invalid(worker, lane, entry, error)
-            log.error("entry %s of %s is no event: %s", entry, lane.domain, error)
-        unwanted = sifted.unwanted
-        wanted, put_off = run_apart(sifted.wanted, self.settings.lease)
-        unwanted += put_off
-        if handler.per_second is not None and wanted:
-            wanted, put_off = self._within_rate(handler, wanted)
-            unwanted += put_off
-        wanted, put_off = self._within_tasks(group, wanted)
-        unwanted += put_off
-        wanted, put_off = self._within_share(group, wanted)
-        unwanted += put_off
-        if unwanted:
-            self._unwanted.append((lane, unwanted))
-        # All that was asked for came, so there is a backlog.
-        more = given >= min(ask.most_new, ask.limit - taken.queued)
-        chunks = split(
-            handler, lane, wanted, taken.mean_us, self.processes, self.settings, more=more
-        )
-        if self._share.leaves_room(group):
-            # Counted here, so it has to run here, and not where others are slow already.
-            chunks = [replace(chunk, stays=True) for chunk in chunks]
-        self._unsent += chunks
-        return len(sifted.wanted)
-
-    def _skip(self) -> None:
-        """After the hints were sent: nobody waits for it. What is lost here, its lease heals."""
-        unwanted, self._unwanted = self._unwanted, []
-        self.service.backend.ledger.skip_many(self.service.worker, unwanted)
-
-    def _within_rate(
-        self, handler: Handler, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
-        assert handler.per_second is not None
-        granted, wait_ms = self.service.backend.ledger.grant(
-            handler.id, len(wanted), handler.per_second
-        )
-        step = 1000 / handler.per_second
-        put_off = [item.put_off(int(wait_ms + n * step)) for n, item in enumerate(wanted[granted:])]
-        return wanted[:granted], put_off
-
-    def _within_tasks(
-        self, group: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
-        """What was begun before needs a task each: no more of it than hints may wait, so that a
-        handler that kills its processes does not fill the queue before others."""
-        begun = [item for item in wanted if item.attempts]
-        if not begun:
-            group.has_begun = False
-            return wanted, []
-        group.has_begun = True
-        room = max(0, self._room_for_tasks(group))
-        late = {item.entry for item in begun[room:]}
-        kept = [item for item in wanted if item.entry not in late]
-        return kept, [item.put_off(0) for item in begun[room:]]
-
-    def _room_for_tasks(self, group: GroupState) -> int:
-        unsent = sum(chunk.handler.id == group.of.id for chunk in self._unsent if not chunk.id)
-        return TASKS_AHEAD * self.processes - group.of.waiting_tasks - unsent
-
-    def _within_share(
-        self, group: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
-        """Several slow handlers were asked for at once, each for all the room that there is."""
-        room = self._share.room(group)
-        if room is None:
-            return wanted, []
-        kept, others = first_calls(wanted, room)
-        put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in others]
-        self._share.took(group, len(kept))
-        return kept, put_off
-
     def _look_at_workers(self) -> None:
         now, own = self._clock(), self.service.worker
         if self._looked_at_workers is not None and now - self._looked_at_workers < LOOK_AT_WORKERS:
@@ -544,15 +382,17 @@ class Dispatcher:
             self._share.here = max(0, self.processes - spare)
         self._members.report_unserved(workers)
 
-    def _flush_unsent(self) -> None:
-        # A hint that the broker did not take is kept and sent at the next turn: no lease is lost.
-        while self._unsent:
-            self._send(self._unsent[0])
-            chunk = self._unsent.pop(0)
-            group = self._groups.get(chunk.lane)
-            if group is not None and not chunk.id:
-                note_sent(group, len(chunk.items))
-            self._doors.sent(chunk.handler.id)
+    def _promote(self, rung: Collection[str] | None) -> float:
+        """Seconds until it is to be called again."""
+        domains = self._members.domains
+        doors = domains if rung is None else rung
+        promoted = self._promotion(domains, {door.rpartition(" ")[2] for door in doors})
+        if any(moved for moved, _ in promoted):
+            return 0.0
+        following = min((at for _, at in promoted if at is not None), default=None)
+        return (
+            IDLE if following is None else until(following, self.service.backend.registry.now_ms())
+        )
 
     # -- circuits
 
@@ -584,7 +424,7 @@ class Dispatcher:
         before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
         if self._clock() - began > min(seconds, LONGEST_WAIT_MS / 1000) + STALLED:
             # It was busy or frozen. A read that waits is not refused meanwhile, as renewals are.
-            self._sweep_from = self._clock() + RENEWED_WITHIN
+            self._pending.sweep_from = self._clock() + RENEWED_WITHIN
         return [door for door, entry in self._seen.items() if before[door] != entry]
 
     def _follow_domains(self) -> None:

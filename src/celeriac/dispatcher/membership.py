@@ -16,7 +16,7 @@ from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_doma
 from celeriac.dispatcher.pause import IDLE
 from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import Share
-from celeriac.dispatcher.task_backlog import note_queued
+from celeriac.dispatcher.task_sender import note_queued
 from celeriac.event.pattern import literal_domain
 from celeriac.ledger import Lane
 from celeriac.ledger.fetch_size import FetchSize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from celeriac.dispatcher.group_table import wake
-from celeriac.dispatcher.task_backlog import TASKS_AHEAD
+from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.event import event_key
 from celeriac.ledger import Ask
 from celeriac.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.dispatcher.pause import BUSY, IDLE
-from celeriac.dispatcher.task_backlog import TASKS_AHEAD
+from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
@@ -361,7 +361,7 @@ def test_a_turn_that_fails_is_told_and_followed_by_the_next(
             raise error
         turning.stop()
 
-    turning._send = send
+    turning._tasks._send = send
     with caplog.at_level(logging.INFO):
         turning.run()
     assert "the broker is away; waiting for it" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 
 from celeriac import Breaker, Event, EventBus
 from celeriac.dispatcher.dispatcher import RENEWED_WITHIN
-from celeriac.dispatcher.task_backlog import TASKS_AHEAD
+from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent

@@ -14,7 +14,7 @@ from celeriac.dev.faults.scene import Scene, Skipped
 from celeriac.dev.faults.settle import settle, settle_stock
 from celeriac.dev.faults.side import Ours, Stock
 from celeriac.dev.rabbitmq import EmbeddedRabbit
-from celeriac.dispatcher.dispatcher import SWEEP
+from celeriac.dispatcher.pending import SWEEP
 
 QUICK_TIMES, FULL_TIMES = 2, 3
 WORKING_OFF = 1.5  # seconds for what lay before the workers at that time

@@ -13,7 +13,7 @@ from celeriac.dev.faults.rabbit_queue import RabbitQueue
 from celeriac.dev.faults.scene import MissedGoal, Scene
 from celeriac.dev.faults.side import handlers_of
 from celeriac.dev.faults.worker import Worker
-from celeriac.dispatcher.task_backlog import TASKS_AHEAD
+from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.ledger import MAX_LOST_RUNS
 
 PROCESSES = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.dispatcher.group_state import GroupState
-from celeriac.dispatcher.task_backlog import note_queued, note_sent
+from celeriac.dispatcher.task_sender import note_queued, note_sent
 from tests.unit.dispatcher.groups import make_group
 
 

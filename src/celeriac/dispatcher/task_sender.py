@@ -1,0 +1,66 @@
+"""Sends delivery tasks, and knows how many of them wait.
+
+Without a bound a busy handler would get a task for every event the moment it comes, each at the
+cost of a Celery task, and would fall behind for that cost alone. While enough tasks wait to keep
+the processes busy, what comes stays in the log, and goes together into the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from celeriac.dispatcher.chunk import Chunk
+from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.group_state import GroupState
+from celeriac.dispatcher.group_table import GroupTable
+
+Send = Callable[[Chunk], None]
+TASKS_AHEAD = 4  # for each process
+
+
+class TaskSender:
+    """Of one dispatcher. Tasks with an open chunk are not counted: see group_state.OPEN_CHUNKS."""
+
+    def __init__(self, send: Send, processes: int, groups: GroupTable, doors: Doors) -> None:
+        self._send, self._processes, self._groups, self._doors = send, processes, groups, doors
+        self._unsent: list[Chunk] = []
+
+    def add(self, chunks: Sequence[Chunk]) -> None:
+        """Send these with the next call of `flush`."""
+        self._unsent += chunks
+
+    def drop(self, group: GroupState) -> None:
+        """Send none of the group: what they name is given back."""
+        self._unsent = [chunk for chunk in self._unsent if chunk.lane != group.lane]
+
+    def flush(self) -> None:
+        """Send them. One that the broker did not take is kept, and sent at the next call."""
+        while self._unsent:
+            self._send(self._unsent[0])
+            chunk = self._unsent.pop(0)
+            group = self._groups.get(chunk.lane)
+            if group is not None and not chunk.id:
+                note_sent(group, len(chunk.items))
+            self._doors.sent(chunk.handler.id)
+
+    def has_enough(self, group: GroupState) -> bool:
+        """Return whether as many tasks of the group's handler wait as may."""
+        return group.of.waiting_tasks >= TASKS_AHEAD * self._processes
+
+    def room(self, group: GroupState) -> int:
+        """Return how many more may wait; negative where more do."""
+        unsent = sum(chunk.handler.id == group.of.id for chunk in self._unsent if not chunk.id)
+        return TASKS_AHEAD * self._processes - group.of.waiting_tasks - unsent
+
+
+def note_sent(group: GroupState, deliveries: int) -> None:
+    """A task with so many pending deliveries was sent. Tasks are taken in about that order."""
+    group.sent.append(deliveries)
+    group.of.waiting_tasks += 1
+
+
+def note_queued(group: GroupState, queued: int) -> None:
+    """So many deliveries are not claimed yet: the latest ones that were sent."""
+    while group.sent and sum(group.sent) - group.sent[0] >= queued:
+        group.sent.popleft()
+        group.of.waiting_tasks -= 1
