@@ -8,6 +8,7 @@ import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit import CircuitState
+from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
 from celeriac.ledger import Ask
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
@@ -143,3 +144,25 @@ def test_a_trial_waits_for_an_event_to_come(
     event_id = bus.emit("order.placed", {})
     made.turn()
     assert sent.ids == [[event_id]]
+
+
+@pytest.mark.parametrize(("breaker", "looks"), [(None, 1), (Breaker(), 2)])
+def test_only_handlers_with_a_breaker_have_their_circuits_read_in_each_turn(
+    bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, breaker: Any, looks: int
+) -> None:
+    subscribed(bus, breaker=breaker)
+    handlers = list(bus.service.handlers.values())
+    read: list[Any] = []
+    every = store.backend.circuits.all
+
+    def count() -> Any:
+        read.append(every())
+        return read[-1]
+
+    monkeypatch.setattr(store.backend.circuits, "all", count)
+    circuits = Doors()
+    for now in (0.0, LOOK_EVERY / 2):
+        circuits.look(store.backend, "w", handlers, 30_000, now)
+    assert looks == len(read)
+    circuits.look(store.backend, "w", handlers, 30_000, LOOK_EVERY)
+    assert looks + 1 == len(read)

@@ -130,6 +130,18 @@ def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forge
     assert {"gone"} == forgetting.store.log.forgotten()
 
 
+def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
+    forgetting: Forgetting,
+) -> None:
+    forgetting.empty("first", "second")
+    forgetting.there.remove("first")
+    forgetting.pass_time(FORGET_EVERY - 1)
+    forgetting.turn()
+    forgetting.pass_time(1)
+    assert forgetting.turn()
+    assert {"second"} == forgetting.store.log.forgotten()
+
+
 def test_a_domain_that_is_not_silent_yet_is_asked_about_once_a_minute(
     forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
