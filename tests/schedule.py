@@ -40,7 +40,7 @@ SLOW = (
     "tests/unit/cluster/",
     "tests/unit/dev/test_guard.py",
     "tests/unit/dev/test_server.py",
-    "tests/unit/dispatcher/test_crowd_lives.py",
+    "tests/unit/dispatcher/test_reading_lives.py",
     "tests/unit/django/",
     "tests/unit/spool/test_log.py",
     "tests/unit/test_deployment.py",
