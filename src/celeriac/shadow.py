@@ -19,8 +19,6 @@ from celeriac.event import Event, current_attempt
 from celeriac.subscription import in_share
 
 if TYPE_CHECKING:
-    from celery import Task
-
     from celeriac.bus import EventBus
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ Subject = Callable[..., str]
 
 def shadow(
     bus: EventBus,
-    task: Task,
+    task: Any,
     type: str,
     *,
     data: Data | None = None,
@@ -84,7 +82,7 @@ def shadow(
     return f"{bus.settings.service}.{name}"
 
 
-def is_moved(what: Event[Any] | Task) -> bool:
+def is_moved(what: Any) -> bool:
     """Whether the handler does this call: for `when=` of the handler, and within the task, where
     it returns at once: `if is_moved(charge): return`."""
     if isinstance(what, Event):

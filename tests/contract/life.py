@@ -476,7 +476,7 @@ class Life(RuleBasedStateMachine):
         ]
         return letter
 
-    @precondition(lambda self: self.letters and len(self.slots) < MOST_SLOTS)
+    @precondition(lambda self: self.letters and len(self.slots) < 2 * MOST_SLOTS)
     @rule(data=st.data(), twice=st.booleans())
     def edit(self, data: st.DataObject, twice: bool) -> None:
         """An edited event stands for a dead letter. The old delivery stays dead."""

@@ -21,23 +21,24 @@ from celeriac.testing.memory import MemoryBus
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Receivers of this test end with it."""
-    before = list(before_task_publish.receivers)
+    signal: Any = before_task_publish
+    before = list(signal.receivers)
     yield
-    before_task_publish.receivers[:] = before
-    before_task_publish.sender_receivers_cache.clear()
+    signal.receivers[:] = before
+    signal.sender_receivers_cache.clear()
 
 
 @pytest.fixture
-def app() -> Celery:
+def app() -> Any:
     return Celery("billing", broker="memory://", backend="cache+memory://", set_as_current=False)
 
 
 @pytest.fixture
-def bus(app: Celery) -> EventBus:
+def bus(app: Any) -> EventBus:
     return EventBus(app, service="billing")
 
 
-def finish(app: Celery, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
+def finish(app: Any, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
     """What a worker stores when the task has ended."""
     if error is None:
         app.backend.store_result(id, None, state)
@@ -53,7 +54,7 @@ def states(memory: MemoryBus, id: str) -> dict[str, str]:
 def new_charge(event: Event) -> None: ...
 
 
-def test_both_stand_side_by_side_in_the_matrix(app: Celery, bus: EventBus) -> None:
+def test_both_stand_side_by_side_in_the_matrix(app: Any, bus: EventBus) -> None:
     @app.task(name="tasks.charge", shared=False)
     def charge(order: int) -> None: ...
 
@@ -83,7 +84,7 @@ def test_both_stand_side_by_side_in_the_matrix(app: Celery, bus: EventBus) -> No
         assert "4111" not in dead.error
 
 
-def test_without_data_the_arguments_are_the_data(app: Celery, bus: EventBus) -> None:
+def test_without_data_the_arguments_are_the_data(app: Any, bus: EventBus) -> None:
     @app.task(shared=False)
     def charge(order: int, *, cents: int) -> None: ...
 
@@ -95,7 +96,7 @@ def test_without_data_the_arguments_are_the_data(app: Celery, bus: EventBus) -> 
 
 
 def test_events_that_are_emitted_otherwise_have_no_task_to_wait_for(
-    app: Celery, bus: EventBus
+    app: Any, bus: EventBus
 ) -> None:
     @app.task(shared=False)
     def charge() -> None: ...
@@ -107,7 +108,7 @@ def test_events_that_are_emitted_otherwise_have_no_task_to_wait_for(
         assert {"billing.charge_task": "skipped"} == states(memory, id)
 
 
-def test_a_call_for_later_emits_at_that_time(app: Celery, bus: EventBus) -> None:
+def test_a_call_for_later_emits_at_that_time(app: Any, bus: EventBus) -> None:
     @app.task(shared=False)
     def charge() -> None: ...
 
@@ -117,7 +118,7 @@ def test_a_call_for_later_emits_at_that_time(app: Celery, bus: EventBus) -> None
         assert "postponed" == Matrix(memory.store.backend).status(result.id).place
 
 
-def test_a_retry_of_the_task_emits_nothing(app: Celery, bus: EventBus) -> None:
+def test_a_retry_of_the_task_emits_nothing(app: Any, bus: EventBus) -> None:
     @app.task(shared=False)
     def charge() -> None: ...
 
@@ -129,7 +130,7 @@ def test_a_retry_of_the_task_emits_nothing(app: Celery, bus: EventBus) -> None:
 
 @pytest.mark.parametrize("kind", ["subject", "data", "unserializable"])
 def test_a_call_of_the_task_never_fails_for_its_event(
-    app: Celery, bus: EventBus, caplog: pytest.LogCaptureFixture, kind: str
+    app: Any, bus: EventBus, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     @app.task(shared=False)
     def charge(card: str) -> None: ...
@@ -149,9 +150,7 @@ def test_a_call_of_the_task_never_fails_for_its_event(
     assert "4111" not in caplog.text
 
 
-def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(
-    app: Celery, bus: EventBus
-) -> None:
+def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(app: Any, bus: EventBus) -> None:
     """With a real worker: one decision for each call, carried by the message and by the event.
 
     Its queue is its own: those in memory outlast an app.
@@ -176,7 +175,8 @@ def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(
     bus.on("charge.asked", when=is_moved)(charge_card)
     with in_memory(bus) as memory:
         results = [charge.delay(order) for order in range(20)]
-        with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
+        worker: Any = start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=20)
+        with worker:
             for result in results:
                 result.get(timeout=20)
         memory.settle()
@@ -186,7 +186,7 @@ def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(
     assert sorted(by_task + by_handler) == list(range(20)), "each exactly once"
 
 
-def test_a_call_whose_event_cannot_be_emitted_is_not_moved(app: Celery, bus: EventBus) -> None:
+def test_a_call_whose_event_cannot_be_emitted_is_not_moved(app: Any, bus: EventBus) -> None:
     @app.task(shared=False)
     def charge(order: int) -> None: ...
 
@@ -203,7 +203,7 @@ def test_a_call_whose_event_cannot_be_emitted_is_not_moved(app: Celery, bus: Eve
 
 
 @pytest.mark.parametrize("moved", [-0.1, 1.1, True, "0.1"])
-def test_what_is_no_part_is_refused(app: Celery, bus: EventBus, moved: Any) -> None:
+def test_what_is_no_part_is_refused(app: Any, bus: EventBus, moved: Any) -> None:
     @app.task(shared=False)
     def charge() -> None: ...
 
@@ -211,13 +211,13 @@ def test_what_is_no_part_is_refused(app: Celery, bus: EventBus, moved: Any) -> N
         shadow(bus, charge, "charge.asked", moved=moved)
 
 
-def test_a_task_without_results_is_refused(app: Celery, bus: EventBus) -> None:
+def test_a_task_without_results_is_refused(app: Any, bus: EventBus) -> None:
     @app.task(ignore_result=True, shared=False)
     def forgets() -> None: ...
 
     with pytest.raises(SubscriptionError, match="set result_backend"):
         shadow(bus, forgets, "charge.asked")
-    bare = Celery("billing", broker="memory://", set_as_current=False)
+    bare: Any = Celery("billing", broker="memory://", set_as_current=False)
 
     @bare.task(shared=False)
     def charge() -> None: ...

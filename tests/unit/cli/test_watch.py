@@ -166,7 +166,7 @@ def inbox() -> Iterator[tuple[str, list[Any], list[int]]]:
             self.send_response(statuses.pop(0) if statuses else 200)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
