@@ -62,7 +62,8 @@ def test_small_chunks_are_joined_when_they_are_reported_out_of_order(
     runs = store.chunks.runs(lane, entries)
     assert list(expected.values()) == [run.took_us for run in runs if run]
     if isinstance(store, RedisStore):
-        assert records(store, lane) < 60
+        # About half of them. Among entries of one ms the newest records are found in another order.
+        assert records(store, lane) <= 80
 
 
 @pytest.mark.parametrize("kind", ["runs", "stats", "tally"])
