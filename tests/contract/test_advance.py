@@ -162,10 +162,10 @@ def test_pending_deliveries_are_counted_for_each_handler_of_a_domain(
     store: Store, lane: Lane, entries: list[str]
 ) -> None:
     [answer] = advance(store, move(lane, entries, 1))
-    assert not answer.has_pending
+    assert not answer.has_open
     store.take(lane)
     [answer] = advance(store, move(lane, entries, 1))
-    assert answer.has_pending
+    assert answer.has_open
     counts, nowhere = store.ledger.pending_counts([DOMAIN, "nowhere"])
     assert counts is not None
     assert (3, 0) == (counts[lane.handler], counts[OTHER.handler])

@@ -214,11 +214,12 @@ class Dispatcher:
                 wake((one for one in groups if not one.is_together), new=True)
 
     def _look(self, now: float) -> None:
-        """Look for what no bell rings for where groups stand together: leases, and groups that are
-        gone."""
-        pending, gone = self._reader.look(now)
-        wake(pending, pending=True)
-        self._members.join_again(gone)
+        """Move groups that stand together past what they do not want, and look for what no bell
+        rings for: expired leases, and groups that are gone."""
+        read = self._reader.look(now, self._members.may_share)
+        wake(read.pending, pending=True)
+        wake(read.leaving, new=True)
+        self._members.join_again(read.removed)
 
     # -- groups that stand together
 
@@ -278,7 +279,6 @@ class Dispatcher:
             self._give_back(group)
         self._members.note_in_force(group, one.fetched.patterns)
         if one.fetched.entries:
-            self._reader.watch(group)
             self._accept_chunk(one)
 
     def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:

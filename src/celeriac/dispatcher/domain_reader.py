@@ -16,7 +16,7 @@ from celeriac.dispatcher.domain_reading import (
     sort_page,
 )
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.group_state import GroupState
+from celeriac.dispatcher.group_state import UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Fetched, FetchRequest
@@ -30,10 +30,11 @@ MAX_TRIES = 2
 
 @dataclass(slots=True)
 class Read:
-    """What came of reading: chunks that were opened, groups that go on by themselves, and groups
-    that are gone."""
+    """What came of it: chunks that were opened, groups that go on by themselves, groups that have
+    pending deliveries or open chunks, and groups that are gone."""
 
     chunks: list[FetchedChunk] = field(default_factory=list)
+    pending: list[GroupState] = field(default_factory=list)
     leaving: list[GroupState] = field(default_factory=list)
     removed: list[GroupState] = field(default_factory=list)
 
@@ -51,8 +52,6 @@ class DomainReader:
     def __init__(self, service: Service, fetcher: ChunkFetcher, look_every: float) -> None:
         self._service, self._fetcher = service, fetcher
         self._look_every = look_every
-        # An open chunk is done or its lease expires within 4 leases.
-        self._watches = math.ceil(4 * service.settings.lease / look_every)
         self._readings: dict[str, DomainReading] = {}
 
     def __contains__(self, domain: str) -> bool:
@@ -68,17 +67,13 @@ class DomainReader:
                     group.is_together = False
                 continue
             index = InterestIndex((group.lane, group.handler) for group in some)
-            reading = before.get(domain) or DomainReading(domain, some, index, self._newest(domain))
-            reading.groups, reading.index = some, index
+            reading = before.get(domain) or DomainReading(domain, {}, index, self._newest(domain))
+            reading.groups, reading.index = {group.lane: group for group in some}, index
             self._readings[domain] = reading
 
     def _newest(self, domain: str) -> str:
         newest = self._service.backend.log.read(domain, count=1, newest_first=True)
         return newest[0].id if newest else "0-0"
-
-    def watch(self, group: GroupState) -> None:
-        """Some worker opened a chunk of the group, whose lease may expire."""
-        group.watches = self._watches
 
     def wake(self, domains: Collection[str] | None) -> None:
         """There may be something new in these domains; None says in any."""
@@ -106,7 +101,8 @@ class DomainReader:
     def read(
         self, may_share: Callable[[GroupState], bool], takes_chunk: Callable[[GroupState], bool]
     ) -> Read:
-        """Read on in each domain where there is more, and move its groups.
+        """Read on in each domain where there is more, and move the groups whose handlers want some
+        of it.
 
         A group that may not share leaves the others; one that takes no chunk stops before what its
         handler wants.
@@ -114,29 +110,35 @@ class DomainReader:
         read = Read()
         for reading in self._readings.values():
             if reading.is_behind:
-                read.leave(group for group in reading.together if not may_share(group))
-                self._read_domain(reading, takes_chunk, read)
+                self._read_domain(reading, may_share, takes_chunk, read)
         return read
 
     def _read_domain(
-        self, reading: DomainReading, takes_chunk: Callable[[GroupState], bool], read: Read
+        self,
+        reading: DomainReading,
+        may_share: Callable[[GroupState], bool],
+        takes_chunk: Callable[[GroupState], bool],
+        read: Read,
     ) -> None:
         log = self._service.backend.log
         for _ in range(MAX_PAGES):
-            if not (groups := reading.together):
+            if not any(group.is_together for group in reading.groups.values()):
                 return
             count = reading.size.count(1)
             entries = log.read(reading.domain, start=f"({reading.upto}", count=count)
-            is_full = len(entries) == count
-            page = sort_page(reading.domain, reading.upto, entries, reading.index, is_full=is_full)
+            page = sort_page(reading, entries, is_full=len(entries) == count)
             reading.size.note(len(entries), len(entries), sum(len(e.body or b"") for e in entries))
+            wanting = [reading.groups[lane] for lane in page.wanted]
+            wanting = [group for group in wanting if group.is_together]
+            read.leave(group for group in wanting if not may_share(group))
             if page.entries:
+                groups = [group for group in wanting if group.is_together]
                 self._advance(page, groups, takes_chunk, read)
-                reading.upto = page.upto
+                reading.upto, reading.count = page.upto, page.count + len(page.entries)
             if page.is_cut:
                 read.leave(reading.together)
-            reading.is_behind = is_full
-            if not is_full or page.is_cut:
+            reading.is_behind = page.is_full
+            if not page.is_full or page.is_cut:
                 return
 
     def _advance(
@@ -152,18 +154,12 @@ class DomainReader:
             read.leave(one.group for one in planned if one.move is None and not one.stays)
             moving = [(one, one.move) for one in planned if one.move is not None]
             left = []
-            for (one, _), answer in zip(moving, self._move(page, moving), strict=True):
+            for (one, move), answer in zip(moving, self._move(page, moving), strict=True):
                 if answer.is_moved:
+                    one.group.count = page.count + one.end + 1
                     self._moved(page, one, answer, read)
-                elif not answer.position and not answer.is_unknown:
-                    one.group.is_together = False
-                    read.removed.append(one.group)
-                elif _is_in(page, one.group, answer):
+                elif _note_position(one.group, move, answer, read):
                     left.append(one.group)
-                else:
-                    read.leave([one.group])
-                if not answer.is_moved:
-                    self.watch(one.group)
         read.leave(left)
 
     def _move(self, page: Page, moving: Sequence[tuple[PlannedAdvance, Advance]]) -> list[Advanced]:
@@ -194,21 +190,30 @@ class DomainReader:
 
     # -- what no doorbell rings for
 
-    def look(self, now: float) -> tuple[list[GroupState], list[GroupState]]:
-        """Return the groups that may have pending deliveries or chunks whose lease expired, and
-        those that are gone, where it is time to look for them."""
-        due = [one for one in self._readings.values() if one.is_rung or one.look_at <= now]
-        counts = self._service.backend.ledger.pending_counts([one.domain for one in due])
-        pending, gone = [], []
-        for reading, count in zip(due, counts, strict=True):
+    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> Read:
+        """Where it is time to: move groups past what their handlers do not want, and find those
+        that have pending deliveries or open chunks, or are gone."""
+        read = Read()
+        rung = [one for one in self._readings.values() if one.is_rung]
+        counts = self._service.backend.ledger.pending_counts([one.domain for one in rung])
+        for reading, count in zip(rung, counts, strict=True):
             reading.is_rung = False
-            if reading.look_at <= now:
-                reading.look_at = now + self._look_every * random.uniform(0.5, 1)
-                pending += reading.watched()
-            if count is not None:
-                pending += [group for group in reading.groups if count.get(group.handler.id)]
-                gone += [group for group in reading.groups if group.handler.id not in count]
-        return pending, gone
+            groups = reading.groups.values()
+            read.pending += [group for group in groups if count and count.get(group.handler.id)]
+        due = [one for one in self._readings.values() if one.look_at <= now]
+        for reading in due:
+            reading.look_at = now + self._look_every * random.uniform(0.5, 1)
+            read.leave(group for group in reading.together if not may_share(group))
+        moving = [(one, group, one.catch_up(group)) for one in due for group in one.groups.values()]
+        answers = self._fetcher.advance([move for _, _, move in moving], ()) if moving else []
+        for (reading, group, move), answer in zip(moving, answers, strict=True):
+            if answer.has_open:
+                read.pending.append(group)
+            if answer.is_moved:
+                group.position, group.count = answer.position, reading.count
+            else:
+                _note_position(group, move, answer, read)
+        return read
 
     def next_look(self) -> float:
         """Return when to look again; infinity where there is no domain to look at."""
@@ -221,12 +226,31 @@ def _request(page: Page, one: PlannedAdvance) -> FetchRequest:
     return FetchRequest(one.group.lane, one.move.chunk.id, len(one.chosen))
 
 
-def _is_in(page: Page, group: GroupState, answer: Advanced) -> bool:
-    """Whether the group stands in the page, and another try is worth it."""
-    before, group.position = group.position, answer.position or group.position
-    if answer.is_unknown or group.position == before:
+def _note_position(group: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:
+    """Note where the group stands that was not moved; whether another try is worth it: another
+    worker moved it on."""
+    if answer.is_unknown:
+        if group.is_together and move.after != UNKNOWN:
+            read.leave([group])
         return False
-    return entry_key(group.position) >= entry_key(page.before)
+    if not answer.position:
+        group.is_together = False
+        read.removed.append(group)
+        return False
+    if not group.is_together:
+        return False
+    before, group.position = group.position, answer.position
+    if answer.position == before:
+        if move.after != UNKNOWN:
+            # Another version of its handler is in force, or the log has lost its end.
+            read.leave([group])
+        return False
+    group.count = -1
+    if entry_key(answer.position) < entry_key(before):
+        # It was set back.
+        read.leave([group])
+        return False
+    return True
 
 
 def _by_domain(groups: Iterable[GroupState]) -> dict[str, list[GroupState]]:

@@ -31,13 +31,20 @@ DENSE = 0.5  # a handler that wants more of a backlog than that fetches for itse
 @dataclass(slots=True)
 class DomainReading:
     """`groups` are all of the dispatcher's in the domain. `upto` is the last entry that was read,
-    or the newest one before any was. `is_behind`: there may be more. `look_at` is when pending
-    deliveries are looked for, by the dispatcher's clock in seconds; `is_rung`: some are due now."""
+    or the newest one before any was, and `count` how many were. `is_behind`: there may be more.
+    `look_at` is when the groups are moved on, by the dispatcher's clock in seconds; `is_rung`:
+    pending deliveries are due now.
+
+    A group that stands together may still be at an earlier position: its handler wants nothing of
+    the entries in between, so it is moved past them later, with the others. The `count` of a group
+    is that of the reading at the group's position, negative where that is unknown.
+    """
 
     domain: str
-    groups: Sequence[GroupState]
+    groups: Mapping[Lane, GroupState]
     index: InterestIndex
     upto: str
+    count: int = 0
     is_behind: bool = False
     look_at: float = float("-inf")
     is_rung: bool = False
@@ -46,41 +53,52 @@ class DomainReading:
     @property
     def together(self) -> list[GroupState]:
         """Return the groups that stand together."""
-        return [group for group in self.groups if group.is_together]
+        return [group for group in self.groups.values() if group.is_together]
 
     def note_fetched(self, groups: Sequence[GroupState], *, at_end: bool) -> None:
         """These fetched for themselves, `at_end`: to the end of the log. Those that have what was
         read stand with the others again."""
         positions = [group.position for group in groups if group.position != UNKNOWN]
-        if positions and (at_end or not self.together):
+        together = self.together
+        if positions and (at_end or not together):
             # To begin where most are; and where the log has lost its end, from there.
             furthest = max(positions, key=entry_key)
-            self.upto = min(self.upto, furthest, key=entry_key) if self.together else furthest
+            before = self.upto
+            self.upto = min(self.upto, furthest, key=entry_key) if together else furthest
+            if self.upto != before:
+                for group in together:
+                    group.count = -1
         for group in groups:
-            group.is_together = at_end if group.position == UNKNOWN else self.has_reached(group)
+            if group.position == UNKNOWN and at_end:
+                group.position = self.upto
+            group.is_together = self.has_reached(group)
+            group.count = self.count if group.position == self.upto else -1
             self.is_behind |= group.is_together
-
-    def watched(self) -> list[GroupState]:
-        """Return the groups in which chunks may be open, and count the look."""
-        found = [group for group in self.groups if group.watches]
-        for group in found:
-            group.watches -= 1
-        return found
 
     def has_reached(self, group: GroupState) -> bool:
         """Whether the group was given all that was read."""
         return group.position != UNKNOWN and entry_key(group.position) >= entry_key(self.upto)
 
+    def catch_up(self, group: GroupState) -> Advance:
+        """Return how to move the group past what was read; for one that does not stand with the
+        others, or has it, a move that only tells where it stands."""
+        count = self.count - group.count if group.count >= 0 else -1
+        is_ahead = not group.is_together or self.has_reached(group)
+        after = UNKNOWN if is_ahead else group.position
+        return Advance(group.lane, after, self.upto, count, group.handler.patterns)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries that were read after `before`, in the order of the log. `is_full`: there may be more
-    behind them. `wanted` maps groups to the indices of the entries that their handlers want.
+    """Entries that were read after `before`, in the order of the log, and the `count` of those
+    that were read before them. `is_full`: there may be more behind them. `wanted` maps groups to
+    the indices of the entries that their handlers want.
 
     `is_cut`: the entry behind them is no event. Each group fetches it for itself.
     """
 
     before: str
+    count: int
     entries: Sequence[Entry]
     wanted: Mapping[Lane, Sequence[int]]
     is_full: bool
@@ -96,30 +114,30 @@ class Page:
         return self.entries[index].id if index >= 0 else self.before
 
 
-def sort_page(
-    domain: str, before: str, entries: Sequence[Entry], index: InterestIndex, *, is_full: bool
-) -> Page:
-    """Find out which groups want which of the entries."""
+def sort_page(reading: DomainReading, entries: Sequence[Entry], *, is_full: bool) -> Page:
+    """Find out which groups want which of the entries that were read next."""
     wanted: dict[Lane, list[int]] = {}
+    before, count = reading.upto, reading.count
     for n, entry in enumerate(entries):
         try:
-            event = peek(entry.body or b"", domain)
-            lanes = index.wanting(event)
+            event = peek(entry.body or b"", reading.domain)
+            lanes = reading.index.wanting(event)
         except InvalidEvent:
-            return Page(before, entries[:n], wanted, is_full, is_cut=True)
+            return Page(before, count, entries[:n], wanted, is_full, is_cut=True)
         for lane in lanes:
             wanted.setdefault(lane, []).append(n)
-    return Page(before, entries, wanted, is_full, is_cut=False)
+    return Page(before, count, entries, wanted, is_full, is_cut=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedAdvance:
-    """`chosen` are the indices of the page that the chunk is opened for. `stays`: the group then
-    still stands with the others."""
+    """`chosen` are the indices of the page that the chunk is opened for, `end` is that of the entry
+    that the group moves to. `stays`: the group then still stands with the others."""
 
     group: GroupState
     move: Advance | None
     chosen: Sequence[int] = ()
+    end: int = -1
     stays: bool = True
 
 
@@ -129,6 +147,8 @@ def plan_advance(page: Page, group: GroupState, *, takes_chunk: bool) -> Planned
     `takes_chunk`: a chunk may be opened for it. It stops before what it wants and cannot take.
     """
     start = _index_after(page, group.position)
+    if page.at(start - 1) == group.position:
+        group.count = page.count + start
     wanted = [n for n in page.wanted.get(group.lane, ()) if n >= start]
     dense = page.is_full and len(wanted) > DENSE * (len(page.entries) - start)
     chosen: Sequence[int] = _within_size(page, group, wanted) if takes_chunk else []
@@ -137,21 +157,20 @@ def plan_advance(page: Page, group: GroupState, *, takes_chunk: bool) -> Planned
     end = len(page.entries) - 1
     if not stays:
         end = chosen[-1] if is_all else wanted[len(chosen)] - 1
-    if end < start:
+    upto = page.at(end)
+    if entry_key(upto) <= entry_key(group.position):
         return PlannedAdvance(group, None, stays=stays)
     chunk = None
     if chosen:
         first, last = chosen[0], chosen[-1]
         chunk = NewChunk(new_chunk_id(), page.at(first - 1), page.at(last), last - first + 1)
-    patterns, entries = group.handler.patterns, end - start + 1
-    move = Advance(group.lane, group.position, page.at(end), entries, patterns, chunk)
-    return PlannedAdvance(group, move, chosen, stays=stays)
+    entries = page.count + end + 1 - group.count if group.count >= 0 else -1
+    move = Advance(group.lane, group.position, upto, entries, group.handler.patterns, chunk)
+    return PlannedAdvance(group, move, chosen, end, stays)
 
 
 def _index_after(page: Page, position: str) -> int:
     """Return the index of the first entry behind the position."""
-    if position in (page.before, UNKNOWN):
-        return 0
     return bisect_right(page.entries, entry_key(position), key=lambda entry: entry_key(entry.id))
 
 

@@ -51,9 +51,10 @@ class GroupState:
 
     It is looked at `look_at`, or in some turn after `rests_until`.
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
-    others of the domain: see domain_reading.py. `in_force` are the patterns of all versions of the
-    handler, `mean_us` is its run time in the domain, 0 if unknown. `open_chunks` are those that
-    this worker held at the last answer; for `watches` more looks some of any worker may be open.
+    others of the domain: see domain_reading.py, also for its `count`. `in_force` are the patterns
+    of all versions of the handler, `mean_us` is its run time in the domain, 0 if unknown.
+    `open_chunks` are those that this worker held at the last answer.
+
     `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
     deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
     expired leases were last looked for, `has_begun` says that the last deliveries had been begun
@@ -69,11 +70,11 @@ class GroupState:
     look_at: float = NOW
     rests_until: float = NEVER
     position: str = UNKNOWN
+    count: int = -1
     is_together: bool = False
     in_force: tuple[str, ...] = ()
     mean_us: int = 0
     open_chunks: int = 0
-    watches: int = 0
     fetch_at: float = NOW
     take_at: float = NOW
     queued: int = 0

@@ -149,7 +149,6 @@ class Membership:
         if lane not in self.groups:
             of = self._share.handler(handler.id)
             group = GroupState(lane, handler, of, FetchSize(self.service.settings.chunk_most))
-            self._reader.watch(group)
             self._note_patterns(group)
             self.groups.add(group)
             of.groups.append(group)

@@ -67,6 +67,7 @@ class MemoryChunks:
             and moves.store.events.get(move.upto) is not None
             and (not book.patterns or book.patterns == tuple(sorted(set(move.patterns))))
         )
+        has_open = bool(group.pending or group.chunks)
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
             group.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
@@ -79,7 +80,7 @@ class MemoryChunks:
             position=entry_id(group.last),
             now_ms=moves.now,
             is_ambiguous=is_ambiguous,
-            has_pending=bool(group.pending),
+            has_open=has_open,
             open_chunks=self._count_open(worker, move.lane) if is_opened else 0,
             mean_us=book.stats["mean_us"] if is_opened else 0,
         )

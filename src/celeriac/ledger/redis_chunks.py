@@ -139,11 +139,11 @@ class RedisChunks:
                 position=position.decode(),
                 now_ms=int(now_ms),
                 is_ambiguous=bool(is_ambiguous),
-                has_pending=pending > 0,
+                has_open=bool(has_open),
                 open_chunks=int(open_chunks),
                 mean_us=int(mean_us),
             )
-            for is_moved, position, pending, open_chunks, mean_us in groups
+            for is_moved, position, has_open, open_chunks, mean_us in groups
         ]
 
     def begin(

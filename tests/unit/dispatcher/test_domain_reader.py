@@ -15,7 +15,7 @@ from celeriac import Event, EventBus
 from celeriac.dispatcher import Dispatcher, domain_reader
 from celeriac.dispatcher.domain_reading import SHARED_FROM
 from celeriac.ledger import Ask, Lane, Taken
-from celeriac.ledger.advance import Advance
+from celeriac.ledger.advance import Advance, Advanced
 from celeriac.ledger.chunk_store import Fetched, FetchRequest
 from celeriac.log import EntryKind
 from celeriac.testing.store import Store
@@ -71,7 +71,6 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     wake(made)
     for group in made._groups:
         assert group.is_together
-        group.watches = 0
     asked.names()
     return made
 
@@ -103,9 +102,39 @@ def test_what_one_handler_wants_is_a_chunk_for_it_and_the_others_are_moved_on(
     wake(many)
     assert ([["a"]], []) == (sent.ids, asked.names())
     assert [True] == [bool(chunk.id) for chunk in sent]
+    wake(many)
     assert ["billing.h3"] == list(behind(store))
     run_all(bus, sent)
     assert {} == behind(store)
+
+
+def test_an_event_moves_only_the_groups_that_want_it_and_a_look_moves_all(
+    bus: EventBus, dispatcher: MakeDispatcher, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    for number in range(MANY):
+        bus.on(f"order.t{number}", name=f"h{number}")(handle)
+        store.ledger._book(Lane("order", f"billing.h{number}")).stats["mean_us"] = 100
+    made = dispatcher(clock=lambda: now[0])
+    wake(made)
+    moved: list[str] = []
+    advance = store.backend.chunks.advance
+
+    def noted(worker: str, moves: Sequence[Advance]) -> list[Advanced]:
+        moved.extend(move.lane.handler for move in moves)
+        return advance(worker, moves)
+
+    monkeypatch.setattr(store.backend.chunks, "advance", noted)
+    for number in (3, 3, 4):
+        bus.emit(f"order.t{number}")
+        bus.emit("order.other")
+        wake(made)
+    assert ["billing.h3", "billing.h3", "billing.h4"] == moved
+    assert MANY == len(behind(store))
+    now[0] += 2.0
+    wake(made)
+    assert {"billing.h3", "billing.h4"} == set(behind(store)), "their chunks are open"
+    assert {0} == {group.lag for group in store.log.groups("order")}
 
 
 def test_an_event_that_no_handler_wants_costs_no_chunk(
@@ -114,6 +143,7 @@ def test_an_event_that_no_handler_wants_costs_no_chunk(
     for n in range(50):
         bus.emit("order.other", id=str(n))
         wake(many)
+    wake(many)
     assert ([], {}, []) == (asked.names(), behind(store), list(sent))
 
 
@@ -195,7 +225,6 @@ def test_what_is_due_is_found_at_the_bell(
     bus.emit("order.t3", id="a")
     wake(many)
     chunk = sent.pop()
-    many._groups[chunk.lane].watches = 0
     assert 1 == store.backend.chunks.requeue(bus.service.worker, chunk.lane, chunk.id)
     wake(many)
     wake(many)

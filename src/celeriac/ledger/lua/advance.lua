@@ -6,11 +6,11 @@
 -- between is one open chunk of the owner, and its lease begins. No other group changes.
 --
 -- KEYS  then for each group: open chunks, patterns in force, statistics
--- ARGV  for each group: handler, after, upto, number of entries, patterns, and of the chunk: id or '',
---       after, upto, number of entries; then the owner
+-- ARGV  for each group: handler, after, upto, number of entries or -1, patterns, and of the chunk: id or
+--       '', after, upto, number of entries; then the owner
 -- Returns {the time ms, 1 if an entry may repeat an event or 0, then for each group {1 if it moved or 0, the
--- last delivered entry or '' without group, number of pending deliveries, open chunks of the
--- owner's worker, mean run time µs}}, the last two 0 without a chunk.
+-- last delivered entry or '' without group, 1 if it has pending deliveries or open chunks or 0, open
+-- chunks of the owner's worker, mean run time µs}}, the last two 0 without a chunk.
 --! include _chunks.lua
 --! keys ambiguous
 local owner, groups = ARGV[#ARGV], (#ARGV - 1) / 9
@@ -51,14 +51,14 @@ local log
 -- How many entries a group has read that moves to `upto`; nil where that is unknown.
 local function entries_read(group, after, upto, entries)
   local read = tonumber(group[at['entries-read']] or nil)
-  if read and read >= 0 then return read + entries end
+  if read and read >= 0 and entries >= 0 then return read + entries end
   if not log then
     log = {}
     local found = redis.call('XINFO', 'STREAM', stream)
     for i = 1, #found, 2 do log[found[i]] = found[i + 1] end
   end
   if upto == log['last-generated-id'] then return log['entries-added'] end
-  if after == '0-0' then return log['entries-added'] - log['length'] + entries end
+  if after == '0-0' and entries >= 0 then return log['entries-added'] - log['length'] + entries end
 end
 
 local answers = {now, 0}
@@ -67,7 +67,8 @@ for i = 1, groups do
   handler, chunks = ARGV[a + 1], KEYS[k + 1]
   local after, upto, entries, patterns = ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
   local group = there[handler]
-  local answer = {0, group and group[at['last-delivered-id']] or '', group and group[at['pending']] or 0, 0, 0}
+  local answer = {0, group and group[at['last-delivered-id']] or '', 0, 0, 0}
+  if group and (group[at['pending']] > 0 or redis.call('EXISTS', chunks) == 1) then answer[3] = 1 end
   if answer[2] == after and is_in_log(upto) then
     local in_force = redis.pcall('GET', KEYS[k + 2])
     if type(in_force) ~= 'string' or in_force == patterns then
