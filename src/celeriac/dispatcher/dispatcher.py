@@ -193,7 +193,7 @@ class Dispatcher:
             members.look_for_domains()
         if self._reader.is_behind:
             return 0.0
-        wake_at = min(self._groups.next_look(), self._promote_at, self._reader.next_look())
+        wake_at = min(self._groups.next_look(), self._promote_at)
         return min(IDLE, max(0.0, wake_at - now))
 
     def _wake(self, rung: Collection[str] | None) -> None:

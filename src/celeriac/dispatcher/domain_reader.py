@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -46,8 +45,8 @@ class Read:
 
 
 class DomainReader:
-    """Of one dispatcher. `look_every` is how often, in seconds, it looks for pending deliveries in
-    each domain. What blocks, blocks for round trips and raises redis.RedisError."""
+    """Of one dispatcher. `look_every` is how often, in seconds, it looks at each domain; no turn is
+    held for that. What blocks, blocks for round trips and raises redis.RedisError."""
 
     def __init__(self, service: Service, fetcher: ChunkFetcher, look_every: float) -> None:
         self._service, self._fetcher = service, fetcher
@@ -214,10 +213,6 @@ class DomainReader:
             else:
                 _note_position(group, move, answer, read)
         return read
-
-    def next_look(self) -> float:
-        """Return when to look again; infinity where there is no domain to look at."""
-        return min((one.look_at for one in self._readings.values()), default=math.inf)
 
 
 def _request(page: Page, one: PlannedAdvance) -> FetchRequest:
