@@ -108,6 +108,8 @@ class RunningChunk:
                     if not self._goes_on(started, ends_at):
                         return False
                     look_at = min(self._report_at, self._sure_until, ends_at)
+                    # A report may wait for Redis, which is not this event's run time.
+                    started = time.monotonic()
                 enter(count - self._next, count - self._next - 1)
                 error, effects = call(found, found, 1)
                 took_us = int((time.monotonic() - started) * 1e6)

@@ -98,6 +98,26 @@ def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
     assert events == bench.ran
 
 
+def test_a_report_that_waits_for_redis_is_no_run_time_of_the_next_event(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a handler counted as slow in all workers whenever the link of one of them died."""
+    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    complete = bench.chunks.complete
+
+    def wait(*args: Any) -> bool:
+        time.sleep(0.05)
+        return complete(*args)
+
+    monkeypatch.setattr(bench.chunks, "complete", wait)
+    bench.subscribe()
+    bench.emit(3)
+    chunk, fetched = bench.fetch()
+    bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries)
+    runs = bench.chunks.runs(bench.group, [entry.id for entry in fetched.entries])
+    assert all(run.took_us < 50_000 for run in runs if run)
+
+
 def test_one_that_fails_takes_no_neighbour_with_it(bench: Bench) -> None:
     def fail_second(event: Event[Any]) -> None:
         if len(bench.ran) == 2:
