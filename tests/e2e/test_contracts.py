@@ -82,9 +82,9 @@ class Repository:
 
     def contracts(self, *arguments: str, code: int = 0) -> str:
         command = [str(Path(sys.executable).with_name("celeriac")), "contracts", *arguments]
-        done = subprocess.run(
-            command, cwd=self.directory, capture_output=True, text=True, env={**os.environ}
-        )
+        # Bytecode is taken for that of a file of the same size and second, as another version has.
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, env=env)
         said = done.stdout + done.stderr
         assert code == done.returncode, said
         return said
