@@ -50,7 +50,9 @@ COMMANDS = {
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
     ),
-    "check": Command("ruff, mypy, pyright, imports and contracts, or those named", "check", None),
+    "check": Command(
+        "ruff, mypy, pyright, imports, contracts and docs, or those named", "check", None
+    ),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "celeriac.dev.mutants"
     ),
@@ -59,6 +61,10 @@ COMMANDS = {
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
         "celeriac.dev.compat",
+    ),
+    "docs": Command("the documentation site (--serve: and show it while you write)", "docs", "mkdocs"),
+    "release": Command(
+        "build the wheel, test it in a clean environment; SBOM, hashes", "release", "devtools.release"
     ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }
@@ -70,6 +76,7 @@ CHECKS = {
     "pyright": ["pyright"],
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
+    "docs": ["dev.py", "docs"],
 }
 
 
@@ -97,6 +104,8 @@ def main(argv: "list[str]") -> int:
     python = environment(command.lock)
     if name == "test":
         arguments = test_arguments(arguments, os.cpu_count() or 1)
+    if name == "docs":
+        arguments = docs_arguments(arguments)
     os.environ.pop("PYTHONHOME", None)
     os.environ["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
     os.environ["PATH"] = os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -383,6 +392,13 @@ def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     return ["-n", str(2 * cores), *arguments]
 
 
+def docs_arguments(arguments: "list[str]") -> "list[str]":
+    """Those of MkDocs: build the site below .celeriac/, or serve it."""
+    if "--serve" in arguments:
+        return ["serve", *[argument for argument in arguments if argument != "--serve"]]
+    return ["build", "--clean", *arguments]
+
+
 def check(python: str, names: "list[str]") -> int:
     """Run every check, also after one has failed."""
     unknown = [name for name in names if name not in CHECKS]
@@ -392,7 +408,11 @@ def check(python: str, names: "list[str]") -> int:
     for name in names or CHECKS:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
-        command[0] = os.path.join(os.path.dirname(python), command[0])
+        if command[0] == "dev.py":
+            # in an environment of its own
+            command.insert(0, sys.executable)
+        else:
+            command[0] = os.path.join(os.path.dirname(python), command[0])
         # mypy and pyright look for packages where they are told to
         if name == "pyright":
             command += ["--pythonpath", python]
@@ -410,15 +430,18 @@ def renew_locks() -> int:
     subprocess.check_call([uv, "lock", "--upgrade"])
     os.makedirs("requirements", exist_ok=True)
     groups = (
-        ("demo", "demo"),
-        ("test", "test"),
-        ("compat", "compat"),
-        ("bench", "bench"),
-        ("check", "dev"),
+        ("demo", "--group=demo"),
+        ("test", "--group=test"),
+        ("compat", "--group=compat"),
+        ("bench", "--group=bench"),
+        ("check", "--group=dev"),
+        # without what celeriac itself needs: neither imports it
+        ("docs", "--only-group=docs"),
+        ("release", "--only-group=release"),
     )
     for lock, group in groups:
         target = os.path.join("requirements", lock + ".txt")
-        export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--group", group]
+        export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", group]
         export += ["--no-emit-project", "--no-annotate", "--no-header", "-o", target]
         subprocess.check_call(export)
     return 0
