@@ -136,11 +136,11 @@ class KeyedEntries:
         quiet.entries.append(entry)
         return coalesced
 
-    def end_quiet(self, flow: FlowControl, now: int) -> None:
-        """Let the entries of keys that are quiet wait for a slot. After the clock stepped back
-        these wait for no longer than `flow` says."""
+    def end_quiet(self, flow: FlowControl, now: int, read_until_ms: int) -> None:
+        """Let the entries of keys that were quiet at `read_until_ms` wait for a slot. After the
+        clock stepped back these wait for no longer than `flow` says."""
         for key, quiet in list(self._quiet.items()):
-            if quiet.until_ms <= now or quiet.until_ms > now + flow.max_quiet_ms:
+            if quiet.until_ms <= read_until_ms or quiet.until_ms > now + flow.max_quiet_ms:
                 del self._quiet[key]
                 for entry in quiet.entries:
                     self.block(entry, flow, now)

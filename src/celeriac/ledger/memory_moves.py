@@ -142,17 +142,21 @@ class Moves:
         self.book.keyed.block(entry, flow, self.now)
         return True
 
-    def take_due(self, entry: str, owner: str) -> bool:
+    def gather_due(self, entry: str) -> bool:
+        """Let what waited for its time wait for its key; False if it waits for none."""
+        return self._waits_for_key(entry) and not self.take_due(entry, may_start=False)
+
+    def take_due(self, entry: str, *, may_start: bool = True) -> bool:
         """What waited for its time; False if it waits for its key now."""
-        keyed, flow = self.book.keyed.entries.get(entry), self.flow
-        # What is given in one list is gathered first.
-        starts_alone = not (flow and flow.quiet_ms and flow.keep == "all")
-        waits = keyed is not None and keyed.key is not None and not keyed.has_slot
-        if waits and not self._enter(entry, starts_alone):
+        if self._waits_for_key(entry) and not self._enter(entry, may_start):
             held = self.group.pending[entry]
             self._move(entry, "take", Place.PARKED, held.count)
             return False
         return True
+
+    def _waits_for_key(self, entry: str) -> bool:
+        keyed = self.book.keyed.entries.get(entry)
+        return keyed is not None and keyed.key is not None and not keyed.has_slot
 
     def next_ms(self) -> int | None:
         """When something pending may run, as far as it waits for a time."""
@@ -160,9 +164,9 @@ class Moves:
         throttled = self.book.keyed.next_ms()
         return min(times if throttled is None else [*times, throttled], default=None)
 
-    def end_quiet(self) -> None:
+    def end_quiet(self, read_until_ms: int) -> None:
         if self.flow is not None:
-            self.book.keyed.end_quiet(self.flow, self.now)
+            self.book.keyed.end_quiet(self.flow, self.now, read_until_ms)
 
     def into(self, entry: str) -> str:
         keyed = self.book.keyed.entries.get(entry)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from celeriac.flow_control import FlowControl
+from celeriac.flow_control import MAX_TOGETHER, FlowControl
 from celeriac.ledger.ledger import Ask, Delivery, Taken
 from celeriac.ledger.memory_moves import Moves
 from celeriac.ledger.state import Place
-from celeriac.log import entry_key
+from celeriac.log import entry_key, entry_time_ms
 
 # New entries that are read at once, whether there is room for them or not.
 MAX_READ_AHEAD = 500
@@ -87,10 +87,18 @@ def _take_keyed(
         attempts = moves.queue(entry, owner)
         taken.append(Delivery(entry, body, attempts, into=into, together=together))
 
+    # A list that was requeued is gathered again, whatever room there is.
+    gathers = bool(flow.quiet_ms) and flow.keep == "all" and ask.limit > 0
+
     def take_due(most: int) -> None:
-        for entry in _ready(moves)[: max(0, most)]:
-            if moves.take_due(entry, owner):
-                give(entry)
+        scanned = max(most, MAX_TOGETHER) if gathers else most
+        for entry in _ready(moves)[: max(0, scanned)]:
+            if gathers and moves.gather_due(entry):
+                continue
+            if most > 0:
+                most -= 1
+                if moves.take_due(entry):
+                    give(entry)
 
     def serve() -> None:
         while len(taken) < room and (entry := moves.serve()):
@@ -99,7 +107,6 @@ def _take_keyed(
             for other in others:
                 give(other, entry)
 
-    moves.end_quiet()
     take_due(from_due)
     if not flow.fair:
         serve()
@@ -115,7 +122,12 @@ def _take_keyed(
         elif moves.receive(entry, body, owner, has_room=len(taken) < room):
             taken.append(Delivery(entry, body, 0))
         group.last = max(group.last, entry_key(entry))
-    moves.end_quiet()
+    # A key is not quiet while an unread entry may be of it, unless so many entries are blocked that no
+    # more are read.
+    read_until = moves.now if ask.most_new else 0
+    if 0 < want <= len(new):
+        read_until = min(moves.now, entry_time_ms(new[-1][0]))
+    moves.end_quiet(read_until)
     serve()
     take_due(room - len(taken))
     return want, len(new)

@@ -144,10 +144,10 @@ local function wait_for_quiet(entry, flow_key)
   return other, true
 end
 
--- The entries of keys that are quiet wait for a slot. After the clock stepped back they wait for no
--- longer than the handler says.
-local function end_quiet()
-  local over = redis.call('ZRANGEBYSCORE', quiet_until, '-inf', now)
+-- The entries of keys that were quiet at `read_until` wait for a slot. After the clock stepped back they
+-- wait for no longer than the handler says.
+local function end_quiet(read_until)
+  local over = redis.call('ZRANGEBYSCORE', quiet_until, '-inf', read_until)
   for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', quiet_until, '(' .. string.format('%.0f', now + flow.max_quiet_ms), '+inf')) do
     over[#over + 1] = flow_key
   end

@@ -103,20 +103,28 @@ end
 -- What was taken over is held already; all that follows is held anew.
 if most_held then room = math.min(room, most_held - held) end
 
+-- Entries that are delivered in one list are gathered first, more of them than there is room for: a
+-- list that was requeued is whole again.
+local gathers = flow and flow.quiet_ms > 0 and flow.keep == 'all' and limit > 0
+
 local function take_due(most)
-  if most <= 0 then return end
-  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
-    redis.call('ZREM', due, entry)
+  local scanned = gathers and math.max(most, MAX_TOGETHER) or most
+  if scanned <= 0 then return end
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, scanned)) do
     -- Left over from a group that was destroyed, where it is not pending as due.
-    if holder(entry) == 'due' then
+    if holder(entry) ~= 'due' then
+      redis.call('ZREM', due, entry)
+    else
       local mark, flow_key, position
       if flow then mark, flow_key, position = parse_noted(redis.call('HGET', keyed, entry) or '.') end
-      -- What is given in one list is gathered first.
-      local starts_alone = not (flow and flow.quiet_ms > 0 and flow.keep == 'all')
-      if mark ~= '-' or enter(entry, flow_key, position, starts_alone) then
-        take(entry)
-      else
+      if gathers and mark == '-' then
+        redis.call('ZREM', due, entry)
+        enter(entry, flow_key, position, false)
         park(entry)
+      elseif most > 0 then
+        most = most - 1
+        redis.call('ZREM', due, entry)
+        if mark ~= '-' or enter(entry, flow_key, position, true) then take(entry) else park(entry) end
       end
     end
   end
@@ -139,7 +147,6 @@ local for_new = math.floor(room / 2)
 if room == 1 and not due_first then for_new = 1 end
 take_due(room - math.min(for_new, most_new))
 
-if flow then end_quiet() end
 if flow and not flow.fair then take_served() end
 if not flow and parked > 0 and room > 0 then
   -- The handler limited its keys before; nobody else would ever free these.
@@ -176,17 +183,20 @@ local function give(item)
   end
 end
 
+-- Up to when the handler's entries are read. A key is not quiet while an unread entry may be of it,
+-- unless so many entries are blocked that no more are read.
+local read_until = most_new > 0 and now or 0
 local is_at_end = 0
 if want > 0 then
   local found = redis.call('XREADGROUP', 'GROUP', handler, owner, 'COUNT', want, 'STREAMS', stream, '>')
   local items = found and found[1] and found[1][2] or {}
   for _, item in ipairs(items) do give(item) end
-  if #items < want then is_at_end = 1 end
+  if #items < want then is_at_end = 1 else read_until = math.min(now, ms_of(items[#items][1])) end
 end
 
 local has_more = flow and want > 0 and is_at_end == 0
 if flow then
-  end_quiet()
+  end_quiet(read_until)
   take_served()
 end
 take_due(room)
