@@ -15,7 +15,7 @@ from benchmarks.commands import command, watching
 from benchmarks.measurement import Contestant
 from benchmarks.remote import Remote
 from benchmarks.tally import Tally
-from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 LONGEST_START = 60.0
 LATEST = 10.0

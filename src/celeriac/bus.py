@@ -9,22 +9,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
-from celeriac.circuit import Breaker
+from celeriac.circuit_breaker import Breaker
 from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
+from celeriac.handler import Debounce, PerKey, Predicate, Start, make_handler
+from celeriac.handler.policy import ErrorPolicies
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import (
-    Debounce,
-    PerKey,
-    Predicate,
-    Service,
-    Start,
-    make_handler,
-)
-from celeriac.subscription.policy import ErrorPolicies
 
 if TYPE_CHECKING:
     from celery import Celery

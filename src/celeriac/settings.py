@@ -87,7 +87,7 @@ class Settings:
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         """Settings from `given`, then the environment, then Django's settings where
-        `celeriac.django` is installed, then the defaults.
+        `celeriac.contrib.django` is installed, then the defaults.
 
         Raises ConfigurationError, which lists every fault at once.
         """
@@ -220,14 +220,14 @@ def parse_number(name: str, text: str) -> int | float:
 
 def _of_django() -> Mapping[str, Any]:
     """`CELERIAC` and `CELERIAC_*` of Django's settings, where this process uses Django and has
-    `celeriac.django` installed. Its workers relay what its transactions write."""
+    `celeriac.contrib.django` installed. Its workers relay what its transactions write."""
     conf: Any = sys.modules.get("django.conf")
     if conf is None:
         return {}
     django = conf.settings
     if not (django.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
         return {}
-    if not any(app.startswith("celeriac.django") for app in django.INSTALLED_APPS):
+    if not any(app.startswith("celeriac.contrib.django") for app in django.INSTALLED_APPS):
         return {}
     found: dict[str, Any] = {"outbox_url": "django:default"}
     found |= {name.lower(): value for name, value in getattr(django, "CELERIAC", {}).items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from celeriac.errors import Retry
 from celeriac.event import current_attempt
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 class GatewayDown(ConnectionError):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.dead_letter import acts
+from celeriac.delivery import DeadLetter
 from celeriac.event import decode
-from celeriac.ledger import DeadLetter
-from celeriac.operation import acts
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

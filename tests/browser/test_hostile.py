@@ -12,10 +12,10 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from celeriac.operation import Note
+from celeriac.dead_letter import Note
 from celeriac.settings import Settings
 from tests.browser.flower import PASSWORD, USER, Flower, shop_of
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

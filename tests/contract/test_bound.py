@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from celeriac.delivery import Lane, Outcome
 from celeriac.errors import LogFull
-from celeriac.ledger import Lane, Outcome
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store, body
 from tests.contract.test_chunks import completion, fetch
 

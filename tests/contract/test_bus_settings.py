@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from celeriac.bus_settings import BusSettings, MemorySettingsStore
+from celeriac.bus_settings import BusSettings
+from celeriac.delivery import Lane, Outcome, Settled, Verdict
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import Effects
-from celeriac.ledger import Lane, Outcome, Settled, Verdict
-from celeriac.log.memory import MemoryClock
 from celeriac.settings import BUS_WIDE, Settings
+from celeriac.store.memory.bus_settings import MemorySettingsStore
+from celeriac.store.memory.event_log import MemoryClock
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store
 

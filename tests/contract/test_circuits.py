@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.circuit import (
+from celeriac.circuit_breaker import (
     CIRCUIT_MOVES,
     Breaker,
     Circuits,
     CircuitState,
-    MemoryCircuits,
-    RedisCircuits,
 )
-from celeriac.log.memory import MemoryClock
 from celeriac.settings import Settings
+from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.redis.circuits import RedisCircuits
 
 CLOSED, OPEN = CircuitState.CLOSED, CircuitState.OPEN
 HALF_OPEN, PAUSED = CircuitState.HALF_OPEN, CircuitState.PAUSED

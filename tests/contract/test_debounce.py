@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from celeriac.ledger import FlowControl, Lane, Outcome, Place, Settled
-from celeriac.ledger.ledger import Delivery
-from celeriac.log import EntryKind
+from celeriac.delivery import FlowControl, Lane, Outcome, Place, Settled
+from celeriac.delivery.store import Delivery
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store
 
 MINUTE_MS = 60_000
@@ -198,7 +198,10 @@ def test_a_key_is_not_quiet_while_there_are_unread_entries(store: Store, keep: s
     read = [store.take(lane, most_new=1).deliveries for _ in range(4)]
     a1, a2, a3 = (entry.id for entry in store.log.read(DOMAIN))
     found = {(d.entry, d.together or d.into) for deliveries in read for d in deliveries}
-    assert found == {
-        "all": {(a1, a1), (a2, a1), (a3, a1)},
-        "last": {(a1, a2), (a2, a3), (a3, "")},
-    }[keep]
+    assert (
+        found
+        == {
+            "all": {(a1, a1), (a2, a1), (a3, a1)},
+            "last": {(a1, a2), (a2, a3), (a3, "")},
+        }[keep]
+    )

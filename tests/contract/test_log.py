@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import ORDERED, Ask, Lane, Outcome
-from celeriac.ledger.chunk_store import FetchRequest
-from celeriac.log import EntryKind, Group, entry_key
+from celeriac.delivery import ORDERED, Ask, Lane, Outcome
+from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.event_log import EntryKind, Group, entry_key
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 MakeStore = Callable[..., Store]

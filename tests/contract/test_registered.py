@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from celeriac.delivery import Lane
 from celeriac.errors import LogFull
 from celeriac.event import build_event, encode, made_ms, new_event_id
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind, Item, time_ms
+from celeriac.event_log import EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, Store
 
 MakeStore = Callable[..., Store]

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from celeriac import EventBus
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.server import start_server
-from celeriac.keys import Keys
 from celeriac.settings import Settings
+from celeriac.store.redis.keys import Keys
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import start_server
 from tests.e2e.conftest import APP, Deployment
 
 EMITS = {"orders": "order", "billing": "payment"}

@@ -12,10 +12,10 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import before_task_publish
 
 from celeriac import Event, EventBus, SubscriptionError, in_share
-from celeriac.matrix import Matrix
 from celeriac.shadow import is_moved, shadow
 from celeriac.testing import in_memory
 from celeriac.testing.memory import MemoryBus
+from celeriac.tracking import Matrix
 
 
 @pytest.fixture(autouse=True)

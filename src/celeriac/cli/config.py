@@ -12,7 +12,7 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.user import user_name
-from celeriac.operation import record_setting
+from celeriac.dead_letter import record_setting
 from celeriac.settings import BUS_WIDE, Settings
 
 NAME = click.Choice(BUS_WIDE)

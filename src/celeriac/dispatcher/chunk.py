@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from celeriac.delivery import Lane, Outcome, Settled
 from celeriac.event import Peek
-from celeriac.ledger import Lane, Outcome, Settled
-from celeriac.log import Entry
+from celeriac.event_log import Entry
+from celeriac.handler import Handler
 from celeriac.settings import Settings
-from celeriac.subscription import Handler
 
 # Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
 WORTH_A_TASK_US = 2000

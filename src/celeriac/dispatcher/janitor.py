@@ -16,12 +16,12 @@ from itertools import islice
 
 import redis
 
-from celeriac.connection import is_refused
 from celeriac.dispatcher.eviction import EvictionWatch
 from celeriac.dispatcher.heartbeat import beat
-from celeriac.log import Trimmed
+from celeriac.event_log import Trimmed
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.store.redis.connection import is_refused
 
 log = logging.getLogger(__name__)
 TRIM_EVERY = 10.0

@@ -8,8 +8,8 @@ from itertools import islice
 
 import redis
 
-from celeriac.connection import is_refused
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.redis.connection import is_refused
 
 log = logging.getLogger(__name__)
 

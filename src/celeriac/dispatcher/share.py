@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from celeriac.delivery import Taken
 from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
-from celeriac.ledger import Taken
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 

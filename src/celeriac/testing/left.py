@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from celeriac.delivery import Lane, Pending, Place
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
-from celeriac.ledger import Lane, Pending, Place
-from celeriac.matrix import State, state_of
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
 from celeriac.testing.settlement import Left
+from celeriac.tracking import State, state_of
 
 MOST = 1_000_000  # of what is read at once; a test has less
 

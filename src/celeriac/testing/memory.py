@@ -10,13 +10,13 @@ from typing import Any
 
 from celeriac.bus import EventBus
 from celeriac.default import default_bus
+from celeriac.delivery import Lane, Outcome, Place
+from celeriac.delivery.run_record import RunOutcome
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
-from celeriac.ledger import Lane, Outcome, Place
-from celeriac.ledger.run_record import RunOutcome
-from celeriac.log import entry_key
-from celeriac.subscription import Handler
+from celeriac.event_log import entry_key
+from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
 from celeriac.testing.left import MOST, next_time_ms, unsettled
 from celeriac.testing.settlement import Dead, Settlement, Unsettled

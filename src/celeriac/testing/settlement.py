@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from celeriac.delivery import DeadLetter, Outcome
 from celeriac.errors import InvalidEvent
 from celeriac.event import Event, decode, decode_data
 from celeriac.executor import FailedAttempt, Report
-from celeriac.ledger import DeadLetter, Outcome
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
-from celeriac.ledger import Lane
-from celeriac.trust.generate import generate
+from celeriac.delivery import Lane
+from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from celeriac.bus_settings import BusSettings
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.operation import acts
+from celeriac.dead_letter import acts
 from celeriac.settings import BUS_WIDE, Settings
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def worker(shop: Shop, **given: object) -> BusSettings:

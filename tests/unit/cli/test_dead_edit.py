@@ -10,11 +10,11 @@ from typing import Any
 import click
 import pytest
 
+from celeriac.dead_letter import acts
+from celeriac.delivery import DeadLetter
 from celeriac.event import decode
-from celeriac.ledger import DeadLetter
-from celeriac.operation import acts
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 FIX = '[{"op": "replace", "path": "/data/card", "value": "tok_2"}]'
 CODE = """

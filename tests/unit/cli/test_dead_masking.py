@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from tests.unit.cli.conftest import refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -18,16 +18,16 @@ from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.log import ClockStep, EntryKind, Group, Volume
-from celeriac.log.memory import MemoryClock
-from celeriac.matrix import HandlerLag
+from celeriac.event_log import ClockStep, EntryKind, Group, Volume
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.spool import SpoolFile
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.tracking import HandlerLag
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 HEALTHY = {
     "redis_version": "7.4.0",

@@ -11,7 +11,7 @@ from celeriac.dispatcher.janitor import MANY_DOMAINS
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.test_doctor import patient
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def told(settings: Settings, record: Record) -> list[Finding]:

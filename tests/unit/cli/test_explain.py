@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from celeriac.cli.plugin import bus as plugin
-from celeriac.log.memory import MemoryClock
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 CODE = """
 from celery import Celery

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from celeriac.log.memory import MemoryClock
-from celeriac.operation import acts
+from celeriac.dead_letter import acts
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def redriven(shop: Shop, run: Run) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from celeriac import Breaker
-from celeriac.circuit import CircuitState
-from celeriac.log.memory import MemoryClock
+from celeriac.circuit_breaker import CircuitState
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 H = "billing.charge"
 

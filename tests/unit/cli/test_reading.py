@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def test_status_shows_each_handler(shop: Shop, run: Run) -> None:
@@ -104,7 +104,7 @@ def test_a_list_of_events_says_where_the_search_stopped(
     shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On stderr, so that JSON stays one document."""
-    monkeypatch.setattr("celeriac.matrix.matrix.NEWEST", 3)
+    monkeypatch.setattr("celeriac.tracking.matrix.NEWEST", 3)
     for type in ("order.rare", *["order.placed"] * 5):
         shop.emit(type)
     answer = run("events", "--type", "*.rare", "--json")

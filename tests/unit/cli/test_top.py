@@ -24,10 +24,10 @@ from celeriac.cli.top.looks import SORTS, Looks
 from celeriac.cli.top.screen import screen, still
 from celeriac.cli.top.table import number, seconds
 from celeriac.cli.top.view import HandlerRow, ServiceRow, View, Watch
-from celeriac.dev.server import EmbeddedServer, start_server
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def row(name: str, **more: float) -> HandlerRow:

@@ -15,9 +15,9 @@ import redis
 
 from celeriac.cli.doctor.finding import fail, ok, warn
 from celeriac.cli.watch.alert import Alert, Alerts, alerts_of
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 # Apprise imports what Python 3.13 no longer has, and does without it there.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")

@@ -9,8 +9,8 @@ import pytest
 from celeriac import Event
 from celeriac.dispatcher.chunk import Chunk, Item, chunk_size, limit, split
 from celeriac.event import Peek, key_id
+from celeriac.handler import Handler, make_handler
 from celeriac.settings import Settings
-from celeriac.subscription import Handler, make_handler
 
 SETTINGS = Settings.load({}, chunk_time=0.05, chunk_most=500, read_ahead=2)
 

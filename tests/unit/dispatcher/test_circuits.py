@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
+from celeriac.delivery import Ask
 from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
-from celeriac.ledger import Ask
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 

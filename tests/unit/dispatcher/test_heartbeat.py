@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from celeriac.ledger import Lane
-from celeriac.matrix import Matrix
+from celeriac.delivery import Lane
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
-from tests.unit.matrix.shop import Shop
+from celeriac.store.factory import redis_backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import Shop
 
 NAMES = {"billing.charge", "billing.audit"}
 

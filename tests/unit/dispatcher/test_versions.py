@@ -10,12 +10,12 @@ import pytest
 
 from celeriac.cli.doctor.versions import check_versions
 from celeriac.dispatcher.group_table import wake
-from celeriac.matrix import Matrix
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
+from celeriac.store.factory import redis_backend
+from celeriac.tracking import Matrix
 from tests.unit.cli.test_doctor import patient
-from tests.unit.matrix.shop import Shop, memory_backend
+from tests.unit.tracking.shop import Shop, memory_backend
 
 OLD, NEW = ("order.#",), ("order.#", "payment.#")
 SAME_DOMAIN = ("order.placed",), ("order.placed", "order.amended")

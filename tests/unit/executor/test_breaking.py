@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, Event, EventBus, Reject, Retry
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
 from celeriac.errors import InvalidData
 from celeriac.executor.breaking import counts_as_failure
 from celeriac.testing import in_memory

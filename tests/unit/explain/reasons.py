@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from celeriac.delivery import Lane
 from celeriac.event import encode
 from celeriac.event.build import build_event
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind
-from celeriac.log.memory import MemoryLog
-from celeriac.log.redis import RedisLog
-from tests.unit.matrix.shop import Shop
+from celeriac.event_log import EntryKind
+from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.redis.event_log import RedisLog
+from tests.unit.tracking.shop import Shop
 
 CHARGE = "billing.charge"
 
@@ -159,7 +159,7 @@ def paused(shop: Shop) -> Asked:
 
 
 def breaker_open(shop: Shop) -> Asked:
-    from celeriac.circuit import Breaker
+    from celeriac.circuit_breaker import Breaker
 
     started(shop)
     breaker = Breaker(failures=1, within=60, pause=30)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from celeriac.dead_letter import Choice
 from celeriac.flower.view.dead import MAX_GROUPS, read_dead
-from celeriac.matrix import Matrix
-from celeriac.operation import Choice
 from celeriac.settings import Settings
-from tests.unit.matrix.shop import Shop, memory_backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import Shop, memory_backend
 
 
 def test_of_many_groups_the_largest_are_shown_and_all_are_counted() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from celeriac.errors import ConfigurationError, LogFull
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from celeriac.spool import Spooled, SpoolFile
 
 MB = 1 << 20

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus, LogFull
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.event import peek
+from celeriac.testing.ports import free_port
+from celeriac.testing.server import EmbeddedServer, start_server
 
 
 class Site:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.ledger import MAX_LOST_RUNS
+from celeriac.delivery import MAX_LOST_RUNS
 from celeriac.testing import MemoryBus, in_memory
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from celeriac import Event, EventBus, Retry, aemit, emit, set_default_bus
 from celeriac.event import build_event, encode
-from celeriac.subscription import Service
+from celeriac.service import Service
 from celeriac.testing import Unsettled, in_memory
 
 NOWHERE = "redis://127.0.0.1:1/0"

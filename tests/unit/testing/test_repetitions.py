@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Event, EventBus
 from celeriac.event import encode
-from celeriac.log import EntryKind, time_ms
+from celeriac.event_log import EntryKind, time_ms
 from celeriac.testing import MemoryBus, in_memory
 
 MADE = EntryKind.MADE

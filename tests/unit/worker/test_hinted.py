@@ -18,8 +18,8 @@ from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
+from celeriac.delivery import Ask, Lane
 from celeriac.event import event_key
-from celeriac.ledger import Ask, Lane
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import check_message, read_pairs, write_pairs

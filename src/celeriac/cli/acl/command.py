@@ -17,8 +17,8 @@ from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import ConfigurationError, NotFound
 from celeriac.event import compile_patterns
 from celeriac.event.attributes import type_fault
-from celeriac.keys import Keys
 from celeriac.settings import Settings
+from celeriac.store.redis.keys import Keys
 
 FORMATS = {"setuser": "ACL SETUSER {} reset on #{} {}", "aclfile": "user {} reset on #{} {}"}
 # Option of kombu's Redis transport → the key it stands for by default.

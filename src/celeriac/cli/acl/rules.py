@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError
 from celeriac.event.attributes import domain_fault
-from celeriac.keys import FLOW_TYPES, Keys
+from celeriac.store.redis.keys import FLOW_TYPES, Keys
 
 # By category: a server refuses a rule with a name that it does not know, and Redis 7.0 does not
 # know CLIENT SETINFO, which redis-py sends.

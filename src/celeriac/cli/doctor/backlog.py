@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
-from celeriac.ledger import MAX_BLOCKED
-from celeriac.matrix import HandlerLag
+from celeriac.delivery import MAX_BLOCKED
+from celeriac.tracking import HandlerLag
 
 MAX_SCHEDULED = 10_000
 OLDEST_S = 3600.0

@@ -1,4 +1,4 @@
-"""Found by `celeriac.django`, since it is named so."""
+"""Found by `celeriac.contrib.django`, since it is named so."""
 
 from __future__ import annotations
 
