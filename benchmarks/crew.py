@@ -61,12 +61,12 @@ class Crew:
             if self.tally.wait(before + self.contestant.fanout, 0.7):
                 # Those that were sent in vain come late, and belong to no sample.
                 self.tally.wait(first + called * self.contestant.fanout, LATEST)
-                self.settle()
+                self.run_until_idle()
                 return
             self.check()
         raise self.failure(f"did not handle an event within {LONGEST_START:g} s")
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Until nothing has been handled for a while."""
         size, since = self.tally.size, time.monotonic()
         while time.monotonic() < since + 0.2:

@@ -244,7 +244,7 @@ class EventBus:
         when: Predicate | None = None,
         retries: int = 5,
         backoff: float = 1.0,
-        backoff_most: float = 600.0,
+        max_backoff: float = 600.0,
         jitter: float = 0.25,
         on_error: ErrorPolicies | None = None,
         time_limit: float | None = None,
@@ -271,7 +271,7 @@ class EventBus:
         patterns: event types; `*` stands for one segment, `#` for zero or more.
         name: the handler's durable identity within the service; the function's name by default.
         when: takes the event and says whether the handler wants it.
-        retries, backoff, backoff_most, jitter: see RetryPolicy.
+        retries, backoff, max_backoff, jitter: see RetryPolicy.
         on_error: exception class → RetryPolicy, or None for dead at once.
         time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
         rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') for
@@ -321,7 +321,7 @@ class EventBus:
                 when=when,
                 retries=retries,
                 backoff=backoff,
-                backoff_most=backoff_most,
+                max_backoff=max_backoff,
                 jitter=jitter,
                 on_error=on_error,
                 time_limit=time_limit,

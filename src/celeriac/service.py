@@ -76,7 +76,7 @@ def _with_spool(backend: Backend, settings: Settings) -> Backend:
     # Here and not above: who has no spool is spared the import of SQLite.
     from celeriac.spool import AsyncSpooledLog, SpooledLog, SpoolFile
 
-    spooled = SpooledLog(backend.log, SpoolFile(settings.spool, settings.spool_most), settings)
+    spooled = SpooledLog(backend.log, SpoolFile(settings.spool, settings.spool_max_bytes), settings)
     appending: Any = spooled  # all of EventLog that emitters use
     return replace(backend, log=appending, async_log=AsyncSpooledLog(backend.async_log, spooled))
 

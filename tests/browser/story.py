@@ -57,7 +57,7 @@ def subscribe(shop: Shop, mended: type[Mended] = Mended) -> None:
 def settle(shop: Shop, *, turns: int = 8) -> None:
     """Until nothing more comes of what was emitted."""
     for _ in range(turns):
-        shop.settle()
+        shop.run_until_idle()
 
 
 def tell(shop: Shop, orders: int = 30) -> dict[str, str]:

@@ -342,7 +342,7 @@ def test_dead_letters_have_a_retention_of_their_own(make_store: MakeStore) -> No
 
 def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
     """The oldest go; those that stay are the newest."""
-    store, lane = make_store(dead_most=3), Lane(DOMAIN, "billing.charge")
+    store, lane = make_store(max_dead_letters=3), Lane(DOMAIN, "billing.charge")
     store.log.join(DOMAIN, lane.handler, "0")
     for n in range(10):
         store.emit(f"e{n}")

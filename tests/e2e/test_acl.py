@@ -81,7 +81,7 @@ def start(deployment: Deployment, service: str) -> None:
              "-n", f"{service}@%h", "--loglevel", "info"],
             env={**deployment.environment, "CELERIAC_SERVICE": service,
                  "CELERIAC_REDIS_URL": url_of(deployment, service),
-                 "CELERIAC_EMITS": EMITS[service],
+                 "CELERIAC_EMITTED_DOMAINS": EMITS[service],
                  "SHIPPED": str(deployment.directory / "shipped")},
             cwd=APP, stdout=out, stderr=out,
         )  # fmt: skip

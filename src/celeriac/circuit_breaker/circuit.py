@@ -23,31 +23,33 @@ BUCKETS = 10  # a window is counted in so many parts, and moves on by one of the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When a handler is paused by itself. Times are in seconds.
+    """When celeriac pauses a handler that fails. Times are in seconds.
 
-    Its circuit opens when, within `within` seconds and over all workers, at least `failures` of
-    its calls have failed, and they are at least `share` of its calls. It stays open for `pause`.
-    Raises SubscriptionError.
+    The circuit opens when at least `failures` calls failed within `window`, counted over all
+    workers, and they are at least `failure_rate` of all calls. It stays open for
+    `recovery_timeout`; then one delivery is tried. Raises SubscriptionError.
     """
 
     failures: int = 5
-    within: float = 60.0
-    pause: float = 30.0
-    share: float = 0.5
+    window: float = 60.0
+    recovery_timeout: float = 30.0
+    failure_rate: float = 0.5
 
     def __post_init__(self) -> None:
         if not isinstance(self.failures, int) or self.failures < 1:
             raise SubscriptionError(f"Breaker(failures={self.failures!r}): a number from 1 up")
-        for name in ("within", "pause"):
+        for name in ("window", "recovery_timeout"):
             if not 0.01 <= getattr(self, name) < math.inf:
                 raise SubscriptionError(
                     f"Breaker({name}={getattr(self, name)!r}): seconds, from 0.01 up"
                 )
-        if not 0 <= self.share <= 1:
-            raise SubscriptionError(f"Breaker(share={self.share!r}): from 0 to 1, e.g. 0.5")
+        if not 0 <= self.failure_rate <= 1:
+            raise SubscriptionError(
+                f"Breaker(failure_rate={self.failure_rate!r}): from 0 to 1, e.g. 0.5"
+            )
 
     def __str__(self) -> str:
-        return f"{self.failures} in {self.within:g}s"
+        return f"{self.failures} in {self.window:g}s"
 
 
 class CircuitState(StrEnum):

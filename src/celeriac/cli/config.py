@@ -17,7 +17,7 @@ from celeriac.settings import BUS_WIDE, Settings
 
 NAME = click.Choice(BUS_WIDE)
 # A lower value deletes what the old one kept; 0 is no bound for the others.
-KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "dead_most")
+KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters")
 
 
 @click.group(invoke_without_command=True)

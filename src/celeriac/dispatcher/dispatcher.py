@@ -377,7 +377,7 @@ class Dispatcher:
         self._looked_at_workers = now
         handlers = [handler.id for handler in self.handlers]
         workers = self.service.backend.registry.workers()
-        spare = self.settings.spare_processes
+        spare = self.settings.reserved_processes
         self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
         if self._has_pool:
             self._share.here = max(0, self.processes - spare)

@@ -195,7 +195,7 @@ def _report(domain: str, trimmed: Trimmed) -> None:
     if trimmed.letters:
         log.warning(
             "%d dead letters of %s are gone for good: they were older than dead_retention or more "
-            "than dead_most (`celeriac config` shows both)",
+            "than max_dead_letters (`celeriac config` shows both)",
             trimmed.letters,
             domain,
         )

@@ -149,7 +149,7 @@ class Membership:
         lane = handler.lane(domain)
         if lane not in self.groups:
             of = self._share.handler(handler.id)
-            group = GroupState(lane, handler, of, FetchSize(self.service.settings.chunk_most))
+            group = GroupState(lane, handler, of, FetchSize(self.service.settings.max_chunk))
             self._note_patterns(group)
             self.groups.add(group)
             of.groups.append(group)

@@ -73,7 +73,7 @@ def full_message(domain: str, backlog: Backlog, most: int) -> str:
     behind = f", of which {backlog.handler} is furthest behind" if backlog.handler else ""
     return (
         f"the log of {domain} is full: {backlog.events:,} unfinished events{behind}, and "
-        f"CELERIAC_LOG_MOST is {most:,}; nothing was written. Let handlers catch up (`celeriac "
+        f"CELERIAC_MAX_BACKLOG is {most:,}; nothing was written. Let handlers catch up (`celeriac "
         "lag`), remove one that nobody serves any more (`celeriac handlers remove`), or raise it"
     )
 

@@ -59,7 +59,7 @@ class ChunkExecutor:
             # The dispatcher that queued it may be of another version.
             find = self.process.service.backend.ledger.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
-        size = self._sizes.setdefault(group, FetchSize(self.process.settings.chunk_most))
+        size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
         ends_at = time.monotonic() + DRAIN
         # The dispatcher looked at the first chunk.
         ambiguous = False

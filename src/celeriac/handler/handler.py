@@ -113,7 +113,7 @@ def make_handler(
     when: Predicate | None = None,
     retries: int = 5,
     backoff: float = 1.0,
-    backoff_most: float = 600.0,
+    max_backoff: float = 600.0,
     jitter: float = 0.25,
     on_error: ErrorPolicies | None = None,
     time_limit: float | None = None,
@@ -148,7 +148,7 @@ def make_handler(
             numbers={
                 "retries": retries,
                 "backoff": backoff,
-                "backoff_most": backoff_most,
+                "max_backoff": max_backoff,
                 "jitter": jitter,
                 "time_limit": time_limit,
                 "soft_time_limit": soft_time_limit,
@@ -169,7 +169,7 @@ def make_handler(
         )
         receiver = _receiver(function, where, signature, kept_in, inbox_keep_ms)
         policy = RetryPolicy(
-            retries=retries, backoff=backoff, backoff_most=backoff_most, jitter=jitter
+            retries=retries, backoff=backoff, max_backoff=max_backoff, jitter=jitter
         )
         check_policies(on_error or {})
         _check_options(batch, ordered, priority, start, time_limit, soft_time_limit, when)
@@ -258,7 +258,7 @@ def _check_protection(concurrency: int | None, breaker: Breaker | None) -> None:
         raise SubscriptionError(f"concurrency={concurrency}: must be at least 1")
     if breaker is not None and not isinstance(breaker, Breaker):
         raise SubscriptionError(
-            f"breaker={breaker!r}: give a Breaker(failures=5, within=60, pause=30)"
+            f"breaker={breaker!r}: give a Breaker(failures=5, window=60, recovery_timeout=30)"
         )
 
 

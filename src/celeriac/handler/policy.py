@@ -25,17 +25,17 @@ class RetryPolicy:
     """How often and when to run again. Times are in seconds.
 
     `retries` is the number of attempts after the first. The n-th retry comes after
-    `backoff * 2**(n-1)`, at most `backoff_most`, lengthened by a random part of up to `jitter`
+    `backoff * 2**(n-1)`, at most `max_backoff`, lengthened by a random part of up to `jitter`
     of itself: jitter never shortens a wait.
     """
 
     retries: int = 5
     backoff: float = 1.0
-    backoff_most: float = 600.0
+    max_backoff: float = 600.0
     jitter: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("retries", "backoff", "backoff_most", "jitter"):
+        for name in ("retries", "backoff", "max_backoff", "jitter"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SubscriptionError(
                     f"{name}={getattr(self, name)!r} must be a number from 0 up"
@@ -44,7 +44,7 @@ class RetryPolicy:
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds before the retry that follows attempt number `attempt`; chance is in [0, 1)."""
         # 2.0**1024 overflows, and nobody waits 2**63 backoffs
-        wait = min(self.backoff_most, self.backoff * 2.0 ** min(attempt - 1, 63))
+        wait = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 63))
         return wait * (1 + self.jitter * chance)
 
 

@@ -73,7 +73,7 @@ class SpoolFile:
                 raise LogFull(
                     f"Redis is away, and the spool {self.path} is full "
                     f"({self._most_pages * PAGE:,} bytes, or the disk); nothing was written. Bring "
-                    "Redis back, or raise CELERIAC_SPOOL_MOST"
+                    "Redis back, or raise CELERIAC_SPOOL_MAX_BYTES"
                 ) from error
 
     def waits(self) -> bool:

@@ -131,10 +131,16 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     no more. The one thing refused is to move postponed events where a service only reads."""
     private, public = (json.dumps(key) for key in generate("orders-1"))
     orders = EventBus(
-        service="orders", redis_url=url_of(server, "orders"), emits="order", signing_key=private
+        service="orders",
+        redis_url=url_of(server, "orders"),
+        emitted_domains="order",
+        signing_key=private,
     )
     billing = EventBus(
-        service="billing", redis_url=url_of(server, "billing"), emits="payment", trusted_keys=public
+        service="billing",
+        redis_url=url_of(server, "billing"),
+        emitted_domains="payment",
+        trusted_keys=public,
     )
     shipped: set[str] = set()
     audited: set[str] = set()
@@ -440,7 +446,7 @@ def test_a_bounded_emitter_measures_the_backlog(server: EmbeddedServer) -> None:
     part = Part(service="till", emits=["sale"], bounded=True)
     admin.execute_command("ACL", "SETUSER", "till", "reset", "on", ">pw", *rules(part, KEYS))
     admin.execute_command("ACL", "LOG", "RESET")
-    bus = EventBus(service="till", redis_url=url_of(server, "till"), log_most=100)
+    bus = EventBus(service="till", redis_url=url_of(server, "till"), max_backlog=100)
     for n in range(3):
         bus.emit("sale.made", {"n": n})
     bus.emit("sale.made", {"n": 9}, delay=5)
@@ -465,7 +471,7 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
         admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *rules(part, keys))
     desk, press, radio = (
         EventBus(
-            service=name, redis_url=url_of(server, name), log_most=3, log_full="raise",
+            service=name, redis_url=url_of(server, name), max_backlog=3, log_full="raise",
             retention_count=1, namespace=keys.namespace,
         ).service.backend
         for name in ("desk", "press", "radio")

@@ -48,7 +48,7 @@ def shop(settings: Settings) -> Shop:
     shop.emit("order.placed", id="one")
     shop.emit("mail.wanted", id="two")
     shop.emit("order.placed", id="later", delay=3600)
-    shop.settle()
+    shop.run_until_idle()
     return shop
 
 

@@ -42,7 +42,9 @@ def test_resume_says_whether_it_was_paused(run: Run, shop: Shop) -> None:
 
 
 def test_an_open_breaker_is_told_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
-    shop.backend.circuits.tell(H, Breaker(failures=1, pause=60), 1, 1, "ConnectionError: down")
+    shop.backend.circuits.tell(
+        H, Breaker(failures=1, recovery_timeout=60), 1, 1, "ConnectionError: down"
+    )
     assert "ConnectionError: down" in run("doctor").out
     assert "circuit breaker (open)" in run("handlers").out
     clock.advance(61_000)

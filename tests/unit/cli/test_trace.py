@@ -118,7 +118,7 @@ def a_chain(shop: Shop, clock: MemoryClock) -> str:
     shop.on("ship.pack", "payment.captured")
     shop.start()
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return id
 
 

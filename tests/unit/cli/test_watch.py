@@ -109,11 +109,11 @@ def test_dead_letters_of_a_type_are_a_rule(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.*", retries=0, function=refuse)
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     two = ("watch", "--once", "--dead", "order.placed=2", "--dead", "order.paid")
     assert "dead letter" not in run(*two).out
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     out = run(*two).out
     assert "fail: 2 dead letters of order.placed" in out
     assert "→ celeriac dead list --type 'order.placed'" in out
@@ -184,7 +184,7 @@ def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
     shop.on("billing.charge", "order.*", retries=0, function=refuse)
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     state = str(tmp_path / "state.json")
     look = ("watch", "--once", "--to", url, "--state", state, "--after", "1", "--dead", "#")
     statuses.append(500)

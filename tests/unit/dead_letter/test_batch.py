@@ -52,7 +52,7 @@ def shop(backend: Backend) -> Shop:
     for n in range(3):
         for type in ("order.placed", "payment.failed", "user.joined"):
             shop.emit(type, id=f"{type}.{n}")
-    shop.settle()
+    shop.run_until_idle()
     return shop
 
 
@@ -100,7 +100,7 @@ def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
     first = redrive_batch(shop.backend, records, choice)
     while shop.backend.registry.now_ms() <= until:
         shop.backend.log.clock.advance(1)  # type: ignore[attr-defined]
-    shop.settle()
+    shop.run_until_idle()
     assert 3 == first.done
     assert 3 == count_batch(shop.backend, Choice(handler="mail.send")).chosen
     assert 0 == redrive_batch(shop.backend, records, choice).chosen

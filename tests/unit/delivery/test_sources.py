@@ -74,6 +74,6 @@ def test_the_sources_of_what_handlers_are_given_or_skip_are_known() -> None:
         ("order.placed", "a"), ("order.placed", "c"), ("order.unwanted", "d"), ("stock.low", "e"),
     ):  # fmt: skip
         shop.emit(type, source=source)
-    shop.settle()
+    shop.run_until_idle()
     ledger: Ledger = shop.backend.ledger
     assert ({"a", "c"}, []) == ({*ledger.sources("order")}, ledger.sources("stock"))

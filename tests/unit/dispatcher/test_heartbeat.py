@@ -146,7 +146,7 @@ def test_after_a_server_lost_all_everything_comes_back(shop: Shop) -> None:
     next_beat(shop)
     shop.emit("order.placed", id="after")
     look_for_domains(shop)
-    shop.settle()
+    shop.run_until_idle()
     assert NAMES == registered(shop)
     states = {c.handler: c.state.value for c in Matrix(shop.backend).status("after").cells}
     assert dict.fromkeys(NAMES, "processed") == states

@@ -62,7 +62,7 @@ def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
 
 def test_the_usual_emit_is_one_command(redis_url: str, namespace: str) -> None:
     """Of a thousand emits a few ask how full the log is, in the same round trip."""
-    settings = Settings.load({}, redis_url=redis_url, namespace=namespace, log_most=100_000)
+    settings = Settings.load({}, redis_url=redis_url, namespace=namespace, max_backlog=100_000)
     log = BoundedRedisLog(settings)
     log.append("order", b"{}")
     before = log.client.info("commandstats")
@@ -82,7 +82,7 @@ def test_two_processes_overshoot_by_no_more_than_their_credits(
     redis_url: str, namespace: str
 ) -> None:
     settings = Settings.load(
-        {}, redis_url=redis_url, namespace=namespace, log_most=500, log_full="raise"
+        {}, redis_url=redis_url, namespace=namespace, max_backlog=500, log_full="raise"
     )
     logs = [BoundedRedisLog(settings) for _ in range(4)]
     logs[0].join("order", "billing.charge", "0")
@@ -98,7 +98,7 @@ def test_two_processes_overshoot_by_no_more_than_their_credits(
 
 def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str) -> None:
     bus = EventBus(
-        service="billing", redis_url=redis_url, namespace=namespace, log_most=50,
+        service="billing", redis_url=redis_url, namespace=namespace, max_backlog=50,
         log_full="raise", emit_timeout=1,
     )  # fmt: skip
     bus.service.backend.log.join("order", "billing.charge", "0")
@@ -121,7 +121,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
 def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
     """An endless iterable is stopped by the bound, and not by memory."""
     bus = EventBus(
-        service="billing", redis_url=redis_url, namespace=namespace, log_most=2000,
+        service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,
         log_full="raise",
     )  # fmt: skip
     bus.service.backend.log.join("order", "billing.charge", "0")

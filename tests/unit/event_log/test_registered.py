@@ -70,7 +70,7 @@ def test_coroutines_postpone_a_given_id_once(make_bus: MakeBus) -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["emit", "aemit"])
 def test_the_bound_holds_for_given_ids(make_bus: MakeBus, asynchronous: bool) -> None:
-    bus = make_bus(log_most=20, log_full="raise")
+    bus = make_bus(max_backlog=20, log_full="raise")
     bus.service.backend.log.join("order", "billing.charge", "0")
     events = [bus.event("order.placed", n) for n in range(100)]
 

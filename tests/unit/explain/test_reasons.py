@@ -169,7 +169,7 @@ def test_of_many_handlers_what_they_share_is_read_once(
         shop.on(f"service{n % 3}.handler{n}", "order.*")
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     calls: list[str] = []
     for owner, name in ((shop.backend.registry, "handlers"), (shop.backend.registry, "workers"),
                         (shop.backend.log, "groups")):  # fmt: skip

@@ -23,7 +23,7 @@ def test_a_handler_that_finished_nothing_has_its_column_and_its_lag() -> None:
     [square] = squares(view, ["order.placed"])
     assert square.wanted and square.view is None and "none" == square.tone
     for _ in range(3):
-        shop.settle()
+        shop.run_until_idle()
     [view] = Matrix(shop.backend).overview()
     assert [] == behind(view)
 

@@ -21,12 +21,12 @@ def never() -> float:
 
 
 def test_the_backoff_doubles_up_to_its_bound() -> None:
-    policy = RetryPolicy(backoff=2.0, backoff_most=10.0)
+    policy = RetryPolicy(backoff=2.0, max_backoff=10.0)
     assert [2.0, 4.0, 8.0, 10.0, 10.0] == [policy.delay(n, 0.0) for n in range(1, 6)]
 
 
 def test_a_late_attempt_does_not_overflow() -> None:
-    assert RetryPolicy(backoff_most=600.0).delay(10_000, 0.0) == 600.0
+    assert RetryPolicy(max_backoff=600.0).delay(10_000, 0.0) == 600.0
 
 
 @given(
@@ -43,7 +43,7 @@ def test_jitter_never_shortens_a_wait(
     assert plain <= policy.delay(attempt, chance) <= plain * (1 + jitter)
 
 
-@pytest.mark.parametrize("name", ["retries", "backoff", "backoff_most", "jitter"])
+@pytest.mark.parametrize("name", ["retries", "backoff", "max_backoff", "jitter"])
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_a_policy_refuses_what_is_no_time(name: str, value: float) -> None:
     options: dict[str, Any] = {name: value}

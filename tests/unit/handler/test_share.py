@@ -50,7 +50,7 @@ def test_a_handler_gets_its_share_of_the_subjects_and_skips_the_rest(shop: Shop)
     subjects = [f"order/{n}" for n in range(50)] * 2
     for subject in subjects:
         shop.emit("order.placed", subject=subject)
-    shop.settle()
+    shop.run_until_idle()
     assert sorted(got) == sorted(one for one in subjects if in_share(one, 0.3))
     [tallies] = shop.backend.ledger.tallies([Lane("order", "billing.new")])
     assert len(got) == tallies["order.placed"].processed
@@ -66,7 +66,7 @@ def test_when_decides_within_the_share(shop: Shop) -> None:
     shop.start()
     for n in range(20):
         shop.emit("order.placed", n, subject=f"order/{n}")
-    shop.settle()
+    shop.run_until_idle()
     assert got == [n for n in range(11, 20) if in_share(f"order/{n}", 0.5)]
     options = shop.backend.registry.handlers()["billing.new"].options
     assert ("0.5", "True") == (options["share"], options["when"])
@@ -79,7 +79,7 @@ def test_events_without_a_subject_count_by_partition_key_then_by_id(shop: Shop) 
     for n in range(10):
         shop.emit("order.placed", id=f"a{n}", partitionkey=f"tenant/{n}")
         shop.emit("order.placed", id=f"b{n}")
-    shop.settle()
+    shop.run_until_idle()
     expected = [f"a{n}" for n in range(10) if in_share(f"tenant/{n}", 0.5)]
     expected += [f"b{n}" for n in range(10) if in_share(f"b{n}", 0.5)]
     assert sorted(expected) == sorted(got)
@@ -103,11 +103,11 @@ def test_a_handler_is_paused_at_its_first_start_and_its_events_wait(shop: Shop) 
     circuit = shop.backend.circuits.get("billing.new")
     assert (CircuitState.PAUSED, "first start with paused=True") == (circuit.state, circuit.reason)
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     assert [] == got
     assert shop.backend.circuits.resume("billing.new")
     shop.start()
-    shop.settle()
+    shop.run_until_idle()
     assert 1 == len(got)
 
 
@@ -133,5 +133,5 @@ def test_the_test_kit_runs_a_handler_that_begins_paused() -> None:
 
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
-        memory.settle()
+        memory.run_until_idle()
     assert ["a"] == got

@@ -215,7 +215,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
     monkeypatch.setattr(relay_module, "MOST_ROWS", 10)
     bounded = Settings.load(
-        {}, redis_url=settings.redis_url, namespace=settings.namespace, log_most=4
+        {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
     )
     relay = Relay(database, bounded)
     live.service.backend.log.join("order", "billing.slow", "0")

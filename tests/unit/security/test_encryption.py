@@ -272,7 +272,7 @@ def test_recipients_run_and_the_others_have_a_dead_letter_with_the_reason(
     orders, memory = running
     orders.emit("order.placed", Order(card="1"), encrypt_for=["billing", "shipping"], id="a")
     orders.emit("order.placed", Order(card="2"), id="b")
-    memory.settle()
+    memory.run_until_idle()
     assert {("billing", "1"), ("shipping", "1"), ("mail", "2"), ("billing", "2")} <= {*ran}
     assert ("mail", "1") not in ran and ("when", "mail", "1") not in ran
     (letter,) = memory.store.ledger.dead("order")
@@ -296,7 +296,7 @@ def test_a_filter_sees_plain_data_and_is_asked_by_the_executor_alone(
     raw = raw_of(orders, {"card": "unwanted"}, "billing")
     assert verdict(handler, peek(raw), raw) is None
     orders.emit("order.placed", {"card": "unwanted"}, encrypt_for=["billing", "shipping"])
-    memory.settle()
+    memory.run_until_idle()
     assert ("when", "billing", "unwanted") in ran and ("billing", "unwanted") not in ran
 
 
@@ -306,7 +306,7 @@ def test_no_value_of_it_is_in_what_is_kept_of_a_failure(
     """The text of an exception lies in Redis in plain."""
     orders, memory = running
     orders.emit("order.placed", {"card": SECRET}, encrypt_for=["billing", "shipping"])
-    memory.settle()
+    memory.run_until_idle()
     letters = [one for one in memory.store.ledger.dead("order") if one.handler == "billing.handle"]
     assert [one.error for one in letters] == ["ValueError: *** was declined"]
     assert SECRET not in letters[0].traceback + caplog.text
@@ -320,11 +320,11 @@ def test_redriven_it_is_opened_again(
     orders.emit(
         "order.placed", {"card": SECRET}, encrypt_for=["billing"], handlers=["billing.handle"]
     )
-    memory.settle()
+    memory.run_until_idle()
     (letter,) = memory.store.ledger.dead("order")
     backend, records = memory.store.backend, memory.store.registry.handlers()
     assert redrive_letter(backend, records, "order", letter.id)
-    memory.settle()
+    memory.run_until_idle()
     assert ran.count(("billing", SECRET)) == 2
     (again,) = memory.store.ledger.dead("order")
     assert bytes(open_with(ring["billing"][0], again.event).data) == b'{"card":"4111111111111111"}'
@@ -343,7 +343,7 @@ def test_every_way_to_emit_encrypts(running: tuple[EventBus, MemoryBus]) -> None
     orders.emit_many([orders.event("order.placed", {"card": "e"}, **to)])
     asyncio.run(emit())
     assert all(is_encrypted(one.event) for one in memory.store.log.emitted)
-    memory.settle()
+    memory.run_until_idle()
     assert sorted(one[1] for one in ran if one[0] == "billing") == ["a", "b", "c", "d", "e"]
 
 
@@ -372,7 +372,7 @@ def test_what_is_signed_is_the_encrypted_event(
         # of one who has the public key and may not sign
         forger = EventBus(service="orders", trusted_keys=public)
         forger.emit("order.placed", 1, encrypt_for=["billing"], id="forged")
-        memory.settle()
+        memory.run_until_idle()
         assert ran == [("good", 1)]
         (letter,) = memory.store.ledger.dead("order")
         assert "untrusted: it is not signed" in letter.error

@@ -280,7 +280,7 @@ def test_emit_many_signs_together_and_emit_alone(pair: tuple[str, str]) -> None:
     with in_memory(orders, billing) as memory:
         orders.emit_many([(kind, {"n": n}) for n in range(5) for kind in ("order.a", "stock.b")])
         orders.emit("order.placed", {"n": 5})
-        memory.settle()
+        memory.run_until_idle()
         bodies = [entry.body or b"" for entry in memory.store.log.read("order")]
         assert not memory.dead
     assert sorted([*range(5)] * 2 + [5]) == sorted(ran)

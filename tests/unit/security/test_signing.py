@@ -238,7 +238,7 @@ def test_what_is_signed_is_run_and_what_is_not_is_dead_and_never_run(
     orders, billing, memory = pair
     orders.emit("order.placed", {"n": 1}, id="good")
     billing.emit("order.placed", {"n": "not a number: its data is not even read"}, id="forged")
-    memory.settle()
+    memory.run_until_idle()
     assert ("charge", "good", "orders-1") in ran and ("when", "good") in ran
     # a handler that demands nothing takes both
     assert {("note", "good"), ("note", "forged")} <= {*ran}
@@ -266,10 +266,10 @@ def test_an_unsigned_event_keeps_no_signed_one_with_its_id_from_the_handler(
     else:
         delay = 5 if through == "delay" else None
         orders.emit("order.placed", {"n": 1}, id="order-42", delay=delay)
-    memory.settle()
+    memory.run_until_idle()
     assert 1 == ran.count(("charge", "order-42", "orders-1"))
     orders.emit("order.placed", {"n": 1}, id="order-42")
-    memory.settle()
+    memory.run_until_idle()
     assert 1 == ran.count(("charge", "order-42", "orders-1"))
 
 
@@ -286,12 +286,12 @@ def test_a_signed_event_whose_id_nobody_can_guess_enters_the_log_once(
 def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus]) -> None:
     _, billing, memory = pair
     billing.emit("order.placed", {"n": 1}, id="forged")
-    memory.settle()
+    memory.run_until_idle()
     (letter,) = memory.store.ledger.dead("order")
     assert redrive_letter(
         memory.store.backend, memory.store.registry.handlers(), "order", letter.id
     )
-    memory.settle()
+    memory.run_until_idle()
     (again,) = memory.store.ledger.dead("order")
     assert again.id != letter.id and "untrusted" in again.error
     assert ("charge", "forged") not in {one[:2] for one in ran}
@@ -335,7 +335,7 @@ def test_every_way_to_emit_signs(pair: tuple[EventBus, EventBus, MemoryBus]) -> 
     orders.emit_many([("order.placed", {"n": 1}), {"type": "order.placed", "data": {"n": 1}}])
     orders.emit_many([orders.event("order.placed", {"n": 1})])
     asyncio.run(emit())
-    memory.settle()
+    memory.run_until_idle()
     assert [one[0] for one in ran].count("charge") == 6
     assert not memory.store.ledger.dead("order")
 
@@ -352,9 +352,9 @@ def test_a_forged_event_does_not_take_the_id_of_the_true_one(
     orders, billing, memory = pair
     billing.emit("order.placed", {"n": 1}, id="order-42", source="orders")
     if settled_between:
-        memory.settle()
+        memory.run_until_idle()
     orders.emit("order.placed", {"n": 1}, id="order-42")
-    memory.settle()
+    memory.run_until_idle()
     assert ran.count(("charge", "order-42", "orders-1")) == 1
     (letter,) = memory.store.ledger.dead("order")
     assert letter.error.startswith("UntrustedEvent")
@@ -365,7 +365,7 @@ def test_what_was_refused_is_shown_as_dead_with_its_error(
 ) -> None:
     _, billing, memory = pair
     billing.emit("order.placed", {"n": 1}, id="forged")
-    memory.settle()
+    memory.run_until_idle()
     cells = Matrix(memory.store.backend).status("forged").cells
     (cell,) = [cell for cell in cells if cell.handler == "billing.charge"]
     assert (cell.state, cell.attempts) == (State.DEAD, 1)

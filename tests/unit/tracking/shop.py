@@ -103,7 +103,7 @@ class Shop:
         for service, chunk in chunks:
             run_task(service, chunk)
 
-    def settle(self, *names: str) -> None:
+    def run_until_idle(self, *names: str) -> None:
         """Dispatches and runs until nothing is to be done now."""
         self.dispatch(*names)
         while self.chunks:

@@ -35,7 +35,7 @@ def test_events_are_filtered(shop: Shop, matrix: Matrix) -> None:
     placed = shop.emit("order.placed")
     cancelled = shop.emit("order.cancelled")
     shop.emit("payment.captured")
-    shop.settle()
+    shop.run_until_idle()
     assert [cancelled] == [one.id for one in matrix.events(pattern="*.cancelled")]
     assert {placed, cancelled} == {one.id for one in matrix.events(pattern="order.#")}
     assert [placed] == [one.id for one in matrix.events(state=State.DEAD)]
@@ -53,7 +53,7 @@ def test_a_page_has_the_cells_of_each_event(shop: Shop, matrix: Matrix) -> None:
     for _ in range(5):
         shop.emit("order.placed")
         shop.emit("order.cancelled")
-    shop.settle("billing")
+    shop.run_until_idle("billing")
     cells = {(one.type, c.handler, c.state) for one in matrix.events() for c in one.cells}
     assert cells == {
         ("order.placed", "billing.charge", "processed"),
@@ -81,8 +81,8 @@ def test_totals_count_every_delivery_once(shop: Shop, matrix: Matrix) -> None:
     [entry] = shop.backend.log.read("order", count=1, newest_first=True)
     shop.backend.log.append("order", entry.body or b"")
     shop.emit("order.placed", {"n": 1}, delay=60)
-    shop.settle("billing", "mail")
-    shop.settle("billing", "mail")
+    shop.run_until_idle("billing", "mail")
+    shop.run_until_idle("billing", "mail")
     told: list[tuple[int, int]] = []
     found = matrix.totals(progress=lambda done, of: told.append((done, of)))
     assert (6, 6) == told[-1]
@@ -94,8 +94,8 @@ def test_totals_count_every_delivery_once(shop: Shop, matrix: Matrix) -> None:
     parts = found.waiting + found.in_flight + found.processed + found.skipped + found.dead
     assert found.expected == parts
 
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     found = matrix.totals()
     assert (5, 1) == (found.emitted, found.repeated)
     assert 15 == found.expected
@@ -109,8 +109,8 @@ def test_lag_says_where_everything_is(shop: Shop, matrix: Matrix) -> None:
     shop.start()
     for _ in range(3):
         shop.emit("order.placed")
-    shop.settle("mail", "crm")
-    shop.settle("mail", "crm")
+    shop.run_until_idle("mail", "crm")
+    shop.run_until_idle("mail", "crm")
     shop.dispatch("billing")
     found = {one.handler: one for one in matrix.lag()}
     billing, mail, crm = (found[name] for name in ("billing.charge", "mail.send", "crm.note"))
@@ -140,7 +140,7 @@ def test_answers_are_json(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed", retries=0, function=fail)
     shop.start()
     id = shop.emit("order.placed", {"n": [1, "é"]})
-    shop.settle()
+    shop.run_until_idle()
     plain = msgspec.json.decode(msgspec.json.encode(matrix.status(id)))
     assert {"n": [1, "é"]} == plain["data"]
     assert "dead" == plain["cells"][0]["state"]
@@ -156,7 +156,7 @@ def test_what_the_ledger_no_longer_remembers_is_not_called_missing() -> None:
     shop.on("billing.charge", "order.placed", concurrency=5)
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     clock.advance(180_000)
     assert ["forgotten"] == [cell.state for cell in matrix.status(id).cells]
     assert (0, 1) == (matrix.totals().missing, matrix.totals().forgotten)

@@ -18,7 +18,7 @@ def test_a_handler_is_one_line_over_all_its_domains(shop: Shop, matrix: Matrix) 
     shop.start()
     for type in ("order.placed", "order.placed", "order.amended", "payment.failed"):
         shop.emit(type)
-    shop.settle()
+    shop.run_until_idle()
     shop.emit("order.placed")
     charge, send = matrix.overview()
     assert ("billing.charge", "billing", 4, 0) == (

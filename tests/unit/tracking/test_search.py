@@ -79,7 +79,7 @@ def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> 
     shop.on("mail.send", "order.placed", "user.*")
     shop.start()
     placed, amended, joined = map(shop.emit, ("order.placed", "order.amended", "user.joined"))
-    shop.settle()
+    shop.run_until_idle()
     assert {placed, joined} == set(found(matrix, service="mail"))
     assert (
         {placed, amended}
@@ -123,7 +123,7 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     shop.on("billing.charge", "a.*", "b.*", retries=0, function=fail)
     shop.start()
     ids = [shop.emit(f"{domain}.x") for domain in "abc" for _ in range(3)]
-    shop.settle()
+    shop.run_until_idle()
     read = count_reads(shop.backend.log, monkeypatch)
     assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
     assert [3, 3, 3] == read
@@ -241,7 +241,7 @@ def long_log(shop: Shop) -> None:
     """600 events that were processed, after those that a test has emitted."""
     for _ in range(600):
         shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
 
 
 def test_dead_letters_are_found_without_reading_the_log(
@@ -250,7 +250,7 @@ def test_dead_letters_are_found_without_reading_the_log(
     shop.on("billing.charge", "order.#", retries=0, function=fail_rare)
     shop.start()
     first = shop.emit("order.rare")
-    shop.settle()
+    shop.run_until_idle()
     second = shop.emit("order.rare")
     long_log(shop)
     asked = count_asked(shop.backend, monkeypatch)
@@ -297,7 +297,7 @@ def test_a_holder_of_many_is_read_in_windows(
     shop.on("billing.charge", "order.#", function=retry_rare)
     shop.start()
     rare = [shop.emit("order.rare") for _ in range(40)]
-    shop.settle()
+    shop.run_until_idle()
     assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 7)
 
 

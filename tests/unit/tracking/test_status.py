@@ -40,7 +40,7 @@ def test_the_walk_of_an_event_through_three_handlers(shop: Shop, matrix: Matrix)
     }  # fmt: skip
 
     shop.run()
-    shop.settle()
+    shop.run_until_idle()
     found = matrix.status(id)
     assert states(matrix, id) == {
         "billing.audit": "skipped", "billing.charge": "processed", "mail.send": "scheduled",
@@ -62,7 +62,7 @@ def test_a_delivery_is_seen_running(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed", function=look)
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     assert ["running"] == seen
 
 
@@ -70,8 +70,8 @@ def test_ordered_events_behind_a_failed_one_are_blocked(shop: Shop, matrix: Matr
     shop.on("billing.book", "order.#", ordered=True, backoff=600.0, function=fail)
     shop.start()
     first, second = (shop.emit("order.placed", subject="order/1") for _ in range(2))
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     assert {"billing.book": "scheduled"} == states(matrix, first)
     assert {"billing.book": "blocked"} == states(matrix, second)
 
@@ -80,7 +80,7 @@ def test_a_given_up_delivery_is_dead(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed", retries=0, function=fail)
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     assert {"billing.charge": "dead"} == states(matrix, id)
 
 
@@ -89,7 +89,7 @@ def test_handler_references_narrow_the_row(shop: Shop, matrix: Matrix) -> None:
     shop.on("mail.send", "order.placed")
     shop.start()
     id = shop.emit("order.placed", handlers=["mail.send"])
-    shop.settle()
+    shop.run_until_idle()
     assert {"mail.send": "processed"} == states(matrix, id)
 
 
@@ -99,7 +99,7 @@ def test_an_event_before_a_handler_joined_is_not_expected_of_it(shop: Shop, matr
     before = shop.emit("order.placed")
     shop.on("mail.send", "order.placed")
     shop.start()
-    shop.settle()
+    shop.run_until_idle()
     assert {"billing.charge": "processed"} == states(matrix, before)
 
 
@@ -116,7 +116,7 @@ def test_a_replayed_event_has_a_cell_though_it_came_before(
     assert entry is not None
     assert 1 == backend.ledger.schedule(lane, [(entry, before)])
     assert "scheduled" == states(matrix, before)["mail.send"]
-    shop.settle()
+    shop.run_until_idle()
     assert "processed" == states(matrix, before)["mail.send"]
 
 
@@ -127,7 +127,7 @@ def test_a_delivery_without_a_trace_is_missing(
     shop.on("billing.charge", "order.placed")
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     assert {"billing.charge": "processed"} == states(matrix, id)
     backend.ledger.forget(shop.services["billing"].handlers["billing.charge"].lane("order"))
     found = matrix.status(id)
@@ -183,7 +183,7 @@ def test_each_event_that_has_the_id_is_found(shop: Shop, matrix: Matrix) -> None
         shop.emit(type, id="x", source=source)
         shop.emit(type, id="y", source="c")
     for _ in range(4):
-        shop.settle()
+        shop.run_until_idle()
     assert [("order", "a"), ("order", "b"), ("payment", "a")] == sources(matrix, "x")
     assert [("order", "b")] == sources(matrix, "x", source="b")
     assert "b" == matrix.status("x", source="b").source
@@ -196,7 +196,7 @@ def test_an_event_is_found_before_a_handler_has_begun_with_it(shop: Shop, matrix
     shop.on("billing.charge", "order.placed")
     shop.start()
     shop.emit("order.placed", id="x", source="a")
-    shop.settle()
+    shop.run_until_idle()
     shop.emit("order.placed", id="x", source="b")
     assert [("order", "a")] == sources(matrix, "x")
     assert [("order", "b")] == sources(matrix, "x", source="b")
@@ -211,7 +211,7 @@ def test_each_event_with_one_id_has_cells_of_its_own(shop: Shop, matrix: Matrix)
     shop.start()
     for source in "ab":
         shop.emit("order.placed", id="x", source=source)
-    shop.settle()
+    shop.run_until_idle()
     found = {one.event.source: matrix.status_of(one).cells[0] for one in matrix.find_all("x")}
     assert ("processed", "dead") == (found["a"].state, found["b"].state)
     assert ((), 1) == (found["a"].failures, len(found["b"].failures))
@@ -237,12 +237,12 @@ def test_an_event_before_its_pattern_was_added_is_not_expected(
     before.on("billing.charge", "order.placed")
     before.start()
     placed, early = before.emit("order.placed"), before.emit("order.amended")
-    before.settle()
+    before.run_until_idle()
     sleep(0.01)
     after.on("billing.charge", "order.placed", "order.amended")
     after.start()
     late = after.emit("order.amended")
-    after.settle()
+    after.run_until_idle()
     matrix = Matrix(backend)
     assert {} == states(matrix, early)
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "processed"}
@@ -254,7 +254,7 @@ def test_a_coalesced_event_names_the_one_that_stands_for_it(shop: Shop, matrix: 
     shop.on("search.index", "doc.changed", debounce=Debounce(600, 600))
     shop.start()
     first, second = (shop.emit("doc.changed", subject="doc/1") for _ in range(2))
-    shop.settle()
+    shop.run_until_idle()
     [cell] = matrix.status(first).cells
     assert (State.COALESCED, second, 0) == (cell.state, cell.into, cell.attempts)
     assert {"search.index": "blocked"} == states(matrix, second)

@@ -30,7 +30,7 @@ def chain(shop: Shop) -> Shop:
     shop.start()
     shop.emit("order.placed", id="o")
     for _ in range(4):
-        shop.settle()
+        shop.run_until_idle()
     return shop
 
 
@@ -64,7 +64,7 @@ def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
     shop.on("billing.charge", "order.placed", function=charge)
     shop.start()
     shop.emit("order.placed", id="o")
-    shop.settle()
+    shop.run_until_idle()
     _, effect = matrix.causes(matrix.find("o")).nodes
     assert emitted == [effect.id]
     assert matrix.find(effect.id).entry == effect.entry
@@ -74,7 +74,7 @@ def test_an_effect_that_is_postponed_has_no_entry(shop: Shop, matrix: Matrix) ->
     shop.on("billing.charge", "order.placed", function=lambda e: shop.emit("order.due", delay=60))
     shop.start()
     shop.emit("order.placed", id="o")
-    shop.settle()
+    shop.run_until_idle()
     _, effect = matrix.causes(matrix.find("o")).nodes
     assert (None, ()) == (effect.entry, effect.cells)
 
@@ -91,7 +91,7 @@ def test_events_that_cause_each_other_end(shop: Shop, matrix: Matrix) -> None:
     shop.start()
     shop.emit("order.x", id="one", causationid="two")
     shop.emit("order.y", id="two", causationid="one")
-    shop.settle()
+    shop.run_until_idle()
     assert {"one", "two"} == {node.id for node in matrix.causes(matrix.find("one")).nodes}
 
 
@@ -105,7 +105,7 @@ def test_a_tree_without_end_is_cut(
     shop.on("billing.charge", "order.placed", function=many)
     shop.start()
     shop.emit("order.placed", id="o")
-    shop.settle()
+    shop.run_until_idle()
 
     monkeypatch.setattr(sys.modules["celeriac.tracking.tree"], "MOST_NODES", 5)
     found = matrix.causes(matrix.find("o"))
@@ -122,7 +122,7 @@ def test_what_was_emitted_beyond_the_effects_that_have_a_name_is_counted(
     shop.on("billing.charge", "order.placed", function=emits_many)
     shop.start()
     shop.emit("order.placed", id="o")
-    shop.settle()
+    shop.run_until_idle()
     found = matrix.causes(matrix.find("o"))
     assert 1 + MOST_EFFECTS + 7 == len(found.nodes) + found.unseen
 
@@ -141,7 +141,7 @@ def test_effects_that_keep_the_id_of_their_cause_are_events_of_their_own(
     shop.start()
     shop.emit("order.placed", id="x", source="shop")
     for _ in range(4):
-        shop.settle()
+        shop.run_until_idle()
     assert 3 == len(matrix.find_all("x"))
     trees = [matrix.causes(one).nodes for one in matrix.find_all("x")]
     assert trees[0] == trees[1] == trees[2]

@@ -62,7 +62,7 @@ class Part:
     """A service's part of the bus. `reads` and `emits` are domains; `*` in `reads` is all.
 
     `acks` are the keys of kombu's emulation of acknowledgements, where the app keeps some of its
-    own. `bounded` says that emitting measures the backlog (setting `log_most`).
+    own. `bounded` says that emitting measures the backlog (setting `max_backlog`).
     """
 
     service: str

@@ -39,7 +39,7 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
 
 def _fullness(patient: Patient) -> Iterator[Finding]:
     """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = patient.record.over(patient.settings).log_most
+    most = patient.record.over(patient.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
     for one in patient.lags if most else ():
         if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:
@@ -48,7 +48,7 @@ def _fullness(patient: Patient) -> Iterator[Finding]:
         if one.unfinished > 0.75 * most:
             text = (
                 f"the log of {domain} holds {one.unfinished:,} events that {one.handler} has not "
-                f"finished, of CELERIAC_LOG_MOST={most:,}"
+                f"finished, of CELERIAC_MAX_BACKLOG={most:,}"
             )
             remedy = "emit is held up when it is full: more workers, or remove a dead handler"
             yield (fail if one.unfinished >= most else warn)("log", text, remedy)

@@ -58,7 +58,7 @@ class MemoryCircuits:
             self._counts.pop(handler, None)
             opened = Circuit(
                 handler=handler, state=CircuitState.OPEN, since_ms=now, reason=reason,
-                until_ms=now + int(breaker.pause * 1000),
+                until_ms=now + int(breaker.recovery_timeout * 1000),
             )  # fmt: skip
             return self._move("tell", opened)
 
@@ -103,14 +103,16 @@ class MemoryCircuits:
 
     def _is_too_much(self, handler: str, breaker: Breaker, calls: int, failures: int) -> bool:
         """Counts the calls; whether what failed within the window is too much."""
-        part = int(self.clock.now_ms() // max(1, breaker.within * 1000 / BUCKETS))
+        part = int(self.clock.now_ms() // max(1, breaker.window * 1000 / BUCKETS))
         counts = self._counts.setdefault(handler, {})
         called, failed = counts.get(part, (0, 0))
         counts[part] = (called + calls, failed + failures)
         for old in [one for one in counts if one <= part - BUCKETS]:
             del counts[old]
         called, failed = (sum(column) for column in zip(*counts.values(), strict=True))
-        return failures > 0 and failed >= breaker.failures and failed >= breaker.share * called
+        return (
+            failures > 0 and failed >= breaker.failures and failed >= breaker.failure_rate * called
+        )
 
     def _move(self, call: str, after: Circuit) -> Circuit:
         before = self.get(after.handler).state

@@ -327,7 +327,7 @@ class MemoryLog:
             cut = max((now - int(settings.retention * 1000), 0), store.events.nth(surplus))
             stays = store.unfinished()
             removed = store.trim_before(cut if stays is None else min(cut, stays))
-            over = max(0, len(store.dead) - settings.dead_most)
+            over = max(0, len(store.dead) - settings.max_dead_letters)
             old = (now - int(settings.dead_retention * 1000), 0)
             buried = store.dead.trim_before(max(old, store.dead.nth(over)))
             return removed, buried
@@ -388,7 +388,7 @@ class MemoryLog:
 
     def _wait_for_room(self, domain: str) -> None:
         """Exactly, unlike the log in Redis: raises LogFull at the very bound."""
-        most = self.bus.current.log_most
+        most = self.bus.current.max_backlog
         for pause in waiting(self.settings) if most else ():
             found = self.store[domain].backlog()
             if found.events < most:

@@ -24,7 +24,7 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.bound = Bound(settings.log_most)
+        self.bound = Bound(settings.max_backlog)
         self._known_groups = KnownGroups(self.keys)
 
     async def append(
@@ -67,7 +67,7 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
 
     async def _is_bounded(self) -> bool:
         await self.refresh()
-        self.bound.most = self.bus.current.log_most
+        self.bound.most = self.bus.current.max_backlog
         return self.bound.most > 0
 
     async def _admit(self, domain: str) -> None:

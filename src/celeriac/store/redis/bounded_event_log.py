@@ -19,13 +19,13 @@ BACKLOG = Script("backlog.lua")
 
 
 class BoundedRedisLog(RedisLog):
-    """See EventLog for the promises. Where `log_most` events of a domain are unfinished, what
+    """See EventLog for the promises. Where `max_backlog` events of a domain are unfinished, what
     appends blocks for `emit_timeout` at most, or not at all (`log_full`), and raises LogFull.
     """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.bound = Bound(settings.log_most)
+        self.bound = Bound(settings.max_backlog)
 
     def backlog(self, domain: str) -> Backlog:
         """What is unfinished now. Blocks for one round trip."""
@@ -73,7 +73,7 @@ class BoundedRedisLog(RedisLog):
         return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def _is_bounded(self) -> bool:
-        self.bound.most = self.bus.current.log_most
+        self.bound.most = self.bus.current.max_backlog
         return self.bound.most > 0
 
     def _append_and_ask(self, item: Item) -> str:

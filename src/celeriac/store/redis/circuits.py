@@ -59,7 +59,8 @@ class RedisCircuits:
     ) -> Circuit:
         answer = self._call(
             _tell, handler, calls, failures, breaker.failures,
-            int(breaker.within * 1000), breaker.share, int(breaker.pause * 1000), reason, BUCKETS,
+            int(breaker.window * 1000), breaker.failure_rate,
+            int(breaker.recovery_timeout * 1000), reason, BUCKETS,
         )  # fmt: skip
         return _circuit(handler, answer)
 

@@ -309,7 +309,7 @@ class RedisLog:
             settings.retention_count,
             int(settings.dead_retention * 1000),
             "=" if exact else "~",
-            settings.dead_most,
+            settings.max_dead_letters,
         )
         again, kinds = list(found), (self.keys.chunks, self.keys.runs)
         for _ in range(MOST_TRIM_STEPS):

@@ -54,5 +54,5 @@ def shop() -> Iterator[MemoryBus]:
     with in_memory(billing, shipping) as memory:
         for n in range(6):
             billing.emit("order.placed", {"n": n})
-        memory.settle()
+        memory.run_until_idle()
         yield memory

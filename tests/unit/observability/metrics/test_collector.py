@@ -116,7 +116,7 @@ def test_types_without_bound_become_other(scrape: Scrape) -> None:
         for _ in range(3):
             bus.emit("order.placed")
         bus.emit_many([(f"order.n{n}", n) for n in range(300)])
-        memory.settle()
+        memory.run_until_idle()
         found = scrape(memory.store.backend)
     for name in ("celeriac_emitted", "celeriac_processed"):
         counts = {s.labels["type"]: s.value for s in found[name] if s.name.endswith("_total")}
@@ -131,7 +131,7 @@ def test_pairs_of_handler_and_type_without_bound_are_timed_together(scrape: Scra
         bus.on("order.#", name=f"h{n}", batch=500)(lambda events: None)
     with in_memory(bus) as memory:
         bus.emit_many([(f"order.n{k}", k) for k in range(30)])
-        memory.settle()
+        memory.run_until_idle()
         found = scrape(memory.store.backend)["celeriac_run_seconds"]
     counts = [s for s in found if s.name.endswith("_count")]
     assert (180, True) == (sum(s.value for s in counts), len(counts) <= 106)

@@ -62,7 +62,7 @@ def run_chain(tracing: str) -> None:
 
     with in_memory(shop, billing, shipping) as memory:
         shop.emit("order.placed", {"card": "secret"}, id="o", correlationid="c")
-        memory.settle()
+        memory.run_until_idle()
         memory.assert_no_dead()
 
 
@@ -121,7 +121,7 @@ def test_each_attempt_is_a_span_of_its_own_with_its_failure(spans: Spans) -> Non
 
     with in_memory(bus) as memory:
         bus.emit("order.placed")
-        memory.settle()
+        memory.run_until_idle()
     found = by_name(spans)
     attempts = found["process order.placed"]
     attributes = [dict(span.attributes or {}) for span in attempts]
@@ -146,7 +146,7 @@ def test_a_batch_is_one_span_that_links_to_each_of_its_events(spans: Spans) -> N
     with in_memory(bus) as memory:
         for n in range(3):
             bus.emit("metric.cpu" if n else "metric.memory", id=str(n))
-        memory.settle()
+        memory.run_until_idle()
     found = by_name(spans)
     (process,) = found["process metric"]
     sent = [span for span in spans() if span.name.startswith("send metric")]
@@ -202,7 +202,7 @@ def test_a_delayed_and_an_awaited_emit_are_traced_too(spans: Spans) -> None:
     with in_memory(bus) as memory:
         bus.emit("order.placed", delay=60)
         asyncio.run(bus.aemit("order.placed"))
-        memory.settle()
+        memory.run_until_idle()
     found = by_name(spans)
     sent = {ident(span) for span in found["send order.placed"]}
     assert sent == {parent(span) for span in found["process order.placed"]}
@@ -230,7 +230,7 @@ def test_off_leaves_an_event_as_it_is(spans: Spans) -> None:
 
     with in_memory(bus) as memory:
         bus.emit("order.placed", traceparent=GIVEN)
-        memory.settle()
+        memory.run_until_idle()
     assert [] == spans()
     # without spans of our own, those around us still belong together
     assert [GIVEN, GIVEN] == [event.traceparent for event in memory.emitted]

@@ -14,7 +14,7 @@ local ARGUMENTS = 5
 --! include _groups.lua
 local NAMED = #KEYS - 2 * known
 local age, most, dead_age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local exactness, dead_most = ARGV[4], tonumber(ARGV[5])
+local exactness, max_dead_letters = ARGV[4], tonumber(ARGV[5])
 local STEP, MOST_BY_COUNT, MOST_DEAD = 256, 10000, 1000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -94,7 +94,7 @@ end
 -- Dead letters go one by one, for each is counted out of its group: see ledger/lua/_dead.lua.
 local old = redis.call('XRANGE', dead, '-', '(' .. text({math.max(now - dead_age, 0), 0}),
   'COUNT', MOST_DEAD)
-local over = math.min(redis.call('XLEN', dead) - dead_most, MOST_DEAD)
+local over = math.min(redis.call('XLEN', dead) - max_dead_letters, MOST_DEAD)
 if over > #old then old = redis.call('XRANGE', dead, '-', '+', 'COUNT', over) end
 for _, letter in ipairs(old) do
   local is = {}

@@ -30,9 +30,9 @@ def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus) -> None:
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
         memory.crash_before_ack()
-        memory.settle()
+        memory.run_until_idle()
         memory.redeliver_all()
-        assert memory.settle().processed == 1
+        assert memory.run_until_idle().processed == 1
         memory.assert_no_dead()
     assert effects() == ["a"]
     assert [(key_id(r.event_key), r.handler, r.domain) for r in InboxRow.objects.all()] == [
@@ -52,9 +52,9 @@ def test_ids_are_compared_byte_by_byte(bus: EventBus) -> None:
     with in_memory(bus) as memory:
         for id in ids:
             bus.emit("order.placed", id=id)
-        memory.settle()
+        memory.run_until_idle()
         memory.redeliver_all()
-        memory.settle()
+        memory.run_until_idle()
     assert sorted(runs) == sorted(ids)
     assert {key_id(key) for key in InboxRow.objects.values_list("event_key", flat=True)} == set(ids)
 
@@ -70,9 +70,9 @@ def test_a_batch_that_raises_leaves_nothing(bus: EventBus) -> None:
     with in_memory(bus) as memory:
         for id in ("a", "bad", "b"):
             bus.emit("order.placed", id=id)
-        memory.settle(shuffle=1)
+        memory.run_until_idle(shuffle=1)
         memory.redeliver_all()
-        memory.settle(shuffle=2)
+        memory.run_until_idle(shuffle=2)
         assert len(memory.dead) == 1
     assert effects() == ["a", "b"]
 
@@ -85,7 +85,7 @@ def test_another_database(bus: EventBus) -> None:
 
     with in_memory(bus) as memory:
         bus.emit("order.placed")
-        assert memory.settle().processed == 1
+        assert memory.run_until_idle().processed == 1
     assert InboxRow.objects.using("other").count() == 1
 
 

@@ -8,7 +8,7 @@ from celeriac.delivery import Lane, Pending, Place
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.store.factory import Backend
-from celeriac.testing.settlement import Left
+from celeriac.testing.run_result import Unfinished
 from celeriac.tracking import State, state_of
 
 MOST = 1_000_000  # of what is read at once; a test has less
@@ -37,20 +37,20 @@ def next_time_ms(backend: Backend, lanes: Iterable[Lane], lease_ms: int) -> int 
     return max(now, min(times)) if times else None
 
 
-def unsettled(backend: Backend, lanes: Iterable[Lane]) -> Iterator[Left]:
+def unfinished(backend: Backend, lanes: Iterable[Lane]) -> Iterator[Unfinished]:
     """Everything that is left, for people."""
     now = backend.registry.now_ms()
     for lane in lanes:
         for held in _in_flight(backend, lane):
             body = next((e.body for e in backend.log.read(lane.domain, start=held.entry)), b"")
             due = None if held.due_ms is None else max(0, held.due_ms - now) / 1000
-            yield Left(lane.handler, _named(body), state_of(held.owner), due)
+            yield Unfinished(lane.handler, _named(body), state_of(held.owner), due)
         after = _delivered(backend, lane)
         for entry in backend.log.read(lane.domain, start=f"({after}") if after else ():
-            yield Left(lane.handler, _named(entry.body), State.WAITING)
+            yield Unfinished(lane.handler, _named(entry.body), State.WAITING)
     for domain in sorted(backend.log.domains()):
         for at, body in backend.log.upcoming(domain):
-            yield Left("", _named(body), "postponed", max(0, at - now) / 1000)
+            yield Unfinished("", _named(body), "postponed", max(0, at - now) / 1000)
 
 
 def _in_flight(backend: Backend, lane: Lane) -> list[Pending]:

@@ -1,4 +1,4 @@
-"""What came of settling: counts of what happened, and what is left or dead."""
+"""The result of `MemoryBus.run_until_idle`: counts, dead letters, and what is unfinished."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from celeriac.executor import FailedAttempt, Report
 
 
 @dataclass(slots=True)
-class Settlement:
-    """How many deliveries were processed, skipped by `when=`, failed and retried, given up.
+class RunResult:
+    """Count deliveries that were processed, skipped by `when=`, retried and dead-lettered.
 
     `failures` holds each failed attempt with its exception; `crashed` counts the processes that
     died of `crash_before_ack`.
@@ -63,30 +63,30 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A delivery that was not settled. `due_in` is in seconds."""
+class Unfinished:
+    """A delivery that is not finished. `due_in` is in seconds; None if it is not scheduled."""
 
     handler: str
     event: str
-    place: str
+    state: str
     due_in: float | None = None
 
     def __str__(self) -> str:
         due = "" if self.due_in is None else f" in {self.due_in:g} s"
-        return f"{self.handler or 'not yet emitted'}: {self.event} is {self.place}{due}"
+        return f"{self.handler or 'not yet emitted'}: {self.event} is {self.state}{due}"
 
 
-class Unsettled(AssertionError):
-    """`settle` reached its bound of steps: handlers that emit for one another without an end?
+class NeverIdle(AssertionError):
+    """Deliveries were left after `max_steps` steps, for example of handlers that emit in a loop.
 
-    `left` lists what was not settled.
+    `left` lists the unfinished deliveries.
     """
 
-    def __init__(self, steps: int, left: list[Left]) -> None:
+    def __init__(self, steps: int, left: list[Unfinished]) -> None:
         self.left = left
         lines = "".join(f"\n  {one}" for one in left[:20])
         more = f"\n  … and {len(left) - 20} more" if len(left) > 20 else ""
         super().__init__(
-            f"not settled after {steps} steps; do handlers emit for one another without an end? "
-            f"settle(most_steps=...) sets the bound. Left:{lines}{more}"
+            f"Deliveries are left after {steps} steps. Do handlers emit in a loop? Raise the limit "
+            f"with run_until_idle(max_steps=...). Unfinished:{lines}{more}"
         )
