@@ -1,1 +1,1 @@
-"""Tools for those that develop celeriac. None of them is in the wheel."""
+"""What developing celeriac takes and running it does not: an embedded server, the demo, faults."""

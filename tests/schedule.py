@@ -25,7 +25,7 @@ SHARING = (
     "tests/browser/",
     "tests/e2e/test_settings.py",
     "tests/unit/cli/test_acl.py",
-    "tests/unit/log/test_doorbell.py",
+    "tests/unit/store/redis/test_wakeup.py",
     "tests/unit/test_tls.py",
 )
 # What `--quick` leaves out: tests that start processes or wait, and the same ones on other servers.
@@ -37,15 +37,15 @@ SLOW = (
     "tests/e2e/",
     "tests/unit/cli/test_tail.py",
     "tests/unit/cli/test_top.py",
-    "tests/unit/cluster/",
-    "tests/unit/dev/test_guard.py",
-    "tests/unit/dev/test_server.py",
+    "tests/unit/store/redis/cluster/",
+    "tests/unit/testing/test_process_guard.py",
+    "tests/unit/testing/test_server.py",
     "tests/unit/dispatcher/test_reading_lives.py",
-    "tests/unit/django/",
+    "tests/unit/contrib/django/",
     "tests/unit/spool/test_log.py",
     "tests/unit/test_deployment.py",
     "tests/unit/test_extra.py",
-    "tests/unit/tracing/test_off.py",
+    "tests/unit/observability/tracing/test_off.py",
     "tests/unit/worker/test_watch.py",
 )
 SERVERS = {"cluster", "mysql", "postgresql"}
@@ -79,7 +79,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, event_log: Any) -> Any:
     """Not `--dist loadgroup`: pytest-xdist 3.8 knows no groups with pytest 9.2."""
     from xdist.scheduler import LoadScopeScheduling
 
@@ -88,7 +88,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return unit_of(nodeid)
 
     config.option.loadscopereorder = False
-    return Scheduler(config, log)
+    return Scheduler(config, event_log)
 
 
 def unit_of(nodeid: str) -> str:
