@@ -23,11 +23,20 @@ BUCKETS = 10  # a window is counted in so many parts, and moves on by one of the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When celeriac pauses a handler that fails. Times are in seconds.
+    """When celeriac pauses a handler whose calls fail.
 
-    The circuit opens when at least `failures` calls failed within `window`, counted over all
-    workers, and they are at least `failure_rate` of all calls. It stays open for
-    `recovery_timeout`; then one delivery is tried. Raises SubscriptionError.
+    The circuit opens when at least `failures` calls failed within `window`, over all workers, and
+    they are at least `failure_rate` of all calls. It stays open for `recovery_timeout`. Then one
+    delivery is tried: success closes the circuit, failure opens it again.
+
+    Attributes:
+        failures: Failed calls that open the circuit.
+        window: Seconds in which calls are counted.
+        recovery_timeout: Seconds for which the circuit stays open.
+        failure_rate: Least part of the calls that must have failed, from 0 to 1.
+
+    Raises:
+        SubscriptionError: A value is out of range.
     """
 
     failures: int = 5
