@@ -10,7 +10,7 @@ from celeriac.delivery import Place
 
 
 class State(StrEnum):
-    """Where the delivery of an event to a handler is: a `Place`, or what is known instead."""
+    """The state of a delivery."""
 
     WAITING = "waiting"
     QUEUED = "queued"
