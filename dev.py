@@ -392,6 +392,8 @@ def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
 
 def docs_arguments(arguments: "list[str]") -> "list[str]":
     """Those of MkDocs: build the site below .celeriac/, or serve it."""
+    # Material for MkDocs says at each start that MkDocs 2 will not run it; pyproject.toml has < 2.
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
     if "--serve" in arguments:
         return ["serve", *[argument for argument in arguments if argument != "--serve"]]
     return ["build", "--clean", *arguments]

@@ -104,6 +104,9 @@ def list_extension() -> Any:
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     """Drop invisible code, and link to the repository for files outside of docs/."""
     source = page.file.src_uri
+    if source == INDEX:
+        # Its navigation is the page itself.
+        page.meta["hide"] = ["navigation"]
 
     def absolute(link: re.Match[str]) -> str:
         image, label, target = link.groups()

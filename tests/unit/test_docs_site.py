@@ -33,7 +33,7 @@ def resolve(name: str) -> Any:
 
 
 def rendered(markdown: str, source: str = "how-to/deploy.md") -> str:
-    page = SimpleNamespace(file=SimpleNamespace(src_uri=source))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=source), meta={})
     return docs_site.on_page_markdown(markdown, page=page, config=CONFIG)
 
 
@@ -99,7 +99,9 @@ def test_text_that_is_not_rendered_is_a_warning(html: str, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("module", [celeriac, celeriac.testing], ids=lambda module: module.__name__)
 def test_the_python_api_has_every_public_name_once(module: ModuleType) -> None:
-    names = [name for name in documented() if name.rpartition(".")[0] == module.__name__]
+    # `capture` is a function and the module that holds it
+    names = [re.sub(r"\.(\w+)\.\1$", r".\1", name) for name in documented()]
+    names = [name for name in names if name.rpartition(".")[0] == module.__name__]
     assert sorted(names) == sorted(f"{module.__name__}.{name}" for name in module.__all__)
 
 
@@ -115,4 +117,4 @@ def test_the_python_api_has_every_name_that_a_page_imports() -> None:
         for module, names in re.findall(r"^from (celeriac[\w.]*) import ([\w, ]+)$", text, re.M)
         for name in names.split(",")
     }
-    assert imported - {*documented()} == set()
+    assert imported - {*documented(), "celeriac.testing.capture"} == set()
