@@ -304,7 +304,7 @@ class EventBus:
             retries: Attempts after the first. See RetryPolicy.
             backoff: Seconds before the first retry, doubled for each further one.
             max_backoff: Upper limit of the backoff, in seconds.
-            jitter: Largest random addition, as a part of the backoff.
+            jitter: Random part, of the backoff, that is added to it.
             on_error: Exception class → RetryPolicy, or None to dead-letter at once.
             time_limit: Seconds for one event, as Celery's. Each event then has its own task.
             soft_time_limit: The same for Celery's soft limit.

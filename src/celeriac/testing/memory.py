@@ -100,13 +100,8 @@ class MemoryBus:
 
     @property
     def dead(self) -> list[Dead]:
-<<<<<<< HEAD
         """Return the dead letters, oldest first."""
-        ledger, event_log = self.store.ledger, self.store.event_log
-=======
-        """The dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
->>>>>>> lead
         letters = [
             one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
         ]
@@ -160,17 +155,11 @@ class MemoryBus:
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
-<<<<<<< HEAD
         """Let the process die between a handler's end and its report, the next `times` times.
 
         `run_until_idle` continues when the lease expires, as another worker would.
         """
-        self.store.ledger.deaths += times
-=======
-        """Lets the process die the next `times` times between a handler's end and its record.
-        `settle` goes on when the lease is over, as any other worker would."""
         self.store.deliveries.deaths += times
->>>>>>> lead
 
     # --
 

@@ -46,8 +46,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and where it lies. A postponed one has no entry yet, and its time is to come. `kind`
-    says what is known about duplicates of the entry."""
+    """An event that was found, and where it is.
+
+    Attributes:
+        domain: The first segment of the type.
+        entry: The entry of the domain's stream; None for an event that is emitted later.
+        time_ms: When it entered the stream, or will enter it, in ms since the epoch.
+        event: The event.
+        kind: What is known about duplicates of the entry.
+    """
 
     domain: str
     entry: str | None
@@ -89,13 +96,8 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         return event_key(self.id, self.source)
 
-<<<<<<< HEAD
-    def has(self, state: State) -> bool:
-        """Return whether any cell is in the state."""
-=======
     def has(self, state: DeliveryState) -> bool:
-        """Whether any cell is in that state."""
->>>>>>> lead
+        """Return whether any cell is in the state."""
         return any(cell.state is state for cell in self.cells)
 
 
@@ -145,10 +147,15 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole matrix, counted. `expected` deliveries is the sum of the states after it.
+    """Counts of all events and deliveries. `expected` is the sum of the states that follow it.
 
-    `emitted` counts events in the logs, an id that was emitted again not twice; `retried` the
-    deliveries that took more than one attempt. `invalid` entries are no events.
+    Attributes:
+        emitted: Events in the streams, duplicates not counted.
+        repeated: Entries that repeat an event.
+        postponed: Events that are emitted later.
+        invalid: Entries that hold no valid event.
+        expected: Deliveries.
+        retried: Deliveries that took more than one attempt.
     """
 
     emitted: int = 0
