@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ import venv
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dev
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 PACKAGES = DIST / "packages"
+INSTALLERS = frozenset({"pip", "setuptools"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python = Path(directory, "venv", "bin", "python")
         venv.EnvBuilder(symlinks=True).create(python.parents[1])
         install(python, str(wheel))
-        write_sbom(python, DIST / f"celeriac-{version}.cdx.json")
+        write_sbom(python, version, DIST / f"celeriac-{version}.cdx.json")
         install(python, f"{wheel}[embedded]")
         smoke = str(ROOT / "devtools" / "smoke.py")
         # -I: from the wheel, not from this checkout
@@ -91,10 +94,23 @@ def install(python: Path, what: str) -> None:
     raise dev.Failure(f"the wheel could not be installed:\n{failure}")
 
 
-def write_sbom(python: Path, target: Path) -> None:
+def write_sbom(python: Path, version: str, target: Path) -> None:
+    """Write the software bill of materials of an environment that has the wheel."""
     command = [os.path.join(os.path.dirname(sys.executable), "cyclonedx-py"), "environment"]
     command += ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
-    subprocess.run([*command, "--output-file", str(target), str(python)], check=True)
+    listed = subprocess.run([*command, str(python)], check=True, stdout=subprocess.PIPE).stdout
+    sbom = completed(json.loads(listed), version)
+    target.write_text(json.dumps(sbom, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def completed(sbom: dict[str, Any], version: str) -> dict[str, Any]:
+    """Return the bill with our version, which pyproject.toml leaves to the build, and without the
+    installer."""
+    sbom["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/celeriac@{version}"}
+    installer = {one["bom-ref"] for one in sbom["components"] if one["name"] in INSTALLERS}
+    for part, name in (("components", "bom-ref"), ("dependencies", "ref")):
+        sbom[part] = [one for one in sbom[part] if one[name] not in installer]
+    return sbom
 
 
 def write_hashes() -> None:

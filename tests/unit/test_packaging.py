@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from devtools.release import check_tag
+from devtools.release import check_tag, completed
 from hatch_build import published
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,25 @@ def test_a_tag_of_another_version_is_refused() -> None:
         check_tag("v1.0.1", "1.0.0", changelog)
     with pytest.raises(dev.Failure, match="no section 0.9.0 with a date"):
         check_tag("v0.9.0", "0.9.0", changelog)
+
+
+def test_the_bill_of_materials_has_our_version_and_no_installer() -> None:
+    bill = {
+        "metadata": {"component": {"name": "celeriac"}},
+        "components": [{"bom-ref": "pip==1", "name": "pip"}, {"bom-ref": "r==1", "name": "redis"}],
+        "dependencies": [{"ref": "pip==1"}, {"ref": "r==1"}, {"ref": "root"}],
+    }
+    assert completed(bill, "1.0.0") == {
+        "metadata": {
+            "component": {
+                "name": "celeriac",
+                "version": "1.0.0",
+                "purl": "pkg:pypi/celeriac@1.0.0",
+            }
+        },
+        "components": [{"bom-ref": "r==1", "name": "redis"}],
+        "dependencies": [{"ref": "r==1"}, {"ref": "root"}],
+    }
 
 
 @pytest.mark.skipif(
