@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 import redis
 
-import celeriac.sentinel
+import celeriac.store.redis.sentinel
 from celeriac import BusUnavailable, Event, EventBus
-from celeriac.connection import open_client
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import Peek
+from celeriac.store.redis.connection import open_client
+from celeriac.testing.ports import free_port
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import EmbeddedServer, start_server
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.old_master import OldMaster
 
@@ -83,10 +83,12 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             "sentinel down-after-milliseconds mymaster 1000\n"
             "sentinel failover-timeout mymaster 3000\n"
         )
-        log = stack.enter_context((directory / "log").open("wb"))
+        event_log = stack.enter_context((directory / "log").open("wb"))
         stack.push(
             guarded_popen(
-                [str(master.binary), str(configuration), "--sentinel"], stdout=log, stderr=log
+                [str(master.binary), str(configuration), "--sentinel"],
+                stdout=event_log,
+                stderr=event_log,
             )
         )
         sentinel: Any = open_client(f"redis://127.0.0.1:{port}/0", answer_within=5)
@@ -120,7 +122,7 @@ def direct(server: EmbeddedServer) -> Any:
 @pytest.fixture(autouse=True)
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the half second in which the old master may be written to."""
-    monkeypatch.setattr(celeriac.sentinel, "ASK_EVERY", 0)
+    monkeypatch.setattr(celeriac.store.redis.sentinel, "ASK_EVERY", 0)
 
 
 def test_emits_follow_the_master_over_a_failover_with_living_connections(watched: Watched) -> None:
@@ -167,7 +169,7 @@ def billing(watched: Watched) -> tuple[EventBus, Chunk]:
     bus.on("order.placed")(charge)
     handler = bus.service.handlers["billing.charge"]
     event = Peek(id="a", source="shop", type="order.placed")
-    return bus, Chunk(handler, handler.lane("order"), (Item("1-0", 0, event),))
+    return bus, Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
 
 
 def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched) -> None:
@@ -232,14 +234,14 @@ def note(event: Event) -> None:
 def worker(watched: Watched, directory: Path) -> Iterator[Path]:
     """A worker that is ready, and the file of the events that it ran."""
     (directory / "billing.py").write_text(WORKER)
-    log, ran = directory / "worker.log", directory / "ran"
+    event_log, ran = directory / "worker.log", directory / "ran"
     ran.touch()
     command = [sys.executable, "-m", "celery", "-A", "billing", "worker", "-c", "1"]
     command += ["--loglevel", "info", "--without-mingle", "--without-gossip"]
     environment = {**os.environ, "URL": watched.url(), "RAN": str(ran)}
-    with log.open("wb") as out, ExitStack() as stack:
+    with event_log.open("wb") as out, ExitStack() as stack:
         stack.push(guarded_popen(command, env=environment, cwd=directory, stdout=out, stderr=out))
-        until(lambda: " ready." in log.read_text(), 60)
+        until(lambda: " ready." in event_log.read_text(), 60)
         yield ran
 
 

@@ -16,10 +16,10 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.dev.guard import GuardedProcess, guarded_popen
-from celeriac.dev.rabbitmq import EmbeddedRabbit, find_rabbitmq
-from celeriac.dev.server import EmbeddedServer, start_server
-from celeriac.matrix import Matrix
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
+from celeriac.testing.server import EmbeddedServer, start_server
+from celeriac.tracking import Matrix
+from devtools.rabbitmq import EmbeddedRabbit, find_rabbitmq
 
 APP = Path(__file__).parent / "app"
 
@@ -157,7 +157,7 @@ class Deployment:
 
     def joined(self, handler: str, domain: str) -> None:
         """Waits until the handler has its group on the domain."""
-        log = self.bus.service.backend.log
+        log = self.bus.service.backend.event_log
         self.until(lambda: any(g.handler == handler for g in log.groups(domain)), what=handler)
 
     def missing(self) -> int:
@@ -181,7 +181,7 @@ class Deployment:
     def until_settled(self, seconds: float = 60) -> None:
         """Until no delivery is waiting or in flight."""
 
-        log = self.bus.service.backend.log
+        log = self.bus.service.backend.event_log
 
         def settled() -> bool:
             groups = [g for domain in log.domains() for g in log.groups(domain)]

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from celeriac import EventBus
-from celeriac.dev.guard import GuardedProcess, guarded_popen
 from celeriac.event import decode
 from celeriac.outbox import create_outbox
 from celeriac.outbox import status as state
 from celeriac.outbox.database import open_database
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 MAIN = "from celeriac.cli import main; main()"
 SITE = Path(__file__).parent / "site"
@@ -163,7 +163,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
         kept = set(connection.execute(text("SELECT id FROM purchase")).scalars())
     assert kept == set(committed)
     assert kills >= 5 and len(committed) > 200 and rolled_back
-    entries = bus.service.backend.log.read("order", count=1_000_000)
+    entries = bus.service.backend.event_log.read("order", count=1_000_000)
     log = [decode(entry.body) for entry in entries if entry.body is not None]
     first: dict[str, list[str]] = defaultdict(list)
     for subject, id in dict.fromkeys((str(event.subject), event.id) for event in log):

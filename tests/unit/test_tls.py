@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from celeriac import BusUnavailable, EventBus
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import ServerFailed, start_server
+from celeriac.testing.ports import free_port
+from celeriac.testing.server import ServerFailed, start_server
 
 # kombu ships no types
 broker: Any = kombu
@@ -102,7 +102,7 @@ def url(folder: Path, port: int, *, client: bool = True) -> str:
 def test_events_and_hints_go_by_tls_with_a_client_certificate(tls: tuple[Path, int]) -> None:
     bus = EventBus(service="billing", redis_url=url(*tls))
     bus.emit("order.placed", {"n": 1}, id="a")
-    assert len(bus.service.backend.log.read("order")) == 1
+    assert len(bus.service.backend.event_log.read("order")) == 1
     # the broker of the app that the bus makes is the same URL
     with broker.Connection(bus.app.conf.broker_url) as connection:
         queue = connection.SimpleQueue("tls")

@@ -8,10 +8,10 @@ from itertools import islice
 
 import redis
 
-from celeriac.connection import is_refused
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.redis.connection import is_refused
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Domains without a bell for this service, or that rang none: so many are asked for at each call, in
 # turn. It is all of them where there are no more.
@@ -39,7 +39,7 @@ class Promotion:
 
         `rung` are domains in which an event may have become the next one.
         """
-        emitted = self._service.settings.emitted_domains
+        emitted = self._service.settings.emitted_domain_names
         allowed = sorted({*domains, *emitted} - self._refused)
         if not allowed:
             return []
@@ -67,7 +67,7 @@ class Promotion:
 
     def _promote(self, domains: list[str]) -> Sequence[tuple[int, int | None]]:
         try:
-            return self._service.backend.log.promote_many(domains)
+            return self._service.backend.event_log.promote_many(domains)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
@@ -75,14 +75,14 @@ class Promotion:
 
     def _alone(self, domain: str) -> tuple[int, int | None]:
         try:
-            return self._service.backend.log.promote(domain)
+            return self._service.backend.event_log.promote(domain)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
             self._refused.add(domain)
-            log.info(
+            logger.info(
                 "celeriac: postponed events of %s are left to the workers of a service that "
-                "emits it, with CELERIAC_EMITS=%s: the ACL of Redis forbids it here",
+                "emits it, with CELERIAC_EMITTED_DOMAINS=%s: the ACL of Redis forbids it here",
                 domain,
                 domain,
             )

@@ -12,17 +12,18 @@ import redis
 from flower.views import BaseHandler
 from tornado.web import HTTPError, MissingArgumentError
 
-from celeriac.connection import explain
 from celeriac.errors import CeleriacError, NotFound
+from celeriac.event_log import is_entry
 from celeriac.flower import guard, show
 from celeriac.flower.asset import asset
 from celeriac.flower.threads import in_thread
-from celeriac.log import is_entry
-from celeriac.matrix import Matrix
-from celeriac.subscription import Backend, Service
+from celeriac.service import Service
+from celeriac.store.factory import Backend
+from celeriac.store.redis.connection import explain
+from celeriac.tracking import Matrix
 from celeriac.worker.installed import services_of
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_SUGGESTED = 500  # names to choose from in one field
@@ -178,7 +179,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         # What a person got wrong, or Redis being away, is no fault of the program.
         if isinstance(value, (CeleriacError, MissingArgumentError)):
-            log.info("%s: %s", self.request.path, value)
+            logger.info("%s: %s", self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
 

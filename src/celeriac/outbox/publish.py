@@ -9,14 +9,14 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
-from celeriac.log import EntryKind, EventLog
-from celeriac.log.registered import kind_of_id, kind_postponed
+from celeriac.event_log import EntryKind, EventLog
+from celeriac.event_log.registered import kind_of_id, kind_postponed
 from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import answer_time, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Published:
 class Publisher:
     """Publishes into one log. Keeps which domains it has announced."""
 
-    def __init__(self, settings: Settings, log: EventLog) -> None:
+    def __init__(self, settings: Settings, event_log: EventLog) -> None:
         self.settings = settings
-        self._log = log
+        self._log = event_log
         self._announced = Announced()
         self._types: dict[int, str] = {}
         self._disk = Disk(settings) if settings.outbox_fsync else None

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
-from celeriac.ledger import Lane
-from celeriac.trust.generate import generate
+from celeriac.delivery import Group
+from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def graves(shop: Shop) -> list[str]:
     shop.start()
     for type in ("order.placed", "order.placed", "parcel.sent"):
         shop.emit(type, {"n": 1})
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     return [
         f"{domain}/{letter.id}"
         for domain in ("order", "parcel")
-        for letter in shop.backend.ledger.dead(domain)
+        for letter in shop.backend.deliveries.dead(domain)
     ]
 
 
@@ -159,7 +159,7 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     shop.emit("order.placed")
     shop.emit("order.cancelled")
     shop.emit("order.placed", handlers=["mail.send"])
-    shop.settle()
+    shop.run_until_idle()
     shop.emit("order.placed")
     assert 2 == len(seen)
     answer = run("replay", "billing.charge", "--since", "1h", input="n\n")
@@ -167,7 +167,7 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     assert "Run 2 events through billing.charge again?" in answer.out
     answer = run("replay", "billing.charge", "--since", "1h", "--type", "*.cancelled", "--yes")
     assert "1 event scheduled" in answer.out
-    shop.settle()
+    shop.run_until_idle()
     assert ["order.cancelled", "order.cancelled", "order.placed", "order.placed"] == sorted(seen)
 
 
@@ -178,15 +178,15 @@ def test_replay_moves_large_events_a_few_at_a_time(
     shop.start()
     for n in range(4):
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
-    shop.settle()
+    shop.run_until_idle()
     moved: list[int] = []
-    schedule = shop.backend.ledger.schedule
+    schedule = shop.backend.deliveries.schedule
 
-    def watched(lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def watched(group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         moved.append(len(entries))
-        return schedule(lane, entries, note)
+        return schedule(group, entries, note)
 
-    monkeypatch.setattr(shop.backend.ledger, "schedule", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "schedule", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
     assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
     assert [2, 2] == moved
@@ -196,8 +196,8 @@ def test_replay_says_that_an_inbox_lets_nothing_run_again(shop: Shop, run: Run) 
     shop.on("billing.charge", "order.#", inbox=create_engine("sqlite://"))
     shop.start()
     shop.emit("order.placed")
-    shop.backend.log.join("order", "billing.charge", "0")
-    shop.settle()
+    shop.backend.event_log.join("order", "billing.charge", "0")
+    shop.run_until_idle()
     assert "celeriac_inbox" in run("replay", "billing.charge", "--since", "1h", "--yes").err
 
 
@@ -205,7 +205,7 @@ def test_replay_stays_within_the_given_time(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.#")
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     for span in (("--since", "2999-01-01"), ("--since", "2d", "--until", "1d")):
         assert "No events" in run("replay", "billing.charge", *span, "--yes").out
 
@@ -214,7 +214,7 @@ def test_replay_needs_a_handler_with_a_group(shop: Shop, run: Run) -> None:
     assert 1 == run("replay", "nope", "--since", "1h").exit_code
     shop.on("billing.charge", "order.#")
     shop.start()
-    shop.backend.log.leave("order", "billing.charge")
+    shop.backend.event_log.leave("order", "billing.charge")
     answer = run("replay", "billing.charge", "--since", "1h")
     assert 1 == answer.exit_code
     assert "has no group" in answer.err
@@ -227,7 +227,7 @@ def test_a_removed_handler_holds_nothing_back(shop: Shop, run: Run) -> None:
     answer = run("handlers", "remove", "billing.charge", input="y\n")
     assert "drop 1 unfinished event?" in answer.out
     assert {} == shop.backend.registry.handlers()
-    assert [] == shop.backend.log.groups("order") + shop.backend.log.groups("payment")
+    assert [] == shop.backend.event_log.groups("order") + shop.backend.event_log.groups("payment")
     assert shop.backend.registry.was_removed("billing.charge")
     assert 1 == run("handlers", "remove", "nope").exit_code
 
@@ -239,10 +239,10 @@ def test_removing_tells_of_the_dead_letters_that_stay(run: Run, graves: list[str
 
 
 def test_a_group_that_is_nobodys_can_be_removed(shop: Shop, run: Run) -> None:
-    shop.backend.log.join("order", "old.handler", "0")
+    shop.backend.event_log.join("order", "old.handler", "0")
     assert 0 == run("handlers", "remove", "old.handler", "--yes").exit_code
-    assert [] == shop.backend.log.groups("order")
-    assert 0 == shop.backend.ledger.due(Lane("order", "old.handler"))
+    assert [] == shop.backend.event_log.groups("order")
+    assert 0 == shop.backend.deliveries.due(Group("order", "old.handler"))
 
 
 @pytest.mark.parametrize(("delay", "shown"), [("1h", "in 60 min"), ("90", "in 90 s")])
@@ -285,9 +285,9 @@ def test_discard_names_what_it_discards_before_it_asks(run: Run, graves: list[st
 def test_status_shows_the_attempts_before_a_redrive(
     shop: Shop, run: Run, graves: list[str]
 ) -> None:
-    id = shop.backend.ledger.dead("parcel")[0].event_id
+    id = shop.backend.deliveries.dead("parcel")[0].event_id
     run("dead", "redrive", "--handler", "mail.send", "--yes")
-    shop.settle()
+    shop.run_until_idle()
     lines = [line.split() for line in run("status", id).out.splitlines()]
     heads = [line[:2] for line in lines if line[:1] in (["attempt"], ["redrive"])]
     assert [["attempt", "1"], ["redrive", "by"], ["attempt", "1"]] == heads

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
+from celeriac.delivery.run_record import RunOutcome
 from celeriac.flower.view.front import read_front
 from celeriac.flower.view.services import read_services
-from celeriac.keys import Keys
-from celeriac.ledger.run_record import RunOutcome
-from celeriac.matrix import Matrix
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
+from celeriac.store.factory import redis_backend
+from celeriac.store.redis.keys import Keys
+from celeriac.tracking import Matrix
 from tests.unit.cli.conftest import refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 DOMAIN, HANDLER = "order", "billing.charge"
 BINARY = b"\xff\xfe\x1b[2J"
@@ -48,7 +48,7 @@ def shop(settings: Settings) -> Shop:
     shop.emit("order.placed", id="one")
     shop.emit("mail.wanted", id="two")
     shop.emit("order.placed", id="later", delay=3600)
-    shop.settle()
+    shop.run_until_idle()
     return shop
 
 
@@ -70,7 +70,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
         "sources",
     ):
         found[name] = getattr(keys, name)(DOMAIN)
-    for name in ("due", "tally", "patterns", "stats"):
+    for name in ("scheduled", "tally", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
     for name in ("matrix", "failures", "effects"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)[0]
@@ -79,8 +79,8 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 NAMES = [
     "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
-    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "due", "tally", "patterns",
-    "stats", "matrix", "failures", "effects",
+    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "tally",
+    "patterns", "stats", "matrix", "failures", "effects",
 ]  # fmt: skip
 COMMANDS = [
     ["lag"], ["doctor"], ["handlers"], ["workers"], ["status", "one"], ["status", "later"],
@@ -166,9 +166,9 @@ def works(settings: Settings, client: Any, name: str) -> None:
                 shop.run()
             finally:
                 shop.chunks = waiting
-    [lane] = [g.lane for g in shop.dispatchers["mail"]._groups if g.lane.domain == "mail"]
-    [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
-    [run] = shop.backend.chunks.runs(lane, [newest.id])
+    [group] = [g.group for g in shop.dispatchers["mail"]._groups if g.group.domain == "mail"]
+    [newest] = shop.backend.event_log.read("mail", count=1, newest_first=True)
+    [run] = shop.backend.chunks.runs(group, [newest.id])
     assert run is not None
     assert run.outcome is RunOutcome.PROCESSED
     client.close()

@@ -18,11 +18,11 @@ from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
 from celeriac.event import build_event, encode
-from celeriac.matrix.contracts import read_catalog
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
-from tests.unit.matrix.shop import memory_backend
+from celeriac.store.factory import Backend
+from celeriac.tracking.contracts import read_catalog
+from tests.unit.tracking.shop import memory_backend
 
 SCHEMA = json.loads((Path(__file__).parent / "asyncapi" / "3.0.0.json").read_text())
 jsonschema = pytest.importorskip("jsonschema")
@@ -185,10 +185,10 @@ def backend() -> Backend:
 
 def test_the_live_catalog_has_workers_counts_and_handlers_of_older_workers() -> None:
     made = backend()
-    made.log.announce(["order"])
+    made.event_log.announce(["order"])
     for type_ in ("order.placed", "order.paid"):
-        made.log.append("order", encode(build_event(type_, {}, source="s")))
-    made.log.note_emitted(["order.placed"] * 3)
+        made.event_log.append("order", encode(build_event(type_, {}, source="s")))
+    made.event_log.note_emitted(["order.placed"] * 3)
     paid, placed = read_catalog(made)
     assert ("order.paid", 0) == (paid.type, paid.seen.emitted)
     assert ("order.placed", 3) == (placed.type, placed.seen.emitted)

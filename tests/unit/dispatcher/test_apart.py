@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from celeriac.delivery import MAX_LOST_RUNS, Outcome
 from celeriac.dispatcher.apart import apart_ms, run_apart
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import build_event, encode, peek
-from celeriac.ledger import MAX_LOST_RUNS, Outcome
 
 EVENT = peek(encode(build_event("order.placed", None, source="shop")))
 
@@ -26,7 +26,7 @@ def test_after_more_each_waits_for_a_random_time_with_no_attempt_counted() -> No
     assert [("3-0", 3, 0), ("4-0", 4, 60_000)] == [
         (one.entry, one.attempt, one.delay_ms) for one in later
     ]
-    assert {Outcome.RELEASED} == {one.outcome for one in later}
+    assert {Outcome.REQUEUED} == {one.outcome for one in later}
 
 
 def test_the_time_doubles_up_to_ten_leases() -> None:

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from celeriac.delivery import Group
 from celeriac.event import encode
 from celeriac.event.build import build_event
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind
-from celeriac.log.memory import MemoryLog
-from celeriac.log.redis import RedisLog
-from tests.unit.matrix.shop import Shop
+from celeriac.event_log import EntryKind
+from celeriac.store.memory.event_log import MemoryEventLog
+from celeriac.store.redis.event_log import RedisEventLog
+from tests.unit.tracking.shop import Shop
 
 CHARGE = "billing.charge"
 
@@ -29,8 +29,8 @@ def decline(_: object) -> None:
     raise ValueError("declined")
 
 
-def lane() -> Lane:
-    return Lane("order", CHARGE)
+def group() -> Group:
+    return Group("order", CHARGE)
 
 
 def started(shop: Shop, *patterns: str, **options: Any) -> None:
@@ -47,12 +47,12 @@ def never_emitted(shop: Shop) -> Asked:
 def processed_and_trimmed(shop: Shop) -> Asked:
     started(shop, retries=1, backoff=0.0, function=fail_once())
     id = shop.emit("order.placed")
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     shop.backend.bus.set("retention_count", "1")
     shop.emit("order.placed")
-    shop.settle()
-    shop.backend.log.trim("order", exact=True)
+    shop.run_until_idle()
+    shop.backend.event_log.trim("order", exact=True)
     return Asked(id, CHARGE)
 
 
@@ -98,7 +98,7 @@ def registered_later(shop: Shop) -> Asked:
 def pattern_added_later(shop: Shop) -> Asked:
     started(shop, "order.paid")
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     [record] = shop.backend.registry.handlers().values()
     added = {"order.placed": shop.backend.registry.now_ms() + 1000}
     patterns = ("order.paid", "order.placed")
@@ -110,18 +110,18 @@ def duplicate(shop: Shop) -> Asked:
     """The second entry of an event whose first is processed; it is the one that is found."""
     started(shop, retries=1, backoff=0.0, function=fail_once())
     event = encode(build_event("order.placed", None, source="shop", id="order-1"))
-    shop.backend.log.append("order", event, EntryKind.FOREIGN)
-    shop.settle()
-    shop.settle()
-    second = shop.backend.log.append("order", event, EntryKind.FOREIGN)
-    shop.settle()
+    shop.backend.event_log.append("order", event, EntryKind.FOREIGN)
+    shop.run_until_idle()
+    shop.run_until_idle()
+    second = shop.backend.event_log.append("order", event, EntryKind.FOREIGN)
+    shop.run_until_idle()
     return Asked("order-1", CHARGE, f"order/{second}")
 
 
 def rejected_by_when(shop: Shop) -> Asked:
     started(shop, when=lambda event: event.data["n"] > 1)
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -130,7 +130,7 @@ def outside_of_its_share(shop: Shop) -> Asked:
     started(shop, share=0.3)
     shop.emit("order.placed", subject="order/2")
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -142,7 +142,7 @@ def unsigned(shop: Shop) -> Asked:
 def data_does_not_fit(shop: Shop) -> Asked:
     started(shop, retries=0, function=refuse_data)
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -159,20 +159,20 @@ def paused(shop: Shop) -> Asked:
 
 
 def breaker_open(shop: Shop) -> Asked:
-    from celeriac.circuit import Breaker
+    from celeriac.circuit_breaker import Breaker
 
     started(shop)
-    breaker = Breaker(failures=1, within=60, pause=30)
-    shop.backend.circuits.tell(CHARGE, breaker, 1, 1, "ConnectionError: bank")
+    breaker = Breaker(failures=1, window=60, recovery_timeout=30)
+    shop.backend.circuits.record(CHARGE, breaker, 1, 1, "ConnectionError: bank")
     return Asked(shop.emit("order.placed"), CHARGE)
 
 
 def behind_its_sequence(shop: Shop) -> Asked:
     started(shop, ordered=True, backoff=600.0, function=decline)
     shop.emit("order.placed", subject="order/1", id="first")
-    shop.settle()
+    shop.run_until_idle()
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -186,7 +186,7 @@ def concurrency_used_up(shop: Shop) -> Asked:
 def rate_used_up(shop: Shop) -> Asked:
     started(shop, rate_limit="1/h")
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(shop.emit("order.placed"), CHARGE)
 
 
@@ -225,7 +225,7 @@ def running_on_a_dead_worker(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(_, chunk)] = shop.chunks
-    shop.backend.ledger.claim("gone@host/1", chunk.lane, chunk.hinted, 5)
+    shop.backend.deliveries.claim("gone@host/1", chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
@@ -234,14 +234,14 @@ def running_elsewhere(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(service, chunk)] = shop.chunks
-    shop.backend.ledger.claim(service.worker, chunk.lane, chunk.hinted, 5)
+    shop.backend.deliveries.claim(service.worker, chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
 def scheduled(shop: Shop) -> Asked:
     started(shop, backoff=600.0, function=decline)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -259,34 +259,37 @@ def not_fetched(shop: Shop) -> Asked:
 def dead(shop: Shop) -> Asked:
     started(shop, retries=0, function=decline)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
 def lost_its_group(shop: Shop) -> Asked:
     started(shop)
     id = shop.emit("order.placed")
-    shop.backend.log.leave("order", CHARGE)
+    shop.backend.event_log.leave("order", CHARGE)
     return Asked(id, CHARGE)
 
 
 def forgotten(shop: Shop) -> Asked:
     """A record that is gone, of an entry older than the window."""
     started(shop)
-    body, log = encode(build_event("order.placed", None, source="shop", id="old")), shop.backend.log
-    if isinstance(log, RedisLog):
-        log.client.xadd(log.keys.events("order"), {"event": body}, id="1000-0")
+    body, event_log = (
+        encode(build_event("order.placed", None, source="shop", id="old")),
+        shop.backend.event_log,
+    )
+    if isinstance(event_log, RedisEventLog):
+        event_log.client.xadd(event_log.keys.events("order"), {"event": body}, id="1000-0")
     else:
-        log.append("order", body)
-    shop.settle()
-    shop.backend.ledger.forget(lane())
-    if isinstance(log, MemoryLog):
-        log.clock.advance(10 * 86_400_000)
+        event_log.append("order", body)
+    shop.run_until_idle()
+    shop.backend.deliveries.forget(group())
+    if isinstance(event_log, MemoryEventLog):
+        event_log.clock.advance(10 * 86_400_000)
     return Asked("old", CHARGE)
 
 
 def processed(shop: Shop) -> Asked:
     started(shop)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from celeriac.flower.page import MAX_SUGGESTED
 from celeriac.flower.view.events import read_choices
 from celeriac.flower.view.services import MAX_LINES, MAX_SERVICES, Services, read_services
-from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
-from tests.unit.matrix.shop import memory_backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import memory_backend
 
 
 def backend_with(*handlers: str) -> Backend:
     """A bus on which each of the handlers is registered."""
     backend = memory_backend(Settings.load({}))
-    backend.log.append("order", b"{}")
+    backend.event_log.append("order", b"{}")
     for name in handlers:
         service, since = name.partition(".")[0], {"order": "0-0"}
         record = HandlerRecord(
             id=name, service=service, patterns=("order.#",), queue=service, since=since
         )
         backend.registry.register(record)
-        backend.log.join("order", name, "$" if name.endswith("quick") else "0")
+        backend.event_log.join("order", name, "$" if name.endswith("quick") else "0")
     return backend
 
 

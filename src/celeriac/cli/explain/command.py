@@ -17,6 +17,7 @@ from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.errors import NotFound
 from celeriac.event import build_event, decode, encode
+from celeriac.event_log import is_entry
 from celeriac.explain import (
     Code,
     Explanation,
@@ -26,8 +27,7 @@ from celeriac.explain import (
     gather_unfound,
 )
 from celeriac.explain import explain as explained
-from celeriac.log import is_entry
-from celeriac.matrix import EventNotFound, Located
+from celeriac.tracking import EventNotFound, Located
 
 
 @click.command()
@@ -128,7 +128,7 @@ def _of_event(
 def _located(session: Session, event_id: str, source: str | None) -> list[Located]:
     """The events with the id, or the one of the entry `domain/entry`."""
     domain, _, entry = event_id.rpartition("/")
-    if is_entry(entry) and domain in session.backend.log.domains():
+    if is_entry(entry) and domain in session.backend.event_log.domains():
         return [session.matrix.at_entry(domain, entry)]
     return session.matrix.find_all(event_id, source=source)
 

@@ -1,0 +1,236 @@
+"""The names of all keys in Redis. Everything of one domain shares its hash tag, so its slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Flow control per key: the name that a script has for it → its type.
+FLOW_TYPES: Mapping[str, str] = {
+    "keyed": "hash",
+    "blocked": "zset",
+    "slots": "hash",
+    "ready": "zset",
+    "throttled": "zset",
+    "arrivals": "zset",
+    "turns": "zset",
+    "quiet_until": "zset",
+    "quiet_since": "zset",
+    "debounced": "zset",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    namespace: str = "celeriac"
+
+    @property
+    def domains(self) -> str:
+        """Set: every domain that has a log."""
+        return f"{self.namespace}:domains"
+
+    @property
+    def handlers(self) -> str:
+        """Hash: handler id → its record, or `removed` where an operator removed the handler: its
+        workers stop serving it."""
+        return f"{self.namespace}:handlers"
+
+    def rate(self, handler: str) -> str:
+        """String: the state of a handler's rate limit."""
+        return f"{self.namespace}:{{rate:{handler}}}:tat"
+
+    @property
+    def circuits(self) -> str:
+        """Hash: handler id → its circuit as JSON, where it is not closed."""
+        return f"{self.namespace}:{{circuits}}:states"
+
+    def calls(self, handler: str) -> str:
+        """Hash: calls and failures within the window of the handler's circuit breaker."""
+        return f"{self.namespace}:{{circuits}}:counts:{handler}"
+
+    @property
+    def workers(self) -> str:
+        """Hash: worker name → its record with the time of its last beat."""
+        return f"{self.namespace}:workers"
+
+    @property
+    def contracts(self) -> str:
+        """Hash: `contract:type:version` → that version as it was first declared;
+        `reader:handler:digest` → what workers with that code read."""
+        return f"{self.namespace}:contracts"
+
+    @property
+    def config(self) -> str:
+        """Hash: name of a setting of the bus → its value."""
+        return f"{self.namespace}:config"
+
+    @property
+    def forgotten(self) -> str:
+        """Sorted set: domains that were removed because they were empty, by the time in ms."""
+        return f"{self.namespace}:forgotten"
+
+    @property
+    def relayed(self) -> str:
+        """String: written by a relay that waits for the server's disk, to have what to wait for."""
+        return f"{self.namespace}:relayed"
+
+    def base(self, domain: str) -> str:
+        """What every key of the domain begins with."""
+        return f"{self.namespace}:{{{domain}}}:"
+
+    def events(self, domain: str) -> str:
+        """Stream: the log. Each entry has one field, a CloudEvent as JSON: see EntryKind."""
+        return f"{self.namespace}:{{{domain}}}:events"
+
+    def ids(self, domain: str) -> tuple[str, str]:
+        """Hashes: event key → the entry of an event whose id was given, or that was tried again;
+        the current generation and the one before it."""
+        return _generations(f"{self.namespace}:{{{domain}}}:ids")
+
+    def ambiguous(self, domain: str) -> str:
+        """String: intervals of time, in ms, of entries that may repeat an event."""
+        return f"{self.namespace}:{{{domain}}}:ambiguous"
+
+    def delayed(self, domain: str) -> str:
+        """Sorted set: postponed events by their time in ms."""
+        return f"{self.namespace}:{{{domain}}}:delayed"
+
+    def clock(self, domain: str) -> str:
+        """Hash: handler, or '' for postponed events → the server's time in ms when they were looked
+        at last, the last step back of its clock in ms, and when that was seen."""
+        return f"{self.namespace}:{{{domain}}}:clock"
+
+    def emitted(self, domain: str) -> str:
+        """Hash: event type → how many were emitted."""
+        return f"{self.namespace}:{{{domain}}}:emitted"
+
+    def dead(self, domain: str) -> str:
+        """Stream: dead letters."""
+        return f"{self.namespace}:{{{domain}}}:dead"
+
+    def dead_groups(self, domain: str) -> str:
+        """Hash: handler and type of error → how many dead letters."""
+        return f"{self.namespace}:{{{domain}}}:dead_groups"
+
+    def dead_newest(self, domain: str) -> str:
+        """Hash: handler and type of error → the id of the newest dead letter."""
+        return f"{self.namespace}:{{{domain}}}:dead_newest"
+
+    def sources(self, domain: str) -> str:
+        """Sorted set: sources of events of the domain by the time in ms at which they were seen."""
+        return f"{self.namespace}:{{{domain}}}:sources"
+
+    def audit(self, domain: str) -> str:
+        """Stream: what people had done to deliveries of the domain, and who they were."""
+        return f"{self.namespace}:{{{domain}}}:audit"
+
+    def no_events(self, domain: str) -> tuple[str, str]:
+        """Hashes: entries that are no events → the handler that made a dead letter of each; both
+        generations."""
+        return _generations(f"{self.base(domain)}invalid")
+
+    def wakeup(self, domain: str) -> str:
+        """Stream of one entry: rung when something became due at once."""
+        return f"{self.namespace}:{{{domain}}}:wakeup"
+
+    def scheduled(self, domain: str, handler: str) -> str:
+        """Sorted set: pending entries that wait for their time in ms."""
+        return f"{self.base(domain)}scheduled:{handler}"
+
+    def matrix(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event key → row; the current generation and the one before it."""
+        return _generations(f"{self.base(domain)}matrix:{handler}")
+
+    def verified(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event key → the entry of an event whose signature was verified for the handler;
+        both generations."""
+        return _generations(f"{self.base(domain)}verified:{handler}")
+
+    def failures(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event key → its failed attempts, one JSON object a line; both generations."""
+        return _generations(f"{self.base(domain)}failures:{handler}")
+
+    def effects(self, domain: str, handler: str) -> tuple[str, str]:
+        """Hashes: event key → what the handler emitted while it handled it, `type key` a line; both
+        generations."""
+        return _generations(f"{self.base(domain)}effects:{handler}")
+
+    def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
+        """Hash: event type and outcome or bucket → count; since ever, or of one minute."""
+        key = f"{self.base(domain)}tally:{handler}"
+        return key if minute is None else f"{key}:{minute}"
+
+    def chunks(self, domain: str, handler: str) -> str:
+        """Hash: id of an open chunk → its interval, owner and lease."""
+        return f"{self.base(domain)}chunks:{handler}"
+
+    def runs(self, domain: str, handler: str) -> str:
+        """Sorted set: run records of completed chunks, by the time of their last entry in ms."""
+        return f"{self.base(domain)}runs:{handler}"
+
+    def patterns(self, domain: str, handler: str) -> str:
+        """String: the patterns in force for the handler, of all versions of its code."""
+        return f"{self.base(domain)}patterns:{handler}"
+
+    def stats(self, domain: str, handler: str) -> str:
+        """Hash: outcome → count, and the run time."""
+        return f"{self.base(domain)}stats:{handler}"
+
+    def lost_runs(self, domain: str, handler: str) -> str:
+        """Hash: pending entry → how many of its runs ended with their lease."""
+        return f"{self.base(domain)}lost:{handler}"
+
+    def flow_key(self, name: str, domain: str, handler: str) -> str:
+        """One of FLOW_TYPES: see ledger/lua/_keyed.lua."""
+        return f"{self.base(domain)}{name}:{handler}"
+
+    def of_flow(self, domain: str, handler: str) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.flow_key(name, domain, handler) for name in FLOW_TYPES)
+
+    def shared_types(self) -> dict[str, str]:
+        """The keys that all services share, each with the type of what Redis holds there."""
+        return {
+            self.domains: "set",
+            self.handlers: "hash",
+            self.workers: "hash",
+            self.config: "hash",
+            self.contracts: "hash",
+            self.forgotten: "zset",
+            self.circuits: "hash",
+        }
+
+    def types(self, domain: str, *handlers: str) -> dict[str, str]:
+        """The same of the keys of a domain, and of its handlers there."""
+        found = {
+            self.events(domain): "stream",
+            **dict.fromkeys(self.ids(domain), "hash"),
+            self.ambiguous(domain): "string",
+            self.delayed(domain): "zset",
+            self.clock(domain): "hash",
+            self.emitted(domain): "hash",
+            self.dead(domain): "stream",
+            self.dead_groups(domain): "hash",
+            self.dead_newest(domain): "hash",
+            self.audit(domain): "stream",
+            self.sources(domain): "zset",
+            self.wakeup(domain): "stream",
+        }
+        for handler in handlers:
+            found[self.scheduled(domain, handler)] = "zset"
+            found[self.chunks(domain, handler)] = "hash"
+            found[self.runs(domain, handler)] = "zset"
+            found[self.tally(domain, handler)] = "hash"
+            found[self.patterns(domain, handler)] = "string"
+            found[self.stats(domain, handler)] = "hash"
+            found[self.lost_runs(domain, handler)] = "hash"
+            flow = self.of_flow(domain, handler)
+            found |= dict(zip(flow, FLOW_TYPES.values(), strict=True))
+            for kind in (self.matrix, self.verified, self.failures, self.effects):
+                found |= dict.fromkeys(kind(domain, handler), "hash")
+        return found
+
+
+def _generations(key: str) -> tuple[str, str]:
+    # No window in the name: whatever window a process believes in, it finds what others wrote.
+    return key, f"{key}:older"

@@ -1,0 +1,169 @@
+-- Included by scripts that move deliveries of a handler that limits the events of one key. They define
+-- `given_flow` before it: see `pack_flow` in ledger/script.py, or ''.
+-- Each pending entry is in the hash `keyed`: `.` where no code of the handler wants it, `>` and the entry
+-- that stands for it where it was coalesced; else with its position and its key, `+` where it has a slot
+-- of its key, `=` where it was given together with one that has, `~` where it waits until the key is
+-- quiet, `-` where it waits for a slot or for its time. Those that wait for their key are
+-- pending under the owner `blocked`, and in the lexicographic set `blocked`, by key and position.
+-- `slots` counts the slots of a key that are taken. A key with blocked entries and a free slot is in
+-- `ready`, by the virtual time or the position of its next delivery, or in `throttled`, by the ms at
+-- which its rate allows one. `arrivals` has the arrival times of the generic cell rate algorithm,
+-- `turns` the virtual time, and the finish times of keys that are behind it.
+--! keys stream keyed blocked slots ready throttled arrivals turns
+--! include _notify.lua
+local flow = given_flow ~= '' and cmsgpack.unpack(given_flow) or nil
+local blocked_count = flow and redis.call('ZCARD', blocked) or 0
+local NOW = '\0'  -- the member of `turns` that is the virtual time; no key has a NUL
+
+-- Numbers of any length in the order of their values.
+local function sortable(digits) return string.char(64 + #digits) .. digits end
+
+local function position_of(entry)
+  local ms, sequence = string.match(entry, '^(%d+)-(%d+)$')
+  return sortable(ms) .. sortable(sequence)
+end
+
+-- Of an entry that runs again: behind all that the log has now.
+local function position_behind_all(entry)
+  local info = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return position_of(info[i + 1]) .. 'r' .. position_of(entry) end
+  end
+end
+
+local function order_of(position)
+  local ms, sequence = string.match(position, '^%u(%d+)%u(%d+)')
+  return tonumber(ms) + math.min(tonumber(sequence), 4095) / 4096
+end
+
+local function member_of(flow_key, position, entry) return flow_key .. '\0' .. position .. '\0' .. entry end
+local function noted(mark, flow_key, position) return mark .. position .. '\0' .. flow_key end
+
+-- The mark, the key and the position of a pending entry; of one that waits for no key, the mark and what
+-- is behind it.
+local function parse_noted(value)
+  if string.find(value, '^[.>]') then return string.sub(value, 1, 1), nil, string.sub(value, 2) end
+  local mark, position, flow_key = string.match(value, '^(.)([^%z]*)%z(.*)$')
+  return mark, flow_key, position
+end
+
+local function head_of(flow_key)
+  return redis.call('ZRANGEBYLEX', blocked, '[' .. flow_key .. '\0', '(' .. flow_key .. '\1', 'LIMIT', 0, 1)[1]
+end
+
+-- The step and the depth of the bucket of a key, and its arrival time: as in rate.lua.
+local function bucket_of(flow_key)
+  local step = 1000 / flow.per_second
+  local depth = math.max(1000, step)
+  return step, depth, math.min(math.max(tonumber(redis.call('ZSCORE', arrivals, flow_key)) or 0, now), now + depth)
+end
+
+local function allowed_at(flow_key)
+  if flow.per_second == 0 then return now end
+  local step, depth, arrival = bucket_of(flow_key)
+  return math.max(now, math.ceil(arrival + step - depth - 1e-6))
+end
+
+local function has_free_slot(flow_key)
+  return flow.concurrency == 0 or (tonumber(redis.call('HGET', slots, flow_key)) or 0) < flow.concurrency
+end
+
+local function virtual_start(flow_key)
+  local at = tonumber(redis.call('ZSCORE', turns, NOW)) or 0
+  return math.max(at, tonumber(redis.call('ZSCORE', turns, flow_key)) or 0), at
+end
+
+-- Notes what the blocked entries of a key wait for; false where that is one of its slots, or where it
+-- has none. `taken` is how many of its slots are taken, where that is known.
+local function update(flow_key, taken)
+  local is_free = not taken and has_free_slot(flow_key)
+  if taken then is_free = flow.concurrency == 0 or taken < flow.concurrency end
+  local head = is_free and blocked_count > 0 and head_of(flow_key)
+  if not head then
+    redis.call('ZREM', ready, flow_key)
+    if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+    return false
+  end
+  local at = allowed_at(flow_key)
+  if at > now then
+    redis.call('ZREM', ready, flow_key)
+    redis.call('ZADD', throttled, at, flow_key)
+    return true
+  end
+  if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+  if not flow.fair then
+    redis.call('ZADD', ready, order_of(string.match(head, '%z([^%z]*)%z[^%z]*$')), flow_key)
+  elseif not redis.call('ZSCORE', ready, flow_key) then
+    redis.call('ZADD', ready, (virtual_start(flow_key)), flow_key)
+  end
+  return true
+end
+
+-- Gives an entry its slot; returns how many of its key are taken.
+local function start(entry, flow_key, position)
+  redis.call('HSET', keyed, entry, noted('+', flow_key, position))
+  local taken = redis.call('HINCRBY', slots, flow_key, 1)
+  if flow.per_second > 0 then
+    local step, _, arrival = bucket_of(flow_key)
+    redis.call('ZADD', arrivals, arrival + step, flow_key)
+  end
+  if flow.fair then
+    -- Start-time fair queueing (Goyal, Vin and Cheng, 1996), each delivery at the same cost.
+    local own, at = virtual_start(flow_key)
+    local begin = tonumber(redis.call('ZSCORE', ready, flow_key)) or own
+    redis.call('ZREM', ready, flow_key)
+    redis.call('ZADD', turns, math.max(at, begin), NOW)
+    redis.call('ZADD', turns, begin + 1 / (flow.weights[flow_key] or 1), flow_key)
+  end
+  return taken
+end
+
+local function block(entry, flow_key, position, is_full)
+  redis.call('HSET', keyed, entry, noted('-', flow_key, position))
+  blocked_count = blocked_count + redis.call('ZADD', blocked, 0, member_of(flow_key, position, entry))
+  if not is_full then update(flow_key) end
+end
+
+-- Gives a pending entry its slot, if it may have one now; else it is blocked. True if it has one.
+local function enter(entry, flow_key, position, has_room)
+  local is_full = not has_free_slot(flow_key)
+  local has_turn = not is_full and has_room and not (flow.fair and redis.call('ZCARD', ready) > 0)
+  if has_turn and allowed_at(flow_key) <= now and not (blocked_count > 0 and head_of(flow_key)) then
+    start(entry, flow_key, position)
+    return true
+  end
+  block(entry, flow_key, position, is_full)
+  return false
+end
+
+-- Takes back the slot of an entry, or its place among the blocked ones; true if one that was behind it
+-- is free.
+local function withdraw(entry, mark, flow_key, position)
+  local taken
+  if mark ~= '+' then
+    blocked_count = blocked_count - redis.call('ZREM', blocked, member_of(flow_key, position, entry))
+  else
+    taken = redis.call('HINCRBY', slots, flow_key, -1)
+    if taken <= 0 then redis.call('HDEL', slots, flow_key) end
+    if blocked_count == 0 then return false end
+  end
+  return update(flow_key, taken)
+end
+
+-- Lets an entry wait for its time and not for its key; true as above.
+local function give_up_slot(entry)
+  local value = redis.call('HGET', keyed, entry)
+  local mark, flow_key, position = parse_noted(value or '.')
+  if not flow_key then return false end
+  if mark ~= '-' then redis.call('HSET', keyed, entry, noted('-', flow_key, position)) end
+  return withdraw(entry, mark, flow_key, position)
+end
+
+-- Forgets an entry that is finished; true as above.
+local function leave(entry)
+  local value = redis.call('HGET', keyed, entry)
+  if not value then return false end
+  redis.call('HDEL', keyed, entry)
+  local mark, flow_key, position = parse_noted(value)
+  return flow_key ~= nil and withdraw(entry, mark, flow_key, position)
+end

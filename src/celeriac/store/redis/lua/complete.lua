@@ -1,0 +1,172 @@
+#!lua flags=allow-oom
+-- complete: whoever holds deliveries says what became of them.
+--
+-- Promise: atomically, each delivery still held by this owner under this attempt goes to its next
+-- place (processed, skipped, scheduled or dead), the matrix records it, and the statistics count it. A
+-- delivery whose lease was lost meanwhile is not touched: its new holder decides. Saying it again
+-- after a lost reply changes nothing.
+--
+-- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', mean run time µs or 0, the chunk whose
+--       completion in the same transaction made these deliveries pending, or '': without that
+--       completion none is held,
+--       event type of those plainly processed, and their entries, event keys, attempts and run times
+--       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
+--       the others: entry, event key, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
+--       error, traceback, event type, effects (see _matrix.lua)
+-- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
+--         · coalesced (recorded, with the entry that stands for it in place of the error)
+--         · refused (dead, and no claim on the event key) · retry (scheduled after the delay) · released (scheduled after the delay, the attempt not counted) · dead
+-- Returns the entries that were no longer held.
+--! keys scheduled chunks lost_runs stats ids older_ids verified older_verified
+--! include _delivery.lua
+--! include _tally.lua
+--! include _matrix.lua
+local given_flow = ARGV[4]
+--! include _keyed.lua
+--! include _history.lua
+--! include _effects.lua
+--! include _many.lua
+--! include _dead.lua
+local owner, mean = ARGV[3], tonumber(ARGV[5])
+local running = string.sub(owner, 1, 8) == 'running:'
+local lost, counted, busy = {}, {}, 0
+local must_notify = false
+local done, recorded, written, again = {}, {}, {}, {}
+
+local function record(event_key, state, entry, attempt, took, letter)
+  written[event_key] = row(state, entry, attempt, took) .. (letter and ' ' .. letter or '')
+  recorded[#recorded + 1], recorded[#recorded + 2] = event_key, written[event_key]
+end
+
+local function schedule(entry, delay, count)
+  redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
+  redis.call('ZADD', scheduled, now + delay, entry)
+  -- Its key's order is kept across retries, where it has one.
+  if flow and not flow.ordered then give_up_slot(entry) end
+  -- Whatever the delay: dispatchers ask seldom for a group that nobody rings for.
+  must_notify = true
+end
+
+-- What was refused claims no id: a later event with the id enters the log, if this entry is the one
+-- under which it is registered. See log/lua/_ids.lua. Nor is it noted as the one that counts.
+local function contest(event_key, entry)
+  for _, generation in ipairs({verified, older_verified}) do
+    if redis.pcall('HGET', generation, event_key) == entry then redis.call('HDEL', generation, event_key) end
+  end
+  for _, generation in ipairs({ids, older_ids}) do
+    local value = redis.pcall('HGET', generation, event_key)
+    if type(value) == 'string' and event_key ~= '' and string.match(value, '^%d+%-%d+') == entry then
+      redis.call('HSET', generation, event_key, entry .. '!')
+    end
+  end
+end
+
+local function bury(entry, event_key, field, attempt, failure, err, traceback)
+  local history = remember_failure(field, failure)
+  local first = string.match(history, '"attempt":%d+,"at":(%d+)') or tostring(now)
+  return write_dead(err, 'entry', entry, 'key', event_key, 'attempts', attempt, 'traceback', traceback,
+    'first_failed', first, 'last_failed', tostring(now), 'event', body_of(entry) or '')
+end
+
+local plain_type, OTHERS, WORDS = ARGV[7], 9, 11
+local plain, plain_keys, plain_attempts, plain_took = cmsgpack.unpack(ARGV[8])
+local said = {}
+for i = 1, #plain do said[i] = plain[i] end
+for i = OTHERS, #ARGV, WORDS do said[#said + 1] = ARGV[i] end
+local held = holders(said)
+if ARGV[6] ~= '' then
+  if redis.call('HGET', chunks, '') ~= ARGV[6] then return said end
+  redis.call('HDEL', chunks, '')
+end
+
+-- The bulk of all there is to do: a run that went well. Lists are filled
+-- by counting, since for `#` Lua searches the end of the table each time.
+local went, attempts, took_us, others = 0, {}, {}, #ARGV >= OTHERS
+for i = 1, #plain do
+  local entry, event_key, attempt, took = plain[i], plain_keys[i], plain_attempts[i], plain_took[i]
+  local holds = held[entry]
+  held[entry] = nil
+  if not holds or holds[2] ~= owner or holds[4] ~= attempt + 1 then
+    lost[#lost + 1] = entry
+  else
+    local made = row('processed', entry, attempt, took)
+    recorded[2 * went + 1], recorded[2 * went + 2] = event_key, made
+    if others then written[event_key] = made end
+    went = went + 1
+    done[went], attempts[went], took_us[went] = entry, attempt, took
+    busy = busy + took
+    if attempt > 1 then again[#again + 1] = entry end
+  end
+end
+if went > 0 then
+  counted['processed'] = went
+  tally_processed(plain_type, done, attempts, took_us)
+end
+
+for i = OTHERS, #ARGV, WORDS do
+  local entry, event_key, attempt, outcome = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local took, delay, failure = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
+  local _, held_by, _, count = unpack(held[entry] or {})
+  held[entry] = nil
+  -- A queued delivery has begun count - 1 attempts; a running one has counted its own already.
+  if held_by ~= owner or count ~= attempt + 1 then
+    lost[#lost + 1] = entry
+  else
+    -- Settled in passing, unlike a claimed one, it was not compared with what came before.
+    if not running and outcome ~= 'ignored' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
+    local refused = outcome == 'refused'
+    if refused then outcome = 'dead' end
+    busy = busy + took
+    counted[outcome] = (counted[outcome] or 0) + 1
+    tally_settled(ARGV[i + 9], outcome, entry, attempt, took)
+    if ARGV[i + 10] ~= '' then remember_effects(event_key, ARGV[i + 10]) end
+    if outcome == 'retry' then
+      remember_failure(event_key, failure)
+      record(event_key, 'scheduled', entry, attempt, took)
+      schedule(entry, delay, count)
+    elseif outcome == 'requeued' then
+      if running then
+        count = count - 1
+        local own = unrecord(event_key, entry)
+        if own and attempt > 1 then record(event_key, 'scheduled', entry, attempt - 1, 0) end
+      end
+      schedule(entry, delay, count)
+    else
+      -- A claim that found the attempts used up began none: see `Settled.attempts`.
+      local attempts_run = tonumber(string.match(failure, '^{"attempt":(%d+)')) or attempt
+      local letter = outcome == 'coalesced' and ARGV[i + 7] or nil
+      if outcome == 'dead' then
+        if refused then
+          if running then unrecord(event_key, entry) end
+          contest(event_key, entry)
+        end
+        local field = refused and refused_field(entry) or event_key
+        letter = bury(entry, event_key, field, attempts_run, failure, ARGV[i + 7], ARGV[i + 8])
+      end
+      if outcome == 'ignored' then
+        if running then unrecord(event_key, entry) end
+      else
+        record(refused and refused_field(entry) or event_key, outcome, entry, attempts_run, took, letter)
+      end
+      if count > (running and 2 or 1) then again[#again + 1] = entry end
+      done[#done + 1] = entry
+    end
+  end
+end
+
+in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
+if flow then
+  for i = 1, #done do must_notify = leave(done[i]) or must_notify end
+end
+if #recorded > 0 then
+  in_slices(recorded, function(_, ...) redis.call('HSET', rows, ...) end)
+  keep_rows()
+end
+for outcome, n in pairs(counted) do redis.call('HINCRBY', stats, outcome, n) end
+in_slices(again, function(_, ...) redis.call('HDEL', lost_runs, ...) end)
+if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
+-- Of a process that was frozen past its leases the time says nothing of the handler.
+if mean > 0 and next(counted) then redis.call('HSET', stats, 'mean_us', mean) end
+write_tallies()
+if must_notify then notify() end
+return lost

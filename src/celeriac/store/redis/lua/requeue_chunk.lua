@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- requeue_chunk: the owner of a chunk gives back what is left of it.
+--
+-- Promise: atomically, the chunk is gone, and each entry that was left is a pending delivery, scheduled at
+-- once, with no attempt counted. Where the worker does not hold the chunk, nothing changes.
+--
+-- ARGV  handler, chunk id, worker
+-- Returns how many entries.
+--! include _chunks.lua
+--! include _requeue.lua
+local after, upto = chunk_of(ARGV[2], ARGV[3])
+if not after then return 0 end
+return make_pending(ARGV[2], after, upto)
