@@ -60,9 +60,13 @@ COMMANDS = {
         "compat",
         "devtools.compat",
     ),
-    "docs": Command("the documentation site (--serve: and show it while you write)", "docs", "mkdocs"),
+    "docs": Command(
+        "the documentation site (--serve: and show it while you write)", "docs", "mkdocs"
+    ),
     "release": Command(
-        "build the wheel, test it in a clean environment; SBOM, hashes", "release", "devtools.release"
+        "build the wheel, test it in a clean environment; SBOM, hashes",
+        "release",
+        "devtools.release",
     ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }

@@ -78,7 +78,8 @@ def _pages_below(tab: list[Any], group: str) -> list[Any]:
         if isinstance(entry, dict) and group in entry:
             pages: list[Any] = entry[group]
             return pages
-    tab.append({group: (made := [])})
+    made: list[Any] = []
+    tab.append({group: made})
     return made
 
 
@@ -87,10 +88,14 @@ def list_extension() -> Any:
 
     Python-Markdown wants 4. Blocks of code that are indented, not fenced, still need 4.
     """
-    from markdown.blockprocessors import ListIndentProcessor, OListProcessor, UListProcessor
-    from markdown.extensions import Extension
+    from markdown.blockprocessors import (  # type: ignore[import-untyped]
+        ListIndentProcessor,
+        OListProcessor,
+        UListProcessor,
+    )
+    from markdown.extensions import Extension  # type: ignore[import-untyped]
 
-    class NarrowLists(Extension):
+    class NarrowLists(Extension):  # type: ignore[misc]
         def extendMarkdown(self, md: Any) -> None:
             md.tab_length = 2
             # In the order and with the priorities of Python-Markdown.
@@ -136,7 +141,12 @@ def _repository_url(config: Any, source: str, path: str, anchor: str, image: str
 def on_page_content(html: str, *, page: Any, **_: Any) -> str:
     """Warn of what GitHub shows as a list, a table or code and the site as plain text."""
     text = _CODE.sub("", html)
-    for mark, name in (("```", "code block"), ("<p>- ", "list"), ("<p>* ", "list"), ("\n| ", "table")):
+    for mark, name in (
+        ("```", "code block"),
+        ("<p>- ", "list"),
+        ("<p>* ", "list"),
+        ("\n| ", "table"),
+    ):
         if mark in text:
             logger.warning(
                 "%s: a %s is not rendered. Put a blank line before it and indent it by the width "

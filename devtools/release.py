@@ -1,7 +1,7 @@
 """Build what is published, and test it as a user gets it: `python3 dev.py release`.
 
-Writes to dist/: `packages/` with the wheel and the source distribution, a software bill of materials
-(CycloneDX) of the wheel and its dependencies, and SHA256SUMS. Needs a package index. With
+Writes to dist/: `packages/` with the wheel and the source distribution, a software bill of
+materials (CycloneDX) of the wheel and its dependencies, and SHA256SUMS. Needs a package index. With
 `--tag v0.1.0` it fails unless the version is 0.1.0 and CHANGELOG.md has its date.
 """
 

@@ -26,17 +26,17 @@ def set_default_bus(bus: EventBus | None) -> None:
 
 
 def emit(type: str, data: Any = None, **options: Any) -> str:
-    """Publish an event on the default bus. See [EventBus.emit][celeriac.EventBus.emit]."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.emit]."""
     return default_bus().emit(type, data, **options)
 
 
 def emit_many(events: Iterable[Emission | Mapping[str, Any]], **options: Any) -> int:
-    """Publish events on the default bus. See [EventBus.emit_many][celeriac.EventBus.emit_many]."""
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.emit_many]."""
     return default_bus().emit_many(events, **options)
 
 
 async def aemit(type: str, data: Any = None, **options: Any) -> str:
-    """Publish an event on the default bus. See [EventBus.aemit][celeriac.EventBus.aemit]."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.aemit]."""
     return await default_bus().aemit(type, data, **options)
 
 
@@ -44,6 +44,5 @@ async def aemit_many(
     events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
     **options: Any,
 ) -> int:
-    """Publish events on the default bus. See [EventBus.aemit_many][celeriac.EventBus.aemit_many].
-    """
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.aemit_many]."""
     return await default_bus().aemit_many(events, **options)

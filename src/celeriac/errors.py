@@ -54,8 +54,7 @@ class ContractTooNew(InvalidData):
 
 
 class UntrustedEvent(InvalidEvent):
-    """The handler requires a signature, and the event has no trusted one. The handler did not run.
-    """
+    """The handler requires a signature and did not run: the event has no trusted one."""
 
 
 class EncryptionError(InvalidEvent):

@@ -85,11 +85,15 @@ def test_a_link_to_a_missing_file_is_a_warning(caplog: pytest.LogCaptureFixture)
 
 
 def test_invisible_code_is_not_published() -> None:
-    assert rendered("a\n\n<!--- invisible-code-block: python\nassert 1 -> 1\n-->\n\nb") == "a\n\n\nb"
+    assert (
+        rendered("a\n\n<!--- invisible-code-block: python\nassert 1 -> 1\n-->\n\nb") == "a\n\n\nb"
+    )
 
 
 @pytest.mark.parametrize("html", ["<p>- a</p>", "<p>```sh</p>", "<p>a\n| b | c |</p>"])
-def test_text_that_is_not_rendered_is_a_warning(html: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_text_that_is_not_rendered_is_a_warning(
+    html: str, caplog: pytest.LogCaptureFixture
+) -> None:
     page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/deploy.md"))
     with caplog.at_level(logging.WARNING):
         assert docs_site.on_page_content(html, page=page) == html
