@@ -80,10 +80,14 @@ def test_the_bill_of_materials_has_our_version_and_no_installer() -> None:
     reason="check-jsonschema needs click 8.2 or later",
 )
 def test_the_workflows_are_valid() -> None:
-    schema = ["--builtin-schema", "vendor.github-workflows"]
-    command = [sys.executable, "-m", "check_jsonschema", *schema, *map(str, WORKFLOWS)]
-    checked = subprocess.run(command, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stdout
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    for schema, files in (
+        ("vendor.github-workflows", WORKFLOWS),
+        ("vendor.dependabot", [ROOT / ".github/dependabot.yml"]),
+    ):
+        command = [*check, schema, *map(str, files)]
+        checked = subprocess.run(command, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
