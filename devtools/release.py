@@ -107,9 +107,9 @@ def completed(sbom: dict[str, Any], version: str) -> dict[str, Any]:
     """Return the bill with our version, which pyproject.toml leaves to the build, and without the
     installer."""
     sbom["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/celeriac@{version}"}
-    installer = {one["bom-ref"] for one in sbom["components"] if one["name"] in INSTALLERS}
+    installers = {c["bom-ref"] for c in sbom["components"] if c["name"] in INSTALLERS}
     for part, name in (("components", "bom-ref"), ("dependencies", "ref")):
-        sbom[part] = [one for one in sbom[part] if one[name] not in installer]
+        sbom[part] = [entry for entry in sbom[part] if entry[name] not in installers]
     return sbom
 
 

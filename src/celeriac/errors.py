@@ -1,20 +1,20 @@
 """Every error that celeriac raises, in one tree.
 
 CeleriacError
-├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
+├── ConfigurationError      a setting is wrong; raised at start, the message lists every fault
 │   └── SubscriptionError   a handler cannot be registered; raised at import
 ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   │   └── ContractTooNew  its version is newer than the worker's code
-│   ├── UntrustedEvent      it is not signed as the handler demands
-│   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
+│   ├── UntrustedEvent      it has no signature that the handler trusts
+│   ├── EncryptionError     its data cannot be encrypted or decrypted with its keys
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis could not be reached, or refused, within the limit
-├── LogFull                 the log, Redis or the spool has no room left
+├── LogFull                 the event log, Redis or the spool is full
 ├── NotFound                no such event, handler or dead letter
-├── Exhausted               its workers died again and again while they ran it
+├── Exhausted               its workers died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
-└── Reject                  control flow: a handler gives the event up for good
+└── Reject                  control flow: a handler dead-letters the event
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Shadow mode: an event beside each call of an existing task, and the task's outcome as a handler.
+"""Shadow mode: an event for each call of an existing task, and a handler with the task's outcome.
 
-So a task and the handler that is to replace it stand side by side in the matrix, one event for each
-call, before anything is switched; and a call is moved to the handler by one decision, which the
-task's message and the event both carry.
+The matrix then shows the task next to the handler that will replace it, one event for each call,
+before anything is switched. One decision moves a call to the handler; the task's message and the
+event both carry it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The circuit breaker of a handler: its states, the only moves between them, and who may ask.
+"""The circuit breaker of a handler: its states and the moves between them.
 
 M. Nygard, Release It!, "Circuit Breaker". A handler whose attempts keep failing is paused for all
-workers: nothing is taken from the log for it, so no attempt is burnt, and its backlog waits. After
-the pause one worker may take one event as a trial; what becomes of it closes the circuit or opens
-it anew. Anybody may pause and resume a handler by hand, whether it has a breaker or not.
+workers: nothing is fetched for it, so no attempt is wasted, and its backlog waits. After
+`recovery_timeout`, one worker fetches one event as a trial. Its outcome closes the circuit or opens
+it again. Operators can pause and resume any handler manually, with or without a breaker.
 """
 
 from __future__ import annotations
