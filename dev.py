@@ -54,7 +54,7 @@ COMMANDS = {
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
     ),
-    "bench": Command("speed, compared with other libraries: --quick, --json, …", "bench", "benchmarks"),
+    "bench": Command("speed, and that of others: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
