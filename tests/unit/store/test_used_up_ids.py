@@ -33,8 +33,8 @@ def groups(client: Any) -> dict[str, tuple[str, int | None]]:
 
 def pending(client: Any, group: str) -> list[tuple[str, str, int]]:
     return [
-        (one["message_id"], one["consumer"], one["times_delivered"])
-        for one in client.xpending_range(STREAM, group, "-", "+", 100_000)
+        (delivery["message_id"], delivery["consumer"], delivery["times_delivered"])
+        for delivery in client.xpending_range(STREAM, group, "-", "+", 100_000)
     ]
 
 
