@@ -63,7 +63,7 @@ def edit(flower: Flower, letter: DeadLetter, change: Any, user: str = "ada") -> 
 
 
 def newest(shop: Shop) -> Any:
-    return decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    return decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
 
 
 def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, shop: Shop) -> None:

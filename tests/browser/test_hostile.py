@@ -51,9 +51,9 @@ def shop(watched: Settings) -> Shop:
         "specversion": "1.0", "id": XSS, "source": XSS, "type": "order.foreign", "subject": XSS,
         "datacontenttype": "text/html", "data": XSS,
     }  # fmt: skip
-    made.backend.log.append("order", msgspec.json.encode(foreign))
-    made.backend.log.append("order", XSS.encode())
-    made.backend.log.append("order", b"\xff\xfe not json")
+    made.backend.event_log.append("order", msgspec.json.encode(foreign))
+    made.backend.event_log.append("order", XSS.encode())
+    made.backend.event_log.append("order", b"\xff\xfe not json")
     for _ in range(4):
         made.run_until_idle()
     made.backend.circuits.pause("mail.send", reason=XSS)

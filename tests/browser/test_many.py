@@ -30,7 +30,7 @@ def shop(watched: Settings) -> Shop:
     made.start()
     made.emit("order.first", id="the-first")
     body = {"specversion": "1.0", "source": "shop", "type": "order.placed"}
-    log = made.backend.log
+    log = made.backend.event_log
     for start in range(0, EVENTS, 5000):
         log.append_many(
             [
@@ -90,7 +90,7 @@ def test_what_is_far_back_is_found_step_by_step(flower: Flower, shop: Shop) -> N
 
 
 def test_any_page_of_many_is_as_quick_as_the_first(flower: Flower, shop: Shop) -> None:
-    entries = shop.backend.log.read("order", count=50)
+    entries = shop.backend.event_log.read("order", count=50)
     started = time.monotonic()
     answer = flower.ask(f"/events?before=order/{entries[-1].id}")
     assert time.monotonic() - started < QUICK

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import Completion, FetchRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.registry import HandlerRecord
@@ -231,8 +231,8 @@ def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) ->
     [event] = Matrix(shop.backend).events(pattern="shipment.sent", limit=1)
     asked = {"event": event.id, "handler": "analytics.count_events", "at": ""}
     assert 1 == json.loads(flower.act("replay", json.dumps(asked).encode()).text)["done"]
-    lane = Lane("shipment", "analytics.count_events")
-    pending = shop.backend.ledger.pending(lane, event.entry or "")
+    group = Group("shipment", "analytics.count_events")
+    pending = shop.backend.ledger.pending(group, event.entry or "")
     assert pending is not None and "due" == pending.owner
     settle(shop)
     for wrong in ({"handler": "nobody.at_all"}, {"event": "nothing"}):
@@ -241,8 +241,8 @@ def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) ->
 
 
 def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> None:
-    group, chunks, worker = Lane("chunked", "audit.chunked"), shop.backend.chunks, "audit@far/1-ab"
-    shop.backend.log.join("chunked", group.handler, "0")
+    group, chunks, worker = Group("chunked", "audit.chunked"), shop.backend.chunks, "audit@far/1-ab"
+    shop.backend.event_log.join("chunked", group.handler, "0")
     shop.backend.registry.register(
         HandlerRecord(
             id=group.handler, service="audit", patterns=("chunked.x",), queue="audit",
@@ -262,7 +262,7 @@ def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> Non
         assert f'data-state="{state}"' in part
         assert 1 == part.count("on audit@far")
     shop.backend.registry.unregister(group.handler)
-    shop.backend.log.leave("chunked", group.handler)
+    shop.backend.event_log.leave("chunked", group.handler)
 
 
 def test_a_handler_is_paused_and_resumed(flower: Flower, shop: Shop) -> None:
@@ -379,13 +379,13 @@ def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
         shop.emit("shipment.sent", id="shared", source=source)
     settle(shop)
     events = {one.event.source: one for one in Matrix(shop.backend).find_all("shared")}
-    lane, two = Lane("shipment", "analytics.count_events"), events["two"]
-    asked = {"event": "shared", "handler": lane.handler}
+    group, two = Group("shipment", "analytics.count_events"), events["two"]
+    asked = {"event": "shared", "handler": group.handler}
     refused = flower.act("replay", json.dumps(asked).encode())
     assert 400 == refused.status and "one in shipment/" in json.loads(refused.text)["error"]
     named = json.dumps({**asked, "source": "two", "at": "shipment/1-1"}).encode()
     assert 1 == json.loads(flower.act("replay", named).text)["done"]
-    pending = {s: shop.backend.ledger.pending(lane, e.entry or "") for s, e in events.items()}
+    pending = {s: shop.backend.ledger.pending(group, e.entry or "") for s, e in events.items()}
     assert pending["one"] is None
     assert pending["two"] is not None and "due" == pending["two"].owner
     settle(shop)

@@ -13,7 +13,7 @@ from celeriac.delivery import (
     Claimed,
     Delivery,
     Failure,
-    Lane,
+    Group,
     Ledger,
     Outcome,
     Settled,
@@ -26,11 +26,11 @@ from celeriac.registry import Registry
 from celeriac.settings import Settings
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
 
 DOMAIN = "order"
@@ -53,9 +53,9 @@ class Store:
     """`log`, `ledger`, `registry` of one implementation, with shorthands for tests to read well."""
 
     def __init__(
-        self, log: EventLog, ledger: Ledger, registry: Registry, chunks: ChunkStore
+        self, event_log: EventLog, ledger: Ledger, registry: Registry, chunks: ChunkStore
     ) -> None:
-        self.log = log
+        self.event_log = event_log
         self.ledger = ledger
         self.chunks = chunks
         self.registry = registry
@@ -80,41 +80,43 @@ class Store:
     # -- shorthands
 
     def emit(self, event_id: str, subject: str = "", **more: Any) -> str:
-        return self.log.append(DOMAIN, body(event_id, subject, **more))
+        return self.event_log.append(DOMAIN, body(event_id, subject, **more))
 
-    def take(self, lane: Lane, worker: str = "w1", limit: int = 100, most_new: int = 1000) -> Taken:
-        [taken] = self.ledger.take(worker, [Ask(lane, limit, most_new=most_new)])
+    def take(
+        self, group: Group, worker: str = "w1", limit: int = 100, most_new: int = 1000
+    ) -> Taken:
+        [taken] = self.ledger.take(worker, [Ask(group, limit, most_new=most_new)])
         return taken
 
-    def sweep(self, lane: Lane, worker: str = "w1", limit: int = 100) -> Taken:
+    def sweep(self, group: Group, worker: str = "w1", limit: int = 100) -> Taken:
         """Takes with every lease over."""
         with self.leases_over():
-            [taken] = self.ledger.take(worker, [Ask(lane, limit, sweep=True, most_new=0)])
+            [taken] = self.ledger.take(worker, [Ask(group, limit, sweep=True, most_new=0)])
         return taken
 
     def claim(
-        self, lane: Lane, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
+        self, group: Group, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
     ) -> list[Claimed]:
         hinted = [(d.entry, key_of(d.body)) for d in deliveries]
-        return self.ledger.claim(worker, lane, hinted, most)
+        return self.ledger.claim(worker, group, hinted, most)
 
-    def run(self, lane: Lane, worker: str = "w1") -> list[Claimed]:
+    def run(self, group: Group, worker: str = "w1") -> list[Claimed]:
         """Takes and claims what there is."""
-        return self.claim(lane, self.take(lane, worker).deliveries, worker)
+        return self.claim(group, self.take(group, worker).deliveries, worker)
 
     def finish(
         self,
-        lane: Lane,
+        group: Group,
         claimed: Claimed,
         outcome: Outcome = Outcome.PROCESSED,
         worker: str = "w1",
         **more: Any,
     ) -> bool:
         """True if the delivery was still held."""
-        return not self.ledger.finish(worker, lane, [settled(claimed, outcome, **more)])
+        return not self.ledger.finish(worker, group, [settled(claimed, outcome, **more)])
 
-    def owner(self, lane: Lane, entry: str) -> str | None:
-        pending = self.ledger.pending(lane, entry)
+    def owner(self, group: Group, entry: str) -> str | None:
+        pending = self.ledger.pending(group, entry)
         return pending.owner if pending else None
 
 
@@ -128,10 +130,10 @@ def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Settled:
 class MemoryStore(Store):
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
-        log = MemoryLog(settings, self.clock)
-        self._ledger = MemoryLedger(settings, log)
+        event_log = MemoryEventLog(settings, self.clock)
+        self._ledger = MemoryLedger(settings, event_log)
         chunks = MemoryChunks(self._ledger)
-        super().__init__(log, self._ledger, MemoryRegistry(self.clock), chunks)
+        super().__init__(event_log, self._ledger, MemoryRegistry(self.clock), chunks)
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -151,13 +153,13 @@ class MemoryStore(Store):
 
 class RedisStore(Store):
     def __init__(self, settings: Settings) -> None:
-        log = redis_log(settings)
-        self.client, self.keys = log.client, log.keys
-        self.invalid = log.invalid
-        self._ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
+        event_log = redis_event_log(settings)
+        self.client, self.keys = event_log.client, event_log.keys
+        self.invalid = event_log.invalid
+        self._ledger = RedisLedger(settings, event_log.client, event_log.invalid, event_log.bus)
         self.clock = self._ledger.clock
-        registry = RedisRegistry(settings, invalid=log.invalid)
-        super().__init__(log, self._ledger, registry, RedisChunks(self._ledger))
+        registry = RedisRegistry(settings, invalid=event_log.invalid)
+        super().__init__(event_log, self._ledger, registry, RedisChunks(self._ledger))
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pytest
 
 from celeriac.dead_letter import redrive_letter
-from celeriac.delivery import Failure, Lane, Outcome, Settled
+from celeriac.delivery import Failure, Group, Outcome, Settled
 from celeriac.delivery.chunk_store import Completion
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import new_event_id
-from celeriac.event_log import Entry, EntryKind, ImmediateLog, time_ms
+from celeriac.event_log import Entry, EntryKind, SyncLogAdapter, time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.store.memory.circuits import MemoryCircuits
@@ -28,11 +28,11 @@ SOURCE = "shop"
 
 def backend_of(store: Store) -> Backend:
     return Backend(
-        log=store.log,
+        event_log=store.event_log,
         ledger=store.ledger,
         chunks=store.chunks,
         registry=store.registry,
-        async_log=ImmediateLog(store.log),
+        async_event_log=SyncLogAdapter(store.event_log),
         circuits=MemoryCircuits(MemoryClock()),
     )
 
@@ -42,7 +42,7 @@ class Bus:
     """A handler of `order.placed` and the events of its domain, by their ids."""
 
     store: Store
-    lane: Lane
+    group: Group
     matrix: Matrix
 
     def emit(self, *ids: str, type: str = "order.placed") -> list[str]:
@@ -52,7 +52,7 @@ class Bus:
         self, id: str, kind: EntryKind, since_ms: int = 0, *, type: str = "order.placed"
     ) -> str:
         event = body(id, "order/1", source=SOURCE, type=type, specversion="1.0")
-        return self.store.log.append(DOMAIN, event, kind, since_ms)
+        return self.store.event_log.append(DOMAIN, event, kind, since_ms)
 
     def cells(self, *ids: str) -> list[Cell]:
         return [cell for id in ids for cell in self.matrix.status(id).cells]
@@ -70,14 +70,14 @@ class Bus:
 
 
 def bus_of(store: Store) -> Bus:
-    lane = Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
+    group = Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
     record = HandlerRecord(
-        id=lane.handler, service="billing", patterns=("order.placed",), queue="q",
+        id=group.handler, service="billing", patterns=("order.placed",), queue="q",
         since={DOMAIN: "0-0"},
     )  # fmt: skip
     store.registry.register(record)
-    return Bus(store, lane, Matrix(backend_of(store)))
+    return Bus(store, group, Matrix(backend_of(store)))
 
 
 @pytest.fixture
@@ -101,14 +101,14 @@ def failed(entry: Entry, outcome: Outcome = Outcome.RETRY) -> Settled:
     return Settled(entry.id, key, 1, outcome, failure=failure, type="order.placed")
 
 
-def complete(bus: Bus, chunk: str, done: Completion, lane: Lane | None = None) -> None:
-    assert bus.store.chunks.complete("w1", lane or bus.lane, chunk, done)
+def complete(bus: Bus, chunk: str, done: Completion, group: Group | None = None) -> None:
+    assert bus.store.chunks.complete("w1", group or bus.group, chunk, done)
 
 
 def test_an_entry_waits_until_it_is_fetched(bus: Bus) -> None:
     bus.emit("a", "b")
     assert ["waiting", "waiting"] == bus.states("a", "b")
-    fetch(bus.store, bus.lane, 1)
+    fetch(bus.store, bus.group, 1)
     assert ["running", "waiting"] == bus.states("a", "b")
     assert ["b"] == bus.found(State.WAITING)
     assert (1, 1, 2) == (bus.lag.waiting, bus.lag.running, bus.lag.unfinished)
@@ -116,7 +116,7 @@ def test_an_entry_waits_until_it_is_fetched(bus: Bus) -> None:
 
 def test_a_queued_chunk_is_queued_and_has_begun_nothing(bus: Bus) -> None:
     bus.emit("a", "b")
-    chunk, _ = fetch(bus.store, bus.lane, running=False)
+    chunk, _ = fetch(bus.store, bus.group, running=False)
     first, second = bus.cells("a", "b")
     assert ("queued", 0, "w1", None, None) == (
         first.state, first.attempts, first.worker, first.took_us, first.at_ms,
@@ -125,7 +125,7 @@ def test_a_queued_chunk_is_queued_and_has_begun_nothing(bus: Bus) -> None:
     assert ["b", "a"] == bus.found(State.QUEUED)
     assert [] == bus.found(State.RUNNING)
     assert (2, 0) == (bus.lag.queued, bus.lag.running)
-    assert bus.store.chunks.begin("w2", bus.lane, chunk)
+    assert bus.store.chunks.begin("w2", bus.group, chunk)
     first, _ = bus.cells("a", "b")
     assert ("running", 1, "w2") == (first.state, first.attempts, first.worker)
     assert ["b", "a"] == bus.found(State.RUNNING)
@@ -134,7 +134,7 @@ def test_a_queued_chunk_is_queued_and_has_begun_nothing(bus: Bus) -> None:
 
 def test_a_processed_delivery_has_run_time_worker_and_time_without_a_row(bus: Bus) -> None:
     bus.emit("a", "b")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries), took_us=1500))
     for cell in bus.cells("a", "b"):
         assert ("processed", 1, 1500, WORKED_MS, "w1") == (
@@ -149,7 +149,7 @@ def test_a_processed_delivery_has_run_time_worker_and_time_without_a_row(bus: Bu
 
 def test_of_a_chunk_that_is_half_completed_half_is_processed(bus: Bus) -> None:
     bus.emit("a", "b", "c")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries[:2])))
     assert ["processed", "processed", "running"] == bus.states("a", "b", "c")
     assert ["c"] == bus.found(State.RUNNING)
@@ -159,7 +159,7 @@ def test_of_a_chunk_that_is_half_completed_half_is_processed(bus: Bus) -> None:
 
 def test_the_exceptions_of_a_chunk_have_their_own_states(bus: Bus) -> None:
     bus.emit("a", "b", "c", "d")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     a, b, c, d = fetched.entries
     exceptions = [failed(b), failed(c, Outcome.DEAD), failed(d, Outcome.SKIPPED)]
     done = completion([a], exceptions=exceptions)
@@ -179,50 +179,50 @@ def test_the_exceptions_of_a_chunk_have_their_own_states(bus: Bus) -> None:
 
 def test_a_chunk_that_was_given_back_is_scheduled_entry_by_entry(bus: Bus) -> None:
     bus.emit("a", "b")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries[:1])))
-    assert 1 == bus.store.chunks.requeue("w1", bus.lane, chunk)
+    assert 1 == bus.store.chunks.requeue("w1", bus.group, chunk)
     assert ["processed", "scheduled"] == bus.states("a", "b")
-    [claimed] = bus.store.run(bus.lane, "w2")
+    [claimed] = bus.store.run(bus.group, "w2")
     [cell] = bus.cells("b")
     assert ("running", 1, "w2") == (cell.state, cell.attempts, cell.worker)
-    assert bus.store.finish(bus.lane, claimed, worker="w2")
+    assert bus.store.finish(bus.group, claimed, worker="w2")
     assert ["processed", "processed"] == bus.states("a", "b")
 
 
 def test_a_chunk_whose_lease_expired_is_scheduled(bus: Bus) -> None:
     bus.emit("a")
-    fetch(bus.store, bus.lane)
+    fetch(bus.store, bus.group)
     with bus.store.leases_over():
-        assert 1 == bus.store.chunks.reclaim([bus.lane])
+        assert 1 == bus.store.chunks.reclaim([bus.group])
     assert ["scheduled"] == bus.states("a")
     assert ["a"] == bus.found(State.SCHEDULED)
 
 
 def test_a_replay_of_a_processed_delivery_is_its_later_state(bus: Bus) -> None:
     [entry] = bus.emit("a")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries)))
     key = bus.matrix.find("a").key
-    assert 1 == bus.store.ledger.schedule(bus.lane, [(entry, key)])
+    assert 1 == bus.store.ledger.schedule(bus.group, [(entry, key)])
     [cell] = bus.cells("a")
     assert ("scheduled", 0, None, None) == (cell.state, cell.attempts, cell.took_us, cell.worker)
-    [claimed] = bus.store.run(bus.lane)
+    [claimed] = bus.store.run(bus.group)
     assert ["running"] == bus.states("a")
-    assert bus.store.finish(bus.lane, claimed, Outcome.DEAD)
+    assert bus.store.finish(bus.group, claimed, Outcome.DEAD)
     assert ["dead"] == bus.states("a")
 
 
 def test_a_redriven_delivery_keeps_the_history_of_the_chunk(bus: Bus) -> None:
     bus.emit("a")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     one = failed(fetched.entries[0], Outcome.DEAD)
     complete(bus, chunk, Completion(one.entry, 1, exceptions=[one]))
     [letter] = bus.store.ledger.dead(DOMAIN)
     records = bus.store.registry.handlers()
     assert redrive_letter(bus.matrix.backend, records, DOMAIN, letter.id, b'{"who":"ann"}')
-    [claimed] = bus.store.run(bus.lane)
-    assert bus.store.finish(bus.lane, claimed)
+    [claimed] = bus.store.run(bus.group)
+    assert bus.store.finish(bus.group, claimed)
     [cell] = bus.cells("a")
     assert ("processed", 1, 1, 1) == (
         cell.state, cell.attempts, len(cell.failures), len(cell.restarts),
@@ -233,7 +233,7 @@ def test_an_event_of_another_type_is_ignored_once_it_was_fetched(bus: Bus) -> No
     bus.emit("a", type="order.amended")
     bus.emit("b")
     assert [] == bus.found(State.IGNORED)
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     assert [] == bus.found(State.IGNORED)
     complete(bus, chunk, completion(list(fetched.entries[1:])))
     assert [] == bus.states("a")
@@ -245,7 +245,7 @@ def test_an_event_of_another_type_is_ignored_once_it_was_fetched(bus: Bus) -> No
 def test_an_event_that_the_code_of_that_time_did_not_want_is_ignored(bus: Bus) -> None:
     """Its type matches the patterns of today."""
     bus.emit("a")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries), RunOutcome.IGNORED))
     [cell] = bus.cells("a")
     assert ("ignored", 0, None) == (cell.state, cell.attempts, cell.worker)
@@ -254,9 +254,9 @@ def test_an_event_that_the_code_of_that_time_did_not_want_is_ignored(bus: Bus) -
 
 def test_entries_before_and_after_the_group_are_told_apart(bus: Bus) -> None:
     """A group that joined late is not expected to have got what was there."""
-    late = Lane(DOMAIN, "mail.send")
+    late = Group(DOMAIN, "mail.send")
     before, _ = bus.emit("a", "b")
-    bus.store.log.join(DOMAIN, late.handler, before)
+    bus.store.event_log.join(DOMAIN, late.handler, before)
     record = HandlerRecord(
         id=late.handler, service="mail", patterns=("order.placed",), queue="q",
         since={DOMAIN: before},
@@ -270,23 +270,23 @@ def test_entries_before_and_after_the_group_are_told_apart(bus: Bus) -> None:
 
 def test_a_handler_that_was_removed_has_nothing(bus: Bus) -> None:
     bus.emit("a", "b")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries[:1])))
     assert bus.lag.unfinished == 1
-    bus.store.registry.unregister(bus.lane.handler)
-    bus.store.log.leave(DOMAIN, bus.lane.handler)
-    bus.store.ledger.forget(bus.lane)
+    bus.store.registry.unregister(bus.group.handler)
+    bus.store.event_log.leave(DOMAIN, bus.group.handler)
+    bus.store.ledger.forget(bus.group)
     assert [] == bus.states("a", "b")
     assert [] == bus.matrix.lag()
-    bus.store.log.join(DOMAIN, bus.lane.handler, "0")
-    assert [] == bus.store.chunks.open_chunks(bus.lane)
-    assert [None] == bus.store.chunks.runs(bus.lane, [fetched.entries[0].id])
+    bus.store.event_log.join(DOMAIN, bus.group.handler, "0")
+    assert [] == bus.store.chunks.open_chunks(bus.group)
+    assert [None] == bus.store.chunks.runs(bus.group, [fetched.entries[0].id])
 
 
 def test_the_age_of_a_chunk_is_that_of_its_oldest_entry(bus: Bus) -> None:
     """The chunk begins after the group's position, which may be of long ago."""
     bus.emit("a")
-    fetch(bus.store, bus.lane)
+    fetch(bus.store, bus.group)
     assert bus.lag.oldest_s is not None
     assert 0 <= bus.lag.oldest_s < 60
 
@@ -294,23 +294,25 @@ def test_the_age_of_a_chunk_is_that_of_its_oldest_entry(bus: Bus) -> None:
 def test_the_record_of_an_entry_that_was_trimmed_is_not_needed(make_store: MakeStore) -> None:
     """Its event is still read where another handler has a dead letter of it."""
     bus = bus_of(make_store(retention_count=1))
-    other = Lane(DOMAIN, "mail.send")
-    bus.store.log.join(DOMAIN, other.handler, "0")
+    other = Group(DOMAIN, "mail.send")
+    bus.store.event_log.join(DOMAIN, other.handler, "0")
     record = HandlerRecord(
         id=other.handler, service="mail", patterns=("order.placed",), queue="q",
         since={DOMAIN: "0-0"},
     )  # fmt: skip
     bus.store.registry.register(record)
     bus.emit("a", "b", "c")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries)))
     chunk, fetched = fetch(bus.store, other)
     one = failed(fetched.entries[0], Outcome.DEAD)
     done = completion(list(fetched.entries[1:]))
     complete(bus, chunk, Completion(fetched.entries[-1].id, 3, done.record, [one]), other)
-    bus.store.log.trim(DOMAIN, exact=True)
-    assert 1 == bus.store.log.length(DOMAIN)
-    bus.store.ledger.forget(bus.lane)  # as trimming forgets, where a whole record is of old entries
+    bus.store.event_log.trim(DOMAIN, exact=True)
+    assert 1 == bus.store.event_log.length(DOMAIN)
+    bus.store.ledger.forget(
+        bus.group
+    )  # as trimming forgets, where a whole record is of old entries
     [event] = bus.matrix.newest(state=State.DEAD).events
     assert "a" == event.id
     processed, dead = event.cells
@@ -322,9 +324,9 @@ def test_the_record_of_an_entry_that_was_trimmed_is_not_needed(make_store: MakeS
 
 def test_a_delivery_without_any_record_is_missing(bus: Bus) -> None:
     bus.emit("a", "b")
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries)))
-    bus.store.ledger.forget(bus.lane)
+    bus.store.ledger.forget(bus.group)
     assert ["missing", "missing"] == bus.states("a", "b")
     assert ["b", "a"] == bus.found(State.MISSING)
 
@@ -333,7 +335,7 @@ def test_a_copy_of_an_event_is_ignored_and_not_missing(bus: Bus) -> None:
     id = new_event_id()
     [first] = bus.emit(id)
     copy = bus.append(id, EntryKind.FOREIGN)
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, Completion(copy, 2, completion(list(fetched.entries[:1])).record))
     states = {one.entry: [c.state.value for c in one.cells] for one in bus.matrix.events()}
     assert {first: ["processed"], copy: ["ignored"]} == states
@@ -345,7 +347,7 @@ def test_an_entry_of_a_second_try_is_ignored(bus: Bus) -> None:
     id, began = new_event_id(), time_ms()
     [first] = bus.emit(id)
     again = bus.append(id, EntryKind.MADE, began)
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, Completion(again, 2, completion(list(fetched.entries[:1])).record))
     states = {one.entry: [c.state.value for c in one.cells] for one in bus.matrix.events()}
     assert {first: ["processed"], again: ["ignored"]} == states
@@ -361,7 +363,7 @@ def test_an_event_is_found_by_its_id_without_a_row(
     bus.store.ledger.note_sources(DOMAIN, {SOURCE: 1})
     entry = bus.append(id, EntryKind.GIVEN)
     bus.emit(*(str(n) for n in range(30)))
-    chunk, fetched = fetch(bus.store, bus.lane)
+    chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries)))
     assert entry == bus.matrix.find(id).entry
     assert ["processed"] == bus.states(id)

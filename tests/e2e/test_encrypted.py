@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.security.generate import generate
 from tests.browser.flower import Flower
 from tests.e2e.conftest import Deployment
@@ -136,7 +136,7 @@ def test_what_could_not_be_read_is_redriven_once_the_key_is_there(
     assert deployment.workers[0].stop() == 0
     start(deployment, monkeypatch, "mail", private)
     (letter,) = ledger.dead("order")
-    assert ledger.redrive(Lane("order", "mail.charge"), [(letter, letter.event)])
+    assert ledger.redrive(Group("order", "mail.charge"), [(letter, letter.event)])
     deployment.until(lambda: seen(deployment, "mail") == [f"a {CARD}"], what="the second run")
     deployment.until_settled()
     assert ledger.dead("order") == []

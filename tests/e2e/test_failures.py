@@ -91,10 +91,10 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
 
     deployment.effects.set("mended", "yes")
     handler = bus.service.backend.registry.handlers()["billing.broken"]
-    from celeriac.delivery import Lane
+    from celeriac.delivery import Group
 
     assert handler.id == letter.handler
-    assert backend.ledger.redrive(Lane("order", letter.handler), [(letter, letter.event)])
+    assert backend.ledger.redrive(Group("order", letter.handler), [(letter, letter.event)])
     deployment.until(lambda: deployment.runs("billing.broken") == {event_id: 3}, what="redrive")
     deployment.until_settled()
     assert backend.ledger.dead("order") == []
@@ -148,6 +148,6 @@ def test_hints_lost_with_the_celery_queue_are_healed_by_the_lease(deployment: An
     bus = deployment.bus
     ids = [bus.emit("slow.one", {"seconds": 0.3}) for _ in range(6)]
     deployment.until(lambda: len(deployment.runs("billing.slow_started")) >= 1)
-    bus.service.backend.log.client.delete("billing")
+    bus.service.backend.event_log.client.delete("billing")
     deployment.until_settled()
     assert deployment.runs("billing.slow") == dict.fromkeys(ids, 1)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled
+from celeriac.delivery import Ask, Failure, Group, Outcome, Settled
 from celeriac.event import peek
 from celeriac.registry import HandlerRecord
 
@@ -150,7 +150,7 @@ def test_a_backlog_fills_the_log_and_nothing_else(deployment: Any) -> None:
         child_grown = max(child_grown, max(now) - min(pool))
         [group] = [
             g
-            for g in deployment.bus.service.backend.log.groups("bulk")
+            for g in deployment.bus.service.backend.event_log.groups("bulk")
             if g.handler == "billing.bulk"
         ]
         return bool(group.lag == 0 and group.pending == 0)
@@ -185,14 +185,14 @@ def peak(deployment: Any, *command: str) -> int:
 
 def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any) -> None:
     """A backlog of a hundred thousand events, and dead letters of 60 MB."""
-    backend, lane = deployment.bus.service.backend, Lane("bulk", "billing.bulk")
+    backend, group = deployment.bus.service.backend, Group("bulk", "billing.bulk")
     backend.registry.register(
         HandlerRecord(
-            id=lane.handler, service="billing", patterns=("bulk.#",), queue="billing",
+            id=group.handler, service="billing", patterns=("bulk.#",), queue="billing",
             since={"bulk": "0-0"},
         )
     )  # fmt: skip
-    backend.log.join(lane.domain, lane.handler, "0")
+    backend.event_log.join(group.domain, group.handler, "0")
     commands = [
         ("lag",),
         ("doctor",),
@@ -202,14 +202,14 @@ def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any
     before = {command: peak(deployment, *command) for command in commands}
     deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000))
     for _ in range(15):
-        [taken] = backend.ledger.take("w", [Ask(lane, 200)])
+        [taken] = backend.ledger.take("w", [Ask(group, 200)])
         hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
-        claimed = backend.ledger.claim("w", lane, hinted, 5)
+        claimed = backend.ledger.claim("w", group, hinted, 5)
         keys = dict(hinted)
         failure = Failure(attempt=1, at=1, error="ValueError: no")
         backend.ledger.finish(
             "w",
-            lane,
+            group,
             [
                 Settled(
                     one.entry, keys[one.entry], one.attempt, Outcome.DEAD, failure=failure,

@@ -311,7 +311,7 @@ class Run:
 
     def _joined(self) -> bool:
         """Whether the handler gets events, and is registered, which follows."""
-        log, handler = self.bus.service.backend.log, f"{self.service}.handle"
+        log, handler = self.bus.service.backend.event_log, f"{self.service}.handle"
         registry = self.bus.service.backend.registry
         if not self.row.served:
             return False

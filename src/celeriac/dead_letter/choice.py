@@ -62,7 +62,7 @@ def choose(
             after = some[-1].id
 
     merged = heapq.merge(
-        *map(of, sorted(backend.log.domains())),
+        *map(of, sorted(backend.event_log.domains())),
         key=lambda letter: entry_key(letter.id),
         reverse=newest_first,
     )

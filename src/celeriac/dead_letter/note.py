@@ -75,7 +75,7 @@ def record_setting(backend: Backend, *, who: str, what: str) -> None:
 
 def acts(backend: Backend, *, count: int = 200) -> list[Act]:
     """What people did lately in every domain, the newest first; reads `count` records of each."""
-    domains = sorted(backend.log.domains() | {BUS})
+    domains = sorted(backend.event_log.domains() | {BUS})
     found = heapq.merge(
         *(backend.ledger.audited(domain, count=count) for domain in domains),
         key=lambda one: entry_key(one.id),

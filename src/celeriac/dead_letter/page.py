@@ -59,7 +59,7 @@ def _newest_first(backend: Backend, before: str) -> Iterator[DeadLetter]:
             last = some[-1].id
             count = next_page([len(letter.event) for letter in some], READ)
 
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     return heapq.merge(
         *map(of, domains),
         key=lambda letter: (entry_key(letter.id), letter.domain),

@@ -17,7 +17,7 @@ import msgspec
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
-from celeriac.delivery.store import Lane, Settled
+from celeriac.delivery.store import Group, Settled
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
 
@@ -36,7 +36,7 @@ class FetchRequest:
     process that begins it.
     """
 
-    lane: Lane
+    group: Group
     chunk: str
     count: int
     running: bool = False
@@ -103,7 +103,7 @@ class ChunkStore(Protocol):
         ...
 
     def begin(
-        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+        self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
         """Make a queued chunk a running one; return its entries that are left in the log.
 
@@ -112,7 +112,7 @@ class ChunkStore(Protocol):
         """
         ...
 
-    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+    def complete(self, worker: str, group: Group, chunk: str, completion: Completion) -> bool:
         """Record what became of the first entries of a chunk of the worker, and renew its lease.
 
         With the last entry the chunk is gone. The exceptions go where `Ledger.finish` takes them.
@@ -122,30 +122,30 @@ class ChunkStore(Protocol):
         ...
 
     def complete_and_fetch(
-        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+        self, worker: str, group: Group, chunk: str, completion: Completion, request: FetchRequest
     ) -> tuple[bool, Fetched]:
         """`complete`, then `fetch`: two atomic moves in one round trip, the second whatever came of
         the first. After a lost answer, `requeue` of the id in the request gives back what it got.
         """
         ...
 
-    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
+    def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         """Begin the leases again; return the chunks that the worker does not hold any more."""
         ...
 
-    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str) -> int:
         """Make what is left of the worker's chunk pending and due at once, with no attempt
         counted; return how many entries."""
         ...
 
-    def reclaim(self, lanes: Sequence[Lane]) -> int:
+    def reclaim(self, groups: Sequence[Group]) -> int:
         """`requeue` for every chunk whose lease expired, whoever holds it; in one round trip.
 
         Each entry of a chunk that a process had begun has then lost a run (see Delivery).
         """
         ...
 
-    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+    def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
         """How many chunks of each consumer group the worker holds; in one round trip for all."""
         ...
 
@@ -162,11 +162,11 @@ class ChunkStore(Protocol):
         """The server's time. Blocks for a round trip at the first call only."""
         ...
 
-    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
+    def open_chunks(self, group: Group) -> list[OpenChunk]:
         """The open chunks of a consumer group, in the order of the log."""
         ...
 
-    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
+    def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         """How each entry ran within a chunk; None where it did not, or its record was removed.
 
         Blocks for a round trip for each 16 distant entries. A record that cannot be read is

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery import Group, Outcome, Settled
 from celeriac.event import Peek
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
@@ -54,7 +54,7 @@ class Chunk:
     as its pool can be reached."""
 
     handler: Handler
-    lane: Lane
+    group: Group
     items: tuple[Item, ...]
     stays: bool = False
     id: str = ""
@@ -115,7 +115,7 @@ def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
 
 def split(
     handler: Handler,
-    lane: Lane,
+    group: Group,
     items: Sequence[Item],
     mean_us: int,
     processes: int,
@@ -136,7 +136,7 @@ def split(
     groups = [[item] for item in alone] + together
     if handler.flow is not None and handler.flow.keep == "all":
         groups = [[item] for item in alone] + _lists(fresh)
-    return [Chunk(handler, lane, tuple(group)) for group in groups]
+    return [Chunk(handler, group, tuple(state)) for state in groups]
 
 
 def first_calls(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import redis
 from msgspec.structs import replace
 
-from celeriac.delivery import Delivery, Lane, Outcome, Settled
+from celeriac.delivery import Delivery, Group, Outcome, Settled
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
 from celeriac.delivery.repetition import Repetitions
@@ -37,16 +37,16 @@ class FetchedChunk:
 
     def sift(self, retired: Mapping[str, int]) -> Sifted:
         """Sort its entries by what the handler does with them."""
-        group, patterns = self.state.lane, self.fetched.patterns
+        state, patterns = self.state.group, self.fetched.patterns
         given = [Delivery(one.id, one.body, 0) for one in self.fetched.entries]
-        return sift(self.state.handler, given, patterns, retired, domain=group.domain)
+        return sift(self.state.handler, given, patterns, retired, domain=state.domain)
 
     def chunk(self, sifted: Sifted) -> Chunk:
         """Return the delivery task for it."""
         request, entries = self.request, self.fetched.entries
         return Chunk(
             self.state.handler,
-            request.lane,
+            request.group,
             tuple(sifted.wanted),
             stays=self.is_direct,
             id=request.chunk,
@@ -102,7 +102,7 @@ class ChunkFetcher:
         self._requeue_unanswered()
         full = [state for state in states if not state.has_room(self.processes)]
         counts = self.service.backend.chunks.count_open(
-            self.service.worker, [state.lane for state in full]
+            self.service.worker, [state.group for state in full]
         )
         for state, count in zip(full, counts, strict=True):
             state.open_chunks = count
@@ -141,7 +141,7 @@ class ChunkFetcher:
     def _request(self, state: GroupState) -> FetchRequest:
         batch = state.handler.batch
         count = min(state.size.count(state.mean_us, batch), max(MAX_FIRST, batch or 1))
-        return FetchRequest(state.lane, new_chunk_id(), count)
+        return FetchRequest(state.group, new_chunk_id(), count)
 
     def _answered(self, requests: Sequence[FetchRequest], unknown: Sequence[bool]) -> None:
         known = {
@@ -155,7 +155,7 @@ class ChunkFetcher:
         failed: list[redis.RedisError] = []
         for request in waiting:
             try:
-                self._requeue(request.lane, request.chunk)
+                self._requeue(request.group, request.chunk)
             except redis.RedisError as error:
                 self._unanswered.append(request)
                 failed.append(error)
@@ -168,27 +168,27 @@ class ChunkFetcher:
         wanted = one.wanted(sifted) if is_asked else []
         if not wanted:
             return Repetitions()
-        return self.service.backend.chunks.repetitions(one.request.lane.domain, wanted)
+        return self.service.backend.chunks.repetitions(one.request.group.domain, wanted)
 
     def complete(self, one: FetchedChunk, sifted: Sifted, repeated: Collection[str]) -> bool:
         """Report a chunk of which nothing is to run here; return whether some of it is due now."""
         chunks, worker = self.service.backend.chunks, self.service.worker
         completion = one.completion(sifted, repeated, worker)
-        chunks.complete(worker, one.request.lane, one.request.chunk, completion)
+        chunks.complete(worker, one.request.group, one.request.chunk, completion)
         one.state.open_chunks -= 1
         return any(each.outcome is Outcome.RELEASED for each in completion.exceptions)
 
     def requeue(self, state: GroupState, chunk: str) -> None:
         """Make what is in the chunk pending and due at once."""
-        self._requeue(state.lane, chunk)
+        self._requeue(state.group, chunk)
         state.open_chunks -= 1
 
-    def _requeue(self, lane: Lane, chunk: str) -> None:
-        self.service.backend.chunks.requeue(self.service.worker, lane, chunk)
+    def _requeue(self, group: Group, chunk: str) -> None:
+        self.service.backend.chunks.requeue(self.service.worker, group, chunk)
 
     def hand_back(self, state: GroupState) -> None:
         """Requeue what is queued here and was not begun."""
         queued = f"queued:{self.service.worker}"
-        for one in self.service.backend.chunks.open_chunks(state.lane):
+        for one in self.service.backend.chunks.open_chunks(state.group):
             if one.owner == queued:
                 self.requeue(state, one.id)

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery import Ask, Group, Taken
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.pause import BUSY
 from celeriac.handler import Handler
@@ -63,7 +63,7 @@ class GroupState:
     the one with the lowest `served` was served longest ago.
     """
 
-    lane: Lane
+    group: Group
     handler: Handler
     of: HandlerState
     size: FetchSize

@@ -29,14 +29,14 @@ def abandon_chunk(
     due at once, with no attempt counted; where several may be the culprit, none is given up for it.
     Idempotent; blocks for some round trips. Return how many attempts failed.
     """
-    group, chunks, worker = handler.lane(domain), process.service.backend.chunks, process.worker
+    group, chunks, worker = handler.group(domain), process.service.backend.chunks, process.worker
     owners = (f"running:{worker}", f"queued:{worker}")
     held = {one.id: one for one in chunks.open_chunks(group) if one.owner in owners}
     # A thread that ended leaves its process, where others go on.
     failed = 0
     place = None if pid == os.getpid() else process.at_hand.chunk_of(pid)
     if place is not None and place.first and (one := held.get(place.chunk)) is not None:
-        entries = process.service.backend.log.read(
+        entries = process.service.backend.event_log.read(
             domain, start=f"({one.after}", end=one.upto, count=one.count
         )
         completion = _completion(process, handler, domain, one, entries, place.of(entries), error)

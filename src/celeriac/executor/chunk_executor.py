@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import redis
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import FetchRequest, new_chunk_id
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.event_log import Entry
@@ -32,7 +32,7 @@ class ChunkExecutor:
 
     def __init__(self, process: ExecutorProcess) -> None:
         self.process = process
-        self._sizes: dict[Lane, FetchSize] = {}
+        self._sizes: dict[Group, FetchSize] = {}
         self._slow_at: dict[str, float] = {}
 
     def execute(
@@ -50,7 +50,7 @@ class ChunkExecutor:
         all is reported. Raises BusUnavailable where the store cannot be reached for a lease's
         time: other workers then get what was not reported.
         """
-        group, report = handler.lane(domain), Report()
+        group, report = handler.group(domain), Report()
         sure_at = time.monotonic()
         others = False  # whether other versions of the handler want more than this code
         if entries is not None:
@@ -96,7 +96,7 @@ class ChunkExecutor:
             self.process.sources.flush(self.process.service.backend.ledger)
         return report
 
-    def _begin(self, group: Lane, chunk: str, *, read: bool = True) -> Sequence[Entry] | None:
+    def _begin(self, group: Group, chunk: str, *, read: bool = True) -> Sequence[Entry] | None:
         """Its entries; None where it is not this process that runs it."""
         process, tries = self.process, 0
         chunks = process.service.backend.chunks
@@ -113,7 +113,7 @@ class ChunkExecutor:
             return None
         return entries
 
-    def _requeue(self, group: Lane, chunk: str) -> None:
+    def _requeue(self, group: Group, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, group, chunk))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import Lane, Place, Verdict
+from celeriac.delivery import Group, Place, Verdict
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
@@ -18,7 +18,7 @@ from celeriac.executor.process import ExecutorProcess
 
 def find_copies(
     process: ExecutorProcess,
-    group: Lane,
+    group: Group,
     admission: Admission,
     entries: Iterable[tuple[str, bytes | None]],
 ) -> dict[str, str]:
@@ -37,7 +37,7 @@ def find_copies(
 
 
 def verdicts_on(
-    process: ExecutorProcess, group: Lane, copies: Mapping[str, str]
+    process: ExecutorProcess, group: Group, copies: Mapping[str, str]
 ) -> dict[str, Verdict]:
     """Return the verdict on each copy: while the other entry may still be refused, it waits.
 

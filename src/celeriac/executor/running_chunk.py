@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import Claimed, Lane, Settled, Verdict
+from celeriac.delivery import Claimed, Group, Settled, Verdict
 from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, Peek, decode_unchecked
@@ -44,7 +44,7 @@ class RunningChunk:
         self,
         process: ExecutorProcess,
         handler: Handler,
-        group: Lane,
+        group: Group,
         chunk: str,
         entries: Sequence[Entry],
         report: Report,

@@ -39,7 +39,7 @@ from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.handler import Decision, Handler, decide
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Tells the ledger what is settled; what it returns waits for the entries that were no longer held.
 Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
@@ -282,7 +282,7 @@ class Work:
         """Once in the log: with its traceback if nothing follows but a person."""
         retried = decision.outcome is Outcome.RETRY
         level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
-        log.log(
+        logger.log(
             level if retried else logging.ERROR,
             "%s failed on %s %s in attempt %d (%s): %s",
             self.handler.id,
@@ -335,7 +335,7 @@ class Work:
             self.held.pop(entry, None)
         self.report.lost += entries
         if entries:
-            log.warning(
+            logger.warning(
                 "%s: the leases of %d deliveries ran out before they were begun; another worker "
                 "runs them",
                 self.handler.id,
@@ -370,7 +370,7 @@ class Work:
         if lost := answer():
             # A second try after a lost answer also finds nothing to finish, and that is no loss.
             self.report.lost += lost
-            log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
+            logger.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
 
 
 def _us(started: float) -> int:

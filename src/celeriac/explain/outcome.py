@@ -111,7 +111,7 @@ def _dead(facts: Facts) -> Iterator[Check]:
 
 
 def _missing(facts: Facts) -> Check:
-    if facts.group is None:
+    if facts.info is None:
         text = f"lost its consumer group in {facts.domain}, and has no record of the event"
         return failed("missing", text, f"restart a worker of {_service(facts)}: it joins again")
     text = "should have had it, and has no record of it: Redis lost data, or a key was deleted"

@@ -274,7 +274,7 @@ def _postponed(facts: Facts) -> Check:
 
 
 def _behind(facts: Facts) -> Check:
-    group = facts.group
+    group = facts.info
     if group is None:
         text = f"no worker has joined {facts.domain} for it yet"
         return waiting("fetched", text)

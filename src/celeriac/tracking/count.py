@@ -26,11 +26,13 @@ class Count:
 
     def domain(self, domain: str) -> Iterator[None]:
         """Counts one domain as it is now; yields after each page."""
-        log = self.backend.log
-        self._events["postponed"] += log.postponed(domain)
-        newest = log.read(domain, count=1, newest_first=True)
+        event_log = self.backend.event_log
+        self._events["postponed"] += event_log.postponed(domain)
+        newest = event_log.read(domain, count=1, newest_first=True)
         start = "-"
-        while newest and (some := log.read(domain, start=start, end=newest[0].id, count=PAGE)):
+        while newest and (
+            some := event_log.read(domain, start=start, end=newest[0].id, count=PAGE)
+        ):
             self._page(domain, some)
             yield
             start = f"({some[-1].id}"

@@ -79,7 +79,7 @@ class Matrix:
 
     def at_entry(self, domain: str, entry: str) -> Located:
         """The event of an entry of a log. Raises NotFound, InvalidEvent."""
-        return locate_entry(self.backend.log, domain, entry)
+        return locate_entry(self.backend.event_log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
         """The event, and one cell for every handler it concerns. Raises NotFound."""
@@ -89,7 +89,7 @@ class Matrix:
         """The same of an event that was found."""
         records, event = self._records(), located.event
         if located.entry is None:
-            there = stands(self.backend.log, records, located.domain)
+            there = stands(self.backend.event_log, records, located.domain)
             waiting = Found(State.WAITING)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
@@ -117,12 +117,12 @@ class Matrix:
         if found.is_plain:
             return cell
         if cell.into is not None:
-            into = self._event_id(stand.lane.domain, cell.into)
+            into = self._event_id(stand.group.domain, cell.into)
             cell = msgspec.structs.replace(cell, into=into)
         field = event_key(event.id, event.source)
         if found.refused and found.row:
             field = refused_field(found.row.entry)
-        history = self.backend.ledger.history(stand.lane, field)
+        history = self.backend.ledger.history(stand.group, field)
         with_history = msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts
         )
@@ -130,7 +130,7 @@ class Matrix:
 
     def _event_id(self, domain: str, entry: str) -> str:
         """The id of the event of an entry; the entry itself where it was trimmed."""
-        entries = self.backend.log.read(domain, start=entry, end=entry, count=1)
+        entries = self.backend.event_log.read(domain, start=entry, end=entry, count=1)
         with suppress(InvalidEvent):
             return peek(entries[0].body or b"").id if entries else entry
         return entry
@@ -227,7 +227,7 @@ class Matrix:
         records = self._records()
         domains = self._domains(records)
         count = Count(self.backend, records)
-        count.total = sum(map(self.backend.log.length, domains))
+        count.total = sum(map(self.backend.event_log.length, domains))
         for domain in domains:
             for _ in count.domain(domain):
                 if progress is not None:
@@ -239,4 +239,4 @@ class Matrix:
 
     def _domains(self, records: Sequence[HandlerRecord]) -> list[str]:
         joined = {domain for record in records for domain in record.since}
-        return sorted(self.backend.log.domains() | joined)
+        return sorted(self.backend.event_log.domains() | joined)

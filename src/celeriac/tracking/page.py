@@ -136,7 +136,7 @@ def page_cells(
         pairs = [(Entry(item.entry, None, item.kind), item.key) for item in some]
         view = replace(
             view,
-            trimmed_to=_trimmed_to(backend.log, domain),
+            trimmed_to=_trimmed_to(backend.event_log, domain),
             repeated=backend.chunks.repetitions(domain, pairs).certain,
         )
         again = _columns(backend, records, domain, some, view)
@@ -150,9 +150,9 @@ def page_cells(
     return cells
 
 
-def _trimmed_to(log: EventLog, domain: str) -> tuple[int, int]:
+def _trimmed_to(event_log: EventLog, domain: str) -> tuple[int, int]:
     """Return the key of the oldest entry in the log, the largest of all where it is empty."""
-    oldest = log.read(domain, count=1)
+    oldest = event_log.read(domain, count=1)
     return entry_key(oldest[0].id) if oldest else (sys.maxsize, 0)
 
 
@@ -167,7 +167,7 @@ def _columns(
     items: Sequence[Item],
     view: _View,
 ) -> list[tuple[Stand, list[Found | None]]]:
-    there = stands(backend.log, records, domain)
+    there = stands(backend.event_log, records, domain)
     return [(stand, list(_column(backend, stand, items, view))) for stand in there]
 
 
@@ -189,7 +189,7 @@ def _column(
             continue
         if row is not None and row.entry != entry and row.state in IN_FLIGHT:
             # the same event came twice, and its other entry is the one under way
-            pending = ledger.pending(stand.lane, row.entry) or pending
+            pending = ledger.pending(stand.group, row.entry) or pending
         run = runs.get(entry)
         state = delivery_state(
             Evidence(
@@ -201,7 +201,7 @@ def _column(
                 wanted=wanted,
                 subscribed=stand.was_subscribed(entry, item.event),
                 remembered=entry_time_ms(entry) >= view.remembered_from_ms,
-                trimmed=stand.group is not None and entry_key(entry) < view.trimmed_to,
+                trimmed=stand.info is not None and entry_key(entry) < view.trimmed_to,
                 repeats=entry in view.repeated,
             )
         )
@@ -218,7 +218,7 @@ def _rows(
 ) -> tuple[list[Row | None], dict[str, Row]]:
     """The row of each event, and entry → row of those entries that were refused."""
     fields = [*(item.key for item in items), *(refused_field(item.entry) for item in items)]
-    rows = ledger.rows(stand.lane, fields)
+    rows = ledger.rows(stand.group, fields)
     own, refused = rows[: len(items)], rows[len(items) :]
     pairs = zip(items, refused, strict=True)
     return own, {item.entry: row for item, row in pairs if row is not None}
@@ -240,18 +240,18 @@ def _runs(
         and not stand.is_ahead(item.entry)
         and (row is not None or stand.wants(item.event))
     ]
-    found = chunks.runs(stand.lane, asked) if asked else []
+    found = chunks.runs(stand.group, asked) if asked else []
     return {entry: run for entry, run in zip(asked, found, strict=True) if run is not None}
 
 
 def _in_flight(ledger: Ledger, stand: Stand, items: Sequence[Item]) -> dict[str, Pending]:
-    if stand.group is None:
+    if stand.info is None:
         return {}
     entries = sorted((item.entry for item in items), key=entry_key)
     found: dict[str, Pending] = {}
     first = entries[0]
     while True:
-        some = ledger.pending_between(stand.lane, first, entries[-1], PAGE)
+        some = ledger.pending_between(stand.group, first, entries[-1], PAGE)
         found.update((pending.entry, pending) for pending in some)
         if len(some) < PAGE:
             return found

@@ -86,7 +86,7 @@ def search(
     fits = _event_test(query)
     chosen = [record for record in records if _serves(query, record)]
     span = Span(since_ms=query.since_ms, until_ms=query.until_ms, before=before)
-    domains = _domains(backend.log, query, chosen)
+    domains = _domains(backend.event_log, query, chosen)
     entries = candidates(backend, chosen, domains, query.state, span)
     found: list[EventStatus] = []
     if most_read is None:
@@ -128,8 +128,8 @@ def statuses(
     """Events of any domains with their cells, in the order given; `ignored` as in `page_cells`."""
     by_place: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(some, key=lambda one: one[0].domain)
-    for domain, group in groupby(ordered, key=lambda one: one[0].domain):
-        items = [Item.of(one.entry, event, one.kind) for one, event in group]
+    for domain, info in groupby(ordered, key=lambda one: one[0].domain):
+        items = [Item.of(one.entry, event, one.kind) for one, event in info]
         rows = page_cells(backend, records, domain, items, ignored=ignored)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)
@@ -165,9 +165,9 @@ def _serves(query: Query, record: HandlerRecord) -> bool:
     return query.service in (None, record.service) and query.handler in (None, record.id)
 
 
-def _domains(log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
+def _domains(event_log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
     """Where there may be such events at all."""
-    domains = log.domains() if query.domain is None else frozenset({query.domain})
+    domains = event_log.domains() if query.domain is None else frozenset({query.domain})
     if query.pattern is not None and (literal := literal_domain(query.pattern)) is not None:
         domains = domains & {literal}
     if query.service or query.handler:

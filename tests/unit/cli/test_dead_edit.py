@@ -73,7 +73,7 @@ def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
     assert '-    "card": "tok_1"' in answer.out and '+    "card": "tok_2"' in answer.out
     assert "1 dead letter edited" in answer.out
     assert 0 == shop.backend.ledger.dead_count("order")
-    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    edited = decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
     assert edited.id in answer.out
     assert (letter.event_id, letter.event_id) == (edited.causationid, edited.correlationid)
     assert ("billing.charge",) == edited.handlers
@@ -93,7 +93,7 @@ def test_the_audit_log_and_the_history_name_who_edited_what_and_why(shop: Shop, 
     )  # fmt: skip
     assert act.note.who
     assert json.loads(act.note.diff) == json.loads(FIX)
-    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    edited = decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
     [found] = run("history", letter.event_id, "billing.charge", "--json").json
     assert ["emitted", "dead", "edit"] == [step["did"] for step in found["steps"]]
     assert edited.id == found["steps"][-1]["edited"]

@@ -166,9 +166,9 @@ def works(settings: Settings, client: Any, name: str) -> None:
                 shop.run()
             finally:
                 shop.chunks = waiting
-    [lane] = [g.lane for g in shop.dispatchers["mail"]._groups if g.lane.domain == "mail"]
-    [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
-    [run] = shop.backend.chunks.runs(lane, [newest.id])
+    [group] = [g.group for g in shop.dispatchers["mail"]._groups if g.group.domain == "mail"]
+    [newest] = shop.backend.event_log.read("mail", count=1, newest_first=True)
+    [run] = shop.backend.chunks.runs(group, [newest.id])
     assert run is not None
     assert run.outcome is RunOutcome.PROCESSED
     client.close()

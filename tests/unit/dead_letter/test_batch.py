@@ -20,7 +20,7 @@ from celeriac.dead_letter import (
     page,
     redrive_batch,
 )
-from celeriac.delivery import DeadLetter, Lane
+from celeriac.delivery import DeadLetter, Group
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
 from tests.unit.tracking.shop import Shop, memory_backend
@@ -99,7 +99,7 @@ def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
     records = shop.backend.registry.handlers()
     first = redrive_batch(shop.backend, records, choice)
     while shop.backend.registry.now_ms() <= until:
-        shop.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+        shop.backend.event_log.clock.advance(1)  # type: ignore[attr-defined]
     shop.run_until_idle()
     assert 3 == first.done
     assert 3 == count_batch(shop.backend, Choice(handler="mail.send")).chosen
@@ -155,9 +155,11 @@ def test_large_letters_are_redriven_a_few_at_a_time(
     moved: list[int] = []
     redrive = shop.backend.ledger.redrive
 
-    def watched(lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b"") -> int:
+    def watched(
+        group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
         moved.append(sum(len(addressed) for _, addressed in letters))
-        return redrive(lane, letters, note)
+        return redrive(group, letters, note)
 
     monkeypatch.setattr(shop.backend.ledger, "redrive", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 400)

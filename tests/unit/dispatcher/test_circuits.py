@@ -28,8 +28,8 @@ def test_nothing_is_taken_for_a_paused_handler(
     bus.emit("order.placed", {})
     made.turn()
     assert sent == []
-    [group] = store.log.groups("order")
-    assert (group.lag, group.pending) == (1, 0)
+    [state] = store.event_log.groups("order")
+    assert (state.lag, state.pending) == (1, 0)
     store.backend.circuits.resume("billing.charge")
     made.turn()
     assert len(sent) == 1
@@ -45,8 +45,8 @@ def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
     [hint] = sent
     store.backend.circuits.pause("billing.charge")
     made.turn()
-    lane = bus.service.handlers["billing.charge"].lane("order")
-    assert store.ledger.claim("w", lane, hint.hinted, 5) == []
+    group = bus.service.handlers["billing.charge"].group("order")
+    assert store.ledger.claim("w", group, hint.hinted, 5) == []
     sent.clear()
     store.backend.circuits.resume("billing.charge")
     made.turn()
@@ -79,15 +79,15 @@ def test_all_that_is_queued_goes_back_however_much_it_is(
     subscribed(bus)
     made = dispatcher()
     bus.emit_many([("order.placed", {})] * 1001)
-    lane = bus.service.handlers["billing.charge"].lane("order")
-    [taken] = store.ledger.take(bus.service.worker, [Ask(lane, 2000, most_new=2000)])
+    group = bus.service.handlers["billing.charge"].group("order")
+    [taken] = store.ledger.take(bus.service.worker, [Ask(group, 2000, most_new=2000)])
     assert len(taken.deliveries) == 1001
     if way == "pause":
         store.backend.circuits.pause("billing.charge")
         made.turn()
     else:
         made.hand_back()
-    assert store.ledger.due(lane) == 1001
+    assert store.ledger.due(group) == 1001
 
 
 def test_a_neighbour_is_served_meanwhile(
@@ -121,7 +121,7 @@ def test_of_a_handler_on_trial_one_event_is_sent(
         made.turn()
     assert sent.ids == [[first]]
     # also where it runs, so that none is queued
-    assert store.ledger.claim(bus.service.worker, sent[0].lane, sent[0].hinted, 5)
+    assert store.ledger.claim(bus.service.worker, sent[0].group, sent[0].hinted, 5)
     made.turn()
     assert sent.ids == [[first]]
     assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN

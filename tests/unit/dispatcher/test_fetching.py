@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from celeriac import Breaker, Event, EventBus
-from celeriac.delivery import Lane, Place
+from celeriac.delivery import Group, Place
 from celeriac.delivery.chunk_store import FetchRequest
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
@@ -21,7 +21,7 @@ from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 
 
 def charge(event: Event[Any]) -> None: ...
@@ -42,7 +42,7 @@ def settle(turning: Dispatcher) -> float:
 
 def run(bus: EventBus, chunk: Chunk, **more: Any) -> None:
     Executor(bus.service).chunks.execute(
-        chunk.handler, chunk.lane.domain, chunk.id, chunk.entries, more=chunk.more, **more
+        chunk.handler, chunk.group.domain, chunk.id, chunk.entries, more=chunk.more, **more
     )
 
 
@@ -58,8 +58,8 @@ def test_what_emit_made_is_fetched_in_a_chunk_and_leaves_no_delivery_behind(
     assert (chunk.id, f"queued:{bus.service.worker}") == (opened.id, opened.owner)
     run(bus, chunk)
     assert [] == store.backend.chunks.open_chunks(GROUP)
-    [group] = store.log.groups("order")
-    assert (0, 0) == (group.pending, group.lag)
+    [state] = store.event_log.groups("order")
+    assert (0, 0) == (state.pending, state.lag)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_decided_delivery_by_delivery_comes_in_no_chunk(
 
 def append_foreign(bus: EventBus, store: Store, id: str) -> None:
     """As any producer may, by XADD."""
-    store.log.append("order", encode(bus.event("order.placed", id=id)), EntryKind.FOREIGN)
+    store.event_log.append("order", encode(bus.event("order.placed", id=id)), EntryKind.FOREIGN)
 
 
 def test_what_may_be_a_duplicate_is_taken_by_itself_in_the_same_turn(
@@ -138,11 +138,11 @@ def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
     turning = dispatcher()
     settle(turning)
     body = encode(bus.event("order.placed", id="a"))
-    store.log.append("order", body, EntryKind.MADE, since_ms=store.clock.now_ms())
+    store.event_log.append("order", body, EntryKind.MADE, since_ms=store.clock.now_ms())
     ran: list[str] = []
     for _ in range(2):
         if not together or not ran:
-            store.log._append("order", body, EntryKind.MADE)
+            store.event_log._append("order", body, EntryKind.MADE)
         other = bus.emit("order.placed")
         settle(turning)
         while sent:
@@ -160,7 +160,7 @@ def test_a_chunk_in_which_nothing_is_repeated_runs_as_any_other(
     turning = dispatcher()
     event = bus.emit("order.placed")
     now_ms = store.clock.now_ms()
-    store.log.store["order"].ids.note_ambiguous(now_ms, now_ms)
+    store.event_log.store["order"].ids.note_ambiguous(now_ms, now_ms)
     settle(turning)
     [chunk] = sent
     assert [[event]] == sent.ids
@@ -191,8 +191,8 @@ def test_what_the_handler_does_not_want_costs_no_task(
     bus.emit_many([("order.paid", {})] * 50)
     settle(turning)
     assert ([], []) == (list(sent), store.backend.chunks.open_chunks(GROUP))
-    [group] = store.log.groups("order")
-    assert (0, 0) == (group.pending, group.lag)
+    [state] = store.event_log.groups("order")
+    assert (0, 0) == (state.pending, state.lag)
 
 
 def test_a_free_process_is_given_the_entries_of_the_chunk(

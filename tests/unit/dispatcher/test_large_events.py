@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import Fetched, FetchRequest
 from celeriac.delivery.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
 from celeriac.dispatcher.fetching import MAX_FIRST
@@ -17,7 +17,7 @@ from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 from tests.unit.dispatcher.test_fetching import settle
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 
 
 @pytest.mark.parametrize("size", [10_000, 30_000, 100_000])

@@ -62,7 +62,7 @@ def test_no_lease_is_taken_over_right_after_a_wait_that_the_server_held_up(
         now += 4.0
         return seen
 
-    monkeypatch.setattr(bus.service.backend.log, "wait", hold_up)
+    monkeypatch.setattr(bus.service.backend.event_log, "wait", hold_up)
     turning._wait(1.0)
     turning.turn()
     assert [] == sent.ids

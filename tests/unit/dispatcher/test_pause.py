@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.delivery import Ask, Delivery, Lane, Taken
+from celeriac.delivery import Ask, Delivery, Group, Taken
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_room, until_share
 
 
@@ -28,7 +28,7 @@ def test_it_waits_till_something_is_due_and_no_longer_than_idle(due_ms: int, pau
     assert pause == until(due_ms, now_ms=1000)
 
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
 def taken(count: int = 0, **more: Any) -> Taken:

@@ -70,7 +70,7 @@ def what_was_put_off_is_due(shop: Shop) -> None:
     ledger = shop.backend.ledger
     keys = getattr(ledger, "keys", None)
     if keys is None:
-        shop.backend.log.clock.advance(2000)  # type: ignore[attr-defined]
+        shop.backend.event_log.clock.advance(2000)  # type: ignore[attr-defined]
         return
     for entry in ledger.client.zrange(keys.due("order", "billing.take"), 0, -1):  # type: ignore[attr-defined]
         ledger.client.zadd(keys.due("order", "billing.take"), {entry: 1})  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
     old.run_until_idle()
     assert state(old, event) == "skipped"
     if not hasattr(old.backend.ledger, "keys"):
-        old.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+        old.backend.event_log.clock.advance(1)  # type: ignore[attr-defined]
     later = old.emit("payment.made")
     old.run_until_idle()
     assert state(old, later) is None, "nobody subscribes to it any more"

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus, Retry
-from celeriac.delivery import Lane, Outcome, Place
+from celeriac.delivery import Group, Outcome, Place
 from celeriac.delivery.chunk_store import Fetched, FetchRequest, new_chunk_id
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
@@ -21,7 +21,7 @@ from celeriac.event_log import EntryKind, time_ms
 from celeriac.executor import Executor, Report, chunk_executor
 from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.handler import Handler
-from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.testing.store import Store
 
 
@@ -42,8 +42,8 @@ class Bench:
         handle.__annotations__["event"] = list[Event[Any]] if "batch" in options else Event[Any]
         self.bus.on("order.placed", name="handle", **options)(handle)
         self.handler: Handler = self.bus.service.handlers["billing.handle"]
-        self.group: Lane = self.handler.lane("order")
-        self.store.log.join("order", self.handler.id, "0")
+        self.group: Group = self.handler.group("order")
+        self.store.event_log.join("order", self.handler.id, "0")
 
     def emit(self, count: int, type: str = "order.placed") -> list[str]:
         return [self.bus.emit(type) for _ in range(count)]
@@ -163,7 +163,7 @@ def test_what_cannot_be_decided_in_a_chunk_becomes_due_by_itself(bench: Bench) -
         (encode(event), EntryKind.FOREIGN),
         (encode(bench.bus.event("stock.moved")), EntryKind.MADE),
     ):
-        MemoryLog.append(bench.store.log, "order", body, kind)
+        MemoryEventLog.append(bench.store.event_log, "order", body, kind)
     [last] = bench.emit(1)
     bench.execute()
     assert [last] == bench.ran
@@ -173,9 +173,9 @@ def test_what_cannot_be_decided_in_a_chunk_becomes_due_by_itself(bench: Bench) -
 def test_a_repetition_is_recorded_as_ignored(bench: Bench) -> None:
     bench.subscribe()
     body = encode(bench.bus.event("order.placed"))
-    first = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE)
+    first = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE)
     # Tried again, since the answer was lost.
-    again = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE, time_ms())
+    again = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE, time_ms())
     assert 1 == bench.execute(1, more=True).processed
     runs = bench.chunks.runs(bench.group, [first, again])
     assert [RunOutcome.PROCESSED, RunOutcome.IGNORED] == [run and run.outcome for run in runs]
@@ -242,7 +242,7 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
     report = bench.execute(1, more=True)
     assert 4 == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
-    [group] = bench.store.log.groups("order")
+    [group] = bench.store.event_log.groups("order")
     assert 50 - report.processed == group.lag
 
 
@@ -271,7 +271,7 @@ def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
     bench.subscribe()
     bench.emit(2)
     assert 1 == bench.execute(1).processed
-    [group] = bench.store.log.groups("order")
+    [group] = bench.store.event_log.groups("order")
     assert 1 == group.lag
 
 

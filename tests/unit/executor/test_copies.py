@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled, Verdict
+from celeriac.delivery import Ask, Failure, Group, Outcome, Settled, Verdict
 from celeriac.delivery.chunk_store import Completion, FetchRequest
 from celeriac.event import encode, peek
 from celeriac.event_log import EntryKind
@@ -13,15 +13,15 @@ from celeriac.executor import Executor
 from celeriac.executor.copies import verdicts_on
 from celeriac.testing.store import Store
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 CONCURRENT, DUPLICATE = Verdict.CONCURRENT, Verdict.DUPLICATE
 
 
 @pytest.fixture
 def entry(bus: EventBus, store: Store) -> str:
     """Of an event that waits for the handler."""
-    store.log.join("order", GROUP.handler, "0")
-    return store.log.append("order", encode(bus.event("order.placed")), EntryKind.MADE)
+    store.event_log.join("order", GROUP.handler, "0")
+    return store.event_log.append("order", encode(bus.event("order.placed")), EntryKind.MADE)
 
 
 def verdict(bus: EventBus, entry: str) -> Verdict:

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from celeriac import Event, Reject, Retry, current_attempt, current_event
-from celeriac.delivery import MAX_LOST_RUNS, Ask, Lane, Outcome, Place
+from celeriac.delivery import MAX_LOST_RUNS, Ask, Group, Outcome, Place
 from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
@@ -46,7 +46,7 @@ def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
     assert ["a", "b", "c"] == ran
     assert (3, 3, "3 processed") == (report.hinted, report.processed, str(report))
     assert {Place.PROCESSED} == {bench.place(id) for id in "abc"}
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_a_failure_leaves_its_neighbours_alone(bench: Bench) -> None:
@@ -72,7 +72,7 @@ def test_each_failed_attempt_is_recorded_and_the_last_is_dead(bench: Bench) -> N
     assert (failure := bench.execute().sole_failure) and isinstance(failure.error, ValueError)
     bench.store.clock.advance(1000)
     assert "1 dead" == str(bench.execute())
-    failures = bench.store.ledger.failures(bench.lane, bench.key("b"))
+    failures = bench.store.ledger.failures(bench.group, bench.key("b"))
     assert [(1, "ValueError: not b"), (2, "ValueError: not b")] == [
         (f.attempt, f.error) for f in failures
     ]
@@ -167,7 +167,7 @@ def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
     report = bench.execute()
     assert ["a", "b"] == ran
     assert 2 == report.processed
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
@@ -183,7 +183,7 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     bench.subscribe(note, retries=1)
     bench.emit("a")
     for _ in range(MAX_LOST_RUNS):
-        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
+        bench.store.ledger.claim("dead", bench.group, bench.queue(), 2)
         bench.store.clock.advance(bench.store.ledger.lease_ms)
     report = bench.execute()
     assert [] == ran
@@ -191,8 +191,8 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     (letter,) = bench.store.ledger.dead("order")
     assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
     # the claim that gave it up was no attempt to run it
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
-    (row,) = bench.store.ledger.rows(bench.lane, [bench.key("a")])
+    (failure,) = bench.store.ledger.failures(bench.group, bench.key("a"))
+    (row,) = bench.store.ledger.rows(bench.group, [bench.key("a")])
     assert row is not None
     told = {failure.attempt, letter.attempts, row.attempt, report.failures[0].attempt}
     assert {MAX_LOST_RUNS} == told
@@ -208,7 +208,7 @@ def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) 
     bench.subscribe(fail, retries=1, backoff=0.0)
     bench.emit("a")
     for _ in range(MAX_LOST_RUNS - 1):
-        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
+        bench.store.ledger.claim("dead", bench.group, bench.queue(), 2)
         bench.store.clock.advance(bench.store.ledger.lease_ms)
     bench.execute()
     assert Place.DUE is bench.place("a")
@@ -225,9 +225,9 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
     report = bench.execute([(entry, forged)])
     assert [] == ran
     assert "nothing to do: done, due or held elsewhere" == str(report)
-    pending = bench.store.ledger.pending(bench.lane, entry)
+    pending = bench.store.ledger.pending(bench.group, entry)
     assert pending and (Place.DUE, 0) == (pending.owner, pending.attempts)
-    assert [None] == bench.store.ledger.rows(bench.lane, [forged])
+    assert [None] == bench.store.ledger.rows(bench.group, [forged])
     bench.execute()
     assert ["a"] == ran
 
@@ -235,7 +235,9 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
 def test_a_hint_for_what_is_not_queued_runs_nothing(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
-    bench.execute([("1-1", bench.key("a")), (bench.store.log.read("order")[0].id, bench.key("a"))])
+    bench.execute(
+        [("1-1", bench.key("a")), (bench.store.event_log.read("order")[0].id, bench.key("a"))]
+    )
     assert [] == ran
 
 
@@ -254,8 +256,8 @@ def test_data_that_does_not_fit_is_dead_at_once(bench: Bench) -> None:
 def test_an_envelope_that_breaks_the_standard_is_dead_at_once(bench: Bench) -> None:
     bench.subscribe(note)
     body = encode(build_event("order.placed", 1, source="x", id="a")).replace(b'"x"', b'""')
-    with bench.store.log.silence():
-        bench.store.log.append("order", body)
+    with bench.store.event_log.silence():
+        bench.store.event_log.append("order", body)
     assert "1 dead" == str(bench.execute())
     assert "InvalidEvent" in bench.store.ledger.dead("order")[0].error
 
@@ -294,7 +296,7 @@ def test_cause_and_correlation_follow_by_themselves(bench: Bench) -> None:
     bench.execute()
     ((event, attempt),) = ran
     assert ("cause", 1) == (event.id, attempt)
-    effect = bench.store.log.emitted[-1].event
+    effect = bench.store.event_log.emitted[-1].event
     assert ("cause", "chain") == (effect.causationid, effect.correlationid)
     assert (None, 0) == (current_event(), current_attempt())
 
@@ -332,9 +334,9 @@ def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.Mon
     held: list[dict[str, int]] = []
     keeping = bench.executor.process.leases.keeping
 
-    def noted(lane: Lane, entries: dict[str, int]) -> Any:
+    def noted(group: Group, entries: dict[str, int]) -> Any:
         held.append(entries)
-        return keeping(lane, entries)
+        return keeping(group, entries)
 
     monkeypatch.setattr(bench.executor.process.leases, "keeping", noted)
     bench.subscribe(lambda event: ran.append([*held[0]]))
@@ -356,7 +358,7 @@ def test_what_could_not_be_told_is_told_again(
         ran.append("lost")
         raise redis.ConnectionError
 
-    def begin(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> Any:
+    def begin(worker: str, group: Any, settled: Any, mean_us: int = 0) -> Any:
         return fail if in_answer else fail()
 
     monkeypatch.setattr(bench.store.ledger, "begin_finish", begin)
@@ -366,16 +368,16 @@ def test_what_could_not_be_told_is_told_again(
     assert "2 processed" == str(bench.execute())
     assert (["a", "b", "lost", "lost"] if in_answer else ["a", "lost", "b", "lost"]) == ran
     assert {Place.PROCESSED} == {bench.place(id) for id in "ab"}
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
     finish = bench.store.ledger.finish
 
-    def counted(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> list[str]:
+    def counted(worker: str, group: Any, settled: Any, mean_us: int = 0) -> list[str]:
         told.append(len(settled))
-        return finish(worker, lane, settled, mean_us)
+        return finish(worker, group, settled, mean_us)
 
     monkeypatch.setattr(bench.store.ledger, "finish", counted)
     monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 60.0)
@@ -389,7 +391,7 @@ def test_the_run_time_is_measured_for_the_dispatcher(bench: Bench) -> None:
     bench.subscribe(lambda event: time.sleep(0.002))
     bench.emit("a")
     bench.execute()
-    assert 2000 <= bench.store.ledger.stats(bench.lane)["mean_us"] < 200_000
+    assert 2000 <= bench.store.ledger.stats(bench.group)["mean_us"] < 200_000
 
 
 def test_a_handler_that_hangs_is_known_to_be_slow_at_its_first_event(bench: Bench) -> None:
@@ -432,13 +434,13 @@ def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> Non
     bench.emit(*"abc")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint[:1], 9)
-    bench.store.ledger.claim("another", bench.lane, hint[1:2], 9)
+    bench.store.ledger.claim(worker, bench.group, hint[:1], 9)
+    bench.store.ledger.claim("another", bench.group, hint[1:2], 9)
     for _ in range(2):
         bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"))
-    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
+    owners = [bench.store.ledger.pending(bench.group, entry) for entry, _ in hint]
     assert [Place.DUE, "running:another", f"queued:{worker}"] == [o and o.owner for o in owners]
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
+    (failure,) = bench.store.ledger.failures(bench.group, bench.key("a"))
     assert (1, "RuntimeError: SIGKILL") == (failure.attempt, failure.error)
 
 
@@ -448,9 +450,9 @@ def test_a_crash_in_company_gives_none_up_even_without_retries(bench: Bench) -> 
     bench.emit(*"ab")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.store.ledger.claim(worker, bench.group, hint, handler.failure.most_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
-    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
+    owners = [bench.store.ledger.pending(bench.group, entry) for entry, _ in hint]
     assert [Place.DUE, Place.DUE] == [o and o.owner for o in owners]
 
 
@@ -459,7 +461,7 @@ def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
     bench.emit("a")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.store.ledger.claim(worker, bench.group, hint, handler.failure.most_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
     assert ["a"] == [letter.event_id for letter in bench.store.ledger.dead("order")]
 
@@ -478,8 +480,8 @@ def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
             monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
             rest = [pair for pair in hint if pair[1] != bench.key("a")]
             bench.store.ledger.lease_ms = 0
-            bench.store.ledger.take("w2", [Ask(bench.lane, 9, sweep=True)])
-            bench.store.ledger.claim("w2", bench.lane, rest, 9)
+            bench.store.ledger.take("w2", [Ask(bench.group, 9, sweep=True)])
+            bench.store.ledger.claim("w2", bench.group, rest, 9)
 
     bench.subscribe(handle)
     bench.emit(*"abc")
@@ -529,7 +531,7 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
         monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
         with monkeypatch.context() as lease:
             lease.setattr(ledger, "lease_ms", 0)
-            ledger.take("w2", [Ask(bench.lane, 1, sweep=True)])
+            ledger.take("w2", [Ask(bench.group, 1, sweep=True)])
         return claimed
 
     monkeypatch.setattr(ledger, "claim", frozen_after)
@@ -569,7 +571,7 @@ def test_any_error_can_be_described_and_stored(bench: Bench, error: Exception, t
     bench.subscribe(handle)
     bench.emit("a")
     assert "1 retried" == str(bench.execute())
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
+    (failure,) = bench.store.ledger.failures(bench.group, bench.key("a"))
     assert text == failure.error
     failure.encode()
 
@@ -582,10 +584,10 @@ def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> N
     """Also where a forged hint leads to it past the dispatcher."""
     bench.bus.on("payment.captured", "order.placed", name="handle")(note)
     bench.handler = bench.bus.service.handlers["billing.handle"]
-    bench.lane = bench.handler.lane("order")
-    bench.store.log.join("order", "billing.handle", "0")
+    bench.group = bench.handler.group("order")
+    bench.store.event_log.join("order", "billing.handle", "0")
     foreign = encode(build_event("payment.captured", None, source="x", id="p"))
-    bench.store.log.append("order", foreign)
+    bench.store.event_log.append("order", foreign)
     report = bench.execute()
     assert ran == []
     (failure,) = report.failures

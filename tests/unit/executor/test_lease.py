@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.testing.store import Store
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_what_is_held_is_renewed_until_it_is_finished(
 ) -> None:
     renewed: list[Any] = []
 
-    def renew(worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
-        renewed.append((worker, lane, held))
+    def renew(worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+        renewed.append((worker, group, held))
         return []
 
     monkeypatch.setattr(store.ledger, "renew", renew)
@@ -61,14 +61,14 @@ def test_each_round_renews_the_leases_of_every_lane(
     bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a pool of threads or greenlets one process runs several chunks at once."""
-    renewed: list[Lane] = []
+    renewed: list[Group] = []
 
-    def renew(worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
-        renewed.append(lane)
+    def renew(worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+        renewed.append(group)
         return []
 
     monkeypatch.setattr(store.ledger, "renew", renew)
-    keeper, other = LeaseKeeper(bus.service), Lane("payment", "billing.charge")
+    keeper, other = LeaseKeeper(bus.service), Group("payment", "billing.charge")
     with keeper.keeping(LANE, {"1-0": 1}), keeper.keeping(other, {"1-0": 1}):
         assert eventually(lambda: len(renewed) >= 4)
     assert [LANE, other] * 2 == renewed[:4]

@@ -31,7 +31,7 @@ def decline(event: Event[dict[str, Any]]) -> None:
 def said(bench: Bench, caplog: pytest.LogCaptureFixture) -> str:
     """All that is kept and logged of the failure."""
     (letter,) = bench.store.ledger.dead("order")
-    failures = bench.store.ledger.failures(bench.lane, "a")
+    failures = bench.store.ledger.failures(bench.group, "a")
     records = [logging.Formatter().format(record) for record in caplog.records]
     return "\n".join([letter.error, letter.traceback, *(f.error for f in failures), *records])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery import Group, Outcome, Settled
 from celeriac.executor import executor as module
 from celeriac.settings import Settings
 
@@ -39,6 +39,6 @@ def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("celeriac.executor.process.LeaseKeeper", lambda service: None)
     executor = module.Executor(service)
     settled = Settled("1-0", "a", 1, Outcome.PROCESSED)
-    answer = executor._told(("w", Lane("billing.h", "order"), [settled], 0))
+    answer = executor._told(("w", Group("billing.h", "order"), [settled], 0))
     assert answer() == []
     assert ledger.calls > 100

@@ -342,7 +342,7 @@ def test_every_way_to_emit_encrypts(running: tuple[EventBus, MemoryBus]) -> None
     orders.emit_many([{"type": "order.placed", "data": {"card": "b"}, **to}])
     orders.emit_many([orders.event("order.placed", {"card": "e"}, **to)])
     asyncio.run(emit())
-    assert all(is_encrypted(one.event) for one in memory.store.log.emitted)
+    assert all(is_encrypted(one.event) for one in memory.store.event_log.emitted)
     memory.run_until_idle()
     assert sorted(one[1] for one in ran if one[0] == "billing") == ["a", "b", "c", "d", "e"]
 

@@ -258,7 +258,7 @@ def test_an_unsigned_event_keeps_no_signed_one_with_its_id_from_the_handler(
     forged: dict[str, Any] = {"id": "order-42", "source": "orders"}
     if through == "foreign":
         event = encode(billing.event("order.placed", {"n": 0}, **forged))
-        memory.store.log.append("order", event)
+        memory.store.event_log.append("order", event)
     else:
         billing.emit("order.placed", {"n": 0}, **forged)
     if through == "emit_many":
@@ -280,7 +280,7 @@ def test_a_signed_event_whose_id_nobody_can_guess_enters_the_log_once(
     event = orders.event("order.placed", {"n": 1})
     for _ in range(2):
         orders.emit_many([event])
-    assert [EntryKind.GIVEN] == [entry.kind for entry in memory.store.log.read("order")]
+    assert [EntryKind.GIVEN] == [entry.kind for entry in memory.store.event_log.read("order")]
 
 
 def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from celeriac import NotFound, Retry, SubscriptionError
 from celeriac.event_log import EventLog
 from celeriac.registry import HandlerRecord
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.tracking import Matrix, Query, State
 from tests.unit.tracking.shop import Shop
 
@@ -112,7 +112,7 @@ def test_a_page_reads_little_of_a_long_log(
 ) -> None:
     for _ in range(3000):
         shop.emit("order.placed")
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert 20 == len(matrix.page(Query(), limit=20).events)
     assert sum(read) <= 200
 
@@ -124,7 +124,7 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     shop.start()
     ids = [shop.emit(f"{domain}.x") for domain in "abc" for _ in range(3)]
     shop.run_until_idle()
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
     assert [3, 3, 3] == read
     counts = count_asked(shop.backend, monkeypatch)
@@ -132,16 +132,16 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     assert [3, 3, 0] == counts[:3]
 
 
-def count_reads(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_reads(event_log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
-    original = log.read
+    original = event_log.read
 
     def read(*args: Any, **options: Any) -> Any:
         found = original(*args, **options)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(log, "read", read)
+    monkeypatch.setattr(event_log, "read", read)
     return counts
 
 
@@ -153,7 +153,7 @@ def test_an_event_is_found_where_it_was_seen(
 ) -> None:
     shop.emit("order.placed", id="mine")
     [row] = matrix.page(Query()).events
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert "mine" == matrix.find("mine", near=f"order/{row.entry}").event.id
     assert [1] == read
 
@@ -173,7 +173,7 @@ def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     shop.emit("order.placed", id="old")
     for _ in range(100):
         shop.emit("order.placed")
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
         matrix.find("old")
     assert 25 == sum(read)
@@ -193,7 +193,7 @@ def test_large_events_end_a_look_up_sooner(
     shop.emit("order.placed", id="old")
     for _ in range(20):
         shop.emit("order.placed", data={"text": "x" * 4_000})
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     with pytest.raises(NotFound, match="--deep"):
         matrix.find("old")
     assert sum(read) <= 4
@@ -205,11 +205,11 @@ def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
     monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 10)
     for _ in range(50):
         shop.emit("order.placed")
-    log = shop.backend.log
-    if isinstance(log, MemoryLog):
-        log.clock = MemoryClock()
+    event_log = shop.backend.event_log
+    if isinstance(event_log, MemoryEventLog):
+        event_log.clock = MemoryClock()
         # It stands still. The id is made before this time, however slow the machine is.
-        log.clock.advance(100_000)
+        event_log.clock.advance(100_000)
     sleep(0.002)  # so that no entry before is of the same millisecond
     id = shop.emit("order.placed")
     for _ in range(50):
@@ -224,7 +224,7 @@ def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each read of the log or of the ledger returned."""
     counts: list[int] = []
     for owner, name in (
-        (backend.log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
+        (backend.event_log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
     ):  # fmt: skip
         original = getattr(owner, name)
 

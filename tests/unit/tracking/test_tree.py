@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.event import MOST_EFFECTS
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.tracking import Matrix, State
 from tests.unit.tracking.shop import Shop
 
@@ -57,8 +57,8 @@ def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
     emitted: list[str] = []
 
     def charge(_: Any) -> None:
-        if isinstance(shop.backend.log, MemoryLog):
-            shop.backend.log.clock = MemoryClock()  # the time is now
+        if isinstance(shop.backend.event_log, MemoryEventLog):
+            shop.backend.event_log.clock = MemoryClock()  # the time is now
         emitted.append(shop.emit("payment.captured", **given))
 
     shop.on("billing.charge", "order.placed", function=charge)

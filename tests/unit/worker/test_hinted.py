@@ -18,7 +18,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import Ask, Group
 from celeriac.event import event_key
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
@@ -255,20 +255,20 @@ def test_a_task_that_is_called_by_another_is_bounded_as_well(task: Any, store: S
 
 def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, store: Store) -> None:
     """Another domain, another handler's entry, an entry that is done: the claim finds nothing."""
-    lane = Lane("order", "billing.charge")
-    store.log.join("order", lane.handler, "0")
+    group = Group("order", "billing.charge")
+    store.event_log.join("order", group.handler, "0")
     bus.emit("payment.captured", id="p")
     id = bus.emit("order.placed")
     key = event_key(id, "billing")
-    entry = store.log.read("order")[0].id
-    foreign = store.log.read("payment")[0].id
+    entry = store.event_log.read("order")[0].id
+    foreign = store.event_log.read("payment")[0].id
     for domain, events in (
         ("order", f"{entry} {key}"),  # not taken by a dispatcher yet
         ("payment", f"{foreign} p"),  # no group of this handler there
         ("order", f"{foreign} p"),  # no such entry
     ):
         assert "nothing to do" in task.run(domain=domain, events=events)
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=1)])
+    (taken,) = store.ledger.take(bus.service.worker, [Ask(group, limit=1)])
     hint = {"domain": "order", "events": f"{taken.deliveries[0].entry} {key}"}
     assert task.run(**hint) == "1 processed"
     assert "nothing to do" in task.run(**hint)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import InvalidEvent
 from celeriac.flower.page import MAX_SUGGESTED, Page, now_ms
 from celeriac.tracking import EventPage, Matrix, Query, State
@@ -94,16 +94,18 @@ def _read(matrix: Matrix, query: Query, before: str) -> EventPage:
 def read_choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
     """How much there is in all; for a whole page also what there is to choose from."""
     backend = matrix.backend
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     found: dict[str, Any] = {
-        "length": sum(backend.log.length(domain) for domain in domains),
+        "length": sum(backend.event_log.length(domain) for domain in domains),
         "domains": len(domains),
-        "postponed": sum(backend.log.postponed(domain) for domain in domains),
+        "postponed": sum(backend.event_log.postponed(domain) for domain in domains),
     }
     if whole:
         records = backend.registry.handlers()
-        lanes = [Lane(domain, record.id) for record in records.values() for domain in record.since]
-        types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
+        groups = [
+            Group(domain, record.id) for record in records.values() for domain in record.since
+        ]
+        types = {type for tallies in backend.ledger.tallies(groups) for type in tallies}
         found["types"] = sorted(types)[:MAX_SUGGESTED]
         handlers, services = sorted(records), sorted({one.service for one in records.values()})
         found["handlers"], found["services"] = handlers[:MAX_SUGGESTED], services[:MAX_SUGGESTED]

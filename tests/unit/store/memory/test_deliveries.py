@@ -7,31 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.delivery import Ask, Group, Outcome, Settled
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
 from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.handler_store import Remembered
 from celeriac.store.memory.transitions import Moves
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
 @pytest.fixture
-def log() -> MemoryLog:
-    log = MemoryLog(Settings.load({}), MemoryClock(1_700_000_000_000))
-    log.join("order", LANE.handler, "0")
-    return log
+def event_log() -> MemoryEventLog:
+    event_log = MemoryEventLog(Settings.load({}), MemoryClock(1_700_000_000_000))
+    event_log.join("order", LANE.handler, "0")
+    return event_log
 
 
 @pytest.fixture
-def ledger(log: MemoryLog) -> MemoryLedger:
-    return MemoryLedger(log.settings, log)
+def ledger(event_log: MemoryEventLog) -> MemoryLedger:
+    return MemoryLedger(event_log.settings, event_log)
 
 
-def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) -> None:
-    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)])
+def test_many_threads_run_each_event_once(event_log: MemoryEventLog, ledger: MemoryLedger) -> None:
+    event_log.append_many(
+        [("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)]
+    )
 
     def work(worker: str) -> list[str]:
         done: list[str] = []
@@ -51,8 +53,10 @@ def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) 
     assert {1} == set(ran.values())
 
 
-def test_a_move_that_is_not_in_the_table_is_a_bug(log: MemoryLog, ledger: MemoryLedger) -> None:
-    entry = log.append("order", b"{}")
+def test_a_move_that_is_not_in_the_table_is_a_bug(
+    event_log: MemoryEventLog, ledger: MemoryLedger
+) -> None:
+    entry = event_log.append("order", b"{}")
     ledger.take("w1", [Ask(LANE, 10)])
     moves = ledger.moves(LANE)
     assert isinstance(moves, Moves)
@@ -60,14 +64,16 @@ def test_a_move_that_is_not_in_the_table_is_a_bug(log: MemoryLog, ledger: Memory
         moves.renew(entry, "running:w1")
 
 
-def test_time_passes_only_when_the_clock_is_told(log: MemoryLog, ledger: MemoryLedger) -> None:
-    entry = log.append("order", b"{}")
+def test_time_passes_only_when_the_clock_is_told(
+    event_log: MemoryEventLog, ledger: MemoryLedger
+) -> None:
+    entry = event_log.append("order", b"{}")
     ledger.take("w1", [Ask(LANE, 10)])
     ledger.claim("w1", LANE, [(entry, "a")], 3)
     ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
     [taken] = ledger.take("w1", [Ask(LANE, 10)])
     assert ((), 1_700_000_005_000) == (taken.deliveries, taken.next_due_ms)
-    log.clock.advance(5000)
+    event_log.clock.advance(5000)
     [taken] = ledger.take("w1", [Ask(LANE, 10)])
     assert [entry] == [delivery.entry for delivery in taken.deliveries]
 
