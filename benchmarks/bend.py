@@ -23,7 +23,8 @@ def sentences(outcome: Outcome) -> list[str]:
     ]
     notable = [step for step in steps if abs(step[0]) > log(1 + NOTABLE)]
     if not notable:
-        return [f"No step changes the rate by more than {NOTABLE:.0%}." + _limits(outcome, points[-1][0])]
+        limits = _limits(outcome, points[-1][0])
+        return [f"No step changes the rate by more than {NOTABLE:.0%}." + limits]
     chosen = dict.fromkeys((min(notable), max(notable)))
     return [_step(outcome, left, right) for _, left, right in chosen]
 
