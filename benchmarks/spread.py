@@ -21,10 +21,10 @@ from benchmarks.crew import cpu_seconds
 from benchmarks.payload import BODY, ORDER
 from benchmarks.simulate import Costs, shares
 from celeriac import EventBus
-from celeriac.delivery import Ask, Group, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from devtools.cluster import EmbeddedCluster, start_cluster
 
@@ -56,7 +56,7 @@ class Stage:
     def __init__(self, cluster: EmbeddedCluster, domains: Sequence[str] = DOMAINS) -> None:
         self.cluster, self.domains = cluster, domains
         settings = Settings.load({}, redis_url=cluster.url)
-        self.log, self.ledger = redis_event_log(settings), RedisLedger(settings)
+        self.log, self.deliveries = redis_event_log(settings), RedisDeliveryStore(settings)
         self.bus = EventBus(redis_url=cluster.url, source="spread")
         self.groups = [Group(domain, "billing.note") for domain in domains]
         for group in self.groups:
@@ -79,12 +79,14 @@ class Stage:
         self.bus.emit_many((type, ORDER) for type in types for _ in range(CHUNK))
 
     def deliver(self) -> None:
-        asks = [Ask(group, CHUNK, most_new=CHUNK) for group in self.groups]
-        for group, taken in zip(self.groups, self.ledger.take("w1", asks), strict=True):
+        asks = [FetchRequest(group, CHUNK, most_new=CHUNK) for group in self.groups]
+        for group, taken in zip(self.groups, self.deliveries.fetch("w1", asks), strict=True):
             ids = {one.entry: f"{group.domain}-{one.entry}" for one in taken.deliveries}
-            claimed = self.ledger.claim("w1", group, list(ids.items()), 10)
-            done = [Settled(c.entry, ids[c.entry], c.attempt, Outcome.PROCESSED) for c in claimed]
-            if len(done) != CHUNK or self.ledger.finish("w1", group, done):
+            claimed = self.deliveries.claim("w1", group, list(ids.items()), 10)
+            done = [
+                Completion(c.entry, ids[c.entry], c.attempt, Outcome.PROCESSED) for c in claimed
+            ]
+            if len(done) != CHUNK or self.deliveries.complete("w1", group, done):
                 raise RuntimeError(f"{group}: {len(done)} of {CHUNK} were handled")
 
     def hint(self) -> None:

@@ -90,7 +90,7 @@ class Ours:
         found: set[Delivery] = set()
         for domain in backend.event_log.domains():
             after = ""
-            while letters := backend.ledger.dead(domain, after=after, count=1000):
+            while letters := backend.deliveries.dead(domain, after=after, count=1000):
                 found |= {(letter.handler, letter.event_id or letter.entry) for letter in letters}
                 after = letters[-1].id
         return found

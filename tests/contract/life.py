@@ -19,22 +19,22 @@ from hypothesis.stateful import (
 
 from celeriac.delivery import (
     CHUNK_MOVES,
+    FINISHED,
     MAX_LOST_RUNS,
     MOVES,
-    SETTLED,
     Claimed,
+    Completion,
     DeadLetter,
+    DeliveryState,
     EditedLetter,
     FlowControl,
     Group,
     Outcome,
-    Place,
-    Settled,
     Verdict,
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import event_key
 from celeriac.event_log import entry_key
@@ -65,7 +65,7 @@ NEVER_OF_A_RUN = (Outcome.IGNORED, Outcome.COALESCED)
 VERDICTS = {
     Verdict.RUN: Outcome.PROCESSED,
     Verdict.DUPLICATE: Outcome.IGNORED,
-    Verdict.CONCURRENT: Outcome.RELEASED,
+    Verdict.CONCURRENT: Outcome.REQUEUED,
     Verdict.EXHAUSTED: Outcome.DEAD,
 }
 
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
         self.held: list[Held] = []
         self.chunks: list[Chunk] = []
         self._chunk_ids = itertools.count()
-        self.places: dict[tuple[int, str], Place] = {}
+        self.places: dict[tuple[int, str], DeliveryState] = {}
         self.processed: Counter[tuple[str, str]] = Counter()
         self.allowed: Counter[tuple[str, str]] = Counter()
         # Dead deliveries whose letter is gone: an edited event stands for them.
@@ -187,16 +187,16 @@ class Life(RuleBasedStateMachine):
     # -- chunks
 
     @rule(worker=WORKERS, count=st.integers(1, 3), running=st.booleans())
-    def fetch(self, worker: str, count: int, running: bool) -> None:
-        self.call = "fetch"
+    def fetch_chunk(self, worker: str, count: int, running: bool) -> None:
+        self.call = "fetch_chunk"
         chunk = f"chunk{next(self._chunk_ids)}"
 
-        def fetch(store: Store, which: int) -> list[int]:
-            request = FetchRequest(PLAIN, chunk, count, running)
+        def fetch_chunk(store: Store, which: int) -> list[int]:
+            request = ChunkRequest(PLAIN, chunk, count, running)
             [fetched] = store.chunks.fetch(worker, [request])
             return [self.slot_of(which, entry.id) for entry in fetched.entries]
 
-        if slots := self.both(fetch):
+        if slots := self.both(fetch_chunk):
             self.chunks.append(Chunk(chunk, worker, slots))
 
     @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
@@ -240,16 +240,16 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.chunks)
     @rule(data=st.data(), worker=WORKERS)
-    def begin(self, data: st.DataObject, worker: str) -> None:
+    def begin_chunk(self, data: st.DataObject, worker: str) -> None:
         """A delivery task that names a chunk arrives, perhaps again, or at the wrong worker."""
-        self.call = "begin"
+        self.call = "begin_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
 
-        def begin(store: Store, which: int) -> list[int] | None:
+        def begin_chunk(store: Store, which: int) -> list[int] | None:
             entries = store.chunks.begin(worker, PLAIN, chunk.id)
             return None if entries is None else [self.slot_of(which, one.id) for one in entries]
 
-        if self.both(begin) is not None:
+        if self.both(begin_chunk) is not None:
             chunk.worker = worker
 
     @precondition(lambda self: self.chunks)
@@ -258,21 +258,21 @@ class Life(RuleBasedStateMachine):
         outcome=st.sampled_from([Outcome.PROCESSED, Outcome.RETRY, Outcome.SKIPPED, Outcome.DEAD]),
         again=st.booleans(),
     )
-    def complete(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
+    def complete_chunk(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
         """A process says what became of the first entries of a chunk, perhaps twice or too late."""
-        self.call = "complete"
+        self.call = "complete_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
         done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots)))]
         outcomes = {slot: self.outcome_in_chunk(slot, outcome) for slot in done}
 
-        def complete(store: Store, which: int) -> bool:
+        def complete_chunk(store: Store, which: int) -> bool:
             told = self.completion(which, outcomes)
             held = store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
             if held and again:
                 store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
             return held
 
-        if not self.both(complete):
+        if not self.both(complete_chunk):
             return
         chunk.slots = chunk.slots[len(done) :]
         if not chunk.slots:
@@ -283,9 +283,9 @@ class Life(RuleBasedStateMachine):
     def outcome_in_chunk(self, slot: int, outcome: Outcome) -> Outcome:
         if self.slots[slot].only not in ("", PLAIN.handler):
             return Outcome.IGNORED
-        return outcome if self.slots[slot].made else Outcome.RELEASED
+        return outcome if self.slots[slot].made else Outcome.REQUEUED
 
-    def completion(self, which: int, outcomes: dict[int, Outcome]) -> Completion:
+    def completion(self, which: int, outcomes: dict[int, Outcome]) -> ChunkCompletion:
         exceptions, codes = [], []
         for slot, outcome in outcomes.items():
             entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
@@ -295,12 +295,12 @@ class Life(RuleBasedStateMachine):
                 exceptions.append(settled(claimed, outcome))
         entries = [self.entry(which, slot) for slot in outcomes]
         record = pack_runs("w", 0, entries, codes)
-        return Completion(entries[-1], len(entries), record, exceptions)
+        return ChunkCompletion(entries[-1], len(entries), record, exceptions)
 
     @precondition(lambda self: self.chunks)
     @rule(data=st.data(), worker=WORKERS)
-    def requeue(self, data: st.DataObject, worker: str) -> None:
-        self.call = "requeue"
+    def requeue_chunk(self, data: st.DataObject, worker: str) -> None:
+        self.call = "requeue_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
         if self.both(lambda store, _: store.chunks.requeue(worker, PLAIN, chunk.id)):
             self.chunks.remove(chunk)
@@ -308,7 +308,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def reclaim(self) -> None:
         """The leases of all chunks expire. Their owners go on, and may report too late."""
-        self.call = "requeue"
+        self.call = "requeue_chunk"
 
         def reclaim(store: Store, _: int) -> int:
             with store.leases_over():
@@ -325,24 +325,24 @@ class Life(RuleBasedStateMachine):
             self.held += self.arrive(worker, group, slots)
 
     @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
-    def take(self, worker: str, limits: bool, over: bool) -> None:
+    def fetch(self, worker: str, limits: bool, over: bool) -> None:
         group = self.groups[limits]
         self.hints += [(group, slots) for slots in self.take_all(worker, group, over)]
 
     def take_all(self, worker: str, group: Group, over: bool) -> list[list[int]]:
         """The hints that a dispatcher would send; what is not for the handler it settles."""
-        self.call = "take"
+        self.call = "fetch"
 
-        def take(store: Store, which: int) -> set[tuple[int, int, int]]:
+        def fetch(store: Store, which: int) -> set[tuple[int, int, int]]:
             if over:
                 taken = store.sweep(group, worker)
-                more = store.take(group, worker)
+                more = store.fetch(group, worker)
                 deliveries = taken.deliveries + more.deliveries
             else:
-                deliveries = store.take(group, worker).deliveries
+                deliveries = store.fetch(group, worker).deliveries
             return {(self.slot_of(which, d.entry), d.attempts, d.lost_runs) for d in deliveries}
 
-        attempts = {slot: begun for slot, begun, _ in sorted(self.both(take))}
+        attempts = {slot: begun for slot, begun, _ in sorted(self.both(fetch))}
         taken = list(attempts)
         meant = [slot for slot in taken if self.slots[slot].only in ("", group.handler)]
         if strangers := [slot for slot in taken if slot not in meant]:
@@ -353,16 +353,16 @@ class Life(RuleBasedStateMachine):
         return [[slot] for slot in meant if attempts[slot]] + ([fresh] if fresh else [])
 
     def skip(self, worker: str, group: Group, slots: list[int], outcome: Outcome) -> None:
-        self.call = "finish"
+        self.call = "complete"
 
         def skip(store: Store, which: int) -> list[int]:
             said = []
             for slot in slots:
                 entry = self.entry(which, slot)
-                pending = store.ledger.pending(group, entry)
+                pending = store.deliveries.pending(group, entry)
                 attempts = pending.attempts if pending else 0
-                said.append(Settled(entry, self.slots[slot].key, attempts, outcome))
-            return [self.slot_of(which, e) for e in store.ledger.skip(worker, group, said)]
+                said.append(Completion(entry, self.slots[slot].key, attempts, outcome))
+            return [self.slot_of(which, e) for e in store.deliveries.skip(worker, group, said)]
 
         self.both(skip)
 
@@ -371,7 +371,7 @@ class Life(RuleBasedStateMachine):
         data=st.data(),
         worker=WORKERS,
         outcome=st.sampled_from(
-            [Outcome.SKIPPED, Outcome.RELEASED, Outcome.DEAD, Outcome.COALESCED]
+            [Outcome.SKIPPED, Outcome.REQUEUED, Outcome.DEAD, Outcome.COALESCED]
         ),
     )
     def skip_one(self, data: st.DataObject, worker: str, outcome: Outcome) -> None:
@@ -391,7 +391,7 @@ class Life(RuleBasedStateMachine):
 
         def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
             hinted = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            claimed = store.ledger.claim(worker, group, hinted, MOST_ATTEMPTS)
+            claimed = store.deliveries.claim(worker, group, hinted, MOST_ATTEMPTS)
             return [
                 (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
             ]
@@ -410,13 +410,13 @@ class Life(RuleBasedStateMachine):
         far=st.booleans(),
         again=st.booleans(),
     )
-    def finish(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
+    def complete(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
         """An executor says what became of a delivery, perhaps long after it lost it."""
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
         if (
             held.verdict in (Verdict.DUPLICATE, Verdict.CONCURRENT)
-            and outcome is not Outcome.RELEASED
+            and outcome is not Outcome.REQUEUED
         ):
             outcome = Outcome.IGNORED
         if held.verdict is Verdict.EXHAUSTED:
@@ -424,16 +424,16 @@ class Life(RuleBasedStateMachine):
         self.say(held, outcome, HOUR_MS // 2 if far else 0)
 
     def say(self, held: Held, outcome: Outcome, delay_ms: int = 0) -> None:
-        self.call = "finish"
+        self.call = "complete"
         slot = self.slots[held.slot]
 
-        def finish(store: Store, which: int) -> bool:
+        def complete(store: Store, which: int) -> bool:
             entry = self.entry(which, held.slot)
             claimed = Claimed(entry, held.verdict, held.attempt, slot.body())
             one = settled(claimed, outcome, delay_ms=delay_ms)
-            return not store.ledger.finish(held.worker, held.group, [one])
+            return not store.deliveries.complete(held.worker, held.group, [one])
 
-        if self.both(finish) and outcome is Outcome.PROCESSED:
+        if self.both(complete) and outcome is Outcome.PROCESSED:
             self.processed[slot.key, held.group.handler] += 1
 
     @precondition(lambda self: self.held)
@@ -444,16 +444,18 @@ class Life(RuleBasedStateMachine):
         pair = (held.slot, held.attempt)
         self.both(
             lambda store, which: (
-                store.ledger.renew(held.worker, held.group, [(self.entry(which, pair[0]), pair[1])])
+                store.deliveries.renew(
+                    held.worker, held.group, [(self.entry(which, pair[0]), pair[1])]
+                )
                 == []
             )
         )
 
     @rule(worker=WORKERS, limits=st.booleans())
-    def hand_back(self, worker: str, limits: bool) -> None:
-        self.call = "hand_back"
+    def requeue(self, worker: str, limits: bool) -> None:
+        self.call = "requeue"
         group = self.groups[limits]
-        self.both(lambda store, _: store.ledger.hand_back(worker, group))
+        self.both(lambda store, _: store.deliveries.requeue(worker, group))
 
     @rule()
     def pass_hour(self) -> None:
@@ -464,14 +466,14 @@ class Life(RuleBasedStateMachine):
     @property
     def letters(self) -> list[tuple[int, str]]:
         """Slot and handler of each dead letter."""
-        dead = {key for key, place in self.places.items() if place is Place.DEAD}
+        dead = {key for key, place in self.places.items() if place is DeliveryState.DEAD}
         return sorted(dead - self.edited)
 
     def letter(self, store: Store, which: int, slot: int, handler: str) -> DeadLetter:
         named = self.entry(which, slot), handler
         [letter] = [
             letter
-            for letter in store.ledger.dead(DOMAIN)
+            for letter in store.deliveries.dead(DOMAIN)
             if (letter.entry, letter.handler) == named
         ]
         return letter
@@ -488,10 +490,10 @@ class Life(RuleBasedStateMachine):
         def edit(store: Store, which: int) -> int:
             letter = self.letter(store, which, slot, handler)
             stands = EditedLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
-            done = store.ledger.edit(group, [stands], b"note")
-            assert not twice or not store.ledger.edit(group, [stands], b"note")
+            done = store.deliveries.edit(group, [stands], b"note")
+            assert not twice or not store.deliveries.edit(group, [stands], b"note")
             fields = letter.event_key, refused_field(letter.entry)
-            lines = [one for h in store.ledger.histories(group, fields) for one in h.restarts]
+            lines = [one for h in store.deliveries.histories(group, fields) for one in h.restarts]
             assert new.event_id in {line.edited for line in lines}
             return done
 
@@ -512,8 +514,8 @@ class Life(RuleBasedStateMachine):
         def redrive(store: Store, which: int) -> tuple[bool, int]:
             letter = self.letter(store, which, slot, handler)
             before = store.event_log.read(DOMAIN, count=1, newest_first=True)
-            done = bool(store.ledger.redrive(group, [(letter, addressed)]))
-            assert not twice or not store.ledger.redrive(group, [(letter, addressed)])
+            done = bool(store.deliveries.redrive(group, [(letter, addressed)]))
+            assert not twice or not store.deliveries.redrive(group, [(letter, addressed)])
             after = store.event_log.read(DOMAIN, count=1, newest_first=True)
             return done, before != after
 
@@ -529,12 +531,12 @@ class Life(RuleBasedStateMachine):
             self.slots.append(replace(one, entries=(newest[0], newest[1]), only=handler,
                                       superseded=set()))  # fmt: skip
 
-    @precondition(lambda self: not SETTLED.isdisjoint(self.places.values()))
+    @precondition(lambda self: not FINISHED.isdisjoint(self.places.values()))
     @rule(data=st.data(), others=st.booleans())
     def replay(self, data: st.DataObject, others: bool) -> None:
         """A settled delivery is replayed, or all of its handler in one call."""
         self.call = "schedule"
-        ended = sorted(key for key, place in self.places.items() if place in SETTLED)
+        ended = sorted(key for key, place in self.places.items() if place in FINISHED)
         chosen, handler = data.draw(st.sampled_from(ended))
         group = OF_HANDLER[handler]
         slots = [n for n, slot in enumerate(self.slots) if slot.only in ("", handler)]
@@ -542,7 +544,7 @@ class Life(RuleBasedStateMachine):
 
         def schedule(store: Store, which: int) -> int:
             pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            return store.ledger.schedule(group, pairs)
+            return store.deliveries.schedule(group, pairs)
 
         self.both(schedule)
         for slot in set(slots):
@@ -555,13 +557,13 @@ class Life(RuleBasedStateMachine):
 
     # -- what holds
 
-    def places_in(self, store: Store, which: int, group: Group) -> dict[int, Place]:
+    def places_in(self, store: Store, which: int, group: Group) -> dict[int, DeliveryState]:
         """Where each delivery of a handler is."""
         [info] = [g for g in store.event_log.groups(DOMAIN) if g.handler == group.handler]
         delivered = entry_key(info.last_delivered)
-        rows = store.ledger.rows(group, [slot.key for slot in self.slots])
+        rows = store.deliveries.rows(group, [slot.key for slot in self.slots])
         own = [refused_field(slot.entries[which]) for slot in self.slots]
-        refused = store.ledger.rows(group, own)
+        refused = store.deliveries.rows(group, own)
         places = {}
         open_chunks = store.chunks.open_chunks(group)
         runs = store.chunks.runs(group, [slot.entries[which] for slot in self.slots])
@@ -571,37 +573,37 @@ class Life(RuleBasedStateMachine):
                 continue
             chunk = _chunk_of(open_chunks, entry)
             if entry_key(entry) > delivered:
-                places[n] = Place.WAITING
+                places[n] = DeliveryState.WAITING
             elif chunk is not None:
-                assert store.ledger.pending(group, entry) is None
-                places[n] = Place(chunk.owner.partition(":")[0])
-            elif pending := store.ledger.pending(group, entry):
-                assert (pending.due_ms is not None) == (pending.owner == Place.DUE)
-                places[n] = Place(pending.owner.partition(":")[0])
+                assert store.deliveries.pending(group, entry) is None
+                places[n] = DeliveryState(chunk.owner.partition(":")[0])
+            elif pending := store.deliveries.pending(group, entry):
+                assert (pending.due_ms is not None) == (pending.owner == DeliveryState.SCHEDULED)
+                places[n] = DeliveryState(pending.owner.partition(":")[0])
             elif refused[n] is not None:
-                places[n] = Place.DEAD
+                places[n] = DeliveryState.DEAD
             elif row is None or row.entry != entry:
                 ran = run is not None and run.outcome is RunOutcome.PROCESSED
-                places[n] = Place.PROCESSED if ran else Place.IGNORED
+                places[n] = DeliveryState.PROCESSED if ran else DeliveryState.IGNORED
             else:
-                assert row.state in SETTLED, f"its row says {row.state}, but it is not pending"
+                assert row.state in FINISHED, f"its row says {row.state}, but it is not pending"
                 places[n] = row.state
         return places
 
-    def eclipsed(self, was: Place, now: Place) -> bool:
+    def eclipsed(self, was: DeliveryState, now: DeliveryState) -> bool:
         """The event ran again in another entry, whose row is the event's row from then on."""
-        return was in SETTLED and now is Place.IGNORED
+        return was in FINISHED and now is DeliveryState.IGNORED
 
     @invariant()
     def observe(self) -> None:
         for group in self.groups if self.slots else ():
             there = self.both(lambda store, which: self.places_in(store, which, group))  # noqa: B023
             for slot, now in there.items():
-                was = self.places.get((slot, group.handler), Place.WAITING)
+                was = self.places.get((slot, group.handler), DeliveryState.WAITING)
                 if now is not was and not self.eclipsed(was, now):
                     assert now in ALL_MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
                 self.places[slot, group.handler] = now
-                if now is not Place.DEAD:
+                if now is not DeliveryState.DEAD:
                     self.edited.discard((slot, group.handler))
         self.one_place_each()
 
@@ -609,12 +611,16 @@ class Life(RuleBasedStateMachine):
         for which, store in enumerate(self.stores):
             letters = Counter(
                 (self.slot_of(which, letter.entry), letter.handler)
-                for letter in store.ledger.dead(DOMAIN, count=10_000)
+                for letter in store.deliveries.dead(DOMAIN, count=10_000)
             )
             assert dict.fromkeys(self.letters, 1) == letters
             for group in self.groups:
-                due = [k for k, p in self.places.items() if (k[1], p) == (group.handler, Place.DUE)]
-                assert len(due) == store.ledger.due(group)
+                due = [
+                    k
+                    for k, p in self.places.items()
+                    if (k[1], p) == (group.handler, DeliveryState.SCHEDULED)
+                ]
+                assert len(due) == store.deliveries.due(group)
         for group in self.groups:
             self.limits_hold(group)
 
@@ -622,7 +628,9 @@ class Life(RuleBasedStateMachine):
         """No key has more deliveries out than its limit."""
         if group.flow is None or group.flow.concurrency is None:
             return
-        places = {Place.QUEUED, Place.RUNNING} | ({Place.DUE} if group.flow.ordered else set())
+        places = {DeliveryState.QUEUED, DeliveryState.RUNNING} | (
+            {DeliveryState.SCHEDULED} if group.flow.ordered else set()
+        )
         out = Counter(
             self.slots[slot].subject
             for (slot, handler), place in self.places.items()
@@ -633,7 +641,7 @@ class Life(RuleBasedStateMachine):
     # -- in the end
 
     def teardown(self) -> None:
-        while not all(place in SETTLED for place in self.places.values()):
+        while not all(place in FINISHED for place in self.places.values()):
             before = dict(self.places)
             self.reclaim()
             self.observe()
@@ -656,10 +664,12 @@ class Life(RuleBasedStateMachine):
             for (slot, of), place in self.places.items()
             if of == handler and self.slots[slot].key == key
         ]
-        assert set(places) <= SETTLED, f"{key} of {handler} never came to its end: {places}"
+        assert set(places) <= FINISHED, f"{key} of {handler} never came to its end: {places}"
         # An edited event is for one handler alone.
         meant = any(s.key == key and s.only in ("", handler) for s in self.slots)
-        assert len([p for p in places if p is not Place.IGNORED]) == meant, f"{key}: {places}"
+        assert len([p for p in places if p is not DeliveryState.IGNORED]) == meant, (
+            f"{key}: {places}"
+        )
         assert self.processed[key, handler] <= 1 + self.allowed[key, handler]
 
 

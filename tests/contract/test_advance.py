@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, Advanced, NewChunk
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store
@@ -55,7 +55,7 @@ def lag(store: Store, group: Group) -> int | None:
 
 
 def waiting(store: Store, group: Group) -> list[str]:
-    [fetched] = store.chunks.fetch("w2", [FetchRequest(group, f"rest{next(_ids)}", 100)])
+    [fetched] = store.chunks.fetch("w2", [ChunkRequest(group, f"rest{next(_ids)}", 100)])
     return [entry.id for entry in fetched.entries]
 
 
@@ -130,7 +130,7 @@ def test_a_domain_without_a_log_has_no_groups(store: Store) -> None:
 def test_a_group_whose_handler_has_another_version_in_force_stays(
     store: Store, group: Group, entries: list[str]
 ) -> None:
-    store.ledger.note_patterns(group, ["a.#", "b.#"])
+    store.deliveries.note_patterns(group, ["a.#", "b.#"])
     [answer] = advance(store, move(group, entries, 2))
     assert (False, "0-0") == (answer.is_moved, answer.position)
     [answer] = advance(store, move(group, entries, 2, patterns=("b.#", "a.#")))
@@ -165,14 +165,14 @@ def test_pending_deliveries_are_counted_for_each_handler_of_a_domain(
 ) -> None:
     [answer] = advance(store, move(group, entries, 1))
     assert not answer.has_open
-    store.take(group)
+    store.fetch(group)
     [answer] = advance(store, move(group, entries, 1))
     assert answer.has_open
-    counts, nowhere = store.ledger.pending_counts([DOMAIN, "nowhere"])
+    counts, nowhere = store.deliveries.pending_counts([DOMAIN, "nowhere"])
     assert counts is not None
     assert (3, 0) == (counts[group.handler], counts[OTHER.handler])
     assert {} == nowhere
-    assert [] == store.ledger.pending_counts([])
+    assert [] == store.deliveries.pending_counts([])
 
 
 def test_a_chunk_that_may_repeat_an_event_is_said_to(

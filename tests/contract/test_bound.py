@@ -47,7 +47,7 @@ def test_what_is_over_the_bound_is_refused_with_the_remedy(full: Full) -> None:
 def test_it_is_open_again_once_handlers_have_caught_up(full: Full) -> None:
     store, group = full()
     for claimed in store.run(group):
-        store.finish(group, claimed)
+        store.complete(group, claimed)
     store.emit("more")
     assert store.event_log.length(DOMAIN) == MOST + 1
 
@@ -55,7 +55,7 @@ def test_it_is_open_again_once_handlers_have_caught_up(full: Full) -> None:
 def test_what_is_in_flight_counts(full: Full) -> None:
     """Given to a worker is not finished."""
     store, group = full()
-    store.take(group)
+    store.fetch(group)
     with pytest.raises(LogFull):
         store.emit("more")
 
@@ -76,7 +76,7 @@ def test_what_is_finished_and_kept_by_the_retention_does_not_count(full: Full) -
     store, group = full()
     for n in range(3 * MOST):
         for claimed in store.run(group):
-            store.finish(group, claimed)
+            store.complete(group, claimed)
         store.emit(f"more{n}")
     assert store.event_log.length(DOMAIN) == 4 * MOST
 
@@ -93,7 +93,7 @@ def test_the_slowest_handler_decides(full: Full) -> None:
     slow = Group(DOMAIN, "shipping.pack")
     store.event_log.join(DOMAIN, slow.handler, "0")
     for claimed in store.run(group):
-        store.finish(group, claimed)
+        store.complete(group, claimed)
     with pytest.raises(LogFull, match=r"shipping\.pack"):
         store.emit("more")
     store.event_log.leave(DOMAIN, slow.handler)
@@ -148,7 +148,7 @@ def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
     thread.start()
     assert not done.wait(0.2)
     for claimed in store.run(group):
-        store.finish(group, claimed, Outcome.PROCESSED)
+        store.complete(group, claimed, Outcome.PROCESSED)
     assert done.wait(10)
     thread.join(10)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery import Group, Outcome, Settled, Verdict
+from celeriac.delivery import Completion, Group, Outcome, Verdict
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import Effects
 from celeriac.settings import BUS_WIDE, Settings
@@ -125,8 +125,10 @@ def test_the_bound_of_the_log_is_the_bus_s(make_store: MakeStore) -> None:
 
 def processed(store: Store, group: Group, event_id: str) -> str:
     entry = store.emit(event_id)
-    store.claim(group, store.take(group).deliveries)
-    assert [] == store.ledger.finish("w1", group, [Settled(entry, event_id, 1, Outcome.PROCESSED)])
+    store.claim(group, store.fetch(group).deliveries)
+    assert [] == store.deliveries.complete(
+        "w1", group, [Completion(entry, event_id, 1, Outcome.PROCESSED)]
+    )
     return entry
 
 
@@ -141,7 +143,7 @@ def test_a_duplicate_is_known_whatever_happens_to_the_window(
     processed(store, group, "a")
     store.event_log.bus.set("dedup_window", str(after))
     store.emit("a")
-    [claimed] = store.claim(group, store.take(group).deliveries)
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert Verdict.DUPLICATE is claimed.verdict
 
 
@@ -153,12 +155,12 @@ def test_a_dead_letter_is_redriven_whatever_happens_to_the_window(
     group = Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
     entry = store.emit("a")
-    store.claim(group, store.take(group).deliveries)
-    store.ledger.finish("w1", group, [Settled(entry, "a", 1, Outcome.DEAD)])
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.DEAD)])
     store.event_log.bus.set("dedup_window", str(after))
-    [letter] = store.ledger.dead(DOMAIN)
-    assert 1 == store.ledger.redrive(group, [(letter, b"{}")])
-    [claimed] = store.claim(group, store.take(group).deliveries)
+    [letter] = store.deliveries.dead(DOMAIN)
+    assert 1 == store.deliveries.redrive(group, [(letter, b"{}")])
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert Verdict.RUN is claimed.verdict
 
 
@@ -168,7 +170,7 @@ def test_a_window_that_was_made_longer_does_not_claim_to_remember_further(
     store = make_store(dedup_window=60)
     now = store.registry.now_ms()
     store.event_log.bus.set("dedup_window", "3600")
-    assert now - 61_000 < store.ledger.remembers_from_ms()
+    assert now - 61_000 < store.deliveries.remembers_from_ms()
 
 
 def test_a_row_lives_for_a_window_and_is_gone_after_two(make_store: MakeStore) -> None:
@@ -176,18 +178,18 @@ def test_a_row_lives_for_a_window_and_is_gone_after_two(make_store: MakeStore) -
     group = Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
     processed(store, group, "a")
-    assert [None] != store.ledger.rows(group, ["a"])
+    assert [None] != store.deliveries.rows(group, ["a"])
     store.pass_ms(2100)
-    assert [None] == store.ledger.rows(group, ["a"])
+    assert [None] == store.deliveries.rows(group, ["a"])
     processed(store, group, "b")
-    assert [None, True] == [row and True for row in store.ledger.rows(group, ["a", "b"])]
+    assert [None, True] == [row and True for row in store.deliveries.rows(group, ["a", "b"])]
 
 
 def test_the_name_of_nothing_has_no_row(store: Store, group: Group) -> None:
     processed(store, group, "a")
-    assert [None] == store.ledger.rows(group, [""])
-    assert [] == store.ledger.failures(group, "")
-    assert [Effects()] == store.ledger.effects(group, [""])
+    assert [None] == store.deliveries.rows(group, [""])
+    assert [] == store.deliveries.failures(group, "")
+    assert [Effects()] == store.deliveries.effects(group, [""])
 
 
 def test_settings_are_told_apart_by_what_was_given() -> None:

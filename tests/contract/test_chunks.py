@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.delivery import MAX_LOST_RUNS, Group, Outcome, Place, Settled, Verdict
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery import MAX_LOST_RUNS, Completion, DeliveryState, Group, Outcome, Verdict
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.record import Failure
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
@@ -23,15 +23,15 @@ def fetch(
     store: Store, group: Group, count: int = 100, worker: str = "w1", *, running: bool = True
 ) -> tuple[str, Fetched]:
     chunk = f"chunk{next(_ids)}"
-    [fetched] = store.chunks.fetch(worker, [FetchRequest(group, chunk, count, running)])
+    [fetched] = store.chunks.fetch(worker, [ChunkRequest(group, chunk, count, running)])
     return chunk, fetched
 
 
-def completion(entries: Sequence[Entry], took_us: int = 1000, **more: object) -> Completion:
+def completion(entries: Sequence[Entry], took_us: int = 1000, **more: object) -> ChunkCompletion:
     """Of entries that were processed, each in `took_us`."""
     ids = [entry.id for entry in entries]
     codes = [run_code(RunOutcome.PROCESSED, took_us)] * len(ids)
-    return Completion(ids[-1], len(ids), pack_runs("w1", 1234, ids, codes), **more)  # type: ignore[arg-type]
+    return ChunkCompletion(ids[-1], len(ids), pack_runs("w1", 1234, ids, codes), **more)  # type: ignore[arg-type]
 
 
 def held(store: Store, group: Group) -> int:
@@ -39,10 +39,10 @@ def held(store: Store, group: Group) -> int:
     return info.pending
 
 
-def failed(entry: Entry, outcome: Outcome = Outcome.RETRY) -> Settled:
+def failed(entry: Entry, outcome: Outcome = Outcome.RETRY) -> Completion:
     failure = Failure(attempt=1, at=1001, error="boom")
     key = key_of(entry.body)
-    return Settled(entry.id, key, 1, outcome, failure=failure, type="order.placed")
+    return Completion(entry.id, key, 1, outcome, failure=failure, type="order.placed")
 
 
 def test_a_chunk_has_the_next_waiting_entries_and_no_other_has_them(
@@ -55,15 +55,15 @@ def test_a_chunk_has_the_next_waiting_entries_and_no_other_has_them(
     assert entries == [one.id for fetched in (first, second, third) for one in fetched.entries]
     assert "a" == json.loads(first.entries[0].body or b"")["id"]
     assert () == fetch(store, group)[1].entries
-    assert () == store.take(group).deliveries
+    assert () == store.fetch(group).deliveries
     assert 5 == held(store, group)
 
 
 def test_what_waits_is_fetched_or_taken_and_never_both(store: Store, group: Group) -> None:
     entries = [store.emit(name) for name in "abc"]
-    [taken] = store.take(group, limit=1).deliveries
+    [taken] = store.fetch(group, limit=1).deliveries
     _, fetched = fetch(store, group, 1)
-    [other] = store.take(group, "w2").deliveries
+    [other] = store.fetch(group, "w2").deliveries
     assert entries == [taken.entry, fetched.entries[0].id, other.entry]
 
 
@@ -102,9 +102,9 @@ def test_a_queued_chunk_is_completed_only_by_the_worker_that_queued_it(
     chunk, fetched = fetch(store, group, running=False)
     done = completion(fetched.entries)
     assert not store.chunks.complete("w2", group, chunk, done)
-    failed_too = Completion(entry, 1, exceptions=[failed(fetched.entries[0])])
+    failed_too = ChunkCompletion(entry, 1, exceptions=[failed(fetched.entries[0])])
     assert store.chunks.complete("w1", group, chunk, failed_too)
-    assert store.owner(group, entry) == Place.DUE
+    assert store.owner(group, entry) == DeliveryState.SCHEDULED
     assert None is store.chunks.begin("w2", group, chunk)
 
 
@@ -122,7 +122,7 @@ def test_a_completed_chunk_is_gone_and_says_how_each_entry_ran(store: Store, gro
         assert run is not None
         assert (RunOutcome.PROCESSED, "w1", 1234) == (run.outcome, run.worker, run.at_ms)
         assert abs(run.took_us - 1500) <= 1500 / 250
-    stats = store.ledger.stats(group)
+    stats = store.deliveries.stats(group)
     assert (3, 4500, 1500) == (stats["processed"], stats["busy_us"], stats["mean_us"])
 
 
@@ -133,7 +133,7 @@ def test_progress_moves_the_beginning_of_a_chunk(store: Store, group: Group) -> 
     [open_chunk] = store.chunks.open_chunks(group)
     assert (entries[1], entries[2], 1) == (open_chunk.after, open_chunk.upto, open_chunk.count)
     assert 1 == store.chunks.requeue("w1", group, chunk)
-    [delivery] = store.take(group).deliveries
+    [delivery] = store.fetch(group).deliveries
     assert (entries[2], 0) == (delivery.entry, delivery.attempts)
 
 
@@ -144,7 +144,7 @@ def test_a_completion_that_is_told_twice_counts_once(store: Store, group: Group)
     done = completion(fetched.entries[:2], counts={"processed": 2})
     assert store.chunks.complete("w1", group, chunk, done)
     assert store.chunks.complete("w1", group, chunk, done)
-    assert 2 == store.ledger.stats(group)["processed"]
+    assert 2 == store.deliveries.stats(group)["processed"]
     last = completion(fetched.entries[2:])
     assert store.chunks.complete("w1", group, chunk, last)
     assert not store.chunks.complete("w1", group, chunk, last)
@@ -160,7 +160,7 @@ def test_a_late_owner_is_fenced_off(store: Store, group: Group) -> None:
     assert 0 == store.chunks.requeue("w1", group, chunk)
     assert [None, None] == store.chunks.runs(group, entries)
     assert [(e, 1) for e in entries] == [
-        (d.entry, d.attempts) for d in store.take(group).deliveries
+        (d.entry, d.attempts) for d in store.fetch(group).deliveries
     ]
 
 
@@ -171,9 +171,9 @@ def test_entries_of_a_running_chunk_lose_a_run_with_its_lease(store: Store, grou
     fetch(store, group, 1, running=False)
     with store.leases_over():
         assert 2 == store.chunks.reclaim([group])
-    stats = store.ledger.stats(group)
+    stats = store.deliveries.stats(group)
     assert (1, 1) == (stats["lost running"], stats["lost queued"])
-    [one, other] = store.take(group).deliveries
+    [one, other] = store.fetch(group).deliveries
     assert [(running, 1), (queued, 0)] == [(d.entry, d.attempts) for d in (one, other)]
     [claimed] = store.claim(group, [one])
     assert (2, 1, 1) == (claimed.attempt, claimed.lost_runs, claimed.counted)
@@ -222,8 +222,8 @@ def test_requeued_entries_are_due_at_once_for_any_worker(store: Store, group: Gr
     assert 0 == store.chunks.requeue("w2", group, chunk)
     assert 1201 == store.chunks.requeue("w1", group, chunk)
     assert 0 == store.chunks.requeue("w1", group, chunk)
-    assert 1201 == store.ledger.due(group) == held(store, group)
-    taken = store.take(group, "w2", limit=2000).deliveries
+    assert 1201 == store.deliveries.due(group) == held(store, group)
+    taken = store.fetch(group, "w2", limit=2000).deliveries
     assert sorted(entries) == sorted(delivery.entry for delivery in taken)
 
 
@@ -233,41 +233,42 @@ def test_a_failed_entry_is_not_acknowledged_with_its_chunk(store: Store, group: 
     done = completion(fetched.entries, exceptions=[failed(fetched.entries[1])])
     assert store.chunks.complete("w1", group, chunk, done)
     assert 1 == held(store, group)
-    pending = store.ledger.pending(group, entries[1])
+    pending = store.deliveries.pending(group, entries[1])
     assert pending is not None
-    assert ("due", 1) == (pending.owner, pending.attempts)
-    [failure] = store.ledger.failures(group, "b")
+    assert ("scheduled", 1) == (pending.owner, pending.attempts)
+    [failure] = store.deliveries.failures(group, "b")
     assert "boom" == failure.error
     [claimed] = store.run(group)
     assert (entries[1], 2) == (claimed.entry, claimed.attempt)
-    assert store.finish(group, claimed)
+    assert store.complete(group, claimed)
     assert 0 == held(store, group)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "state"), [(Outcome.SKIPPED, Place.SKIPPED), (Outcome.DEAD, Place.DEAD)]
+    ("outcome", "state"),
+    [(Outcome.SKIPPED, DeliveryState.SKIPPED), (Outcome.DEAD, DeliveryState.DEAD)],
 )
 def test_other_exceptions_are_recorded_as_those_of_single_deliveries(
-    store: Store, group: Group, outcome: Outcome, state: Place
+    store: Store, group: Group, outcome: Outcome, state: DeliveryState
 ) -> None:
     store.emit("a")
     chunk, fetched = fetch(store, group)
     one = failed(fetched.entries[0], outcome)
     done = completion(fetched.entries, exceptions=[one])
     assert store.chunks.complete("w1", group, chunk, done)
-    [row] = store.ledger.rows(group, ["a"])
+    [row] = store.deliveries.rows(group, ["a"])
     assert row is not None
     assert (state, 1) == (row.state, row.attempt)
-    assert (outcome is Outcome.DEAD) == store.ledger.dead_count(DOMAIN)
+    assert (outcome is Outcome.DEAD) == store.deliveries.dead_count(DOMAIN)
     assert 0 == held(store, group)
 
 
 def test_an_exception_that_is_released_is_decided_elsewhere(store: Store, group: Group) -> None:
     entry = store.emit("a")
     chunk, fetched = fetch(store, group)
-    one = Settled(entry, "a", 1, Outcome.RELEASED)
+    one = Completion(entry, "a", 1, Outcome.REQUEUED)
     assert store.chunks.complete("w1", group, chunk, completion(fetched.entries, exceptions=[one]))
-    [delivery] = store.take(group).deliveries
+    [delivery] = store.fetch(group).deliveries
     assert (entry, 0) == (delivery.entry, delivery.attempts)
 
 
@@ -279,9 +280,9 @@ def test_the_exceptions_of_a_chunk_that_was_lost_change_nothing(store: Store, gr
     one = failed(fetched.entries[0], Outcome.DEAD)
     done = completion(fetched.entries, exceptions=[one], counts={"dead": 1})
     assert not store.chunks.complete("w1", group, chunk, done)
-    assert 0 == store.ledger.dead_count(DOMAIN)
-    assert [entry] == [delivery.entry for delivery in store.take(group).deliveries]
-    assert 0 == store.ledger.stats(group).get("dead", 0)
+    assert 0 == store.deliveries.dead_count(DOMAIN)
+    assert [entry] == [delivery.entry for delivery in store.fetch(group).deliveries]
+    assert 0 == store.deliveries.stats(group).get("dead", 0)
 
 
 def test_trimming_keeps_the_entries_of_open_chunks(make_store: MakeStore) -> None:
@@ -305,9 +306,9 @@ def test_trimming_keeps_the_entries_of_open_chunks(make_store: MakeStore) -> Non
 def test_a_delivery_in_an_open_chunk_is_not_replayed(store: Store, group: Group) -> None:
     entry = store.emit("a")
     chunk, fetched = fetch(store, group)
-    assert 0 == store.ledger.schedule(group, [(entry, "a")])
+    assert 0 == store.deliveries.schedule(group, [(entry, "a")])
     store.chunks.complete("w1", group, chunk, completion(fetched.entries))
-    assert 1 == store.ledger.schedule(group, [(entry, "a")])
+    assert 1 == store.deliveries.schedule(group, [(entry, "a")])
     [claimed] = store.run(group)
     assert (entry, 1) == (claimed.entry, claimed.attempt)
 
@@ -329,9 +330,9 @@ def test_many_groups_are_fetched_for_in_one_call(store: Store, group: Group) -> 
     found = store.chunks.fetch(
         "w1",
         [
-            FetchRequest(group, "one", 10),
-            FetchRequest(Group(DOMAIN, "nobody.there"), "two", 10),
-            FetchRequest(other, "three", 10),
+            ChunkRequest(group, "one", 10),
+            ChunkRequest(Group(DOMAIN, "nobody.there"), "two", 10),
+            ChunkRequest(other, "three", 10),
         ],
     )
     assert [entry] == [one.id for one in found[0].entries]
@@ -349,7 +350,7 @@ def test_records_of_small_chunks_are_found_entry_by_entry(store: Store, group: G
 
 
 def test_a_fetch_says_what_a_dispatcher_needs_to_know(store: Store, group: Group) -> None:
-    store.ledger.note_patterns(group, ["order.#"])
+    store.deliveries.note_patterns(group, ["order.#"])
     for name in "abc":
         store.emit(name)
     chunk, fetched = fetch(store, group, 1)
@@ -364,13 +365,13 @@ def test_a_chunk_is_completed_and_the_next_fetched_in_one_call(store: Store, gro
     entries = [store.emit(name) for name in "abcd"]
     chunk, fetched = fetch(store, group, 2)
     done = completion(fetched.entries[:1], exceptions=[failed(fetched.entries[1])])
-    done = Completion(entries[1], 2, done.record, done.exceptions)
-    request = FetchRequest(group, "next", 2, running=True)
+    done = ChunkCompletion(entries[1], 2, done.record, done.exceptions)
+    request = ChunkRequest(group, "next", 2, running=True)
     completed, following = store.chunks.complete_and_fetch("w1", group, chunk, done, request)
     assert completed
     assert entries[2:] == [entry.id for entry in following.entries]
     assert ["next"] == [one.id for one in store.chunks.open_chunks(group)]
-    assert store.owner(group, entries[1]) == Place.DUE
+    assert store.owner(group, entries[1]) == DeliveryState.SCHEDULED
 
 
 def test_a_chunk_that_was_lost_completes_nothing_but_the_next_is_fetched(
@@ -379,7 +380,7 @@ def test_a_chunk_that_was_lost_completes_nothing_but_the_next_is_fetched(
     entries = [store.emit(name) for name in "ab"]
     chunk, fetched = fetch(store, group, 1)
     assert 1 == store.chunks.requeue("w1", group, chunk)
-    request = FetchRequest(group, "next", 2, running=True)
+    request = ChunkRequest(group, "next", 2, running=True)
     told = completion(fetched.entries)
     completed, following = store.chunks.complete_and_fetch("w1", group, chunk, told, request)
     assert not completed

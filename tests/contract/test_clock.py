@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import Ask, Group, Outcome
+from celeriac.delivery import FetchRequest, Group, Outcome
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 from tests.contract.test_chunks import fetch
@@ -11,24 +11,24 @@ from tests.contract.test_chunks import fetch
 def test_a_retry_comes_after_its_delay(store: Store, group: Group) -> None:
     entry = store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.RETRY, delay_ms=100)
+    store.complete(group, claimed, Outcome.RETRY, delay_ms=100)
     store.set_clock_back(HOUR_MS)
-    taken = store.take(group)
+    taken = store.fetch(group)
     assert taken.next_due_ms is not None
     # The step is known to the second, for that is how often the time is noted.
     left_ms = taken.next_due_ms - taken.now_ms
     assert left_ms <= 100 + 1000
     store.pass_ms(left_ms + 1)
-    [delivery] = taken.deliveries or store.take(group).deliveries
+    [delivery] = taken.deliveries or store.fetch(group).deliveries
     assert entry == delivery.entry
 
 
 def test_what_is_scheduled_is_moved_once(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.RETRY, delay_ms=2 * HOUR_MS)
+    store.complete(group, claimed, Outcome.RETRY, delay_ms=2 * HOUR_MS)
     store.set_clock_back(HOUR_MS)
-    first, second = store.take(group), store.take(group)
+    first, second = store.fetch(group), store.fetch(group)
     assert second.next_due_ms is not None
     assert first.next_due_ms == second.next_due_ms
     assert abs(second.next_due_ms - second.now_ms - 2 * HOUR_MS) < 60_000
@@ -37,11 +37,11 @@ def test_what_is_scheduled_is_moved_once(store: Store, group: Group) -> None:
 def test_a_small_correction_moves_nothing(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.RETRY, delay_ms=HOUR_MS)
-    store.take(group)
+    store.complete(group, claimed, Outcome.RETRY, delay_ms=HOUR_MS)
+    store.fetch(group)
     store.set_clock_back(300)
-    before = store.take(group).next_due_ms
-    assert before == store.take(group).next_due_ms
+    before = store.fetch(group).next_due_ms
+    assert before == store.fetch(group).next_due_ms
     assert None is store.event_log.clock_step(DOMAIN)
 
 
@@ -50,13 +50,13 @@ def test_a_lease_lasts_no_longer_than_its_length_from_then_on(make_store: MakeSt
     group = Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
     queued, running = store.emit("a"), store.emit("b")
-    store.claim(group, store.take(group, limit=2).deliveries[1:])
+    store.claim(group, store.fetch(group, limit=2).deliveries[1:])
     store.set_clock_back(HOUR_MS)
-    ask = Ask(group, 100, sweep=True, most_new=0)
-    [taken] = store.ledger.take("w2", [ask])
+    ask = FetchRequest(group, 100, sweep=True, most_new=0)
+    [taken] = store.deliveries.fetch("w2", [ask])
     assert () == taken.deliveries
     store.pass_ms(1100)
-    [taken] = store.ledger.take("w2", [ask])
+    [taken] = store.deliveries.fetch("w2", [ask])
     assert {queued, running} == {delivery.entry for delivery in taken.deliveries}
 
 
@@ -92,10 +92,10 @@ def test_what_was_postponed_until_a_time_of_day_comes_then(store: Store) -> None
 
 
 def test_the_step_is_told(store: Store, group: Group) -> None:
-    store.take(group)
+    store.fetch(group)
     assert None is store.event_log.clock_step(DOMAIN)
     store.set_clock_back(HOUR_MS)
-    store.take(group)
+    store.fetch(group)
     step = store.event_log.clock_step(DOMAIN)
     assert step is not None
     assert abs(step.ms - HOUR_MS) < 60_000
@@ -104,10 +104,10 @@ def test_the_step_is_told(store: Store, group: Group) -> None:
 
 def test_a_rate_limit_holds_nothing_for_longer_than_its_bucket(store: Store) -> None:
     handler = "billing.charge"
-    assert 10 == store.ledger.grant(handler, 10, 10.0)[0]
+    assert 10 == store.deliveries.grant(handler, 10, 10.0)[0]
     store.set_clock_back(HOUR_MS)
-    granted, wait_ms = store.ledger.grant(handler, 1, 10.0)
+    granted, wait_ms = store.deliveries.grant(handler, 1, 10.0)
     assert 0 == granted
     assert wait_ms <= 100
     store.pass_ms(wait_ms + 1)
-    assert 1 == store.ledger.grant(handler, 1, 10.0)[0]
+    assert 1 == store.deliveries.grant(handler, 1, 10.0)[0]

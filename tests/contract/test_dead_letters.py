@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.delivery import DeadLetter, EditedLetter, Failure, Group, Outcome, Place, Verdict
+from celeriac.delivery import (
+    DeadLetter,
+    DeliveryState,
+    EditedLetter,
+    Failure,
+    Group,
+    Outcome,
+    Verdict,
+)
 from celeriac.delivery.record import MAX_HISTORY
 from celeriac.errors import NotFound
 from tests.contract.store import DOMAIN, Store, body, key_of, settled
@@ -15,8 +23,8 @@ from tests.contract.store import DOMAIN, Store, body, key_of, settled
 def bury(store: Store, group: Group, event_id: str = "a") -> DeadLetter:
     store.emit(event_id)
     for claimed in store.run(group):
-        assert store.finish(group, claimed, Outcome.DEAD)
-    return store.ledger.dead(DOMAIN, newest_first=True)[0]
+        assert store.complete(group, claimed, Outcome.DEAD)
+    return store.deliveries.dead(DOMAIN, newest_first=True)[0]
 
 
 def test_a_dead_letter_tells_what_happened(store: Store, group: Group) -> None:
@@ -24,8 +32,8 @@ def test_a_dead_letter_tells_what_happened(store: Store, group: Group) -> None:
     for n, outcome in ((1, Outcome.RETRY), (2, Outcome.DEAD)):
         [claimed] = store.run(group)
         failure = Failure(attempt=n, at=1000 * n, error=f"boom {n}")
-        store.finish(group, claimed, outcome, failure=failure, traceback=f"line {n}")
-    [letter] = store.ledger.dead(DOMAIN)
+        store.complete(group, claimed, outcome, failure=failure, traceback=f"line {n}")
+    [letter] = store.deliveries.dead(DOMAIN)
     assert (DOMAIN, group.handler, entry, "a") == (
         letter.domain, letter.handler, letter.entry, letter.event_key
     )  # fmt: skip
@@ -33,20 +41,20 @@ def test_a_dead_letter_tells_what_happened(store: Store, group: Group) -> None:
     assert 1000 == letter.first_failed_ms
     assert abs(letter.last_failed_ms - store.registry.now_ms()) < 60_000
     assert body("a") == letter.event
-    assert letter == store.ledger.dead_letter(DOMAIN, letter.id)
-    assert None is store.ledger.pending(group, entry)
-    assert [1, 2] == [f.attempt for f in store.ledger.failures(group, "a")]
+    assert letter == store.deliveries.dead_letter(DOMAIN, letter.id)
+    assert None is store.deliveries.pending(group, entry)
+    assert [1, 2] == [f.attempt for f in store.deliveries.failures(group, "a")]
 
 
 def test_a_dead_letter_counts_the_attempts_that_ran(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.RETRY)
-    [claimed] = store.claim(group, store.take(group).deliveries, most=1)
+    store.complete(group, claimed, Outcome.RETRY)
+    [claimed] = store.claim(group, store.fetch(group).deliveries, most=1)
     assert (Verdict.EXHAUSTED, 2) == (claimed.verdict, claimed.attempt)
-    store.finish(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=1, error="used up"))
-    [letter] = store.ledger.dead(DOMAIN)
-    [row] = store.ledger.rows(group, ["a"])
+    store.complete(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=1, error="used up"))
+    [letter] = store.deliveries.dead(DOMAIN)
+    [row] = store.deliveries.rows(group, ["a"])
     assert row is not None
     assert (1, 1) == (letter.attempts, row.attempt)
 
@@ -54,36 +62,36 @@ def test_a_dead_letter_counts_the_attempts_that_ran(store: Store, group: Group) 
 def test_a_dead_letter_without_a_failure_is_one_all_the_same(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.DEAD, failure=None)
-    [letter] = store.ledger.dead(DOMAIN)
+    store.complete(group, claimed, Outcome.DEAD, failure=None)
+    [letter] = store.deliveries.dead(DOMAIN)
     assert letter.first_failed_ms == letter.last_failed_ms
-    assert [] == store.ledger.failures(group, "a")
+    assert [] == store.deliveries.failures(group, "a")
 
 
 def test_dead_letters_are_read_from_either_end(store: Store, group: Group) -> None:
     a, b, c = (bury(store, group, name).id for name in "abc")
-    read = store.ledger.dead
+    read = store.deliveries.dead
     assert [a, b, c] == [one.id for one in read(DOMAIN)]
     assert [b] == [one.id for one in read(DOMAIN, after=a, count=1)]
     assert [c, b] == [one.id for one in read(DOMAIN, newest_first=True, count=2)]
     assert [a] == [one.id for one in read(DOMAIN, after=b, newest_first=True)]
-    assert 3 == store.ledger.dead_count(DOMAIN)
+    assert 3 == store.deliveries.dead_count(DOMAIN)
     assert [] == read("nothing")
-    assert 0 == store.ledger.dead_count("nothing")
+    assert 0 == store.deliveries.dead_count("nothing")
 
 
 def test_there_is_no_dead_letter_of_an_id_that_is_none(store: Store) -> None:
-    assert None is store.ledger.dead_letter(DOMAIN, "1-1")
-    assert None is store.ledger.dead_letter(DOMAIN, "no id at all")
+    assert None is store.deliveries.dead_letter(DOMAIN, "1-1")
+    assert None is store.deliveries.dead_letter(DOMAIN, "no id at all")
 
 
 def test_a_discarded_dead_letter_is_gone(store: Store, group: Group) -> None:
     letter = bury(store, group)
-    assert 1 == store.ledger.discard(DOMAIN, [letter.id, "1-1"])
-    assert 0 == store.ledger.discard(DOMAIN, [letter.id])
-    assert 0 == store.ledger.discard(DOMAIN, [])
-    assert 0 == store.ledger.dead_count(DOMAIN)
-    assert not store.ledger.redrive(group, [(letter, b"")])
+    assert 1 == store.deliveries.discard(DOMAIN, [letter.id, "1-1"])
+    assert 0 == store.deliveries.discard(DOMAIN, [letter.id])
+    assert 0 == store.deliveries.discard(DOMAIN, [])
+    assert 0 == store.deliveries.dead_count(DOMAIN)
+    assert not store.deliveries.redrive(group, [(letter, b"")])
 
 
 # -- redriving
@@ -91,27 +99,27 @@ def test_a_discarded_dead_letter_is_gone(store: Store, group: Group) -> None:
 
 def test_a_redriven_delivery_begins_anew(store: Store, group: Group) -> None:
     letter = bury(store, group)
-    assert store.ledger.redrive(group, [(letter, b"unused")])
-    assert 0 == store.ledger.dead_count(DOMAIN)
-    assert [None] == store.ledger.rows(group, ["a"])
+    assert store.deliveries.redrive(group, [(letter, b"unused")])
+    assert 0 == store.deliveries.dead_count(DOMAIN)
+    assert [None] == store.deliveries.rows(group, ["a"])
     [claimed] = store.run(group)
     assert (letter.entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
-    assert store.finish(group, claimed)
+    assert store.complete(group, claimed)
     assert 1 == store.event_log.length(DOMAIN)
 
 
 def test_redriving_twice_is_redriving_once(store: Store, group: Group) -> None:
     letter = bury(store, group)
-    assert store.ledger.redrive(group, [(letter, b"")])
-    assert not store.ledger.redrive(group, [(letter, b"")])
+    assert store.deliveries.redrive(group, [(letter, b"")])
+    assert not store.deliveries.redrive(group, [(letter, b"")])
     assert 1 == len(store.run(group))
-    assert not store.ledger.redrive(group, [(letter, b"")])
+    assert not store.deliveries.redrive(group, [(letter, b"")])
 
 
 def test_redriving_rings_the_bell(store: Store, group: Group) -> None:
     letter = bury(store, group)
-    seen = {f"bell {DOMAIN}": "0"}
-    store.ledger.redrive(group, [(letter, b"")])
+    seen = {f"wakeup {DOMAIN}": "0"}
+    store.deliveries.redrive(group, [(letter, b"")])
     assert seen != store.event_log.wait(seen, 1)
 
 
@@ -123,8 +131,8 @@ def test_where_the_entry_was_trimmed_the_event_is_appended_addressed(
     letter = bury(store, group)
     assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
     addressed = body("a", handlers=group.handler)
-    assert store.ledger.redrive(group, [(letter, addressed)])
-    assert not store.ledger.redrive(group, [(letter, addressed)])
+    assert store.deliveries.redrive(group, [(letter, addressed)])
+    assert not store.deliveries.redrive(group, [(letter, addressed)])
     assert [addressed] == [e.body for e in store.event_log.read(DOMAIN)]
     [claimed] = store.run(group)
     assert (Verdict.RUN, 1, addressed) == (claimed.verdict, claimed.attempt, claimed.body)
@@ -136,12 +144,12 @@ def test_an_entry_that_a_new_group_is_given_anyway_is_not_redriven_beside_it(
     letter = bury(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     store.event_log.join(DOMAIN, group.handler, "0")
-    assert store.ledger.redrive(group, [(letter, b"")])
-    deliveries = store.take(group).deliveries
+    assert store.deliveries.redrive(group, [(letter, b"")])
+    deliveries = store.fetch(group).deliveries
     assert [letter.entry] == [one.entry for one in deliveries]
     assert [letter.entry] == [one.entry for one in store.claim(group, deliveries)]
-    assert () == store.take(group).deliveries
-    assert 0 == store.ledger.due(group)
+    assert () == store.fetch(group).deliveries
+    assert 0 == store.deliveries.due(group)
 
 
 def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
@@ -150,28 +158,28 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
     letter = bury(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     with pytest.raises(NotFound, match=r"billing\.charge is subscribed to nothing"):
-        store.ledger.redrive(group, [(letter, b"")])
+        store.deliveries.redrive(group, [(letter, b"")])
     with pytest.raises(NotFound):
-        store.ledger.schedule(group, [(letter.entry, "a")])
-    assert 1 == store.ledger.dead_count(DOMAIN)
+        store.deliveries.schedule(group, [(letter.entry, "a")])
+    assert 1 == store.deliveries.dead_count(DOMAIN)
 
 
 def test_failures_survive_redrives_with_who_asked(store: Store, group: Group) -> None:
     """Each life keeps its attempts; a JSON note comes back as it was."""
     letter, note = bury(store, group), b'{"who":"ann","did":"redrive","what":"line\\nbreak"}'
-    assert store.ledger.redrive(group, [(letter, b"unused")], note)
+    assert store.deliveries.redrive(group, [(letter, b"unused")], note)
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
-    past = store.ledger.history(group, "a")
+    store.complete(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
+    past = store.deliveries.history(group, "a")
     assert [(1, 1), (1, 2)] == [(f.attempt, f.life) for f in past.failures]
     assert [(2, note.decode())] == [(one.life, one.note) for one in past.restarts]
-    several = store.ledger.histories(group, ["nobody", "a"])
+    several = store.deliveries.histories(group, ["nobody", "a"])
     assert [(), past.failures] == [one.failures for one in several]
-    assert [] == store.ledger.histories(group, [])
-    [second] = store.ledger.dead(DOMAIN)
+    assert [] == store.deliveries.histories(group, [])
+    [second] = store.deliveries.dead(DOMAIN)
     assert past.failures[0].at == second.first_failed_ms, "the first of all lives"
-    assert store.ledger.redrive(group, [(second, b"unused")])
-    assert [2, 3] == [one.life for one in store.ledger.history(group, "a").restarts]
+    assert store.deliveries.redrive(group, [(second, b"unused")])
+    assert [2, 3] == [one.life for one in store.deliveries.history(group, "a").restarts]
 
 
 # -- editing
@@ -184,37 +192,37 @@ def edited(letter: DeadLetter, id: str = "b") -> EditedLetter:
 def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) -> None:
     """One move: the letter goes, the event comes, and the old delivery's history names it."""
     letter, note = bury(store, group), b'{"who":"ann","did":"edit","what":"a"}'
-    assert 1 == store.ledger.edit(group, [edited(letter)], note)
-    assert 0 == store.ledger.dead_count(DOMAIN)
-    assert [] == store.ledger.dead_groups(DOMAIN)
-    past = store.ledger.history(group, "a")
+    assert 1 == store.deliveries.edit(group, [edited(letter)], note)
+    assert 0 == store.deliveries.dead_count(DOMAIN)
+    assert [] == store.deliveries.dead_groups(DOMAIN)
+    past = store.deliveries.history(group, "a")
     [restart] = past.restarts
     assert ("b", 1, note.decode()) == (restart.edited, restart.life, restart.note)
     assert 1 == past.life, "the old delivery has no other life"
-    [row] = store.ledger.rows(group, ["a"])
+    [row] = store.deliveries.rows(group, ["a"])
     assert row is not None and "dead" == row.state
-    [delivery] = store.take(group).deliveries
+    [delivery] = store.fetch(group).deliveries
     assert "b" == key_of(delivery.body)
-    [effects] = store.ledger.effects(group, ["a"])
+    [effects] = store.deliveries.effects(group, ["a"])
     assert [("order.placed", "b")] == [tuple(effect) for effect in effects.named]
-    assert [(note, 1)] == [(one.note, one.count) for one in store.ledger.audited(DOMAIN)]
+    assert [(note, 1)] == [(one.note, one.count) for one in store.deliveries.audited(DOMAIN)]
 
 
 def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
     letter = bury(store, group)
-    assert 1 == store.ledger.edit(group, [edited(letter)])
-    assert 0 == store.ledger.edit(group, [edited(letter, "c")], b'{"who":"ann"}')
-    assert 0 == store.ledger.edit(group, [])
+    assert 1 == store.deliveries.edit(group, [edited(letter)])
+    assert 0 == store.deliveries.edit(group, [edited(letter, "c")], b'{"who":"ann"}')
+    assert 0 == store.deliveries.edit(group, [])
     assert 2 == store.event_log.length(DOMAIN)
-    assert [] == store.ledger.audited(DOMAIN), "nothing was done"
+    assert [] == store.deliveries.audited(DOMAIN), "nothing was done"
 
 
 def test_nothing_is_edited_for_a_handler_that_left(store: Store, group: Group) -> None:
     letter = bury(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     with pytest.raises(NotFound):
-        store.ledger.edit(group, [edited(letter)])
-    assert (1, 1) == (store.ledger.dead_count(DOMAIN), store.event_log.length(DOMAIN))
+        store.deliveries.edit(group, [edited(letter)])
+    assert (1, 1) == (store.deliveries.dead_count(DOMAIN), store.event_log.length(DOMAIN))
 
 
 # -- replaying
@@ -223,26 +231,26 @@ def test_nothing_is_edited_for_a_handler_that_left(store: Store, group: Group) -
 def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, took_us=1500)
-    assert 1 == store.ledger.schedule(group, [(claimed.entry, "a")], b'{"who":"ann"}')
-    [restart] = store.ledger.history(group, "a").restarts
+    store.complete(group, claimed, took_us=1500)
+    assert 1 == store.deliveries.schedule(group, [(claimed.entry, "a")], b'{"who":"ann"}')
+    [restart] = store.deliveries.history(group, "a").restarts
     assert ("processed", 1, 1500, 2) == (
         restart.ended, restart.attempts, restart.took, restart.life,
     )  # fmt: skip
     assert restart.ended_at is not None and restart.ended_at <= restart.at
     [again] = store.run(group)
-    store.finish(group, again, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
-    [letter] = store.ledger.dead(DOMAIN)
+    store.complete(group, again, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
+    [letter] = store.deliveries.dead(DOMAIN)
     assert 9 == letter.first_failed_ms, "the replay is no failure"
 
 
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead"])
 def test_a_settled_delivery_is_replayed(store: Store, group: Group, outcome: str) -> None:
     entry = store.emit("a")
-    store.finish(group, store.run(group)[0], Outcome(outcome))
-    assert 1 == store.ledger.schedule(group, [(entry, "a"), (entry, "a")])
-    assert 0 == store.ledger.dead_count(DOMAIN)
-    assert [None] == store.ledger.rows(group, ["a"])
+    store.complete(group, store.run(group)[0], Outcome(outcome))
+    assert 1 == store.deliveries.schedule(group, [(entry, "a"), (entry, "a")])
+    assert 0 == store.deliveries.dead_count(DOMAIN)
+    assert [None] == store.deliveries.rows(group, ["a"])
     [claimed] = store.run(group)
     assert (entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
 
@@ -252,34 +260,34 @@ def test_replaying_leaves_the_dead_letters_of_others(
 ) -> None:
     entry = store.emit("a")
     for one in (group, ordered):
-        store.finish(one, store.run(one)[0], Outcome.DEAD)
-    store.ledger.schedule(group, [(entry, "a")])
-    assert [ordered.handler] == [letter.handler for letter in store.ledger.dead(DOMAIN)]
+        store.complete(one, store.run(one)[0], Outcome.DEAD)
+    store.deliveries.schedule(group, [(entry, "a")])
+    assert [ordered.handler] == [letter.handler for letter in store.deliveries.dead(DOMAIN)]
 
 
 def test_what_is_in_flight_waiting_or_unknown_is_not_replayed(store: Store, group: Group) -> None:
-    for name in ("queued", "running", "due"):
+    for name in ("queued", "running", "scheduled"):
         store.emit(name)
-    queued, running, due = store.take(group).deliveries
+    queued, running, due = store.fetch(group).deliveries
     store.claim(group, [running])
-    store.finish(group, store.claim(group, [due])[0], Outcome.RETRY)
+    store.complete(group, store.claim(group, [due])[0], Outcome.RETRY)
     waiting = store.emit("waiting")
-    pairs = [(queued.entry, "queued"), (running.entry, "running"), (due.entry, "due")]
+    pairs = [(queued.entry, "queued"), (running.entry, "running"), (due.entry, "scheduled")]
     pairs += [(waiting, "waiting"), ("1-1", "unknown")]
-    assert 0 == store.ledger.schedule(group, pairs)
-    assert 0 == store.ledger.schedule(group, [])
-    [first, second] = store.take(group).deliveries
+    assert 0 == store.deliveries.schedule(group, pairs)
+    assert 0 == store.deliveries.schedule(group, [])
+    [first, second] = store.fetch(group).deliveries
     assert [due.entry, waiting] == [first.entry, second.entry]
     assert 1 == first.attempts
-    assert () == store.take(group).deliveries
+    assert () == store.fetch(group).deliveries
 
 
 def test_two_entries_of_an_event_replayed_run_once(store: Store, group: Group) -> None:
     entries = [store.emit("a"), store.emit("a")]
     first, second = store.run(group)
-    store.finish(group, first)
-    store.finish(group, second, Outcome.IGNORED)
-    assert 2 == store.ledger.schedule(group, [(entry, "a") for entry in entries])
+    store.complete(group, first)
+    store.complete(group, second, Outcome.IGNORED)
+    assert 2 == store.deliveries.schedule(group, [(entry, "a") for entry in entries])
     assert [Verdict.RUN, Verdict.CONCURRENT] == [c.verdict for c in store.run(group)]
 
 
@@ -287,9 +295,9 @@ def test_two_entries_of_an_event_replayed_run_once(store: Store, group: Group) -
 
 
 def invalid(store: Store, group: Group, worker: str = "w1") -> bool:
-    [delivery] = store.take(group, worker).deliveries
+    [delivery] = store.fetch(group, worker).deliveries
     assert b"not json" == delivery.body
-    return store.ledger.bury_invalid(worker, group, delivery.entry, "no event")
+    return store.deliveries.dead_letter_invalid(worker, group, delivery.entry, "no event")
 
 
 def test_what_is_no_event_becomes_one_dead_letter_over_all_handlers(
@@ -298,30 +306,32 @@ def test_what_is_no_event_becomes_one_dead_letter_over_all_handlers(
     entry = store.event_log.append(DOMAIN, b"not json")
     assert invalid(store, group)
     assert not invalid(store, ordered)
-    assert not store.ledger.bury_invalid("w1", group, entry, "no event")
-    [letter] = store.ledger.dead(DOMAIN)
+    assert not store.deliveries.dead_letter_invalid("w1", group, entry, "no event")
+    [letter] = store.deliveries.dead(DOMAIN)
     assert (entry, "", "no event", 0) == (
         letter.entry, letter.event_key, letter.error, letter.attempts
     )  # fmt: skip
     assert b"not json" == letter.event
-    assert None is store.ledger.pending(group, entry) is store.ledger.pending(ordered, entry)
-    assert {"dead": 1} == store.ledger.stats(group)
+    assert (
+        None is store.deliveries.pending(group, entry) is store.deliveries.pending(ordered, entry)
+    )
+    assert {"dead": 1} == store.deliveries.stats(group)
 
 
 def test_only_what_the_worker_holds_queued_is_buried_as_invalid(store: Store, group: Group) -> None:
     entry = store.event_log.append(DOMAIN, b"not json")
-    assert not store.ledger.bury_invalid("w1", group, entry, "no event")
-    store.take(group)
-    assert not store.ledger.bury_invalid("w2", group, entry, "no event")
-    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert not store.deliveries.dead_letter_invalid("w1", group, entry, "no event")
+    store.fetch(group)
+    assert not store.deliveries.dead_letter_invalid("w2", group, entry, "no event")
+    assert 0 == store.deliveries.dead_count(DOMAIN)
 
 
 def test_what_is_no_event_is_buried_again_after_it_was_redriven(store: Store, group: Group) -> None:
     store.event_log.append(DOMAIN, b"not json")
     assert invalid(store, group)
-    assert store.ledger.redrive(group, [(store.ledger.dead(DOMAIN)[0], b"unused")])
+    assert store.deliveries.redrive(group, [(store.deliveries.dead(DOMAIN)[0], b"unused")])
     assert invalid(store, group)
-    assert 1 == store.ledger.dead_count(DOMAIN)
+    assert 1 == store.deliveries.dead_count(DOMAIN)
 
 
 def test_what_is_no_event_does_not_close_the_lane(store: Store, ordered: Group) -> None:
@@ -334,11 +344,11 @@ def test_what_is_no_event_does_not_close_the_lane(store: Store, ordered: Group) 
 def test_a_late_word_on_a_dead_delivery_changes_nothing(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.DEAD)
+    store.complete(group, claimed, Outcome.DEAD)
     said = [settled(claimed, Outcome.PROCESSED)]
-    assert [claimed.entry] == store.ledger.finish("w1", group, said)
-    [row] = store.ledger.rows(group, ["a"])
-    assert row is not None and Place.DEAD == row.state
+    assert [claimed.entry] == store.deliveries.complete("w1", group, said)
+    [row] = store.deliveries.rows(group, ["a"])
+    assert row is not None and DeliveryState.DEAD == row.state
 
 
 def test_the_history_of_failures_stays_small_however_often_it_is_retried(
@@ -349,9 +359,9 @@ def test_the_history_of_failures_stays_small_however_often_it_is_retried(
     for n in range(1, 61):
         [claimed] = store.run(group)
         failure = Failure(attempt=n, at=1000 * n, error=f"boom {n}")
-        store.finish(group, claimed, Outcome.RETRY, failure=failure)
-    kept = [f.attempt for f in store.ledger.failures(group, "a")]
+        store.complete(group, claimed, Outcome.RETRY, failure=failure)
+    kept = [f.attempt for f in store.deliveries.failures(group, "a")]
     assert kept == [1, *range(61 - (MAX_HISTORY - 1), 61)]
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.DEAD, failure=None)
-    assert store.ledger.dead(DOMAIN)[0].first_failed_ms == 1000
+    store.complete(group, claimed, Outcome.DEAD, failure=None)
+    assert store.deliveries.dead(DOMAIN)[0].first_failed_ms == 1000

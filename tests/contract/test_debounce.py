@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from celeriac.delivery import FlowControl, Group, Outcome, Place, Settled
+from celeriac.delivery import Completion, DeliveryState, FlowControl, Group, Outcome
 from celeriac.delivery.store import Delivery
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store
@@ -29,18 +29,18 @@ def emit(store: Store, *names: str, kind: EntryKind = EntryKind.MADE, **more: ob
 
 
 def taken(store: Store, group: Group, worker: str = "w1") -> list[Delivery]:
-    return list(store.take(group, worker).deliveries)
+    return list(store.fetch(group, worker).deliveries)
 
 
 def coalesce(store: Store, group: Group, deliveries: list[Delivery]) -> None:
     """As a dispatcher settles what other events stand for."""
     settled = [
-        Settled(
+        Completion(
             d.entry, json.loads(d.body or b"")["id"], d.attempts, Outcome.COALESCED, into=d.into
         )
         for d in deliveries
     ]
-    assert [] == store.ledger.skip("w1", group, settled)
+    assert [] == store.deliveries.skip("w1", group, settled)
 
 
 @pytest.mark.parametrize("keep", ["last", "first"])
@@ -52,9 +52,9 @@ def test_one_event_stands_for_all_of_its_key(store: Store, keep: str) -> None:
     assert pairs == [(one.entry, one.into) for one in absorbed]
     coalesce(store, group, absorbed)
     stands = a3 if keep == "last" else a1
-    assert ["parked", "parked"] == [store.owner(group, entry) for entry in (stands, b1)]
-    rows = store.ledger.rows(group, ["a1", "a2", "a3"])
-    assert [(Place.COALESCED, into) for _, into in pairs] == [
+    assert ["blocked", "blocked"] == [store.owner(group, entry) for entry in (stands, b1)]
+    rows = store.deliveries.rows(group, ["a1", "a2", "a3"])
+    assert [(DeliveryState.COALESCED, into) for _, into in pairs] == [
         (row.state, row.into) for row in rows if row is not None
     ]
     store.pass_hour()
@@ -73,7 +73,7 @@ def test_all_of_a_key_are_given_in_one_list(store: Store) -> None:
     store.pass_hour()
     assert [] == taken(store, group), "a list holds one slot of its key"
     for claimed in store.claim(group, given):
-        store.finish(group, claimed)
+        store.complete(group, claimed)
     assert [a4] == [one.entry for one in taken(store, group)]
 
 
@@ -83,7 +83,7 @@ def test_a_list_that_was_given_back_is_one_again(store: Store) -> None:
     taken(store, group)
     store.pass_hour()
     taken(store, group)
-    assert 3 == store.ledger.hand_back("w1", group)
+    assert 3 == store.deliveries.requeue("w1", group)
     assert {(a1, a1), (a2, a1), (a3, a1)} == {(d.entry, d.together) for d in taken(store, group)}
 
 
@@ -98,14 +98,14 @@ def test_a_list_that_lost_its_lease_is_run_one_by_one(store: Store) -> None:
         again = list(store.sweep(group, "w2").deliveries) or taken(store, group, "w2")
         [one] = [claimed for d in again for claimed in store.claim(group, [d], "w2")]
         done.append(one.entry)
-        assert store.finish(group, one, worker="w2")
+        assert store.complete(group, one, worker="w2")
     assert [a1, a2, a3] == done
 
 
 def test_a_key_is_quiet_some_time_after_its_last_event(store: Store) -> None:
     group = debounced(store, "last")
     emit(store, "a1")
-    first = store.take(group)
+    first = store.fetch(group)
     assert first.next_due_ms is not None
     wait = first.next_due_ms - first.now_ms
     assert HOUR_MS // 2 - MINUTE_MS < wait <= HOUR_MS // 2
@@ -135,11 +135,11 @@ def test_what_may_repeat_an_event_stands_for_none(store: Store, kind: EntryKind)
 
 def test_what_nobody_wants_stands_for_none(store: Store) -> None:
     group = debounced(store, "last")
-    store.ledger.note_patterns(group, ["doc.changed"])
+    store.deliveries.note_patterns(group, ["doc.changed"])
     [a1] = emit(store, "a1", type="doc.changed")
     [a2] = emit(store, "a2", type="doc.seen")
     assert [(a2, "")] == [(one.entry, one.into) for one in taken(store, group)]
-    assert "parked" == store.owner(group, a1)
+    assert "blocked" == store.owner(group, a1)
 
 
 def test_what_was_coalesced_is_so_after_its_dispatcher_died(store: Store) -> None:
@@ -156,7 +156,7 @@ def test_a_retry_is_not_debounced(store: Store) -> None:
     taken(store, group)
     store.pass_hour()
     [claimed] = store.claim(group, taken(store, group))
-    store.finish(group, claimed, Outcome.RETRY)
+    store.complete(group, claimed, Outcome.RETRY)
     emit(store, "a2")
     assert [a1] == [one.entry for one in taken(store, group)]
 
@@ -165,7 +165,7 @@ def test_what_was_coalesced_can_be_replayed(store: Store) -> None:
     group = debounced(store, "last")
     a1, _ = emit(store, "a1", "a2")
     coalesce(store, group, taken(store, group))
-    assert 1 == store.ledger.schedule(group, [(a1, "a1")])
+    assert 1 == store.deliveries.schedule(group, [(a1, "a1")])
     assert [(a1, "")] == [(one.entry, one.into) for one in taken(store, group)]
 
 
@@ -183,8 +183,8 @@ def test_a_list_that_was_requeued_is_one_again_whatever_room_there_is(store: Sto
     taken(store, group)
     store.pass_hour()
     taken(store, group)
-    assert 3 == store.ledger.hand_back("w1", group)
-    again = store.take(group, limit=1).deliveries
+    assert 3 == store.deliveries.requeue("w1", group)
+    again = store.fetch(group, limit=1).deliveries
     assert {(a1, a1), (a2, a1), (a3, a1)} == {(d.entry, d.together) for d in again}
 
 
@@ -195,7 +195,7 @@ def test_a_key_is_not_quiet_while_there_are_unread_entries(store: Store, keep: s
     bodies = [json.dumps({"id": name, "subject": "a"}).encode() for name in ("a1", "a2", "a3")]
     assert store.event_log.append_many([(DOMAIN, body, EntryKind.MADE, 0) for body in bodies]) == 3
     store.pass_ms(30)
-    read = [store.take(group, most_new=1).deliveries for _ in range(4)]
+    read = [store.fetch(group, most_new=1).deliveries for _ in range(4)]
     a1, a2, a3 = (entry.id for entry in store.event_log.read(DOMAIN))
     found = {(d.entry, d.together or d.into) for deliveries in read for d in deliveries}
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Group, Outcome, Settled
+from celeriac.delivery import Completion, Group, Outcome
 from celeriac.errors import LogFull
 from celeriac.event import build_event, encode
 from celeriac.event_log import EntryKind
@@ -31,8 +31,8 @@ def test_a_handler_is_not_refused_its_domain(make_store: MakeStore) -> None:
 def emptied(store: Store, group: Group) -> None:
     """A domain whose only event is finished and trimmed."""
     entry = store.emit("a")
-    store.claim(group, store.take(group).deliveries)
-    store.ledger.finish("w1", group, [Settled(entry, "a", 1, Outcome.PROCESSED)])
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.PROCESSED)])
     store.pass_ms(1100)
     assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
 
@@ -46,7 +46,7 @@ def test_a_domain_that_holds_nothing_is_removed(make_store: MakeStore) -> None:
     assert frozenset() == store.event_log.domains()
     assert {DOMAIN} == store.event_log.forgotten()
     assert [] == store.event_log.groups(DOMAIN)
-    assert store.take(group).removed
+    assert store.fetch(group).removed
 
 
 def test_what_is_emitted_after_a_domain_was_removed_is_there_for_its_handlers(
@@ -60,7 +60,7 @@ def test_what_is_emitted_after_a_domain_was_removed_is_there_for_its_handlers(
     assert {DOMAIN} == store.event_log.discover()
     assert frozenset() == store.event_log.forgotten()
     store.event_log.join(DOMAIN, group.handler, "0-0")
-    assert 1 == len(store.take(group).deliveries)
+    assert 1 == len(store.fetch(group).deliveries)
 
 
 def test_a_removed_domain_keeps_what_ids_it_had(make_store: MakeStore) -> None:
@@ -70,7 +70,7 @@ def test_a_removed_domain_keeps_what_ids_it_had(make_store: MakeStore) -> None:
     assert store.event_log.forget_domain(DOMAIN, 1000)
     store.event_log.join(DOMAIN, group.handler, "0-0")
     store.emit("a")
-    [claimed] = store.claim(group, store.take(group).deliveries)
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert "duplicate" == claimed.verdict
 
 
@@ -93,8 +93,8 @@ def test_a_domain_with_a_dead_letter_is_not_removed(make_store: MakeStore) -> No
     store, group = make_store(retention=1), Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
     entry = store.emit("a")
-    store.claim(group, store.take(group).deliveries)
-    store.ledger.finish("w1", group, [Settled(entry, "a", 1, Outcome.DEAD)])
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.DEAD)])
     store.pass_ms(1100)
     store.event_log.trim(DOMAIN, exact=True)
     assert not store.event_log.forget_domain(DOMAIN, 1)
@@ -105,13 +105,13 @@ def test_a_domain_with_a_recent_action_of_an_operator_is_not_removed(
 ) -> None:
     store = make_store(retention=1, dead_retention=HOUR_MS / 1000)
     store.event_log.join(DOMAIN, "billing.charge", "0")
-    store.ledger.record(DOMAIN, b"{}")
+    store.deliveries.record(DOMAIN, b"{}")
     store.pass_ms(5)
     assert not store.event_log.forget_domain(DOMAIN, 1)
     store.event_log.bus.set("dead_retention", "1")
     store.pass_ms(1100)
     assert store.event_log.forget_domain(DOMAIN, 1)
-    assert [] == store.ledger.audited(DOMAIN)
+    assert [] == store.deliveries.audited(DOMAIN)
 
 
 def test_a_removed_domain_knows_the_events_that_were_appended_once(make_store: MakeStore) -> None:

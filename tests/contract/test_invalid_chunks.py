@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from celeriac.delivery import Group
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 from tests.contract.test_chunks import completion, fetch
 from tests.contract.test_matrix import Bus, bus_of, complete
@@ -54,7 +54,7 @@ def test_a_record_that_is_no_open_chunk_is_skipped_and_reported(
     redis_store.client.hset(key, id, CHUNKS[id])
     assert ["running", "waiting"] == bus.states("a", "b")
     assert (1, 1, 2) == (bus.lag.running, bus.lag.waiting, bus.lag.unfinished)
-    assert ["a"] == bus.found(State.RUNNING)
+    assert ["a"] == bus.found(DeliveryState.RUNNING)
     assert [chunk] == [one.id for one in redis_store.chunks.open_chunks(bus.group)]
     assert 1 == len(faults(redis_store, "chunks"))
     redis_store.client.hdel(key, id)
@@ -86,10 +86,10 @@ def one_by_one(bus: Bus, *ids: str) -> list[str]:
     return entries
 
 
-def large(entries: Sequence[Entry]) -> Completion:
+def large(entries: Sequence[Entry]) -> ChunkCompletion:
     ids = [entry.id for entry in entries]
     record = pack_runs("w" * 1200, 1, ids, [run_code(RunOutcome.PROCESSED, 5)] * len(ids))
-    return Completion(ids[-1], len(ids), record)
+    return ChunkCompletion(ids[-1], len(ids), record)
 
 
 def corrupt(store: RedisStore, group: Group, n: int, member: bytes) -> None:
@@ -119,7 +119,7 @@ def test_of_a_run_record_that_cannot_be_read_only_the_position_is_known(
     assert ("processed", 0, None, None, None) == (
         b.state, b.attempts, b.took_us, b.at_ms, b.worker,
     )  # fmt: skip
-    assert ["c", "b", "a"] == bus.found(State.PROCESSED)
+    assert ["c", "b", "a"] == bus.found(DeliveryState.PROCESSED)
     bus.states("b")
     [fault] = faults(redis_store, "runs")
     assert "is no run record" in fault
@@ -163,7 +163,7 @@ def test_runs_are_found_wherever_the_entries_are(store: Store, group: Group) -> 
         if len(entries) % 7:
             done = completion(fetched.entries, len(entries))
         else:
-            done = Completion(fetched.entries[-1].id, size)
+            done = ChunkCompletion(fetched.entries[-1].id, size)
         assert store.chunks.complete("w1", group, chunk, done)
     runs = store.chunks.runs(group, entries)
     assert entries == [
@@ -184,7 +184,7 @@ def test_runs_are_found_wherever_the_entries_are(store: Store, group: Group) -> 
 def test_what_a_script_leaves_for_the_next_is_no_invalid_chunk(
     redis_store: RedisStore, bus: Bus
 ) -> None:
-    """Where the server did not know finish.lua, it stays until the next fetch."""
+    """Where the server did not know complete.lua, it stays until the next fetch."""
     bus.emit("a")
     key = redis_store.keys.chunks(DOMAIN, bus.group.handler)
     redis_store.client.hset(key, b"", b"0123456789abcdef")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celeriac.delivery import Group
-from celeriac.delivery.chunk_store import FetchRequest, new_chunk_id
+from celeriac.delivery.chunk_store import ChunkRequest, new_chunk_id
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
@@ -61,7 +61,7 @@ def test_no_body_passes_through_a_script(redis_url: str, namespace: str) -> None
     # Redis does not know how many entries a group has read before its first fetch: that one counts
     # what it was given, 16 entries at most.
     store.event_log.append(DOMAIN, event(new_event_id()), EntryKind.MADE)
-    [before] = store.chunks.fetch("w1", [FetchRequest(group, "before", 1, running=True)])
+    [before] = store.chunks.fetch("w1", [ChunkRequest(group, "before", 1, running=True)])
     assert store.chunks.complete("w1", group, "before", completion(before.entries))
     bodies = [event(new_event_id(), data=LARGE) for _ in range(6)]
 
@@ -75,10 +75,10 @@ def test_no_body_passes_through_a_script(redis_url: str, namespace: str) -> None
         store.event_log.append(DOMAIN, bodies[0], EntryKind.MADE)
         store.event_log.append_many([(DOMAIN, body, EntryKind.MADE, 0) for body in bodies[1:3]])
         asyncio.run(aemit())
-        [first] = store.chunks.fetch("w1", [FetchRequest(group, "first", 3)])
+        [first] = store.chunks.fetch("w1", [ChunkRequest(group, "first", 3)])
         entries = store.chunks.begin("w1", group, "first")
         assert bodies[:3] == [entry.body for entry in entries]
-        following = FetchRequest(group, new_chunk_id(), 3, running=True)
+        following = ChunkRequest(group, new_chunk_id(), 3, running=True)
         done = completion(first.entries)
         held, second = store.chunks.complete_and_fetch("w1", group, "first", done, following)
         assert held and bodies[3:] == [entry.body for entry in second.entries]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.delivery import ORDERED, Ask, Group, Outcome
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import ORDERED, FetchRequest, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.event_log import EntryKind, GroupInfo, entry_key
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
@@ -84,7 +84,7 @@ def test_an_entry_tells_what_is_known_about_duplicates_of_it(store: Store, group
     store.event_log.append(DOMAIN, b"{}")
     expected = [*kinds, *kinds, EntryKind.FOREIGN]
     assert expected == [entry.kind for entry in store.event_log.read(DOMAIN)]
-    requests = [FetchRequest(group, "a", 2, running=True), FetchRequest(group, "b", 3)]
+    requests = [ChunkRequest(group, "a", 2, running=True), ChunkRequest(group, "b", 3)]
     first, second = store.chunks.fetch("w1", requests)
     assert expected == [entry.kind for entry in (*first.entries, *second.entries)]
     assert expected[2:] == [entry.kind for entry in store.chunks.begin("w1", group, "b") or ()]
@@ -96,11 +96,11 @@ def test_the_event_of_an_entry_of_any_kind_is_found(
 ) -> None:
     event = body("a", specversion="1.0", source="shop", type="order.placed")
     store.event_log.append(DOMAIN, event, kind)
-    [taken] = store.take(group).deliveries
+    [taken] = store.fetch(group).deliveries
     [claimed] = store.claim(group, [taken])
     assert event == taken.body == claimed.body
-    assert store.finish(group, claimed, Outcome.DEAD)
-    [letter] = store.ledger.dead(DOMAIN)
+    assert store.complete(group, claimed, Outcome.DEAD)
+    [letter] = store.deliveries.dead(DOMAIN)
     assert event == letter.event
 
 
@@ -163,7 +163,7 @@ def test_a_group_is_given_what_comes_after_its_start(
     entries = [store.emit("0"), store.emit("1")]
     assert store.event_log.join(DOMAIN, "billing.late", entries[0] if start == "first" else start)
     entries.append(store.emit("2"))
-    taken = store.take(Group(DOMAIN, "billing.late"))
+    taken = store.fetch(Group(DOMAIN, "billing.late"))
     assert [entries[n] for n in given] == [d.entry for d in taken.deliveries]
 
 
@@ -171,7 +171,7 @@ def test_joining_twice_changes_nothing(store: Store) -> None:
     store.emit("a")
     assert store.event_log.join(DOMAIN, "billing.charge", "$")
     assert not store.event_log.join(DOMAIN, "billing.charge", "0")
-    assert () == store.take(Group(DOMAIN, "billing.charge")).deliveries
+    assert () == store.fetch(Group(DOMAIN, "billing.charge")).deliveries
 
 
 def test_joining_makes_the_log_and_announces_it(store: Store) -> None:
@@ -185,13 +185,15 @@ def test_a_handler_that_left_is_told_so(store: Store, group: Group) -> None:
     assert store.event_log.leave(DOMAIN, group.handler)
     assert not store.event_log.leave(DOMAIN, group.handler)
     assert not store.event_log.leave("nothing", group.handler)
-    assert store.take(group).removed
+    assert store.fetch(group).removed
     assert [] == store.event_log.groups(DOMAIN)
 
 
 def test_one_handler_that_left_takes_nothing_from_the_others(store: Store, group: Group) -> None:
     store.emit("a")
-    gone, there = store.ledger.take("w1", [Ask(Group(DOMAIN, "gone"), 10), Ask(group, 10)])
+    gone, there = store.deliveries.fetch(
+        "w1", [FetchRequest(Group(DOMAIN, "gone"), 10), FetchRequest(group, 10)]
+    )
     assert gone.removed
     assert not there.removed
     assert 1 == len(there.deliveries)
@@ -201,7 +203,7 @@ def test_a_group_tells_what_it_was_not_given_and_who_holds_the_rest(
     store: Store, group: Group
 ) -> None:
     a, _, c, _ = (store.emit(name) for name in "abcd")
-    taken = store.take(group, limit=3)
+    taken = store.fetch(group, limit=3)
     store.claim(group, taken.deliveries[:1])
     [found] = store.event_log.groups(DOMAIN)
     assert found.handler == group.handler
@@ -215,7 +217,7 @@ def test_a_group_tells_what_it_was_not_given_and_who_holds_the_rest(
 def test_a_group_that_has_finished_has_nothing_pending(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed)
+    store.complete(group, claimed)
     found = info(store, group.handler)
     assert (0, 0, {}, None) == (found.pending, found.lag, found.holders, found.oldest_pending)
 
@@ -225,7 +227,7 @@ def test_a_group_that_has_finished_has_nothing_pending(store: Store, group: Grou
 
 def finish_all(store: Store, group: Group) -> None:
     for claimed in store.run(group):
-        store.finish(group, claimed)
+        store.complete(group, claimed)
 
 
 def test_trimming_keeps_the_newest_within_the_count(make_store: MakeStore) -> None:
@@ -270,13 +272,13 @@ def test_trimming_stops_at_what_a_group_was_not_given(make_store: MakeStore, nam
     for one in (quick, Group(DOMAIN, "k.quick")):
         finish_all(store, one)
     assert (0, 0) == store.event_log.trim(DOMAIN, exact=True)
-    for claimed in store.claim(slow, store.take(slow, limit=2).deliveries):
-        store.finish(slow, claimed)
+    for claimed in store.claim(slow, store.fetch(slow, limit=2).deliveries):
+        store.complete(slow, claimed)
     assert (2, 0) == store.event_log.trim(DOMAIN, exact=True)
     assert entries[2:] == ids(store)
 
 
-@pytest.mark.parametrize("outcome", [None, Outcome.RETRY, Outcome.RELEASED])
+@pytest.mark.parametrize("outcome", [None, Outcome.RETRY, Outcome.REQUEUED])
 def test_trimming_stops_at_what_is_pending_older_than_the_last_delivered(
     make_store: MakeStore, outcome: Outcome | None
 ) -> None:
@@ -285,9 +287,9 @@ def test_trimming_stops_at_what_is_pending_older_than_the_last_delivered(
     entries = [store.emit(str(n)) for n in range(5)]
     claimed = store.run(group)
     for one in (claimed[0], claimed[1], claimed[3], claimed[4]):
-        store.finish(group, one)
+        store.complete(group, one)
     if outcome:
-        store.finish(group, claimed[2], outcome)
+        store.complete(group, claimed[2], outcome)
     assert (2, 0) == store.event_log.trim(DOMAIN, exact=True)
     assert entries[2:] == ids(store)
 
@@ -297,7 +299,7 @@ def test_trimming_stops_at_what_is_parked(make_store: MakeStore) -> None:
     store.event_log.join(DOMAIN, group.handler, "0")
     a, b = store.emit("a", "s"), store.emit("b", "s")
     [head] = store.run(group)
-    store.finish(group, head)
+    store.complete(group, head)
     assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
     assert a == head.entry
     assert [b] == ids(store)
@@ -320,9 +322,9 @@ def test_whole_nodes_never_take_along_what_is_not_finished(make_store: MakeStore
     store.event_log.join(DOMAIN, group.handler, "0")
     for n in range(500):
         store.emit(str(n))
-    claimed = store.claim(group, store.take(group, limit=450).deliveries)
+    claimed = store.claim(group, store.fetch(group, limit=450).deliveries)
     for one in claimed[:-1]:
-        store.finish(group, one)
+        store.complete(group, one)
     removed, _ = store.event_log.trim(DOMAIN)
     assert 300 <= removed <= 449
     assert claimed[-1].entry in ids(store)
@@ -333,11 +335,11 @@ def test_dead_letters_have_a_retention_of_their_own(make_store: MakeStore) -> No
     store.event_log.join(DOMAIN, group.handler, "0")
     store.emit("a")
     [claimed] = store.run(group)
-    store.finish(group, claimed, Outcome.DEAD)
+    store.complete(group, claimed, Outcome.DEAD)
     assert (0, 0) == store.event_log.trim(DOMAIN, exact=True)
     store.pass_ms(1100)
     assert (0, 1) == store.event_log.trim(DOMAIN, exact=True)
-    assert 0 == store.ledger.dead_count(DOMAIN)
+    assert 0 == store.deliveries.dead_count(DOMAIN)
 
 
 def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
@@ -347,15 +349,15 @@ def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
     for n in range(10):
         store.emit(f"e{n}")
     for claimed in store.run(group):
-        store.finish(group, claimed, Outcome.DEAD)
+        store.complete(group, claimed, Outcome.DEAD)
     assert (0, 7) == store.event_log.trim(DOMAIN, exact=True)
-    assert ["e7", "e8", "e9"] == [one.event_key for one in store.ledger.dead(DOMAIN)]
+    assert ["e7", "e8", "e9"] == [one.event_key for one in store.deliveries.dead(DOMAIN)]
     assert (0, 0) == store.event_log.trim(DOMAIN, exact=True)
 
 
 def test_tidying_takes_no_delivery_along(store: Store, group: Group) -> None:
     entry = store.emit("a")
-    store.take(group)
+    store.fetch(group)
     store.event_log.tidy(DOMAIN)
     assert "queued:w1" == store.owner(group, entry)
 
@@ -383,7 +385,7 @@ def test_waiting_goes_straight_to_the_newest(store: Store) -> None:
 
 
 def test_waiting_ends_without_news_after_its_time(store: Store) -> None:
-    seen = {DOMAIN: store.emit("a"), f"bell {DOMAIN}": "0"}
+    seen = {DOMAIN: store.emit("a"), f"wakeup {DOMAIN}": "0"}
     started = time.monotonic()
     assert seen == store.event_log.wait(seen, 0.1)
     assert 0.05 < time.monotonic() - started < 1
@@ -403,15 +405,15 @@ def test_an_append_wakes_who_waits(store: Store) -> None:
 def test_what_falls_due_at_once_rings_the_bell(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    seen = {DOMAIN: claimed.entry, f"bell {DOMAIN}": "0"}
-    timer = in_a_moment(lambda: store.finish(group, claimed, Outcome.RETRY))
+    seen = {DOMAIN: claimed.entry, f"wakeup {DOMAIN}": "0"}
+    timer = in_a_moment(lambda: store.complete(group, claimed, Outcome.RETRY))
     rung = store.event_log.wait(seen, 5)
     timer.join()
-    assert rung[f"bell {DOMAIN}"] != "0"
+    assert rung[f"wakeup {DOMAIN}"] != "0"
     assert rung[DOMAIN] == claimed.entry
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.RELEASED])
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REQUEUED])
 @pytest.mark.parametrize("delay_ms", [0, HOUR_MS])
 def test_what_is_put_off_rings_the_bell_whatever_its_delay(
     store: Store, group: Group, outcome: Outcome, delay_ms: int
@@ -419,25 +421,25 @@ def test_what_is_put_off_rings_the_bell_whatever_its_delay(
     """So that a dispatcher that does not ask for the handler learns when to."""
     store.emit("a")
     [claimed] = store.run(group)
-    seen = {f"bell {DOMAIN}": "0"}
+    seen = {f"wakeup {DOMAIN}": "0"}
     assert seen == store.event_log.wait(seen, 0.01)
-    assert store.finish(group, claimed, outcome, delay_ms=delay_ms)
+    assert store.complete(group, claimed, outcome, delay_ms=delay_ms)
     assert seen != store.event_log.wait(seen, 0.01)
 
 
 def test_what_is_handed_back_rings_the_bell(store: Store, group: Group) -> None:
     """Else it would wait for the next look of another worker at each warm stop."""
     store.emit("a")
-    store.take(group)
-    seen = {f"bell {DOMAIN}": "0"}
+    store.fetch(group)
+    seen = {f"wakeup {DOMAIN}": "0"}
     assert seen == store.event_log.wait(seen, 0.01)
-    store.ledger.hand_back("w1", group)
+    store.deliveries.requeue("w1", group)
     assert seen != store.event_log.wait(seen, 0.01)
 
 
 def test_what_is_postponed_rings_the_bell(store: Store) -> None:
     """So dispatchers need not ask thousands of domains every half second for the next one."""
-    seen = {f"bell {DOMAIN}": "0"}
+    seen = {f"wakeup {DOMAIN}": "0"}
     store.event_log.postpone(DOMAIN, b"far", delay_ms=HOUR_MS, at_ms=None)
     first = store.event_log.wait(seen, 5)
     assert seen != first

@@ -30,16 +30,16 @@ def joined(store: Store, **flow: object) -> Group:
 
 def out(store: Store, group: Group, limit: int = 100) -> list[str]:
     """The entries that a dispatcher is given."""
-    return [delivery.entry for delivery in store.take(group, limit=limit).deliveries]
+    return [delivery.entry for delivery in store.fetch(group, limit=limit).deliveries]
 
 
 def served(store: Store, group: Group, names: dict[str, str], limit: int = 100) -> str:
     """Takes and finishes one after the other; returns the tenants in the order of their turns."""
     turns = ""
-    while claimed := store.claim(group, store.take(group, limit=limit).deliveries):
+    while claimed := store.claim(group, store.fetch(group, limit=limit).deliveries):
         for one in claimed:
             turns += names[one.entry]
-            assert store.finish(group, one)
+            assert store.complete(group, one)
     return turns
 
 
@@ -48,7 +48,7 @@ def test_so_many_of_a_key_are_out(store: Store) -> None:
     a, b = emit(store, "a", 5), emit(store, "b", 1)
     assert [*a[:2], *b] == out(store, group)
     assert [] == out(store, group)
-    assert ["parked"] * 3 == [store.owner(group, entry) for entry in a[2:]]
+    assert ["blocked"] * 3 == [store.owner(group, entry) for entry in a[2:]]
 
 
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead", "refused"])
@@ -56,27 +56,27 @@ def test_a_slot_is_free_when_its_delivery_is_settled(store: Store, outcome: str)
     group = joined(store, concurrency=2)
     a = emit(store, "a", 4)
     first, _ = store.run(group)
-    seen = {f"bell {DOMAIN}": "0"}
-    assert store.finish(group, first, Outcome(outcome))
+    seen = {f"wakeup {DOMAIN}": "0"}
+    assert store.complete(group, first, Outcome(outcome))
     assert seen != store.event_log.wait(seen, 1)
     assert [a[2]] == out(store, group)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.RELEASED])
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REQUEUED])
 def test_a_retry_needs_a_slot_again_and_goes_first(store: Store, outcome: Outcome) -> None:
     group = joined(store, concurrency=1)
     a = emit(store, "a", 3)
     [first] = store.run(group)
-    assert store.finish(group, first, outcome, delay_ms=HOUR_MS // 2)
+    assert store.complete(group, first, outcome, delay_ms=HOUR_MS // 2)
     [second] = store.run(group)
     assert a[1] == second.entry
     store.pass_hour()
     assert [] == out(store, group)
-    assert "parked" == store.owner(group, a[0])
-    assert store.finish(group, second)
+    assert "blocked" == store.owner(group, a[0])
+    assert store.complete(group, second)
     [again] = store.run(group)
     assert (a[0], 1 + (outcome is Outcome.RETRY)) == (again.entry, again.attempt)
-    assert store.finish(group, again)
+    assert store.complete(group, again)
     assert [a[2]] == out(store, group)
 
 
@@ -92,7 +92,7 @@ def test_what_is_handed_back_gives_up_its_slot(store: Store) -> None:
     group = joined(store, concurrency=1)
     a = emit(store, "a", 2)
     assert [a[0]] == out(store, group)
-    assert 1 == store.ledger.hand_back("w1", group)
+    assert 1 == store.deliveries.requeue("w1", group)
     assert 1 == len(out(store, group))
 
 
@@ -101,8 +101,8 @@ def test_a_replay_is_held_to_the_limit(store: Store) -> None:
     a = emit(store, "a", 5)
     while claimed := store.run(group):
         for one in claimed:
-            store.finish(group, one)
-    assert 5 == store.ledger.schedule(group, [(entry, f"a{n}") for n, entry in enumerate(a)])
+            store.complete(group, one)
+    assert 5 == store.deliveries.schedule(group, [(entry, f"a{n}") for n, entry in enumerate(a)])
     assert 2 == len(out(store, group))
     assert 0 == len(out(store, group))
 
@@ -112,12 +112,12 @@ def test_another_limit_holds_when_the_next_delivery_is_settled(store: Store) -> 
     emit(store, "a", 8)
     first, second = store.run(group)
     lower = Group(DOMAIN, group.handler, FlowControl(key=TENANT, concurrency=1))
-    store.finish(lower, first)
+    store.complete(lower, first)
     assert [] == out(store, lower)
-    store.finish(lower, second)
+    store.complete(lower, second)
     [third] = store.run(lower)
     higher = Group(DOMAIN, group.handler, FlowControl(key=TENANT, concurrency=4))
-    store.finish(higher, third)
+    store.complete(higher, third)
     assert 4 == len(out(store, higher))
 
 
@@ -140,25 +140,25 @@ def test_slots_of_a_group_that_was_destroyed_are_free(store: Store) -> None:
 
 def test_what_nobody_wants_waits_for_no_key(store: Store) -> None:
     group = joined(store, concurrency=1)
-    store.ledger.note_patterns(group, ["order.placed", "order.*.paid"])
+    store.deliveries.note_patterns(group, ["order.placed", "order.*.paid"])
     a, b = emit(store, "a", 2, type="order.placed")
     c, d = (emit(store, "a", type=type)[0] for type in ("order.seen", "order.x.y.paid"))
     e, f = (emit(store, "a", type=type)[0] for type in ("order.x.paid", "order.placed"))
     g = emit(store, "a", type="order.placed", handlers="other.handler")[0]
     h = emit(store, "a", type="order.placed", handlers=f"other.handler {group.handler}")[0]
     assert [a, c, d, g] == out(store, group)
-    assert ["parked"] * 4 == [store.owner(group, entry) for entry in (b, e, f, h)]
+    assert ["blocked"] * 4 == [store.owner(group, entry) for entry in (b, e, f, h)]
 
 
 def test_a_rate_is_a_burst_and_then_one_by_one(store: Store) -> None:
     group = joined(store, per_second=2 / 3600)
     a, b = emit(store, "a", 6), emit(store, "b", 1)
     assert [a[0], *b] == out(store, group)
-    taken = store.take(group)
+    taken = store.fetch(group)
     assert () == taken.deliveries
     assert taken.next_due_ms is not None
     assert 0 < taken.next_due_ms - taken.now_ms <= HOUR_MS // 2
-    assert taken.next_due_ms == store.ledger.blocked_until_ms(group)
+    assert taken.next_due_ms == store.deliveries.blocked_until_ms(group)
     store.pass_hour()
     assert [a[1]] == out(store, group)
 
@@ -173,7 +173,7 @@ def test_a_rate_is_no_limit_on_what_runs(store: Store) -> None:
     group = joined(store, per_second=1 / 3600)
     emit(store, "a", 3)
     [first] = store.run(group)
-    store.finish(group, first)
+    store.complete(group, first)
     assert [] == out(store, group)
     store.pass_hour()
     assert 1 == len(out(store, group))
@@ -197,8 +197,8 @@ def test_a_key_that_was_away_has_no_claim_on_what_it_did_not_use(store: Store) -
     group = joined(store, fair=True)
     names = dict.fromkeys(emit(store, "a", 10), "a")
     for _ in range(6):
-        [one] = store.claim(group, store.take(group, limit=1).deliveries)
-        store.finish(group, one)
+        [one] = store.claim(group, store.fetch(group, limit=1).deliveries)
+        store.complete(group, one)
     names |= dict.fromkeys(emit(store, "b", 4), "b")
     assert sorted(served(store, group, names, limit=1)[:4]) == ["a", "a", "b", "b"]
 
@@ -209,10 +209,10 @@ def test_a_crowd_of_one_key_does_not_hold_up_another(store: Store) -> None:
     [one] = emit(store, "other")
     taken: list[str] = []
     for _ in range(5):
-        deliveries = store.take(group, limit=10).deliveries
+        deliveries = store.fetch(group, limit=10).deliveries
         taken += [delivery.entry for delivery in deliveries]
         for claimed in store.claim(group, deliveries):
-            store.finish(group, claimed)
+            store.complete(group, claimed)
     # Four takes read it; it has the next turn but one.
     assert one in taken[:50]
 

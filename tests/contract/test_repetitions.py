@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeriac.delivery import Ask, Claimed, Failure, Group, Outcome, Settled, Verdict
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery import Claimed, Completion, Failure, FetchRequest, Group, Outcome, Verdict
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import made_ms, new_event_id, peek
@@ -29,9 +29,9 @@ def with_keys(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
 
 
 def claim_all(store: Store, group: Group) -> list[Claimed]:
-    [taken] = store.ledger.take("w1", [Ask(group, 100)])
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 100)])
     hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
-    return store.ledger.claim("w1", group, hinted, 10)
+    return store.deliveries.claim("w1", group, hinted, 10)
 
 
 def certain(store: Store, entries: Sequence[Entry]) -> set[str]:
@@ -145,11 +145,11 @@ def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     assert not found.certain
     assert {given: foreign.entry} == found.possible
     key = with_keys(fetched.entries)[0][1]
-    refused = Settled(
+    refused = Completion(
         foreign.entry, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x")
     )
-    assert not store.ledger.finish("w1", group, [refused])
-    released = Settled(given, key, 1, Outcome.RELEASED)
+    assert not store.deliveries.complete("w1", group, [refused])
+    released = Completion(given, key, 1, Outcome.REQUEUED)
     only = completion(fetched.entries, exceptions=[released])
     assert store.chunks.complete("w1", group, chunk, only)
     assert [Verdict.RUN] == [one.verdict for one in claim_all(store, group)]
@@ -164,9 +164,11 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
     first = store.event_log.append(DOMAIN, event("a"), GIVEN)
     chunk, fetched = fetch(store, group, running=True)
     key = with_keys(fetched.entries)[0][1]
-    refused = Settled(first, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x"))
+    refused = Completion(
+        first, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x")
+    )
     record = pack_runs("w1", 1234, [first], [run_code(RunOutcome.EXCEPTION, 1)])
-    only = Completion(first, 1, record, exceptions=[refused])
+    only = ChunkCompletion(first, 1, record, exceptions=[refused])
     assert store.chunks.complete("w1", group, chunk, only)
     running, _ = fetch(store, other, running=True)
 
@@ -189,9 +191,9 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
     assert [Verdict.CONCURRENT] == verdicts(other)
     assert store.chunks.complete("w1", other, running, completion(fetched.entries))
     with store.leases_over():
-        [taken] = store.ledger.take("w2", [Ask(other, 10, sweep=True, most_new=0)])
+        [taken] = store.deliveries.fetch("w2", [FetchRequest(other, 10, sweep=True, most_new=0)])
     hinted = [(d.entry, key) for d in taken.deliveries]
-    claimed = store.ledger.claim("w2", other, hinted, 10)
+    claimed = store.deliveries.claim("w2", other, hinted, 10)
     assert [Verdict.DUPLICATE] == [one.verdict for one in claimed]
 
 
@@ -218,7 +220,7 @@ def test_a_late_first_try_that_is_pending_is_a_duplicate(store: Store, group: Gr
     assert 1 == store.chunks.requeue("w1", group, chunk)
     [claimed] = claim_all(store, group)
     assert (late, Verdict.DUPLICATE) == (claimed.entry, claimed.verdict)
-    assert store.finish(group, claimed, Outcome.IGNORED)
+    assert store.complete(group, claimed, Outcome.IGNORED)
 
 
 def test_a_redriven_event_is_no_repetition(store: Store) -> None:
@@ -323,7 +325,7 @@ class Walk:
     def fetch(self, n: int) -> None:
         if len(self.open) < 3:
             group, chunk = Group(self.domain, GROUPS[n % 2]), f"{self.domain}-{next(_domains)}"
-            [fetched] = self.store.chunks.fetch("w", [FetchRequest(group, chunk, 1 + n % 4, True)])
+            [fetched] = self.store.chunks.fetch("w", [ChunkRequest(group, chunk, 1 + n % 4, True)])
             if fetched.entries:
                 self.open.append((group, chunk, fetched))
 
@@ -340,7 +342,7 @@ class Walk:
                 key for entry, key in entries if entry.id not in apart | found.certain
             )
             released = [
-                Settled(entry.id, key, 1, Outcome.RELEASED)
+                Completion(entry.id, key, 1, Outcome.REQUEUED)
                 for entry, key in entries
                 if entry.id in apart - found.certain
             ]
@@ -349,16 +351,16 @@ class Walk:
 
     def claim(self, n: int) -> None:
         group = Group(self.domain, GROUPS[n % 2])
-        [taken] = self.store.ledger.take("w", [Ask(group, 5, most_new=0)])
+        [taken] = self.store.deliveries.fetch("w", [FetchRequest(group, 5, most_new=0)])
         hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
-        for claimed in self.store.ledger.claim("w", group, hinted, 10):
+        for claimed in self.store.deliveries.claim("w", group, hinted, 10):
             key, run = peek(claimed.body or b"").key, claimed.verdict is Verdict.RUN
             self.runs[group.handler].update([key] * run)
             outcome = Outcome.PROCESSED if run else Outcome.IGNORED
             if claimed.verdict is Verdict.CONCURRENT:
-                outcome = Outcome.RELEASED
-            settled = Settled(claimed.entry, key, claimed.attempt, outcome)
-            assert not self.store.ledger.finish("w", group, [settled])
+                outcome = Outcome.REQUEUED
+            settled = Completion(claimed.entry, key, claimed.attempt, outcome)
+            assert not self.store.deliveries.complete("w", group, [settled])
 
     def drain(self) -> None:
         for n in range(3 * len(self.open)):

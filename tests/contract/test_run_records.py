@@ -9,18 +9,18 @@ import pytest
 from redis.exceptions import ResponseError
 
 from celeriac.delivery import Group, Outcome
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry, entry_time_ms
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 from tests.contract.test_chunks import failed, fetch, held
 
 
-def small(worker: str, entries: Sequence[Entry], took_us: int, **more: object) -> Completion:
+def small(worker: str, entries: Sequence[Entry], took_us: int, **more: object) -> ChunkCompletion:
     ids = [entry.id for entry in entries]
     at_ms = entry_time_ms(ids[-1]) + 5
     record = pack_runs(worker, at_ms, ids, [run_code(RunOutcome.PROCESSED, took_us)] * len(ids))
-    return Completion(ids[-1], len(ids), record, **more)  # type: ignore[arg-type]
+    return ChunkCompletion(ids[-1], len(ids), record, **more)  # type: ignore[arg-type]
 
 
 def records(store: Store, group: Group) -> int:
@@ -91,8 +91,8 @@ def test_a_completion_that_meets_a_key_of_another_type_changes_nothing(
     with pytest.raises(ResponseError):
         store.chunks.complete("w1", group, chunk, done)
     assert before == store.chunks.open_chunks(group)
-    assert (2, 0) == (held(store, group), store.ledger.dead_count(DOMAIN))
-    assert None is store.ledger.pending(group, fetched.entries[1].id)
+    assert (2, 0) == (held(store, group), store.deliveries.dead_count(DOMAIN))
+    assert None is store.deliveries.pending(group, fetched.entries[1].id)
     store.client.delete(key)
     assert store.chunks.complete("w1", group, chunk, done)
-    assert (0, 1) == (held(store, group), store.ledger.dead_count(DOMAIN))
+    assert (0, 1) == (held(store, group), store.deliveries.dead_count(DOMAIN))

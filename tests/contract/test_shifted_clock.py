@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Group, Outcome, Settled
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import Completion, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkRequest
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, RedisStore, key_of, settled
 from tests.contract.test_chunks import completion, failed, fetch, held
@@ -29,8 +29,8 @@ def shift(store: RedisStore, by_ms: int) -> None:
 
 def processed(store: RedisStore, group: Group) -> list[int]:
     """How many in the minutes of which any were, the present one and the one before."""
-    [minutes] = store.ledger.tallies_by_minute([group], 2)
-    [in_all] = store.ledger.tallies([group])
+    [minutes] = store.deliveries.tallies_by_minute([group], 2)
+    [in_all] = store.deliveries.tallies([group])
     found = [tallies[TYPE].processed for tallies in minutes.values() if TYPE in tallies]
     assert sum(found) == (in_all[TYPE].processed if TYPE in in_all else 0)
     return found
@@ -41,9 +41,9 @@ def test_a_delivery_is_finished_and_counted(store: RedisStore, group: Group, by_
     store.emit("a", type=TYPE)
     [claimed] = store.run(group)
     shift(store, by_ms)
-    assert store.finish(group, claimed, type=TYPE)
+    assert store.complete(group, claimed, type=TYPE)
     assert [1] == processed(store, group)
-    assert not store.finish(group, claimed, type=TYPE)
+    assert not store.complete(group, claimed, type=TYPE)
 
 
 @shifted
@@ -54,7 +54,7 @@ def test_it_is_when_the_answer_is_waited_for_later(
     [claimed] = store.run(group)
     shift(store, by_ms)
     said = [settled(claimed, Outcome.PROCESSED, type=TYPE)]
-    assert [] == store.ledger.begin_finish("w1", group, said)()
+    assert [] == store.deliveries.begin_complete("w1", group, said)()
     assert [1] == processed(store, group)
 
 
@@ -67,11 +67,13 @@ def test_deliveries_of_many_handlers_are_skipped(
     store.emit("a", type=TYPE)
     skipped = []
     for each in (group, other):
-        [taken] = store.take(each).deliveries
-        one = Settled(taken.entry, key_of(taken.body), taken.attempts, Outcome.SKIPPED, type=TYPE)
+        [taken] = store.fetch(each).deliveries
+        one = Completion(
+            taken.entry, key_of(taken.body), taken.attempts, Outcome.SKIPPED, type=TYPE
+        )
         skipped.append((each, [one]))
     shift(store, by_ms)
-    store.ledger.skip_many("w1", skipped)
+    store.deliveries.skip_many("w1", skipped)
     assert [0, 0] == [held(store, group), held(store, other)]
 
 
@@ -96,12 +98,12 @@ def test_a_chunk_with_an_exception_is_completed_while_the_next_is_fetched(
     told = completion(fetched.entries, tallies=TALLIES, exceptions=[failed(fetched.entries[1])])
     shift(store, by_ms)
     completed, following = store.chunks.complete_and_fetch(
-        "w1", group, chunk, told, FetchRequest(group, "next", 3, running=True)
+        "w1", group, chunk, told, ChunkRequest(group, "next", 3, running=True)
     )
     assert completed
     assert 1 == len(following.entries)
     assert [2] == processed(store, group)
-    assert "due" == store.owner(group, fetched.entries[1].id)
+    assert "scheduled" == store.owner(group, fetched.entries[1].id)
     assert ["next"] == [one.id for one in store.chunks.open_chunks(group)]
 
 
@@ -111,6 +113,6 @@ def test_a_wrong_estimate_is_corrected_once(store: RedisStore, group: Group) -> 
         store.emit(name, type=TYPE)
     [first, second] = store.run(group)
     shift(store, 5_000_000)
-    assert store.finish(group, first, type=TYPE)
+    assert store.complete(group, first, type=TYPE)
     assert abs(store.clock.now_ms() - store.registry.now_ms()) < 1000
-    assert store.finish(group, second, type=TYPE)
+    assert store.complete(group, second, type=TYPE)

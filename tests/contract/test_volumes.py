@@ -23,7 +23,7 @@ def test_length_and_all_that_was_ever_appended_are_told(
     for name in "abc":
         store.emit(name)
     for claimed in store.run(group):
-        store.finish(group, claimed)
+        store.complete(group, claimed)
     store.event_log.postpone(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
     assert (3, 3, 1) == (volume(store).length, volume(store).appended, volume(store).postponed)
     store.event_log.trim(DOMAIN, exact=True)

@@ -50,7 +50,7 @@ def dispatcher(module: str, processes: int) -> None:
     logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in one.handlers))
     one.run()
     try:
-        one.hand_back()
+        one.requeue()
     except redis.RedisError as error:
         logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
 

@@ -163,4 +163,4 @@ def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:
     backend.registry.unregister(handler)
     for domain in sorted(backend.event_log.domains() | {one.domain for one in lags}):
         backend.event_log.leave(domain, handler)
-        backend.ledger.forget(Group(domain, handler))
+        backend.deliveries.forget(Group(domain, handler))

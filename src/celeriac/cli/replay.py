@@ -162,10 +162,10 @@ def _schedule(past: Past, found: int, note: bytes) -> int:
             while _due(past.group(group)) > MOST_DUE - PAGE:
                 progress.update(bar, description=f"waiting for {past.record.service} to catch up")
                 time.sleep(LOOK_AGAIN)
-            scheduled += past.backend.ledger.schedule(group, page, note)
+            scheduled += past.backend.deliveries.schedule(group, page, note)
             progress.update(bar, advance=len(page), description=f"replaying {group.domain}")
     return scheduled
 
 
 def _due(group: GroupInfo) -> int:
-    return group.holders.get("due", 0) + group.holders.get("parked", 0)
+    return group.holders.get("scheduled", 0) + group.holders.get("blocked", 0)

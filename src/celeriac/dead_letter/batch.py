@@ -64,7 +64,7 @@ def redrive_batch(
             pairs = ((letter, addressed(letter)) for letter in own)
             for portion in portions((pair, len(pair[1])) for pair in pairs):
                 try:
-                    done += backend.ledger.redrive(group, portion, note)
+                    done += backend.deliveries.redrive(group, portion, note)
                 except NotFound as error:
                     refused += len(portion)
                     faults.add(str(error))
@@ -78,7 +78,7 @@ def discard_batch(backend: Backend, choice: Choice, after: str = "", note: bytes
 
     def discard(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
         ids = [letter.id for letter in letters]
-        return backend.ledger.discard(letters[0].domain, ids, note), 0, set()
+        return backend.deliveries.discard(letters[0].domain, ids, note), 0, set()
 
     return _batch(backend, choice, after, discard)
 
@@ -115,7 +115,7 @@ def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
         if domain < reached:
             continue
         last, count = id if domain == reached else "", min(FIRST_PAGE, READ)
-        while some := backend.ledger.dead(domain, after=last, count=count):
+        while some := backend.deliveries.dead(domain, after=last, count=count):
             yield some
             last = some[-1].id
             count = next_page([len(letter.event) for letter in some], READ)

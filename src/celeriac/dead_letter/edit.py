@@ -133,7 +133,7 @@ def apply_edit(
         )
     key = event_key(event.id, event.source)
     edited = EditedLetter(edit.letter, event.id, key, event.type, body)
-    return bool(backend.ledger.edit(group, [edited], note))
+    return bool(backend.deliveries.edit(group, [edited], note))
 
 
 def patch_change(patch: bytes | str) -> Change:

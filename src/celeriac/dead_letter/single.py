@@ -24,11 +24,11 @@ def redrive_letter(
     note: bytes = b"",
 ) -> bool:
     """Delivers it again; False if it is gone. Raises NotFound where its handler is."""
-    letter = backend.ledger.dead_letter(domain, id)
+    letter = backend.deliveries.dead_letter(domain, id)
     if letter is None:
         return False
     group = lane_of(records, letter)
-    return bool(backend.ledger.redrive(group, [(letter, addressed(letter))], note))
+    return bool(backend.deliveries.redrive(group, [(letter, addressed(letter))], note))
 
 
 def lane_of(records: Mapping[str, HandlerRecord], letter: DeadLetter) -> Group:
@@ -45,7 +45,7 @@ def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: b
     for domain, group in groupby(sorted(chosen), key=lambda pair: pair[0]):
         ids = [id for _, id in group]
         for i in range(0, len(ids), PAGE):
-            done += backend.ledger.discard(domain, ids[i : i + PAGE], note)
+            done += backend.deliveries.discard(domain, ids[i : i + PAGE], note)
     return done
 
 

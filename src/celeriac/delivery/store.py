@@ -48,7 +48,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class FetchRequest:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
     `most_held` what all workers together have queued or running, but for leases that are over.
     What is due and what is new share the room half and half; where there is room for one, it is
@@ -80,7 +80,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FetchResult:
     """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown;
     `now_ms` the server's time, by which `next_due_ms` is. `is_at_end`: the group was given the log
     to its end."""
@@ -113,7 +113,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
         return self.attempt - self.lost_runs
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """What became of one delivery, for `finish`. `attempt` is that of the claim; `type` is the
     event's, which it is counted by; `effects` are the events that the attempt emitted; `into` is
     the entry that stands for a coalesced one."""
@@ -182,9 +182,9 @@ class Pending:
     lost_runs: int = 0
 
 
-class Ledger(Protocol):
+class DeliveryStore(Protocol):
     # -- the dispatcher's side
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
         ...
 
@@ -193,19 +193,19 @@ class Ledger(Protocol):
         number of its pending deliveries; in one round trip. None where it cannot be read now."""
         ...
 
-    def hand_back(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         """Makes what the worker holds queued due at once; returns how many."""
         ...
 
-    def bury_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         """Settles a queued entry that is no event; True if this wrote the dead letter."""
         ...
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Settled]) -> list[str]:
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
         ...
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Settled]]]) -> None:
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         """`skip` for many lanes, in one round trip for all. What is no longer held is let be."""
         ...
 
@@ -269,14 +269,14 @@ class Ledger(Protocol):
         """
         ...
 
-    def finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         """Says what became of running deliveries; returns the entries no longer held."""
         ...
 
-    def begin_finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
         """`finish`, whose answer is waited for when the function returned is called, once.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from celeriac.delivery import Group, Outcome, Settled
+from celeriac.delivery import Completion, Group, Outcome
 from celeriac.event import Peek
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
@@ -30,17 +30,17 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     lost_runs: int = 0
     together: str = ""
 
-    def coalesced(self, into: str) -> Settled:
+    def coalesced(self, into: str) -> Completion:
         """Settled, since the entry `into` stands for it."""
         outcome = Outcome.COALESCED
-        return Settled(
+        return Completion(
             self.entry, self.event.key, self.attempts, outcome, type=self.event.type, into=into
         )
 
-    def put_off(self, delay_ms: int) -> Settled:
+    def put_off(self, delay_ms: int) -> Completion:
         """Back to what is due, after the delay, with no attempt counted."""
-        return Settled(
-            self.entry, self.event.key, self.attempts, Outcome.RELEASED, delay_ms=delay_ms
+        return Completion(
+            self.entry, self.event.key, self.attempts, Outcome.REQUEUED, delay_ms=delay_ms
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import Ask, Group, Taken
+from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.circuits import Doors
@@ -38,7 +38,7 @@ from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
-from celeriac.store.redis.event_log import BELL
+from celeriac.store.redis.event_log import WAKEUP
 from celeriac.store.redis.refusal import is_demotion
 from celeriac.store.redis.wakeup import LONGEST_WAIT_MS
 
@@ -139,7 +139,7 @@ class Dispatcher:
         """Ends `run` after its turn, at most IDLE seconds later."""
         self._stopped.set()
 
-    def hand_back(self) -> None:
+    def requeue(self) -> None:
         """After the last turn: what is queued here and not claimed becomes due for others."""
         for state in self._groups:
             self._give_back(state)
@@ -148,10 +148,10 @@ class Dispatcher:
     def _give_back(self, state: GroupState) -> None:
         """What is queued here becomes due, with the attempts it had; its tasks find nothing."""
         self._tasks.drop(state)
-        while self.service.backend.ledger.hand_back(self.service.worker, state.group):
+        while self.service.backend.deliveries.requeue(self.service.worker, state.group):
             pass
         if is_plain(state.handler):
-            self._fetcher.hand_back(state)
+            self._fetcher.requeue_queued(state)
 
     # -- one turn
 
@@ -181,8 +181,8 @@ class Dispatcher:
         self._plan_fetched(now, [state for state in fetching if state.group in fetched])
         self._tasks.flush()
         self._pending.skip()
-        self._sources.flush(self.service.backend.ledger)
-        if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
+        self._sources.flush(self.service.backend.deliveries)
+        if rung is None or now >= self._promote_at or any(d.startswith(f"{WAKEUP} ") for d in rung):
             self._promote_at = now + self._promote(rung)
         members = self._members
         if self._janitor.turn(
@@ -204,7 +204,7 @@ class Dispatcher:
             wake(self._groups, new=True, pending=True)
             return
         for door in rung:
-            name, is_bell = door.rpartition(" ")[2], door.startswith(f"{BELL} ")
+            name, is_bell = door.rpartition(" ")[2], door.startswith(f"{WAKEUP} ")
             groups = self._groups.in_domain(name)
             if name not in self._reader:
                 wake(groups, new=not is_bell, pending=is_bell)
@@ -324,7 +324,7 @@ class Dispatcher:
     ) -> None:
         """Take pending deliveries; of groups that are not fetched also new ones."""
         asks = self._pending.asks(now, ready, fetched)
-        answers = self.service.backend.ledger.take(self.service.worker, asks)
+        answers = self.service.backend.deliveries.fetch(self.service.worker, asks)
         for ask, taken in zip(asks, answers, strict=True):
             state = self._groups.get(ask.group)
             if state is None:  # removed, as was seen in another of its domains
@@ -335,7 +335,13 @@ class Dispatcher:
                 self._note_taken(now, state, ask, taken, is_fetched=state.group in fetched)
 
     def _note_taken(
-        self, now: float, state: GroupState, ask: Ask, taken: Taken, *, is_fetched: bool
+        self,
+        now: float,
+        state: GroupState,
+        ask: FetchRequest,
+        taken: FetchResult,
+        *,
+        is_fetched: bool,
     ) -> None:
         self._members.note_in_force(state, taken.patterns)
         if self._members.is_left_to_others(state):
@@ -442,5 +448,5 @@ class Dispatcher:
         if self._rings_for is self._groups.domains:
             return
         self._rings_for = self._groups.domains
-        doors = [door for domain in self._rings_for for door in (domain, f"{BELL} {domain}")]
+        doors = [door for domain in self._rings_for for door in (domain, f"{WAKEUP} {domain}")]
         self._seen = {door: self._seen.get(door, "0-0") for door in doors}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched
 from celeriac.dispatcher.domain_reading import (
     SHARED_FROM,
     DomainReading,
@@ -194,7 +194,7 @@ class DomainReader:
         that have pending deliveries or open chunks, or are gone."""
         read = Read()
         rung = [one for one in self._readings.values() if one.is_rung]
-        counts = self._service.backend.ledger.pending_counts([one.domain for one in rung])
+        counts = self._service.backend.deliveries.pending_counts([one.domain for one in rung])
         for reading, count in zip(rung, counts, strict=True):
             reading.is_rung = False
             groups = reading.groups.values()
@@ -215,10 +215,10 @@ class DomainReader:
         return read
 
 
-def _request(page: Page, one: PlannedAdvance) -> FetchRequest:
+def _request(page: Page, one: PlannedAdvance) -> ChunkRequest:
     assert one.move is not None
     assert one.move.chunk is not None
-    return FetchRequest(one.state.group, one.move.chunk.id, len(one.chosen))
+    return ChunkRequest(one.state.group, one.move.chunk.id, len(one.chosen))
 
 
 def _note_position(state: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:

@@ -56,7 +56,7 @@ def _recovered(
                 continue
             if domain not in newest:
                 newest[domain] = _newest(backend.event_log, domain)
-            in_force = backend.ledger.patterns(handler.group(domain))
+            in_force = backend.deliveries.patterns(handler.group(domain))
             before = found.get(handler.id)
             found[handler.id] = HandlerRecord(
                 id=handler.id,
@@ -181,7 +181,7 @@ def _join(
         # Removed since it was read. The operator may have looked for groups before these were made.
         for domain in made:
             backend.event_log.leave(domain, handler.id)
-            backend.ledger.forget(handler.group(domain))
+            backend.deliveries.forget(handler.group(domain))
         return None
     return record
 

@@ -63,7 +63,7 @@ def _put_in_force(
     gone = sorted(set(before.patterns) - set(record.patterns))
     if set(before.patterns) != set(record.patterns):
         for domain in record.since:
-            backend.ledger.note_patterns(Group(domain, record.id), code, gone)
+            backend.deliveries.note_patterns(Group(domain, record.id), code, gone)
     if not backend.registry.update(record):
         return
     for pattern in gone:

@@ -159,8 +159,8 @@ class Membership:
     # -- other versions of the handlers
 
     def _note_patterns(self, state: GroupState) -> None:
-        ledger = self.service.backend.ledger
-        state.in_force = ledger.note_patterns(state.group, state.handler.patterns)
+        deliveries = self.service.backend.deliveries
+        state.in_force = deliveries.note_patterns(state.group, state.handler.patterns)
 
     def note_in_force(self, state: GroupState, patterns: tuple[str, ...]) -> None:
         """Note what the store answered; put patterns of this code that it lacks in force again."""

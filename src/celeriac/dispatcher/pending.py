@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from celeriac.delivery import Ask, Group, Settled, Taken
+from celeriac.delivery import Completion, FetchRequest, FetchResult, Group
 from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
@@ -43,12 +43,12 @@ class PendingDeliveries:
         self._service, self._processes, self._groups = service, processes, groups
         self._members, self._share, self._doors = members, share, doors
         self._tasks, self._sources = tasks, sources
-        self._unwanted: list[tuple[Group, list[Settled]]] = []
+        self._unwanted: list[tuple[Group, list[Completion]]] = []
         self.sweep_from = NOW
 
     def asks(
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
-    ) -> list[Ask]:
+    ) -> list[FetchRequest]:
         """Return what to take for the groups, those that wait longest first, and for those that are
         `fetched` only pending deliveries. Reclaims chunks whose lease expired."""
         asks = []
@@ -64,7 +64,7 @@ class PendingDeliveries:
             if group in fetched:
                 if not sweep and now < state.take_at:
                     continue
-                ask: Ask | None = self._ask_pending(state, sweep)
+                ask: FetchRequest | None = self._ask_pending(state, sweep)
             else:
                 ask = self._ask(state, sweep)
             if ask is None:
@@ -83,22 +83,22 @@ class PendingDeliveries:
         asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.group]))
         return asks
 
-    def _ask_pending(self, state: GroupState, sweep: bool) -> Ask:
+    def _ask_pending(self, state: GroupState, sweep: bool) -> FetchRequest:
         """For a group whose new entries come in chunks."""
         most = limit(state.handler, state.mean_us, self._processes, self._service.settings)
         if state.has_begun and not sweep:
             most = min(most, state.queued + max(1, self._tasks.room(state)))
-        return Ask(state.group, most, sweep=sweep, most_new=0)
+        return FetchRequest(state.group, most, sweep=sweep, most_new=0)
 
-    def _ask(self, state: GroupState, sweep: bool) -> Ask | None:
+    def _ask(self, state: GroupState, sweep: bool) -> FetchRequest | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
         group, handler = state.group, state.handler
         if self._members.is_left_to_others(state):
-            return Ask(group, 0, most_new=0)  # tells which patterns are in force
+            return FetchRequest(group, 0, most_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
             new = 0 if state.is_together else through
-            return Ask(group, through, sweep=sweep, most_new=new) if through else None
+            return FetchRequest(group, through, sweep=sweep, most_new=new) if through else None
         room = self._share.room(state)
         held = None if room is None else state.held.everywhere + room
         most = limit(handler, state.mean_us, self._processes, self._service.settings)
@@ -107,25 +107,25 @@ class PendingDeliveries:
             most = min(most, state.queued + max(1, self._tasks.room(state)))
         if self._tasks.has_enough(state):
             # Lost hints count as waiting too, so a sweep needs its room to send them anew.
-            return Ask(group, most if sweep else 0, sweep=sweep, most_new=0)
+            return FetchRequest(group, most if sweep else 0, sweep=sweep, most_new=0)
         if state.is_together:
             # What is new is read for all of them.
-            return Ask(group, most, sweep=sweep, most_held=held, most_new=0)
-        return Ask(group, most, sweep=sweep, most_held=held)
+            return FetchRequest(group, most, sweep=sweep, most_held=held, most_new=0)
+        return FetchRequest(group, most, sweep=sweep, most_held=held)
 
-    def accept(self, state: GroupState, ask: Ask, taken: Taken) -> int:
+    def accept(self, state: GroupState, ask: FetchRequest, taken: FetchResult) -> int:
         """Send a task for what the handler wants; return how many deliveries that is."""
         if not taken.deliveries:
             return 0
         handler, group, given = state.handler, ask.group, len(taken.deliveries)
-        ledger, worker = self._service.backend.ledger, self._service.worker
+        deliveries, worker = self._service.backend.deliveries, self._service.worker
         retired = self._members.retired(state)
         sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=group.domain)
         self._sources.add(group.domain, sifted.sources)
         for entry in sifted.gone:
             logger.error("%s: entry %s was trimmed by another hand; it is lost", group, entry)
         for entry, error in sifted.invalid:
-            ledger.bury_invalid(worker, group, entry, error)
+            deliveries.dead_letter_invalid(worker, group, entry, error)
             logger.error("entry %s of %s is no event: %s", entry, group.domain, error)
         unwanted = sifted.unwanted
         wanted, put_off = run_apart(sifted.wanted, self._service.settings.lease)
@@ -159,13 +159,13 @@ class PendingDeliveries:
     def skip(self) -> None:
         """Settle what handlers do not want. Runs last: if it fails, lease expiry recovers it."""
         unwanted, self._unwanted = self._unwanted, []
-        self._service.backend.ledger.skip_many(self._service.worker, unwanted)
+        self._service.backend.deliveries.skip_many(self._service.worker, unwanted)
 
     def _within_rate(
         self, handler: Handler, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+    ) -> tuple[list[Item], list[Completion]]:
         assert handler.per_second is not None
-        granted, wait_ms = self._service.backend.ledger.grant(
+        granted, wait_ms = self._service.backend.deliveries.grant(
             handler.id, len(wanted), handler.per_second
         )
         step = 1000 / handler.per_second
@@ -174,7 +174,7 @@ class PendingDeliveries:
 
     def _within_tasks(
         self, state: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+    ) -> tuple[list[Item], list[Completion]]:
         """What was begun before needs a task each: no more of it than hints may wait, so that a
         handler that kills its processes does not fill the queue before others."""
         begun = [item for item in wanted if item.attempts]
@@ -189,7 +189,7 @@ class PendingDeliveries:
 
     def _within_share(
         self, state: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+    ) -> tuple[list[Item], list[Completion]]:
         """Several slow handlers were asked for at once, each for all the room that there is."""
         room = self._share.room(state)
         if room is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import Taken
+from celeriac.delivery import FetchResult
 from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -39,7 +39,7 @@ class Share:
         """Return what is known of the handler."""
         return self._handlers.setdefault(id, HandlerState(id))
 
-    def note(self, state: GroupState, taken: Taken) -> bool:
+    def note(self, state: GroupState, taken: FetchResult) -> bool:
         """What the store answered of a group; whether its handler has turned slow just now."""
         self._hold(state, taken.held, taken.own)
         return self.note_run_time(state, taken.mean_us)

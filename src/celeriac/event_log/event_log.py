@@ -320,7 +320,7 @@ class EventLog(Protocol):
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         """Blocks until an entry newer than `seen[domain]` comes or something falls due at once
-        (`seen["bell <domain>"]`), and no longer than `seconds`.
+        (`seen["wakeup <domain>"]`), and no longer than `seconds`.
 
         Returns `seen` with the newest known ids put in.
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import Group, Place, Verdict
+from celeriac.delivery import DeliveryState, Group, Verdict
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
@@ -32,8 +32,8 @@ def find_copies(
             verified.append((entry, event.key))
     if not verified:
         return {}
-    ledger = process.service.backend.ledger
-    return process.persist(lambda: ledger.note_verified(group, verified))
+    deliveries = process.service.backend.deliveries
+    return process.persist(lambda: deliveries.note_verified(group, verified))
 
 
 def verdicts_on(
@@ -50,8 +50,12 @@ def verdicts_on(
     chunks = process.persist(lambda: backend.chunks.open_chunks(group))
     verdicts = {}
     for copy, other in copies.items():
-        pending = process.persist(lambda other=other: backend.ledger.pending(group, other))  # type: ignore[misc]
-        has_run = pending is not None and pending.owner == Place.DUE and pending.attempts > 0
+        pending = process.persist(lambda other=other: backend.deliveries.pending(group, other))  # type: ignore[misc]
+        has_run = (
+            pending is not None
+            and pending.owner == DeliveryState.SCHEDULED
+            and pending.attempts > 0
+        )
         is_open = pending is not None or any(chunk.has(other) for chunk in chunks)
         verdicts[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
     return verdicts

@@ -16,7 +16,7 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import Claimed, Group, Outcome, Settled, Verdict
+from celeriac.delivery import Claimed, Completion, Group, Outcome, Verdict
 from celeriac.event_log import entry_key
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
@@ -141,11 +141,11 @@ class Executor:
 
     def _still_running(self, group: Group, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
         """What of it this worker holds, without the bodies; in the order of the log."""
-        ledger, owner = self.service.backend.ledger, f"running:{self.service.worker}"
+        deliveries, owner = self.service.backend.deliveries, f"running:{self.service.worker}"
         asked = {entry for entry, _ in hinted}
         first, last = (edge(asked, key=entry_key) for edge in (min, max))
         found: list[Claimed] = []
-        while some := ledger.pending_between(group, first, last, PAGE):
+        while some := deliveries.pending_between(group, first, last, PAGE):
             found += [
                 Claimed(one.entry, Verdict.RUN, one.attempts, None, one.lost_runs)
                 for one in some
@@ -163,7 +163,7 @@ class Executor:
 
         def tell(calls: int, failures: int, reason: str) -> Circuit:
             return self.process.persist(
-                lambda: circuits.tell(handler.id, breaker, calls, failures, reason)
+                lambda: circuits.record(handler.id, breaker, calls, failures, reason)
             )
 
         return Breaking(self.process.persist(lambda: circuits.get(handler.id)), tell)
@@ -175,9 +175,9 @@ class Executor:
     def _claim(
         self, handler: Handler, group: Group, hinted: Sequence[tuple[str, str]]
     ) -> list[Claimed]:
-        ledger, worker = self.service.backend.ledger, self.service.worker
+        deliveries, worker = self.service.backend.deliveries, self.service.worker
         most = handler.failure.most_attempts
-        return ledger.claim(worker, group, hinted, most, verifies=handler.signed)
+        return deliveries.claim(worker, group, hinted, most, verifies=handler.signed)
 
     def _without_copies(self, work: Work, group: Group, claimed: list[Claimed]) -> list[Claimed]:
         """The same, with the verdicts on those that repeat the verified event of another entry."""
@@ -188,30 +188,30 @@ class Executor:
 
     def _still_held(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renews the leases of a chunk; returns what no other worker has now."""
-        ledger, worker = self.service.backend.ledger, self.service.worker
+        deliveries, worker = self.service.backend.deliveries, self.service.worker
         held = list(work.held.items())
-        work.lose(self.process.persist(lambda: ledger.renew(worker, group, held)))
+        work.lose(self.process.persist(lambda: deliveries.renew(worker, group, held)))
         return [one for one in claimed if one.entry in work.held]
 
     def _work(self, handler: Handler, group: Group, hinted: int, held: dict[str, int]) -> Work:
-        def finish(settled: Sequence[Settled]) -> Callable[[], list[str]]:
+        def complete(settled: Sequence[Completion]) -> Callable[[], list[str]]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
             mean = self.process.note_run_times(handler, ran)
             return self._told((self.service.worker, group, settled, mean))
 
-        work = self.process.work(handler, group.domain, held, finish)
+        work = self.process.work(handler, group.domain, held, complete)
         work.report.hinted = hinted
         return work
 
-    def _told(self, told: tuple[str, Group, Sequence[Settled], int]) -> Callable[[], list[str]]:
+    def _told(self, told: tuple[str, Group, Sequence[Completion], int]) -> Callable[[], list[str]]:
         """Begins to tell the ledger; what could not be sent, or had no answer, is told again when
         the answer is waited for."""
-        ledger = self.service.backend.ledger
+        deliveries = self.service.backend.deliveries
         tries: list[Callable[[], list[str]]] = []
         with suppress(redis.RedisError):
-            tries.append(ledger.begin_finish(*told))
+            tries.append(deliveries.begin_complete(*told))
         return lambda: self.process.persist_result(
-            lambda: tries.pop()() if tries else ledger.finish(*told)
+            lambda: tries.pop()() if tries else deliveries.complete(*told)
         )
 
 

@@ -100,7 +100,7 @@ class LeaseKeeper:
     def _renew(self, group: Group, entries: list[tuple[str, int]], failing: bool) -> bool:
         """Returns False where it has to be tried again. `failing` keeps the log quiet then."""
         try:
-            lost = self._service.backend.ledger.renew(self._service.worker, group, entries)
+            lost = self._service.backend.deliveries.renew(self._service.worker, group, entries)
         except Exception as error:
             # Whatever it is: without this thread every handler would lose its lease.
             level = logging.DEBUG if failing else logging.WARNING

@@ -11,7 +11,7 @@ from celeriac.event import RawEvent
 from celeriac.event_log import GroupInfo
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Other:
     entry: str
     event_id: str = ""
     subject: str = ""
-    state: State | None = None
+    state: DeliveryState | None = None
     due_ms: int | None = None
     attempts: int = 0
     error: str = ""
@@ -68,7 +68,7 @@ class Facts:
     subscribed: bool = True
     info: GroupInfo | None = None
 
-    state: State | None = None
+    state: DeliveryState | None = None
     row: Row | None = None
     pending: Pending | None = None
     chunk: OpenChunk | None = None

@@ -14,7 +14,7 @@ from celeriac.explain.code import Code, Judgement
 from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
-from celeriac.tracking import Located, State, state_of
+from celeriac.tracking import DeliveryState, Located, state_of
 from celeriac.tracking.page import Found, Item, page_cells
 from celeriac.tracking.position import Stand, stands
 
@@ -131,7 +131,7 @@ def _of_event(
         record.id, compile_patterns(*record.patterns).matches(event.type), event.handlers
     )
     if located.entry is None:
-        return replace(facts, state=State.WAITING if wanted else None)
+        return replace(facts, state=DeliveryState.WAITING if wanted else None)
     if stand is not None:
         subscribed = stand.was_subscribed(located.entry, event)
         facts = replace(facts, info=stand.info, subscribed=subscribed)
@@ -160,15 +160,15 @@ def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bo
         facts = replace(facts, original=original or "")
     if facts.attempts:
         field = refused_field(located.entry) if refused else key
-        facts = replace(facts, history=backend.ledger.history(group, field))
-    if facts.state is State.DEAD:
+        facts = replace(facts, history=backend.deliveries.history(group, field))
+    if facts.state is DeliveryState.DEAD:
         letter = find_letter(backend, group, key, facts.row, refused_entry=located.entry)
         return replace(facts, letter=letter)
-    if facts.state is State.BLOCKED:
-        earlier = backend.ledger.earlier_in_sequence(group, located.entry)
+    if facts.state is DeliveryState.BLOCKED:
+        earlier = backend.deliveries.earlier_in_sequence(group, located.entry)
         others = tuple(_other(backend, group, entry) for entry in earlier[:MAX_OTHERS])
         return replace(facts, earlier=others, earlier_count=len(earlier))
-    if facts.state in (State.WAITING, State.SCHEDULED):
+    if facts.state in (DeliveryState.WAITING, DeliveryState.SCHEDULED):
         return _with_limits(backend, facts, group)
     return facts
 
@@ -179,7 +179,9 @@ def find_letter(
     """The dead letter of a delivery. It was written when its row was."""
     if row is None:
         return None
-    for letter in backend.ledger.dead(group.domain, after=f"{row.at_ms - 1}-0", count=LETTERS_READ):
+    for letter in backend.deliveries.dead(
+        group.domain, after=f"{row.at_ms - 1}-0", count=LETTERS_READ
+    ):
         is_own = letter.event_key == key or letter.entry == refused_entry
         if letter.handler == group.handler and is_own:
             return letter
@@ -194,7 +196,7 @@ def _with_limits(backend: Backend, facts: Facts, group: Group) -> Facts:
         held, holding = _holding(backend, facts.record)
         facts = replace(facts, concurrency=int(limit), held=held, holding=holding)
     if rate:
-        wait_ms = backend.ledger.rate_wait_ms(group.handler, rate)
+        wait_ms = backend.deliveries.rate_wait_ms(group.handler, rate)
         facts = replace(facts, rate_wait_ms=wait_ms)
     return facts
 
@@ -211,13 +213,13 @@ def _holding(backend: Backend, record: HandlerRecord) -> tuple[int, tuple[Other,
             held += count
             if len(found) < MAX_OTHERS:
                 most = MAX_OTHERS - len(found)
-                pending = backend.ledger.pending_between(group, "-", "+", most, owner=owner)
+                pending = backend.deliveries.pending_between(group, "-", "+", most, owner=owner)
                 found += [_other(backend, group, one.entry, one) for one in pending]
     return held, tuple(found)
 
 
 def _other(backend: Backend, group: Group, entry: str, pending: Pending | None = None) -> Other:
-    pending = pending or backend.ledger.pending(group, entry)
+    pending = pending or backend.deliveries.pending(group, entry)
     read = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
     try:
         event = peek(read[0].body or b"") if read else None
@@ -232,7 +234,7 @@ def _other(backend: Backend, group: Group, entry: str, pending: Pending | None =
         return other
     error = ""
     if pending.attempts and event is not None:
-        failures = backend.ledger.failures(group, event.key)
+        failures = backend.deliveries.failures(group, event.key)
         error = failures[-1].error if failures else ""
     return replace(
         other,
@@ -279,12 +281,14 @@ def _unfound(
     record = facts.record
     for domain in sorted(record.since) if record is not None else ():
         group = Group(domain, handler)
-        sources = [source] if source is not None else backend.ledger.sources(domain)
+        sources = [source] if source is not None else backend.deliveries.sources(domain)
         keys = [event_key(event_id, one) for one in sources]
-        for key, row in zip(keys, backend.ledger.rows(group, keys), strict=True):
+        for key, row in zip(keys, backend.deliveries.rows(group, keys), strict=True):
             if row is None:
                 continue
-            pending = backend.ledger.pending(group, row.entry) if row.state in IN_FLIGHT else None
+            pending = (
+                backend.deliveries.pending(group, row.entry) if row.state in IN_FLIGHT else None
+            )
             return replace(
                 facts,
                 domain=domain,
@@ -292,7 +296,7 @@ def _unfound(
                 pending=pending,
                 entry=row.entry,
                 state=state_of(pending.owner if pending is not None else row.state),
-                history=backend.ledger.history(group, key),
+                history=backend.deliveries.history(group, key),
                 letter=find_letter(backend, group, key, row),
             )
     return facts

@@ -170,7 +170,7 @@ def _take(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]
             break
         chosen += 1
     ids = [int(id) for id, _ in sizes[:chosen]]
-    rows = execute(statement.take(len(ids)), statement.numbered(ids))
+    rows = execute(statement.fetch(len(ids)), statement.numbered(ids))
     return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from celeriac.bus_settings import BusSettings
 from celeriac.circuit_breaker import Circuits
 from celeriac.contract.store import ContractStore
-from celeriac.delivery import Ledger
+from celeriac.delivery import DeliveryStore
 from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.invalid_record import InvalidRecords
@@ -18,7 +18,7 @@ from celeriac.store.redis.async_event_log import async_redis_event_log
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.circuits import RedisCircuits
 from celeriac.store.redis.contracts import RedisContracts
-from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
 
@@ -29,7 +29,7 @@ class Backend:
     `invalid` lists the stored records that they skipped."""
 
     event_log: EventLog
-    ledger: Ledger
+    deliveries: DeliveryStore
     chunks: ChunkStore
     registry: Registry
     async_event_log: AsyncEventLog
@@ -46,11 +46,11 @@ class Backend:
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
     event_log = redis_event_log(settings)
-    ledger = RedisLedger(settings, event_log.client, event_log.invalid, event_log.bus)
+    deliveries = RedisDeliveryStore(settings, event_log.client, event_log.invalid, event_log.bus)
     return Backend(
         event_log=event_log,
-        ledger=ledger,
-        chunks=RedisChunks(ledger),
+        deliveries=deliveries,
+        chunks=RedisChunks(deliveries),
         registry=RedisRegistry(settings, event_log.client, event_log.invalid),
         async_event_log=async_redis_event_log(settings, event_log.bus),
         circuits=RedisCircuits(settings, event_log.client, event_log.invalid),

@@ -10,7 +10,7 @@ from typing import Any
 
 from celeriac.bus import EventBus
 from celeriac.default import default_bus
-from celeriac.delivery import Group, Outcome, Place
+from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
@@ -19,7 +19,7 @@ from celeriac.event_log import entry_key
 from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
-from celeriac.testing.store import ProcessDied, Store, recorded
+from celeriac.testing.store import SimulatedCrash, Store, recorded
 from celeriac.testing.unfinished import MOST, next_time_ms, unfinished
 from celeriac.testing.worker import MemoryWorker
 
@@ -97,9 +97,9 @@ class MemoryBus:
     @property
     def dead(self) -> list[Dead]:
         """The dead letters, oldest first."""
-        ledger, event_log = self.store.ledger, self.store.event_log
+        deliveries, event_log = self.store.deliveries, self.store.event_log
         letters = [
-            one for name in sorted(event_log.domains()) for one in ledger.dead(name, count=MOST)
+            one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
         ]
         return [
             Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
@@ -130,7 +130,7 @@ class MemoryBus:
         """
         groups = self._lanes() if handler is None else self._lanes_of(handler)
         return sum(
-            self.store.ledger.schedule(group, [(entry, peek(body).key)])
+            self.store.deliveries.schedule(group, [(entry, peek(body).key)])
             for group in groups
             for entry, body in self._done_in(group)
         )
@@ -151,7 +151,7 @@ class MemoryBus:
     def crash_before_ack(self, times: int = 1) -> None:
         """Lets the process die the next `times` times between a handler's end and its record.
         `settle` goes on when the lease is over, as any other worker would."""
-        self.store.ledger.deaths += times
+        self.store.deliveries.deaths += times
 
     # --
 
@@ -160,7 +160,7 @@ class MemoryBus:
     ) -> None:
         try:
             report = worker.run(chunk, random)
-        except ProcessDied:
+        except SimulatedCrash:
             result.crashed += 1
             return
         result.add(report)
@@ -171,7 +171,7 @@ class MemoryBus:
     def _go_on(self, jump: bool) -> bool:
         """Jumps to when something can go on; False where nothing can."""
         store = self.store
-        time_ms = next_time_ms(store.backend, self._lanes(), store.ledger.lease_ms)
+        time_ms = next_time_ms(store.backend, self._lanes(), store.deliveries.lease_ms)
         if time_ms is None:
             return False
         ahead = time_ms - store.clock.now_ms()
@@ -197,9 +197,9 @@ class MemoryBus:
         for entry in self.store.event_log.read(group.domain, count=MOST):
             with suppress(InvalidEvent):
                 body = entry.body or b""
-                row = self.store.ledger.rows(group, [peek(body).key])[0]
+                row = self.store.deliveries.rows(group, [peek(body).key])[0]
                 run = self.store.backend.chunks.runs(group, [entry.id])[0]
-                by_row = row and row.entry == entry.id and row.state is Place.PROCESSED
+                by_row = row and row.entry == entry.id and row.state is DeliveryState.PROCESSED
                 in_chunk = row is None and run and run.outcome is RunOutcome.PROCESSED
                 if by_row or in_chunk:
                     done.append((entry.id, body))

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac.delivery import Group, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Completion, Group
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event import Event, decode, decode_data
 from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
@@ -17,7 +17,7 @@ from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
 from celeriac.store.memory.contracts import MemoryContracts
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 
@@ -86,33 +86,33 @@ class RecordingEventLog(MemoryEventLog):
         self.emitted.append(recorded(body, delay_ms, at_ms))
 
 
-class ProcessDied(BaseException):
+class SimulatedCrash(BaseException):
     """Stands for the death of a worker's process: nobody catches it but the test's runner."""
 
 
-class MortalLedger(MemoryLedger):
+class CrashingDeliveryStore(MemoryDeliveryStore):
     """A ledger whose next `deaths` finishes never arrive, as if the process had died before."""
 
     deaths = 0
 
-    def finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         if self.deaths > 0:
             self.deaths -= 1
-            raise ProcessDied
-        return super().finish(worker, group, settled, mean_us)
+            raise SimulatedCrash
+        return super().complete(worker, group, settled, mean_us)
 
 
-class MortalChunks(MemoryChunks):
-    """Chunks whose executors may die before they report, as those of `ledger` do."""
+class CrashingChunkStore(MemoryChunks):
+    """Chunks whose executors may die before they report, as those of `deliveries` do."""
 
-    ledger: MortalLedger
+    deliveries: CrashingDeliveryStore
 
-    def complete(self, worker: str, group: Group, chunk: str, completion: Completion) -> bool:
-        if self.ledger.deaths > 0:
-            self.ledger.deaths -= 1
-            raise ProcessDied
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
+        if self.deliveries.deaths > 0:
+            self.deliveries.deaths -= 1
+            raise SimulatedCrash
         return super().complete(worker, group, chunk, completion)
 
 
@@ -122,12 +122,12 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
         self.event_log = RecordingEventLog(settings, self.clock)
-        self.ledger = MortalLedger(settings, self.event_log)
+        self.deliveries = CrashingDeliveryStore(settings, self.event_log)
         self.registry = MemoryRegistry(self.clock)
         self.backend = Backend(
             event_log=self.event_log,
-            ledger=self.ledger,
-            chunks=MortalChunks(self.ledger),
+            deliveries=self.deliveries,
+            chunks=CrashingChunkStore(self.deliveries),
             registry=self.registry,
             async_event_log=SyncLogAdapter(self.event_log),
             circuits=MemoryCircuits(self.clock),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from celeriac.delivery import Group, Pending, Place
+from celeriac.delivery import DeliveryState, Group, Pending
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.store.factory import Backend
 from celeriac.testing.run_result import Unfinished
-from celeriac.tracking import State, state_of
+from celeriac.tracking import state_of
 
 MOST = 1_000_000  # of what is read at once; a test has less
 
@@ -29,12 +29,12 @@ def next_time_ms(backend: Backend, groups: Iterable[Group], lease_ms: int) -> in
             continue
         if _waiting(backend, group):
             return now
-        if (at := backend.ledger.blocked_until_ms(group)) is not None:
+        if (at := backend.deliveries.blocked_until_ms(group)) is not None:
             times.append(at)
         for held in _in_flight(backend, group):
             if held.due_ms is not None:
                 times.append(held.due_ms)
-            elif held.owner != Place.PARKED:
+            elif held.owner != DeliveryState.BLOCKED:
                 times.append(now - held.held_ms + lease_ms)
     return max(now, min(times)) if times else None
 
@@ -51,14 +51,14 @@ def unfinished(backend: Backend, groups: Iterable[Group]) -> Iterator[Unfinished
             yield Unfinished(group.handler, _named(body), state_of(held.owner), due)
         after = _delivered(backend, group)
         for entry in backend.event_log.read(group.domain, start=f"({after}") if after else ():
-            yield Unfinished(group.handler, _named(entry.body), State.WAITING)
+            yield Unfinished(group.handler, _named(entry.body), DeliveryState.WAITING)
     for domain in sorted(backend.event_log.domains()):
         for at, body in backend.event_log.upcoming(domain):
             yield Unfinished("", _named(body), "postponed", max(0, at - now) / 1000)
 
 
 def _in_flight(backend: Backend, group: Group) -> list[Pending]:
-    return [*_in_chunks(backend, group), *backend.ledger.pending_between(group, "-", "+", MOST)]
+    return [*_in_chunks(backend, group), *backend.deliveries.pending_between(group, "-", "+", MOST)]
 
 
 def _in_chunks(backend: Backend, group: Group) -> Iterator[Pending]:

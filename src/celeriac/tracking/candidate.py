@@ -6,20 +6,22 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from celeriac.delivery import Group, Ledger
+from celeriac.delivery import DeliveryState, DeliveryStore, Group
 from celeriac.event_log import EntryKind, EventLog, GroupInfo, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.position import stands
-from celeriac.tracking.state import IN_FLIGHT, State, state_of
+from celeriac.tracking.state import IN_FLIGHT, state_of
 from celeriac.transfer import FIRST_PAGE, next_page
 
 READ = 200  # entries of one domain at a time, at most: see transfer.py
 PENDING = 1000  # deliveries of one holder at a time
 FIRST_WINDOW_MS = 1000
 # States that an entry has only behind the position of the consumer group.
-BEHIND = frozenset({State.PROCESSED, State.SKIPPED, State.COALESCED, State.IGNORED})
+BEHIND = frozenset(
+    {DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.COALESCED, DeliveryState.IGNORED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def candidates(
     backend: Backend,
     chosen: Sequence[HandlerRecord],
     domains: Sequence[str],
-    state: State | None,
+    state: DeliveryState | None,
     span: Span,
 ) -> Iterator[Candidate]:
     """Entries that may have a cell of a chosen handler in that state, newest first.
@@ -84,9 +86,9 @@ def candidates(
     names = frozenset(record.id for record in chosen)
 
     def of(domain: str) -> Iterator[Candidate]:
-        if state is State.DEAD:
-            return _dead(backend.ledger, domain, names, span)
-        if state is State.WAITING:
+        if state is DeliveryState.DEAD:
+            return _dead(backend.deliveries, domain, names, span)
+        if state is DeliveryState.WAITING:
             return _ahead(backend.event_log, chosen, domain, span)
         if state is not None and state in IN_FLIGHT:
             return _held(backend, chosen, domain, state, span)
@@ -147,13 +149,15 @@ def _earlier(end: str, position: str) -> str:
     return end if key <= entry_key(position) else position
 
 
-def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> Iterator[Candidate]:
+def _dead(
+    deliveries: DeliveryStore, domain: str, handlers: frozenset[str], span: Span
+) -> Iterator[Candidate]:
     after, count = "", FIRST_PAGE
     reached, _, bound = span.before.rpartition("/")
     if bound:
         ms, sequence = entry_key(bound)
         after = bound if domain >= reached else f"{ms}-{sequence + 1}"
-    while some := ledger.dead(domain, after=after, count=count, newest_first=True):
+    while some := deliveries.dead(domain, after=after, count=count, newest_first=True):
         for letter in some:
             if span.since_ms is not None and entry_time_ms(letter.id) < span.since_ms:
                 return  # it cannot have died before it was emitted
@@ -170,7 +174,7 @@ def _held(
     backend: Backend,
     chosen: Sequence[HandlerRecord],
     domain: str,
-    state: State,
+    state: DeliveryState,
     span: Span,
 ) -> Iterator[Candidate]:
     """Entries that a holder has in that state: only the holders' own are read."""
@@ -213,14 +217,14 @@ def _of_holder(
     backend: Backend, group: Group, info: GroupInfo, owner: str, count: int, span: Span
 ) -> Iterator[Candidate]:
     """The pending entries of one holder, newest first."""
-    for entry in _pending_of(backend.ledger, group, info, owner, count, span):
+    for entry in _pending_of(backend.deliveries, group, info, owner, count, span):
         found = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
         body, kind = (found[0].body, found[0].kind) if found else (None, EntryKind.MADE)
         yield Candidate(group.domain, entry, body, entry, kind)
 
 
 def _pending_of(
-    ledger: Ledger, group: Group, info: GroupInfo, owner: str, count: int, span: Span
+    deliveries: DeliveryStore, group: Group, info: GroupInfo, owner: str, count: int, span: Span
 ) -> Iterator[str]:
     """The pending entries of one holder, newest first.
 
@@ -239,14 +243,14 @@ def _pending_of(
     width = FIRST_WINDOW_MS if count >= PENDING else newest - oldest + 1
     while newest >= oldest:
         first = max(oldest, newest - width + 1)
-        some = ledger.pending_between(group, str(first), str(newest), PENDING, owner=owner)
+        some = deliveries.pending_between(group, str(first), str(newest), PENDING, owner=owner)
         if len(some) == PENDING and first < newest:
             width = max(1, (newest - first + 1) // 8)
             continue
         entries = [pending.entry for pending in some]
         while len(some) == PENDING:  # more than that in one millisecond
             last = f"({some[-1].entry}"
-            some = ledger.pending_between(group, last, str(newest), PENDING, owner=owner)
+            some = deliveries.pending_between(group, last, str(newest), PENDING, owner=owner)
             entries += (pending.entry for pending in some)
         yield from reversed(entries)
         newest = first - 1

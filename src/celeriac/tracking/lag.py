@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from celeriac.delivery import Group, Ledger
+from celeriac.delivery import DeliveryState, DeliveryStore, Group
 from celeriac.event import compile_patterns
 from celeriac.event_log import EventLog, GroupInfo, entry_time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import HandlerLag
 from celeriac.tracking.position import Stand, stands
-from celeriac.tracking.state import State, state_of
+from celeriac.tracking.state import state_of
 
 PAGE = 500
 # Where Redis cannot tell how many entries a group has before it, more are not counted either.
@@ -21,13 +21,13 @@ MOST_WAITING_COUNTED = 100_000
 
 def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> list[HandlerLag]:
     """Every handler of one domain, and every group that belongs to no handler."""
-    dead = _dead_by_handler(backend.ledger, domain)
+    dead = _dead_by_handler(backend.deliveries, domain)
     now = backend.registry.now_ms()
     there = stands(backend.event_log, records, domain)
     known = {stand.record.id for stand in there}
     groups = backend.event_log.groups(domain)
     orphans = [_orphan(domain, info) for info in groups if info.handler not in known]
-    stats = backend.ledger.stats_many([stand.group for stand in (*there, *orphans)])
+    stats = backend.deliveries.stats_many([stand.group for stand in (*there, *orphans)])
     return [
         _lag(backend, stand, counts, dead, now, registered=n < len(there))
         for n, (stand, counts) in enumerate(zip((*there, *orphans), stats, strict=True))
@@ -51,7 +51,7 @@ def _lag(
 ) -> HandlerLag:
     domain, info, record = stand.group.domain, stand.info, stand.record
     waiting = _waiting(backend.event_log, stand)
-    held: Counter[State] = Counter()
+    held: Counter[DeliveryState] = Counter()
     for owner, count in info.holders.items() if info is not None else ():
         held[state_of(owner)] += count
     oldest = _oldest(backend.event_log, stand) if waiting or held else None
@@ -60,10 +60,10 @@ def _lag(
         service=record.service,
         domain=domain,
         waiting=waiting,
-        queued=held[State.QUEUED],
-        running=held[State.RUNNING],
-        scheduled=held[State.SCHEDULED],
-        blocked=held[State.BLOCKED],
+        queued=held[DeliveryState.QUEUED],
+        running=held[DeliveryState.RUNNING],
+        scheduled=held[DeliveryState.SCHEDULED],
+        blocked=held[DeliveryState.BLOCKED],
         dead=dead.get(record.id, 0),
         processed=stats.get("processed", 0),
         retried=stats.get("retry", 0),
@@ -102,8 +102,8 @@ def _oldest(event_log: EventLog, stand: Stand) -> int | None:
     return None if pending is None else entry_time_ms(pending)
 
 
-def _dead_by_handler(ledger: Ledger, domain: str) -> Mapping[str, int]:
+def _dead_by_handler(deliveries: DeliveryStore, domain: str) -> Mapping[str, int]:
     counted: Counter[str] = Counter()
-    for info in ledger.dead_groups(domain):
+    for info in deliveries.dead_groups(domain):
         counted[info.handler] += info.count
     return counted

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from celeriac.delivery import Group, History, refused_field
+from celeriac.delivery import DeliveryState, Group, History, refused_field
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, EventStatus
-from celeriac.tracking.state import State
 
-FAILED = frozenset({State.DEAD, State.SCHEDULED})
+FAILED = frozenset({DeliveryState.DEAD, DeliveryState.SCHEDULED})
 
 
 def with_errors(backend: Backend, events: Sequence[EventStatus]) -> list[EventStatus]:
@@ -30,7 +29,7 @@ def with_errors(backend: Backend, events: Sequence[EventStatus]) -> list[EventSt
     for group, several in asked.items():
         # An entry that was refused has a history of its own, beside that of its event's key.
         fields = [field for event in several for field in _fields(event)]
-        histories = backend.ledger.histories(group, fields)
+        histories = backend.deliveries.histories(group, fields)
         for n, event in enumerate(several):
             own, of_key = histories[2 * n : 2 * n + 2]
             history = own if own.failures else of_key

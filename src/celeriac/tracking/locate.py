@@ -135,7 +135,7 @@ def _by_records(
 ) -> Iterator[Located]:
     """Where the event's key is registered, or a handler has a row of it."""
     for domain in domains:
-        known = [wanted.source] if wanted.source is not None else backend.ledger.sources(domain)
+        known = [wanted.source] if wanted.source is not None else backend.deliveries.sources(domain)
         keys = [event_key(wanted.id, source) for source in known]
         if not keys:
             continue
@@ -143,7 +143,7 @@ def _by_records(
             entry for entry in backend.event_log.registered(domain, keys) if entry is not None
         ]
         for stand in stands(backend.event_log, records, domain):
-            rows = backend.ledger.rows(stand.group, keys)
+            rows = backend.deliveries.rows(stand.group, keys)
             entries += [row.entry for row in rows if row is not None]
         yield from _at(backend.event_log, domain, dict.fromkeys(entries), wanted)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import refused_field
+from celeriac.delivery import DeliveryState, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import Event, event_key, masked, peek
 from celeriac.registry import HandlerRecord
@@ -24,7 +24,6 @@ from celeriac.tracking.overview import HandlerView, overview
 from celeriac.tracking.page import Found, Item, page_cells
 from celeriac.tracking.position import Stand, stands
 from celeriac.tracking.search import EventPage, Query, search
-from celeriac.tracking.state import State
 from celeriac.tracking.tree import Tree, tree
 
 NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
@@ -90,7 +89,7 @@ class Matrix:
         records, event = self._records(), located.event
         if located.entry is None:
             there = stands(self.backend.event_log, records, located.domain)
-            waiting = Found(State.WAITING)
+            waiting = Found(DeliveryState.WAITING)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
             item = Item.of(located.entry, event, located.kind)
@@ -122,7 +121,7 @@ class Matrix:
         field = event_key(event.id, event.source)
         if found.refused and found.row:
             field = refused_field(found.row.entry)
-        history = self.backend.ledger.history(stand.group, field)
+        history = self.backend.deliveries.history(stand.group, field)
         with_history = msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts
         )
@@ -142,7 +141,7 @@ class Matrix:
         pattern: str | None = None,
         limit: int = 50,
         since: datetime | None = None,
-        state: State | None = None,
+        state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
         """Up to `limit` events of the log, newest first: the events of `newest`."""
@@ -164,7 +163,7 @@ class Matrix:
         pattern: str | None = None,
         limit: int = 50,
         since: datetime | None = None,
-        state: State | None = None,
+        state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> EventPage:
         """Return up to `limit` events of the log, newest first, and whether the search stopped.

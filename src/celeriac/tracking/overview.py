@@ -92,8 +92,8 @@ def overview(
     `Matrix.lag` answers. The rest is read in three round trips."""
     by_id = {record.id: record for record in records}
     groups = [Group(one.domain, one.handler) for one in lags]
-    ever = backend.ledger.tallies(groups)
-    by_minute = backend.ledger.tallies_by_minute(groups, MINUTES)
+    ever = backend.deliveries.tallies(groups)
+    by_minute = backend.deliveries.tallies_by_minute(groups, MINUTES)
     into_minute = backend.registry.now_ms() % 60_000 / 1000
     there = sorted(zip(lags, ever, by_minute, strict=True), key=lambda one: one[0].handler)
     found = []

@@ -14,6 +14,7 @@ from itertools import groupby
 
 import msgspec
 
+from celeriac.delivery import DeliveryState
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, compile_patterns, literal_domain, peek
 from celeriac.event_log import EventLog, entry_key
@@ -22,7 +23,6 @@ from celeriac.store.factory import Backend
 from celeriac.tracking.candidate import Candidate, Span, candidates
 from celeriac.tracking.cell import Cell, EventStatus
 from celeriac.tracking.page import Item, page_cells
-from celeriac.tracking.state import State
 
 # Events whose cells are looked up at a time, where these decide: at first as many as are wanted,
 # since most events are in most of the states that are asked for.
@@ -48,7 +48,7 @@ class Query:
     subject: str | None = None
     service: str | None = None
     handler: str | None = None
-    state: State | None = None
+    state: DeliveryState | None = None
     since_ms: int | None = None
     until_ms: int | None = None
 
@@ -186,7 +186,7 @@ def _fitting(
     query: Query,
     some: Sequence[Seen],
 ) -> list[EventStatus]:
-    ignored = query.state is State.IGNORED
+    ignored = query.state is DeliveryState.IGNORED
     if query.asks_for_cells and len(chosen) < len(records):
         # First only what decides; the whole row for those that fit.
         there = statuses(backend, chosen, some, ignored=ignored)

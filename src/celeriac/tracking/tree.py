@@ -144,7 +144,7 @@ def _effects(
     for domain, nodes in _by_domain(level):
         for stand in stands(backend.event_log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.ledger.effects(stand.group, [node.key for node in wanting])
+            emitted = backend.deliveries.effects(stand.group, [node.key for node in wanting])
             for node, effects in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
@@ -195,7 +195,7 @@ def _entries(
     found = {node.key: node.entry for node in nodes if node.entry is not None}
     for stand in there:
         missing = [node.key for node in nodes if node.key not in found and _wants(stand, node)]
-        for key, row in zip(missing, backend.ledger.rows(stand.group, missing), strict=True):
+        for key, row in zip(missing, backend.deliveries.rows(stand.group, missing), strict=True):
             if row is not None:
                 found[key] = row.entry
     missing = [node.key for node in nodes if node.key not in found]

@@ -148,7 +148,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._dispatcher.stop()
         self._thread.join(timeout=5)
         try:
-            self._dispatcher.hand_back()
+            self._dispatcher.requeue()
         except Exception as error:
             logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
         self._dispatcher = self._thread = None

@@ -12,8 +12,8 @@ from typing import Any
 
 from celery import signals
 
-from celeriac.delivery import PUT_OFF_MS, Group, Outcome, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import PUT_OFF_MS, Completion, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event.attributes import check_handler
 from celeriac.service import Service
 from celeriac.worker.hinted import read_chunk, read_pairs
@@ -48,14 +48,14 @@ def _receiver(service: Service) -> Callable[..., None]:
 
 def put_off(service: Service, group: Group, hinted: list[tuple[str, str]]) -> None:
     """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
-    ledger, worker = service.backend.ledger, service.worker
-    claimed = ledger.claim(worker, group, hinted, ANY_ATTEMPTS)
+    deliveries, worker = service.backend.deliveries, service.worker
+    claimed = deliveries.claim(worker, group, hinted, ANY_ATTEMPTS)
     keys = dict(hinted)
-    ledger.finish(
+    deliveries.complete(
         worker,
         group,
         [
-            Settled(c.entry, keys[c.entry], c.attempt, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+            Completion(c.entry, keys[c.entry], c.attempt, Outcome.REQUEUED, delay_ms=PUT_OFF_MS)
             for c in claimed
         ],
     )
@@ -68,6 +68,8 @@ def put_off_chunk(service: Service, group: Group, chunk: str) -> None:
     entries = chunks.begin(worker, group, chunk)
     if not entries:
         return
-    released = [Settled(one.id, "", 1, Outcome.RELEASED, delay_ms=PUT_OFF_MS) for one in entries]
-    chunks.complete(worker, group, chunk, Completion(entries[-1].id, len(entries), b"", released))
+    released = [Completion(one.id, "", 1, Outcome.REQUEUED, delay_ms=PUT_OFF_MS) for one in entries]
+    chunks.complete(
+        worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", released)
+    )
     logger.warning("%s is not in this worker's code; another worker gets its events", group.handler)

@@ -28,7 +28,7 @@ from celeriac.cli.acl.rules import Part, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.delivery import Group
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.dispatcher import Dispatcher
 from celeriac.event import encode
 from celeriac.event_log import EntryKind, time_ms
@@ -93,7 +93,7 @@ OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua",
 }  # fmt: skip
-OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "tell.lua", "update.lua"}
+OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
     {
         path.name
@@ -183,7 +183,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
         for one in turning:
             one.turn()
     for one in turning:
-        one.hand_back()
+        one.requeue()
     assert {f"{id}.paid" for id in ids} <= shipped
     assert {*ids} - {"foreign", "tried"} <= audited
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
@@ -317,7 +317,7 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
     session = Session(Settings.load({}, redis_url=server.url))
     answer = shown("--service", "billing", "--emits", "payment", "--yes", session=session)
     assert "billing reads order and has the queues billing" in answer.stderr
-    assert "(~celeriac:{order}:events ~celeriac:{order}:bell +xread " in answer.stdout
+    assert "(~celeriac:{order}:events ~celeriac:{order}:wakeup +xread " in answer.stdout
     assert shown("--service", "nobody", session=session).exit_code == 1
     assert shown(session=session).exit_code == 2
     assert shown("--service", "a", "--operator", "b", session=session).exit_code == 2
@@ -482,13 +482,13 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
     entries = [desk.event_log.append("news", b"{}", EntryKind.MADE) for _ in range(3)]
     admin.execute_command("ACL", "LOG", "RESET")
     for group, backend in zip(groups, (press, radio), strict=True):
-        backend.chunks.fetch("w", [FetchRequest(group, group.handler, 10, running=True)])
-    assert radio.chunks.complete("w", groups[1], "radio.read", Completion(entries[2], 3))
+        backend.chunks.fetch("w", [ChunkRequest(group, group.handler, 10, running=True)])
+    assert radio.chunks.complete("w", groups[1], "radio.read", ChunkCompletion(entries[2], 3))
     assert (0, 0) == radio.event_log.trim("news", exact=True)
     assert isinstance(desk.event_log, BoundedRedisEventLog)
     assert desk.event_log.backlog("news") == Backlog(3, "press.print")
     assert [3, 0] == [group.pending for group in radio.event_log.groups("news")]
-    assert press.chunks.complete("w", groups[0], "press.print", Completion(entries[2], 3))
+    assert press.chunks.complete("w", groups[0], "press.print", ChunkCompletion(entries[2], 3))
     assert (2, 0) == radio.event_log.trim("news", exact=True)
     assert [] == admin.execute_command("ACL", "LOG")
     admin.close()

@@ -30,7 +30,7 @@ def graves(shop: Shop) -> list[str]:
     return [
         f"{domain}/{letter.id}"
         for domain in ("order", "parcel")
-        for letter in shop.backend.ledger.dead(domain)
+        for letter in shop.backend.deliveries.dead(domain)
     ]
 
 
@@ -180,13 +180,13 @@ def test_replay_moves_large_events_a_few_at_a_time(
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
     shop.run_until_idle()
     moved: list[int] = []
-    schedule = shop.backend.ledger.schedule
+    schedule = shop.backend.deliveries.schedule
 
     def watched(group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         moved.append(len(entries))
         return schedule(group, entries, note)
 
-    monkeypatch.setattr(shop.backend.ledger, "schedule", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "schedule", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
     assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
     assert [2, 2] == moved
@@ -242,7 +242,7 @@ def test_a_group_that_is_nobodys_can_be_removed(shop: Shop, run: Run) -> None:
     shop.backend.event_log.join("order", "old.handler", "0")
     assert 0 == run("handlers", "remove", "old.handler", "--yes").exit_code
     assert [] == shop.backend.event_log.groups("order")
-    assert 0 == shop.backend.ledger.due(Group("order", "old.handler"))
+    assert 0 == shop.backend.deliveries.due(Group("order", "old.handler"))
 
 
 @pytest.mark.parametrize(("delay", "shown"), [("1h", "in 60 min"), ("90", "in 90 s")])
@@ -285,7 +285,7 @@ def test_discard_names_what_it_discards_before_it_asks(run: Run, graves: list[st
 def test_status_shows_the_attempts_before_a_redrive(
     shop: Shop, run: Run, graves: list[str]
 ) -> None:
-    id = shop.backend.ledger.dead("parcel")[0].event_id
+    id = shop.backend.deliveries.dead("parcel")[0].event_id
     run("dead", "redrive", "--handler", "mail.send", "--yes")
     shop.run_until_idle()
     lines = [line.split() for line in run("status", id).out.splitlines()]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
-from celeriac.delivery import Group, Place
+from celeriac.delivery import DeliveryState, Group
 from celeriac.dispatcher.pause import BUSY, IDLE
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.testing.store import Store
@@ -109,7 +109,7 @@ def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
     charging: EventBus, dispatcher: MakeDispatcher, store: Store
 ) -> None:
     turning = dispatcher()
-    store.ledger._book(ORDER).stats["mean_us"] = 10_000_000
+    store.deliveries._book(ORDER).stats["mean_us"] = 10_000_000
     emit(charging, *"abcdef", type="order.paid")
     assert [0.0, 0.0, 0.0] == [turning.turn() for _ in range(3)]
 
@@ -272,7 +272,7 @@ def test_a_rate_limit_puts_off_what_is_over_it(
     run(bus, sent)
     turning.turn()
     assert [] == sent.ids
-    due = [one.due_ms or 0 for one in store.ledger.pending_between(ORDER, "-", "+")]
+    due = [one.due_ms or 0 for one in store.deliveries.pending_between(ORDER, "-", "+")]
     assert [0, 500] == [at - due[0] for at in due]
     for _ in range(8):
         store.clock.advance(500)
@@ -291,8 +291,8 @@ def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
     turning = dispatcher()
     emit(taking, "a")
     turning.turn()
-    store.ledger.claim("dead worker", ORDER, sent[0].hinted, 9)
-    store.clock.advance(store.ledger.lease_ms)
+    store.deliveries.claim("dead worker", ORDER, sent[0].hinted, 9)
+    store.clock.advance(store.deliveries.lease_ms)
     turning.turn()
     assert [["a"], ["a"]] == sent.ids
     assert sent[1].items[0].attempts == 1
@@ -306,7 +306,7 @@ def test_what_is_no_event_is_a_dead_letter_once_for_all_handlers(
     with store.event_log.silence():
         store.event_log.append("order", b"not an event")
     turning.turn()
-    (letter,) = store.ledger.dead("order")
+    (letter,) = store.deliveries.dead("order")
     assert b"not an event" == letter.event
     assert [0, 0] == [state.pending for state in store.event_log.groups("order")]
     assert [] == sent
@@ -334,10 +334,12 @@ def test_handing_back_makes_what_is_queued_due_for_others(
     emit(taking, *"ab")
     turning.turn()
     assert [taking.service.worker] == [worker.name for worker in store.registry.workers()]
-    store.ledger.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
-    turning.hand_back()
-    places = [store.ledger.pending(ORDER, c.items[0].entry) for c in sent]
-    assert [Place.RUNNING, Place.DUE] == [p and p.owner.partition(":")[0] for p in places]
+    store.deliveries.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
+    turning.requeue()
+    places = [store.deliveries.pending(ORDER, c.items[0].entry) for c in sent]
+    assert [DeliveryState.RUNNING, DeliveryState.SCHEDULED] == [
+        p and p.owner.partition(":")[0] for p in places
+    ]
     assert [] == store.registry.workers()
 
 
@@ -400,7 +402,7 @@ def test_only_lanes_for_which_somebody_rang_are_asked_for(
     emit(charging, "b", type="item.sold")
     turning.turn({"item"})
     assert [["b"]] == sent.ids
-    turning.turn({"bell order"})
+    turning.turn({"wakeup order"})
     assert [["b"], ["a"]] == sent.ids
 
 
@@ -412,7 +414,7 @@ def test_a_retry_is_asked_for_when_its_time_has_come_though_nobody_rings(
     emit(bus, "a")
     turning.turn({"order"})
     run(bus, sent)
-    turning.turn({"bell order"})  # finish rings, so that the time is known
+    turning.turn({"wakeup order"})  # finish rings, so that the time is known
     assert [] == sent
     store.clock.advance(30_000)
     turning.turn(())

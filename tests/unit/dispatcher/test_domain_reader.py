@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Ask, Group, Taken
+from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched
 from celeriac.dispatcher import Dispatcher, domain_reader
 from celeriac.dispatcher.domain_reading import SHARED_FROM
 from celeriac.event_log import EntryKind
@@ -30,17 +30,17 @@ class Asked:
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self._names: list[str] = []
-        take, fetch = store.ledger.take, store.backend.chunks.fetch
+        take, fetch = store.deliveries.fetch, store.backend.chunks.fetch
 
-        def noted_take(worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        def noted_take(worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
             self._note(ask.group for ask in asks)
             return take(worker, asks)
 
-        def noted_fetch(worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+        def noted_fetch(worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
             self._note(request.group for request in requests)
             return fetch(worker, requests)
 
-        monkeypatch.setattr(store.ledger, "take", noted_take)
+        monkeypatch.setattr(store.deliveries, "fetch", noted_take)
         monkeypatch.setattr(store.backend.chunks, "fetch", noted_fetch)
 
     def _note(self, groups: Iterable[Group]) -> None:
@@ -64,7 +64,7 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     """A fast handler for each type `order.t0` …; they stand together, with no chunk open."""
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}", backoff=0.0, jitter=0.0)(handle)
-        store.ledger._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher()
     bus.emit("order.other", id="first")
     wake(made)
@@ -114,7 +114,7 @@ def test_an_event_moves_only_the_groups_that_want_it_and_a_look_moves_all(
     now = [0.0]
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}")(handle)
-        store.ledger._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher(clock=lambda: now[0])
     wake(made)
     moved: list[str] = []
@@ -183,7 +183,7 @@ def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
     group = Group("order", "billing.h3")
-    store.ledger._book(group).stats["mean_us"] = many._groups[group].mean_us = 5000
+    store.deliveries._book(group).stats["mean_us"] = many._groups[group].mean_us = 5000
     for n in range(10):
         bus.emit("order.t3", id=f"a{n}")
     bus.emit("order.t4", id="b")
@@ -238,7 +238,7 @@ def test_a_chunk_whose_lease_expired_is_found(
     bus.emit("order.t3", id="a")
     wake(many)
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     wake(many)
     wake(many)
     assert [["a"]] == sent.ids
@@ -260,7 +260,7 @@ def test_a_group_that_is_gone_is_joined_again(
 def test_what_only_newer_code_wants_is_left_to_it(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
-    store.ledger.note_patterns(Group("order", "billing.h3"), ["order.t3", "order.new"])
+    store.deliveries.note_patterns(Group("order", "billing.h3"), ["order.t3", "order.new"])
     bus.emit("order.new", id="a")
     for _ in range(3):
         wake(many)
@@ -297,7 +297,7 @@ def test_an_entry_that_is_no_event_is_dead_and_holds_up_no_group(
         ran += run_all(bus, sent)
     assert [("h3", "a"), ("h4", "b")] == sorted(ran)
     assert {} == behind(store)
-    assert 1 == len(store.ledger.dead("order"))
+    assert 1 == len(store.deliveries.dead("order"))
 
 
 def test_a_group_that_another_worker_moved_on_misses_nothing(
@@ -305,7 +305,7 @@ def test_a_group_that_another_worker_moved_on_misses_nothing(
 ) -> None:
     bus.emit("order.t3", id="a")
     group = Group("order", "billing.h3")
-    [other] = store.backend.chunks.fetch("other", [FetchRequest(group, "chunk", 1, running=True)])
+    [other] = store.backend.chunks.fetch("other", [ChunkRequest(group, "chunk", 1, running=True)])
     bus.emit("order.t3", id="b")
     for _ in range(3):
         wake(many)
@@ -345,7 +345,7 @@ def test_where_few_groups_are_left_each_fetches_for_itself(
     bus.emit("order.t0", id="a")
     wake(many)
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     wake(many)
     assert [["a"]] == sent.ids
 
@@ -363,5 +363,5 @@ def test_a_handler_that_wants_most_of_a_backlog_fetches_it_for_itself(
     for _ in range(40):
         ran += run_all(bus, sent)
         wake(many)
-    assert 1200 == store.ledger.stats(group)["processed"]
+    assert 1200 == store.deliveries.stats(group)["processed"]
     assert {} == behind(store)

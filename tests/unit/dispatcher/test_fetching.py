@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from celeriac import Breaker, Event, EventBus
-from celeriac.delivery import Group, Place
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import DeliveryState, Group
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import encode
@@ -110,13 +110,13 @@ def test_a_copy_of_an_event_that_ran_in_a_chunk_is_ignored(
     settle(turning)
     [copy] = sent
     assert (0, "") == (run_task(bus.service, copy).processed, copy.id)
-    assert 1 == store.ledger.stats(GROUP)["processed"]
+    assert 1 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     event = bus.emit("order.placed")
@@ -126,15 +126,15 @@ def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
     while sent:
         run_task(bus.service, sent.pop(0))
         settle(turning)
-    assert 2 == store.ledger.stats(GROUP)["processed"]
-    assert [] == store.ledger.pending_between(GROUP, "-", "+")
+    assert 2 == store.deliveries.stats(GROUP)["processed"]
+    assert [] == store.deliveries.pending_between(GROUP, "-", "+")
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store, together: bool
 ) -> None:
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     body = encode(bus.event("order.placed", id="a"))
@@ -151,7 +151,7 @@ def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
             settle(turning)
         assert other in ran
     assert 1 == ran.count("a")
-    assert 3 == store.ledger.stats(GROUP)["processed"]
+    assert 3 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_a_chunk_in_which_nothing_is_repeated_runs_as_any_other(
@@ -207,7 +207,7 @@ def test_a_free_process_is_given_the_entries_of_the_chunk(
     assert chunk.entries is not None
     assert [chunk.items[0].entry] == [entry.id for entry in chunk.entries]
     run(bus, chunk)
-    assert 1 == store.ledger.stats(GROUP)["processed"]
+    assert 1 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(
@@ -221,7 +221,7 @@ def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(
     event = bus.emit("order.placed")
     fetch = store.backend.chunks.fetch
 
-    def lose(worker: str, requests: Sequence[FetchRequest]) -> Any:
+    def lose(worker: str, requests: Sequence[ChunkRequest]) -> Any:
         fetch(worker, requests)
         monkeypatch.setattr(store.backend.chunks, "fetch", fetch)
         raise redis.ConnectionError("reset")
@@ -240,11 +240,11 @@ def test_a_chunk_whose_lease_expired_becomes_deliveries_of_their_own(
     event = bus.emit("order.placed")
     settle(turning)
     lost = sent.pop()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     settle(turning)
     assert ([[event]], [""]) == (sent.ids, [chunk.id for chunk in sent])
     run(bus, lost)
-    assert "processed" not in store.ledger.stats(GROUP)
+    assert "processed" not in store.deliveries.stats(GROUP)
 
 
 def test_a_stop_gives_back_what_is_queued(
@@ -253,10 +253,10 @@ def test_a_stop_gives_back_what_is_queued(
     turning = dispatcher()
     bus.emit("order.placed")
     settle(turning)
-    turning.hand_back()
+    turning.requeue()
     [chunk] = sent
     assert [] == store.backend.chunks.open_chunks(GROUP)
-    assert Place.DUE == store.ledger.pending_between(GROUP, "-", "+")[0].owner
+    assert DeliveryState.SCHEDULED == store.deliveries.pending_between(GROUP, "-", "+")[0].owner
     assert None is store.backend.chunks.begin("other", GROUP, chunk.id)
 
 

@@ -15,11 +15,11 @@ from celeriac.registry import HandlerRecord
 from celeriac.testing.store import Store
 
 
-def take(event: Event) -> None: ...
+def fetch(event: Event) -> None: ...
 
 
 def handler(*patterns: str, start: Any = "now") -> Handler:
-    return make_handler(take, patterns, service="billing", start=start)
+    return make_handler(fetch, patterns, service="billing", start=start)
 
 
 def known(*patterns: str, **since: str) -> HandlerRecord:

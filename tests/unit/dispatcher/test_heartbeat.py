@@ -108,14 +108,14 @@ def test_a_registration_that_older_code_wrote_over_is_whole_again_after_a_beat(s
     assert {"order.placed", "order.amended"} == set(record.patterns)
     assert {"order"} == set(record.since)
     group = Group("order", "billing.charge")
-    assert "order.placed" in shop.backend.ledger.patterns(group)
+    assert "order.placed" in shop.backend.deliveries.patterns(group)
 
 
 def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_noticed(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     group = Group("order", "billing.charge")
-    shop.backend.ledger.note_patterns(group, ["order.placed", "order.#"])
+    shop.backend.deliveries.note_patterns(group, ["order.placed", "order.#"])
     register(shop, "order.placed", "order.#")
     next_beat(shop)
     record = shop.backend.registry.handlers()["billing.charge"]
@@ -127,7 +127,7 @@ def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_notice
     record = shop.backend.registry.handlers()["billing.charge"]
     assert ("order.placed",) == record.patterns
     assert {"order.#"} == set(record.retired)
-    assert ("order.placed",) == shop.backend.ledger.patterns(group)
+    assert ("order.placed",) == shop.backend.deliveries.patterns(group)
 
 
 def test_a_worker_that_has_a_leaving_pattern_keeps_it(shop: Shop) -> None:

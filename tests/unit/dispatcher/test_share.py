@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import Event
-from celeriac.delivery import Group, Taken
+from celeriac.delivery import FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.share import Share, processes_for_slow
@@ -30,8 +30,8 @@ def group(handler: Handler) -> Group:
     return handler.group("order")
 
 
-def held(mean_us: int, everywhere: int, here: int = 0) -> Taken:
-    return Taken(mean_us=mean_us, held=everywhere, own=here)
+def held(mean_us: int, everywhere: int, here: int = 0) -> FetchResult:
+    return FetchResult(mean_us=mean_us, held=everywhere, own=here)
 
 
 class Known:
@@ -48,7 +48,7 @@ class Known:
             of.groups.append(self._groups[group])
         return self._groups[group]
 
-    def note(self, handler: Handler, group: Group, taken: Taken) -> bool:
+    def note(self, handler: Handler, group: Group, taken: FetchResult) -> bool:
         return self.share.note(self.state(handler, group), taken)
 
     def room(self, handler: Handler, group: Group) -> int | None:

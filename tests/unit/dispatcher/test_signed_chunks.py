@@ -53,7 +53,7 @@ def ran(bus: EventBus, store: Store) -> list[str]:
         if event.id.startswith("bad"):
             raise ValueError("bad")
 
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     return found
 
 
@@ -117,8 +117,8 @@ def test_a_copy_in_any_field_does_not_run(
             store.event_log._append("order", body, copy)
         drain()
     assert count == len(ran) == len(set(ran))
-    assert count == store.ledger.stats(GROUP)["processed"]
-    assert not store.ledger.dead("order")
+    assert count == store.deliveries.stats(GROUP)["processed"]
+    assert not store.deliveries.dead("order")
     [state] = store.event_log.groups("order")
     assert (0, 0) == (state.pending, state.lag)
 
@@ -131,7 +131,7 @@ def test_a_copy_of_a_dead_letter_does_not_run_and_redriven_it_does(
     drain()
     store.event_log._append("order", body, MADE)
     drain()
-    [letter] = store.ledger.dead("order")
+    [letter] = store.deliveries.dead("order")
     store.event_log.trim("order", exact=True)
     assert 1 == len(ran)
     assert redrive_letter(store.backend, store.registry.handlers(), "order", letter.id)
@@ -163,7 +163,7 @@ def test_a_forged_event_takes_no_id_from_the_true_one(
     store.event_log._append("order", true, true_kind)
     drain()
     assert ["order-42"] == ran
-    [letter] = store.ledger.dead("order")
+    [letter] = store.deliveries.dead("order")
     assert letter.error.startswith("UntrustedEvent")
 
 
@@ -203,7 +203,7 @@ def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
     def count(event: Event[dict[str, int]]) -> None:
         numbers.append(event.data["n"])
 
-    store.ledger._book(Group("order", "billing.count")).stats["mean_us"] = 100
+    store.deliveries._book(Group("order", "billing.count")).stats["mean_us"] = 100
     drain = drain_with(bus, dispatcher, sent)
     for data in ("no number", 7, 7):
         event = orders.event("order.counted", {"n": data}, id="order-42")
@@ -214,7 +214,7 @@ def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
         drain()
         store.clock.advance(60_000)
     assert [7] == numbers
-    [letter] = store.ledger.dead("order")
+    [letter] = store.deliveries.dead("order")
     assert letter.error.startswith("InvalidData")
 
 
@@ -267,7 +267,7 @@ def test_a_copy_that_is_fetched_first_runs_instead(
     [body] = signed(orders)
     key = store.event_log._append("order", body, MADE)
     copy = store.event_log._append("order", body, MADE)
-    assert {} == store.ledger.note_verified(GROUP, [(copy, peek(body).key)])
+    assert {} == store.deliveries.note_verified(GROUP, [(copy, peek(body).key)])
     drain()
     assert key != copy
     assert 1 == len(ran)

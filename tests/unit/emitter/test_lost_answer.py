@@ -16,7 +16,7 @@ import pytest
 
 from celeriac import EventBus
 from celeriac.delivery import Group
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.event import peek
 from celeriac.event_log import EntryKind
 
@@ -147,7 +147,7 @@ def test_the_event_runs_once(
     assert (kinds[::-1] if link.hold else kinds) == [
         e.kind for e in backend.event_log.read("order")
     ]
-    [fetched] = backend.chunks.fetch("w", [FetchRequest(group, "chunk", 10, running=True)])
+    [fetched] = backend.chunks.fetch("w", [ChunkRequest(group, "chunk", 10, running=True)])
     assert fetched.is_ambiguous
     entries = [(entry, peek(entry.body or b"").key) for entry in fetched.entries]
     ignored = backend.chunks.repetitions("order", entries).certain

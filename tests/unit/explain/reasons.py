@@ -163,7 +163,7 @@ def breaker_open(shop: Shop) -> Asked:
 
     started(shop)
     breaker = Breaker(failures=1, window=60, recovery_timeout=30)
-    shop.backend.circuits.tell(CHARGE, breaker, 1, 1, "ConnectionError: bank")
+    shop.backend.circuits.record(CHARGE, breaker, 1, 1, "ConnectionError: bank")
     return Asked(shop.emit("order.placed"), CHARGE)
 
 
@@ -225,7 +225,7 @@ def running_on_a_dead_worker(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(_, chunk)] = shop.chunks
-    shop.backend.ledger.claim("gone@host/1", chunk.group, chunk.hinted, 5)
+    shop.backend.deliveries.claim("gone@host/1", chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
@@ -234,7 +234,7 @@ def running_elsewhere(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(service, chunk)] = shop.chunks
-    shop.backend.ledger.claim(service.worker, chunk.group, chunk.hinted, 5)
+    shop.backend.deliveries.claim(service.worker, chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
@@ -282,7 +282,7 @@ def forgotten(shop: Shop) -> Asked:
     else:
         event_log.append("order", body)
     shop.run_until_idle()
-    shop.backend.ledger.forget(group())
+    shop.backend.deliveries.forget(group())
     if isinstance(event_log, MemoryEventLog):
         event_log.clock.advance(10 * 86_400_000)
     return Asked("old", CHARGE)

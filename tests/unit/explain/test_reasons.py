@@ -143,10 +143,10 @@ def test_checks_come_in_the_order_from_emit_to_processed(shop: Shop) -> None:
 def test_explaining_changes_nothing(shop: Shop) -> None:
     asked = reasons.behind_its_sequence(shop)
     before = Matrix(shop.backend).status(asked[0])
-    rate = shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+    rate = shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0)
     assert explained(shop, asked).checks
     assert before.cells == Matrix(shop.backend).status(asked[0]).cells
-    assert rate == shop.backend.ledger.rate_wait_ms(CHARGE, 1.0) == 0
+    assert rate == shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0) == 0
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\x00", b"", b"7"])
@@ -159,7 +159,7 @@ def test_what_cannot_be_read_of_a_sequence_is_passed_over(shop: Shop, garbage: b
         client.zadd(blocked, {b"\xff" + garbage: 0})
         client.set(f"{keys.rate(CHARGE)}tat", garbage)
     assert "sequence" == explained(shop, asked).decision.name
-    assert 0 <= shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+    assert 0 <= shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0)
 
 
 def test_of_many_handlers_what_they_share_is_read_once(

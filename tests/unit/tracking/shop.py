@@ -17,7 +17,7 @@ from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from tests.unit.delivery_task import run_task
@@ -26,11 +26,11 @@ from tests.unit.delivery_task import run_task
 def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Backend:
     clock = clock or MemoryClock()
     event_log = MemoryEventLog(settings, clock)
-    ledger = MemoryLedger(settings, event_log)
+    deliveries = MemoryDeliveryStore(settings, event_log)
     return Backend(
         event_log=event_log,
-        ledger=ledger,
-        chunks=MemoryChunks(ledger),
+        deliveries=deliveries,
+        chunks=MemoryChunks(deliveries),
         registry=MemoryRegistry(clock),
         async_event_log=SyncLogAdapter(event_log),
         circuits=MemoryCircuits(clock),

@@ -11,9 +11,9 @@ import pytest
 from celeriac import SubscriptionError
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop, memory_backend
 
 
@@ -38,7 +38,7 @@ def test_events_are_filtered(shop: Shop, matrix: Matrix) -> None:
     shop.run_until_idle()
     assert [cancelled] == [one.id for one in matrix.events(pattern="*.cancelled")]
     assert {placed, cancelled} == {one.id for one in matrix.events(pattern="order.#")}
-    assert [placed] == [one.id for one in matrix.events(state=State.DEAD)]
+    assert [placed] == [one.id for one in matrix.events(state=DeliveryState.DEAD)]
     assert 2 == len(matrix.events(domain="order"))
     assert 1 == len(matrix.events(limit=1))
     assert [] == matrix.events(since=datetime.now(UTC) + timedelta(minutes=1))
@@ -150,7 +150,7 @@ def test_answers_are_json(shop: Shop, matrix: Matrix) -> None:
 def test_what_the_ledger_no_longer_remembers_is_not_called_missing() -> None:
     settings, clock = Settings.load({}, dedup_window=60), MemoryClock()
     backend = memory_backend(settings, clock)
-    assert isinstance(backend.ledger, MemoryLedger)
+    assert isinstance(backend.deliveries, MemoryDeliveryStore)
     shop, matrix = Shop(backend, settings), Matrix(backend)
     # Deliveries with a limit have rows, which are forgotten.
     shop.on("billing.charge", "order.placed", concurrency=5)

@@ -12,7 +12,7 @@ from celeriac import NotFound, Retry, SubscriptionError
 from celeriac.event_log import EventLog
 from celeriac.registry import HandlerRecord
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
-from celeriac.tracking import Matrix, Query, State
+from celeriac.tracking import DeliveryState, Matrix, Query
 from tests.unit.tracking.shop import Shop
 
 
@@ -83,10 +83,10 @@ def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> 
     assert {placed, joined} == set(found(matrix, service="mail"))
     assert (
         {placed, amended}
-        == set(found(matrix, state=State.DEAD))
+        == set(found(matrix, state=DeliveryState.DEAD))
         == set(found(matrix, handler="billing.charge"))
     )
-    assert set() == set(found(matrix, service="mail", state=State.DEAD))
+    assert set() == set(found(matrix, service="mail", state=DeliveryState.DEAD))
     assert {placed} == set(found(matrix, service="mail", pattern="order.#"))
     assert set() == set(found(matrix, service="nobody"))
     [row] = matrix.page(Query(service="mail", pattern="order.#")).events
@@ -128,7 +128,7 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
     assert [3, 3, 3] == read
     counts = count_asked(shop.backend, monkeypatch)
-    assert 6 == len(matrix.page(Query(state=State.DEAD), limit=20).events)
+    assert 6 == len(matrix.page(Query(state=DeliveryState.DEAD), limit=20).events)
     assert [3, 3, 0] == counts[:3]
 
 
@@ -224,7 +224,8 @@ def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each read of the log or of the ledger returned."""
     counts: list[int] = []
     for owner, name in (
-        (backend.event_log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
+        (backend.event_log, "read"), (backend.deliveries, "dead"),
+        (backend.deliveries, "pending_between"),
     ):  # fmt: skip
         original = getattr(owner, name)
 
@@ -254,10 +255,12 @@ def test_dead_letters_are_found_without_reading_the_log(
     second = shop.emit("order.rare")
     long_log(shop)
     asked = count_asked(shop.backend, monkeypatch)
-    assert [second, first] == [one.id for one in matrix.page(Query(state=State.DEAD)).events]
+    assert [second, first] == [
+        one.id for one in matrix.page(Query(state=DeliveryState.DEAD)).events
+    ]
     assert sum(asked) <= 10
-    assert [second, first] == walk(matrix, Query(state=State.DEAD), 1)
-    assert [] == found(matrix, state=State.DEAD, handler="billing.other")
+    assert [second, first] == walk(matrix, Query(state=DeliveryState.DEAD), 1)
+    assert [] == found(matrix, state=DeliveryState.DEAD, handler="billing.other")
 
 
 def fail_rare(event: Any) -> None:
@@ -279,12 +282,12 @@ def test_deliveries_in_flight_are_found_without_reading_the_log(
     rare = [shop.emit("order.rare") for _ in range(3)]
     long_log(shop)
     asked = count_asked(shop.backend, monkeypatch)
-    page = matrix.page(Query(state=State.SCHEDULED))
+    page = matrix.page(Query(state=DeliveryState.SCHEDULED))
     assert rare[::-1] == [one.id for one in page.events]
     assert 3 == page.read
     assert sum(asked) <= 30
-    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 1)
-    assert [] == found(matrix, state=State.RUNNING)
+    assert rare[::-1] == walk(matrix, Query(state=DeliveryState.SCHEDULED), 1)
+    assert [] == found(matrix, state=DeliveryState.RUNNING)
 
 
 def test_a_holder_of_many_is_read_in_windows(
@@ -298,7 +301,7 @@ def test_a_holder_of_many_is_read_in_windows(
     shop.start()
     rare = [shop.emit("order.rare") for _ in range(40)]
     shop.run_until_idle()
-    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 7)
+    assert rare[::-1] == walk(matrix, Query(state=DeliveryState.SCHEDULED), 7)
 
 
 def test_waiting_events_are_searched_down_to_the_slowest_handler(
@@ -309,7 +312,7 @@ def test_waiting_events_are_searched_down_to_the_slowest_handler(
     long_log(shop)
     waiting = [shop.emit("order.placed") for _ in range(3)]
     asked = count_asked(shop.backend, monkeypatch)
-    page = matrix.page(Query(state=State.WAITING))
+    page = matrix.page(Query(state=DeliveryState.WAITING))
     assert waiting[::-1] == [one.id for one in page.events]
     assert page.older is None
     assert 3 == page.read

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.event import MOST_EFFECTS
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop
 
 
@@ -47,7 +47,7 @@ def test_it_is_the_same_tree_from_each_event(chain: Shop, matrix: Matrix, begin:
         (node.depth, node.id, ids.get(node.parent or ""), node.handler) for node in found.nodes
     ]  # fmt: skip
     assert 0 == found.unseen
-    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
+    assert all({DeliveryState.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
 
 
 @pytest.mark.parametrize("given", [{"id": "p"}, {}], ids=["given id", "made id"])
@@ -151,4 +151,4 @@ def test_effects_that_keep_the_id_of_their_cause_are_events_of_their_own(
         ("payment.captured", "order.placed", "billing.charge"),
         ("order.sent", "payment.captured", "shipping.send"),
     ] == [(node.type, types.get(node.parent or ""), node.handler) for node in trees[0]]
-    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in trees[0])
+    assert all({DeliveryState.PROCESSED} == {c.state for c in node.cells} for node in trees[0])

@@ -18,7 +18,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
-from celeriac.delivery import Ask, Group
+from celeriac.delivery import FetchRequest, Group
 from celeriac.event import event_key
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
@@ -233,10 +233,10 @@ def test_a_message_in_any_serializer_of_the_app_is_given_to_celery(
     """A triple is a list in JSON, and a tuple in pickle."""
     received: list[Any] = []
 
-    def take(message: Any, body: Any) -> None:
+    def fetch(message: Any, body: Any) -> None:
         received.append(message)
 
-    monkeypatch.setattr("celeriac.worker.request.default", lambda *_, **__: take)
+    monkeypatch.setattr("celeriac.worker.request.default", lambda *_, **__: fetch)
     content_type, encoding, body = dumps(((), {}, {}), serializer=serializer)
     one = Message(body=body, content_type=content_type, content_encoding=encoding,
                   headers={"id": "1", "task": "billing.charge"}, accept={content_type})  # fmt: skip
@@ -268,7 +268,7 @@ def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, sto
         ("order", f"{foreign} p"),  # no such entry
     ):
         assert "nothing to do" in task.run(domain=domain, events=events)
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(group, limit=1)])
+    (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=1)])
     hint = {"domain": "order", "events": f"{taken.deliveries[0].entry} {key}"}
     assert task.run(**hint) == "1 processed"
     assert "nothing to do" in task.run(**hint)
@@ -291,7 +291,7 @@ def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
     def claimed(*_: Any) -> Any:
         raise AssertionError("it was claimed")
 
-    setattr(store.ledger, "claim", claimed)  # noqa: B010
+    setattr(store.deliveries, "claim", claimed)  # noqa: B010
     signals.task_unknown.send(sender=None, message=message(kwargs=kwargs), name=name)
 
 

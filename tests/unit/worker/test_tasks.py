@@ -12,7 +12,7 @@ from celery import Celery, Task
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
-from celeriac.delivery import Ask, Group
+from celeriac.delivery import FetchRequest, Group
 from celeriac.event import peek
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
@@ -29,7 +29,7 @@ def call(bus: EventBus, store: Store, *ids: str) -> Any:
     store.event_log.join("order", group.handler, "0")
     for id in ids:
         bus.emit("order.placed", id=id)
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(group, limit=100)])
+    (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=100)])
     hinted = write_pairs((d.entry, peek(d.body or b"").key) for d in taken.deliveries)
     return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
 

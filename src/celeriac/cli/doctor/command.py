@@ -86,7 +86,7 @@ def examine(session: Session) -> Patient:
         handlers=handlers,
         workers=backend.registry.workers(),
         lags=session.matrix.lag(),
-        dead={domain: backend.ledger.dead_count(domain) for domain in domains},
+        dead={domain: backend.deliveries.dead_count(domain) for domain in domains},
         circuits=backend.circuits.all(),
         outbox=look_at_outbox(session.settings),
         volumes=backend.event_log.volumes(domains),
@@ -96,7 +96,7 @@ def examine(session: Session) -> Patient:
     )
     # Read for what is invalid there.
     groups = [Group(one.domain, one.handler) for one in found.lags]
-    backend.ledger.tallies(groups)
+    backend.deliveries.tallies(groups)
     if isinstance(backend.chunks, RedisChunks):
         backend.chunks.inspect(groups)
     for domain in domains:

@@ -98,8 +98,8 @@ class Watch:
         backend = self._backend
         lags = self._matrix.lag()
         groups = [Group(one.domain, one.handler) for one in lags]
-        ever = _by_handler(groups, backend.ledger.tallies(groups))
-        minutes = backend.ledger.tallies_by_minute(groups, 2)
+        ever = _by_handler(groups, backend.deliveries.tallies(groups))
+        minutes = backend.deliveries.tallies_by_minute(groups, 2)
         lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
         volumes = backend.event_log.volumes(sorted(backend.event_log.domains()))
         now_ms, read_at = backend.registry.now_ms(), time.monotonic()

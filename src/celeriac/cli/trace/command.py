@@ -11,9 +11,9 @@ from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.cli.trace.draw import draw
 from celeriac.delivery import Group
-from celeriac.tracking import State, Tree
+from celeriac.tracking import DeliveryState, Tree
 
-FAILED = (State.DEAD, State.SCHEDULED)
+FAILED = (DeliveryState.DEAD, DeliveryState.SCHEDULED)
 
 
 @click.command()
@@ -46,7 +46,7 @@ def _errors(session: Session, tree: Tree) -> dict[tuple[str, str], str]:
         for cell in node.cells:
             if cell.attempts > 1 or cell.state in FAILED:
                 group = Group(node.domain, cell.handler)
-                failures = session.backend.ledger.failures(group, node.key)
+                failures = session.backend.deliveries.failures(group, node.key)
                 if failures:
                     found[node.key, cell.handler] = failures[-1].error
     return found

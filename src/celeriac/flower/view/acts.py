@@ -135,7 +135,7 @@ class Act(Page):
             status_code, said = 400, str(error)
         self.set_status(status_code)
         self.write({"error": said})
-        self.finish()
+        self.complete()
 
 
 class Redrive(Act):
@@ -170,7 +170,7 @@ class Edit(Act):
 
     def act(self, asked: Asked) -> dict[str, Any]:
         domain, id = asked.place()
-        letter = self.backend.ledger.dead_letter(domain, id)
+        letter = self.backend.deliveries.dead_letter(domain, id)
         if letter is None:
             return {"done": 0, "gone": 1}
         settings = self.service.settings
@@ -254,7 +254,7 @@ class Replay(Act):
         record = _record(self.backend, asked.handler)
         group = Group(located.domain, record.id, record.flow_control)
         note = self.note(f"{record.id} {located.event.type} {asked.event}", asked.reason)
-        done = self.backend.ledger.schedule(group, [(located.entry, located.key)], note)
+        done = self.backend.deliveries.schedule(group, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
 
@@ -278,7 +278,7 @@ class Switch(Act):
         note = self.note(record.id, asked.reason)
         # Recorded first: an act that nobody can be named for must not be.
         for domain in sorted(record.since) or sorted(self.backend.event_log.domains())[:1]:
-            self.backend.ledger.record(domain, note)
+            self.backend.deliveries.record(domain, note)
             break
         return {"done": int(self.switch(record.id, asked.reason))}
 

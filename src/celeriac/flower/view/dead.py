@@ -115,7 +115,7 @@ def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = Fals
     """The groups, and where anything is chosen a page of letters. Blocks."""
     backend = matrix.backend
     found = [
-        g for domain in backend.event_log.domains() for g in backend.ledger.dead_groups(domain)
+        g for domain in backend.event_log.domains() for g in backend.deliveries.dead_groups(domain)
     ]
     by_key = _merged(found)
     page, letters = None, []
@@ -143,7 +143,7 @@ def _merged(found: list[DeadGroup]) -> list[tuple[int, list[DeadGroup]]]:
 
 def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> DeadGroupView:
     last = max(own, key=lambda one: one.newest)
-    newest = matrix.backend.ledger.dead_letter(last.domain, last.newest)
+    newest = matrix.backend.deliveries.dead_letter(last.domain, last.newest)
     return DeadGroupView(last.handler, last.exception, count, newest)
 
 

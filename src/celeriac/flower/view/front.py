@@ -73,7 +73,7 @@ def read_front(matrix: Matrix) -> Front:
 def count_dead(matrix: Matrix) -> int:
     """Blocks."""
     backend = matrix.backend
-    return sum(backend.ledger.dead_count(domain) for domain in backend.event_log.domains())
+    return sum(backend.deliveries.dead_count(domain) for domain in backend.event_log.domains())
 
 
 def _age(one: HandlerLag) -> float:

@@ -40,7 +40,7 @@ def take_snapshot(backend: Backend) -> Snapshot:
     started = time.monotonic()
     lags = Matrix(backend).lag()
     groups = [Group(one.domain, one.handler) for one in lags]
-    tallies, stats = backend.ledger.tallies(groups), backend.ledger.stats_many(groups)
+    tallies, stats = backend.deliveries.tallies(groups), backend.deliveries.stats_many(groups)
     states = (LaneState(*one) for one in zip(lags, tallies, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.counters import Tally, add_tally
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
-from celeriac.delivery.state import Place
+from celeriac.delivery.state import DeliveryState
 from celeriac.delivery.store import Group
 from celeriac.event_log import Entry, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.stream import Held, HeldChunk, entry_id
 from celeriac.store.memory.transitions import Moves
@@ -22,16 +22,16 @@ from celeriac.store.memory.transitions import Moves
 class MemoryChunks:
     """Shares the store and the lock of the ledger, which takes the exceptions."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
-        self.ledger = ledger
-        self._lock = ledger.event_log.lock
+    def __init__(self, deliveries: MemoryDeliveryStore) -> None:
+        self.deliveries = deliveries
+        self._lock = deliveries.event_log.lock
 
-    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+    def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
         with self._lock:
             return [self._fetch(worker, request) for request in requests]
 
-    def _fetch(self, worker: str, request: FetchRequest) -> Fetched:
-        moves = self.ledger.moves(request.group)
+    def _fetch(self, worker: str, request: ChunkRequest) -> Fetched:
+        moves = self.deliveries.moves(request.group)
         if moves is None:
             return Fetched(removed=True)
         consumers = moves.consumers
@@ -58,7 +58,7 @@ class MemoryChunks:
             return [self._advance(worker, move) for move in moves]
 
     def _advance(self, worker: str, move: Advance) -> Advanced:
-        moves, chunk = self.ledger.moves(move.group), move.chunk
+        moves, chunk = self.deliveries.moves(move.group), move.chunk
         if moves is None:
             return Advanced()
         consumers, book, is_ambiguous = moves.consumers, moves.book, False
@@ -89,7 +89,7 @@ class MemoryChunks:
         self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
         with self._lock:
-            moves = self.ledger.moves(group)
+            moves = self.deliveries.moves(group)
             held = moves.consumers.chunks.get(chunk) if moves else None
             if moves is None or held is None or not held.owner.startswith("queued:"):
                 return None
@@ -98,9 +98,9 @@ class MemoryChunks:
                 return []
             return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
 
-    def complete(self, worker: str, group: Group, chunk: str, completion: Completion) -> bool:
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
-            moves, owner = self.ledger.moves(group), f"running:{worker}"
+            moves, owner = self.deliveries.moves(group), f"running:{worker}"
             held = _held_by(moves, worker, chunk)
             if moves is None or held is None:
                 return False
@@ -120,16 +120,21 @@ class MemoryChunks:
             if completion.mean_us:
                 book.stats["mean_us"] = completion.mean_us
             self._tally(moves, completion)
-            self.ledger.finish(worker, group, completion.exceptions)
+            self.deliveries.complete(worker, group, completion.exceptions)
             return True
 
     def complete_and_fetch(
-        self, worker: str, group: Group, chunk: str, completion: Completion, request: FetchRequest
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        completion: ChunkCompletion,
+        request: ChunkRequest,
     ) -> tuple[bool, Fetched]:
         completed = self.complete(worker, group, chunk, completion)
         return completed, self.fetch(worker, [request])[0]
 
-    def _tally(self, moves: Moves, completion: Completion) -> None:
+    def _tally(self, moves: Moves, completion: ChunkCompletion) -> None:
         told: dict[str, Tally] = {}
         for name, number in completion.tallies.items():
             add_tally(told, name, str(number).encode())
@@ -140,7 +145,7 @@ class MemoryChunks:
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
-            moves, lost = self.ledger.moves(group), []
+            moves, lost = self.deliveries.moves(group), []
             for chunk in chunks:
                 held = _held_by(moves, worker, chunk)
                 if moves is None or held is None:
@@ -151,7 +156,7 @@ class MemoryChunks:
 
     def requeue(self, worker: str, group: Group, chunk: str) -> int:
         with self._lock:
-            moves = self.ledger.moves(group)
+            moves = self.deliveries.moves(group)
             held = _held_by(moves, worker, chunk)
             return _make_pending(moves, chunk, held) if moves and held else 0
 
@@ -160,7 +165,7 @@ class MemoryChunks:
 
     def _reclaim(self, group: Group) -> int:
         with self._lock:
-            moves = self.ledger.moves(group)
+            moves = self.deliveries.moves(group)
             if moves is None:
                 return 0
             for held in moves.consumers.chunks.values():
@@ -169,7 +174,7 @@ class MemoryChunks:
             expired = [
                 (chunk, held)
                 for chunk, held in moves.consumers.chunks.items()
-                if moves.now - held.since_ms >= self.ledger.lease_ms
+                if moves.now - held.since_ms >= self.deliveries.lease_ms
             ]
             return sum(_lose(moves, chunk, held) for chunk, held in expired)
 
@@ -178,25 +183,25 @@ class MemoryChunks:
             return [self._count_open(worker, group) for group in groups]
 
     def _count_open(self, worker: str, group: Group) -> int:
-        moves = self.ledger.moves(group)
+        moves = self.deliveries.moves(group)
         chunks = moves.consumers.chunks if moves else {}
         return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         with self._lock:
-            return check_entries(self.ledger.event_log, domain, entries)
+            return check_entries(self.deliveries.event_log, domain, entries)
 
     def now_ms(self) -> int:
-        return self.ledger.event_log.clock.now_ms()
+        return self.deliveries.event_log.clock.now_ms()
 
     def open_chunks(self, group: Group) -> list[OpenChunk]:
         with self._lock:
-            moves = self.ledger.moves(group)
+            moves = self.deliveries.moves(group)
             return moves.store.open_chunks(moves.consumers) if moves else []
 
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         with self._lock:
-            moves = self.ledger.moves(group)
+            moves = self.deliveries.moves(group)
             return [_run_of(moves, entry) if moves else None for entry in entries]
 
 
@@ -219,7 +224,7 @@ def _lose(moves: Moves, chunk: str, held: HeldChunk) -> int:
     """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
     a run."""
     place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
-    runs = 1 if place == Place.RUNNING else 0
+    runs = 1 if place == DeliveryState.RUNNING else 0
     if runs:
         moves.book.lost_runs |= dict.fromkeys(entries, runs)
     if entries:
@@ -232,7 +237,9 @@ def _make_pending(moves: Moves, chunk: str, held: HeldChunk, runs: int = 0) -> i
     left = _left(moves, held)
     del moves.consumers.chunks[chunk]
     for entry, _ in left:
-        moves.consumers.pending[entry] = Held(Place.DUE, moves.now, 1 + runs, moves.now)
+        moves.consumers.pending[entry] = Held(
+            DeliveryState.SCHEDULED, moves.now, 1 + runs, moves.now
+        )
     if left:
         moves.ring()
     return len(left)

@@ -12,31 +12,31 @@ from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row
 from celeriac.delivery.repetition import verdicts_on
-from celeriac.delivery.state import Outcome, Place, Verdict
+from celeriac.delivery.state import DeliveryState, Outcome, Verdict
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
-    Ask,
     Claimed,
+    Completion,
     DeadLetter,
     EditedLetter,
+    FetchRequest,
+    FetchResult,
     Group,
     Pending,
-    Settled,
-    Taken,
 )
 from celeriac.errors import NotFound
 from celeriac.event import Effect, Effects
 from celeriac.event_log import Entry, EntryKind, entry_key
 from celeriac.settings import Settings
 from celeriac.store.memory.event_log import MemoryEventLog
-from celeriac.store.memory.fetch import take
+from celeriac.store.memory.fetch import fetch
 from celeriac.store.memory.handler_store import Book, Remembered
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.transitions import Moves
 
 
-class MemoryLedger:
+class MemoryDeliveryStore:
     """See Ledger for the promises. Thread-safe; shares the store and the lock of the log."""
 
     def __init__(self, settings: Settings, event_log: MemoryEventLog) -> None:
@@ -53,13 +53,13 @@ class MemoryLedger:
 
     # -- the dispatcher's side
 
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         with self._lock:
             found = [(ask, self.moves(ask.group)) for ask in asks]
             return [
-                take(moves, f"queued:{worker}", ask, self.lease_ms)
+                fetch(moves, f"queued:{worker}", ask, self.lease_ms)
                 if moves
-                else Taken(removed=True)
+                else FetchResult(removed=True)
                 for ask, moves in found
             ]
 
@@ -73,18 +73,18 @@ class MemoryLedger:
                 for store in stores
             ]
 
-    def hand_back(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         with self._lock:
             moves = self.moves(group)
             held = moves.consumers.held_by(f"queued:{worker}")[:most] if moves else []
             for entry in held:
                 assert moves
-                moves.hand_back(entry)
+                moves.requeue(entry)
             if held and moves:
                 moves.ring()
             return len(held)
 
-    def bury_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         with self._lock:
             moves = self.moves(group)
             held = moves.consumers.pending.get(entry) if moves else None
@@ -97,18 +97,19 @@ class MemoryLedger:
                 moves.bury(
                     DeadLetter(
                         id="", domain=group.domain, handler=group.handler, entry=entry,
-                        event_key="", attempts=0, error=error, traceback="", first_failed_ms=moves.now,
-                        last_failed_ms=moves.now, event=moves.body(entry) or b"",
+                        event_key="", attempts=0, error=error, traceback="",
+                        first_failed_ms=moves.now, last_failed_ms=moves.now,
+                        event=moves.body(entry) or b"",
                     )
                 )  # fmt: skip
                 moves.book.stats["dead"] += 1
-            moves.settle(entry, Place.DEAD if first else Place.IGNORED)
+            moves.settle(entry, DeliveryState.DEAD if first else DeliveryState.IGNORED)
             return first
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Settled]) -> list[str]:
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
         return self._finish(f"queued:{worker}", group, settled, 0)
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Settled]]]) -> None:
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         for group, settled in skipped:
             self.skip(worker, group, settled)
 
@@ -170,7 +171,7 @@ class MemoryLedger:
                 before = moves.book.came_before(
                     event_key, entry, moves.consumers.pending, moves.now
                 )
-                if before is Place.RUNNING:
+                if before is DeliveryState.RUNNING:
                     verdict = Verdict.CONCURRENT
                 elif before is not None:
                     verdict = Verdict.DUPLICATE
@@ -178,7 +179,9 @@ class MemoryLedger:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
-                    moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
+                    moves.book.record(
+                        event_key, DeliveryState.RUNNING, entry, attempt, 0, moves.now
+                    )
                     if not verifies:
                         found = moves.store.entry(entry, body)
                         verdict = self._on_repetition(moves, found, event_key)
@@ -209,19 +212,19 @@ class MemoryLedger:
         verdicts = verdicts_on(found.possible, moves.book.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)
 
-    def finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         return self._finish(f"running:{worker}", group, settled, mean_us)
 
-    def begin_finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        lost = self.finish(worker, group, settled, mean_us)
+        lost = self.complete(worker, group, settled, mean_us)
         return lambda: lost
 
     def _finish(
-        self, owner: str, group: Group, settled: Sequence[Settled], mean_us: int
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
     ) -> list[str]:
         with self._lock:
             moves = self.moves(group)
@@ -238,7 +241,7 @@ class MemoryLedger:
                     one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED
-                moves.finish(one, outcome)
+                moves.complete(one, outcome)
                 if outcome is Outcome.REFUSED:
                     outcome = Outcome.DEAD
                 book.stats[outcome.value] += 1
@@ -344,7 +347,7 @@ class MemoryLedger:
     def due(self, group: Group) -> int:
         with self._lock:
             moves = self.moves(group)
-            return len(moves.consumers.held_by(Place.DUE)) if moves else 0
+            return len(moves.consumers.held_by(DeliveryState.SCHEDULED)) if moves else 0
 
     def stats(self, group: Group) -> Mapping[str, int]:
         with self._lock:
@@ -413,7 +416,7 @@ class MemoryLedger:
         if body is None:
             self.event_log.append(domain, addressed, EntryKind.REDRIVEN)
         elif not moves.consumers.waits_for(letter.entry):
-            moves.revive(letter.entry, body, "redrive", Place.DEAD)
+            moves.revive(letter.entry, body, "redrive", DeliveryState.DEAD)
         return True
 
     def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:

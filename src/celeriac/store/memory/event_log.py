@@ -42,7 +42,7 @@ from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
 from celeriac.store.memory.stream import Key, MemoryGroup, Stream, entry_id, following
 
 FOREIGN = EntryKind.FOREIGN
-BELL = "bell"
+WAKEUP = "wakeup"
 
 
 class MemoryClock:
@@ -75,7 +75,7 @@ class MemoryDomain:
         self.at_time_of_day: set[bytes] = set()
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
-        self.bell: Key = (0, 0)
+        self.wakeup: Key = (0, 0)
         self.clock_steps = ClockSteps()
 
     def entry(self, id: str, body: bytes) -> Entry:
@@ -385,7 +385,7 @@ class MemoryEventLog:
     def ring(self, domain: str) -> None:
         """Wakes who waits for something to fall due. Called under the lock."""
         store = self.store[domain]
-        store.bell = following(store.bell, self.clock.now_ms())
+        store.wakeup = following(store.wakeup, self.clock.now_ms())
         self.lock.notify_all()
 
     def _wait_for_room(self, domain: str) -> None:
@@ -405,7 +405,7 @@ class MemoryEventLog:
 
     def _newest(self, name: str) -> Key:
         kind, _, domain = name.rpartition(" ")
-        return self.store[domain].bell if kind == BELL else self.store[domain].events.last
+        return self.store[domain].wakeup if kind == WAKEUP else self.store[domain].events.last
 
 
 def _volume(name: str, domain: MemoryDomain) -> Volume:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac.delivery.state import Place
-from celeriac.delivery.store import Ask, Delivery, Taken
+from celeriac.delivery.state import DeliveryState
+from celeriac.delivery.store import Delivery, FetchRequest, FetchResult
 from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.flow_control import MAX_TOGETHER, FlowControl
 from celeriac.store.memory.transitions import Moves
@@ -12,14 +12,17 @@ from celeriac.store.memory.transitions import Moves
 MAX_READ_AHEAD = 500
 
 
-def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
+def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchResult:
     """See Ledger.take, for one ask."""
     consumers, room = moves.consumers, ask.limit
     moves.correct_times()
     moves.sync()
     queued = len(consumers.held_by(owner))
-    parked = consumers.held_by(Place.PARKED)
-    held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in consumers.pending.values())
+    parked = consumers.held_by(DeliveryState.BLOCKED)
+    held = sum(
+        one.owner not in (DeliveryState.SCHEDULED, DeliveryState.BLOCKED)
+        for one in consumers.pending.values()
+    )
     running = owner.replace("queued:", "running:", 1)
     room -= queued
     taken: list[Delivery] = []
@@ -61,7 +64,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
             consumers.last = max(consumers.last, entry_key(entry))
         take_over(_ready(moves), room - len(taken))
     has_more = ask.group.flow is not None and 0 < want <= given
-    return Taken(
+    return FetchResult(
         deliveries=tuple(taken),
         queued=queued,
         next_due_ms=moves.now if has_more else moves.next_ms(),
@@ -75,7 +78,7 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
 
 
 def _take_keyed(
-    moves: Moves, owner: str, ask: Ask, room: int, from_due: int, taken: list[Delivery]
+    moves: Moves, owner: str, ask: FetchRequest, room: int, from_due: int, taken: list[Delivery]
 ) -> tuple[int, int]:
     """What is due, whose turn it is, and what is new, as far as each key allows. Returns how many
     new entries were asked for, and how many were read."""
@@ -133,10 +136,10 @@ def _take_keyed(
     return want, len(new)
 
 
-def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
+def _unread(flow: FlowControl, moves: Moves, ask: FetchRequest, left: int) -> int:
     """How many new entries are read: also those that there is no room for, where keys take turns or
     wait until they are quiet."""
-    blocked = len(moves.consumers.held_by(Place.PARKED))
+    blocked = len(moves.consumers.held_by(DeliveryState.BLOCKED))
     want = min(ask.most_new, flow.max_blocked - blocked)
     return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
 
@@ -145,7 +148,7 @@ def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:
     """Holder → its entries whose lease is over. Parked and due entries have none."""
     over: dict[str, list[str]] = {}
     for entry, held in moves.consumers.sorted():
-        process = held.owner not in (Place.DUE, Place.PARKED)
+        process = held.owner not in (DeliveryState.SCHEDULED, DeliveryState.BLOCKED)
         if process and moves.now - held.since_ms >= lease_ms:
             over.setdefault(held.owner, []).append(entry)
     return dict(sorted(over.items()))

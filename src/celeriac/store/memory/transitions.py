@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from celeriac.delivery.record import refused_field
-from celeriac.delivery.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place
-from celeriac.delivery.store import DeadLetter, Group, Settled
+from celeriac.delivery.state import FINISHED, IN_FLIGHT, MOVES, DeliveryState, Outcome
+from celeriac.delivery.store import Completion, DeadLetter, Group
 from celeriac.errors import InvalidEvent, SubscriptionError
 from celeriac.event import compile_patterns, meant_for
 from celeriac.event.addressing import narrowed, split_handlers
@@ -24,10 +24,10 @@ from celeriac.store.memory.stream import Held, MemoryGroup
 Pair = tuple[str, str]
 
 _RECORDED = {
-    Outcome.PROCESSED: Place.PROCESSED,
-    Outcome.SKIPPED: Place.SKIPPED,
-    Outcome.COALESCED: Place.COALESCED,
-    Outcome.DEAD: Place.DEAD,
+    Outcome.PROCESSED: DeliveryState.PROCESSED,
+    Outcome.SKIPPED: DeliveryState.SKIPPED,
+    Outcome.COALESCED: DeliveryState.COALESCED,
+    Outcome.DEAD: DeliveryState.DEAD,
 }
 
 
@@ -73,7 +73,7 @@ class Moves:
     def queue(self, entry: str, owner: str) -> int:
         """To `queued:W` from wherever it may be taken; returns the attempts begun."""
         held = self.consumers.pending.get(entry) or Held(owner, self.now)
-        return self._move(entry, "take", owner, held.count).count - 1
+        return self._move(entry, "fetch", owner, held.count).count - 1
 
     def lose_run(self, entry: str, owner: str) -> int:
         """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
@@ -88,9 +88,9 @@ class Moves:
             key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
             self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
-                self._move(entry, "take", Place.PARKED)
+                self._move(entry, "fetch", DeliveryState.BLOCKED)
                 return False
-        self._move(entry, "take", owner)
+        self._move(entry, "fetch", owner)
         return True
 
     def debounce(self, entry: str, body: bytes, owner: str) -> Pair | Literal[False] | None:
@@ -108,12 +108,12 @@ class Moves:
             return False
         self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
         pair = self.book.keyed.debounce(entry, flow)
-        self._move(entry, "take", Place.PARKED)
+        self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
             self.book.keyed.leave(pair[0], flow, self.now)
             self.book.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
             self.book.keyed.entries[pair[0]].into = pair[1]
-            self._move(pair[0], "take", owner)
+            self._move(pair[0], "fetch", owner)
         return pair
 
     def _may_repeat(self, entry: str, body: bytes) -> bool:
@@ -140,7 +140,7 @@ class Moves:
         if one is None or flow is None or not one.rides:
             return False
         one.rides = False
-        self._move(entry, "take", Place.PARKED, self.consumers.pending[entry].count)
+        self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
         self.book.keyed.block(entry, flow, self.now)
         return True
 
@@ -152,7 +152,7 @@ class Moves:
         """What waited for its time; False if it waits for its key now."""
         if self._waits_for_key(entry) and not self._enter(entry, may_start):
             held = self.consumers.pending[entry]
-            self._move(entry, "take", Place.PARKED, held.count)
+            self._move(entry, "fetch", DeliveryState.BLOCKED, held.count)
             return False
         return True
 
@@ -182,8 +182,14 @@ class Moves:
         assert self.flow is not None
         return self.book.keyed.enter(entry, self.flow, self.now, has_room=has_room)
 
-    def hand_back(self, entry: str) -> None:
-        self._move(entry, "hand_back", Place.DUE, self.consumers.pending[entry].count, self.now)
+    def requeue(self, entry: str) -> None:
+        self._move(
+            entry,
+            "requeue",
+            DeliveryState.SCHEDULED,
+            self.consumers.pending[entry].count,
+            self.now,
+        )
         self._give_up_slot(entry)
 
     def _give_up_slot(self, entry: str) -> None:
@@ -199,21 +205,21 @@ class Moves:
     def renew(self, entry: str, owner: str) -> None:
         self._move(entry, "renew", owner, self.consumers.pending[entry].count)
 
-    def finish(self, one: Settled, outcome: Outcome) -> None:
+    def complete(self, one: Completion, outcome: Outcome) -> None:
         held, book = self.consumers.pending[one.entry], self.book
         if outcome is Outcome.RETRY:
             book.add_failure(one.event_key, one.failure, self.now)
-            self._record(one, Place.DUE, one.attempt, one.took_us)
+            self._record(one, DeliveryState.SCHEDULED, one.attempt, one.took_us)
             self._postpone(one, held.count)
-        elif outcome is Outcome.RELEASED:
+        elif outcome is Outcome.REQUEUED:
             running = held.owner.startswith("running:")
             if running and book.unrecord(one.event_key, one.entry, self.now) and one.attempt > 1:
-                self._record(one, Place.DUE, one.attempt - 1, 0)
+                self._record(one, DeliveryState.SCHEDULED, one.attempt - 1, 0)
             self._postpone(one, held.count - running)
         elif outcome is Outcome.IGNORED:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
-            self.settle(one.entry, Place.IGNORED)
+            self.settle(one.entry, DeliveryState.IGNORED)
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
@@ -221,30 +227,30 @@ class Moves:
             book.forget_refused(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
-            book.record(field, Place.DEAD, one.entry, one.attempts, one.took_us, self.now)
-            self.settle(one.entry, Place.DEAD)
+            book.record(field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now)
+            self.settle(one.entry, DeliveryState.DEAD)
         else:
             if outcome is Outcome.DEAD:
                 self._bury(one, one.event_key)
             self._record(one, _RECORDED[outcome], one.attempts, one.took_us)
             self.settle(one.entry, _RECORDED[outcome])
 
-    def settle(self, entry: str, place: Place) -> None:
+    def settle(self, entry: str, place: DeliveryState) -> None:
         """Out of the pending entries; what waited for its slot is looked for."""
-        self._move(entry, "finish", place)
+        self._move(entry, "complete", place)
         self.book.lost_runs.pop(entry, None)
         if self.flow is not None and self.book.keyed.leave(entry, self.flow, self.now):
             self.ring()
 
-    def _record(self, one: Settled, state: Place, attempt: int, took_us: int) -> None:
+    def _record(self, one: Completion, state: DeliveryState, attempt: int, took_us: int) -> None:
         self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into)
 
-    def _postpone(self, one: Settled, count: int) -> None:
-        self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
+    def _postpone(self, one: Completion, count: int) -> None:
+        self._move(one.entry, "complete", DeliveryState.SCHEDULED, count, self.now + one.delay_ms)
         self._give_up_slot(one.entry)
         self.ring()
 
-    def _bury(self, one: Settled, field: str) -> None:
+    def _bury(self, one: Completion, field: str) -> None:
         history = self.book.add_failure(field, one.failure, self.now)
         self.bury(
             DeadLetter(
@@ -272,13 +278,17 @@ class Moves:
         body, pending = self.body(entry), self.consumers.pending
         if body is None or entry in pending or self.consumers.waits_for(entry):
             return False
-        rows, was = self.book.rows, Place.IGNORED
+        rows, was = self.book.rows, DeliveryState.IGNORED
         row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
-        if row is not None and row.state in (Place.RUNNING, Place.DUE) and row.entry in pending:
+        if (
+            row is not None
+            and row.state in (DeliveryState.RUNNING, DeliveryState.SCHEDULED)
+            and row.entry in pending
+        ):
             return False
-        if row is not None and row.state is Place.DEAD:
+        if row is not None and row.state is DeliveryState.DEAD:
             self._unbury(row.entry)
-        if row is not None and row.entry == entry and row.state in SETTLED:
+        if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
         self.book.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
@@ -289,16 +299,16 @@ class Moves:
             if letter.handler == self.group.handler and letter.entry == entry:
                 self.store.dead.remove(id)
 
-    def revive(self, entry: str, body: bytes, call: str, was: Place) -> None:
+    def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """A settled entry is pending again: due at once, or behind those of its key."""
         if self.flow is not None:
             key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
             behind = position_behind(self.store.events.last, entry)
             self.book.keyed.note(entry, key, behind, has_slot=False)
             if self.flow.ordered and key is not None and not self._enter(entry):
-                self._move(entry, call, Place.PARKED, was=was)
+                self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
-        self._move(entry, call, Place.DUE, due_ms=self.now, was=was)
+        self._move(entry, call, DeliveryState.SCHEDULED, due_ms=self.now, was=was)
 
     # -- keys
 
@@ -317,9 +327,11 @@ class Moves:
                 continue
             body, place = self.body(entry) or b"", _place(held.owner)
             key = key_in_force(body, flow, self.group.handler, self.book.patterns)
-            runs = place in (Place.QUEUED, Place.RUNNING) or (flow.ordered and place is Place.DUE)
+            runs = place in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
+                flow.ordered and place is DeliveryState.SCHEDULED
+            )
             keyed.note(entry, key, position_of(entry), has_slot=runs)
-            if place is Place.PARKED and key is not None:
+            if place is DeliveryState.BLOCKED and key is not None:
                 keyed.block(entry, flow, self.now)
 
     # -- the one place where anything is moved
@@ -331,7 +343,7 @@ class Moves:
         owner: str,
         count: int = 1,
         due_ms: int | None = None,
-        was: Place = Place.WAITING,
+        was: DeliveryState = DeliveryState.WAITING,
     ) -> Held:
         held = self.consumers.pending.get(entry)
         before = _place(held.owner) if held else was
@@ -345,8 +357,8 @@ class Moves:
         return moved
 
 
-def _place(owner: str) -> Place:
-    return Place(owner.partition(":")[0])
+def _place(owner: str) -> DeliveryState:
+    return DeliveryState(owner.partition(":")[0])
 
 
 def key_in_force(

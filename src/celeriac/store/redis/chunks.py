@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
@@ -22,7 +22,7 @@ from celeriac.event_log.open_chunk import (
 )
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.deliveries import RedisLedger, as_mapping, unless_no_group
+from celeriac.store.redis.deliveries import RedisDeliveryStore, as_mapping, unless_no_group
 from celeriac.store.redis.delivery_script import pack_lists, parse_patterns, patterns_text
 from celeriac.store.redis.repetitions import read_repetitions
 from celeriac.store.redis.run_records import find_runs, inspect_runs
@@ -43,19 +43,19 @@ MAX_GROUPS = 256
 class RedisChunks:
     """Shares client, keys and lease with the ledger, which takes the exceptions."""
 
-    def __init__(self, ledger: RedisLedger) -> None:
-        self.ledger = ledger
-        self.client, self.keys = ledger.client, ledger.keys
-        self.clock = ledger.clock
+    def __init__(self, deliveries: RedisDeliveryStore) -> None:
+        self.deliveries = deliveries
+        self.client, self.keys = deliveries.client, deliveries.keys
+        self.clock = deliveries.clock
 
-    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+    def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
         answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
         _raise_if_all_away(answers)
         return [
             self._fetched(one.group, answer) for one, answer in zip(requests, answers, strict=True)
         ]
 
-    def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
+    def _fetching(self, worker: str, request: ChunkRequest) -> Sequence[Sequence[Any]]:
         group = request.group
         begin, end = self._keys(_fetch_begin, group), self._keys(_fetch_end, group)
         owner = f"{'running' if request.running else 'queued'}:{worker}"
@@ -74,7 +74,7 @@ class RedisChunks:
                 return Fetched(removed=True)
             if is_wrong_type(failed):
                 # The other groups go on.
-                self.ledger.inspect(group)
+                self.deliveries.inspect(group)
                 return Fetched()
             if is_transient(failed):
                 return Fetched(is_unknown=True)
@@ -111,7 +111,7 @@ class RedisChunks:
             if not isinstance(answer, Exception):
                 found.update(zip(call, self._advanced(answer), strict=True))
             elif is_wrong_type(answer):
-                self.ledger.inspect(moves[call[0]].group)
+                self.deliveries.inspect(moves[call[0]].group)
             elif not is_transient(answer):
                 raise answer
         return [found.get(n, Advanced(is_unknown=True)) for n in range(len(moves))]
@@ -164,7 +164,7 @@ class RedisChunks:
         )
         return list(_entries(found))
 
-    def complete(self, worker: str, group: Group, chunk: str, completion: Completion) -> bool:
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:
 
             def complete() -> Any:
@@ -178,7 +178,12 @@ class RedisChunks:
         return self._completed(answer, worker, group, chunk, completion)
 
     def complete_and_fetch(
-        self, worker: str, group: Group, chunk: str, completion: Completion, request: FetchRequest
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        completion: ChunkCompletion,
+        request: ChunkRequest,
     ) -> tuple[bool, Fetched]:
         completing = self._completing(worker, group, chunk, completion)
         finishing = self._finishing(worker, group, chunk, completion)
@@ -190,7 +195,7 @@ class RedisChunks:
         return completed, self._fetched(request.group, fetched)
 
     def _completing(
-        self, worker: str, group: Group, chunk: str, completion: Completion
+        self, worker: str, group: Group, chunk: str, completion: ChunkCompletion
     ) -> tuple[Any, ...]:
         """The keys, and the arguments, of complete_chunk.lua."""
         now_ms = self.clock.now_ms()
@@ -211,13 +216,13 @@ class RedisChunks:
         )
 
     def _finishing(
-        self, worker: str, group: Group, chunk: str, completion: Completion
+        self, worker: str, group: Group, chunk: str, completion: ChunkCompletion
     ) -> Sequence[Sequence[Any]]:
         """The command that settles the exceptions, if there are any."""
         if not completion.exceptions:
             return ()
         owner = f"running:{worker}"
-        return (self.ledger.finishing_command(owner, group, completion.exceptions, chunk),)
+        return (self.deliveries.finishing_command(owner, group, completion.exceptions, chunk),)
 
     def _completed(
         self,
@@ -225,13 +230,13 @@ class RedisChunks:
         worker: str,
         group: Group,
         chunk: str,
-        completion: Completion,
+        completion: ChunkCompletion,
     ) -> bool:
-        """What the transaction of complete_chunk.lua and perhaps finish.lua answered."""
+        """What the transaction of complete_chunk.lua and perhaps complete.lua answered."""
         if isinstance(answer, list) and (
             isinstance(answer[0], NoScriptError) or is_wrong_clock(answer[0])
         ):
-            # What finish.lua found is no completion, so it did nothing.
+            # What complete.lua found is no completion, so it did nothing.
             if is_wrong_clock(answer[0]):
                 self.clock.forget()
             completing = self._completing(worker, group, chunk, completion)
@@ -248,7 +253,7 @@ class RedisChunks:
             isinstance(one, NoScriptError) or is_wrong_clock(one) for one in finished
         ):
             # The exceptions are this worker's running deliveries already.
-            self.ledger.finish(worker, group, completion.exceptions)
+            self.deliveries.complete(worker, group, completion.exceptions)
         elif failed := _first_error(finished):
             raise failed
         return bool(completed)
@@ -263,11 +268,11 @@ class RedisChunks:
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            self.ledger.inspect(group)
+            self.deliveries.inspect(group)
             return 0
 
     def reclaim(self, groups: Sequence[Group]) -> int:
-        lease_ms = self.ledger.lease_ms
+        lease_ms = self.deliveries.lease_ms
         calls = [(self._keys(_reclaim, group), (group.handler, lease_ms)) for group in groups]
         answers = _reclaim.on_keys_many(self.client, calls) if calls else []
         for group, answer in zip(groups, answers, strict=True):
@@ -275,7 +280,7 @@ class RedisChunks:
                 continue
             if not is_wrong_type(answer):
                 raise answer
-            self.ledger.inspect(group)
+            self.deliveries.inspect(group)
         return sum(int(answer) for answer in answers if not isinstance(answer, Exception))
 
     def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
@@ -289,14 +294,14 @@ class RedisChunks:
         return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
     def open_chunks(self, group: Group) -> list[OpenChunk]:
-        key, invalid = self.keys.chunks(group.domain, group.handler), self.ledger.invalid
+        key, invalid = self.keys.chunks(group.domain, group.handler), self.deliveries.invalid
         stored = invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
         found = chunks_by_id(stored)
         return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         key = self.keys.runs(group.domain, group.handler)
-        found = find_runs(self.client, key, self.ledger.invalid, entries)
+        found = find_runs(self.client, key, self.deliveries.invalid, entries)
         return [found.get(entry) for entry in entries]
 
     def inspect(self, groups: Sequence[Group]) -> None:
@@ -304,7 +309,7 @@ class RedisChunks:
         for group in groups:
             self.open_chunks(group)
         keys = [self.keys.runs(group.domain, group.handler) for group in groups]
-        inspect_runs(self.client, keys, self.ledger.invalid)
+        inspect_runs(self.client, keys, self.deliveries.invalid)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         return read_repetitions(self.client, self.keys, domain, entries)

@@ -1,4 +1,4 @@
-"""The ledger on Redis or Valkey: each move is one Lua script of `ledger/lua`."""
+"""The ledger on Redis or Valkey: each move is one Lua script of `deliveries/lua`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from celeriac.delivery.state import Verdict
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
-    Ask,
     Claimed,
+    Completion,
     DeadLetter,
     EditedLetter,
+    FetchRequest,
+    FetchResult,
     Group,
-    Settled,
-    Taken,
 )
 from celeriac.errors import NotFound
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import parse_chunks
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.delivery_reader import RedisLedgerReader
+from celeriac.store.redis.delivery_reader import RedisDeliveryReader
 from celeriac.store.redis.delivery_script import (
     doubtful_entries,
     format_effects,
@@ -46,7 +46,7 @@ from celeriac.store.redis.server_clock import is_wrong_clock
 from celeriac.store.redis.verified import forget_verified, note_verified
 
 _take, _claim, _finish, _renew, _hand_back = (
-    Script(f"{name}.lua") for name in ("take", "claim", "finish", "renew", "hand_back")
+    Script(f"{name}.lua") for name in ("fetch", "claim", "complete", "renew", "requeue")
 )
 _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
     Script(f"{name}.lua")
@@ -54,10 +54,10 @@ _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
 )
 
 
-class RedisLedger(RedisLedgerReader):
+class RedisDeliveryStore(RedisDeliveryReader):
     """See Ledger for the promises. What only reads is in RedisLedgerReader."""
 
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         if not asks:
             return []
         calls = [
@@ -82,15 +82,15 @@ class RedisLedger(RedisLedgerReader):
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
-            Taken() if gone and not all(away) else self._taken(ask.group, answer)
+            FetchResult() if gone and not all(away) else self._taken(ask.group, answer)
             for gone, ask, answer in zip(away, asks, answers, strict=True)
         ]
 
-    def _taken(self, group: Group, answer: Any) -> Taken:
+    def _taken(self, group: Group, answer: Any) -> FetchResult:
         if isinstance(answer, ResponseError) and is_wrong_type(answer):
             # The other lanes go on.
             self.inspect(group)
-            return Taken()
+            return FetchResult()
         return parse_taken(answer)
 
     def inspect(self, group: Group) -> None:
@@ -103,21 +103,21 @@ class RedisLedger(RedisLedgerReader):
         answers = self.client.execute_many(commands) if commands else []
         return [_pending_counts(answer) for answer in answers]
 
-    def hand_back(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         answer = self._unless_removed(
             _hand_back, group, group.handler, f"queued:{worker}", most, pack_flow(group.flow)
         )
         return int(answer or 0)
 
-    def bury_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         arguments = (group.handler, self.window_ms, f"queued:{worker}", pack_flow(group.flow))
         answer = self._unless_removed(_invalid, group, *arguments, entry, error)
         return bool(answer)
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Settled]) -> list[str]:
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
         return self._finish(f"queued:{worker}", group, settled, 0)
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Settled]]]) -> None:
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         owner = f"queued:{worker}"
         calls = [self._finishing(owner, group, settled, 0) for group, settled in skipped]
         answers = _finish.on_keys_many(self.client, calls) if calls else ()
@@ -233,13 +233,13 @@ class RedisLedger(RedisLedgerReader):
             verdicts |= verdicts_on(found.possible, runs, running)
         return verdicts
 
-    def finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         return self._finish(f"running:{worker}", group, settled, mean_us)
 
-    def begin_finish(
-        self, worker: str, group: Group, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
         if not settled:
             return list
@@ -260,29 +260,29 @@ class RedisLedger(RedisLedgerReader):
         return no_longer_held
 
     def _finish(
-        self, owner: str, group: Group, settled: Sequence[Settled], mean_us: int
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
     ) -> list[str]:
         if not settled:
             return []
 
-        def finish() -> Any:
+        def complete() -> Any:
             keys, arguments = self._finishing(owner, group, settled, mean_us)
             return _finish.on_keys(self.client, keys, *arguments)
 
-        lost = unless_no_group(lambda: self.clock.corrected(finish))
+        lost = unless_no_group(lambda: self.clock.corrected(complete))
         return _no_longer_held(settled, lost)
 
     def finishing_command(
-        self, owner: str, group: Group, settled: Sequence[Settled], chunk: str
+        self, owner: str, group: Group, settled: Sequence[Completion], chunk: str
     ) -> tuple[Any, ...]:
         """`finish`, as the command after the completion of the chunk in one transaction."""
         keys, arguments = self._finishing(owner, group, settled, 0, chunk)
         return _finish.of_keys(keys, *arguments)
 
     def _finishing(
-        self, owner: str, group: Group, settled: Sequence[Settled], mean_us: int, chunk: str = ""
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int, chunk: str = ""
     ) -> tuple[Sequence[str], list[Any]]:
-        """The keys, and the arguments, of finish.lua."""
+        """The keys, and the arguments, of complete.lua."""
         plain, others = plain_and_other(settled)
         arguments: list[Any] = [
             group.handler,
@@ -378,7 +378,7 @@ class RedisLedger(RedisLedgerReader):
 
     def forget(self, group: Group) -> None:
         keys, domain, handler = self.keys, group.domain, group.handler
-        doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
+        doomed = [keys.scheduled(domain, handler), keys.stats(domain, handler)]
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
@@ -415,8 +415,8 @@ def unless_no_group(answer: Callable[[], Any]) -> Any:
         raise
 
 
-def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
-    """What finish.lua answers; of a handler without a group, all."""
+def _no_longer_held(settled: Sequence[Completion], lost: Any) -> list[str]:
+    """What complete.lua answers; of a handler without a group, all."""
     if lost is None:
         return [one.entry for one in settled]
     return [entry.decode() for entry in lost]

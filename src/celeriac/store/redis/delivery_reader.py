@@ -24,7 +24,7 @@ from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.server_clock import ServerClock
 
 
-class RedisLedgerReader:
+class RedisDeliveryReader:
     """The reading half of Ledger. Moves nothing."""
 
     def __init__(
@@ -139,7 +139,7 @@ class RedisLedgerReader:
         if not found:
             return []
         entries = [one["message_id"].decode() for one in found]
-        due, none = self.keys.due(group.domain, group.handler), [None] * len(entries)
+        due, none = self.keys.scheduled(group.domain, group.handler), [None] * len(entries)
         lost = self.keys.lost_runs(group.domain, group.handler)
         times, runs = self._read([("zmscore", due, entries), ("hmget", lost, entries)], none)
         return [
@@ -202,7 +202,7 @@ class RedisLedgerReader:
         return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
 
     def due(self, group: Group) -> int:
-        return int(self._read([("zcard", self.keys.due(group.domain, group.handler))], 0)[0])
+        return int(self._read([("zcard", self.keys.scheduled(group.domain, group.handler))], 0)[0])
 
     def stats(self, group: Group) -> Mapping[str, int]:
         return self.stats_many([group])[0]

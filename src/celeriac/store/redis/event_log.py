@@ -51,7 +51,7 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 # call, which is not waited for.
 MOST_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
-BELL = "bell"
+WAKEUP = "wakeup"
 FOREIGN = EntryKind.FOREIGN
 
 
@@ -64,7 +64,7 @@ class Streams(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         kind, _, domain = name.rpartition(" ")
-        key = self._keys.bell(domain) if kind == BELL else self._keys.events(domain)
+        key = self._keys.wakeup(domain) if kind == WAKEUP else self._keys.events(domain)
         self[name] = key
         return key
 
@@ -380,7 +380,7 @@ class RedisEventLog:
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
         return (
-            keys.due, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
+            keys.scheduled, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
             keys.chunks, keys.runs, *(partial(keys.flow_key, name) for name in FLOW_TYPES),
         )  # fmt: skip
 

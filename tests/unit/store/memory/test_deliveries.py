@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from celeriac.delivery import Ask, Group, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.handler_store import Remembered
 from celeriac.store.memory.transitions import Moves
@@ -26,11 +26,13 @@ def event_log() -> MemoryEventLog:
 
 
 @pytest.fixture
-def ledger(event_log: MemoryEventLog) -> MemoryLedger:
-    return MemoryLedger(event_log.settings, event_log)
+def deliveries(event_log: MemoryEventLog) -> MemoryDeliveryStore:
+    return MemoryDeliveryStore(event_log.settings, event_log)
 
 
-def test_many_threads_run_each_event_once(event_log: MemoryEventLog, ledger: MemoryLedger) -> None:
+def test_many_threads_run_each_event_once(
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
+) -> None:
     event_log.append_many(
         [("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)]
     )
@@ -38,13 +40,13 @@ def test_many_threads_run_each_event_once(event_log: MemoryEventLog, ledger: Mem
     def work(worker: str) -> list[str]:
         done: list[str] = []
         while True:
-            [taken] = ledger.take(worker, [Ask(LANE, 10)])
+            [taken] = deliveries.fetch(worker, [FetchRequest(LANE, 10)])
             if not taken.deliveries:
                 return done
             hint = [(d.entry, d.entry) for d in taken.deliveries]
-            for claimed in ledger.claim(worker, LANE, hint + hint, 3):
-                said = Settled(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
-                assert [] == ledger.finish(worker, LANE, [said])
+            for claimed in deliveries.claim(worker, LANE, hint + hint, 3):
+                said = Completion(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
+                assert [] == deliveries.complete(worker, LANE, [said])
                 done.append(claimed.entry)
 
     with ThreadPoolExecutor(4) as pool:
@@ -54,27 +56,27 @@ def test_many_threads_run_each_event_once(event_log: MemoryEventLog, ledger: Mem
 
 
 def test_a_move_that_is_not_in_the_table_is_a_bug(
-    event_log: MemoryEventLog, ledger: MemoryLedger
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
 ) -> None:
     entry = event_log.append("order", b"{}")
-    ledger.take("w1", [Ask(LANE, 10)])
-    moves = ledger.moves(LANE)
+    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    moves = deliveries.moves(LANE)
     assert isinstance(moves, Moves)
     with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
         moves.renew(entry, "running:w1")
 
 
 def test_time_passes_only_when_the_clock_is_told(
-    event_log: MemoryEventLog, ledger: MemoryLedger
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
 ) -> None:
     entry = event_log.append("order", b"{}")
-    ledger.take("w1", [Ask(LANE, 10)])
-    ledger.claim("w1", LANE, [(entry, "a")], 3)
-    ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
-    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
     assert ((), 1_700_000_005_000) == (taken.deliveries, taken.next_due_ms)
     event_log.clock.advance(5000)
-    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
     assert [entry] == [delivery.entry for delivery in taken.deliveries]
 
 

@@ -22,11 +22,11 @@ def event_log(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Re
 def test_waiting_understands_the_answer(event_log: RedisEventLog) -> None:
     newest = [event_log.append("order", b"%d" % n) for n in range(3)][-1]
     other = event_log.append("payment", b"x")
-    seen = event_log.wait({"order": "0", "bell order": "0", "payment": "0"}, 1)
-    assert {"order": newest, "bell order": "0", "payment": other} == seen
+    seen = event_log.wait({"order": "0", "wakeup order": "0", "payment": "0"}, 1)
+    assert {"order": newest, "wakeup order": "0", "payment": other} == seen
     assert seen == event_log.wait(seen, 0.01)
     event_log.postpone("order", b"x", delay_ms=0, at_ms=None)
-    assert "0" != event_log.wait(seen, 1)["bell order"]
+    assert "0" != event_log.wait(seen, 1)["wakeup order"]
 
 
 def test_groups_are_told_with_and_without_pending_entries(event_log: RedisEventLog) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from celeriac.delivery import Ask, Group, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event import build_event, encode
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from devtools.cluster import EmbeddedCluster
 
@@ -61,7 +61,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def handle(settings: Settings, domains: list[str], count: int) -> None:
-    event_log, ledger = redis_event_log(settings), RedisLedger(settings)
+    event_log, deliveries = redis_event_log(settings), RedisDeliveryStore(settings)
     groups = [Group(domain, "billing.note") for domain in domains]
     for group in groups:
         event_log.join(group.domain, group.handler, "0")
@@ -71,16 +71,16 @@ def handle(settings: Settings, domains: list[str], count: int) -> None:
             [(domain, body, EntryKind.FOREIGN, 0) for domain in domains for _ in range(CHUNK)]
         )
         for taken, group in zip(
-            ledger.take("w1", [Ask(group, 1000, most_new=1000) for group in groups]),
+            deliveries.fetch("w1", [FetchRequest(group, 1000, most_new=1000) for group in groups]),
             groups,
             strict=True,
         ):
             assert len(taken.deliveries) == CHUNK
             hinted = [(one.entry, f"{group.domain}-{one.entry}") for one in taken.deliveries]
-            claimed = ledger.claim("w1", group, hinted, 10)
+            claimed = deliveries.claim("w1", group, hinted, 10)
             ids = dict(hinted)
             done = [
-                Settled(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
+                Completion(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
                 for one in claimed
             ]
-            assert ledger.finish("w1", group, done) == []
+            assert deliveries.complete("w1", group, done) == []
