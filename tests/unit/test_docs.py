@@ -181,6 +181,20 @@ def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
+def test_the_files_that_the_contributor_page_names_are_there() -> None:
+    """A row of a table names files below src/celeriac, or in the checkout."""
+    cells = re.findall(r"^\|[^|\n]*\|(.*)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    named_files = {path for cell in cells for path in named(cell) if re.fullmatch(r"[\w./-]+", path)}
+    assert len(named_files) > 50
+    gone = [
+        path
+        for path in sorted(named_files)
+        if "/" in path or path.endswith(".py")
+        if not ((ROOT / path).exists() or (ROOT / "src" / "celeriac" / path).exists())
+    ]
+    assert gone == []
+
+
 def test_the_readme_quotes_the_shop_as_it_is() -> None:
     """Each Python block names its file, and stands there word for word."""
     blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
