@@ -79,7 +79,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, event_log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Not `--dist loadgroup`: pytest-xdist 3.8 knows no groups with pytest 9.2."""
     from xdist.scheduler import LoadScopeScheduling
 
@@ -88,7 +88,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, event_log: Any) -> Any:
             return unit_of(nodeid)
 
     config.option.loadscopereorder = False
-    return Scheduler(config, event_log)
+    return Scheduler(config, log)
 
 
 def unit_of(nodeid: str) -> str:
