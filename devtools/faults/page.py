@@ -50,7 +50,10 @@ def page(rows: Sequence[Row], rabbitmq: str = "") -> str:
             versions=", ".join(versions),
         )
     ]
-    for broker, title in ((REDIS, "Celery's queues in Redis"), (RABBITMQ, "Celery's queues in RabbitMQ")):
+    for broker, title in (
+        (REDIS, "Celery's queues in Redis"),
+        (RABBITMQ, "Celery's queues in RabbitMQ"),
+    ):
         of_broker = [row for row in rows if row.broker == broker]
         if of_broker:
             parts.append(f"## {title}\n\n{_table(of_broker)}\n")

@@ -184,7 +184,9 @@ def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
 def test_the_files_that_the_contributor_page_names_are_there() -> None:
     """A row of a table names files below src/celeriac, or in the checkout."""
     cells = re.findall(r"^\|[^|\n]*\|(.*)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
-    named_files = {path for cell in cells for path in named(cell) if re.fullmatch(r"[\w./-]+", path)}
+    named_files = {
+        path for cell in cells for path in named(cell) if re.fullmatch(r"[\w./-]+", path)
+    }
     assert len(named_files) > 50
     gone = [
         path
