@@ -43,7 +43,7 @@ COMMANDS = {
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
     "watch": "Sends a notice when something is wrong, and when it is over.",
-    "outbox": "Shows what waits in an outbox, and deals with what is parked.",
+    "outbox": "Shows what waits in an outbox, and deals with what is failed.",
     "relay": "Publishes what was committed into an outbox.",
     "dispatcher": "Runs the dispatcher of a service without a worker.",
 }
@@ -93,7 +93,7 @@ class Failure(click.ClickException):
         return visible(self.message)
 
 
-class Misuse(Failure):
+class CommandUsageError(Failure):
     """What was asked for, or a setting, is wrong."""
 
     exit_code = USAGE
@@ -109,7 +109,7 @@ def _failure(error: CeleriacError) -> Failure:
     if isinstance(error, (BusUnavailable, LogFull)):
         return Unreachable(str(error))
     if isinstance(error, (ConfigurationError, InvalidEvent)):
-        return Misuse(str(error))
+        return CommandUsageError(str(error))
     return Failure(str(error))
 
 

@@ -1,4 +1,4 @@
-from celeriac.delivery.counters import Histogram, Tallies, Tally, sum_tallies
+from celeriac.delivery.counters import Counters, HandlerStats, Histogram, sum_tallies
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.record import Failure, History, Restart, Row, refused_field
 from celeriac.delivery.state import (
@@ -11,10 +11,10 @@ from celeriac.delivery.state import (
     Verdict,
 )
 from celeriac.delivery.store import (
-    LONGEST_PUT_OFF_MS,
     MAX_LOST_RUNS,
+    MAX_REQUEUE_DELAY_MS,
     MAX_SOURCES,
-    PUT_OFF_MS,
+    REQUEUE_DELAY_MS,
     Claimed,
     Completion,
     DeadLetter,
@@ -32,16 +32,17 @@ __all__ = [
     "CHUNK_MOVES",
     "FINISHED",
     "IN_FLIGHT",
-    "LONGEST_PUT_OFF_MS",
     "MAX_BLOCKED",
     "MAX_LOST_RUNS",
+    "MAX_REQUEUE_DELAY_MS",
     "MAX_SOURCES",
     "MOVES",
     "ORDERED",
-    "PUT_OFF_MS",
+    "REQUEUE_DELAY_MS",
     "Audited",
     "Claimed",
     "Completion",
+    "Counters",
     "DeadGroup",
     "DeadLetter",
     "Delivery",
@@ -53,14 +54,13 @@ __all__ = [
     "FetchResult",
     "FlowControl",
     "Group",
+    "HandlerStats",
     "Histogram",
     "History",
     "Outcome",
     "Pending",
     "Restart",
     "Row",
-    "Tallies",
-    "Tally",
     "Verdict",
     "exception_of",
     "refused_field",

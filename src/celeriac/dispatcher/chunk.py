@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from celeriac.delivery import Completion, Group, Outcome
-from celeriac.event import Peek
+from celeriac.event import EventHeader
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
 from celeriac.settings import Settings
@@ -26,7 +26,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     entry: str
     attempts: int
-    event: Peek
+    event: EventHeader
     lost_runs: int = 0
     together: str = ""
 
@@ -49,9 +49,9 @@ class Chunk:
     """What one delivery task names: events of one handler in one domain, in the order of the log.
 
     Pending deliveries, or, with an `id`, an open chunk of the store; `items` are then those that
-    the handler wants, and `entries` all of it where the worker's own pool is to run it. Of what is behind it,
-    the process may fetch `more` entries at once, 0 for none. If it `stays`, the worker that took them is to run them, as long
-    as its pool can be reached."""
+    the handler wants, and `entries` all of it where the worker's own pool is to run it. Of what is
+    behind it, the process may fetch `more` entries at once, 0 for none. If it `stays`, the worker
+    that took them is to run them, as long as its pool can be reached."""
 
     handler: Handler
     group: Group
@@ -62,7 +62,7 @@ class Chunk:
     more: int = 0
 
     @property
-    def hinted(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, str]]:
         """The (entry, event key) pairs."""
         return [(item.entry, item.event.key) for item in self.items]
 

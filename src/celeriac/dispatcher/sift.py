@@ -9,17 +9,17 @@ from types import MappingProxyType
 from typing import Any
 
 from celeriac.contract import read_data
-from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Completion, Delivery, Outcome
+from celeriac.delivery import MAX_REQUEUE_DELAY_MS, REQUEUE_DELAY_MS, Completion, Delivery, Outcome
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
+    EventHeader,
     Matcher,
-    Peek,
     compile_patterns,
     decode,
     is_encrypted,
     meant_for,
-    peek,
+    read_header,
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.handler import Handler
@@ -60,7 +60,7 @@ def sift(
             sifted.gone.append(delivery.entry)
             continue
         try:
-            event = peek(delivery.body, domain)
+            event = read_header(delivery.body, domain)
             outcome = verdict(handler, event, delivery.body)
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))
@@ -93,11 +93,11 @@ def until_other_code_ms(entry: str) -> int:
     """After which time to look again for a worker whose code wants the event: a tenth of the age
     of the entry, from 1 s to 1 min, so that many which wait long cost little."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
-    return max(PUT_OFF_MS, min(age // 10, LONGEST_PUT_OFF_MS))
+    return max(REQUEUE_DELAY_MS, min(age // 10, MAX_REQUEUE_DELAY_MS))
 
 
 def _waited(
-    handler: Handler, entry: str, event: Peek, retired: Sequence[tuple[Matcher, int]]
+    handler: Handler, entry: str, event: EventHeader, retired: Sequence[tuple[Matcher, int]]
 ) -> bool:
     came = entry_time_ms(entry)
     return any(
@@ -106,7 +106,7 @@ def _waited(
     )
 
 
-def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:
+def verdict(handler: Handler, event: EventHeader, body: bytes) -> Outcome | None:
     """None if the handler wants the event; else how it is settled in passing."""
     if not meant_for(handler.id, handler.matcher.matches(event.type), event.handlers):
         return Outcome.IGNORED

@@ -41,8 +41,8 @@ class ChunkExecutor:
         *,
         more: int = 0,
     ) -> Report:
-        """Run an open chunk of the handler's consumer group, and others while there is `more`, which
-        is how many entries to fetch at once.
+        """Run an open chunk of the handler's consumer group, and others while there is `more`:
+        so many entries it may fetch at once.
 
         The chunk must be queued, and is begun; `entries` spare reading what is in it. Blocks until
         all is reported. Raises BusUnavailable where the store cannot be reached for a lease's

@@ -55,12 +55,12 @@ class Uncounted:
             counts |= {f"chunk {(ran - 1).bit_length()}": 1, "claimed": ran}
         return counts
 
-    def tallies(self) -> dict[str, int]:
+    def counters(self) -> dict[str, int]:
         """Return what is added to the counts by event type."""
-        tallies: dict[str, int] = {}
+        counters: dict[str, int] = {}
         for type, some in self._processed.items():
-            tallies |= tally_processed(type, some.entries, some.took_us, self._at_ms[type])
-        return tallies
+            counters |= tally_processed(type, some.entries, some.took_us, self._at_ms[type])
+        return counters
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Unreported:
     def add(self, settled: Completion, entry: Entry) -> None:
         if settled.outcome is Outcome.IGNORED:
             self.ignored.append(entry.id)
-        elif settled.outcome is Outcome.PROCESSED and not settled.effects:
+        elif settled.outcome is Outcome.PROCESSED and not settled.emitted_events:
             self.of_type(settled.type).add(entry.id, settled.took_us)
         else:
             self.exceptions.append(with_key(settled, entry))
@@ -111,7 +111,7 @@ class Unreported:
             record=self._record(until, worker, now_ms),
             exceptions=self.exceptions,
             counts=uncounted.counts(),
-            tallies=uncounted.tallies(),
+            counters=uncounted.counters(),
             mean_us=mean_us,
         )
 

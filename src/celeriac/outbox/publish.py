@@ -9,12 +9,12 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from celeriac.emitter.announced import Announced
+from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
 from celeriac.event_log import EntryKind, EventLog
 from celeriac.event_log.registered import kind_of_id, kind_postponed
-from celeriac.outbox.flush import Disk
+from celeriac.outbox.fsync_barrier import FsyncBarrier
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import answer_time, explain
 
@@ -35,12 +35,12 @@ class OutboxRow:
 
 @dataclass(slots=True)
 class Published:
-    """`done` are ids of rows that are in the log, `parked` of those that cannot be, with the
+    """`done` are ids of rows that are in the log, `failed` of those that cannot be, with the
     reason. `full` are domains whose logs take no more for now, with what the log said. `failure`
     is why the rest was not tried, or None."""
 
     done: list[int] = field(default_factory=list)
-    parked: list[tuple[int, str]] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
     full: dict[str, LogFull] = field(default_factory=dict)
     failure: CeleriacError | None = None
 
@@ -51,9 +51,9 @@ class Publisher:
     def __init__(self, settings: Settings, event_log: EventLog) -> None:
         self.settings = settings
         self._log = event_log
-        self._announced = Announced()
+        self._announced = KnownDomains()
         self._types: dict[int, str] = {}
-        self._disk = Disk(settings) if settings.outbox_fsync else None
+        self._disk = FsyncBarrier(settings) if settings.outbox_fsync else None
 
     def publish(self, rows: Sequence[OutboxRow]) -> Published:
         """Appends the rows in their order, and holds those that are for later.
@@ -106,7 +106,7 @@ class Publisher:
                     "raise CELERIAC_MAX_EVENT_BYTES of the relay"
                 )
         except InvalidEvent as error:
-            published.parked.append((row.id, _described(error)))
+            published.failed.append((row.id, _described(error)))
             return False
         return True
 
@@ -124,7 +124,7 @@ class Publisher:
             published.done += [row.id for row in rows[:appended]]
             if not of_one_key(error):
                 raise
-            published.parked.append((rows[appended].id, _described(self._explained(error))))
+            published.failed.append((rows[appended].id, _described(self._explained(error))))
             return rows[appended + 1 :]
         published.done += [row.id for row in rows]
         return ()
@@ -132,20 +132,22 @@ class Publisher:
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
             kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
-            self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind)
+            self._log.append_delayed(
+                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind
+            )
         except LogFull as error:
             published.full[row.domain] = error
         except redis.RedisError as error:
             if not of_one_key(error):
                 raise
-            published.parked.append((row.id, _described(self._explained(error))))
+            published.failed.append((row.id, _described(self._explained(error))))
         else:
             published.done.append(row.id)
 
     def _announce(self, rows: Sequence[OutboxRow]) -> None:
         new = self._announced.missing(self._log, (row.domain for row in rows))
         if new:
-            self._log.announce(new)
+            self._log.register_domains(new)
             self._announced.add(new)
 
     def _explained(self, error: redis.RedisError) -> CeleriacError:

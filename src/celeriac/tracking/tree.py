@@ -8,14 +8,14 @@ from itertools import groupby
 import msgspec
 
 from celeriac.errors import NotFound
-from celeriac.event import Peek, id_time_ms, meant_for
+from celeriac.event import EventHeader, id_time_ms, meant_for
 from celeriac.event_log import entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, Located
 from celeriac.tracking.locate import entries_near_ids, locate
 from celeriac.tracking.page import Item, page_cells
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 
 MOST_CAUSES = 20  # steps up
 MOST_NODES = 60  # events in all
@@ -129,8 +129,8 @@ def _cause_of(
     """The one of several events with one id that led to the effect, as far as their rows tell."""
     for one in several:
         node = Cause(id=one.event.id, key=one.key, type=one.event.type, domain=one.domain)
-        effects, _ = _effects(backend, records, [node])
-        if any(found.key == effect.key for found in effects):
+        emitted_events, _ = _effects(backend, records, [node])
+        if any(found.key == effect.key for found in emitted_events):
             return one
     return several[0]
 
@@ -144,8 +144,8 @@ def _effects(
     for domain, nodes in _by_domain(level):
         for stand in stands(backend.event_log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.deliveries.effects(stand.group, [node.key for node in wanting])
-            for node, effects in zip(wanting, emitted, strict=True):
+            emitted = backend.deliveries.emitted_events(stand.group, [node.key for node in wanting])
+            for node, emitted_events in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
                         id=effect.id,
@@ -157,9 +157,9 @@ def _effects(
                         parent=node.key,
                         handler=stand.record.id,
                     )
-                    for effect in effects.named
+                    for effect in emitted_events.named
                 )
-                unnamed += effects.unnamed
+                unnamed += emitted_events.unnamed
     return answer, unnamed
 
 
@@ -188,7 +188,7 @@ def _placed(
 
 
 def _entries(
-    backend: Backend, domain: str, there: Sequence[Stand], nodes: Sequence[Cause]
+    backend: Backend, domain: str, there: Sequence[GroupPosition], nodes: Sequence[Cause]
 ) -> dict[str, str]:
     """Event key → entry: where a handler has a row, the key is registered, or the entry is of the
     time at which the id was made."""
@@ -205,12 +205,12 @@ def _entries(
     return found | entries_near_ids(backend.event_log, domain, ids)
 
 
-def _wants(stand: Stand, node: Cause) -> bool:
+def _wants(stand: GroupPosition, node: Cause) -> bool:
     return meant_for(stand.record.id, stand.matcher.matches(node.type), ())
 
 
-def _peek(node: Cause) -> Peek:
-    return Peek(id=node.id, source="", type=node.type)
+def _peek(node: Cause) -> EventHeader:
+    return EventHeader(id=node.id, source="", type=node.type)
 
 
 def _by_domain(level: Iterable[Cause]) -> Iterable[tuple[str, list[Cause]]]:

@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
-from celeriac.worker.hinted import check_headers, check_message
+from celeriac.worker.delivery_task import check_headers, check_message
 from celeriac.worker.local import LocalMessage
 from celeriac.worker.time_limits import limit_as_task
 
@@ -76,7 +76,7 @@ def guarded_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Call
     return receive
 
 
-class HintRequest(GuardedRequest):
+class DeliveryRequest(GuardedRequest):
     """A hint under way, seen from the main process.
 
     Raises InvalidTaskError, upon which Celery logs and drops the message, for what is no hint.

@@ -14,6 +14,7 @@ import redis
 from celeriac import Event, EventBus, Retry
 from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched, new_chunk_id
+from celeriac.delivery.fetch_size import DRAIN, FEW
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
 from celeriac.event import encode
@@ -83,7 +84,7 @@ def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench:
     assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
     stats = bench.stats
     assert (3, 3, 1) == (stats["processed"], stats["claimed"], stats["chunk 2"])
-    tally = bench.store.deliveries.tallies([bench.group])[0]["order.placed"]
+    tally = bench.store.deliveries.counters([bench.group])[0]["order.placed"]
     assert (3, 3, 3) == (tally.processed, tally.run.count, tally.total.count)
 
 
@@ -182,7 +183,7 @@ def test_a_repetition_is_recorded_as_ignored(bench: Bench) -> None:
     first = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE)
     # Tried again, since the answer was lost.
     again = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE, time_ms())
-    assert 1 == bench.execute(1, more=True).processed
+    assert 1 == bench.execute(1, more=FEW).processed
     runs = bench.chunks.runs(bench.group, [first, again])
     assert [RunOutcome.PROCESSED, RunOutcome.IGNORED] == [run and run.outcome for run in runs]
 
@@ -202,7 +203,7 @@ def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> No
     bench.emit(1)
     bench.emit(2, "order.amended")
     bench.store.deliveries.note_patterns(bench.group, ["order.placed", "order.amended"])
-    bench.execute(1, more=True)
+    bench.execute(1, more=FEW)
     assert [("scheduled", 0)] * 2 == bench.pending()
 
 
@@ -220,14 +221,14 @@ def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> No
     bench.subscribe()
     bench.emit(3, "order.paid")
     report = bench.execute()
-    assert ([], 0) == (bench.ran, report.hinted)
+    assert ([], 0) == (bench.ran, report.pairs)
     assert ([], []) == (bench.pending(), bench.chunks.open_chunks(bench.group))
 
 
 def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(50)
-    report = bench.execute(1, more=True)
+    report = bench.execute(1, more=FEW)
     assert (events, 50) == (bench.ran, report.processed)
     assert [] == bench.chunks.open_chunks(bench.group)
 
@@ -239,13 +240,13 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
 
     def take_its_share(event: Event[Any]) -> None:
         nonlocal passed
-        passed += chunk_executor.DRAIN * 0.3
+        passed += DRAIN * 0.3
 
     monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: passed))
     monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 1_000_000)
     bench.subscribe(take_its_share)
     bench.emit(50)
-    report = bench.execute(1, more=True)
+    report = bench.execute(1, more=FEW)
     assert 4 == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
     [group] = bench.store.event_log.groups("order")
@@ -320,9 +321,7 @@ def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.Mon
     )
     events = bench.emit(3)
     chunk, fetched = bench.fetch()
-    report = bench.executor.chunks.execute(
-        bench.handler, "order", chunk, fetched.entries, more=True
-    )
+    report = bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries, more=FEW)
     assert events[:2] == bench.ran
     assert 1 == len(report.lost)
     assert [("scheduled", 0)] * 3 == bench.pending()
@@ -382,7 +381,7 @@ def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_ba
         raise redis.ConnectionError("reset")
 
     monkeypatch.setattr(bench.chunks, "complete_and_fetch", lose)
-    bench.execute(1, more=True)
+    bench.execute(1, more=FEW)
     assert 1 == bench.stats["processed"]
     assert [("scheduled", 0)] == bench.pending()
 

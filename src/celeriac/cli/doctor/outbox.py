@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.outbox.database import open_database
 from celeriac.outbox.status import OutboxStatus, status
@@ -27,9 +27,9 @@ def look_at_outbox(settings: Settings) -> OutboxStatus | str | None:
     return found
 
 
-def check_outbox(patient: Patient) -> Iterator[Finding]:
-    """Age of what waits, and what is parked."""
-    found = patient.outbox
+def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
+    """Age of what waits, and what is failed."""
+    found = snapshot.outbox
     if found is None:
         return
     if isinstance(found, str):
@@ -41,6 +41,6 @@ def check_outbox(patient: Patient) -> Iterator[Finding]:
         yield fail("outbox", text, "is a relay running? Its log says why it waits: celeriac relay")
     else:
         yield ok("outbox", f"{waiting} waiting at {found.database}")
-    if found.parked:
-        text = f"{count(found.parked, 'event')} of the outbox cannot be published"
+    if found.failed:
+        text = f"{count(found.failed, 'event')} of the outbox cannot be published"
         yield warn("outbox", text, "celeriac outbox list; then retry or discard them")

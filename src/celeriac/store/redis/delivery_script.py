@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from celeriac.delivery.state import Outcome, Verdict
 from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
-from celeriac.event import Effect, Effects
+from celeriac.event import EmittedEvent, EmittedEvents
 from celeriac.event.pattern import check_pattern
 from celeriac.event_log import Entry, EntryKind, read_entry
 from celeriac.event_log.registered import parse_intervals
@@ -21,20 +21,20 @@ from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
 
 
-def format_effects(effects: Effects) -> str:
+def format_effects(emitted_events: EmittedEvents) -> str:
     """A line for each that is named, and `+N` for the number of the others."""
-    lines = [f"{effect.type} {effect.key}" for effect in effects.named]
-    if effects.unnamed:
-        lines.append(f"+{effects.unnamed}")
+    lines = [f"{effect.type} {effect.key}" for effect in emitted_events.named]
+    if emitted_events.unnamed:
+        lines.append(f"+{emitted_events.unnamed}")
     return "\n".join(lines)
 
 
-def parse_effects(stored: bytes | None) -> Effects:
+def parse_effects(stored: bytes | None) -> EmittedEvents:
     lines = stored.decode(errors="replace").split("\n") if stored else []
     unnamed = lines.pop()[1:] if lines and lines[-1].startswith("+") else ""
     pairs = (line.partition(" ") for line in lines)
-    named = tuple(Effect(type, key) for type, _, key in pairs if key)
-    return Effects(named, int(unnamed) if unnamed.isdecimal() else 0)
+    named = tuple(EmittedEvent(type, key) for type, _, key in pairs if key)
+    return EmittedEvents(named, int(unnamed) if unnamed.isdecimal() else 0)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -98,7 +98,7 @@ def plain_and_other(
     plain: list[Completion] = []
     others: list[Completion] = []
     for one in settled:
-        well = one.outcome is Outcome.PROCESSED and not one.effects
+        well = one.outcome is Outcome.PROCESSED and not one.emitted_events
         if well and (not plain or one.type == plain[0].type):
             plain.append(one)
         else:
@@ -106,9 +106,9 @@ def plain_and_other(
     return plain, others
 
 
-def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
+def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
     if answer == b"all":
-        return [(entry, Verdict.RUN, 1, 0) for entry in hinted]
+        return [(entry, Verdict.RUN, 1, 0) for entry in pairs]
     return [
         (entry.decode(), Verdict(verdict.decode()), int(attempt), int(lost))
         for entry, verdict, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
@@ -159,8 +159,8 @@ def parse_taken(answer: Any) -> FetchResult:
         now_ms=int(now),
         mean_us=int(mean),
         patterns=parse_patterns(patterns),
-        held=int(held),
-        own=int(own),
+        in_flight=int(held),
+        in_flight_here=int(own),
         is_at_end=bool(at_end),
     )
 
