@@ -18,6 +18,9 @@ from celeriac.executor.report import Report
 from celeriac.executor.running_chunk import RunningChunk
 from celeriac.handler import Handler
 
+# The same where the service has no other handler, whose events would wait. Each task costs the worker
+# and the server some milliseconds.
+LONE_DRAIN = 0.5
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
 LONGEST_CHUNK = 1.0
@@ -58,7 +61,7 @@ class ChunkExecutor:
             find = self.process.service.backend.deliveries.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
         size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
-        ends_at = time.monotonic() + DRAIN
+        ends_at = time.monotonic() + (DRAIN if len(self.process.service.handlers) > 1 else LONE_DRAIN)
         # The dispatcher looked at the first chunk.
         ambiguous = False
         held = [chunk]
@@ -81,7 +84,7 @@ class ChunkExecutor:
                 request = None
                 if more and (left := ends_at - time.monotonic()) > 0:
                     mean_us = self.process.run_time_us(handler)
-                    longest_us = int(left * 1e6)
+                    longest_us = int(min(left, DRAIN) * 1e6)
                     count = size.count(mean_us, handler.batch, longest_us=longest_us, few=more)
                     request = ChunkRequest(group, new_chunk_id(), count, running=True)
                 sure_at = time.monotonic()
