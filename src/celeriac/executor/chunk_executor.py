@@ -61,7 +61,9 @@ class ChunkExecutor:
             find = self.process.service.backend.deliveries.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
         size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
-        ends_at = time.monotonic() + (DRAIN if len(self.process.service.handlers) > 1 else LONE_DRAIN)
+        ends_at = time.monotonic() + (
+            DRAIN if len(self.process.service.handlers) > 1 else LONE_DRAIN
+        )
         # The dispatcher looked at the first chunk.
         ambiguous = False
         held = [chunk]

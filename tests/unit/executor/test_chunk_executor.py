@@ -233,10 +233,14 @@ def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
     assert [] == bench.chunks.open_chunks(bench.group)
 
 
+@pytest.mark.parametrize(("handlers", "runs"), [(1, 17), (2, 4)])
 def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, handlers: int, runs: int
 ) -> None:
+    """It ends sooner where events of other handlers may wait."""
     passed = 0.0
+    for number in range(1, handlers):
+        bench.bus.on("order.paid", name=f"other{number}")(lambda event: None)
 
     def take_its_share(event: Event[Any]) -> None:
         nonlocal passed
@@ -247,7 +251,7 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
     bench.subscribe(take_its_share)
     bench.emit(50)
     report = bench.execute(1, more=FEW)
-    assert 4 == report.processed
+    assert runs == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
     [group] = bench.store.event_log.groups("order")
     assert 50 - report.processed == group.lag
@@ -272,6 +276,81 @@ def test_results_are_kept_while_the_time_of_the_server_is_refused(
     assert 2 == bench.execute().processed
     assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
     assert 2 == bench.stats["processed"]
+
+
+def test_of_a_slow_handler_as_many_are_fetched_as_run_before_others_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    complete_and_fetch = bench.chunks.complete_and_fetch
+
+    def note(*args: Any) -> Any:
+        counts.append(args[-1].count)
+        return complete_and_fetch(*args)
+
+    monkeypatch.setattr(bench.chunks, "complete_and_fetch", note)
+    monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 5_000)
+    bench.subscribe()
+    bench.emit(300)
+    assert 300 == bench.execute(1, more=FEW).processed
+    assert [int(DRAIN / 0.005)] * 14 == counts[:-1]
+    # What is left for each open chunk, of which this is the only one.
+    assert 19 == counts[-1]
+
+
+def test_one_event_runs_while_the_answer_to_a_report_is_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    awaited: list[int] = []
+    begin_progress = bench.chunks.begin_progress
+
+    def note(*args: Any) -> Callable[[], bool]:
+        answer, before = begin_progress(*args), len(bench.ran)
+
+        def wait_for_answer() -> bool:
+            awaited.append(len(bench.ran) - before)
+            return answer()
+
+        return wait_for_answer
+
+    monkeypatch.setattr(bench.chunks, "begin_progress", note)
+    bench.subscribe()
+    bench.emit(5)
+    bench.execute()
+    assert [1, 1, 1, 1] == awaited
+    assert [] == bench.chunks.open_chunks(bench.group)
+    stats = bench.stats
+    assert (5, 5, 1) == (stats["processed"], stats["claimed"], stats["chunk 3"])
+
+
+@pytest.mark.parametrize("lost", ["sending", "answer"])
+def test_a_report_whose_answer_was_lost_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    begin_progress, failures = bench.chunks.begin_progress, [1]
+
+    def fail() -> bool:
+        raise redis.ConnectionError("away")
+
+    def fail_once(*args: Any) -> Callable[[], bool]:
+        if failures and lost == "sending":
+            failures.clear()
+            raise redis.ConnectionError("away")
+        answer = begin_progress(*args)
+        if failures:
+            failures.clear()
+            return fail
+        return answer
+
+    monkeypatch.setattr(bench.chunks, "begin_progress", fail_once)
+    bench.subscribe()
+    events = bench.emit(3)
+    assert 3 == bench.execute().processed
+    assert (events, [], []) == (bench.ran, bench.chunks.open_chunks(bench.group), bench.pending())
+    assert 3 == bench.stats["processed"]
 
 
 def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
