@@ -75,8 +75,8 @@ class Fetched(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ChunkProgress:
-    """What became of the entries of a chunk up to and with `until`, which is not its last: they were
-    processed or ignored. `record` is that of ChunkCompletion."""
+    """What became of the entries of a chunk up to and with `until`, which is not its last one: they
+    were processed or ignored. `record` is that of ChunkCompletion."""
 
     until: str
     done: int

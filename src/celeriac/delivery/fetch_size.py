@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 FETCH_TIME_US = 10_000
-# Entries of a fetch that may be of more work. When a worker dies, each entry of a chunk loses a run.
+# Entries of a fetch that may be more work. When a worker dies, each entry of a chunk loses a run.
 FEW = 100
 # Seconds in which one task fetches further chunks: how long other handlers of the worker wait for
 # its process, and how long a revoked task goes on.

@@ -18,8 +18,8 @@ from celeriac.executor.report import Report
 from celeriac.executor.running_chunk import RunningChunk
 from celeriac.handler import Handler
 
-# The same where the service has no other handler, whose events would wait. Each task costs the worker
-# and the server some milliseconds.
+# Seconds instead of DRAIN where the service has no other handler. A task costs the worker and the
+# server some milliseconds.
 LONE_DRAIN = 0.5
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
