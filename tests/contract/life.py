@@ -34,7 +34,7 @@ from celeriac.delivery import (
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import event_key
 from celeriac.event_log import entry_key
@@ -277,6 +277,31 @@ class Life(RuleBasedStateMachine):
         chunk.slots = chunk.slots[len(done) :]
         if not chunk.slots:
             self.chunks.remove(chunk)
+        for slot, what in outcomes.items():
+            self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
+
+    @precondition(lambda self: any(len(one.slots) > 1 for one in self.chunks))
+    @rule(data=st.data(), again=st.booleans())
+    def progress_chunk(self, data: st.DataObject, again: bool) -> None:
+        """A process says what ran of a chunk that it goes on with, perhaps twice or too late."""
+        self.call = "progress_chunk"
+        chunk = data.draw(st.sampled_from([one for one in self.chunks if len(one.slots) > 1]))
+        done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots) - 1))]
+        outcomes = {slot: self.outcome_in_chunk(slot, Outcome.PROCESSED) for slot in done}
+        if Outcome.REQUEUED in outcomes.values():
+            return
+
+        def progress_chunk(store: Store, which: int) -> bool:
+            told = self.completion(which, outcomes)
+            progress = ChunkProgress(told.until, told.done, told.record)
+            held = store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            if held and again:
+                store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            return held
+
+        if not self.both(progress_chunk):
+            return
+        chunk.slots = chunk.slots[len(done) :]
         for slot, what in outcomes.items():
             self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
 

@@ -93,6 +93,7 @@ class Dispatcher:
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
+        self._is_full = False
         self._members = Membership(service, queues, self._groups, self._share, self._reader, clock)
         self._pending = PendingDeliveries(
             service,
@@ -251,7 +252,11 @@ class Dispatcher:
 
     def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
         """Fetch a chunk for each of these groups that may have something new."""
-        wanted = [state for state in groups if state.fetch_at <= now and not state.is_together]
+        wanted = [
+            state
+            for state in groups
+            if max(state.fetch_at, state.full_until) <= now and not state.is_together
+        ]
         found = self._fetcher.fetch(wanted)
         self._members.join_again([one.state for one in found if one.fetched.removed])
         found = [one for one in found if not (one.fetched.removed or one.fetched.is_unknown)]
@@ -259,13 +264,14 @@ class Dispatcher:
             state = one.state
             state.position = one.fetched.position
             state.fetch_at = now if one.more else math.inf
+            state.has_backlog = one.more > 0
             self._note_chunk(now, one)
         for at_end in (True, False):
             self._reader.note_fetched(
                 [
                     one.state
                     for one in found
-                    if one.more is not at_end and self._members.may_share(one.state)
+                    if (one.more == 0) is at_end and self._members.may_share(one.state)
                 ],
                 at_end=at_end,
             )
@@ -284,9 +290,13 @@ class Dispatcher:
 
     def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
         """When each of them is looked at again."""
+        self._is_full = False
         for state in groups:
             if state.fetch_at <= now and not state.has_room(self.processes):
-                state.fetch_at = now + BUSY
+                self._is_full = True
+                if state.full_until <= now:
+                    state.full_until = now + state.until_room(self.processes)
+                state.fetch_at = state.full_until
             at = state.take_at if state.is_together else min(state.take_at, state.fetch_at)
             if at < math.inf:
                 look_at(state, at)
@@ -430,9 +440,10 @@ class Dispatcher:
         if not self._seen:
             self._stopped.wait(seconds)
             return None
-        if seconds <= BUSY:
-            self._stopped.wait(seconds)
-            seconds = 0.0
+        if seconds <= BUSY or self._is_full:
+            # Where there is no room for what rings, each new entry would cause a turn.
+            self._stopped.wait(min(seconds, BUSY))
+            seconds = max(0.0, seconds - BUSY)
         began = self._clock()
         before, self._seen = (
             self._seen,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched
+from celeriac.delivery.fetch_size import FEW
 from celeriac.dispatcher.domain_reading import (
     SHARED_FROM,
     DomainReading,
@@ -182,7 +183,7 @@ class DomainReader:
                 mean_us=answer.mean_us,
                 is_ambiguous=answer.is_ambiguous,
             )
-            more = not one.stays
+            more = 0 if one.stays else FEW
             read.chunks.append(self._fetcher.opened(state, _request(page, one), fetched, more=more))
         if not one.stays:
             read.leave([state])

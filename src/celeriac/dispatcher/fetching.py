@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from celeriac.delivery import Completion, Delivery, Group, Outcome
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched, new_chunk_id
+from celeriac.delivery.fetch_size import FEW
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.dispatcher.chunk import Chunk
@@ -26,13 +27,14 @@ MAX_FIRST = 100
 
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
-    """What one group was given, and the request that it answers. There may be `more` behind it.
+    """What one group was given, and the request that it answers. `more` is how many
+    entries behind it its process may fetch at once, 0 if there are none.
     `is_direct`: a process of the worker's own pool was free for it."""
 
     state: GroupState
     request: ChunkRequest
     fetched: Fetched
-    more: bool
+    more: int
     is_direct: bool
 
     def sift(self, retired: Mapping[str, int]) -> Sifted:
@@ -117,7 +119,7 @@ class ChunkFetcher:
         found = []
         for state, request, fetched in zip(ready, requests, answers, strict=True):
             state.open_chunks = fetched.open_chunks
-            more = len(fetched.entries) >= request.count or fetched.is_unknown
+            more = FEW if fetched.is_unknown else fetched.share(request.count)
             found.append(self.opened(state, request, fetched, more=more))
         return found
 
@@ -133,7 +135,7 @@ class ChunkFetcher:
         return answers
 
     def opened(
-        self, state: GroupState, request: ChunkRequest, fetched: Fetched, *, more: bool
+        self, state: GroupState, request: ChunkRequest, fetched: Fetched, *, more: int
     ) -> FetchedChunk:
         """Return the chunk that was opened for a group."""
         return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))

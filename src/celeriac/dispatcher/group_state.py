@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from celeriac.delivery import FetchRequest, FetchResult, Group
-from celeriac.delivery.fetch_size import FetchSize
-from celeriac.dispatcher.pause import BUSY
+from celeriac.delivery.fetch_size import DRAIN, FetchSize
+from celeriac.dispatcher.pause import BUSY, until_room
 from celeriac.handler import Handler
 
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
@@ -53,7 +53,9 @@ class GroupState:
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
     others of the domain: see domain_reading.py, also for its `count`. `in_force` are the patterns
     of all versions of the handler, `mean_us` is its run time in the domain, 0 if unknown.
-    `open_chunks` are those that this worker held at the last answer.
+    `open_chunks` are those that this worker held at the last answer, which also said whether it
+    `has_backlog` that their processes go on with; where it had no room for another one, that is
+    looked at again at `full_until`.
 
     `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
     deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
@@ -75,6 +77,8 @@ class GroupState:
     in_force: tuple[str, ...] = ()
     mean_us: int = 0
     open_chunks: int = 0
+    has_backlog: bool = False
+    full_until: float = NOW
     fetch_at: float = NOW
     take_at: float = NOW
     queued: int = 0
@@ -89,6 +93,16 @@ class GroupState:
     def has_room(self, processes: int) -> bool:
         """Whether another chunk may be opened."""
         return self.open_chunks < OPEN_CHUNKS * processes
+
+    def until_room(self, processes: int) -> float:
+        """Return the seconds after which to look for room again.
+
+        The task of a chunk goes on with a backlog for DRAIN. Without one it may end at any time.
+        """
+        if not self.has_backlog:
+            return BUSY
+        held_us = self.open_chunks * max(self.mean_us, int(DRAIN * 1e6))
+        return until_room(held_us, processes)
 
 
 def is_plain(handler: Handler) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery.chunk_store import (
+    ChunkCompletion,
+    ChunkProgress,
+    ChunkRequest,
+    Fetched,
+)
 from celeriac.delivery.counters import HandlerStats, add_tally
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
@@ -51,6 +56,7 @@ class MemoryChunks:
             patterns=moves.handler_store.patterns,
             mean_us=moves.handler_store.stats["mean_us"],
             is_ambiguous=is_ambiguous,
+            waiting=moves.store.events.count_after(consumers.last),
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
@@ -101,6 +107,20 @@ class MemoryChunks:
                 return []
             return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
 
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        with self._lock:
+            moves = self.deliveries.moves(group)
+            held = _held_by(moves, worker, chunk)
+            if moves is None or held is None:
+                return lambda: False
+            until = entry_key(progress.until)
+            if until > held.after:
+                held.after, held.since_ms = until, moves.now
+                _record(moves, worker, progress.until, progress.record)
+            return lambda: True
+
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
             moves, owner = self.deliveries.moves(group), f"running:{worker}"
@@ -116,8 +136,7 @@ class MemoryChunks:
             for one in completion.exceptions:
                 moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
             handler_store = moves.handler_store
-            runs = RunRecord("0-0", completion.until, (worker,), completion.record)
-            handler_store.runs |= {run.entry: run for run in parse_runs(runs)}
+            _record(moves, worker, completion.until, completion.record)
             for name, number in completion.counts.items():
                 handler_store.stats[name] += number
             if completion.mean_us:
@@ -206,6 +225,11 @@ class MemoryChunks:
         with self._lock:
             moves = self.deliveries.moves(group)
             return [_run_of(moves, entry) if moves else None for entry in entries]
+
+
+def _record(moves: Transitions, worker: str, until: str, frames: bytes) -> None:
+    record = RunRecord("0-0", until, (worker,), frames)
+    moves.handler_store.runs |= {run.entry: run for run in parse_runs(record)}
 
 
 def _run_of(moves: Transitions, entry: str) -> Run | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery.chunk_store import (
+    ChunkCompletion,
+    ChunkProgress,
+    ChunkRequest,
+    Fetched,
+)
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
@@ -29,8 +34,9 @@ from celeriac.store.redis.run_records import find_runs, inspect_runs
 from celeriac.store.redis.script import Script
 from celeriac.store.redis.server_clock import is_wrong_clock
 
-_fetch_begin, _fetch_end, _begin, _complete = (
-    Script(f"{name}.lua") for name in ("fetch_begin", "fetch_end", "begin_chunk", "complete_chunk")
+_fetch_begin, _fetch_end, _begin, _progress, _complete = (
+    Script(f"{name}.lua")
+    for name in ("fetch_begin", "fetch_end", "begin_chunk", "progress_chunk", "complete_chunk")
 )
 _renew, _requeue, _reclaim, _advance = (
     Script(f"{name}.lua") for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks", "advance")
@@ -80,7 +86,9 @@ class RedisChunks:
                 return Fetched(is_unknown=True)
             raise failed
         assert isinstance(answer, list)
-        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position) = answer
+        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position, waiting) = (
+            answer
+        )
         self.clock.note(int(now_ms))
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
@@ -93,6 +101,7 @@ class RedisChunks:
             patterns=parse_patterns(patterns),
             mean_us=int(mean_us),
             is_ambiguous=bool(is_ambiguous),
+            waiting=int(waiting) if waiting >= 0 else None,
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
@@ -163,6 +172,21 @@ class RedisChunks:
             [("XRANGE", self.keys.events(group.domain), f"({after}", upto)]
         )
         return list(_entries(found))
+
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        answer = _progress.begin(
+            self.client,
+            self._keys(_progress, group),
+            group.handler,
+            chunk,
+            worker,
+            progress.until,
+            progress.done,
+            progress.record,
+        )
+        return lambda: bool(unless_no_group(answer))
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:

@@ -27,14 +27,14 @@ local function chunk_of(id, worker)
   end
 end
 
--- The last entry that the group was given, and how many entries it has read or -1; nil without a
--- group.
+-- The last entry that the group was given, how many entries it has read, and how many are behind that
+-- one, the latter two -1 if unknown; nil without a group.
 local function position()
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local is = {}
     for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
     if is['name'] == handler then
-      return is['last-delivered-id'], tonumber(is['entries-read']) or -1
+      return is['last-delivered-id'], tonumber(is['entries-read']) or -1, tonumber(is['lag']) or -1
     end
   end
 end
