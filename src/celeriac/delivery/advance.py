@@ -11,12 +11,14 @@ from celeriac.delivery.store import Group
 
 @dataclass(frozen=True, slots=True)
 class NewChunk:
-    """The chunk `id` that is opened of the `count` entries after `after`, up to and with `upto`."""
+    """The chunk `id` that is opened of the `count` entries after `after`, up to and with `upto`; of
+    these it has only those among `entries`, unless that is empty."""
 
     id: str
     after: str
     upto: str
     count: int
+    entries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

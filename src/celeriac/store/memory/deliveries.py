@@ -207,7 +207,7 @@ class MemoryDeliveryStore:
         running = {
             other
             for other in found.possible.values()
-            if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
+            if any(chunk.has(other) for chunk in chunks)
         }
         verdicts = verdicts_on(found.possible, moves.book.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.advance import Advance, Advanced, NewChunk
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
-from celeriac.event_log import Entry, read_entry
+from celeriac.event_log import Entry, entry_key, read_entry
 from celeriac.event_log.open_chunk import (
     OpenChunk,
     chunks_by_id,
@@ -131,7 +131,7 @@ class RedisChunks:
                 keys.stats(domain, handler),
             )
             args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
-            args += (chunk.id, chunk.after, chunk.upto, chunk.count) if chunk else ("", "", "", "")
+            args += _chunk_arguments(chunk)
         return named, (*args, f"queued:{worker}")
 
     def _advanced(self, answer: list[Any]) -> list[Advanced]:
@@ -158,11 +158,19 @@ class RedisChunks:
             return None
         if not read:
             return []
-        after, upto = (entry.decode() for entry in interval)
-        [found] = self.client.execute_many(
-            [("XRANGE", self.keys.events(group.domain), f"({after}", upto)]
-        )
-        return list(_entries(found))
+        after, upto, sparse = (part.decode() for part in interval)
+        return self._read(group, after, upto, sparse.split())
+
+    def _read(
+        self, group: Group, after: str, upto: str, entries: Collection[str]
+    ) -> list[Entry]:
+        """What is left in the log of a chunk, which has only those `entries` unless there is none."""
+        stream, ranges = self.keys.events(group.domain), [(f"({after}", upto)]
+        if entries:
+            begins = entry_key(after)
+            ranges = [(entry, entry) for entry in entries if entry_key(entry) > begins]
+        found = self.client.execute_many([("XRANGE", stream, *one) for one in ranges])
+        return [entry for some in found for entry in _entries(some)]
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:
@@ -299,6 +307,9 @@ class RedisChunks:
         found = chunks_by_id(stored)
         return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        return self._read(group, chunk.after, chunk.upto, chunk.entries)
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         key = self.keys.runs(group.domain, group.handler)
         found = find_runs(self.client, key, self.deliveries.invalid, entries)
@@ -324,6 +335,13 @@ class RedisChunks:
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
+
+
+def _chunk_arguments(chunk: NewChunk | None) -> tuple[Any, ...]:
+    if chunk is None:
+        return ("",) * 5
+    entries = "".join(f" {entry}" for entry in chunk.entries)
+    return (chunk.id, chunk.after, chunk.upto, chunk.count, entries)
 
 
 def _entries(found: Any) -> tuple[Entry, ...]:

@@ -7,13 +7,13 @@
 --
 -- KEYS  then for each group: open chunks, patterns in force, statistics
 -- ARGV  for each group: handler, after, upto, number of entries or -1, patterns, and of the chunk: id or
---       '', after, upto, number of entries; then the owner
+--       '', after, upto, number of entries, ids of a sparse one or ''; then the owner
 -- Returns {the time ms, 1 if an entry may repeat an event or 0, then for each group {1 if it moved or 0, the
 -- last delivered entry or '' without group, 1 if it has pending deliveries or open chunks or 0, open
 -- chunks of the owner's worker, mean run time µs}}, the last two 0 without a chunk.
 --! include _chunks.lua
 --! keys ambiguous
-local owner, groups = ARGV[#ARGV], (#ARGV - 1) / 9
+local owner, groups = ARGV[#ARGV], (#ARGV - 1) / 10
 local worker = string.match(owner, ':.*$')
 
 local there, at = {}, {}
@@ -31,11 +31,11 @@ local function is_in_log(entry)
 end
 
 local first, last
-local function open_chunk(id, after, upto, count, stats)
+local function open_chunk(id, after, upto, count, entries, stats)
   local kind = redis.call('TYPE', chunks)['ok']
   -- A failure here would leave out what other groups were given.
   if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', chunks) end
-  write_chunk(id, after, upto, count, owner)
+  write_chunk(id, after, upto, count, owner, entries)
   local from, to = tonumber(string.match(after, '^%d+')), tonumber(string.match(upto, '^%d+'))
   first, last = math.min(first or from, from), math.max(last or to, to)
   local own = 0
@@ -63,7 +63,7 @@ end
 
 local answers = {now, 0}
 for i = 1, groups do
-  local a, k = 9 * (i - 1), 3 * i
+  local a, k = 10 * (i - 1), 3 * i
   handler, chunks = ARGV[a + 1], KEYS[k + 1]
   local after, upto, entries, patterns = ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
   local group = there[handler]
@@ -73,7 +73,8 @@ for i = 1, groups do
     local in_force = redis.pcall('GET', KEYS[k + 2])
     if type(in_force) ~= 'string' or in_force == patterns then
       if ARGV[a + 6] ~= '' then
-        answer[4], answer[5] = open_chunk(ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], KEYS[k + 3])
+        answer[4], answer[5] =
+          open_chunk(ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], ARGV[a + 10], KEYS[k + 3])
       end
       -- Without the count Redis cannot tell the group's lag until it has read the newest entry.
       local read = entries_read(group, after, upto, entries)

@@ -19,7 +19,7 @@ local JOIN_BELOW, RECORD_BELOW = 256, 1024
 -- of the newest are looked at; and what a byte says.
 local WITHIN_MS, NEWEST, MOST_WORKERS = 8388608, 3, 256
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
-local after, upto, count, owner = chunk_of(id, worker)
+local after, upto, count, owner, sparse = chunk_of(id, worker)
 if not after then return 0 end
 
 local function parse(entry)
@@ -55,7 +55,7 @@ if done_until == upto then
   redis.call('HDEL', chunks, id)
 else
   local left = math.max(0, count - tonumber(ARGV[5]))
-  write_chunk(id, done_until, upto, left, owner)
+  write_chunk(id, done_until, upto, left, owner, sparse)
 end
 
 -- A record is a member of the sorted set: `after upto worker…`, a line feed, the frames. The second byte
