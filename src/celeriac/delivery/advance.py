@@ -42,8 +42,8 @@ class Advanced(msgspec.Struct, frozen=True):
     """`position` is the last entry that the group was given, "" where there is no group any more.
 
     `is_moved`: the group stood where it was expected, and the chunk was opened. `is_ambiguous`: an
-    entry may repeat an event (see `Fetched`). `has_open`: the group had pending deliveries or open
-    chunks. `mean_us` and `open_chunks`, which are those of the worker, are 0 where no chunk was
+    entry may repeat an event (see `Fetched`). `has_open`: the group had pending deliveries, or open
+    chunks whose lease is over; not looked at where a chunk was opened. `mean_us` and `open_chunks`, which are those of the worker, are 0 where no chunk was
     opened. `is_unknown`: the group's node of a cluster is away, and the chunk may have been opened.
     """
 

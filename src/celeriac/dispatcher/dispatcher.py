@@ -68,6 +68,8 @@ class Dispatcher:
         queues: Callable[[], Collection[str]] | None = None,
         # Whether the worker's own pool takes a task of a queue at once.
         is_free: Callable[[str], bool] = lambda _: False,
+        # How many more tasks of a queue the pool is given ahead; None where they pass the broker.
+        room: Callable[[str], int | None] = lambda _: None,
         describe: Callable[[], WorkerRecord],
         gate: AbstractContextManager[Any] = OPEN,
         clock: Callable[[], float] = time.monotonic,
@@ -88,6 +90,7 @@ class Dispatcher:
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
+        self._room = room
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._reader = DomainReader(service, self._fetcher, self._unrung)
@@ -192,9 +195,9 @@ class Dispatcher:
             newest=self._seen,
         ):
             members.look_for_domains()
-        if self._reader.is_behind:
+        if (again := self._reader.pause()) == 0:
             return 0.0
-        wake_at = min(self._groups.next_look(), self._promote_at)
+        wake_at = min(self._groups.next_look(), self._promote_at, now + again)
         return min(IDLE, max(0.0, wake_at - now))
 
     def _wake(self, rung: Collection[str] | None) -> None:
@@ -226,11 +229,7 @@ class Dispatcher:
 
     def _read(self, now: float) -> None:
         """Read on once for all groups that stand together."""
-
-        def takes_chunk(state: GroupState) -> bool:
-            return self._is_fetched(state) and state.has_room(self.processes)
-
-        read = self._reader.read(self._members.may_share, takes_chunk)
+        read = self._reader.read(self._members.may_share, self._is_fetched, self._room)
         for one in read.chunks:
             self._note_chunk(now, one)
         wake(read.leaving, new=True)
@@ -246,7 +245,7 @@ class Dispatcher:
             and is_plain(handler)
             and self._members.may_share(state)
             and self._doors.most(handler.id) is None
-            and not self._share.leaves_room(state)
+            and not self._share.takes_turns(state)
         )
 
     def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:

@@ -27,7 +27,7 @@ MAX_FIRST = 100
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
     """What one group was given, and the request that it answers. There may be `more` behind it.
-    `is_direct`: a process of the worker's own pool was free for it."""
+    `is_direct`: it is handed over to the worker's own pool."""
 
     state: GroupState
     request: ChunkRequest
@@ -100,12 +100,7 @@ class ChunkFetcher:
     def fetch(self, states: Sequence[GroupState]) -> list[FetchedChunk]:
         """Fetch a chunk for each group that has room, in one round trip for all."""
         self._requeue_unanswered()
-        full = [state for state in states if not state.has_room(self.processes)]
-        counts = self.service.backend.chunks.count_open(
-            self.service.worker, [state.group for state in full]
-        )
-        for state, count in zip(full, counts, strict=True):
-            state.open_chunks = count
+        self.count_open([state for state in states if not state.has_room(self.processes)])
         ready = [state for state in states if state.has_room(self.processes)]
         requests = [self._request(state) for state in ready]
         if not requests:
@@ -118,8 +113,18 @@ class ChunkFetcher:
         for state, request, fetched in zip(ready, requests, answers, strict=True):
             state.open_chunks = fetched.open_chunks
             more = len(fetched.entries) >= request.count or fetched.is_unknown
-            found.append(self.opened(state, request, fetched, more=more))
+            is_direct = self._is_free(state.handler.queue)
+            found.append(FetchedChunk(state, request, fetched, more, is_direct))
         return found
+
+    def count_open(self, states: Sequence[GroupState]) -> None:
+        """Count the open chunks of the groups, in one round trip for all."""
+        if not states:
+            return
+        groups = [state.group for state in states]
+        counts = self.service.backend.chunks.count_open(self.service.worker, groups)
+        for state, count in zip(states, counts, strict=True):
+            state.open_chunks = count
 
     def advance(self, moves: Sequence[Advance], requests: Sequence[ChunkRequest]) -> list[Advanced]:
         """Move groups past what was read for all of them; `requests` name the chunks it opens."""
@@ -131,12 +136,6 @@ class ChunkFetcher:
         ]
         self._answered(requests, [one.is_unknown for one in opening])
         return answers
-
-    def opened(
-        self, state: GroupState, request: ChunkRequest, fetched: Fetched, *, more: bool
-    ) -> FetchedChunk:
-        """Return the chunk that was opened for a group."""
-        return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))
 
     def _request(self, state: GroupState) -> ChunkRequest:
         batch = state.handler.batch

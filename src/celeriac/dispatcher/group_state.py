@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.pause import BUSY
+from celeriac.event_log import Entry
 from celeriac.handler import Handler
 
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
 OPEN_CHUNKS = 2
 UNKNOWN = "-"  # a position that no group has
 NOW, NEVER = -math.inf, math.inf
+
+
+class ReadEntry(NamedTuple):
+    """An entry that was read for several groups, the one `before` it, and how many were read by
+    then, this one included."""
+
+    count: int
+    before: str
+    entry: Entry
 
 
 @dataclass(slots=True)
@@ -51,7 +62,8 @@ class GroupState:
 
     It is looked at `look_at`, or in some turn after `rests_until`.
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
-    others of the domain: see domain_reading.py, also for its `count`. `in_force` are the patterns
+    others of the domain: see domain_reading.py, also for its `count`; `read_ahead` is what was read for
+    it then and is in no chunk yet. `in_force` are the patterns
     of all versions of the handler, `mean_us` is its run time in the domain, 0 if unknown.
     `open_chunks` are those that this worker held at the last answer.
 
@@ -72,6 +84,7 @@ class GroupState:
     position: str = UNKNOWN
     count: int = -1
     is_together: bool = False
+    read_ahead: deque[ReadEntry] = field(default_factory=deque)
     in_force: tuple[str, ...] = ()
     mean_us: int = 0
     open_chunks: int = 0
@@ -87,8 +100,13 @@ class GroupState:
     served: int = 0
 
     def has_room(self, processes: int) -> bool:
-        """Whether another chunk may be opened."""
-        return self.open_chunks < OPEN_CHUNKS * processes
+        """Whether another chunk may be opened: one while the handler's run time is unknown."""
+        return self.open_chunks < (OPEN_CHUNKS * processes if self.mean_us else 1)
+
+    def stand_apart(self) -> None:
+        """Fetch for itself from now on, after its position."""
+        self.is_together = False
+        self.read_ahead.clear()
 
 
 def is_plain(handler: Handler) -> bool:

@@ -244,7 +244,8 @@ class Membership:
                 self._drop_handler(handler)
                 continue
             self.records[handler.id] = record
-            state.position, state.is_together = UNKNOWN, False
+            state.position = UNKNOWN
+            state.stand_apart()
             wake([state], new=True, pending=True)
             logger.warning("%s: its group on %s was gone; joined again", handler.id, group.domain)
 

@@ -78,6 +78,10 @@ class Share:
         before those of others, and run what is taken later meanwhile."""
         return (state.of.is_slow or not state.mean_us) and self._others(state.of)
 
+    def takes_turns(self, state: GroupState) -> bool:
+        """Return whether its handler is slow, and takes turns with others that are."""
+        return state.of.is_slow and self._others(state.of)
+
     def holding(self, handler: HandlerState) -> list[GroupState]:
         """Return the groups whose deliveries are in the way of the handler's, as it seems."""
         slow = [one for one in self._handlers.values() if one.is_slow]

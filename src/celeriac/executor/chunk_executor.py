@@ -24,6 +24,8 @@ DRAIN = 0.1
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
 LONGEST_CHUNK = 1.0
+# The same for a handler that was not measured in this process yet.
+FIRST_CHUNK = 0.1
 STILL_SLOW = 1.0  # seconds after that in which dispatchers see the new run time
 
 
@@ -123,14 +125,16 @@ class ChunkExecutor:
         if slow_for < STILL_SLOW and running.wants_several():
             running.give_back()
             return False
+        is_measured, began = self.process.run_time_us(handler) > 0, time.monotonic()
         try:
-            ended = running.run(LONGEST_CHUNK)
+            ended = running.run(LONGEST_CHUNK if is_measured else FIRST_CHUNK)
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()
             raise
         if not ended and not running.lost:
-            self._slow_at[handler.id] = time.monotonic()
+            if time.monotonic() - began >= LONGEST_CHUNK:
+                self._slow_at[handler.id] = time.monotonic()
             running.give_back()
         return ended
 

@@ -68,7 +68,7 @@ class MemoryChunks:
             and moves.store.events.get(move.upto) is not None
             and (not handlers.patterns or handlers.patterns == tuple(sorted(set(move.patterns))))
         )
-        has_open = bool(consumers.pending or consumers.chunks)
+        has_open = chunk is None and self._has_open(moves)
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
             owner = f"queued:{worker}"
@@ -86,6 +86,12 @@ class MemoryChunks:
             open_chunks=self._count_open(worker, move.group) if is_opened else 0,
             mean_us=handlers.stats["mean_us"] if is_opened else 0,
         )
+
+    def _has_open(self, moves: Transitions) -> bool:
+        times = [held.since_ms for held in moves.consumers.chunks.values()]
+        now, lease_ms = moves.now, self.deliveries.lease_ms
+        is_over = any(since > now or now - since >= lease_ms for since in times)
+        return is_over or bool(moves.consumers.pending)
 
     def begin(
         self, worker: str, group: Group, chunk: str, *, read: bool = True

@@ -132,7 +132,7 @@ class RedisChunks:
             )
             args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
             args += _chunk_arguments(chunk)
-        return named, (*args, f"queued:{worker}")
+        return named, (*args, self.deliveries.lease_ms, f"queued:{worker}")
 
     def _advanced(self, answer: list[Any]) -> list[Advanced]:
         now_ms, is_ambiguous, *groups = answer

@@ -7,13 +7,13 @@
 --
 -- KEYS  then for each group: open chunks, patterns in force, statistics
 -- ARGV  for each group: handler, after, upto, number of entries or -1, patterns, and of the chunk: id or
---       '', after, upto, number of entries, ids of a sparse one or ''; then the owner
+--       '', after, upto, number of entries, ids of a sparse one or ''; then lease ms, owner
 -- Returns {the time ms, 1 if an entry may repeat an event or 0, then for each group {1 if it moved or 0, the
--- last delivered entry or '' without group, 1 if it has pending deliveries or open chunks or 0, open
--- chunks of the owner's worker, mean run time µs}}, the last two 0 without a chunk.
+-- last delivered entry or '' without group, 1 if it has pending deliveries or expired chunks or 0, open
+-- chunks of the owner's worker, mean run time µs}}: the last two 0 without a new chunk, the one before with it.
 --! include _chunks.lua
 --! keys ambiguous
-local owner, groups = ARGV[#ARGV], (#ARGV - 1) / 10
+local owner, lease, groups = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1]), (#ARGV - 2) / 10
 local worker = string.match(owner, ':.*$')
 
 local there, at = {}, {}
@@ -47,6 +47,17 @@ local function open_chunk(id, after, upto, count, entries, stats)
   return own, type(mean) == 'string' and tonumber(mean) or 0
 end
 
+-- Whether the lease of an open chunk is over, or the server's clock stepped back since it began.
+local function has_expired()
+  if redis.call('TYPE', chunks)['ok'] ~= 'hash' then return false end
+  for _, stored in ipairs(redis.call('HVALS', chunks)) do
+    local _, _, _, _, renewed = parse_chunk(stored)
+    renewed = tonumber(renewed)
+    if renewed and (renewed > now or now - renewed >= lease) then return true end
+  end
+  return false
+end
+
 local log
 -- How many entries a group has read that moves to `upto`; nil where that is unknown.
 local function entries_read(group, after, upto, entries)
@@ -68,7 +79,7 @@ for i = 1, groups do
   local after, upto, entries, patterns = ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
   local group = there[handler]
   local answer = {0, group and group[at['last-delivered-id']] or '', 0, 0, 0}
-  if group and (group[at['pending']] > 0 or redis.call('EXISTS', chunks) == 1) then answer[3] = 1 end
+  if group and ARGV[a + 6] == '' and (group[at['pending']] > 0 or has_expired()) then answer[3] = 1 end
   if answer[2] == after and is_in_log(upto) then
     local in_force = redis.pcall('GET', KEYS[k + 2])
     if type(in_force) ~= 'string' or in_force == patterns then
