@@ -24,6 +24,7 @@ from celeriac.service import Service
 
 MAX_PAGES = 4  # of one domain in one turn
 MAX_READ = 4000  # entries in one turn, over all domains
+LEAST_PAGE = 50
 # Entries that no chunk has yet, over all domains, and their bytes: no more is read then.
 MAX_AHEAD, MAX_AHEAD_BYTES = 20_000, 16_000_000
 # Of a group that has as many open chunks as it may: it fetches for itself from there on.
@@ -141,7 +142,7 @@ class DomainReader:
             behind = [one for one in self._readings.values() if one.is_behind and one.has_together]
             if not behind or left <= 0 or self._is_full():
                 return
-            share = max(1, left // len(behind))
+            share = max(LEAST_PAGE, left // len(behind))
             asked = [(one.domain, one.upto, min(one.size.count(1), share)) for one in behind]
             answers = self._service.backend.event_log.read_after(asked)
             for reading, (_, _, count), entries in zip(behind, asked, answers, strict=True):

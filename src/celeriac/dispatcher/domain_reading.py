@@ -26,7 +26,9 @@ from celeriac.event_log import Entry, entry_key
 
 SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
 PAGE = 1000  # entries
-DENSE = 0.5  # a handler that wants more of a backlog than that fetches for itself
+# A handler that wants more of a backlog than that share fetches for itself; of fewer entries the share
+# says little.
+DENSE, DENSE_FROM = 0.5, 100
 # Events in the first chunk of a handler whose run time is unknown. If they take long, the process
 # gives the rest back: see ChunkExecutor.
 UNMEASURED = 32
@@ -107,7 +109,7 @@ class DomainReading:
             state.size.note(read, len(some), size)
             state.read_ahead.extend(some)
             self.waiting.setdefault(group, state)
-            if is_full and len(some) > DENSE * read:
+            if is_full and read >= DENSE_FROM and len(some) > DENSE * read:
                 self.dense.add(group)
         return is_event
 
