@@ -32,6 +32,7 @@ MAX_LAG = 1000
 # Another worker may have moved a group in between.
 MAX_TRIES = 2
 MAX_CHUNKS = 256  # in one turn, where tasks pass through the broker
+MAX_LOOKED_AT = 256  # groups in one turn, but for those of one domain
 MAX_COUNTED = 64  # groups of which the open chunks are counted in one turn
 
 
@@ -61,6 +62,7 @@ class DomainReader:
         self._look_every = look_every
         self._readings: dict[str, DomainReading] = {}
         self._begin = 0
+        self._queues: frozenset[str] = frozenset()
 
     def __contains__(self, domain: str) -> bool:
         return domain in self._readings
@@ -68,6 +70,8 @@ class DomainReader:
     def serve(self, groups: Iterable[GroupState]) -> None:
         """Read where many of these groups are in one domain. They stand together once each has
         fetched for itself what is there now."""
+        groups = list(groups)
+        self._queues = frozenset(state.handler.queue for state in groups)
         before, self._readings = self._readings, {}
         for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
@@ -166,8 +170,10 @@ class DomainReader:
         planned: list[PlannedAdvance] = []
         full: list[GroupState] = []
         for reading in self._in_turn():
+            if slots.are_taken(self._queues):
+                break
             for state in list(reading.waiting.values()):
-                if not reading.is_waiting(state):
+                if not slots.has(state.handler.queue) or not reading.is_waiting(state):
                     continue
                 if not may_share(state):
                     read.leave([state])
@@ -179,7 +185,8 @@ class DomainReader:
                         planned.append(move)
                 elif not state.has_room(self._fetcher.processes):
                     full.append(state)
-                elif slots.take(state.handler.queue):
+                else:
+                    slots.take()
                     planned.append(plan_chunk(reading, state))
         self._count_open(full, read)
         return self._carry_out(planned, slots, read)
@@ -239,6 +246,20 @@ class DomainReader:
 
     # -- what no doorbell rings for
 
+    def _due(self, now: float) -> list[DomainReading]:
+        """The domains to look at: if it is time for one, all whose time comes soon, but not more
+        groups than one turn may be held up for."""
+        readings = sorted(self._readings.values(), key=lambda one: one.look_at)
+        if not readings or readings[0].look_at > now:
+            return []
+        soon, groups, due = now + self._look_every / 4, 0, list[DomainReading]()
+        for reading in readings:
+            if reading.look_at > soon or (due and groups + len(reading.groups) > MAX_LOOKED_AT):
+                break
+            groups += len(reading.groups)
+            due.append(reading)
+        return due
+
     def look(self, now: float, may_share: Callable[[GroupState], bool]) -> Read:
         """Where it is time to: move groups past what their handlers do not want, and find those
         that have pending deliveries or open chunks, or are gone."""
@@ -249,7 +270,7 @@ class DomainReader:
             reading.is_rung = False
             groups = reading.groups.values()
             read.pending += [state for state in groups if count and count.get(state.handler.id)]
-        due = [one for one in self._readings.values() if one.look_at <= now]
+        due = self._due(now)
         for reading in due:
             reading.look_at = now + self._look_every * random.uniform(0.5, 1)
             reading.is_behind |= reading.is_away
@@ -273,14 +294,20 @@ class _Slots:
     def __init__(self, room: Callable[[str], int | None]) -> None:
         self._room, self._of_queue, self._taken = room, dict[str, int | None](), 0
 
-    def take(self, queue: str) -> bool:
-        """Whether there is one for a task of the queue, which it has then."""
+    def has(self, queue: str) -> bool:
+        """Whether there is one for a task of the queue."""
         if queue not in self._of_queue:
             self._of_queue[queue] = self._room(queue)
         room = self._of_queue[queue]
-        has_room = self._taken < (MAX_CHUNKS if room is None else room)
-        self._taken += has_room
-        return has_room
+        return self._taken < (MAX_CHUNKS if room is None else room)
+
+    def take(self) -> None:
+        """One task will be sent."""
+        self._taken += 1
+
+    def are_taken(self, queues: Iterable[str]) -> bool:
+        """Whether there is none left for any of the queues."""
+        return not any(map(self.has, queues))
 
     def is_direct(self, queue: str) -> bool:
         """Whether tasks of the queue are handed over to the worker's own pool."""

@@ -96,12 +96,10 @@ class RedisChunks:
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        domains = dict.fromkeys(move.group.domain for move in moves)
-        calls = [
-            chosen
-            for domain in domains
-            for chosen in batched([n for n, m in enumerate(moves) if m.group.domain == domain])
-        ]
+        of_domain: dict[str, list[int]] = {}
+        for n, move in enumerate(moves):
+            of_domain.setdefault(move.group.domain, []).append(n)
+        calls = [call for numbers in of_domain.values() for call in batched(numbers)]
         answers = _advance.on_keys_many(
             self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
         )
@@ -220,7 +218,7 @@ class RedisChunks:
             if completion.exceptions
             else b"",
             pack_lists((list(completion.counts), list(completion.counts.values()))),
-            pack_lists((list(completion.tallies), list(completion.tallies.values()))),
+            pack_lists((list(completion.counters), list(completion.counters.values()))),
         )
 
     def _finishing(
