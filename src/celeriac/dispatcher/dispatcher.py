@@ -92,7 +92,9 @@ class Dispatcher:
         self._promotion = Promotion(service)
         self._room = room
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * RECLAIM_INTERVAL))
-        self._fetcher = ChunkFetcher(service, self.processes, is_free)
+        self._fetcher = ChunkFetcher(
+            service, is_free, lambda state: self._share.has_room(state, self.processes)
+        )
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
@@ -284,7 +286,7 @@ class Dispatcher:
     def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
         """When each of them is looked at again."""
         for state in groups:
-            if state.fetch_at <= now and not state.has_room(self.processes):
+            if state.fetch_at <= now and not self._fetcher.has_room(state):
                 state.fetch_at = now + BUSY
             at = state.take_at if state.is_together else min(state.take_at, state.fetch_at)
             if at < math.inf:

@@ -183,7 +183,7 @@ class DomainReader:
                         read.leave([state])
                     else:
                         planned.append(move)
-                elif not state.has_room(self._fetcher.processes):
+                elif not self._fetcher.has_room(state):
                     full.append(state)
                 else:
                     slots.take()

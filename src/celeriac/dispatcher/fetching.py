@@ -89,10 +89,15 @@ class FetchedChunk:
 
 class ChunkFetcher:
     """Of one dispatcher. `is_free` says whether the worker's own pool takes a task of a queue at
-    once. Every method blocks for round trips and raises redis.RedisError."""
+    once, `has_room` whether another chunk of a group may be opened. Every method blocks for round trips and raises redis.RedisError."""
 
-    def __init__(self, service: Service, processes: int, is_free: Callable[[str], bool]) -> None:
-        self.service, self.processes = service, processes
+    def __init__(
+        self,
+        service: Service,
+        is_free: Callable[[str], bool],
+        has_room: Callable[[GroupState], bool],
+    ) -> None:
+        self.service, self.has_room = service, has_room
         self._is_free = is_free
         # Without an answer: what they were given would wait for the end of its lease.
         self._unanswered: list[ChunkRequest] = []
@@ -100,8 +105,8 @@ class ChunkFetcher:
     def fetch(self, states: Sequence[GroupState]) -> list[FetchedChunk]:
         """Fetch a chunk for each group that has room, in one round trip for all."""
         self._requeue_unanswered()
-        self.count_open([state for state in states if not state.has_room(self.processes)])
-        ready = [state for state in states if state.has_room(self.processes)]
+        self.count_open([state for state in states if not self.has_room(state)])
+        ready = [state for state in states if self.has_room(state)]
         requests = [self._request(state) for state in ready]
         if not requests:
             return []

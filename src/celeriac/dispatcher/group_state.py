@@ -99,10 +99,6 @@ class GroupState:
     is_slow: bool = False
     served: int = 0
 
-    def has_room(self, processes: int) -> bool:
-        """Whether another chunk may be opened: one while the handler's run time is unknown."""
-        return self.open_chunks < (OPEN_CHUNKS * processes if self.mean_us else 1)
-
     def stand_apart(self) -> None:
         """Fetch for itself from now on, after its position."""
         self.is_together = False

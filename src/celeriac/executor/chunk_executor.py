@@ -127,7 +127,7 @@ class ChunkExecutor:
             return False
         is_measured, began = self.process.run_time_us(handler) > 0, time.monotonic()
         try:
-            ended = running.run(LONGEST_CHUNK if is_measured else FIRST_CHUNK)
+            ended = running.run(LONGEST_CHUNK if is_measured else min(FIRST_CHUNK, LONGEST_CHUNK))
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()

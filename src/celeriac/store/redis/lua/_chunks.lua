@@ -30,6 +30,7 @@ end
 -- The last entry that the group was given, and how many entries it has read or -1; nil without a
 -- group.
 local function position()
+  if redis.call('EXISTS', stream) == 0 then return end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local is = {}
     for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
