@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -143,6 +144,30 @@ def test_a_group_that_stands_elsewhere_stays_and_says_where(
     assert (False, entries[stands]) == (answer.is_moved, answer.position)
     assert [] == store.chunks.open_chunks(group)
     assert entries[stands + 1 :] == waiting(store, group)
+
+
+@pytest.mark.parametrize("stands", [-1, 0, 2, 4])
+def test_a_group_that_is_not_looked_up_moves_from_where_it_stands_or_not_at_all(
+    store: Store, group: Group, entries: list[str], stands: int
+) -> None:
+    if stands >= 0:
+        advance(store, move(group, entries, stands))
+    one = replace(move(group, entries, 3, after=0, chunk=(2, 2)), following=entries[1], read=4)
+    [answer] = advance(store, one)
+    at = 3 if stands == 0 else stands
+    position = entries[at] if at >= 0 else "0-0"
+    assert (stands == 0, position) == (answer.is_moved, answer.position)
+    assert (stands == 0) == bool(store.chunks.open_chunks(group))
+    assert 4 - at == lag(store, group)
+    assert entries[at + 1 :] == waiting(store, group)
+
+
+def test_a_group_that_is_gone_is_not_looked_up_in_vain(
+    store: Store, group: Group, entries: list[str]
+) -> None:
+    store.event_log.leave(DOMAIN, group.handler)
+    one = replace(move(group, entries, 3), following=entries[0], read=4)
+    assert [(False, "")] == [(a.is_moved, a.position) for a in advance(store, one)]
 
 
 def test_a_group_of_which_nothing_is_known_says_where_it_stands(

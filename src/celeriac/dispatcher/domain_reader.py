@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ MAX_LAG = 1000
 MAX_TRIES = 2
 MAX_CHUNKS = 256  # in one turn, where tasks pass through the broker
 MAX_LOOKED_AT = 256  # groups in one turn, but for those of one domain
+# A move that needs no look-up costs as much as looking up so many groups.
+LOOKED_UP = 8
 MAX_COUNTED = 64  # groups of which the open chunks are counted in one turn
 
 
@@ -212,9 +215,17 @@ class DomainReader:
         if not planned:
             return True
         requests = [_request(one) for one in planned if one.chosen]
-        answers = self._fetcher.advance([one.move for one in planned], requests)
+        of_domain = Counter(one.reading.domain for one in planned)
+        moves = [
+            one.reading.without_look_up(one)
+            if LOOKED_UP * of_domain[one.reading.domain] < len(one.reading.groups)
+            else one.move
+            for one in planned
+        ]
+        answers = self._fetcher.advance(moves, requests)
         is_done = True
         for one, answer in zip(planned, answers, strict=True):
+            one.reading.note_read(one.count if answer.is_moved else -1, answer.entries_read)
             if answer.is_moved:
                 self._moved(one, answer, slots, read)
             elif _note_position(one.state, one.move, answer, read):
@@ -283,6 +294,7 @@ class DomainReader:
                 read.pending.append(state)
             if answer.is_moved:
                 state.position, state.count = answer.position, reading.count
+                reading.note_read(reading.count, answer.entries_read)
             else:
                 _note_position(state, move, answer, read)
         return read

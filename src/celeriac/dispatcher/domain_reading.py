@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from celeriac.delivery import Group
@@ -24,6 +24,7 @@ from celeriac.errors import InvalidEvent
 from celeriac.event import read_header
 from celeriac.event_log import Entry, entry_key
 
+REMEMBERED = 2000  # entries that were read last
 SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
 PAGE = 1000  # entries
 # A handler that wants more of a backlog than that share fetches for itself; of fewer entries the share
@@ -39,7 +40,9 @@ class DomainReading:
     """`groups` are all of the dispatcher's in the domain. `upto` is the last entry that was read,
     or the newest one before any was, and `count` how many were. `is_behind`: there may be more.
     `look_at` is when the groups are moved on, by the dispatcher's clock in seconds; `is_rung`:
-    pending deliveries are due now; `is_away`: it could not be read. `waiting` are the groups with entries that no chunk has yet, the
+    pending deliveries are due now; `is_away`: it could not be read.
+    `newest` are the last entries that were read, and `read_before` is how many entries Redis counts
+    that came before the first one of all, negative if that is unknown. `waiting` are the groups with entries that no chunk has yet, the
     one that waits longest first; of these, the `dense` ones want most of a backlog.
 
     A group that stands together may still be at an earlier position: its handler wants nothing of
@@ -58,6 +61,8 @@ class DomainReading:
     look_at: float = float("-inf")
     is_rung: bool = False
     size: FetchSize = field(default_factory=lambda: FetchSize(PAGE))
+    newest: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    read_before: int = -1
     waiting: dict[Group, GroupState] = field(default_factory=dict)
     dense: set[Group] = field(default_factory=set)
 
@@ -99,6 +104,7 @@ class DomainReading:
             for group in groups:
                 wanted.setdefault(group, []).append(ReadEntry(count, before, entry))
             before = entry.id
+        self.newest.extend([entry.id for entry in entries[: count - self.count]])
         read = count - self.count
         self.size.note(read, read, size)
         self.upto, self.count, self.is_behind = before, count, is_full
@@ -122,6 +128,7 @@ class DomainReading:
             # To begin where most are; and where the log has lost its end, from there.
             furthest = max(positions, key=entry_key)
             before = self.upto
+            self.newest.clear()
             self.upto = min(self.upto, furthest, key=entry_key) if together else furthest
             if self.upto != before:
                 for state in together:
@@ -154,6 +161,18 @@ class DomainReading:
             self.waiting.pop(state.group, None)
             self.dense.discard(state.group)
         return bool(read_ahead)
+
+    def note_read(self, count: int, entries_read: int) -> None:
+        """Redis counts so many entries that a group has read which stands at `count`."""
+        if count >= 0 and entries_read >= 0:
+            self.read_before = entries_read - count
+
+    def without_look_up(self, one: PlannedAdvance) -> Advance:
+        """Return the move so that the store need not look the group up, where enough is known."""
+        behind = self.count - one.state.count
+        if self.read_before < 0 or one.state.count < 0 or not 0 < behind <= len(self.newest):
+            return one.move
+        return replace(one.move, following=self.newest[-behind], read=self.read_before + one.count)
 
     def catch_up(self, state: GroupState) -> Advance:
         """Return how to move the group past what was read; for one that does not stand with the

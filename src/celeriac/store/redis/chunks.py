@@ -129,7 +129,7 @@ class RedisChunks:
                 keys.stats(domain, handler),
             )
             args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
-            args += _chunk_arguments(chunk)
+            args += (*_chunk_arguments(chunk), move.following, move.read)
         return named, (*args, self.deliveries.lease_ms, f"queued:{worker}")
 
     def _advanced(self, answer: list[Any]) -> list[Advanced]:
@@ -144,8 +144,9 @@ class RedisChunks:
                 has_open=bool(has_open),
                 open_chunks=int(open_chunks),
                 mean_us=int(mean_us),
+                entries_read=int(entries_read),
             )
-            for is_moved, position, has_open, open_chunks, mean_us in groups
+            for is_moved, position, has_open, open_chunks, mean_us, entries_read in groups
         ]
 
     def begin(
