@@ -36,8 +36,8 @@ def move(
     patterns: tuple[str, ...] = ("a.#",),
     named: Sequence[int] = (),
 ) -> Advance:
-    """Up to the entry with that index; `chunk` are the first and the last index of it, `named` those
-    of a sparse one."""
+    """Up to the entry with that index; `chunk` are the first and the last index of it, `named`
+    those of a sparse one."""
 
     def at(index: int) -> str:
         return entries[index] if index >= 0 else "0-0"

@@ -49,8 +49,10 @@ class Advanced(msgspec.Struct, frozen=True):
 
     `is_moved`: the group stood where it was expected, and the chunk was opened. `is_ambiguous`: an
     entry may repeat an event (see `Fetched`). `has_open`: the group had pending deliveries, or open
-    chunks whose lease is over; not looked at where a chunk was opened. `mean_us` and `open_chunks`, which are those of the worker, are 0 where no chunk was
-    opened. `entries_read` is what Redis knows of the group's, negative if nothing. `is_unknown`: the group's node of a cluster is away, and the chunk may have been opened.
+    chunks whose lease is over; not looked at where a chunk was opened. `mean_us` and `open_chunks`,
+    which are those of the worker, are 0 where no chunk was opened. `entries_read` is what Redis
+    knows of the group's, negative if nothing. `is_unknown`: the group's node of a cluster is away,
+    and the chunk may have been opened.
     """
 
     is_moved: bool = False

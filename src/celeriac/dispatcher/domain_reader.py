@@ -17,7 +17,7 @@ from celeriac.dispatcher.domain_reading import (
     plan_leaving,
 )
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.group_state import NEVER, NOW, UNKNOWN, GroupState
+from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.dispatcher.pause import BUSY
 from celeriac.event_log import entry_key
@@ -209,9 +209,7 @@ class DomainReader:
         counted = [state for state in full if state.is_together][:MAX_COUNTED]
         self._fetcher.count_open(counted)
 
-    def _carry_out(
-        self, planned: Sequence[PlannedAdvance], slots: _Slots, read: Read
-    ) -> bool:
+    def _carry_out(self, planned: Sequence[PlannedAdvance], slots: _Slots, read: Read) -> bool:
         if not planned:
             return True
         requests = [_request(one) for one in planned if one.chosen]

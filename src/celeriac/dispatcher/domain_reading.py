@@ -17,7 +17,7 @@ from itertools import islice
 from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, NewChunk
 from celeriac.delivery.chunk_store import new_chunk_id
-from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
+from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, UNMEASURED, FetchSize
 from celeriac.dispatcher.group_state import UNKNOWN, GroupState, ReadEntry
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.errors import InvalidEvent
@@ -27,12 +27,9 @@ from celeriac.event_log import Entry, entry_key
 REMEMBERED = 2000  # entries that were read last
 SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
 PAGE = 1000  # entries
-# A handler that wants more of a backlog than that share fetches for itself; of fewer entries the share
-# says little.
+# A handler that wants more of a backlog than that share fetches for itself; of fewer entries the
+# share says little.
 DENSE, DENSE_FROM = 0.5, 100
-# Events in the first chunk of a handler whose run time is unknown. If they take long, the process
-# gives the rest back: see ChunkExecutor.
-UNMEASURED = 32
 
 
 @dataclass(slots=True)

@@ -60,12 +60,13 @@ class HandlerState:
 class GroupState:
     """Times are those of the dispatcher's clock, in seconds.
 
-    It is looked at `look_at`, or in some turn after `rests_until`.
+    It is looked at `look_at`, or in some turn after `rests_until`. Where one of both is set, it is
+    among the `scheduled` groups of its table; of these, those with the lowest `urgency` come first.
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
-    others of the domain: see domain_reading.py, also for its `count`; `read_ahead` is what was read for
-    it then and is in no chunk yet. `in_force` are the patterns
-    of all versions of the handler, `mean_us` is its run time in the domain, 0 if unknown.
-    `open_chunks` are those that this worker held at the last answer.
+    others of the domain: see domain_reading.py, also for its `count`; `read_ahead` is what was read
+    for it then and is in no chunk yet. `in_force` are the patterns of all versions of the handler,
+    `mean_us` is its run time in the domain, 0 if unknown. `open_chunks` are those that this worker
+    held at the last answer.
 
     `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
     deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
@@ -81,6 +82,8 @@ class GroupState:
     size: FetchSize
     look_at: float = NOW
     rests_until: float = NEVER
+    scheduled: dict[int, GroupState] = field(default_factory=dict, repr=False, compare=False)
+    urgency: int = 0
     position: str = UNKNOWN
     count: int = -1
     is_together: bool = False

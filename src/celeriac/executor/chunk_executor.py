@@ -11,7 +11,7 @@ import redis
 
 from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkRequest, new_chunk_id
-from celeriac.delivery.fetch_size import FetchSize
+from celeriac.delivery.fetch_size import UNMEASURED, FetchSize
 from celeriac.event_log import Entry
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
@@ -24,7 +24,7 @@ DRAIN = 0.1
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
 LONGEST_CHUNK = 1.0
-# The same for a handler that was not measured in this process yet.
+# The same for a chunk that may be the first one of its handler: see fetch_size.UNMEASURED.
 FIRST_CHUNK = 0.1
 STILL_SLOW = 1.0  # seconds after that in which dispatchers see the new run time
 
@@ -126,8 +126,9 @@ class ChunkExecutor:
             running.give_back()
             return False
         is_measured, began = self.process.run_time_us(handler) > 0, time.monotonic()
+        is_first = not is_measured and len(running.entries) <= UNMEASURED
         try:
-            ended = running.run(LONGEST_CHUNK if is_measured else min(FIRST_CHUNK, LONGEST_CHUNK))
+            ended = running.run(min(FIRST_CHUNK, LONGEST_CHUNK) if is_first else LONGEST_CHUNK)
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()

@@ -160,10 +160,8 @@ class RedisChunks:
         after, upto, sparse = (part.decode() for part in interval)
         return self._read(group, after, upto, sparse.split())
 
-    def _read(
-        self, group: Group, after: str, upto: str, entries: Collection[str]
-    ) -> list[Entry]:
-        """What is left in the log of a chunk, which has only those `entries` unless there is none."""
+    def _read(self, group: Group, after: str, upto: str, entries: Collection[str]) -> list[Entry]:
+        """What is left in the log of a chunk, which has only those `entries` if any."""
         stream, ranges = self.keys.events(group.domain), [(f"({after}", upto)]
         if entries:
             begins = entry_key(after)

@@ -33,7 +33,13 @@ from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, i
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
-from celeriac.store.redis.connection import Client, address, server_time_ms, service_client
+from celeriac.store.redis.connection import (
+    Client,
+    address,
+    is_transient,
+    server_time_ms,
+    service_client,
+)
 from celeriac.store.redis.emitted import EmittedTally
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
