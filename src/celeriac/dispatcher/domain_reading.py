@@ -37,10 +37,10 @@ class DomainReading:
     """`groups` are all of the dispatcher's in the domain. `upto` is the last entry that was read,
     or the newest one before any was, and `count` how many were. `is_behind`: there may be more.
     `look_at` is when the groups are moved on, by the dispatcher's clock in seconds; `is_rung`:
-    pending deliveries are due now; `is_away`: it could not be read.
-    `newest` are the last entries that were read, and `read_before` is how many entries Redis counts
-    that came before the first one of all, negative if that is unknown. `waiting` are the groups with entries that no chunk has yet, the
-    one that waits longest first; of these, the `dense` ones want most of a backlog.
+    pending deliveries are due now; `is_away`: it could not be read. `newest` are the last entries
+    that were read, and `read_before` is how many entries Redis counts that came before the first
+    one of all, negative if that is unknown. `waiting` are the groups with entries that no chunk has
+    yet, the one that waits longest first; of these, the `dense` ones want most of a backlog.
 
     A group that stands together may still be at an earlier position: its handler wants nothing of
     the entries in between but those that it waits for, so it is moved past them later, with the
@@ -125,9 +125,10 @@ class DomainReading:
             # To begin where most are; and where the log has lost its end, from there.
             furthest = max(positions, key=entry_key)
             before = self.upto
-            self.newest.clear()
             self.upto = min(self.upto, furthest, key=entry_key) if together else furthest
             if self.upto != before:
+                self.newest.clear()
+                self.read_before = -1
                 for state in together:
                     state.count = -1
                     self._forget_lost(state.read_ahead)
@@ -198,10 +199,10 @@ def plan_chunk(reading: DomainReading, state: GroupState) -> PlannedAdvance:
     chosen = _within_size(state)
     first, last = chosen[0], chosen[-1]
     is_all = len(chosen) == len(state.read_ahead)
-    is_sparse = last.count - first.count >= len(chosen)
+    is_sparse = last.number - first.number >= len(chosen)
     named = tuple([one.entry.id for one in chosen]) if is_sparse else ()
     chunk = NewChunk(new_chunk_id(), first.before, last.entry.id, len(chosen), named)
-    upto, count = (reading.upto, reading.count) if is_all else (last.entry.id, last.count)
+    upto, count = (reading.upto, reading.count) if is_all else (last.entry.id, last.number)
     is_dense = state.group in reading.dense
     return PlannedAdvance(
         reading, state, _move(state, upto, count, chunk), chosen, count, leaves=is_dense
@@ -213,7 +214,7 @@ def plan_leaving(reading: DomainReading, state: GroupState) -> PlannedAdvance | 
     first = state.read_ahead[0]
     if entry_key(first.before) <= entry_key(state.position):
         return None
-    count = first.count - 1
+    count = first.number - 1
     return PlannedAdvance(
         reading, state, _move(state, first.before, count, None), (), count, leaves=True
     )

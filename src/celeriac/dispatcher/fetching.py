@@ -89,7 +89,8 @@ class FetchedChunk:
 
 class ChunkFetcher:
     """Of one dispatcher. `is_free` says whether the worker's own pool takes a task of a queue at
-    once, `has_room` whether another chunk of a group may be opened. Every method blocks for round trips and raises redis.RedisError."""
+    once, `has_room` whether another chunk of a group may be opened. Every method blocks for round
+    trips and raises redis.RedisError."""
 
     def __init__(
         self,

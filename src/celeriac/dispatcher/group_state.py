@@ -20,10 +20,10 @@ NOW, NEVER = -math.inf, math.inf
 
 
 class ReadEntry(NamedTuple):
-    """An entry that was read for several groups, the one `before` it, and how many were read by
-    then, this one included."""
+    """The entry with that `number` of all that were read for several groups, and the one `before`
+    it."""
 
-    count: int
+    number: int
     before: str
     entry: Entry
 
