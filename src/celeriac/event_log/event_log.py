@@ -247,6 +247,11 @@ class EventLog(Protocol):
         """Entries from `start` to `end`, both included; `(id` excludes."""
         ...
 
+    def read_after(self, asked: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        """For each domain, entry and count: at most so many entries after that one. In one round
+        trip for all; None of a domain whose node of a cluster is away."""
+        ...
+
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         """The entry under which each event key is registered (see `append`), in order."""
         ...

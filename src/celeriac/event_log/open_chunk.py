@@ -1,4 +1,4 @@
-"""An open chunk, as it is stored: an interval of the event log that one worker holds."""
+"""An open chunk, as it is stored: what one worker holds of an interval of the event log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _OWNERS = ("queued:", "running:")
 
 
 class OpenChunk(msgspec.Struct, frozen=True):
-    """The entries after `after`, up to and with `upto`, `count` of them when they were fetched.
+    """The entries after `after`, up to and with `upto`, `count` of them when they were fetched. A
+    sparse chunk has only those among `entries`.
 
     `owner` is `queued:<worker>` or `running:<worker>`; its lease began at `renewed_ms` by the
     server's clock.
@@ -25,10 +26,12 @@ class OpenChunk(msgspec.Struct, frozen=True):
     count: int
     owner: str
     renewed_ms: int
+    entries: tuple[str, ...] = ()
 
     def has(self, entry: str) -> bool:
         """Whether the entry is left in the chunk."""
-        return entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        is_within = entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        return is_within and (not self.entries or entry in self.entries)
 
     @property
     def worker(self) -> str:
@@ -41,11 +44,11 @@ class OpenChunk(msgspec.Struct, frozen=True):
 
 
 def parse_chunk(id: str, stored: bytes) -> OpenChunk:
-    """From `after upto count owner renewed`. Raises ValueError for anything else."""
-    after, upto, count, owner, renewed = stored.decode().split(" ")
-    if not (is_entry(after) and is_entry(upto) and owner.startswith(_OWNERS)):
+    """From `after upto count owner renewed entry…`. Raises ValueError for anything else."""
+    after, upto, count, owner, renewed, *entries = stored.decode().split(" ")
+    if not (all(map(is_entry, (after, upto, *entries))) and owner.startswith(_OWNERS)):
         raise ValueError("is no open chunk")
-    return OpenChunk(id, after, upto, int(count), owner, int(renewed))
+    return OpenChunk(id, after, upto, int(count), owner, int(renewed), tuple(entries))
 
 
 def chunks_by_id(stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

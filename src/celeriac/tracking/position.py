@@ -55,12 +55,15 @@ class GroupPosition:
         """Return entry → open chunk, for those of the entries that are in one."""
         if self.info is None or not self.info.chunks:
             return {}
-        bounds = [(entry_key(one.after), entry_key(one.upto), one) for one in self.info.chunks]
+        bounds = [
+            (entry_key(one.after), entry_key(one.upto), frozenset(one.entries), one)
+            for one in self.info.chunks
+        ]
         found = {}
         for entry in entries:
             key = entry_key(entry)
-            for after, upto, chunk in bounds:
-                if after < key <= upto:
+            for after, upto, named, chunk in bounds:
+                if after < key <= upto and (not named or entry in named):
                     found[entry] = chunk
         return found
 
