@@ -325,7 +325,7 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
 
 
 def test_readers_may_move_postponed_events_where_that_is_wanted() -> None:
-    part = Part(service="billing", reads=["order"], promotes=True)
+    part = Part(service="billing", reads=["order"], enqueues_due=True)
     assert "(%W~celeriac:{order}:events +xadd)" in rules(part, KEYS)
     strict = Part(service="billing", reads=["order"])
     assert "(%W~celeriac:{order}:events +xadd)" not in rules(strict, KEYS)
@@ -426,7 +426,7 @@ def test_redis_takes_the_rules_as_valkey_does(tmp_path: Path) -> None:
         admin: Any = redis.Redis(port=port)
         # redis-py 5 itself does not retry a connection that was refused.
         Retry(ConstantBackoff(0.05), 200).call_with_retry(admin.ping, lambda _: None)
-        part = Part(service="a", reads=["*"], emits=["o"], promotes=True, bounded=True)
+        part = Part(service="a", reads=["*"], emits=["o"], enqueues_due=True, bounded=True)
         for name, found in (("a", rules(part, KEYS)), ("people", operator_rules(KEYS))):
             admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *found)
         user: Any = redis.Redis(port=port, username="a", password="pw")

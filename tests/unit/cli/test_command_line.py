@@ -50,7 +50,7 @@ def test_help_names_every_command_and_exit_code() -> None:
         assert command is not None
         assert f"  {name} " in out
         assert command.help
-    assert "4  Redis cannot be reached" in out
+    assert "4  Redis is unreachable" in out
 
 
 def test_commands_on_a_real_server(redis_url: str, namespace: str) -> None:
@@ -61,7 +61,7 @@ def test_commands_on_a_real_server(redis_url: str, namespace: str) -> None:
         return result.stdout
 
     id = run("emit", "order.placed", '{"n": 1}').strip()
-    assert "No handler takes part in it." in run("status", id)
+    assert "No handler is subscribed to it." in run("status", id)
     assert id in run("events")
     assert "server" in run("doctor")
 

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.finding import BusSnapshot
-from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
+from celeriac.cli.doctor.outbox import check_outbox, read_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
@@ -263,12 +263,12 @@ def test_an_outbox_that_nobody_relays_fails(
 
 def test_the_outbox_of_the_settings_is_looked_at(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
-    assert look_at_outbox(Settings.load({})) is None
-    missing = look_at_outbox(Settings.load({}, outbox_url=url))
+    assert read_outbox(Settings.load({})) is None
+    missing = read_outbox(Settings.load({}, outbox_url=url))
     assert isinstance(missing, str)
     assert "create_outbox" in missing
     create_outbox(create_engine(url, poolclass=NullPool))
-    assert look_at_outbox(Settings.load({}, outbox_url=url)) == OutboxStatus(url, 0, None, 0)
+    assert read_outbox(Settings.load({}, outbox_url=url)) == OutboxStatus(url, 0, None, 0)
 
 
 def test_each_node_of_a_cluster_is_looked_at() -> None:

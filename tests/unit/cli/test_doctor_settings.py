@@ -25,7 +25,7 @@ def with_domains(number: int, **record: int) -> BusSnapshot:
 def test_settings_that_agree_are_in_order() -> None:
     given = Settings.load({"CELERIAC_RETENTION": "50"})
     [finding] = told(given, Record({"retention": 50}))
-    assert ("ok", "the bus's settings hold here") == (finding.level, finding.text)
+    assert ("ok", "this process uses the settings of the bus") == (finding.level, finding.text)
 
 
 def test_a_bus_that_no_worker_has_joined_has_no_settings() -> None:
@@ -70,7 +70,7 @@ def test_the_doctor_reads_the_settings_that_hold_now(shop: Shop, run: Run) -> No
         (75, 100, "75 domains, of max_domains=100: beyond it `emit` refuses new ones"),
         (120, 100, "120 domains, of max_domains=100"),
         (MANY_DOMAINS - 1, 0, None),
-        (MANY_DOMAINS, 0, "1,000 domains: each costs every worker that subscribes to #"),
+        (MANY_DOMAINS, 0, "1,000 domains: each adds load to every worker that subscribes to #"),
         (MANY_DOMAINS, 100_000, "1,000 domains: each costs"),
     ],
 )

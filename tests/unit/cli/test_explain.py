@@ -155,7 +155,7 @@ def test_an_error_in_when_shows_no_data(run: Run, module: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give EVENT_ID and HANDLER, or --type and --data"),
+        ((), "The event is missing. Pass EVENT_ID, or --type and --data."),
         (("a", "b", "--data", "{}"), "give --type too"),
         (("a", "b", "--type", "order.placed"), "give HANDLER only"),
         (("--type", "order..placed"), "type"),

@@ -1,4 +1,4 @@
-"""The tree of causes as lines: each event, under it its handlers, under those what they emitted."""
+"""The tree of causes as lines: each event, its handlers below it, their events below them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from celeriac.tracking import Cause, Cell, Tree
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One event, or (`cell`) one handler of it.
+    """One event, or, with `cell`, one handler of it.
 
-    Times are ms after the first event of the tree: an event's `begin` is when it was emitted, a
-    handler's begin and end are those of its last attempt. None where nobody knows.
+    Times are ms after the first event of the tree. `begin` of an event is when it was emitted;
+    `begin` and `end` of a handler are those of its last attempt. None if unknown.
     """
 
     prefix: str
@@ -25,7 +25,7 @@ class Line:
 
 
 def lines(tree: Tree) -> list[Line]:
-    """In the order in which they are drawn."""
+    """Return the lines in drawing order."""
     children: defaultdict[str | None, list[Cause]] = defaultdict(list)
     keys = {node.key for node in tree.nodes}
     for node in tree.nodes:
@@ -36,7 +36,7 @@ def lines(tree: Tree) -> list[Line]:
 
 
 def span(drawn: Sequence[Line]) -> float:
-    """From the first event to the end of all that is known, in ms."""
+    """Return the ms from the first event to the end of the last known run."""
     return max((line.end or line.begin or 0.0 for line in drawn), default=0.0)
 
 
@@ -52,14 +52,14 @@ def _event(
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
     effects = children.get(node.key, ())
-    # Of an effect whose handler is not known, nobody can say more than that it followed.
+    # The handler of these events is unknown, so they are placed directly below their cause.
     loose = [effect for effect in effects if effect.handler not in by_handler]
     for n, cell in enumerate(cells):
         last = n == len(cells) - 1 and not loose
         yield _handler(rest + ("└─ " if last else "├─ "), node, cell, zero)
         below = rest + ("   " if last else "│  ")
-        own = [effect for effect in effects if effect.handler == cell.handler]
-        yield from _several(own, below, children, zero)
+        emitted = [effect for effect in effects if effect.handler == cell.handler]
+        yield from _several(emitted, below, children, zero)
     yield from _several(loose, rest, children, zero)
 
 
