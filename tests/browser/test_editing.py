@@ -56,7 +56,7 @@ def die(shop: Shop, **given: Any) -> DeadLetter:
     return shop.backend.deliveries.dead("order", newest_first=True)[0]
 
 
-def edit(flower: Flower, letter: DeadLetter, change: Any, user: str = "ada") -> Any:
+def edit(flower: Flower, dead_letter: DeadLetter, change: Any, user: str = "ada") -> Any:
     document = {**json.loads(letter.event), **change}
     body = json.dumps({"letter": f"order/{letter.id}", "document": json.dumps(document)})
     return flower.act("edit", body.encode(), user=f"{user}:secret")

@@ -59,7 +59,7 @@ def shop(watched: Settings) -> Shop:
         "/events", "/events?live=1", "/events?service=service1", "/events?state=waiting",
         "/events?state=dead",
         "/events?id=event-99", "/matrix", "/services", "/dead", "/dead?handler=service1.handler1",
-        "/celeriac/front", "/event/event-99999", "/explain?type=order.placed",
+        "/celeriac/home", "/event/event-99999", "/explain?type=order.placed",
         "/explain?event=event-99&handler=service1.handler1",
     ],
 )  # fmt: skip

@@ -124,7 +124,7 @@ def test_the_tree_of_causes_leads_to_each_of_its_events(page: Page, ids: dict[st
 
 def test_an_event_that_is_not_there_can_be_searched_for(page: Page) -> None:
     page.goto("/event/nowhere")
-    page.get_by_role("link", name="Search the whole log for it").click()
+    page.get_by_role("link", name="Search the full log for it").click()
     page.wait_for_url(re.compile("deep=1"))
     page.get_by_text("it was never emitted here").wait_for()
 
@@ -345,7 +345,7 @@ def test_a_restart_of_flower_forgets_nothing(
     page.goto(f"/event/{ids['dead']}")
     before = page.locator(".cl-part").all_inner_texts()
     flower.stop()
-    page.get_by_text("Not live: Flower cannot be reached").wait_for()
+    page.get_by_text("Not live: Flower is unreachable").wait_for()
     flower.start()
     page.get_by_text("Live", exact=True).wait_for(timeout=30_000)
     assert before == page.locator(".cl-part").all_inner_texts()

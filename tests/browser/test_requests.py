@@ -23,7 +23,7 @@ from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
 from tests.unit.tracking.shop import Shop
 
-PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/front", "/celeriac/count"]
+PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/home", "/celeriac/count"]
 PAGES += ["/explain?type=order.placed", "/explain?event=x&handler=billing.book"]
 ACTS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
 ACTS += ["pause", "resume"]
@@ -142,7 +142,7 @@ def test_the_first_page_and_every_navigation_lead_to_ours(flower: Flower) -> Non
         page = flower.ask(path).text
         for ours in ("/events", "/matrix", "/services", "/dead"):
             assert f'href="{ours}"' in page, path
-    assert 'data-live="/celeriac/front?live=1"' in flower.ask("/").text
+    assert 'data-live="/celeriac/home?live=1"' in flower.ask("/").text
 
 
 def test_what_did_not_change_is_not_sent_again(flower: Flower) -> None:
@@ -161,7 +161,7 @@ def test_what_did_not_change_is_not_sent_again(flower: Flower) -> None:
 def test_a_mistaken_filter_is_told_on_a_page(flower: Flower, path: str) -> None:
     answer = flower.ask(path)
     assert 400 == answer.status
-    assert "That did not work" in answer.text and "navbar" in answer.text
+    assert "Invalid request" in answer.text and "navbar" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -
             alone.start()
             assert 200 == alone.ask("/events").status
             server.kill()
-            for path in ("/events", "/services?live=1", "/dead", "/celeriac/front?live=1"):
+            for path in ("/events", "/services?live=1", "/dead", "/celeriac/home?live=1"):
                 answer = alone.ask(path)
                 assert 503 == answer.status, path
                 assert "cannot reach Redis" in answer.text

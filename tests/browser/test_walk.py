@@ -31,7 +31,7 @@ def shop(watched: Settings) -> Iterator[Shop]:
 def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     # Flower's own first page says that something is wrong, and leads there.
     page.goto("/")
-    card = page.locator(".cl-front").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
+    card = page.locator(".cl-home").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
     card.wait_for()
     page.locator(".cl-nav-count", has_text="4").wait_for()
     card.click()
@@ -73,7 +73,7 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     page.goto("/dead")
     page.get_by_text("Nothing was given up").wait_for()
     page.goto("/")
-    page.locator(".cl-front").get_by_text("nothing was given up").wait_for()
+    page.locator(".cl-home").get_by_text("nothing was given up").wait_for()
     assert page.locator(".cl-nav-count").is_hidden()
 
     # And it is written who did it.

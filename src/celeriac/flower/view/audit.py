@@ -1,4 +1,4 @@
-"""What people had done, and who they were."""
+"""The audit log: actions and the users who requested them."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class AuditPage(Page):
 
     @authenticated
     async def get(self) -> None:
-        found = await self.call(acts, self.backend)
-        self.show(acts=found, live_url=self.get_live_url())
+        actions = await self.call(acts, self.backend)
+        self.show(actions=actions, live_url=self.get_live_url())

@@ -1,4 +1,4 @@
-"""Contracts: each event type with its versions, its owner, and the handlers that read it."""
+"""Contracts: each event type with its versions, its owner and its handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_CONSUMERS = 50
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """`more` counts the types that are not shown."""
+    """The catalog on the page. `more` is the number of types not shown."""
 
     shown: list[EventInfo]
     more: int
@@ -45,7 +45,7 @@ class ContractsPage(Page):
 
 
 def read_contracts(backend: Backend, type_: str | None = None) -> Contracts:
-    """Read the catalog, or one type of it. Blocks. Types with a broken reader come first."""
+    """Return the catalog, or one type of it; types with a broken reader first. Blocks."""
     catalog = [info for info in read_catalog(backend) if type_ in (None, info.type)]
     catalog.sort(key=lambda info: (not info.broken, not info.versions, info.type))
     broken = sum(bool(info.broken) for info in catalog)
