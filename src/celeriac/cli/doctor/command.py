@@ -96,7 +96,7 @@ def examine(session: Session) -> BusSnapshot:
     )
     # Reading them reports invalid records.
     groups = [Group(lag.domain, lag.handler) for lag in snapshot.lags]
-    backend.deliveries.tallies(groups)
+    backend.deliveries.counters(groups)
     if isinstance(backend.chunks, RedisChunks):
         backend.chunks.inspect(groups)
     for domain in domains:

@@ -41,6 +41,6 @@ def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
         yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     else:
         yield ok("outbox", f"{waiting} waiting at {outbox.database}")
-    if outbox.parked:
-        text = f"{count(outbox.parked, 'event')} of the outbox cannot be published"
+    if outbox.failed:
+        text = f"{count(outbox.failed, 'event')} of the outbox cannot be published"
         yield warn("outbox", text, "see celeriac outbox list, then retry or discard them")

@@ -36,7 +36,7 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
         print_json(counts)
         return
     oldest = f", the oldest for {age(counts.oldest_s)}" if counts.waiting else ""
-    console().print(f"{count(counts.waiting, 'event')} waiting{oldest}; {counts.parked:,} failed")
+    console().print(f"{count(counts.waiting, 'event')} waiting{oldest}; {counts.failed:,} failed")
 
 
 @outbox.command("list")
@@ -49,18 +49,18 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
 def list_(session: Session, limit: int, database: str | None, django: bool, as_json: bool) -> None:
     """List events that could not be published, with the error; oldest first."""
     chosen, _ = open_chosen(session.settings, database, django)
-    rows = state.parked(chosen, limit)
+    rows = state.failed(chosen, limit)
     if as_json:
         print_json(rows)
         return
     table(
         ("row", "failed (UTC)", "event", "domain", "error"),
-        [(r.row, when(r.parked_ms), r.event_id, r.domain, r.error) for r in rows],
+        [(r.row, when(r.failed_ms), r.event_id, r.domain, r.error) for r in rows],
         right=("row",),
         fold={"event": 12, "error": 20},
         shed=("domain", "failed (UTC)"),
     )
-    total = state.status(chosen).parked if len(rows) == limit else len(rows)
+    total = state.status(chosen).failed if len(rows) == limit else len(rows)
     if total > len(rows):
         echo(f"\n{len(rows):,} shown of {total:,}")
 
@@ -94,10 +94,10 @@ def _rows_command(name: str, done: str, help: str, change: Any) -> None:
 def _chosen(database: Database, rows: tuple[int, ...]) -> tuple[int, str]:
     """Return the number of failed events of these rows, or of all, and the first of them by id."""
     if not rows:
-        number = state.status(database).parked
-        first = [row.event_id for row in state.parked(database, MAX_NAMED)]
+        number = state.status(database).failed
+        first = [row.event_id for row in state.failed(database, MAX_NAMED)]
         return number, listed(first, number)
-    failed = state.parked_events(database, rows)
+    failed = state.failed_events(database, rows)
     if missing := [str(row) for row in rows if row not in failed]:
         raise NotFound(
             f"no failed event in rows: {listed(missing)}. Check them with `celeriac outbox list`."

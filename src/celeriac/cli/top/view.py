@@ -102,8 +102,8 @@ class Watch:
         backend = self._backend
         lags = self._matrix.lag()
         groups = [Group(lag.domain, lag.handler) for lag in lags]
-        ever = _by_handler(groups, backend.deliveries.tallies(groups))
-        minutes = backend.deliveries.tallies_by_minute(groups, 2)
+        ever = _by_handler(groups, backend.deliveries.counters(groups))
+        minutes = backend.deliveries.counters_by_minute(groups, 2)
         lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
         stream_stats = backend.event_log.stream_stats(sorted(backend.event_log.domains()))
         now_ms, read_at = backend.registry.now_ms(), time.monotonic()

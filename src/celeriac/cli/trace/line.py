@@ -51,14 +51,14 @@ def _event(
     yield Line(first, node, begin=begin)
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
-    effects = children.get(node.key, ())
+    emitted_events = children.get(node.key, ())
     # The handler of these events is unknown, so they are placed directly below their cause.
-    loose = [effect for effect in effects if effect.handler not in by_handler]
+    loose = [event for event in emitted_events if event.handler not in by_handler]
     for n, cell in enumerate(cells):
         last = n == len(cells) - 1 and not loose
         yield _handler(rest + ("└─ " if last else "├─ "), node, cell, zero)
         below = rest + ("   " if last else "│  ")
-        emitted = [effect for effect in effects if effect.handler == cell.handler]
+        emitted = [event for event in emitted_events if event.handler == cell.handler]
         yield from _several(emitted, below, children, zero)
     yield from _several(loose, rest, children, zero)
 

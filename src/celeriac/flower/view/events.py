@@ -107,7 +107,7 @@ def read_choices(matrix: Matrix, is_full_page: bool) -> dict[str, Any]:
         groups = [
             Group(domain, record.id) for record in records.values() for domain in record.since
         ]
-        types = {type for counters in backend.deliveries.tallies(groups) for type in counters}
+        types = {type for counters in backend.deliveries.counters(groups) for type in counters}
         choices["types"] = sorted(types)[:MAX_SUGGESTED]
         handlers, services = (
             sorted(records),
