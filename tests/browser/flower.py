@@ -131,7 +131,9 @@ class Flower:
     def act(self, name: str, body: bytes = b"{}", **options: Any) -> Answer:
         """An act, asked for as our own script does."""
         headers = {"Content_Type": "application/json", "Sec_Fetch_Site": "same-origin"}
-        return self.ask(f"/celeriac/act/{name}", method="POST", body=body, **{**headers, **options})
+        return self.ask(
+            f"/celeriac/action/{name}", method="POST", body=body, **{**headers, **options}
+        )
 
 
 def shop_of(settings: Settings) -> Shop:

@@ -57,7 +57,7 @@ def shop(watched: Settings) -> Shop:
     for _ in range(4):
         made.run_until_idle()
     made.backend.circuits.pause("mail.send", reason=XSS)
-    made.backend.deliveries.record("order", Note(who=XSS, did=XSS, what=XSS, via=XSS).encode())
+    made.backend.deliveries.record("order", Note(actor=XSS, did=XSS, what=XSS, via=XSS).encode())
     made.backend.deliveries.record("order", XSS.encode())
     return made
 

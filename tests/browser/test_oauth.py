@@ -54,7 +54,7 @@ def redrive(flower: Flower, shop: Shop, cookies: str, token: str = "", site: str
     headers = {"Cookie": cookies, "X_XSRFToken": token}
     return flower.act(
         "redrive",
-        f'{{"letter": "order/{letter.id}"}}'.encode(),
+        f'{{"dead_letter": "order/{letter.id}"}}'.encode(),
         user="",
         Sec_Fetch_Site=site or "same-origin",
         **{name: value for name, value in headers.items() if value},

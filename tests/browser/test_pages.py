@@ -73,7 +73,7 @@ def test_events_are_filtered_and_the_address_says_how(page: Page, ids: dict[str,
     page.get_by_label("Type").fill("payment.#")
     page.get_by_label("Type").press("Enter")
     page.wait_for_url(re.compile("type=payment"))
-    page.get_by_text("No such events").wait_for()
+    page.get_by_text("No matching events").wait_for()
     page.get_by_text("Clear").click()
     page.get_by_label("Id", exact=True).fill(ids["dead"])
     page.get_by_role("button", name="Filter").click()
@@ -239,7 +239,7 @@ def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
     before = shop.backend.deliveries.dead_count("order")
     for how in ("Cancel", "Escape"):
         page.get_by_role("button", name="Redrive").first.click()
-        page.get_by_text("4 letters").wait_for()
+        page.get_by_text("4 dead letters").wait_for()
         page.get_by_text("4 × billing.charge_card, order.placed, UnknownCard").wait_for()
         if how == "Cancel":
             page.get_by_role("button", name="Cancel").click()

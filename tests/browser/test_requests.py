@@ -71,7 +71,7 @@ def test_acts_are_for_those_who_know_the_password(flower: Flower, name: str) -> 
     refused = flower.act(name, user="")
     assert 401 == refused.status
     assert "WWW-Authenticate" in refused.headers
-    assert 405 == flower.ask(f"/celeriac/act/{name}", Content_Type="application/json").status
+    assert 405 == flower.ask(f"/celeriac/action/{name}", Content_Type="application/json").status
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -80,7 +80,7 @@ def test_another_site_cannot_act(flower: Flower, open_flower: Flower, name: str)
         assert 403 == one.act(name, Sec_Fetch_Site="cross-site").status
         assert 403 == one.act(name, Sec_Fetch_Site="same-site").status
     foreign = flower.ask(
-        f"/celeriac/act/{name}",
+        f"/celeriac/action/{name}",
         method="POST",
         body=b"{}",
         Origin="https://evil.example.com",
@@ -119,7 +119,7 @@ def test_another_name_does_not_lead_in_where_flower_is_open(open_flower: Flower)
 
 def test_pages_without_authentication_say_why_nothing_can_be_done(open_flower: Flower) -> None:
     page = open_flower.ask("/dead", user="").text
-    assert "Acting needs authentication" in page
+    assert "Actions need authentication" in page
     assert "disabled" in page
 
 
@@ -179,7 +179,15 @@ def test_nonsense_in_an_address_is_no_fault_of_ours(flower: Flower, path: str) -
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"not json", b'{"letter": 1}', b'{"unknown": 1}', b"\xff", b'{"letter": "x"}'],
+    [
+        b"",
+        b"[]",
+        b"not json",
+        b'{"dead_letter": 1}',
+        b'{"unknown": 1}',
+        b"\xff",
+        b'{"dead_letter": "x"}',
+    ],
 )
 def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
     for name in ACTS:
@@ -194,12 +202,12 @@ def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
 def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop: Shop) -> None:
     matrix = Matrix(shop.backend)
     [first, second] = shop.backend.deliveries.dead("order")
-    asked = json.dumps({"letter": f"order/{first.id}"}).encode()
+    asked = json.dumps({"dead_letter": f"order/{first.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("redrive", asked).text)
     assert {"done": 0, "gone": 1} == json.loads(flower.act("redrive", asked).text)
     settle(shop)
     assert 2 == shop.backend.deliveries.dead_count("order"), "the cause is not mended"
-    asked = json.dumps({"letter": f"order/{second.id}"}).encode()
+    asked = json.dumps({"dead_letter": f"order/{second.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("discard", asked).text)
     Mended.done = True
     try:
@@ -224,7 +232,7 @@ def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop:
 def test_many_are_not_touched_before_they_were_counted(flower: Flower) -> None:
     for name in ("redrive-many", "discard-many"):
         refused = flower.act(name, b"{}")
-        assert 400 == refused.status and "count first" in refused.text
+        assert 400 == refused.status and "Count the dead letters first" in refused.text
 
 
 def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) -> None:
@@ -396,6 +404,6 @@ def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
 
 
 def test_editing_is_off_unless_someone_is_named(flower: Flower, shop: Shop) -> None:
-    refused = flower.act("edit", b'{"letter": "order/1-1", "document": "{}"}')
+    refused = flower.act("edit", b'{"dead_letter": "order/1-1", "document": "{}"}')
     assert 403 == refused.status
-    assert "Editing is off" in json.loads(refused.text)["error"]
+    assert "Editing is disabled" in json.loads(refused.text)["error"]

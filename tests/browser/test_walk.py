@@ -61,19 +61,19 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     # The cause is mended; the group goes again.
     Mended.done = True
     page.get_by_role("button", name="Redrive all of these").click()
-    page.get_by_text("4 letters").wait_for()
+    page.get_by_text("4 dead letters").wait_for()
     page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
-    page.locator(".toast-body", has_text="Redriven 4 letters").wait_for()
-    page.get_by_text("There are none at all").wait_for()
+    page.locator(".toast-body", has_text="Redriven 4 dead letters").wait_for()
+    page.get_by_text("There are no dead letters").wait_for()
     settle(shop)
 
     # Green: on the event, on the page of dead letters, on the first page.
     page.goto("/events?subject=order/7&type=order.placed")
     page.locator("tr", has_text="order/7").first.get_by_text("processed").wait_for()
     page.goto("/dead")
-    page.get_by_text("Nothing was given up").wait_for()
+    page.get_by_text("A delivery becomes a dead letter").wait_for()
     page.goto("/")
-    page.locator(".cl-home").get_by_text("nothing was given up").wait_for()
+    page.locator(".cl-home").get_by_text("none", exact=True).wait_for()
     assert page.locator(".cl-nav-count").is_hidden()
 
     # And it is written who did it.

@@ -14,9 +14,7 @@ _WORDS = {
 
 
 def circuit_text(circuit: Circuit, now_ms: int) -> str:
-    """Return, for example, `is paused manually since 10:00:00, until 10:15:00 (in 15 min):
-    maintenance`.
-    """
+    """Return, for example, `is paused manually since 10:00:00: maintenance`."""
     text = _WORDS[circuit.state]
     if circuit.since_ms is not None:
         text += f" since {when(circuit.since_ms)}"

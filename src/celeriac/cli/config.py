@@ -77,7 +77,7 @@ def _change(session: Session, name: str, text: str, *, yes: bool, as_json: bool)
     before, after = bus.set(name, text)
     what = f"{name}: {format_number(before)} to {format_number(after)}"
     if before != after:
-        record_setting(session.backend, who=user_name(), what=what)
+        record_setting(session.backend, actor=user_name(), what=what)
     if as_json:
         print_json({"name": name, "before": before, "value": after})
     else:

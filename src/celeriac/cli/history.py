@@ -74,7 +74,7 @@ def _what(step: Step) -> str:
 
 
 def _how(step: Step) -> str:
-    by = f"by {step.who}" if step.who else ""
+    by = f"by {step.actor}" if step.actor else ""
     via = f"in {step.via}" if step.via else ""
     ran = took(step.took_us) if step.took_us else ""
     on = f"on {step.worker}" if step.worker else ""

@@ -69,7 +69,7 @@ def replay(
     if not yes:
         confirm(f"Run {count(number, 'event')} through {handler} again?", abort=True)
     note = Note(
-        who=user_name(),
+        actor=user_name(),
         did="replay",
         what=_what(handler, since, until, pattern),
         via="celeriac",

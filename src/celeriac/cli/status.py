@@ -89,7 +89,7 @@ def _show(event: EventStatus, now_ms: int) -> None:
 
     out = console()
     out.print(Text.assemble((event.type, "bold"), "  ", event.subject or ""))
-    postponed = event.place == "postponed"
+    postponed = event.location == "postponed"
     facts = {
         "id": event.id,
         "source": event.source,

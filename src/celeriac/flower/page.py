@@ -135,8 +135,9 @@ class Page(BaseHandler):  # type: ignore[misc]
         return f"{page}?at={quote(f'{domain}/{entry}')}" if domain and entry else page
 
     def explain_url(self, handler: str, **event: str | None) -> str:
-        """Return the URL that explains why the handler did or did not get an event (`event`, `at`),
-        or would get one of a `type`.
+        """Return the URL that explains why the handler did or did not get an event.
+
+        Pass `event` and `at`, or the `type` of an event that is not emitted yet.
         """
         given = {**event, "handler": handler}
         query = urlencode({name: value for name, value in given.items() if value})

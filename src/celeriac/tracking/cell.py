@@ -1,6 +1,6 @@
-"""What the matrix answers with. Every value is frozen, and `msgspec.json.encode` takes it as it is.
+"""The answers of the matrix: frozen values that `msgspec.json.encode` accepts.
 
-Times called `_ms` are ms since the epoch by the server's clock.
+Times named `_ms` are ms since the epoch by the server's clock.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from celeriac.event_log import EntryKind
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler's part in one event.
+    """One delivery: one handler and one event.
 
-    `attempts` counts those begun, `took_us` is the last one's run time, `at_ms` when the state was
-    recorded. `worker` has the delivery, or made the last attempt, where that is recorded.
-    `failures` and `restarts` (redrives and replays after a failure) are in the answer to `status`
-    only; they are of every life of the delivery. `error` is the last failure's, in `status` and,
-    where the delivery is dead or scheduled, in lists of events. `into` is the event that was
-    handled in place of a coalesced one: its id in `status`, its entry in lists of events.
+    `attempts` counts started attempts, `took_us` is the last run time, `at_ms` the time when the
+    state was recorded. `worker` has the delivery, or made the last attempt, if that is recorded.
+    `failures` and `restarts` (redrives and replays) are only in the answer to `status` and cover
+    all lives of the delivery. `error` is the last failure's: in `status`, and in lists of events
+    for dead and scheduled deliveries. `into` is the event that was handled instead of a coalesced
+    one: its id in `status`, its entry in lists of events.
     """
 
     handler: str
@@ -41,12 +41,14 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and where it lies. A postponed one has no entry yet, and its time is to come. `kind`
-    says what is known about duplicates of the entry."""
+    """An event and its location. A postponed event has no entry and a future time.
+
+    `kind` is what is known about duplicates of the entry.
+    """
 
     domain: str
     entry: str | None
-    place: Literal["log", "postponed"]
+    location: Literal["log", "postponed"]
     time_ms: int
     event: RawEvent
     kind: EntryKind = EntryKind.MADE
@@ -57,14 +59,14 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and its row of the matrix. `data`, masked, is in the answer to `status` only."""
+    """An event and its deliveries. `data`, masked, is only in the answer to `status`."""
 
     id: str
     type: str
     source: str
     domain: str
     entry: str | None
-    place: Literal["log", "postponed"]
+    location: Literal["log", "postponed"]
     time_ms: int
     cells: tuple[Cell, ...]
     subject: str | None = None
@@ -78,17 +80,17 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
         return event_key(self.id, self.source)
 
     def has(self, state: DeliveryState) -> bool:
-        """Whether any cell is in that state."""
+        """Return whether a delivery has the state."""
         return any(cell.state is state for cell in self.cells)
 
 
 class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one handler is in one domain.
+    """The backlog of one handler in one domain.
 
-    `waiting` counts entries of the log that it was not given yet, unwanted ones included; `dead`
-    what lies in dead letters now. `processed`, `retried`, `skipped` and `failed` (given up) count
-    since the handler joined. `joined` is False where it has no group, `registered` where there is
-    a group that belongs to no handler. `circuit` is the handler's, in all its domains.
+    `waiting` counts log entries that the handler was not given yet, including unwanted ones; `dead`
+    counts dead letters now. `processed`, `retried`, `skipped` and `failed` (dead) count since the
+    handler was registered. `joined` is False if it has no group, `registered` is False for an
+    orphaned group. `circuit` is the handler's state in all its domains.
     """
 
     handler: str
@@ -116,10 +118,10 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole matrix, counted. `expected` deliveries is the sum of the states after it.
+    """The totals of the matrix. `expected` is the sum of the states after it.
 
-    `emitted` counts events in the logs, an id that was emitted again not twice; `retried` the
-    deliveries that took more than one attempt. `invalid` entries are no events.
+    `emitted` counts events in the logs without repeated ones; `retried` deliveries with several
+    attempts. `invalid` entries are not events.
     """
 
     emitted: int = 0

@@ -1,4 +1,4 @@
-"""The matrix, asked: where is this event, what became of it, who is behind, what is missing."""
+"""Queries of the matrix: events, deliveries, backlogs and totals."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from celeriac.tracking.lag import lag_of
 from celeriac.tracking.last_error import with_errors, with_last_failure
 from celeriac.tracking.locate import locate, locate_entry
 from celeriac.tracking.overview import HandlerView, overview
-from celeriac.tracking.page import Found, Item, page_cells
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.page import Item, StoredCell, page_cells
+from celeriac.tracking.position import GroupPosition, group_positions
 from celeriac.tracking.search import EventPage, Query, search
 from celeriac.tracking.tree import Tree, tree
 
-NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
+NEWEST = 20_000  # entries read for a list of events without a time limit
 
 
 class Matrix:
-    """Reads only. Every method blocks, and raises redis.RedisError where Redis is away.
+    """Read the matrix. Every method blocks, and raises redis.RedisError if Redis is unreachable.
 
-    What moves while it is read is seen in its old place or in its new one, never in none.
-    Data is masked: what the events themselves name, and members called one of `sensitive`.
+    A delivery that moves while it is read appears in its old or its new state, never in neither.
+    Data is masked: the parts that events name as sensitive, and members named in `sensitive`.
     """
 
     def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
@@ -48,7 +48,7 @@ class Matrix:
         near: str = "",
         deep: bool = False,
     ) -> Located:
-        """The first of `find_all`. Raises NotFound."""
+        """Return the first event of `find_all`. Raises NotFound."""
         return self.find_all(event_id, source=source, near=near, deep=deep)[0]
 
     def find_all(
@@ -60,11 +60,11 @@ class Matrix:
         deep: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Located]:
-        """The events that have the id, as they are, postponed ones included. Raises NotFound.
+        """Return the events with the id, including postponed ones. Raises NotFound.
 
-        There are several where several sources used the id; `source` chooses. `near`, a
-        `domain/entry` where the event was seen, is looked at first. Only where it is `deep` the
-        logs are read through, which takes a while where they are long. For more, see `locate`.
+        If several sources used the id, there are several; `source` selects one. `near`, a
+        `domain/entry`, is searched first. Only `deep` reads the logs completely, which is slow if
+        they are long. For details, see `locate`.
         """
         return locate(
             self.backend,
@@ -77,31 +77,33 @@ class Matrix:
         )
 
     def at_entry(self, domain: str, entry: str) -> Located:
-        """The event of an entry of a log. Raises NotFound, InvalidEvent."""
+        """Return the event of an entry of a log. Raises NotFound, InvalidEvent."""
         return locate_entry(self.backend.event_log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
-        """The event, and one cell for every handler it concerns. Raises NotFound."""
+        """Return the event with its deliveries. Raises NotFound."""
         return self.status_of(self.find(event_id, source=source))
 
     def status_of(self, located: Located) -> EventStatus:
-        """The same of an event that was found."""
+        """Return a located event with its deliveries."""
         records, event = self._records(), located.event
         if located.entry is None:
-            there = stands(self.backend.event_log, records, located.domain)
-            waiting = Found(DeliveryState.WAITING)
-            cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
+            positions = group_positions(self.backend.event_log, records, located.domain)
+            waiting = StoredCell(DeliveryState.WAITING)
+            cells = tuple(
+                waiting.cell(position.record) for position in positions if position.wants(event)
+            )
         else:
             item = Item.of(located.entry, event, located.kind)
-            found = page_cells(self.backend, records, located.domain, [item])[0]
-            cells = tuple(self._with_failures(stand, one, event) for stand, one in found)
+            row = page_cells(self.backend, records, located.domain, [item])[0]
+            cells = tuple(self._with_failures(position, cell, event) for position, cell in row)
         return EventStatus(
             id=event.id,
             type=event.type,
             source=event.source,
             domain=located.domain,
             entry=located.entry,
-            place=located.place,
+            location=located.location,
             time_ms=located.time_ms,
             cells=cells,
             subject=event.subject,
@@ -111,24 +113,24 @@ class Matrix:
             data=masked(event, self.sensitive),
         )
 
-    def _with_failures(self, stand: GroupPosition, found: Found, event: Event) -> Cell:
-        cell = found.cell(stand.record)
-        if found.is_plain:
+    def _with_failures(self, position: GroupPosition, stored: StoredCell, event: Event) -> Cell:
+        cell = stored.cell(position.record)
+        if stored.is_plain:
             return cell
         if cell.into is not None:
-            into = self._event_id(stand.group.domain, cell.into)
+            into = self._event_id(position.group.domain, cell.into)
             cell = msgspec.structs.replace(cell, into=into)
         field = event_key(event.id, event.source)
-        if found.refused and found.row:
-            field = refused_field(found.row.entry)
-        history = self.backend.deliveries.history(stand.group, field)
+        if stored.refused and stored.row:
+            field = refused_field(stored.row.entry)
+        history = self.backend.deliveries.history(position.group, field)
         with_history = msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts
         )
         return with_last_failure(with_history, history)
 
     def _event_id(self, domain: str, entry: str) -> str:
-        """The id of the event of an entry; the entry itself where it was trimmed."""
+        """Return the id of the event of an entry; the entry itself if it was trimmed."""
         entries = self.backend.event_log.read(domain, start=entry, end=entry, count=1)
         with suppress(InvalidEvent):
             return read_header(entries[0].body or b"").id if entries else entry
@@ -144,7 +146,7 @@ class Matrix:
         state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
-        """Up to `limit` events of the log, newest first: the events of `newest`."""
+        """Return the events of `newest`."""
         return list(
             self.newest(
                 domain=domain,
@@ -168,10 +170,10 @@ class Matrix:
     ) -> EventPage:
         """Return up to `limit` events of the log, newest first, and whether the search stopped.
 
-        `pattern` is one as handlers have; `state` asks for a cell in that state; `subject` is what
-        the subject begins with. Cells that are dead or will be retried have their last error.
-        Reads NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for a
-        bad pattern.
+        `pattern` is a pattern as in `@bus.on`; `state` requires a delivery in that state; `subject`
+        is the beginning of the subject. Dead and scheduled deliveries have their last error. Reads
+        NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for an
+        invalid pattern.
         """
         query = Query(
             domain=domain,
@@ -180,48 +182,48 @@ class Matrix:
             subject=subject,
             since_ms=None if since is None else int(since.timestamp() * 1000),
         )
-        most_read = NEWEST if since is None else sys.maxsize
-        found = search(self.backend, self._records(), query, limit=limit, most_read=most_read)
-        events = tuple(with_errors(self.backend, found.events))
-        return msgspec.structs.replace(found, events=events)
+        max_read = NEWEST if since is None else sys.maxsize
+        page = search(self.backend, self._records(), query, limit=limit, max_read=max_read)
+        events = tuple(with_errors(self.backend, page.events))
+        return msgspec.structs.replace(page, events=events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
-        """A page of events, newest first, at a bounded cost: see `search`."""
-        found = search(self.backend, self._records(), query, before=before, limit=limit)
-        return msgspec.structs.replace(found, events=tuple(with_errors(self.backend, found.events)))
+        """Return a page of events, newest first, at a bounded cost: see `search`."""
+        page = search(self.backend, self._records(), query, before=before, limit=limit)
+        return msgspec.structs.replace(page, events=tuple(with_errors(self.backend, page.events)))
 
     def causes(self, located: Located) -> Tree:
-        """Which event caused which, around one event: see `tree`."""
+        """Return the tree of causes and consequences of an event: see `tree`."""
         return tree(self.backend, self._records(), located)
 
     def overview(self) -> list[HandlerView]:
-        """What every handler is doing, domains together: see `overview`."""
+        """Return the activity of every handler over all domains: see `overview`."""
         return overview(self.backend, self._records(), self.lag())
 
     def lag(self) -> list[HandlerLag]:
-        """How far every handler is in every domain it reaches, and groups that nobody owns."""
+        """Return the backlog of every handler in each of its domains, and of orphaned groups."""
         records = self._records()
         domains = self._domains(records)
         circuits = self.backend.circuits.all()
-        found = [
-            msgspec.structs.replace(one, circuit=circuits[one.handler].state)
-            if one.handler in circuits
-            else one
+        lags = [
+            msgspec.structs.replace(lag, circuit=circuits[lag.handler].state)
+            if lag.handler in circuits
+            else lag
             for domain in domains
-            for one in lag_of(self.backend, records, domain)
+            for lag in lag_of(self.backend, records, domain)
         ]
-        return sorted(found, key=lambda one: (one.handler, one.domain))
+        return sorted(lags, key=lambda lag: (lag.handler, lag.domain))
 
     def circuits(self) -> list[Circuit]:
-        """The circuit of every registered handler, and of others that somebody paused."""
+        """Return the circuit of every registered handler, and of others that are paused."""
         known = self.backend.circuits.all()
         names = known.keys() | {record.id for record in self._records()}
         return [known.get(name, Circuit(handler=name)) for name in sorted(names)]
 
     def totals(self, progress: Callable[[int, int], None] | None = None) -> Totals:
-        """Every event of every log, counted by what became of it.
+        """Return the totals of all events of all logs, by state.
 
-        Reads it all, PAGE at a time; `progress` is told how many entries of how many.
+        Reads all events, PAGE at a time; `progress` is called with the number read and the total.
         """
         records = self._records()
         domains = self._domains(records)

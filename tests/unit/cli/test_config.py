@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from celeriac.bus_settings import BusSettings
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.dead_letter import acts
+from celeriac.dead_letter import audit_log
 from celeriac.settings import BUS_WIDE, Settings
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
@@ -64,7 +64,7 @@ def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
     assert (0, "retention: 50 to 60. ") == (answer.exit_code, answer.out[:21])
     other.refresh()
     assert 60 == other.current.retention
-    [act] = acts(shop.backend)
+    [act] = audit_log(shop.backend)
     assert ("set", "retention: 50 to 60") == (act.note.did, act.note.what)
     answer = run("config", "set", "retention", "70.5", "--json")
     assert {"name": "retention", "before": 60, "value": 70.5} == answer.json
@@ -73,7 +73,7 @@ def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
 def test_setting_what_holds_already_is_no_act(shop: Shop, run: Run) -> None:
     worker(shop, retention=50)
     assert 0 == run("config", "set", "retention", "50").exit_code
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 def test_reset_gives_a_setting_its_default(shop: Shop, run: Run) -> None:
@@ -96,7 +96,7 @@ def test_a_bad_value_is_refused_and_changes_nothing(
     assert "retention" in answer.err and value in answer.err and reason in answer.err
     other.refresh()
     assert 50 == other.current.retention
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 @pytest.mark.parametrize("verb", [("set", "retentoin", "5"), ("reset", "lease")])
@@ -111,7 +111,7 @@ def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> N
     other = worker(shop, **{name: 50})
     refused = run("config", "set", name, "40", input="n\n")
     assert 0 != refused.exit_code
-    assert f"Lower {name} from 50 to 40? What is past it is lost." in refused.out
+    assert f"Lower {name} from 50 to 40? Data beyond it is deleted." in refused.out
     other.refresh()
     assert 50 == getattr(other.current, name)
     assert 0 == run("config", "set", name, "40", input="y\n").exit_code

@@ -156,11 +156,11 @@ def test_an_error_in_when_shows_no_data(run: Run, module: str) -> None:
     ("arguments", "message"),
     [
         ((), "The event is missing. Pass EVENT_ID, or --type and --data."),
-        (("a", "b", "--data", "{}"), "give --type too"),
-        (("a", "b", "--type", "order.placed"), "give HANDLER only"),
+        (("a", "b", "--data", "{}"), "--type is missing"),
+        (("a", "b", "--type", "order.placed"), "Pass HANDLER only"),
         (("--type", "order..placed"), "type"),
-        (("--type", "order.placed", "--data", "{"), "no JSON"),
-        (("a", "-A", "no.such.module"), "no module no.such.module"),
+        (("--type", "order.placed", "--data", "{"), "invalid JSON"),
+        (("a", "-A", "no.such.module"), "module not found: no.such.module"),
     ],
 )
 def test_wrong_usage_is_refused_with_the_remedy(
@@ -174,4 +174,4 @@ def test_wrong_usage_is_refused_with_the_remedy(
 def test_without_handlers_there_is_nothing_to_explain(run: Run, clock: MemoryClock) -> None:
     answer = run("explain", "--type", "order.placed")
     assert 1 == answer.exit_code
-    assert "no handler is registered" in answer.err
+    assert "No handler is registered" in answer.err

@@ -80,7 +80,7 @@ def test_what_is_failed_is_listed_given_back_and_discarded(
     assert "2 failed" in run(settings, "outbox", "status").stdout
     assert "1 event discarded" in run(settings, "outbox", "discard", str(rows[0]), "--yes").stdout
     monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "10000")
-    assert "1 event given back" in run(settings, "outbox", "retry", "--all", "--yes").stdout
+    assert "1 event requeued" in run(settings, "outbox", "retry", "--all", "--yes").stdout
     assert "1 event published" in run(settings, "relay", "--once").stdout
 
 
@@ -106,7 +106,7 @@ def test_any_number_of_failed_events_is_dealt_with_and_the_first_are_named(
     assert "e9 and 992 more?" in asked
     assert "1,002 events" in run(settings, "outbox", command, *rows, *database, "--yes").stdout
     answer = run(settings, "outbox", command, *rows, *database, "--yes")
-    assert (1, True) == (answer.exit_code, "10 and 992 more. Run" in answer.stderr)
+    assert (1, True) == (answer.exit_code, "10 and 992 more. Check" in answer.stderr)
     assert "101 failed" in run(settings, "outbox", "status", *database).stdout
     asked = run(settings, "outbox", command, "--all", *database, input="y\n").stdout
     assert "101 failed events: e1002, e1003, " in asked and "and 91 more?" in asked

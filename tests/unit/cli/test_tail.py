@@ -49,7 +49,7 @@ def test_it_begins_now_and_gives_each_entry_once_in_the_order_they_came(shop: Sh
 def test_a_domain_that_appears_later_is_followed_from_its_first_entry(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(follow, "DOMAINS_EVERY", 0.0)
     event_log = shop.backend.event_log
     follower = Follower(event_log)
     assert [] == drain(follower)
@@ -182,7 +182,7 @@ def test_it_survives_a_restart_of_redis_without_a_gap_or_a_double(
         tail.process.send_signal(signal.SIGINT)
         assert 0 == tail.process.wait(10)
         assert tail.process.stderr is not None
-        assert "Redis is back" in tail.process.stderr.read()
+        assert "Redis is reachable again" in tail.process.stderr.read()
 
 
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, width: int, terminal: bool = True) ->
     console = Console(width=width, force_terminal=terminal, color_system=None, record=True)
     monkeypatch.setattr(drawing, "console", lambda: console)
     with console.capture() as captured:
-        draw(TREE, asked="p")
+        draw(TREE, "p")
     return captured.get().splitlines()
 
 

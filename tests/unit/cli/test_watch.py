@@ -137,10 +137,10 @@ def test_lag_and_missing_workers_are_rules(shop: Shop, run: Run, clock: MemoryCl
     ("arguments", "message"),
     [
         (("--dead", "order..x"), "--dead"),
-        (("--dead", "order.*=x"), "is no number over 0"),
-        (("--lag", "10"), "write NAME=NUMBER"),
-        (("--workers", "billing=0"), "is no number over 0"),
-        (("--to", "nothing://"), "none that Apprise knows"),
+        (("--dead", "order.*=x"), "a number above 0"),
+        (("--lag", "10"), "Write NAME=NUMBER"),
+        (("--workers", "billing=0"), "a number above 0"),
+        (("--to", "nothing://"), "not a URL of Apprise"),
     ],
 )
 def test_wrong_rules_and_urls_are_refused(
@@ -188,7 +188,7 @@ def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
     state = str(tmp_path / "state.json")
     look = ("watch", "--once", "--to", url, "--state", state, "--after", "1", "--dead", "#")
     statuses.append(500)
-    assert "could not be sent" in run(*look).err
+    assert "Sending the notification failed" in run(*look).err
     run(*look)
     run(*look)
     assert 2 == len(got), "refused, then sent, then known"

@@ -49,7 +49,7 @@ def billing(model: Any, **more: Any) -> Lock:
 
 def test_a_new_version_is_judged_against_the_readers_of_other_services() -> None:
     sources = Sources(
-        own=orders(locked(Amount, 2)),
+        code=orders(locked(Amount, 2)),
         files={"orders": orders(locked(Cents)), "billing": billing(Cents)},
     )
     (found,) = sources.judge().breaks
@@ -61,7 +61,7 @@ def test_a_new_version_is_judged_against_the_readers_of_other_services() -> None
 def test_a_version_of_the_commit_is_judged_against_the_code() -> None:
     own = billing(Amount)
     sources = Sources(
-        own=own,
+        code=own,
         annotations={"billing.charge": Amount},
         files={"orders": orders(locked(Amount, 2)), "billing": billing(Cents)},
         before={"orders": orders(locked(Cents))},
@@ -74,7 +74,7 @@ def test_a_version_of_the_commit_is_judged_against_the_code() -> None:
 
 
 def test_a_version_with_another_schema_is_changed() -> None:
-    sources = Sources(own=orders(locked(Amount)), files={"orders": orders(locked(Cents))})
+    sources = Sources(code=orders(locked(Amount)), files={"orders": orders(locked(Cents))})
     (found,) = sources.changed()
     assert ("order.placed", 1, "lock of orders") == (found.type, found.version, found.found_in)
     assert ("field cents removed", "field amount added: integer") == found.changes
@@ -89,7 +89,7 @@ def test_running_workers_of_older_code_are_judged_too_and_named() -> None:
         schema=read_schema(Amount),
     )
     sources = Sources(
-        own=orders(locked(Cents), locked(Amount, 2)),
+        code=orders(locked(Cents), locked(Amount, 2)),
         files={"billing": Lock(service="billing", readers={"billing.charge": new})},
         running=[
             RunningReader("billing.charge", old, ("w1", "w2")),
@@ -105,7 +105,7 @@ def test_running_workers_of_older_code_are_judged_too_and_named() -> None:
 def test_pairs_of_other_services_alone_are_their_own_affair() -> None:
     others = {"orders": orders(locked(Amount)), "billing": billing(Cents)}
     mine = Lock(service="shipping")
-    assert [] == Sources(own=mine, files=others).judge().breaks
+    assert [] == Sources(code=mine, files=others).judge().breaks
     assert 1 == len(Sources(files=others).judge().breaks)
 
 

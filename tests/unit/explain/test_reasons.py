@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from celeriac.explain import Explanation, Reading, Verdict, explain, gather, gather_unfound
+from celeriac.explain import BusReader, CheckResult, Explanation, explain, gather, gather_unfound
 from celeriac.store.redis.event_log import RedisEventLog
 from celeriac.tracking import EventNotFound, Matrix
 from tests.unit.explain import reasons
 from tests.unit.explain.reasons import CHARGE, Asked
 from tests.unit.tracking.shop import Shop
 
-PASSED, FAILED = Verdict.PASSED, Verdict.FAILED
-WAITING, UNKNOWN = Verdict.WAITING, Verdict.UNKNOWN
+PASSED, FAILED = CheckResult.PASSED, CheckResult.FAILED
+WAITING, UNKNOWN = CheckResult.WAITING, CheckResult.UNKNOWN
 
 # situation, deciding check, its verdict, part of its text, part of its command
 REASONS = [
@@ -103,7 +103,7 @@ REASONS = [
 
 def explained(shop: Shop, asked: Asked) -> Explanation:
     event_id, handler, near = asked
-    reading = Reading(shop.backend, lease_ms=30_000)
+    reading = BusReader(shop.backend, lease_ms=30_000)
     try:
         located = Matrix(shop.backend).find(event_id, near=near)
     except EventNotFound as error:
@@ -122,16 +122,16 @@ def test_each_reason_is_named_with_what_changes_it(
     shop: Shop,
     situation: Callable[[Shop], Asked],
     name: str,
-    verdict: Verdict,
+    result: CheckResult,
     text: str,
     remedy: str,
 ) -> None:
     found = explained(shop, situation(shop))
     decision = found.decision
-    assert (name, verdict) == (decision.name, decision.verdict), found.checks
+    assert (name, result) == (decision.name, decision.result), found.checks
     assert text in decision.text
     assert remedy in decision.remedy
-    assert all(check.verdict is PASSED for check in found.checks[: found.deciding])
+    assert all(check.result is PASSED for check in found.checks[: found.deciding])
 
 
 def test_checks_come_in_the_order_from_emit_to_processed(shop: Shop) -> None:
@@ -180,7 +180,7 @@ def test_of_many_handlers_what_they_share_is_read_once(
             return real(*args)
 
         monkeypatch.setattr(owner, name, counted)
-    reading = Reading(shop.backend, lease_ms=30_000)
+    reading = BusReader(shop.backend, lease_ms=30_000)
     found = gather(reading, Matrix(shop.backend).find(id), reading.names)
     assert 30 == len(found)
     assert {"processed"} == {explain(facts).decision.name for facts in found}

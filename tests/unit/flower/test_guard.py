@@ -10,7 +10,7 @@ import pytest
 from tornado.web import HTTPError
 
 from celeriac.flower.bind import SWITCH
-from celeriac.flower.guard import check_act, check_read, user_of
+from celeriac.flower.guard import check_action, check_read, user_of
 
 NOBODY: dict[str, Any] = {"basic_auth": None, "auth": ""}
 BASIC: dict[str, Any] = {"basic_auth": ["ada:secret"], "auth": ""}
@@ -45,12 +45,12 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mode", [BASIC, OAUTH])
 def test_our_own_pages_may_act(mode: dict[str, Any]) -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert None is refusal(check_act, asked, options(mode))
+    assert None is refusal(check_action, asked, options(mode))
 
 
 def test_nobody_acts_without_authentication() -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert 403 == refusal(check_act, asked, options(NOBODY))
+    assert 403 == refusal(check_action, asked, options(NOBODY))
 
 
 @pytest.mark.parametrize("mode", [NOBODY, BASIC, OAUTH])
@@ -67,7 +67,7 @@ def test_nobody_acts_without_authentication() -> None:
 )
 def test_another_site_does_not_act(mode: dict[str, Any], headers: dict[str, str]) -> None:
     asked = request(Content_Type="application/json", **headers)
-    assert 403 == refusal(check_act, asked, options(mode))
+    assert 403 == refusal(check_action, asked, options(mode))
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_another_site_does_not_act(mode: dict[str, Any], headers: dict[str, str]
     ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
 )
 def test_what_a_form_can_send_is_no_act(kind: str) -> None:
-    assert 415 == refusal(check_act, request(Content_Type=kind), options(BASIC))
+    assert 415 == refusal(check_action, request(Content_Type=kind), options(BASIC))
 
 
 def test_a_program_with_a_password_may_act() -> None:
     """It sends no headers of a browser."""
     asked = request(Content_Type="application/json; charset=utf-8")
-    assert None is refusal(check_act, asked, options(BASIC))
+    assert None is refusal(check_action, asked, options(BASIC))
 
 
 def test_read_only_is_for_all() -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert 403 == refusal(check_act, asked, options(BASIC, read_only=True))
+    assert 403 == refusal(check_action, asked, options(BASIC, read_only=True))
 
 
 # -- reading

@@ -7,7 +7,7 @@ import pytest
 from celeriac.delivery import Failure, Restart
 from celeriac.flower import show
 from celeriac.flower.svg.attempts import attempts_of, spans
-from celeriac.flower.svg.causes import HEIGHT, picture
+from celeriac.flower.svg.causes import HEIGHT, draw
 from celeriac.flower.svg.sparkline import sparkline
 from celeriac.tracking import MEANINGS, Cause, Cell, DeliveryState, Minute
 
@@ -45,10 +45,10 @@ def test_an_event_is_as_bad_as_its_worst_cell() -> None:
         cell(state=DeliveryState.DEAD),
         cell(state=DeliveryState.WAITING),
     ]
-    assert DeliveryState.DEAD == show.whole(cells)
+    assert DeliveryState.DEAD == show.overall(cells)
     assert 1 == show.done(cells)
     assert "1 dead, 1 waiting, 1 processed" == show.summary(cells)
-    assert None is show.whole([])
+    assert None is show.overall([])
 
 
 def test_every_state_is_told_in_words() -> None:
@@ -148,11 +148,11 @@ def test_a_tree_is_laid_out_without_boxes_on_boxes() -> None:
             id="e", key="e", type="e." + "x" * 80, domain="e", depth=2, parent="d", handler="s.four"
         ),
     ]
-    drawn = picture(nodes)
+    drawn = draw(nodes)
     places = {(box.x, box.y) for box in drawn.boxes}
     assert 5 == len(places) and 4 == len(drawn.edges)
     a, b, c, d, e = drawn.boxes
     assert a.y == b.y == c.y and d.y == e.y == a.y + HEIGHT + 16
     assert all(box.x + 212 <= drawn.width and box.y + HEIGHT <= drawn.height for box in drawn.boxes)
     assert len(e.label) == 26 and e.label.endswith("…")
-    assert (4, 4) == (picture([]).width - 210, picture([]).height - 52)
+    assert (4, 4) == (draw([]).width - 210, draw([]).height - 52)

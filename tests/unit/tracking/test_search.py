@@ -60,11 +60,11 @@ def test_a_search_stops_when_enough_was_read_and_goes_on(
     query, backend = Query(pattern="*.rare"), shop.backend
     records: list[HandlerRecord] = []
     search = matrix_search().search
-    page = search(backend, records, query, limit=5, most_read=4)
+    page = search(backend, records, query, limit=5, max_read=4)
     assert (0, False) == (len(page.events), page.full)
     assert page.older and page.searched_ms
-    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
-    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, max_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, max_read=4)
     assert [wanted] == [one.id for one in page.events]
 
 

@@ -159,7 +159,7 @@ def test_a_postponed_event_is_found_and_waits(shop: Shop, matrix: Matrix) -> Non
     shop.start()
     id = shop.emit("order.placed", {"n": 1}, delay=60)
     found = matrix.status(id)
-    assert "postponed" == found.place
+    assert "postponed" == found.location
     assert found.entry is None
     assert {"billing.charge": "waiting"} == states(matrix, id)
 

@@ -118,7 +118,7 @@ def check(
         files |= lock_files(folder)
     locks = read_locks(files)
     sources = Sources(
-        own=code.lock if code else None,
+        code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,
         before=read_locks(committed_locks(directory, against)) if against else {},

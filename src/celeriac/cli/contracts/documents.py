@@ -122,7 +122,7 @@ def _catalog(
     code = load_code(module) if module else None
     locks = read_locks(lock_files(directory))
     sources = Sources(
-        own=code.lock if code else None,
+        code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,
     )

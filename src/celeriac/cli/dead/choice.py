@@ -13,7 +13,7 @@ import click
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import confirm, echo
-from celeriac.dead_letter import Choice, choose, letter_at, type_of
+from celeriac.dead_letter import Choice, choose, dead_letter_at, type_of
 from celeriac.delivery import exception_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,7 +80,7 @@ def select(
             "No dead letter is selected. Pass names, or --handler, --type and --error, or --all."
         )
     dead_letters = (
-        (letter_at(session.backend, name) for name in dict.fromkeys(names))
+        (dead_letter_at(session.backend, name) for name in dict.fromkeys(names))
         if names
         else choose(session.backend, choice)
     )

@@ -27,9 +27,9 @@ from celeriac.dead_letter import (
     Choice,
     Note,
     choose,
-    discard_letters,
-    letter_at,
-    redrive_letter,
+    dead_letter_at,
+    discard_dead_letters,
+    redrive_dead_letter,
     type_of,
 )
 from celeriac.delivery import DeadLetter
@@ -61,7 +61,7 @@ dead.add_command(edit)
 @pass_session
 def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: bool) -> None:
     """List dead letters, the newest first."""
-    dead_letters = list(choose(session.backend, choice, newest_first=True, most=limit))
+    dead_letters = list(choose(session.backend, choice, newest_first=True, limit=limit))
     if not dead_letters:
         check_handler(session, choice)
     if as_json:
@@ -105,7 +105,7 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
 @pass_session
 def show(session: Session, name: str, as_json: bool, reveal: bool) -> None:
     """Show one dead letter: error, traceback and event."""
-    dead_letter = letter_at(session.backend, name)
+    dead_letter = dead_letter_at(session.backend, name)
     event = _event(session, dead_letter, reveal)
     if as_json:
         print_json(_plain(dead_letter, event))
@@ -169,7 +169,7 @@ def redrive(
     done, faults = 0, []
     for dead_letter in selected:
         try:
-            done += redrive_letter(
+            done += redrive_dead_letter(
                 session.backend, records, dead_letter.domain, dead_letter.id, note
             )
         except NotFound as error:
@@ -194,7 +194,7 @@ def discard(
     selected = select(session, names, choice, everything)
     if is_agreed(selected, "Discard permanently", yes):
         pairs = [(dead_letter.domain, dead_letter.id) for dead_letter in selected]
-        done = discard_letters(session.backend, pairs, _note("discard", names, choice, reason))
+        done = discard_dead_letters(session.backend, pairs, _note("discard", names, choice, reason))
         _report(ctx, "discarded", done, len(selected) - done, [])
 
 
@@ -205,7 +205,7 @@ def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> byt
     named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
     operation = secrets.token_hex(8)
     note = Note(
-        who=user_name(),
+        actor=user_name(),
         did=verb,
         what=what or named or "all",
         via="celeriac",
@@ -217,7 +217,7 @@ def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> byt
 
 def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:
     rest = f", {gone:,} no longer existed" if gone else ""
-    echo(f"{count(done, 'dead dead_letter')} {verb}{rest}")
+    echo(f"{count(done, 'dead letter')} {verb}{rest}")
     for fault in sorted(set(faults)):
         echo(f"{faults.count(fault):,} not {verb}: {fault}", err=True)
     if faults:

@@ -21,12 +21,12 @@ from celeriac.cli.user import user_name
 from celeriac.contract import read_data
 from celeriac.dead_letter import (
     Choice,
-    LetterEdit,
+    DeadLetterEdit,
     Note,
     apply_edit,
-    edit_letter,
-    letter_at,
-    letter_document,
+    dead_letter_at,
+    document_of,
+    edit_dead_letter,
     patch_change,
 )
 from celeriac.dead_letter.edit import MAX_DIFF
@@ -82,7 +82,7 @@ def edit(
             )
         if dry_run:
             raise click.UsageError("--patch is missing. Pass it with --dry-run.")
-        dead_letter = letter_at(session.backend, names[0])
+        dead_letter = dead_letter_at(session.backend, names[0])
         edits, faults = (
             [_edit(session, dead_letter, _in_editor(dead_letter), handlers)],
             Counter[str](),
@@ -92,7 +92,7 @@ def edit(
         edits, faults = [], Counter[str]()
         for item in select(session, names, choice, everything):
             try:
-                dead_letter = letter_at(session.backend, f"{item.domain}/{item.id}")
+                dead_letter = dead_letter_at(session.backend, f"{item.domain}/{item.id}")
                 edits.append(_edit(session, dead_letter, change, handlers))
             except (InvalidEvent, NotFound) as error:
                 faults[_reason(error, f"{item.domain}/{item.id}")] += 1
@@ -101,10 +101,10 @@ def edit(
         echo("No dead letters.")
     elif edits and not dry_run:
         if not yes:
-            confirm(f"Edit {count(len(edits), 'dead dead_letter')}?", abort=True)
+            confirm(f"Edit {count(len(edits), 'dead letter')}?", abort=True)
         _apply(session, edits, reason, faults)
     elif dry_run:
-        echo(f"{count(len(edits), 'dead dead_letter')} would be edited; nothing was changed")
+        echo(f"{count(len(edits), 'dead letter')} would be edited; nothing was changed")
     for fault, number in sorted(faults.items()):
         echo(f"{number:,} not edited: {fault}", err=True)
     if faults:
@@ -113,9 +113,9 @@ def edit(
 
 def _edit(
     session: Session, dead_letter: DeadLetter, change: Callable[[Any], Any], handlers: Handlers
-) -> LetterEdit:
+) -> DeadLetterEdit:
     """Return the edit. Its data is checked if the code of the handler is available."""
-    edit = edit_letter(dead_letter, change, session.settings.sensitive_names)
+    edit = edit_dead_letter(dead_letter, change, session.settings.sensitive_names)
     handler = handlers.get(dead_letter.handler)
     if handler is not None:
         read_data(edit.event, handler.data_type)
@@ -123,9 +123,7 @@ def _edit(
 
 
 def _in_editor(dead_letter: DeadLetter) -> Callable[[Any], Any]:
-    document = msgspec.json.format(
-        msgspec.json.encode(letter_document(dead_letter)), indent=2
-    ).decode()
+    document = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
     text = click.edit(document + "\n", extension=".json", require_save=True)
     if text is None:
         raise click.Abort
@@ -156,28 +154,28 @@ def _reason(error: CeleriacError, name: str) -> str:
     return str(error).replace(name, "the dead letter")
 
 
-def _show(edits: Sequence[LetterEdit]) -> None:
+def _show(edits: Sequence[DeadLetterEdit]) -> None:
     from rich.text import Text
 
     out = console()
     for edit in edits[:DIFFS_SHOWN]:
-        title = f"{edit.name}  {edit.letter.handler}  {edit.event.type}"
+        title = f"{edit.name}  {edit.dead_letter.handler}  {edit.event.type}"
         out.print(Text(title, style="bold"), soft_wrap=True)
         for line in edit.lines() or ["  (only sensitive values differ)"]:
             style = {"+": "green", "-": "red"}.get(line[:1], "dim")
             out.print(Text(line, style=style), soft_wrap=True)
     if len(edits) > DIFFS_SHOWN:
-        echo(f"and {count(len(edits) - DIFFS_SHOWN, 'more dead dead_letter')}")
+        echo(f"and {count(len(edits) - DIFFS_SHOWN, 'more dead letter')}")
 
 
 def _apply(
-    session: Session, edits: Sequence[LetterEdit], reason: str, faults: Counter[str]
+    session: Session, edits: Sequence[DeadLetterEdit], reason: str, faults: Counter[str]
 ) -> None:
     records, operation = session.backend.registry.handlers(), secrets.token_hex(8)
     done = gone = 0
     for change in edits:
         note = Note(
-            who=user_name(),
+            actor=user_name(),
             did="edit",
             what=change.name if len(edits) == 1 else f"{len(edits)} dead letters",
             via="celeriac",
@@ -195,4 +193,4 @@ def _apply(
         except (InvalidEvent, NotFound) as error:
             faults[_reason(error, change.name)] += 1
     rest = f", {gone:,} no longer existed" if gone else ""
-    echo(f"{count(done, 'dead dead_letter')} edited{rest}")
+    echo(f"{count(done, 'dead letter')} edited{rest}")

@@ -19,9 +19,9 @@ from celeriac.errors import NotFound
 from celeriac.event import build_event, decode, encode
 from celeriac.event_log import is_entry
 from celeriac.explain import (
+    BusReader,
     Code,
     Explanation,
-    Reading,
     gather,
     gather_unemitted,
     gather_unfound,
@@ -67,7 +67,7 @@ def explain(
     is then the first argument. Only reads.
     """
     lease_ms = int(session.settings.lease * 1000)
-    reading = Reading(session.backend, lease_ms=lease_ms, code=_code(session, module))
+    reading = BusReader(session.backend, lease_ms=lease_ms, code=_code(session, module))
     if type_ is not None:
         if handler is not None:
             raise click.UsageError(
@@ -110,7 +110,7 @@ def _code(session: Session, module: str | None) -> Mapping[str, Code]:
     return {name: Code(handler, service.guard) for name, handler in service.handlers.items()}
 
 
-def _chosen(reading: Reading, name: str | None) -> Sequence[str]:
+def _chosen(reading: BusReader, name: str | None) -> Sequence[str]:
     names = [name] if name is not None else reading.names
     if not names:
         raise NotFound("No handler is registered. Start a worker: it registers its handlers.")
@@ -118,7 +118,7 @@ def _chosen(reading: Reading, name: str | None) -> Sequence[str]:
 
 
 def _of_event(
-    session: Session, reading: Reading, event_id: str, name: str | None, source: str | None
+    session: Session, reading: BusReader, event_id: str, name: str | None, source: str | None
 ) -> list[Explanation]:
     names = _chosen(reading, name)
     try:

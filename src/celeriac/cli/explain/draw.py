@@ -7,16 +7,16 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from celeriac.cli.show import STYLES, console, state_text, table
-from celeriac.explain import Check, Explanation, Verdict
+from celeriac.explain import Check, CheckResult, Explanation
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-MARKS: Mapping[Verdict, tuple[str, str]] = {
-    Verdict.PASSED: ("✓", "green"),
-    Verdict.FAILED: ("✗", "bold red"),
-    Verdict.WAITING: ("…", "yellow"),
-    Verdict.UNKNOWN: ("?", "yellow"),
+MARKS: Mapping[CheckResult, tuple[str, str]] = {
+    CheckResult.PASSED: ("✓", "green"),
+    CheckResult.FAILED: ("✗", "bold red"),
+    CheckResult.WAITING: ("…", "yellow"),
+    CheckResult.UNKNOWN: ("?", "yellow"),
 }
 INDENT = 17
 
@@ -32,7 +32,7 @@ def draw(explanation: Explanation) -> None:
         decides = n == explanation.deciding
         for line in _lines(check, decides, out.width):
             out.print(line, soft_wrap=True)
-        if check.remedy and (decides or check.verdict is not Verdict.PASSED):
+        if check.remedy and (decides or check.result is not CheckResult.PASSED):
             # On one line, so that it can be copied.
             out.print(Text.assemble(" " * INDENT, ("→ ", "dim"), check.remedy), soft_wrap=True)
 
@@ -40,7 +40,7 @@ def draw(explanation: Explanation) -> None:
 def _lines(check: Check, decides: bool, width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    mark, style = MARKS[check.verdict]
+    mark, style = MARKS[check.result]
     first, *rest = wrap(check.text, max(30, width - INDENT)) or [""]
     yield Text.assemble(
         ("▶ " if decides else "  ", "bold"),
@@ -71,5 +71,5 @@ def _state(explanation: Explanation) -> object:
 def _why(check: Check) -> object:
     from rich.text import Text
 
-    style = STYLES["fail"] if check.verdict is Verdict.FAILED else ""
+    style = STYLES["fail"] if check.result is CheckResult.FAILED else ""
     return Text(check.text, style=style)

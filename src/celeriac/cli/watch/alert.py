@@ -42,9 +42,7 @@ def alerts_of(findings: Iterable[Finding], level: Level) -> list[Alert]:
 
 
 class Known(msgspec.Struct, kw_only=True):
-    """The history of an alert: consecutive checks with and without it, and the last notification
-    (s).
-    """
+    """The history of an alert: consecutive checks with and without it, and what was sent."""
 
     alert: Alert
     seen: int = 0

@@ -111,9 +111,7 @@ def _current_alerts(session: Session, rules: Rules, level: Level) -> tuple[list[
 
 
 def _sender(urls: Sequence[str]) -> Send:
-    """Return a function that sends changes to all URLs, and returns whether every URL accepted
-    them.
-    """
+    """Return a function that sends changes and returns whether every URL accepted them."""
     if not urls:
         return lambda changes: True
     with needing("alerts", "celeriac watch --to"):

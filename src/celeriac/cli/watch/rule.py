@@ -41,7 +41,7 @@ class Rules:
     def _dead(self, backend: Backend) -> Iterator[Alert]:
         for pattern, threshold in self.dead:
             counted = min(MAX_COUNTED, threshold)
-            number = sum(1 for _ in choose(backend, Choice(pattern=pattern), most=MAX_COUNTED))
+            number = sum(1 for _ in choose(backend, Choice(pattern=pattern), limit=MAX_COUNTED))
             if number >= counted:
                 more = " or more" if number == MAX_COUNTED else ""
                 text = f"{count(number, 'dead letter')}{more} of {pattern}"

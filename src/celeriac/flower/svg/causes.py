@@ -43,9 +43,7 @@ class Drawing:
 
 
 def draw(nodes: Sequence[Cause]) -> Drawing:
-    """Lay out a tree that is given depth first: leaves below each other, parents level with their
-    first child.
-    """
+    """Lay out a tree that is given depth first: parents are level with their first child."""
     rows: dict[str, int] = {}
     row = -1
     last_depth = -1

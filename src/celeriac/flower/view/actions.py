@@ -20,10 +20,10 @@ from celeriac.dead_letter import (
     apply_edit,
     count_batch,
     discard_batch,
-    discard_letters,
-    edit_letter,
+    discard_dead_letters,
+    edit_dead_letter,
     redrive_batch,
-    redrive_letter,
+    redrive_dead_letter,
 )
 from celeriac.dead_letter.edit import MAX_DIFF, unmasked_change
 from celeriac.delivery import Group
@@ -118,7 +118,7 @@ class Action(Page):
 
     def note(self, what: str, reason: str, operation: str = "", diff: str = "") -> bytes:
         return Note(
-            who=guard.user_of(self),
+            actor=guard.user_of(self),
             did=self.did,
             what=what,
             operation=operation,
@@ -149,7 +149,7 @@ class Redrive(Action):
     def run(self, request: ActionRequest) -> dict[str, Any]:
         domain, id = request.dead_letter_id()
         records = self.backend.registry.handlers()
-        done = redrive_letter(
+        done = redrive_dead_letter(
             self.backend, records, domain, id, self.note(request.dead_letter, request.reason)
         )
         return {"done": int(done), "gone": int(not done)}
@@ -160,7 +160,7 @@ class Discard(Action):
 
     def run(self, request: ActionRequest) -> dict[str, Any]:
         domain, id = request.dead_letter_id()
-        done = discard_letters(
+        done = discard_dead_letters(
             self.backend, [(domain, id)], self.note(request.dead_letter, request.reason)
         )
         return {"done": done, "gone": 1 - done}
@@ -182,7 +182,7 @@ class Edit(Action):
             return {"done": 0, "gone": 1}
         settings = self.service.settings
         change = unmasked_change(dead_letter, request.document, settings.sensitive_names)
-        edit = edit_letter(dead_letter, change, settings.sensitive_names)
+        edit = edit_dead_letter(dead_letter, change, settings.sensitive_names)
         handler = self.service.handlers.get(dead_letter.handler)
         if handler is not None:
             read_data(edit.event, handler.data_type)
@@ -270,10 +270,8 @@ class Replay(Action):
 
 
 def _ambiguous(event_id: str, events: Sequence[Located]) -> str:
-    events = ", ".join(
-        f"{located.event.source} in {located.domain}/{located.entry}" for located in events
-    )
-    return f"several events have the id {event_id}: {events}. Select one by source or at."
+    named = ", ".join(f"{event.event.source} in {event.domain}/{event.entry}" for event in events)
+    return f"several events have the id {event_id}: {named}. Select one by source or at."
 
 
 def _record(backend: Backend, handler: str | None) -> HandlerRecord:

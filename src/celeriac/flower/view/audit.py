@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado.web import authenticated
 
-from celeriac.dead_letter import acts
+from celeriac.dead_letter import audit_log
 from celeriac.flower.page import Page
 
 
@@ -13,5 +13,5 @@ class AuditPage(Page):
 
     @authenticated
     async def get(self) -> None:
-        actions = await self.call(acts, self.backend)
+        actions = await self.call(audit_log, self.backend)
         self.show(actions=actions, live_url=self.get_live_url())

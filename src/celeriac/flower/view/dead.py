@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from celeriac.dead_letter import Choice, DeadPage, dead_page, letter_document, masked_document
+from celeriac.dead_letter import Choice, DeadPage, dead_page, document_of, masked_document
 from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, read_header
@@ -121,7 +121,7 @@ def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = Fals
     page, dead_letters = None, []
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
-        dead_letters = [_shown(dead_letter, matrix, may_edit) for dead_letter in page.letters]
+        dead_letters = [_shown(dead_letter, matrix, may_edit) for dead_letter in page.dead_letters]
     return Read(
         groups=[_group_view(matrix, *group) for group in by_key[:MAX_GROUPS]],
         more_groups=max(0, len(by_key) - MAX_GROUPS),
@@ -161,7 +161,7 @@ def _shown(dead_letter: DeadLetter, matrix: Matrix, may_edit: bool) -> DeadLette
 def _document(dead_letter: DeadLetter, matrix: Matrix) -> str:
     """Return the document to edit, without sensitive values; empty if it cannot be edited."""
     try:
-        document = masked_document(letter_document(dead_letter), matrix.sensitive)
+        document = masked_document(document_of(dead_letter), matrix.sensitive)
     except InvalidEvent:
         return ""
     return json(document)

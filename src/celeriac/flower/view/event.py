@@ -52,9 +52,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The content of the page, read at once. `others` have the same id and another source or
-    domain.
-    """
+    """The content of the page. `others` are events with the same id."""
 
     event: EventStatus
     others: list[Located]

@@ -9,9 +9,9 @@ from tornado.web import HTTPError, authenticated
 from celeriac.errors import InvalidEvent
 from celeriac.event import build_event, decode, encode
 from celeriac.explain import (
+    BusReader,
+    CheckResult,
     Explanation,
-    Reading,
-    Verdict,
     explain,
     gather,
     gather_unemitted,
@@ -20,7 +20,12 @@ from celeriac.explain import (
 from celeriac.flower.page import Page
 from celeriac.tracking import EventNotFound, Located, Matrix
 
-MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✗", Verdict.WAITING: "…", Verdict.UNKNOWN: "?"}
+MARKS = {
+    CheckResult.PASSED: "✓",
+    CheckResult.FAILED: "✗",
+    CheckResult.WAITING: "…",
+    CheckResult.UNKNOWN: "?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class ExplainPage(Page):
 
 def read_explanations(matrix: Matrix, request: ExplainRequest) -> list[Explanation]:
     """Return the explanation of the handler, or one for each handler. Blocks."""
-    reading = Reading(matrix.backend, lease_ms=request.lease_ms)
+    reading = BusReader(matrix.backend, lease_ms=request.lease_ms)
     names = [request.handler] if request.handler else reading.names
     if not request.event:
         try:

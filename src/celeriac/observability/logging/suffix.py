@@ -1,4 +1,4 @@
-"""The event behind each line of a formatter that knows nothing of events, such as Celery's own."""
+"""Append the event to each line of another formatter, such as Celery's own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from celeriac.visible import visible, visible_line
 
 
 class SuffixFormatter(logging.Formatter):
-    """What `inner` makes of a record, and behind its first line
-    `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`.
+    """Format a record with `inner`, and append the event to its first line.
 
-    In lines of celeriac itself, which quote errors and stored records, what a terminal would obey
-    is replaced by a visible character. Other lines may have colours of their own.
+    For example `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`. In lines of
+    celeriac, which quote errors and stored records, control characters are replaced by visible
+    ones. Other lines can have their own colours.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:
@@ -29,18 +29,18 @@ class SuffixFormatter(logging.Formatter):
         if not fields:
             return text
         head, newline, rest = text.partition("\n")
-        said = " ".join(str(fields.get(n, "")) for n in ("event_type", "event_id", "handler"))
+        suffix = " ".join(str(fields.get(n, "")) for n in ("event_type", "event_id", "handler"))
         if "batch" in fields:
-            said += f" first of {fields['batch']}"
+            suffix += f" first of {fields['batch']}"
         if fields.get("attempt", 1) != 1:
-            said += f" attempt {fields['attempt']}"
+            suffix += f" attempt {fields['attempt']}"
         correlation = fields.get("correlation_id", "")
         if correlation not in ("", fields.get("event_id")):
-            said += f" correlation {correlation}"
-        return f"{head} [{visible_line(said)}]{newline}{rest}"
+            suffix += f" correlation {correlation}"
+        return f"{head} [{visible_line(suffix)}]{newline}{rest}"
 
     def _visible(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy, for other handlers may have formatters that need the original."""
+        """Return a copy, because other handlers can have formatters that need the original."""
         shown = copy(record)
         shown.msg, shown.args = visible_line(record.getMessage()), None
         if record.exc_info:

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from the ledger: the same wherever and whenever they are asked."""
+"""Metrics for Prometheus, read from the delivery store: equal in every process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def collector(backend: Backend, *, patience: float = 5.0) -> BusCollector:
-    """A collector for a registry of prometheus_client: `REGISTRY.register(collector(backend))`.
+    """Return a collector for prometheus_client: `REGISTRY.register(collector(backend))`.
 
     Connects at the first scrape. A scrape blocks for at most `patience` seconds; see BusCollector.
-    Raises ConfigurationError where prometheus_client is not installed.
+    Raises ConfigurationError if prometheus_client is not installed.
     """
     with needing("prometheus", "CELERIAC_METRICS_PORT or a collector of metrics"):
         from celeriac.observability.metrics.scrape import BusCollector

@@ -84,11 +84,11 @@ def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
         memory.advance(90)
         memory.store.deliveries.fetch("w2", [FetchRequest(group, 1, reclaim=True, max_new=0)])
         found = scrape(memory.store.backend)
-    places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
-    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
+    by_state = {s.labels["state"]: s.value for s in found["celeriac_deliveries"]}
+    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == by_state
     assert 5 == value(found["celeriac_lag_events"], "celeriac_lag_events")
     assert 90 <= value(found["celeriac_lag_seconds"], "celeriac_lag_seconds") < 95
-    lost = {s.labels["place"]: s.value for s in found["celeriac_leases_lost"]}
+    lost = {s.labels["state"]: s.value for s in found["celeriac_leases_lost"]}
     assert {"queued": 1, "running": 0} == lost
 
 
