@@ -220,7 +220,7 @@ def test_a_redriven_delivery_keeps_the_history_of_the_chunk(bus: Bus) -> None:
     complete(bus, chunk, ChunkCompletion(one.entry, 1, exceptions=[one]))
     [letter] = bus.store.deliveries.dead(DOMAIN)
     records = bus.store.registry.handlers()
-    assert redrive_dead_letter(bus.matrix.backend, records, DOMAIN, letter.id, b'{"who":"ann"}')
+    assert redrive_dead_letter(bus.matrix.backend, records, DOMAIN, letter.id, b'{"actor":"ann"}')
     [claimed] = bus.store.run(bus.group)
     assert bus.store.complete(bus.group, claimed)
     [cell] = bus.cells("a")

@@ -111,7 +111,7 @@ def test_a_dead_letter_is_shown_whole(run: Run, graves: list[str]) -> None:
 def test_an_unknown_dead_letter_ends_with_1(run: Run, command: str, name: str) -> None:
     answer = run("dead", command, name)
     assert 1 == answer.exit_code
-    assert f"no dead letter {name}" in answer.err
+    assert f"dead letter not found: {name}" in answer.err
 
 
 def test_redriven_by_name_it_is_delivered_again(run: Run, graves: list[str]) -> None:

@@ -85,5 +85,5 @@ def test_broken_lock_files_end_each_command_with_exit_code_2(run: Run, tmp_path:
     for command in (["check"], ["asyncapi"], ["catalog", "--html", str(tmp_path / "x.html")]):
         said = run("contracts", *command, "--dir", str(tmp_path))
         assert 2 == said.exit_code
-        assert "orders.json is no lock file of celeriac" in said.err
+        assert "orders.json is not a valid lock file" in said.err
     assert not (tmp_path / "x.html").exists()

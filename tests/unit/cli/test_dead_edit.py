@@ -163,8 +163,8 @@ def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None
         ('[{"op": "remove", "path": "/source"}]', "cannot change source"),
         ('[{"op": "replace", "path": "/data/card", "value": "tok_1"}]', "nothing was changed"),
         ('[{"op": "replace", "path": "/subject", "value": 1}]', "subject"),
-        ('[{"op": "replace", "path": "", "value": [1]}]', "no JSON object"),
-        ("{", "no JSON patch"),
+        ('[{"op": "replace", "path": "", "value": [1]}]', "not a JSON object"),
+        ("{", "invalid JSON patch"),
         ('[{"op": "fly"}]', "patch"),
         ("[1]", "patch"),
     ],
@@ -203,7 +203,7 @@ def test_a_handler_that_demands_signatures_needs_a_key(shop: Shop, run: Run) -> 
     shop.backend.registry.register(record)
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
     assert 1 == answer.exit_code
-    assert "set CELERIAC_SIGNING_KEY" in answer.err
+    assert "Set CELERIAC_SIGNING_KEY" in answer.err
     assert 1 == shop.backend.deliveries.dead_count("order")
 
 

@@ -104,7 +104,7 @@ def test_an_event_is_explained_before_it_is_emitted(shop: Shop, run: Run) -> Non
     assert "pattern" == found["billing.charge"]["decision"]
     assert "delivered" == found["mail.send"]["decision"]
     answer = run(*described, "mail.send")
-    assert "▶ ✓ delivered    would be delivered, through the queue mail" in answer.out
+    assert "▶ ✓ delivered    would be delivered through the queue mail" in answer.out
     addressed = run(*described, "--handlers", "billing.charge", "mail.send", "--json").json[0]
     assert "addressed" == addressed["decision"]
     assert 0 == shop.backend.event_log.length("order")

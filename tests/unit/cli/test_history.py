@@ -34,7 +34,7 @@ def test_every_attempt_of_every_life_is_there_in_order(shop: Shop, run: Run) -> 
         ("dead", 2, 2),
     ]
     redrive = found["steps"][3]
-    assert redrive["who"] and "celeriac" == redrive["via"]
+    assert redrive["actor"] and "celeriac" == redrive["via"]
     assert "the bank is open" == redrive["reason"]
     assert redrive["at"].endswith("Z")
 

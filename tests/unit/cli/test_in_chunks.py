@@ -110,8 +110,8 @@ def test_doctor_sees_the_age_of_what_is_in_chunks(
 ) -> None:
     clock.advance(2 * 3_600_000)
     findings = run("doctor", "--json").json["findings"]
-    [old] = [one["text"] for one in findings if "the oldest for" in one["text"]]
-    assert "5 unfinished, the oldest for 2 h" in old
+    [old] = [one["text"] for one in findings if "unfinished deliveries, the oldest" in one["text"]]
+    assert "5 unfinished deliveries, the oldest 2 h old" in old
 
 
 def test_the_page_of_an_event_names_the_worker(shop: Shop, ids: list[str]) -> None:

@@ -51,7 +51,7 @@ def test_status_ends_with_3_where_a_handler_misses_the_event(shop: Shop, run: Ru
 def test_status_of_an_unknown_event_ends_with_1(run: Run) -> None:
     answer = run("status", "nope")
     assert 1 == answer.exit_code
-    assert answer.err.startswith("Error: no event nope")
+    assert answer.err.startswith("Error: event not found: nope")
 
 
 def test_status_of_a_postponed_event_says_until_when(shop: Shop, run: Run) -> None:
@@ -196,7 +196,7 @@ def test_status_and_trace_show_each_event_that_has_the_id(shop: Shop, run: Run) 
     assert ("rival", "processed") == (one["source"], one["cells"][0]["state"])
     assert "source       shop" not in run("status", "x", "--source", "rival").out
     answer = run("status", "x", "--source", "other")
-    assert 1 == answer.exit_code and "no event x of the source other" in answer.err
+    assert 1 == answer.exit_code and "event not found: x of the source other" in answer.err
 
     assert 2 == len(run("trace", "x", "--json").json)
     assert 2 == run("trace", "x").out.count("1 event, 1 delivery")

@@ -146,4 +146,4 @@ def test_as_json_it_is_the_tree(shop: Shop, run: Run, clock: MemoryClock) -> Non
 def test_an_unknown_event_ends_with_1(run: Run) -> None:
     answer = run("trace", "nope")
     assert 1 == answer.exit_code
-    assert "no event nope" in answer.err
+    assert "event not found: nope" in answer.err

@@ -141,7 +141,7 @@ def test_a_broken_lock_is_refused_by_name(change: Any, reason: str) -> None:
     with pytest.raises(InvalidLock) as raised:
         decode_lock(change(text).encode(), "contracts/orders.json")
     message = str(raised.value)
-    assert message.startswith("contracts/orders.json is no lock file of celeriac: ")
+    assert message.startswith("contracts/orders.json is not a valid lock file: ")
     assert reason in message
     assert "celeriac contracts lock" in message
 

@@ -17,7 +17,7 @@ from tests.unit.tracking.shop import Shop
 PASSED, FAILED = CheckResult.PASSED, CheckResult.FAILED
 WAITING, UNKNOWN = CheckResult.WAITING, CheckResult.UNKNOWN
 
-# situation, deciding check, its verdict, part of its text, part of its command
+# situation, deciding check, its result, part of its text, part of its command
 REASONS = [
     (reasons.never_emitted, "emitted", FAILED, "never emitted here, or trimmed", "retention"),
     (reasons.processed_and_trimmed, "processed", PASSED, "in attempt 2", ""),
@@ -72,21 +72,21 @@ REASONS = [
         "1 of concurrency=1 in flight: first, which is queued",
         "concurrency=",
     ),
-    (reasons.rate_used_up, "rate", WAITING, "is used up; the next one in", "rate_limit="),
-    (reasons.no_worker, "worker", WAITING, "no living worker of billing", "celery -A"),
+    (reasons.rate_used_up, "rate", WAITING, "is reached; the next delivery in", "rate_limit="),
+    (reasons.no_worker, "worker", WAITING, "no running worker of billing", "celery -A"),
     (
         reasons.no_worker_on_its_queue,
         "worker",
         WAITING,
-        "no worker on the queue slow; consumed: billing, fast",
+        "no worker consumes the queue slow; consumed: billing, fast",
         "-Q slow",
     ),
     (reasons.not_in_the_code, "worker", WAITING, "in its code", "celeriac handlers remove"),
     (reasons.queued, "lease", WAITING, "lease until", ""),
     (reasons.running_elsewhere, "lease", WAITING, "attempt 1 runs on billing@", ""),
-    (reasons.running_on_a_dead_worker, "lease", WAITING, "which is gone; runs again", ""),
+    (reasons.running_on_a_dead_worker, "lease", WAITING, "which has stopped; runs again", ""),
     (reasons.scheduled, "scheduled", WAITING, "after attempt 1: ValueError: declined", ""),
-    (reasons.postponed, "postponed", WAITING, "enters the log at", ""),
+    (reasons.postponed, "postponed", WAITING, "is appended to the log at", ""),
     (reasons.not_fetched, "fetched", WAITING, "1 not fetched yet", ""),
     (
         reasons.dead,
@@ -95,8 +95,8 @@ REASONS = [
         "after 1 attempt: ValueError: declined",
         "celeriac dead redrive order/",
     ),
-    (reasons.lost_its_group, "missing", FAILED, "lost its consumer group", "restart a worker"),
-    (reasons.forgotten, "forgotten", UNKNOWN, "older than the records", "dedup_window"),
+    (reasons.lost_its_group, "missing", FAILED, "was lost, and there is no record", "restart a worker"),
+    (reasons.forgotten, "forgotten", UNKNOWN, "the record has expired", "dedup_window"),
     (reasons.processed, "processed", PASSED, "in attempt 1", "celeriac replay"),
 ]
 
@@ -114,7 +114,7 @@ def explained(shop: Shop, asked: Asked) -> Explanation:
 
 
 @pytest.mark.parametrize(
-    ("situation", "name", "verdict", "text", "remedy"),
+    ("situation", "name", "result", "text", "remedy"),
     REASONS,
     ids=[situation.__name__ for situation, *_ in REASONS],
 )

@@ -84,7 +84,7 @@ def test_the_last_attempt_of_a_dead_delivery_is_the_one_that_failed() -> None:
 
 
 def test_attempts_of_earlier_lives_stay_and_the_restart_is_named() -> None:
-    note = '{"who":"ann","did":"redrive","what":"all","via":"celeriac"}'
+    note = '{"actor":"ann","did":"redrive","what":"all","via":"celeriac"}'
     redriven = cell(
         attempts=1, at_ms=9000, took_us=100_000, failures=(failure(1, 2000), failure(2, 3000)),
         restarts=(Restart(at=8000, note=note),),

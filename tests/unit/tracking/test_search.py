@@ -174,7 +174,7 @@ def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     for _ in range(100):
         shop.emit("order.placed")
     read = count_reads(shop.backend.event_log, monkeypatch)
-    with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
+    with pytest.raises(NotFound, match=r"and 25 events were searched. .*status old --deep"):
         matrix.find("old")
     assert 25 == sum(read)
     told: list[int] = []

@@ -187,7 +187,7 @@ def test_each_event_that_has_the_id_is_found(shop: Shop, matrix: Matrix) -> None
     assert [("order", "a"), ("order", "b"), ("payment", "a")] == sources(matrix, "x")
     assert [("order", "b")] == sources(matrix, "x", source="b")
     assert "b" == matrix.status("x", source="b").source
-    with pytest.raises(NotFound, match="no event x of the source c"):
+    with pytest.raises(NotFound, match="event not found: x of the source c"):
         matrix.find("x", source="c")
 
 

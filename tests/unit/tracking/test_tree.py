@@ -107,7 +107,7 @@ def test_a_tree_without_end_is_cut(
     shop.emit("order.placed", id="o")
     shop.run_until_idle()
 
-    monkeypatch.setattr(sys.modules["celeriac.tracking.tree"], "MOST_NODES", 5)
+    monkeypatch.setattr(sys.modules["celeriac.tracking.tree"], "MAX_NODES", 5)
     found = matrix.causes(matrix.find("o"))
     assert (5, 5) == (len(found.nodes), found.unseen)
 

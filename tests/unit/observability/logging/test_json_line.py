@@ -64,4 +64,4 @@ def test_what_json_has_no_form_for_still_becomes_a_line(record: Make) -> None:
 
     line = parsed(record("file %s", "\udcff", odd=Odd(), nan=float("nan")))
     assert "file \\udcff" == line["message"]
-    assert "Odd cannot be shown" in line["odd"]
+    assert "Odd has no repr" in line["odd"]

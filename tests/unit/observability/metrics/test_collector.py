@@ -197,7 +197,7 @@ def test_a_redis_that_is_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     registry.register(collector(bus.service.backend))
     assert "celeriac_up 0.0" in scraped(registry)
-    assert "no metrics: ConnectionError" in caplog.text
+    assert "reading metrics failed: ConnectionError" in caplog.text
 
 
 def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
@@ -211,5 +211,5 @@ def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 
         time.sleep(seconds)
         return counters(*args)
 
-    monkeypatch.setattr(deliveries, "tallies", slowly)
+    monkeypatch.setattr(deliveries, "counters", slowly)
     return reads
