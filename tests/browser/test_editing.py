@@ -78,7 +78,7 @@ def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, s
     dialog.get_by_role("button", name="Edit").click()
     dialog.get_by_text("the edited event is not valid JSON").wait_for()
     editor.fill(text.replace("EURO", "EUR"))
-    dialog.get_by_placeholder("Why?").fill("a typing error")
+    dialog.get_by_placeholder("Reason").fill("a typing error")
     dialog.get_by_role("button", name="Edit").click()
     dialog.wait_for(state="detached")
     shop.run_until_idle()

@@ -219,7 +219,7 @@ def test_names_of_eighty_characters_are_shown_whole_in_services(page: Page, shop
 def test_a_handler_is_paused_with_a_reason_and_resumed(page: Page, shop: Shop) -> None:
     page.goto("/services")
     page.get_by_role("button", name="Pause shipping.send_parcel").click()
-    page.get_by_placeholder("Why?").fill("the carrier is on strike")
+    page.get_by_placeholder("Reason").fill("the carrier is on strike")
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     page.get_by_text("the carrier is on strike").wait_for()
     assert "paused" == shop.backend.circuits.get("shipping.send_parcel").state
@@ -239,7 +239,7 @@ def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
     before = shop.backend.deliveries.dead_count("order")
     for how in ("Cancel", "Escape"):
         page.get_by_role("button", name="Redrive").first.click()
-        page.get_by_text("4 dead letters").wait_for()
+        page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()
         page.get_by_text("4 × billing.charge_card, order.placed, UnknownCard").wait_for()
         if how == "Cancel":
             page.get_by_role("button", name="Cancel").click()

@@ -61,7 +61,7 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     # The cause is mended; the group goes again.
     Mended.done = True
     page.get_by_role("button", name="Redrive all of these").click()
-    page.get_by_text("4 dead letters").wait_for()
+    page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()
     page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
     page.locator(".toast-body", has_text="Redriven 4 dead letters").wait_for()
     page.get_by_text("There are no dead letters").wait_for()

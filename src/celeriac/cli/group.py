@@ -41,7 +41,7 @@ COMMANDS = {
     "config": "Show and change the settings that the whole bus shares.",
     "acl": "Print the Redis user of a service, with the least permissions.",
     "keys": "Create and show the keys for signing and encryption.",
-    "doctor": "Check server, workers and handlers, and show how to fix problems.",
+    "doctor": "Check server, workers and handlers, and suggest fixes.",
     "watch": "Send a notification when a problem appears or is resolved.",
     "outbox": "Show an outbox, and retry or discard failed events.",
     "relay": "Publish the events of an outbox.",
@@ -84,7 +84,7 @@ def failing_in_one_line(ctx: click.Context) -> Iterator[None]:
         raise _failure(error) from None
 
 
-class Failure(click.ClickException):
+class CommandError(click.ClickException):
     """End the command with one line."""
 
     exit_code = FAILED
@@ -93,24 +93,24 @@ class Failure(click.ClickException):
         return visible(self.message)
 
 
-class CommandUsageError(Failure):
+class CommandUsageError(CommandError):
     """An argument or a setting is wrong."""
 
     exit_code = USAGE
 
 
-class Unreachable(Failure):
+class Unreachable(CommandError):
     """Redis is unreachable or full."""
 
     exit_code = UNREACHABLE
 
 
-def _failure(error: CeleriacError) -> Failure:
+def _failure(error: CeleriacError) -> CommandError:
     if isinstance(error, (BusUnavailable, LogFull)):
         return Unreachable(str(error))
     if isinstance(error, (ConfigurationError, InvalidEvent)):
         return CommandUsageError(str(error))
-    return Failure(str(error))
+    return CommandError(str(error))
 
 
 def _explained(ctx: click.Context, error: redis.RedisError) -> CeleriacError:

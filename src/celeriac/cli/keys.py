@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.group import Failure
+from celeriac.cli.group import CommandError
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import echo
@@ -74,7 +74,7 @@ def _write(path: Path, key: dict[str, Any], mode: int) -> None:
         # created with its mode, so that no other user can read it
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise Failure(
+        raise CommandError(
             f"file already exists: {path}. Choose another name for the new key."
         ) from None
     with os.fdopen(descriptor, "wb") as file:
@@ -88,7 +88,7 @@ def show(session: Session, path: str | None) -> None:
     """Show the public keys in a file or directory. [default: the trusted keys]"""
     given = path or session.settings.trusted_keys
     if not given:
-        raise Failure("No keys are trusted. Pass PATH or set CELERIAC_TRUSTED_KEYS.")
+        raise CommandError("No keys are trusted. Pass PATH or set CELERIAC_TRUSTED_KEYS.")
     setting = "PATH" if path else "CELERIAC_TRUSTED_KEYS"
     rows = [
         (

@@ -11,7 +11,7 @@ from datetime import datetime
 import click
 
 from celeriac.cli.dead.choice import reason_option
-from celeriac.cli.group import Failure
+from celeriac.cli.group import CommandError
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, when
 from celeriac.cli.terminal import confirm, echo, make_console
@@ -120,7 +120,7 @@ class Replayer:
         for info in self.backend.event_log.groups(group.domain):
             if info.handler == group.handler:
                 return info
-        raise Failure(
+        raise CommandError(
             f"{group.handler} has no group in the domain {group.domain}. Restart its worker, which "
             "creates the group."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from celeriac.contract.check import CODE
 from celeriac.contract.example import examples
-from celeriac.contract.judgement import Break, Reader, Writer, judge_pair
+from celeriac.contract.judgement import Break, HandlerReader, Writer, judge_pair
 from celeriac.contract.lock import Lock, LockedContract
 from celeriac.errors import ConfigurationError
 
@@ -28,7 +28,7 @@ class VersionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumer:
+class EventConsumer:
     """A handler that gets events of a type.
 
     `version` is the version that it reads, 0 for any; `fault` is why it breaks on the newest
@@ -59,7 +59,7 @@ class EventInfo:
     type: str
     owner: str
     versions: tuple[VersionInfo, ...]
-    consumers: tuple[Consumer, ...]
+    consumers: tuple[EventConsumer, ...]
     seen: Seen = field(default_factory=Seen)
 
     @property
@@ -73,7 +73,7 @@ class EventInfo:
         return self.newest.contract.deprecated if self.newest else ""
 
     @property
-    def broken(self) -> list[Consumer]:
+    def broken(self) -> list[EventConsumer]:
         return [consumer for consumer in self.consumers if consumer.fault]
 
 
@@ -89,7 +89,7 @@ def versions_in(locks: Iterable[Lock]) -> list[tuple[str, VersionInfo]]:
 
 def make_catalog(
     versions: Iterable[tuple[str, VersionInfo]],
-    readers: Sequence[Reader],
+    readers: Sequence[HandlerReader],
     seen: Mapping[str, Seen] | None = None,
 ) -> list[EventInfo]:
     """Return the catalog by type, including emitted types without a contract."""
@@ -115,24 +115,28 @@ def _with_example(version: VersionInfo) -> VersionInfo:
     return VersionInfo(version.contract, version.service, version.declared_ms, example)
 
 
-def _consumer(type_: str, newest: VersionInfo | None, reader: Reader) -> Consumer:
+def _consumer(type_: str, newest: VersionInfo | None, reader: HandlerReader) -> EventConsumer:
     version = reader.reads.versions.get(type_, 0)
     if newest is None or reader.found_in == UNKNOWN:
-        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
+        return EventConsumer(
+            reader.handler, reader.service, version, reader.workers, is_judged=False
+        )
     contract = newest.contract
     writer = Writer(type_, contract.version, contract.schema, contract.digest, CODE, contract.owner)
     try:
         break_ = _judged(_Pair(writer, reader))
     except ConfigurationError:  # the extra is not installed
-        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
+        return EventConsumer(
+            reader.handler, reader.service, version, reader.workers, is_judged=False
+        )
     reason, example = (break_.reason, break_.example) if break_ else ("", "")
-    return Consumer(reader.handler, reader.service, version, reader.workers, reason, example)
+    return EventConsumer(reader.handler, reader.service, version, reader.workers, reason, example)
 
 
 class _Pair:
     """A writer and a reader; pairs with equal digests are equal."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: HandlerReader) -> None:
         self.writer, self.reader = writer, reader
         self._is = (writer.type, writer.version, writer.digest, reader.reads.digest, reader.is_code)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from celeriac.contract.catalog import Consumer, EventInfo, VersionInfo
+from celeriac.contract.catalog import EventConsumer, EventInfo, VersionInfo
 from celeriac.contract.change import changes, kind_of
 
 STYLE = """
@@ -104,11 +104,11 @@ def _consumers(info: EventInfo) -> str:
     return f"<h3>Read by</h3><table><thead>{head}</thead>{rows}</table>"
 
 
-def _version(consumer: Consumer) -> str:
+def _version(consumer: EventConsumer) -> str:
     return f"v{consumer.version}" if consumer.version else "any"
 
 
-def _check_result(consumer: Consumer) -> str:
+def _check_result(consumer: EventConsumer) -> str:
     if not consumer.is_judged:
         return '<span class="muted">not checked</span>'
     if not consumer.fault:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.contract.change import changes
-from celeriac.contract.judgement import Judgement, Reader, Writer, judge
+from celeriac.contract.judgement import HandlerReader, Judgement, Writer, judge
 from celeriac.contract.lock import Lock, LockedReader
 
 CODE, REGISTRY = "code", "registry"
@@ -33,7 +33,7 @@ class RunningReader:
 
 
 @dataclass(slots=True)
-class Sources:
+class CheckInputs:
     """The inputs of a check: the lock of the `code`, and the lock files `others` and `before`."""
 
     code: Lock | None = None
@@ -61,15 +61,15 @@ class Sources:
             writers.setdefault((writer.type, writer.version, writer.digest), writer)
         return sorted(writers.values(), key=lambda writer: (writer.type, writer.version))
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[HandlerReader]:
         """Return each handler of code and lock files, and each other form of it that runs."""
-        readers: dict[tuple[str, str], Reader] = {}
+        readers: dict[tuple[str, str], HandlerReader] = {}
         for lock in [*([self.code] if self.code else []), *self.files.values()]:
             is_code = lock is self.code
             if not is_code and lock.service == self.service:
                 continue  # the code has a newer form of it
             for handler, reads in lock.readers.items():
-                readers[handler, reads.digest] = Reader(
+                readers[handler, reads.digest] = HandlerReader(
                     handler,
                     lock.service,
                     CODE if is_code else f"lock of {lock.service}",
@@ -80,7 +80,9 @@ class Sources:
         for running in self.running:
             key = running.handler, running.reads.digest
             service = running.handler.partition(".")[0]
-            there = readers.get(key) or Reader(running.handler, service, REGISTRY, running.reads)
+            there = readers.get(key) or HandlerReader(
+                running.handler, service, REGISTRY, running.reads
+            )
             readers[key] = replace(there, workers=running.workers)
         return sorted(readers.values(), key=lambda reader: (reader.handler, reader.found_in))
 

@@ -49,7 +49,7 @@ class Writer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class HandlerReader:
     """One handler as in the code, in a lock file, or in running workers."""
 
     handler: str
@@ -69,7 +69,7 @@ class Break:
     """A reader that rejects data of a writer. Without an example, only the schemas differ."""
 
     writer: Writer
-    reader: Reader
+    reader: HandlerReader
     reason: str
     example: str = ""
 
@@ -79,10 +79,10 @@ class Judgement:
     """All pairs. `fine` holds those without a fault, by writer."""
 
     breaks: list[Break] = field(default_factory=list)
-    fine: list[tuple[Writer, Reader]] = field(default_factory=list)
+    fine: list[tuple[Writer, HandlerReader]] = field(default_factory=list)
 
 
-def judge(writers: Collection[Writer], readers: Collection[Reader]) -> Judgement:
+def judge(writers: Collection[Writer], readers: Collection[HandlerReader]) -> Judgement:
     """Judge every writer against every reader that wants its type. Takes a few ms per pair."""
     judgement = Judgement()
     for writer in writers:
@@ -97,7 +97,7 @@ def judge(writers: Collection[Writer], readers: Collection[Reader]) -> Judgement
     return judgement
 
 
-def judge_pair(writer: Writer, reader: Reader) -> Break | None:
+def judge_pair(writer: Writer, reader: HandlerReader) -> Break | None:
     """Return the break, with an example if one is found; None if the reader accepts the data."""
     target = reader.reads.versions.get(writer.type, writer.version)
     is_upcast = writer.version in reader.reads.upcasts.get(writer.type, ())
@@ -133,7 +133,7 @@ def shortened(error: InvalidData) -> str:
     return match[1] if match else str(error)
 
 
-def _decoded_by(reader: Reader) -> Decode:
+def _decoded_by(reader: HandlerReader) -> Decode:
     if not reader.is_code:
         return foreign_reader(reader.reads.schema)
 

@@ -15,7 +15,7 @@ from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
 from celeriac.tracking import DeliveryState, Located, state_of
-from celeriac.tracking.page import Item, StoredCell, page_cells
+from celeriac.tracking.page import PageItem, StoredCell, page_cells
 from celeriac.tracking.position import GroupPosition, group_positions
 
 MAX_OTHERS = 3
@@ -117,7 +117,7 @@ def gather(reading: BusReader, located: Located, names: Sequence[str]) -> list[F
     }
     stored: dict[str, StoredCell] = {}
     if located.entry is not None and records:
-        item = Item.of(located.entry, event, located.kind)
+        item = PageItem.of(located.entry, event, located.kind)
         cells = page_cells(backend, records, domain, [item], ignored=True)[0]
         stored = {position.record.id: cell for position, cell in cells}
     return [

@@ -18,7 +18,7 @@ from celeriac.visible import listed
 
 
 def readiness_checks(facts: Facts) -> Iterator[Check]:
-    """Of an event that was only described."""
+    """Return the checks of a described event."""
     yield from _admission(facts)
     yield from _circuit(facts)
     yield from _worker(facts)

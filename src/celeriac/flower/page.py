@@ -33,11 +33,11 @@ class NoBus(CeleriacError):
     """The app that Flower monitors has no event bus."""
 
 
-class Unreachable(HTTPError):
+class RedisUnreachable(HTTPError):
     """Redis is unreachable or full. The reason is shown on the page."""
 
 
-class Page(BaseHandler):  # type: ignore[misc]
+class FlowerPage(BaseHandler):  # type: ignore[misc]
     """A page, or with `?live=1` the part of it that updates.
 
     `name` is the name of its template: `celeriac-NAME.html` extends Flower's own page and includes
@@ -123,7 +123,7 @@ class Page(BaseHandler):  # type: ignore[misc]
             explained = explain(
                 error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout
             )
-            raise Unreachable(503, str(explained).replace("%", "%%")) from error
+            raise RedisUnreachable(503, str(explained).replace("%", "%%")) from error
 
     def event_url(self, id: str, domain: str = "", entry: str | None = None) -> str:
         """Return the URL of an event's page, with the entry if it is known.

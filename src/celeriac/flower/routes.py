@@ -11,7 +11,7 @@ from celeriac.flower.view.actions import ACTIONS
 from celeriac.flower.view.audit import AuditPage
 from celeriac.flower.view.contracts import ContractsPage
 from celeriac.flower.view.dead import DeadPageView
-from celeriac.flower.view.event import EventPage
+from celeriac.flower.view.event import EventDetailPage
 from celeriac.flower.view.events import EventsPage
 from celeriac.flower.view.explain import ExplainPage
 from celeriac.flower.view.home import DeadCount, HomePart
@@ -22,7 +22,7 @@ from celeriac.flower.view.services import ServicesPage
 def routes() -> list[Any]:
     return [
         url(r"/events", EventsPage, name="celeriac-events"),
-        url(r"/event/(.+)", EventPage, name="celeriac-event"),
+        url(r"/event/(.+)", EventDetailPage, name="celeriac-event"),
         url(r"/explain", ExplainPage, name="celeriac-explain"),
         url(r"/matrix", MatrixPage, name="celeriac-matrix"),
         url(r"/services", ServicesPage, name="celeriac-services"),

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from celeriac.contract.catalog import UNKNOWN, EventInfo, Seen, VersionInfo, make_catalog
 from celeriac.contract.check import REGISTRY, RunningReader
-from celeriac.contract.judgement import Reader, Writer
+from celeriac.contract.judgement import HandlerReader, Writer
 from celeriac.contract.lock import LockedReader
 from celeriac.errors import InvalidEvent
 from celeriac.event import read_header
@@ -60,12 +60,12 @@ def read_catalog(backend: Backend) -> list[EventInfo]:
     }
     handlers, known = backend.registry.handlers(), backend.contracts.readers()
     readers = [
-        Reader(name, record.service, REGISTRY, reads, workers=workers.get((name, made), ()))
+        HandlerReader(name, record.service, REGISTRY, reads, workers=workers.get((name, made), ()))
         for name, record in handlers.items()
         for made, reads in known.get(name, {}).items()
     ]
     readers += [
-        Reader(name, record.service, UNKNOWN, LockedReader(patterns=record.patterns))
+        HandlerReader(name, record.service, UNKNOWN, LockedReader(patterns=record.patterns))
         for name, record in handlers.items()
         if name not in known and record.patterns
     ]

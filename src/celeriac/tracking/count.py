@@ -12,11 +12,11 @@ from celeriac.event_log import Entry
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Totals
-from celeriac.tracking.page import PAGE, Item, page_cells
+from celeriac.tracking.page import PAGE, PageItem, page_cells
 from celeriac.tracking.state import IN_FLIGHT
 
 
-class Count:
+class MatrixCount:
     """A count in progress. `read` entries of about `total` were counted."""
 
     def __init__(self, backend: Backend, records: Sequence[HandlerRecord]) -> None:
@@ -43,7 +43,9 @@ class Count:
         items = []
         for entry in entries:
             try:
-                items.append(Item.of(entry.id, read_header(entry.body or b"", domain), entry.kind))
+                items.append(
+                    PageItem.of(entry.id, read_header(entry.body or b"", domain), entry.kind)
+                )
             except InvalidEvent:
                 self._events["invalid"] += 1
         rows = page_cells(self.backend, self.records, domain, items)

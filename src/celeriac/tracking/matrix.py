@@ -16,12 +16,12 @@ from celeriac.event import Event, event_key, masked, read_header
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
-from celeriac.tracking.count import Count
+from celeriac.tracking.count import MatrixCount
 from celeriac.tracking.lag import lag_of
 from celeriac.tracking.last_error import with_errors, with_last_failure
 from celeriac.tracking.locate import locate, locate_entry
 from celeriac.tracking.overview import HandlerView, overview
-from celeriac.tracking.page import Item, StoredCell, page_cells
+from celeriac.tracking.page import PageItem, StoredCell, page_cells
 from celeriac.tracking.position import GroupPosition, group_positions
 from celeriac.tracking.search import EventPage, Query, search
 from celeriac.tracking.tree import Tree, tree
@@ -94,7 +94,7 @@ class Matrix:
                 waiting.cell(position.record) for position in positions if position.wants(event)
             )
         else:
-            item = Item.of(located.entry, event, located.kind)
+            item = PageItem.of(located.entry, event, located.kind)
             row = page_cells(self.backend, records, located.domain, [item])[0]
             cells = tuple(self._with_failures(position, cell, event) for position, cell in row)
         return EventStatus(
@@ -227,7 +227,7 @@ class Matrix:
         """
         records = self._records()
         domains = self._domains(records)
-        count = Count(self.backend, records)
+        count = MatrixCount(self.backend, records)
         count.total = sum(map(self.backend.event_log.length, domains))
         for domain in domains:
             for _ in count.domain(domain):

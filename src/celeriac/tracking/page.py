@@ -22,7 +22,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PageItem:
     """One event of a page: its entry, its header, its key, and the entry's kind."""
 
     entry: str
@@ -33,7 +33,7 @@ class Item:
     @classmethod
     def of(
         cls, entry: str, event: EventHeader | RawEvent, kind: EntryKind = EntryKind.MADE
-    ) -> Item:
+    ) -> PageItem:
         return cls(entry, event, event_key(event.id, event.source), kind)
 
 
@@ -121,7 +121,7 @@ def page_cells(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domain: str,
-    items: Sequence[Item],
+    items: Sequence[PageItem],
     *,
     ignored: bool = False,
 ) -> list[list[tuple[GroupPosition, StoredCell]]]:
@@ -171,7 +171,7 @@ def _columns(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domain: str,
-    items: Sequence[Item],
+    items: Sequence[PageItem],
     view: _View,
 ) -> list[tuple[GroupPosition, list[StoredCell | None]]]:
     positions = group_positions(backend.event_log, records, domain)
@@ -179,7 +179,7 @@ def _columns(
 
 
 def _column(
-    backend: Backend, position: GroupPosition, items: Sequence[Item], view: _View
+    backend: Backend, position: GroupPosition, items: Sequence[PageItem], view: _View
 ) -> Iterator[StoredCell | None]:
     """Yield the cells of one handler. The order of reads is the one that Evidence requires."""
     deliveries = backend.deliveries
@@ -221,7 +221,7 @@ def _column(
 
 
 def _rows(
-    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[Item]
+    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[PageItem]
 ) -> tuple[list[Row | None], dict[str, Row]]:
     """Return the row of each event, and the rows of refused entries by entry."""
     fields = [*(item.key for item in items), *(refused_field(item.entry) for item in items)]
@@ -234,7 +234,7 @@ def _rows(
 def _runs(
     chunks: ChunkStore,
     position: GroupPosition,
-    items: Sequence[Item],
+    items: Sequence[PageItem],
     rows: Sequence[Row | None],
     open_entries: Collection[str],
 ) -> dict[str, Run]:
@@ -252,7 +252,7 @@ def _runs(
 
 
 def _in_flight(
-    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[Item]
+    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[PageItem]
 ) -> dict[str, Pending]:
     if position.info is None:
         return {}

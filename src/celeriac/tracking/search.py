@@ -22,7 +22,7 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.candidate import Candidate, SearchRange, candidates
 from celeriac.tracking.cell import Cell, EventStatus
-from celeriac.tracking.page import Item, page_cells
+from celeriac.tracking.page import PageItem, page_cells
 
 # Events whose cells are read at a time if the filter needs them. The first batch has the size of
 # the page, because most events have the most common states.
@@ -131,7 +131,7 @@ def statuses(
     by_entry: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(seen, key=lambda pair: pair[0].domain)
     for domain, info in groupby(ordered, key=lambda pair: pair[0].domain):
-        items = [Item.of(entry.entry, event, entry.kind) for entry, event in info]
+        items = [PageItem.of(entry.entry, event, entry.kind) for entry, event in info]
         rows = page_cells(backend, records, domain, items, ignored=ignored)
         for item, row in zip(items, rows, strict=True):
             cells = tuple(stored.cell(position.record) for position, stored in row)
@@ -215,7 +215,7 @@ def _peeked(domain: str, body: bytes | None) -> EventHeader | None:
         return None
 
 
-def _status(domain: str, item: Item, cells: tuple[Cell, ...]) -> EventStatus:
+def _status(domain: str, item: PageItem, cells: tuple[Cell, ...]) -> EventStatus:
     event, entry = item.event, item.entry
     return EventStatus(
         id=event.id,

@@ -14,7 +14,7 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, Located
 from celeriac.tracking.locate import entries_near_ids, locate
-from celeriac.tracking.page import Item, page_cells
+from celeriac.tracking.page import PageItem, page_cells
 from celeriac.tracking.position import GroupPosition, group_positions
 
 MAX_CAUSES = 20  # levels above the event
@@ -182,7 +182,9 @@ def _placed(
         positions = group_positions(backend.event_log, records, domain)
         entries = _entries(backend, domain, positions, nodes)
         items = [
-            Item(entries[node.key], _peek(node), node.key) for node in nodes if node.key in entries
+            PageItem(entries[node.key], _peek(node), node.key)
+            for node in nodes
+            if node.key in entries
         ]
         rows = iter(page_cells(backend, records, domain, items))
         for node in nodes:

@@ -18,7 +18,7 @@ from celeriac import Event
 from celeriac.contract import contract, upcast
 from celeriac.contract.change import changes
 from celeriac.contract.example import examples
-from celeriac.contract.judgement import Reader, Writer, judge_pair, within
+from celeriac.contract.judgement import HandlerReader, Writer, judge_pair, within
 from celeriac.contract.lock import LockedReader, locked_contract, locked_reader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
@@ -34,15 +34,15 @@ def writer(model: Any, version: int = 1, type_: str = "order.placed") -> Writer:
     return Writer(type_, version, schema, digest(schema), "code")
 
 
-def foreign(model: Any, **more: Any) -> Reader:
+def foreign(model: Any, **more: Any) -> HandlerReader:
     """A reader whose code is not at hand."""
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
-    return Reader("billing.charge", "billing", "lock of billing", reads)
+    return HandlerReader("billing.charge", "billing", "lock of billing", reads)
 
 
-def own(model: Any, **more: Any) -> Reader:
+def own(model: Any, **more: Any) -> HandlerReader:
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
-    return Reader("billing.charge", "billing", "code", reads, model, True)
+    return HandlerReader("billing.charge", "billing", "code", reads, model, True)
 
 
 class Colour(enum.Enum):

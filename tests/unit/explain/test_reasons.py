@@ -95,7 +95,13 @@ REASONS = [
         "after 1 attempt: ValueError: declined",
         "celeriac dead redrive order/",
     ),
-    (reasons.lost_its_group, "missing", FAILED, "was lost, and there is no record", "restart a worker"),
+    (
+        reasons.lost_its_group,
+        "missing",
+        FAILED,
+        "was lost, and there is no record",
+        "restart a worker",
+    ),
     (reasons.forgotten, "forgotten", UNKNOWN, "the record has expired", "dedup_window"),
     (reasons.processed, "processed", PASSED, "in attempt 1", "celeriac replay"),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from celeriac.cli.acl.rules import ANY_DOMAIN, Part, check_name, operator_rules, rules
+from celeriac.cli.acl.rules import ANY_DOMAIN, ServiceAccess, check_name, operator_rules, rules
 from celeriac.cli.dispatcher import find_bus
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import confirm, echo
@@ -84,7 +84,7 @@ def acl(
     echo(FORMATS[form].format(name, digest, " ".join(shown)))
 
 
-def _by_bus(module: str) -> tuple[Settings, Part, str]:
+def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     from celeriac.worker.broker import broker_url
 
     bus = find_bus(module)
@@ -94,7 +94,7 @@ def _by_bus(module: str) -> tuple[Settings, Part, str]:
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
     broker = broker_url(bus.app)
-    part = Part(
+    part = ServiceAccess(
         service=bus.settings.service,
         reads=_reached(patterns),
         emits=emits,
@@ -123,7 +123,7 @@ def _acks(options: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _by_registry(session: Session, service: str) -> tuple[Settings, Part, str]:
+def _by_registry(session: Session, service: str) -> tuple[Settings, ServiceAccess, str]:
     records = [r for r in session.backend.registry.handlers().values() if r.service == service]
     if not records:
         raise NotFound(
@@ -132,11 +132,11 @@ def _by_registry(session: Session, service: str) -> tuple[Settings, Part, str]:
         )
     patterns = [pattern for record in records for pattern in record.patterns]
     queues = {record.queue for record in records}
-    part = Part(service=service, reads=_reached(patterns), queues=queues)
+    part = ServiceAccess(service=service, reads=_reached(patterns), queues=queues)
     return session.settings, part, _prefix(session.settings)
 
 
-def _confirm(part: Part, *, yes: bool) -> None:
+def _confirm(part: ServiceAccess, *, yes: bool) -> None:
     """Ask for confirmation, because every service can write the registry."""
     echo(
         f"# from the registry, which every service can write: {part.service} reads "

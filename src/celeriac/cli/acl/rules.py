@@ -58,7 +58,7 @@ PREFIX = re.compile(r"[\w.:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ServiceAccess:
     """The access of a service to the bus. `reads` and `emits` are domains; `*` in `reads` is all.
 
     `acks` are the keys of kombu's emulation of acknowledgements, if the app has its own. `bounded`
@@ -74,7 +74,7 @@ class Part:
     bounded: bool = False
 
 
-def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
+def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[str]:
     """Return the rules of the user, without its name and password.
 
     Raises ConfigurationError if a name cannot be used in a rule. A service that reads nothing has
@@ -107,7 +107,7 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
 
 
 def _emitting(
-    part: Part, keys: Keys, reads: Collection[str], emits: Collection[str]
+    part: ServiceAccess, keys: Keys, reads: Collection[str], emits: Collection[str]
 ) -> Iterable[str]:
     """Return the rules for appending; a service without a worker cannot read what it appended."""
     moves = sorted({*emits, *(reads if part.enqueues_due else ())}) if reads else []
@@ -144,7 +144,7 @@ def _emitting(
 
 
 def _worker_keys(
-    part: Part, keys: Keys, reads: Collection[str], queue_prefix: str
+    part: ServiceAccess, keys: Keys, reads: Collection[str], queue_prefix: str
 ) -> Iterable[str]:
     """Return the keys with plain values that a worker of the service writes."""
     yield from (keys.calls(f"{part.service}.*"), keys.rate(f"{part.service}.*"))
@@ -156,7 +156,7 @@ def _worker_keys(
         yield f"{queue_prefix}{name}"
 
 
-def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
+def _declared(part: ServiceAccess, keys: Keys, reads: Collection[str]) -> Iterable[str]:
     """Return the keys that a worker's scripts declare. A trim declares those of all handlers."""
     yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
@@ -184,7 +184,7 @@ def _shared(keys: Keys) -> Iterable[str]:
     yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))
 
 
-def check_names(part: Part, keys: Keys, queue_prefix: str = "") -> None:
+def check_names(part: ServiceAccess, keys: Keys, queue_prefix: str = "") -> None:
     """Raise ConfigurationError if a name would be more than a name in a rule."""
     given = {"service": [part.service], "namespace": [keys.namespace], "queue": part.queues}
     given |= {"unacked key": part.acks}
@@ -243,7 +243,7 @@ def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
         yield f"{base}{kind}:{handler}"
 
 
-def _queues(part: Part) -> Iterable[str]:
+def _queues(part: ServiceAccess) -> Iterable[str]:
     for queue in sorted({part.service, *part.queues}):
         yield queue
         yield f"{queue}{PRIORITIES}"

@@ -13,14 +13,14 @@ from celeriac.contract.lock import Lock, lock_of
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ServiceCode:
     """The contracts in the code of a service, and the annotations of its handlers."""
 
     lock: Lock
     annotations: Mapping[str, Any]
 
 
-def load_code(module: str) -> Code:
+def load_code(module: str) -> ServiceCode:
     """Import the module of an EventBus, and the modules that its Celery app imports.
 
     Raises BadParameter if the module or its service does not exist.
@@ -34,7 +34,7 @@ def load_code(module: str) -> Code:
     bus.app.loader.import_default_modules()
     bus.app.finalize()
     handlers = bus.service.handlers
-    return Code(
+    return ServiceCode(
         lock_of(bus.settings.service, handlers.values()),
         {name: handler.data_type for name, handler in handlers.items()},
     )

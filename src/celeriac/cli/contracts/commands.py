@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from celeriac.cli.contracts.code import Code, load_code
+from celeriac.cli.contracts.code import ServiceCode, load_code
 from celeriac.cli.contracts.report import (
     as_document,
     print_changed,
@@ -17,7 +17,7 @@ from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
-from celeriac.contract.check import Sources
+from celeriac.contract.check import CheckInputs
 from celeriac.contract.git_locks import committed_locks
 from celeriac.contract.lock import (
     DIRECTORY,
@@ -117,7 +117,7 @@ def check(
     for folder in others:
         files |= lock_files(folder)
     locks = read_locks(files)
-    sources = Sources(
+    sources = CheckInputs(
         code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,
@@ -143,7 +143,7 @@ def check(
         ctx.exit(1)
 
 
-def _code(ctx: click.Context, module: str | None) -> Code:
+def _code(ctx: click.Context, module: str | None) -> ServiceCode:
     if not module:
         raise click.UsageError(
             "The module of the EventBus is missing. Pass -A package.module.", ctx
@@ -164,7 +164,7 @@ def _version(text: str) -> tuple[str, tuple[int]]:
     return type_, (int(number),)
 
 
-def _stale(code: Code | None, locks: dict[str, Lock], directory: Path) -> list[str]:
+def _stale(code: ServiceCode | None, locks: dict[str, Lock], directory: Path) -> list[str]:
     """Return one line for each lock file that differs from the code."""
     if code is None:
         return []

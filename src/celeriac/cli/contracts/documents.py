@@ -17,7 +17,7 @@ from celeriac.cli.terminal import echo
 from celeriac.contract.asyncapi import asyncapi_document
 from celeriac.contract.catalog import EventInfo, make_catalog, versions_in
 from celeriac.contract.catalog_page import catalog_page
-from celeriac.contract.check import Sources
+from celeriac.contract.check import CheckInputs
 from celeriac.contract.lock import lock_files, read_locks
 from celeriac.tracking.contracts import read_catalog
 
@@ -121,7 +121,7 @@ def _catalog(
         return read_catalog(session.backend)
     code = load_code(module) if module else None
     locks = read_locks(lock_files(directory))
-    sources = Sources(
+    sources = CheckInputs(
         code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,

@@ -8,8 +8,8 @@ from typing import Any
 from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
 from celeriac.contract.change import changes
-from celeriac.contract.check import Changed, Sources
-from celeriac.contract.judgement import Break, Judgement, Reader, Writer
+from celeriac.contract.check import Changed, CheckInputs
+from celeriac.contract.judgement import Break, HandlerReader, Judgement, Writer
 
 MAX_EXAMPLE = 200
 
@@ -28,7 +28,7 @@ def print_changed(changed: list[Changed]) -> None:
         )
 
 
-def print_judgement(sources: Sources, judgement: Judgement) -> None:
+def print_judgement(sources: CheckInputs, judgement: Judgement) -> None:
     """Print each version that breaks a reader, with example data, then the readers that take it."""
     breaks: dict[Writer, list[Break]] = defaultdict(list)
     for break_ in judgement.breaks:
@@ -88,7 +88,7 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
     }
 
 
-def _headline(sources: Sources, writer: Writer) -> str:
+def _headline(sources: CheckInputs, writer: Writer) -> str:
     older = [
         candidate
         for candidate in sources.writers()
@@ -101,7 +101,7 @@ def _headline(sources: Sources, writer: Writer) -> str:
     return f"{writer.type}  v{last.version} → v{writer.version}  {'; '.join(lines)}"
 
 
-def _where(reader: Reader) -> str:
+def _where(reader: HandlerReader) -> str:
     if reader.workers:
         return f"running in {count(len(reader.workers), 'worker')}"
     return reader.found_in

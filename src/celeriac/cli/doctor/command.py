@@ -55,7 +55,7 @@ CHECKS = (
 @pass_session
 @click.pass_context
 def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
-    """Check server, workers and handlers, and show how to fix problems.
+    """Check server, workers and handlers, and suggest fixes.
 
     ok: healthy. warn: needs attention. fail: events are not handled, or may be lost.
     """

@@ -18,7 +18,7 @@ PAGE = 10
 BLINK = 0.25  # seconds until a new size of the terminal shows
 
 
-class Reader:
+class FrameReader:
     """The newest frame, or the error of reading it. A daemon thread, ended by `stop`."""
 
     def __init__(self, watch: Watch, interval: float) -> None:
@@ -82,7 +82,7 @@ def run(watch: Watch, options: ViewOptions, interval: float) -> None:
     """Show frames until `q` or an interrupt. Needs a terminal for output and input."""
     from rich.live import Live
 
-    console, reader = make_console(highlight=False), Reader(watch, interval)
+    console, reader = make_console(highlight=False), FrameReader(watch, interval)
     reader.start()
     shown: View | None = None
     try:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from celeriac.cli.show import STYLES, console, count, took, when
-from celeriac.cli.trace.line import Line, lines, span
+from celeriac.cli.trace.line import TraceLine, lines, span
 from celeriac.tracking import Tree
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def draw(tree: Tree, selected: str, errors: Mapping[tuple[str, str], str] = NONE
         out.print(f"… and {count(tree.unseen, 'event')} more", style="dim")
 
 
-def _line(line: Line, text_width: int, selected: str, *, cut: bool) -> Text:
+def _line(line: TraceLine, text_width: int, selected: str, *, cut: bool) -> Text:
     from rich.text import Text
 
     name, facts = Text.assemble((line.prefix, "dim")), Text()
@@ -76,7 +76,7 @@ def _line(line: Line, text_width: int, selected: str, *, cut: bool) -> Text:
     return name.append_text(facts)
 
 
-def _error(line: Line, error: str, width: int | None) -> Text:
+def _error(line: TraceLine, error: str, width: int | None) -> Text:
     from rich.text import Text
 
     under = line.prefix[:-3] + ("│  " if line.prefix[-3:] == "├─ " else "   ")
@@ -86,7 +86,7 @@ def _error(line: Line, error: str, width: int | None) -> Text:
     return text
 
 
-def _bar(line: Line, duration: float, width: int) -> Text:
+def _bar(line: TraceLine, duration: float, width: int) -> Text:
     """Draw the time span of a line: waiting is thin, running is thick."""
     from rich.text import Text
 

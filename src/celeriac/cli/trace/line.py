@@ -10,7 +10,7 @@ from celeriac.tracking import Cause, Cell, Tree
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TraceLine:
     """One event, or, with `cell`, one handler of it.
 
     Times are ms after the first event of the tree. `begin` of an event is when it was emitted;
@@ -24,7 +24,7 @@ class Line:
     end: float | None = None
 
 
-def lines(tree: Tree) -> list[Line]:
+def lines(tree: Tree) -> list[TraceLine]:
     """Return the lines in drawing order."""
     children: defaultdict[str | None, list[Cause]] = defaultdict(list)
     keys = {node.key for node in tree.nodes}
@@ -35,7 +35,7 @@ def lines(tree: Tree) -> list[Line]:
     return [line for root in children[None] for line in _event(root, "", "", children, zero)]
 
 
-def span(drawn: Sequence[Line]) -> float:
+def span(drawn: Sequence[TraceLine]) -> float:
     """Return the ms from the first event to the end of the last known run."""
     return max((line.end or line.begin or 0.0 for line in drawn), default=0.0)
 
@@ -46,9 +46,9 @@ def _event(
     rest: str,
     children: Mapping[str | None, Sequence[Cause]],
     zero: int,
-) -> Iterator[Line]:
+) -> Iterator[TraceLine]:
     begin = None if node.time_ms is None else float(node.time_ms - zero)
-    yield Line(first, node, begin=begin)
+    yield TraceLine(first, node, begin=begin)
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
     emitted_events = children.get(node.key, ())
@@ -68,16 +68,16 @@ def _several(
     prefix: str,
     children: Mapping[str | None, Sequence[Cause]],
     zero: int,
-) -> Iterator[Line]:
+) -> Iterator[TraceLine]:
     for n, node in enumerate(nodes):
         last = n == len(nodes) - 1
         first, rest = ("└▶ ", "   ") if last else ("├▶ ", "│  ")
         yield from _event(node, prefix + first, prefix + rest, children, zero)
 
 
-def _handler(prefix: str, node: Cause, cell: Cell, zero: int) -> Line:
+def _handler(prefix: str, node: Cause, cell: Cell, zero: int) -> TraceLine:
     begin = end = None
     if cell.at_ms is not None and cell.took_us is not None:
         end = float(cell.at_ms - zero)
         begin = max(0.0, end - cell.took_us / 1000)
-    return Line(prefix, node, cell, begin, end)
+    return TraceLine(prefix, node, cell, begin, end)

@@ -41,7 +41,7 @@ def alerts_of(findings: Iterable[Finding], level: Level) -> list[Alert]:
     return list(alerts.values())
 
 
-class Known(msgspec.Struct, kw_only=True):
+class KnownAlert(msgspec.Struct, kw_only=True):
     """The history of an alert: consecutive checks with and without it, and what was sent."""
 
     alert: Alert
@@ -97,7 +97,7 @@ class Alerts:
 
     def __init__(
         self,
-        known: Mapping[str, Known] | None = None,
+        known: Mapping[str, KnownAlert] | None = None,
         *,
         after: int = 2,
         repeat_s: float | None = None,
@@ -112,7 +112,7 @@ class Alerts:
         """
         by_key = {alert.key: alert for alert in current}
         for key, alert in by_key.items():
-            known = self.known.setdefault(key, Known(alert=alert))
+            known = self.known.setdefault(key, KnownAlert(alert=alert))
             known.alert, known.missed = alert, 0
             known.seen += 1
         for key, known in self.known.items():

@@ -14,7 +14,7 @@ from celeriac.cli.doctor.command import CHECKS, examine
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
 from celeriac.cli.time_param import DURATION
-from celeriac.cli.watch.alert import Alert, Alerts, Changes, Known, Level, alerts_of
+from celeriac.cli.watch.alert import Alert, Alerts, Changes, KnownAlert, Level, alerts_of
 from celeriac.cli.watch.rule import Rules, dead_rules, pairs
 from celeriac.errors import ConfigurationError
 from celeriac.extra import needing
@@ -132,11 +132,11 @@ def _sender(urls: Sequence[str]) -> Send:
     return send
 
 
-def _load(file: Path | None) -> dict[str, Known]:
+def _load(file: Path | None) -> dict[str, KnownAlert]:
     if file is None or not file.exists():
         return {}
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Known])
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, KnownAlert])
     except (msgspec.DecodeError, OSError) as error:
         raise ConfigurationError(f"--state {file} cannot be read: {error}. Delete it.") from None
 

@@ -31,7 +31,7 @@ from celeriac.errors import CeleriacError, NotFound
 from celeriac.event_log import is_entry
 from celeriac.flower import guard
 from celeriac.flower.bind import is_authenticated
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import Located
@@ -91,7 +91,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return " ".join(f"{k}={v}" for k, v in filters.items() if v is not None) or "all"
 
 
-class Action(Page):
+class Action(FlowerPage):
     """An action. `did` is its name in the audit log."""
 
     did: ClassVar[str] = ""
@@ -192,7 +192,7 @@ class Edit(Action):
         return {"done": int(done), "gone": int(not done), "id": edit.event.id}
 
 
-class Count(Action):
+class CountAction(Action):
     """Count the dead letters of a choice, step by step like the actions."""
 
     def run(self, request: ActionRequest) -> dict[str, Any]:
@@ -317,7 +317,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     "redrive": Redrive,
     "discard": Discard,
     "edit": Edit,
-    "count-many": Count,
+    "count-many": CountAction,
     "redrive-many": RedriveMany,
     "discard-many": DiscardMany,
     "replay": Replay,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tornado.web import authenticated
 
 from celeriac.dead_letter import audit_log
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 
 
-class AuditPage(Page):
+class AuditPage(FlowerPage):
     name = "audit"
 
     @authenticated

@@ -8,7 +8,7 @@ from tornado.web import authenticated
 
 from celeriac.contract.catalog import EventInfo
 from celeriac.contract.change import changes, kind_of
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.store.factory import Backend
 from celeriac.tracking.contracts import read_catalog
 
@@ -25,12 +25,12 @@ class Contracts:
     broken: int
 
 
-class ContractsPage(Page):
+class ContractsPage(FlowerPage):
     name = "contracts"
 
     @authenticated
     async def get(self) -> None:
-        chosen = self.asked("type")
+        chosen = self.parameter("type")
         read = await self.call(read_contracts, self.backend, chosen)
         self.show(
             events=read.shown,

@@ -12,7 +12,7 @@ from celeriac.dead_letter import Choice, DeadPage, dead_page, document_of, maske
 from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, read_header
-from celeriac.flower.page import MAX_SUGGESTED, Page
+from celeriac.flower.page import MAX_SUGGESTED, FlowerPage
 from celeriac.flower.show import json
 from celeriac.tracking import Matrix
 
@@ -59,7 +59,7 @@ class DeadLetterView:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class DeadContent:
     groups: list[DeadGroupView]
     more_groups: int
     total: int
@@ -68,7 +68,7 @@ class Read:
     handlers: list[str]
 
 
-class DeadPageView(Page):
+class DeadPageView(FlowerPage):
     name = "dead"
 
     @authenticated
@@ -111,7 +111,7 @@ def choice_arguments(choice: Choice) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> Read:
+def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> DeadContent:
     """Return the groups, and for a choice one page of dead letters. Blocks."""
     backend = matrix.backend
     groups = [
@@ -122,7 +122,7 @@ def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = Fals
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
         dead_letters = [_shown(dead_letter, matrix, may_edit) for dead_letter in page.dead_letters]
-    return Read(
+    return DeadContent(
         groups=[_group_view(matrix, *group) for group in by_key[:MAX_GROUPS]],
         more_groups=max(0, len(by_key) - MAX_GROUPS),
         total=sum(group.count for group in groups),

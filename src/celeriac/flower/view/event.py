@@ -8,7 +8,7 @@ from tornado.web import authenticated
 
 from celeriac.dead_letter import restart_text
 from celeriac.delivery import DeadLetter, Restart
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.attempts import Span, attempts_of, spans
 from celeriac.flower.svg.causes import Drawing, draw
 from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, Located, Matrix, Tree
@@ -19,7 +19,7 @@ REPEATABLE = frozenset(DeliveryState) - UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HandlerPart:
     """One handler of the event."""
 
     cell: Cell
@@ -51,12 +51,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class EventContent:
     """The content of the page. `others` are events with the same id."""
 
     event: EventStatus
     others: list[Located]
-    parts: list[Part]
+    parts: list[HandlerPart]
     tree: Tree
     now_ms: int
 
@@ -65,7 +65,7 @@ class Read:
         return draw(self.tree.nodes)
 
 
-class EventPage(Page):
+class EventDetailPage(FlowerPage):
     name = "event"
 
     @authenticated
@@ -101,7 +101,7 @@ class EventPage(Page):
         return node if node in self.application.workers else ""
 
 
-def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
+def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> EventContent:
     """Return the content of the page. Blocks.
 
     Raises NotFound. Searches the full log only if `deep`.
@@ -113,14 +113,14 @@ def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
     ends = [attempt.ended_ms for attempts in by_handler.values() for attempt in attempts]
     end = max([*ends, float(status.time_ms + 1)])
     parts = [
-        Part(
+        HandlerPart(
             cell,
             spans(by_handler[cell.handler], status.time_ms, end),
             _dead_letter_of(matrix, status, cell),
         )
         for cell in status.cells
     ]
-    return Read(status, others, parts, matrix.causes(located), now)
+    return EventContent(status, others, parts, matrix.causes(located), now)
 
 
 def _dead_letter_of(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:

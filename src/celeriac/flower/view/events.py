@@ -11,7 +11,7 @@ from tornado.web import authenticated
 
 from celeriac.delivery import Group
 from celeriac.errors import InvalidEvent
-from celeriac.flower.page import MAX_SUGGESTED, Page, now_ms
+from celeriac.flower.page import MAX_SUGGESTED, FlowerPage, now_ms
 from celeriac.tracking import DeliveryState, EventPage, Matrix, Query
 
 LIMIT = 50
@@ -21,7 +21,7 @@ FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subjec
 MAX_STEPS, MAX_SECONDS = 4, 0.5
 
 
-class EventsPage(Page):
+class EventsPage(FlowerPage):
     name = "events"
 
     @authenticated

@@ -17,7 +17,7 @@ from celeriac.explain import (
     gather_unemitted,
     gather_unfound,
 )
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.tracking import EventNotFound, Located, Matrix
 
 MARKS = {
@@ -39,7 +39,7 @@ class ExplainRequest:
     lease_ms: int
 
 
-class ExplainPage(Page):
+class ExplainPage(FlowerPage):
     name = "explain"
 
     @authenticated

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tornado.web import authenticated
 
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.registry import is_alive
 from celeriac.tracking import HandlerLag, Matrix
 
@@ -28,7 +28,7 @@ class HomeFigures:
     paused: int
 
 
-class HomePart(Page):
+class HomePart(FlowerPage):
     name = "home"
 
     @authenticated
@@ -36,7 +36,7 @@ class HomePart(Page):
         self.show(home=await self.call(read_home, self.matrix))
 
 
-class DeadCount(Page):
+class DeadCount(FlowerPage):
     """The number of dead letters, for the navigation of every page."""
 
     name = "count"

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from tornado.web import authenticated
 
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.tracking import HandlerLag, HandlerView, Matrix, TypeView
 
 MAX_TYPES = 60  # columns
@@ -35,7 +35,7 @@ class Square:
         return "processed" if view.processed else "quiet"
 
 
-class MatrixPage(Page):
+class MatrixPage(FlowerPage):
     name = "matrix"
 
     @authenticated

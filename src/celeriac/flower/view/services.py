@@ -11,7 +11,7 @@ from itertools import groupby
 from tornado.web import authenticated
 
 from celeriac.circuit_breaker import Circuit, CircuitState
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.sparkline import Bar, sparkline
 from celeriac.registry import WorkerRecord, is_alive
 from celeriac.tracking import HandlerView, Matrix
@@ -20,7 +20,7 @@ MAX_LINES, MAX_SERVICES = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ServiceLine:
     """One handler."""
 
     view: HandlerView
@@ -41,7 +41,7 @@ class ServiceView:
     """
 
     name: str
-    lines: list[Line]
+    lines: list[ServiceLine]
     more_lines: int
     workers: list[WorkerRecord]
     gone: list[WorkerRecord]
@@ -56,7 +56,7 @@ class Services:
     now_ms: int
 
 
-class ServicesPage(Page):
+class ServicesPage(FlowerPage):
     name = "services"
 
     @authenticated
@@ -80,7 +80,7 @@ def read_services(matrix: Matrix) -> Services:
     views, now = matrix.overview(), backend.registry.now_ms()
     circuits, workers = backend.circuits.all(), backend.registry.workers()
     lines = [
-        Line(
+        ServiceLine(
             view, circuits.get(view.handler, Circuit(handler=view.handler)), sparkline(view.minutes)
         )
         for view in sorted(furthest_behind(views), key=lambda view: (view.service, view.handler))

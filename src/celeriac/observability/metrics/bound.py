@@ -13,7 +13,7 @@ MAX_TYPES = 100
 MAX_TIMED = 100  # handler and type pairs: three histograms each, 45 lines of every scrape
 
 
-class Known(Generic[T]):
+class KnownValues(Generic[T]):
     """The values with a series of their own, for the lifetime of the process.
 
     The first values are kept, so that a series never changes its meaning.
@@ -38,8 +38,8 @@ class Bounds:
     """The values that one collector reports separately; it reports the others as `other`."""
 
     def __init__(self) -> None:
-        self.types: Known[str] = Known(MAX_TYPES)
-        self.timed: Known[tuple[str, str, str]] = Known(MAX_TIMED)
+        self.types: KnownValues[str] = KnownValues(MAX_TYPES)
+        self.timed: KnownValues[tuple[str, str, str]] = KnownValues(MAX_TIMED)
 
     def label(self, type: str) -> str:
         return type if type in self.types else OTHER

@@ -18,7 +18,7 @@ from celeriac.delivery import HandlerStats
 from celeriac.delivery.counters import OTHER, Histogram, upper_bound_s
 from celeriac.observability.metrics.bound import Bounds
 from celeriac.observability.metrics.definition import METRICS
-from celeriac.observability.metrics.snapshot import GroupState, Snapshot
+from celeriac.observability.metrics.snapshot import GroupSnapshot, Snapshot
 from celeriac.tracking import HandlerLag
 
 STATES = ("waiting", "queued", "running", "scheduled", "blocked")
@@ -122,7 +122,7 @@ def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) ->
             made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
 
 
-def _by_type(groups: Sequence[GroupState], bounds: Bounds) -> dict[Labels, HandlerStats]:
+def _by_type(groups: Sequence[GroupSnapshot], bounds: Bounds) -> dict[Labels, HandlerStats]:
     by_type: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
     for state in groups:
         bounds.types.learn(sorted(state.counters, key=lambda type: -state.counters[type].attempts))

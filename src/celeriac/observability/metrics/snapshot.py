@@ -17,7 +17,7 @@ ALIVE_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class GroupSnapshot:
     """One handler in one domain."""
 
     lag: HandlerLag
@@ -29,7 +29,7 @@ class GroupState:
 class Snapshot:
     """The input of all metrics. `took_s` is the duration of the reading."""
 
-    groups: tuple[GroupState, ...]
+    groups: tuple[GroupSnapshot, ...]
     stream_stats: tuple[StreamStats, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
@@ -41,7 +41,7 @@ def take_snapshot(backend: Backend) -> Snapshot:
     lags = Matrix(backend).lag()
     groups = [Group(lag.domain, lag.handler) for lag in lags]
     counters, stats = backend.deliveries.counters(groups), backend.deliveries.stats_many(groups)
-    groups_ = (GroupState(*row) for row in zip(lags, counters, stats, strict=True))
+    groups_ = (GroupSnapshot(*row) for row in zip(lags, counters, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
         groups=tuple(groups_),
