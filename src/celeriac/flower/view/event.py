@@ -24,7 +24,7 @@ class HandlerPart:
 
     cell: Cell
     spans: list[Span]
-    dead_dead_letter: DeadLetter | None
+    dead_letter: DeadLetter | None
 
     @property
     def worker(self) -> str:
