@@ -16,14 +16,19 @@ from celeriac.event_log import EntryKind
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery: one handler and one event.
+    """What one handler did with one event.
 
-    `attempts` counts started attempts, `took_us` is the last run time, `at_ms` the time when the
-    state was recorded. `worker` has the delivery, or made the last attempt, if that is recorded.
-    `failures` and `restarts` (redrives and replays) are only in the answer to `status` and cover
-    all lives of the delivery. `error` is the last failure's: in `status`, and in lists of events
-    for dead and scheduled deliveries. `into` is the event that was handled instead of a coalesced
-    one: its id in `status`, its entry in lists of events.
+    Attributes:
+        state: The delivery's state.
+        attempts: Attempts begun.
+        took_us: Run time of the last attempt, in microseconds.
+        at_ms: When the state was recorded, in ms since the epoch.
+        due_ms: When a scheduled delivery runs, in ms since the epoch.
+        worker: The worker that has the delivery or made the last attempt, if it is recorded.
+        error: The last error. In lists of events, only of dead and scheduled deliveries.
+        into: The event that was handled in place of a coalesced one.
+        failures: All failed attempts, also before a redrive, in the result of `status` only.
+        restarts: Redrives and replays after a failure, in the result of `status` only.
     """
 
     handler: str
@@ -41,9 +46,14 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and its location. A postponed event has no entry and a future time.
+    """An event that was found, and where it is.
 
-    `kind` is what is known about duplicates of the entry.
+    Attributes:
+        domain: The first segment of the type.
+        entry: The entry of the domain's stream; None for an event that is emitted later.
+        time_ms: When it entered the stream, or will enter it, in ms since the epoch.
+        event: The event.
+        kind: What is known about duplicates of the entry.
     """
 
     domain: str
@@ -59,7 +69,14 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and its deliveries. `data`, masked, is only in the answer to `status`."""
+    """An event with its row of the matrix.
+
+    Attributes:
+        entry: The entry of the domain's stream; None for an event that is emitted later.
+        time_ms: When it entered the stream, in ms since the epoch.
+        cells: One for each handler that the event concerns.
+        data: The masked data, in the result of `status` only.
+    """
 
     id: str
     type: str
@@ -80,17 +97,29 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
         return event_key(self.id, self.source)
 
     def has(self, state: DeliveryState) -> bool:
-        """Return whether a delivery has the state."""
+        """Return whether any cell is in the state."""
         return any(cell.state is state for cell in self.cells)
 
 
 class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
     """The backlog of one handler in one domain.
 
-    `waiting` counts log entries that the handler was not given yet, including unwanted ones; `dead`
-    counts dead letters now. `processed`, `retried`, `skipped` and `failed` (dead) count since the
-    handler was registered. `joined` is False if it has no group, `registered` is False for an
-    orphaned group. `circuit` is the handler's state in all its domains.
+    Attributes:
+        waiting: Entries that were not fetched yet, including ones that the handler does not want.
+        queued: Deliveries that were sent to a worker.
+        running: Deliveries that a process runs.
+        scheduled: Deliveries that run later.
+        blocked: Deliveries that wait for their key.
+        dead: Dead letters.
+        processed: Deliveries processed since the handler joined.
+        retried: Failed attempts that were followed by another one.
+        skipped: Deliveries that `when=` or `share=` rejected.
+        failed: Deliveries that became dead letters.
+        oldest_s: Age of the oldest unfinished event, in seconds.
+        mean_us: Mean run time of an event, in microseconds.
+        joined: False if the handler has no consumer group.
+        registered: False for a consumer group without a handler.
+        circuit: The state of the handler's circuit breaker.
     """
 
     handler: str
@@ -118,10 +147,15 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of the matrix. `expected` is the sum of the states after it.
+    """Counts of all events and deliveries. `expected` is the sum of the states that follow it.
 
-    `emitted` counts events in the logs without repeated ones; `retried` deliveries with several
-    attempts. `invalid` entries are not events.
+    Attributes:
+        emitted: Events in the streams, duplicates not counted.
+        repeated: Entries that repeat an event.
+        postponed: Events that are emitted later.
+        invalid: Entries that hold no valid event.
+        expected: Deliveries.
+        retried: Deliveries that took more than one attempt.
     """
 
     emitted: int = 0

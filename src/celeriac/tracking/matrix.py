@@ -30,10 +30,11 @@ NEWEST = 20_000  # entries read for a list of events without a time limit
 
 
 class Matrix:
-    """Read the matrix. Every method blocks, and raises redis.RedisError if Redis is unreachable.
+    """Reads what became of events. Make it by `Matrix(bus.service.backend)`.
 
-    A delivery that moves while it is read appears in its old or its new state, never in neither.
-    Data is masked: the parts that events name as sensitive, and members named in `sensitive`.
+    Every method blocks, changes nothing, and raises redis.RedisError while Redis is down. A
+    delivery that moves during a read is seen in its old or in its new state. Data is masked: paths
+    that the events name, and members whose name is in `sensitive`.
     """
 
     def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
@@ -60,11 +61,13 @@ class Matrix:
         deep: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Located]:
-        """Return the events with the id, including postponed ones. Raises NotFound.
+        """Return the events with this id, one for each source that used it. Raises NotFound.
 
-        If several sources used the id, there are several; `source` selects one. `near`, a
-        `domain/entry`, is searched first. Only `deep` reads the logs completely, which is slow if
-        they are long. For details, see `locate`.
+        Args:
+            source: Only the event of this source.
+            near: A `domain/entry` where the event was seen, to look there first.
+            deep: Read whole streams. Without it, the number of entries read is bounded.
+            progress: Called with the number of entries read.
         """
         return locate(
             self.backend,
@@ -77,15 +80,15 @@ class Matrix:
         )
 
     def at_entry(self, domain: str, entry: str) -> Located:
-        """Return the event of an entry of a log. Raises NotFound, InvalidEvent."""
+        """Return the event of an entry of a domain's stream. Raises NotFound or InvalidEvent."""
         return locate_entry(self.backend.event_log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
-        """Return the event with its deliveries. Raises NotFound."""
+        """Return the event with a cell for every handler it concerns. Raises NotFound."""
         return self.status_of(self.find(event_id, source=source))
 
     def status_of(self, located: Located) -> EventStatus:
-        """Return a located event with its deliveries."""
+        """Return the status of an event that `find` returned."""
         records, event = self._records(), located.event
         if located.entry is None:
             positions = group_positions(self.backend.event_log, records, located.domain)
@@ -146,7 +149,7 @@ class Matrix:
         state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
-        """Return the events of `newest`."""
+        """Return up to `limit` events of `newest`."""
         return list(
             self.newest(
                 domain=domain,
@@ -168,12 +171,18 @@ class Matrix:
         state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> EventPage:
-        """Return up to `limit` events of the log, newest first, and whether the search stopped.
+        """Return up to `limit` events, newest first, and whether the search stopped early.
 
-        `pattern` is a pattern as in `@bus.on`; `state` requires a delivery in that state; `subject`
-        is the beginning of the subject. Dead and scheduled deliveries have their last error. Reads
-        NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for an
-        invalid pattern.
+        Cells that are dead or scheduled have their last error.
+
+        Args:
+            pattern: A pattern of types, as for `@bus.on`.
+            since: Read all entries since then. Default: the newest 20,000 entries.
+            state: Only events with a cell in this state.
+            subject: Only events whose subject begins with this text.
+
+        Raises:
+            SubscriptionError: The pattern is invalid.
         """
         query = Query(
             domain=domain,
@@ -188,20 +197,23 @@ class Matrix:
         return msgspec.structs.replace(page, events=events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
-        """Return a page of events, newest first, at a bounded cost: see `search`."""
+        """Return a page of events that fit the query, newest first.
+
+        Reads a bounded number of entries. `before` is `older` of the page before.
+        """
         page = search(self.backend, self._records(), query, before=before, limit=limit)
         return msgspec.structs.replace(page, events=tuple(with_errors(self.backend, page.events)))
 
     def causes(self, located: Located) -> Tree:
-        """Return the tree of causes and consequences of an event: see `tree`."""
+        """Return the tree of events that caused and followed an event."""
         return tree(self.backend, self._records(), located)
 
     def overview(self) -> list[HandlerView]:
-        """Return the activity of every handler over all domains: see `overview`."""
+        """Return rates, lag and failures of every handler, all domains together."""
         return overview(self.backend, self._records(), self.lag())
 
     def lag(self) -> list[HandlerLag]:
-        """Return the backlog of every handler in each of its domains, and of orphaned groups."""
+        """Return how far every handler is in each domain, and consumer groups without a handler."""
         records = self._records()
         domains = self._domains(records)
         circuits = self.backend.circuits.all()
@@ -215,15 +227,15 @@ class Matrix:
         return sorted(lags, key=lambda lag: (lag.handler, lag.domain))
 
     def circuits(self) -> list[Circuit]:
-        """Return the circuit of every registered handler, and of others that are paused."""
+        """Return the circuit breaker's state of every handler, closed ones included."""
         known = self.backend.circuits.all()
         names = known.keys() | {record.id for record in self._records()}
         return [known.get(name, Circuit(handler=name)) for name in sorted(names)]
 
     def totals(self, progress: Callable[[int, int], None] | None = None) -> Totals:
-        """Return the totals of all events of all logs, by state.
+        """Return the number of deliveries in each state, of all events.
 
-        Reads all events, PAGE at a time; `progress` is called with the number read and the total.
+        Reads every stream. `progress` is called with the entries read and their total.
         """
         records = self._records()
         domains = self._domains(records)

@@ -48,11 +48,17 @@ class TypeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandlerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler. `lags` is its backlog by domain, `types` its activity by event type.
+    """One handler, all domains together.
 
-    `minutes` are the last 60, including the current one; `rate` is processed per second in the last
-    minute or two; `failing` is the share of failed attempts in the last hour, None without
-    attempts.
+    Attributes:
+        lags: How far it is in each domain.
+        types: What it did in the last hour, by event type.
+        minutes: Counts of the last 60 minutes, the current one included.
+        rate: Deliveries processed per second, lately.
+        failing: The part of the last hour's attempts that failed; None without attempts.
+        p95_s: 95th percentile of the seconds from emit to processed.
+        wait_p95_s: 95th percentile of the seconds from emit to the start of the handler.
+        run_p95_s: 95th percentile of the handler's run time, in seconds.
     """
 
     handler: str

@@ -35,10 +35,18 @@ Seen = tuple[Candidate, EventHeader]  # an entry and the header of its event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A filter of events; None matches everything.
+    """Conditions on events. None means no condition.
 
-    `pattern` is a pattern as in `@bus.on`; `id` and `subject` are beginnings. `service`, `handler`
-    and `state` must match in one cell. Times are ms since the epoch.
+    Attributes:
+        pattern: A pattern of types, as for `@bus.on`.
+        domain: The first segment of the type.
+        id: The beginning of the id.
+        subject: The beginning of the subject.
+        service: Only events with a cell of this service. With `handler` and `state`, the same cell.
+        handler: Only events with a cell of this handler.
+        state: Only events with a cell in this state.
+        since_ms: Earliest time, in ms since the epoch.
+        until_ms: Latest time, in ms since the epoch.
     """
 
     pattern: str | None = None
@@ -57,9 +65,14 @@ class Query:
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page. `older` is the cursor of the next page, None at the end of the logs.
+    """A page of events.
 
-    `full` is False if the search stopped at `searched_ms` after `read` entries, the maximum.
+    Attributes:
+        events: The events, newest first.
+        older: Cursor of the next page; None at the end.
+        full: False if the search stopped before it had `limit` events.
+        searched_ms: Time at which the search stopped, in ms since the epoch.
+        read: Number of entries read.
     """
 
     events: tuple[EventStatus, ...]

@@ -18,11 +18,11 @@ _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 class JsonFormatter(logging.Formatter):
-    """Format each record as one JSON object on one line.
+    """Formats a record as one line of JSON.
 
-    It has `time` (ISO 8601, UTC), `level`, `service`, `logger`, `message`, the fields of the event,
-    the values of `extra=`, and `error` with `traceback`. A value of `extra` that JSON does not
-    support is written as its repr. Control characters are escaped.
+    The members are `time` (ISO 8601, UTC), `level`, `service`, `logger`, `message`, the fields of
+    the event, the fields of `extra=`, and `error` with `traceback`. A value without a JSON form is
+    shown by its repr. Control characters are escaped.
     """
 
     def __init__(self, service: str = "") -> None:

@@ -12,9 +12,9 @@ SHORT = {"event_type": "event", "event_id": "id", "correlation_id": "correlation
 
 
 class KeyValueFormatter(logging.Formatter):
-    """Format each record as one line, and each line of its traceback as one more, indented.
+    """Formats a record as one line of `key=value`, followed by its traceback, indented.
 
-    Control characters are replaced by visible ones: see `visible`.
+    Control characters are replaced by visible ones.
     """
 
     default_msec_format = "%s.%03d"

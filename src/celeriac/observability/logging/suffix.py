@@ -10,11 +10,10 @@ from celeriac.visible import visible, visible_line
 
 
 class SuffixFormatter(logging.Formatter):
-    """Format a record with `inner`, and append the event to its first line.
+    """Appends the event to the first line that another formatter makes.
 
-    For example `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`. In lines of
-    celeriac, which quote errors and stored records, control characters are replaced by visible
-    ones. Other lines can have their own colours.
+    The suffix is `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`. In lines
+    of celeriac, control characters are replaced by visible ones.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:
