@@ -338,7 +338,8 @@ FORGED = ["+@all", "a ~*", "*", "celeriac:{order}:events", "a)", "a\n", "", "[a-
 def test_a_name_that_is_more_than_a_name_is_in_no_rule(name: str) -> None:
     parts = [
         ServiceAccess(service=name), ServiceAccess(service="a", reads=["o"], queues=[name]),
-        ServiceAccess(service="a", emits=[name]), ServiceAccess(service="a", reads=["o"], acks=[name]),
+        ServiceAccess(service="a", emits=[name]),
+        ServiceAccess(service="a", reads=["o"], acks=[name]),
     ]  # fmt: skip
     if name != "*":
         parts.append(ServiceAccess(service="a", reads=[name]))
@@ -463,7 +464,8 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
     admin: Any = redis.Redis.from_url(server.url)
     keys = Keys("shared")  # whose bus has settings of its own
     parts = [
-        ServiceAccess(service="press", reads=["news"]), ServiceAccess(service="radio", reads=["news"]),
+        ServiceAccess(service="press", reads=["news"]),
+        ServiceAccess(service="radio", reads=["news"]),
         ServiceAccess(service="desk", emits=["news"], bounded=True),
     ]  # fmt: skip
     for part in parts:
