@@ -40,7 +40,7 @@ _opener = urllib.request.build_opener(_AsItIs)
 
 @dataclass(frozen=True)
 class Answer:
-    """What Flower said to a request."""
+    """Flower's response to a request."""
 
     status: int
     headers: Message
@@ -137,5 +137,5 @@ class Flower:
 
 
 def shop_of(settings: Settings) -> Shop:
-    """Services driven by hand, on the bus that Flower shows."""
+    """Services that a test drives step by step, on the bus that Flower shows."""
     return Shop(redis_backend(settings), settings)

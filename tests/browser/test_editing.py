@@ -98,7 +98,7 @@ def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, s
     assert "tok_" not in row.inner_text()
 
 
-def test_only_users_who_are_named_may_edit(flower: Flower, shop: Shop) -> None:
+def test_only_named_users_may_edit(flower: Flower, shop: Shop) -> None:
     letter = die(shop)
     refused = edit(flower, letter, {"data": {"currency": "EUR"}}, user="bob")
     assert 403 == refused.status
@@ -138,7 +138,9 @@ def test_what_is_encrypted_cannot_be_edited(flower: Flower, shop: Shop) -> None:
     assert "is encrypted and cannot be edited" in json.loads(answer.text)["error"]
 
 
-def test_a_letter_that_is_gone_is_told_so(flower: Flower, shop: Shop) -> None:
+def test_editing_a_dead_letter_that_no_longer_exists_is_reported(
+    flower: Flower, shop: Shop
+) -> None:
     letter = die(shop)
     assert 1 == json.loads(edit(flower, letter, {"data": {"currency": "EUR"}}).text)["done"]
     before = len(audit_log(shop.backend))

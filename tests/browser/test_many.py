@@ -73,7 +73,7 @@ def test_pages_are_quick(flower: Flower, shop: Shop, path: str) -> None:
 
 
 def test_what_is_far_back_is_found_step_by_step(flower: Flower, shop: Shop) -> None:
-    """No request reads the whole log; each says how far it came."""
+    """No request reads the full log; each reports the time that it reached."""
     path, steps = "/events?type=order.first", 0
     while True:
         started = time.monotonic()
@@ -98,7 +98,7 @@ def test_any_page_of_many_is_as_quick_as_the_first(flower: Flower, shop: Shop) -
 
 
 def test_a_large_group_is_counted_and_redriven_in_steps(flower: Flower, shop: Shop) -> None:
-    """Each step is short, and what is given up meanwhile is not touched."""
+    """Each step is short, and later dead letters are not touched."""
     asked = {"handler": "service1.handler1", "exception": "Boom"}
     counted, after, until, steps = 0, "", None, 0
     while True:

@@ -46,7 +46,7 @@ def story(ids: dict[str, str]) -> None:
 
 
 def live(page: Page) -> None:
-    """Waits until the page says that it is."""
+    """Wait until the page shows that it is live."""
     page.get_by_text("Live", exact=True).wait_for()
 
 
@@ -65,7 +65,7 @@ def test_events_come_by_themselves(page: Page, shop: Shop) -> None:
     assert "3/3" in row.inner_text()
 
 
-def test_events_are_filtered_and_the_address_says_how(page: Page, ids: dict[str, str]) -> None:
+def test_events_are_filtered_and_the_url_has_the_filter(page: Page, ids: dict[str, str]) -> None:
     page.goto("/events")
     page.get_by_label("State").select_option("dead")
     page.wait_for_url(re.compile(r"state=dead$"))
@@ -155,7 +155,7 @@ def test_a_cell_in_the_list_of_events_leads_to_its_reason(page: Page, ids: dict[
     page.locator(".cl-check-decides", has_text="dead letter").wait_for()
 
 
-def test_a_cell_of_the_matrix_says_why_a_handler_gets_no_event_of_a_type(page: Page) -> None:
+def test_a_cell_of_the_matrix_explains_why_a_handler_gets_no_event_of_a_type(page: Page) -> None:
     page.goto("/matrix")
     cell = page.locator('tr[data-key="billing.book"] td[data-key="order.placed"]')
     cell.get_by_text("?").click()
@@ -180,7 +180,7 @@ def test_a_cell_of_the_matrix_opens_its_events(page: Page) -> None:
 
 
 def test_a_handler_that_finished_nothing_shows_its_lag(page: Page, shop: Shop) -> None:
-    """By domain, beside the handler: no cell shows the lag of other types as its own."""
+    """By domain, next to the handler: no cell shows the lag of other types."""
     shop.on("late.audit", "audit.opened")
     shop.start()
     for n in range(3):
@@ -341,7 +341,7 @@ def test_a_page_opened_with_a_password_in_its_address_is_live_too(
 def test_a_restart_of_flower_forgets_nothing(
     page: Page, flower: Flower, shop: Shop, ids: dict[str, str]
 ) -> None:
-    """And a page that was open says meanwhile that it is not live, and then is again."""
+    """An open page shows that it is not live, and then recovers."""
     page.goto(f"/event/{ids['dead']}")
     before = page.locator(".cl-part").all_inner_texts()
     flower.stop()

@@ -1,4 +1,4 @@
-"""A new user's walk: which orders failed, why, where, how often; mend it, redrive, see it green."""
+"""A new user's walk: which orders failed, why, where, how often; fix it, redrive, see it green."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shop(watched: Settings) -> Iterator[Shop]:
 
 
 def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
-    # Flower's own first page says that something is wrong, and leads there.
+    # Flower's home page shows the problem and links to it.
     page.goto("/")
     card = page.locator(".cl-home").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
     card.wait_for()
@@ -58,7 +58,7 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     page.get_by_text("2 of 3 done").wait_for()
     page.go_back()
 
-    # The cause is mended; the group goes again.
+    # The cause is fixed, and the group is redriven.
     Mended.done = True
     page.get_by_role("button", name="Redrive all of these").click()
     page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()

@@ -44,7 +44,7 @@ def _list(session: Session, as_json: bool) -> None:
         echo("No handlers. A handler is registered when its worker starts.")
     else:
         table(
-            ("handler", "events", "queue", "options", "takes part since", "workers"),
+            ("handler", "events", "queue", "options", "subscribed since", "workers"),
             [
                 (
                     record.id,
@@ -58,7 +58,7 @@ def _list(session: Session, as_json: bool) -> None:
             ],
             right=("workers",),
             fold={"handler": 30, "events": 16, "options": 12, "queue": 10},
-            shed=("options", "takes part since", "queue"),
+            shed=("options", "subscribed since", "queue"),
         )
         for circuit in circuits.values():
             echo(f"{circuit.handler} {circuit_text(circuit, now)}")

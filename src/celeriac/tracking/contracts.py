@@ -13,7 +13,7 @@ from celeriac.event import read_header
 from celeriac.registry import is_alive
 from celeriac.store.factory import Backend
 
-MAX_LOOKED_AT = 500  # entries read per domain
+MAX_READ = 500  # entries read per domain
 # The counters' name for all types beyond the first thousand.
 OTHER_TYPES = "other"
 
@@ -83,7 +83,7 @@ def _seen(backend: Backend) -> dict[str, Seen]:
     seen: dict[str, Seen] = {}
     for domain, volume in zip(domains, backend.event_log.stream_stats(domains), strict=True):
         last: dict[str, int] = {}
-        for entry in backend.event_log.read(domain, count=MAX_LOOKED_AT, newest_first=True):
+        for entry in backend.event_log.read(domain, count=MAX_READ, newest_first=True):
             type_ = _type_of(entry.body)
             if type_:
                 last.setdefault(type_, entry.time_ms)

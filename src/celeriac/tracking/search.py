@@ -28,7 +28,7 @@ from celeriac.tracking.page import PageItem, page_cells
 # the page, because most events have the most common states.
 CELLS, CELLS_GROWTH = 500, 4
 MAX_READ = 5000
-MAX_LOOKED_UP = 2000  # entries, if the cells of each event decide
+MAX_READ_WITH_CELLS = 2000  # entries, if the cells of each event decide
 
 Seen = tuple[Candidate, EventHeader]  # an entry and the header of its event
 
@@ -93,8 +93,8 @@ def search(
 ) -> EventPage:
     """Return up to `limit` events after the cursor, newest first.
 
-    Reads at most `max_read` entries: by default MAX_READ, or MAX_LOOKED_UP if cells decide. Raises
-    SubscriptionError for an invalid pattern.
+    Reads at most `max_read` entries: by default MAX_READ, or MAX_READ_WITH_CELLS if cells decide.
+    Raises SubscriptionError for an invalid pattern.
     """
     fits = _event_test(query)
     chosen = [record for record in records if _serves(query, record)]
@@ -103,7 +103,7 @@ def search(
     entries = candidates(backend, chosen, domains, query.state, span)
     events: list[EventStatus] = []
     if max_read is None:
-        max_read = MAX_LOOKED_UP if query.needs_cells else MAX_READ
+        max_read = MAX_READ_WITH_CELLS if query.needs_cells else MAX_READ
     at_once = limit
     read, last = 0, None
     chosen_entries: dict[tuple[str, str], Candidate] = {}

@@ -72,7 +72,7 @@ def url_of(server: EmbeddedServer, name: str) -> str:
 
 
 def dispatcher(bus: EventBus) -> Dispatcher:
-    """One that runs what it would send a hint for."""
+    """Run the deliveries instead of sending a delivery task."""
     record = WorkerRecord(
         name=bus.service.worker, service=bus.settings.service, hostname="h", pid=1, pool="none",
         processes=1, queues=(), version="1",
@@ -243,7 +243,7 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         # which would keep a signed event from them
         ("orders", "HSET", "celeriac:{order}:verified:billing.audit", "a", "1-0"),
         ("billing", "ZADD", "celeriac:{payment}:due:orders.ship", 1, "1-0"),
-        # hints in another's queue
+        # delivery tasks in another service's queue
         ("orders", "LPUSH", "billing", "{}"),
         ("billing", "RPOP", "orders"),
         # groups and logs as a whole

@@ -24,7 +24,7 @@ def worker(shop: Shop, **given: object) -> BusSettings:
 
 
 def rows(run: Run, *arguments: str) -> dict[str, tuple[float, float, float | None, bool]]:
-    """Setting → its value, its default, what this environment says, whether it is written."""
+    """Setting → its value, its default, the value in this environment, whether it is written."""
     answer = run("config", *arguments, "--json").json
     names = ("value", "default", "here", "written")
     return {row["name"]: tuple(row[name] for name in names) for row in answer["settings"]}
@@ -47,7 +47,7 @@ def test_before_the_first_worker_nothing_is_written(run: Run) -> None:
     assert "No worker has started yet" in run("config").out
 
 
-def test_what_this_environment_says_in_vain_is_named(shop: Shop) -> None:
+def test_an_ignored_value_of_this_environment_is_named(shop: Shop) -> None:
     worker(shop, retention=50)
     own = Settings.load({"CELERIAC_RETENTION": "5"})
     shop.backend.bus.own = own
@@ -56,9 +56,7 @@ def test_what_this_environment_says_in_vain_is_named(shop: Shop) -> None:
     assert "celeriac config set retention 5" in result.stdout
 
 
-def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
-    shop: Shop, run: Run
-) -> None:
+def test_a_change_applies_to_every_reader_and_is_in_the_audit_log(shop: Shop, run: Run) -> None:
     other = worker(shop, retention=50)
     answer = run("config", "set", "retention", "60")
     assert (0, "retention: 50 to 60. ") == (answer.exit_code, answer.out[:21])
@@ -107,7 +105,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(run: Run, verb: tuple[s
 
 
 @pytest.mark.parametrize("name", ["retention", "max_dead_letters", "dedup_window"])
-def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> None:
+def test_a_change_that_deletes_data_asks_first(shop: Shop, run: Run, name: str) -> None:
     other = worker(shop, **{name: 50})
     refused = run("config", "set", name, "40", input="n\n")
     assert 0 != refused.exit_code
@@ -119,7 +117,7 @@ def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> N
     assert 40 == getattr(other.current, name)
 
 
-def test_what_deletes_nothing_is_not_asked_about(shop: Shop, run: Run) -> None:
+def test_a_change_that_deletes_nothing_does_not_ask(shop: Shop, run: Run) -> None:
     worker(shop, retention=50, max_backlog=50)
     for name, value in (("retention", "60"), ("max_backlog", "40")):
         assert "?" not in run("config", "set", name, value, input="").out

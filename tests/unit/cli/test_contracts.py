@@ -37,7 +37,7 @@ def write_locks(directory: Path) -> str:
     return str(directory)
 
 
-def test_the_list_of_an_empty_bus_says_how_a_contract_gets_there(run: Run) -> None:
+def test_the_list_of_an_empty_bus_explains_how_contracts_are_declared(run: Run) -> None:
     assert "A worker declares" in run("contracts", "list").out
 
 

@@ -84,7 +84,9 @@ def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
     ]
 
 
-def test_the_audit_log_and_the_history_name_who_edited_what_and_why(shop: Shop, run: Run) -> None:
+def test_the_audit_log_and_the_history_name_the_editor_the_change_and_the_reason(
+    shop: Shop, run: Run
+) -> None:
     [letter] = die(shop)
     run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes", "--reason", "typing error")
     [act] = audit_log(shop.backend)

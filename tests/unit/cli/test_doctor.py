@@ -82,12 +82,12 @@ def test_a_service_without_a_living_worker_fails(shop: Shop, run: Run, clock: Me
 
 
 def beat(shop: Shop, service: str, **changed: Any) -> None:
-    """The service's worker says again what it is, with these differences."""
+    """Write the heartbeat of the service's worker again, with these changes."""
     record = shop.record(shop.services[service])
     shop.backend.registry.beat(msgspec.structs.replace(record, **changed))
 
 
-def test_a_queue_that_nobody_consumes_fails(shop: Shop, run: Run) -> None:
+def test_a_queue_without_a_consumer_fails(shop: Shop, run: Run) -> None:
     """The finding names the handler, its queue and what to do."""
     shop.on("billing.charge", "order.placed")
     shop.on("billing.slow", "order.placed", queue="slow")
@@ -110,7 +110,7 @@ def test_a_handler_that_no_worker_ever_served_fails(shop: Shop, run: Run) -> Non
     )
 
 
-def test_a_worker_that_consumes_nothing_any_more_is_a_living_one(shop: Shop, run: Run) -> None:
+def test_a_worker_that_consumes_nothing_any_more_is_a_running_one(shop: Shop, run: Run) -> None:
     """As after `celery control cancel_consumer`: the finding names the queue, not a dead worker."""
     shop.on("billing.charge", "order.placed")
     shop.start()
@@ -138,7 +138,7 @@ def test_groups_and_handlers_that_do_not_belong_together_fail(shop: Shop, run: R
     assert "celeriac handlers remove old.handler" in out
 
 
-def test_a_group_that_a_living_worker_serves_is_not_called_nobodys(shop: Shop, run: Run) -> None:
+def test_a_group_that_a_running_worker_serves_is_not_orphaned(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
     record = shop.backend.registry.handlers()["billing.charge"]
@@ -176,7 +176,7 @@ def test_ids_of_the_future_are_named(newest: str, text: str | None) -> None:
 
 
 @pytest.mark.parametrize(("read", "lost"), [(None, 0), (4, 0), (5, 0), (1, 3), (0, 4)])
-def test_entries_that_were_removed_before_a_group_had_them_are_counted(
+def test_entries_that_were_deleted_before_a_group_read_them_are_counted(
     read: int | None, lost: int
 ) -> None:
     group = GroupInfo("billing.charge", "1-0", 0, None, read, {}, None)
@@ -231,7 +231,9 @@ def test_a_clock_that_is_off_is_named() -> None:
 
 
 @pytest.mark.parametrize(("waiting", "level"), [(10, None), (80, "warn"), (100, "fail")])
-def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: str | None) -> None:
+def test_a_log_near_max_backlog_is_reported_with_its_slowest_handler(
+    waiting: int, level: str | None
+) -> None:
     lags = [
         HandlerLag(handler="billing.charge", service="billing", domain="order", waiting=waiting),
         HandlerLag(handler="mail.send", service="mail", domain="order", waiting=1),
@@ -283,7 +285,7 @@ def test_each_node_of_a_cluster_is_looked_at() -> None:
     assert any("10.0.0.2:6379" in f.text for f in found)
 
 
-def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
+def test_events_in_the_spool_are_reported(tmp_path: Path) -> None:
     path = str(tmp_path / "spool.db")
     settings = Settings.load({}, spool=path)
     sick = snapshot(HEALTHY, settings=settings)

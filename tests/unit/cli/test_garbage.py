@@ -53,7 +53,7 @@ def shop(settings: Settings) -> Shop:
 
 
 def keys_of(settings: Settings) -> dict[str, str]:
-    """Every key of Keys that somebody reads, by its name."""
+    """Every key that is read, by the name of its method."""
     keys = Keys(settings.namespace)
     found = {
         "domains": keys.domains, "handlers": keys.handlers,

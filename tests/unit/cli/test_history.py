@@ -39,7 +39,7 @@ def test_every_attempt_of_every_life_is_there_in_order(shop: Shop, run: Run) -> 
     assert redrive["at"].endswith("Z")
 
 
-def test_it_says_who_redrove_and_why(shop: Shop, run: Run) -> None:
+def test_it_names_the_actor_and_the_reason_of_a_redrive(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     out = run("history", id).out
     lines = [line.strip() for line in out.splitlines()]
@@ -64,7 +64,7 @@ def test_a_delivery_under_way_ends_the_history(shop: Shop, run: Run, clock: Memo
     assert "postponed" == found["steps"][0]["did"]
 
 
-def test_a_replay_says_who_asked(shop: Shop, run: Run) -> None:
+def test_it_names_the_actor_of_a_replay(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     answer = run("replay", "billing.charge", "--since", "1h", "--yes", "--reason", "new price list")
     assert "1 event scheduled" in answer.out

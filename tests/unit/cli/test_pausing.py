@@ -34,14 +34,14 @@ def test_a_paused_handler_is_shown_everywhere(run: Run, shop: Shop) -> None:
     assert [one["remedy"] for one in found] == [f"celeriac handlers resume {H}"]
 
 
-def test_resume_says_whether_it_was_paused(run: Run, shop: Shop) -> None:
+def test_resume_reports_whether_the_handler_was_paused(run: Run, shop: Shop) -> None:
     run("handlers", "pause", H)
     assert "is resumed" in run("handlers", "resume", H).out
     assert "was not paused" in run("handlers", "resume", H).out
     assert shop.backend.circuits.all() == {}
 
 
-def test_an_open_breaker_is_told_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
+def test_an_open_breaker_is_shown_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
     shop.backend.circuits.record(
         H, Breaker(failures=1, recovery_timeout=60), 1, 1, "ConnectionError: down"
     )

@@ -91,7 +91,7 @@ def test_a_pattern_chooses_among_types_and_domains(
     ]
 
 
-def test_data_is_left_out_or_masked_unless_it_is_asked_for(shop: Shop, run: Run) -> None:
+def test_data_is_omitted_or_masked_by_default(shop: Shop, run: Run) -> None:
     shop.emit("order.placed", {"card": "4242", "n": 7}, sensitive=["card"])
 
     def tailed(*options: str) -> str:
@@ -114,7 +114,7 @@ def test_each_line_of_json_is_one_event_with_its_place(shop: Shop, run: Run) -> 
     assert line["time"].endswith("Z") and "-" in line["entry"]
 
 
-def test_what_is_no_event_is_told_and_stops_nothing(shop: Shop, run: Run) -> None:
+def test_an_invalid_entry_is_reported_and_skipped(shop: Shop, run: Run) -> None:
     shop.backend.event_log.register_domains(["order"])
     shop.backend.event_log.append("order", b"\xff\x1b[2Jnonsense")
     shop.emit("order.placed")

@@ -42,7 +42,7 @@ TREE = Tree(
 )  # fmt: skip
 
 
-def test_beneath_a_handler_stands_what_it_emitted() -> None:
+def test_events_are_below_the_handler_that_emitted_them() -> None:
     shown = [(f"{x.prefix}{x.cell.handler if x.cell else x.event.id}") for x in lines(TREE)]
     assert [
         "o",

@@ -27,7 +27,7 @@ WORSE = msgspec.structs.replace(LATE, level="fail", text="lag: 9 min behind")
 
 def sent(alerts: Alerts, *found: Alert, now: float = 0.0) -> tuple[list[str], list[str]]:
     """The texts of what a look sends, and of what it reports as over."""
-    changes = alerts.look(found, now)
+    changes = alerts.update(found, now)
     alerts.sent(changes, now)
     new = [one.text for one in (*changes.new, *changes.repeated)]
     return new, [one.text for one in changes.recovered]
@@ -65,7 +65,7 @@ def test_one_that_gets_worse_is_sent_again_and_one_that_gets_better_is_not() -> 
     assert ([], []) == sent(alerts, LATE)
 
 
-def test_one_that_goes_on_is_repeated_only_where_that_is_asked_for() -> None:
+def test_a_lasting_alert_is_repeated_only_with_repeat() -> None:
     alerts = Alerts(after=1, repeat_s=100)
     sent(alerts, LATE, now=0)
     assert ([], []) == sent(alerts, LATE, now=99)
@@ -75,18 +75,18 @@ def test_one_that_goes_on_is_repeated_only_where_that_is_asked_for() -> None:
 
 def test_what_could_not_be_sent_is_sent_at_the_next_look() -> None:
     alerts = Alerts(after=1)
-    assert alerts.look([LATE], 0).new
-    assert alerts.look([LATE], 1).new, "`sent` was not called"
-    alerts.sent(alerts.look([LATE], 2), 2)
-    assert alerts.look([], 3).recovered
-    assert alerts.look([], 4).recovered
+    assert alerts.update([LATE], 0).new
+    assert alerts.update([LATE], 1).new, "`sent` was not called"
+    alerts.sent(alerts.update([LATE], 2), 2)
+    assert alerts.update([], 3).recovered
+    assert alerts.update([], 4).recovered
 
 
 def test_a_look_without_redis_ends_no_alert() -> None:
     alerts = Alerts(after=1)
     sent(alerts, LATE)
     away = Alert(key="redis", level="fail", text="away")
-    changes = alerts.look([away], 1, is_partial=True)
+    changes = alerts.update([away], 1, is_partial=True)
     assert ([away], []) == (changes.new, changes.recovered)
 
 
@@ -177,7 +177,7 @@ def inbox() -> Iterator[tuple[str, list[Any], list[int]]]:
     server.server_close()
 
 
-def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
+def test_a_notification_is_sent_once_across_restarts_and_again_on_recovery(
     shop: Shop, run: Run, tmp_path: Path, inbox: tuple[str, list[Any], list[int]]
 ) -> None:
     url, got, statuses = inbox

@@ -1,4 +1,4 @@
-"""The catalog: who emits, who reads, in which version; as AsyncAPI and as a page."""
+"""The catalog: owners, readers and versions; as AsyncAPI and as a page."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def writer(model: Any, version: int = 1, type_: str = "order.placed") -> Writer:
 
 
 def foreign(model: Any, **more: Any) -> HandlerReader:
-    """A reader whose code is not at hand."""
+    """Return a reader whose code is not available."""
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
     return HandlerReader("billing.charge", "billing", "lock of billing", reads)
 
@@ -91,10 +91,10 @@ def struct(fields: dict[str, tuple[str, bool]]) -> Any:
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_verdict_is_that_of_reading_all_that_can_be_written(
+def test_the_result_equals_reading_everything_that_can_be_written(
     written: dict[str, tuple[str, bool]], read: dict[str, tuple[str, bool]]
 ) -> None:
-    """Of a reader whose code is at hand. `within` may not object where nothing was found."""
+    """With the code of the reader: `within` must agree if no counterexample exists."""
     old, new = struct(written), struct(read)
     decoder = decoder_for(new)
     fits = True

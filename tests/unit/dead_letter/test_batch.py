@@ -70,7 +70,7 @@ def test_pages_go_back_over_all_domains(shop: Shop) -> None:
     assert 9 == len(seen) == len(set(seen))
 
 
-def test_a_page_says_how_far_it_searched(shop: Shop) -> None:
+def test_a_page_has_the_time_that_its_search_reached(shop: Shop) -> None:
     page = dead_page(shop.backend, Choice(error="nowhere"), max_read=4)
     assert () == page.dead_letters
     assert page.older and page.searched_ms
@@ -93,7 +93,7 @@ def test_a_group_is_counted_and_redriven(shop: Shop) -> None:
     assert ("ada", "redrive", "them", 6) == (act.note.actor, act.note.did, act.note.what, act.count)
 
 
-def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
+def test_dead_letters_that_arrive_later_are_excluded(shop: Shop) -> None:
     until = max(letter.last_failed_ms for letter in dead_page(shop.backend, Choice()).dead_letters)
     choice = Choice(handler="mail.send", until_ms=until)
     records = shop.backend.registry.handlers()

@@ -118,7 +118,9 @@ def test_without_authentication_another_name_does_not_lead_in(host: str) -> None
     assert None is refusal(check_read, request(host), options(BASIC))
 
 
-def test_behind_something_that_asks_any_name_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_behind_an_authenticating_proxy_any_host_name_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(SWITCH, "1")
     assert None is refusal(check_read, request("flower.example.com"), options(NOBODY))
 
@@ -126,7 +128,7 @@ def test_behind_something_that_asks_any_name_will_do(monkeypatch: pytest.MonkeyP
 # -- who
 
 
-def test_who_acts_is_the_user_of_the_password_or_the_one_that_logged_in() -> None:
+def test_the_actor_is_the_user_of_basic_authentication_or_the_login() -> None:
     encoded = base64.b64encode(b"ada:se:cret").decode()
     basic = SimpleNamespace(current_user=True, request=request(Authorization=f"Basic {encoded}"))
     assert "ada" == user_of(basic)

@@ -51,7 +51,7 @@ def test_an_event_is_as_bad_as_its_worst_cell() -> None:
     assert None is show.overall([])
 
 
-def test_every_state_is_told_in_words() -> None:
+def test_every_state_has_a_severity_and_a_description() -> None:
     assert set(DeliveryState) == set(show.SEVERITY) == set(MEANINGS)
 
 
@@ -149,8 +149,8 @@ def test_a_tree_is_laid_out_without_boxes_on_boxes() -> None:
         ),
     ]
     drawn = draw(nodes)
-    places = {(box.x, box.y) for box in drawn.boxes}
-    assert 5 == len(places) and 4 == len(drawn.edges)
+    positions = {(box.x, box.y) for box in drawn.boxes}
+    assert 5 == len(positions) and 4 == len(drawn.edges)
     a, b, c, d, e = drawn.boxes
     assert a.y == b.y == c.y and d.y == e.y == a.y + HEIGHT + 16
     assert all(box.x + 212 <= drawn.width and box.y + HEIGHT <= drawn.height for box in drawn.boxes)

@@ -79,7 +79,7 @@ def test_an_effect_that_is_postponed_has_no_entry(shop: Shop, matrix: Matrix) ->
     assert (None, ()) == (effect.entry, effect.cells)
 
 
-def test_a_cause_that_is_in_the_log_no_more_is_said_to_be_gone(shop: Shop, matrix: Matrix) -> None:
+def test_a_cause_that_is_no_longer_in_the_log_is_gone(shop: Shop, matrix: Matrix) -> None:
     shop.emit("order.placed", id="o", causationid="trimmed")
     first, second = matrix.causes(matrix.find("o")).nodes
     assert (True, "trimmed", 0) == (first.gone, first.id, first.depth)

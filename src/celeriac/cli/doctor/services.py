@@ -61,7 +61,7 @@ def check_workers(snapshot: BusSnapshot) -> Iterator[Finding]:
         if not _lives(snapshot, worker):
             ago = age((snapshot.now_ms - worker.beat_ms) / 1000)
             text = f"{worker.name} stopped without deregistering, last heartbeat {ago} ago"
-            remedy = "if it was killed, nothing: other workers reclaim its deliveries"
+            remedy = "no action is needed if it was killed: other workers reclaim its deliveries"
             yield warn("worker", text, remedy)
 
 

@@ -105,7 +105,7 @@ class Alerts:
         self.known = dict(known or {})
         self._after, self._repeat_s = after, repeat_s
 
-    def look(self, current: Iterable[Alert], now: float, *, is_partial: bool = False) -> Changes:
+    def update(self, current: Iterable[Alert], now: float, *, is_partial: bool = False) -> Changes:
         """Record the current alerts and return those to send, until `sent` confirms them.
 
         A partial check, for example without Redis, does not count alerts as recovered.

@@ -83,7 +83,7 @@ def watch(
     while True:
         now = time.time()
         current, is_partial = _current_alerts(session, rules, level)
-        changes = alerts.look(current, now, is_partial=is_partial)
+        changes = alerts.update(current, now, is_partial=is_partial)
         if changes:
             echo(f"{changes.title}\n{changes.body}")
             if send(changes):

@@ -35,10 +35,10 @@ def with_tracing(settings: Settings, middleware: Sequence[Middleware]) -> tuple[
 
     Raises ConfigurationError if an item is not an instance of Middleware.
     """
-    for one in middleware:
-        if not isinstance(one, Middleware):
+    for item in middleware:
+        if not isinstance(item, Middleware):
             raise ConfigurationError(
-                f"EventBus(middleware=...): {one!r} is not an instance of celeriac.Middleware."
+                f"EventBus(middleware=...): {item!r} is not an instance of celeriac.Middleware."
             )
     tracing = tracing_of(settings)
     if tracing is None:

@@ -41,7 +41,7 @@ def test_outside_a_handler_no_event_is_named(record: Make) -> None:
     assert not {"event_id", "handler", "correlation_id"} & parsed(line).keys()
 
 
-def test_an_error_is_told_with_its_traceback(record: Make) -> None:
+def test_an_error_has_its_traceback(record: Make) -> None:
     try:
         raise ValueError("no\nsuch card")
     except ValueError:
