@@ -64,7 +64,7 @@ def check_unchanged(type_: str, new: LockedContract, old: StoredContract) -> Non
         return
     lines = changes(old.contract.schema, new.schema) or ["the schemas differ"]
     raise ContractChanged(
-        f"{type_} version {new.version} is another one than {old.service} declared: "
+        f"{type_} version {new.version} differs from the one that {old.service} declared: "
         f"{'; '.join(lines)}. Events of that version may be in the log. Set "
         f"version={new.version + 1} on the new model, and add @upcast({type_!r}, "
         f"{new.version}). A model that "
