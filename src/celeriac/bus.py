@@ -1,4 +1,4 @@
-"""The bus of a service: `on` subscribes, `emit` publishes."""
+"""The bus of a service: `on` subscribes handlers, `emit` publishes events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
-from celeriac.handler import Debounce, PerKey, Predicate, Start, make_handler
+from celeriac.handler import (
+    Debounce,
+    HandlerOptions,
+    PerKey,
+    Predicate,
+    Start,
+    make_handler,
+)
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.service import Service
 from celeriac.settings import Settings
@@ -31,20 +38,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 class EventBus:
     """One service's part of the bus.
 
-    `EventBus(app, service="billing")` works beside what the app already does: its other tasks and
-    its settings stay as they were. `EventBus(service="billing")` makes an app, which is `bus.app`.
-    Without `service` the bus only emits. Other settings come as keywords or from the environment
-    (`CELERIAC_REDIS_URL`, …: see Settings). Connects to nothing before the first emit.
+    `EventBus(app, service="billing")` adds the bus to an existing Celery app; the app's other tasks
+    and settings stay as they are. `EventBus(service="billing")` creates an app, `bus.app`. Without
+    `service`, the bus only emits. Pass other settings as keywords or in the environment
+    (`CELERIAC_REDIS_URL`, …: see Settings). The bus connects at the first emit.
 
-    Several modules may each make the bus of one app and service, with the same settings: what is
-    subscribed and declared on one of them is so on all.
+    Several modules may each create a bus for the same app and service, with the same settings. They
+    share their handlers and declared types.
 
-    Raises ConfigurationError, which lists every fault at once.
+    Raises ConfigurationError, which lists every fault.
     """
 
     def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
         if isinstance(app, str):
-            raise ConfigurationError(f"EventBus({app!r}) names no app; EventBus(service={app!r})")
+            raise ConfigurationError(
+                f"EventBus({app!r}): the first argument must be a Celery app. Write "
+                f"EventBus(service={app!r})"
+            )
         if app is not None and not service:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
@@ -67,9 +77,9 @@ class EventBus:
 
     @property
     def app(self) -> Celery:
-        """The Celery app: the given one, or one made for this service at the first use."""
+        """The Celery app: the given app, or one created for this service at the first access."""
         if self._app is None:
-            # Here and not above: who only emits is spared the import of Celery.
+            # Imported here so that producers do not import Celery.
             from celeriac.worker import install, make_app, register
 
             self._app = make_app(self.settings)
@@ -105,21 +115,21 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> str:
-        """Publishes an event for whoever subscribed, and returns its id.
+        """Publish an event to all subscribed handlers, and return its id.
 
-        When it returns, every handler subscribed at that time gets the event at least once. It
-        knows nothing of who they are, and costs the same for any number. Emitting the same `id`
-        twice within `dedup_window` is one event. `delay` (seconds or timedelta) or `at` (aware
-        datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
-        ones whose patterns match. Within a handler, cause and correlation follow by themselves.
-        `sensitive` are paths of data to be masked, beside what its type marks as Sensitive.
-        `encrypt_for` names the services that alone can read the data.
+        After the return, every handler that is subscribed at that time gets the event at least
+        once. The cost does not depend on the number of handlers. Emits with the same `id` within
+        `dedup_window` are one event. `delay` (seconds or timedelta) or `at` (aware datetime)
+        postpones the delivery. `handlers` (`service.function`) restricts the delivery to these
+        handlers, if their patterns match. Within a handler, the event inherits its cause and
+        correlation. `sensitive` lists paths of data to mask, in addition to fields of its type
+        that are marked Sensitive. `encrypt_for` lists the only services that can read the data.
 
-        With `session` (SQLAlchemy), and within Django's `transaction.atomic` of the database
-        `using`, the event is written into the outbox there, without a round trip to Redis: it is
-        published if the transaction commits, and never if it does not.
+        With `session` (SQLAlchemy), or within Django's `transaction.atomic` of the database
+        `using`, the event is written to the outbox without a round trip to Redis. It is published
+        if and only if the transaction commits.
 
-        Blocks for one round trip; where Redis is away, for at most `emit_timeout` seconds.
+        Blocks for one round trip; if Redis is unreachable, for at most `emit_timeout` seconds.
         Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
         written) or BusUnavailable (unknown: emit again with the same id).
         """
@@ -153,12 +163,12 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> int:
-        """Publishes any number of events in their order, and returns how many.
+        """Publish any number of events in order, and return their number.
 
-        Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `event`'s
-        arguments. They are pipelined, and memory stays bounded however long the iterable is.
-        On failure the exception's `emitted` counts the events known to be published; repeating
-        with the same ids repeats nothing. `session` and `using` are those of `emit`.
+        Each event is an Event (from `bus.event`), a (type, data) pair, or a mapping of the
+        arguments of `bus.event`. Events are pipelined; memory use does not depend on their number.
+        After a failure, the exception's `emitted` counts the events known to be published; emit
+        again with the same ids to publish the rest once. `session` and `using`: see `emit`.
         """
         emitter = self.emitter
         if session is not None or using is not None or transaction.find is not None:
@@ -175,8 +185,10 @@ class EventBus:
         session: AnyAsyncSession | None = None,
         **attributes: Any,
     ) -> str:
-        """`emit` for coroutines, on a connection of the running event loop, or in the transaction
-        of `session`."""
+        """Publish an event as `emit` does, without blocking the running event loop.
+
+        Takes the attributes of `emit`; `session` is an AsyncSession of SQLAlchemy.
+        """
         emitter = self._async if session is None else self._async_emitter_in(session)
         event = self._event(type, data, **attributes)
         return await emitter.emit(event, delay=delay, at=at, made=attributes.get("id") is None)
@@ -188,18 +200,18 @@ class EventBus:
         *,
         session: AnyAsyncSession | None = None,
     ) -> int:
-        """`emit_many` for coroutines; takes async iterables too."""
+        """Publish events as `emit_many` does, without blocking; also takes async iterables."""
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
 
     async def aclose(self) -> None:
-        """Closes what `aemit` opened in the running event loop."""
+        """Close the connection that `aemit` opened in the running event loop."""
         await self._async.close()
 
     def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
-        """An event of this service, checked and not published: for `emit_many`.
+        """Return a validated event of this service without publishing it, for `emit_many`.
 
-        Takes `emit`'s attributes. Raises InvalidEvent or InvalidData.
+        Takes the attributes of `emit`. Raises InvalidEvent or InvalidData.
         """
         if attributes.get("id") is None:
             attributes["id"] = unpublished_event_id()
@@ -210,24 +222,32 @@ class EventBus:
         return self.emitter.build(type, data, **given)
 
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
-        from celeriac.outbox.event_log import log_in
+        from celeriac.outbox.event_log import outbox_event_log
 
-        event_log = log_in(session, using)
-        # In a test on a bus in memory nobody would relay, and there may be no table.
+        event_log = outbox_event_log(session, using)
+        # With the in-memory backend of a test no relay runs, and there may be no table.
         return (
-            self.emitter if event_log is None or Service.instead else self.emitter.into(event_log)
+            self.emitter
+            if event_log is None or Service.override
+            else self.emitter.with_event_log(event_log)
         )
 
     def _async_emitter_in(self, session: AnyAsyncSession) -> AsyncEmitter:
-        from celeriac.outbox.event_log import async_log_in
+        from celeriac.outbox.event_log import async_outbox_event_log
 
-        return self._async if Service.instead else self._async.into(async_log_in(session))
+        return (
+            self._async
+            if Service.override
+            else self._async.with_event_log(async_outbox_event_log(session))
+        )
 
     def declare(self, type: str, schema: Any, *, encrypt_for: Sequence[str] | None = None) -> None:
-        """Says what the data of a type is: emit validates it, by pydantic, msgspec or dataclass.
+        """Declare the data of an event type, which `emit` then validates.
 
-        `encrypt_for` are the services that its data is encrypted for at each emit that names none.
-        Raises InvalidEvent for a bad type, SubscriptionError for what data cannot be read as.
+        `schema` is a pydantic model, msgspec Struct, dataclass or TypedDict. `encrypt_for` lists
+        the services that the data is encrypted for, unless an emit lists others.
+
+        Raises InvalidEvent for an invalid type, SubscriptionError for an unsupported schema.
         """
         check_type(type)
         check_annotation(schema)
@@ -268,83 +288,86 @@ class EventBus:
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
     ) -> Callable[[F], F]:
-        """Subscribes the decorated function, and returns it unchanged.
+        """Return a decorator that subscribes a function and returns it unchanged.
 
-        patterns: event types; `*` stands for one segment, `#` for zero or more.
+        patterns: event types; `*` matches one segment, `#` zero or more.
         name: the handler's durable identity within the service; the function's name by default.
-        when: takes the event and says whether the handler wants it.
+        when: a function that takes the event and returns whether the handler gets it.
         retries, backoff, max_backoff, jitter: see RetryPolicy.
-        on_error: exception class → RetryPolicy, or None for dead at once.
-        time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
-        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') for
-            the events of each key.
+        on_error: exception class → RetryPolicy, or None to dead-letter at once.
+        time_limit, soft_time_limit: seconds for one event, as in Celery; each event is then one
+            Celery task.
+        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') is a
+            limit for each key.
         priority: 0 (normal) to 9 (most urgent).
-        queue: a Celery queue of its own; the service's by default.
-        batch: the function takes a list of up to so many events.
-        ordered: the events of one key one at a time, in order, across retries.
-        signed: run only events signed by a key that is trusted for their source and type; the
-            setting `require_signature` by default.
-        inbox: what opens the transaction that the function runs in, and that notes the event, so
-            that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
-            The function may take the session as its second parameter.
-        start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
-        concurrency: so many events at once at most, over all workers of the service; PerKey(2) for
-            the events of each key.
-        breaker: when the handler is paused because its calls keep failing: see Breaker.
-        share: the part of the subjects that it gets, over 0 and up to 1, always the same ones.
-        paused: pause it when it is registered for the first time, until an operator resumes it.
-        key: what groups events: 'subject' (else partitionkey; the default), 'partitionkey',
-            'source', 'type', 'correlationid', an extension attribute, or a path into the data such
-            as 'data.tenant'. Events without it share one key, and so do those whose data is
-            encrypted, for a path into it.
-        fair: keys take turns, as far as the events were read: the next 10,000.
-        weights: key → its share of the turns; 1 by default.
+        queue: the Celery queue of its tasks; by default the queue of the service.
+        batch: the maximum number of events in the list that the function takes.
+        ordered: run the events of one key one at a time and in order, across retries.
+        signed: run only events signed with a key that is trusted for their source and type; by
+            default the setting `require_signature`.
+        inbox: run the function in a database transaction that also records the event, so that its
+            effects happen once: a sessionmaker or Engine of SQLAlchemy, or a DjangoInbox. The
+            function may take the session as its second parameter.
+        start: where a new handler begins in the event log: 'now', 'beginning' or an aware datetime.
+        concurrency: the maximum number of events at once, over all workers of the service;
+            PerKey(2) is a limit for each key.
+        breaker: pauses the handler while its calls keep failing: see Breaker.
+        share: the part of the subjects that the handler gets, over 0 and up to 1; always the same
+            subjects.
+        paused: pause the handler at its first registration, until an operator resumes it.
+        key: the value that groups events: 'subject' (else partitionkey; the default),
+            'partitionkey', 'source', 'type', 'correlationid', an extension attribute, or a path
+            into the data, such as 'data.tenant'. Events without a value share one key; for a path
+            into the data, so do events whose data is encrypted.
+        fair: schedule keys in turn, among the next 10,000 events.
+        weights: key → its weight among the keys; 1 by default.
         debounce: delivers the events of a key once it is quiet: see Debounce.
 
         Raises SubscriptionError, at import, with the remedy.
         """
-
         for pattern in patterns:
             if not isinstance(pattern, str):
                 raise SubscriptionError(
-                    f"@bus.on got {pattern!r} for a pattern; write @bus.on('order.placed') with "
-                    "parentheses, and several patterns as several arguments"
+                    f"@bus.on got {pattern!r} as a pattern: must be a str. Write "
+                    "@bus.on('order.placed') with parentheses, and each pattern as an argument"
                 )
-
-        demands = self.settings.require_signature if signed is None else signed
-        self.service.guard.check(signed=demands)
+        required = self.settings.require_signature if signed is None else signed
+        self.service.guard.check(signed=required)
+        options = HandlerOptions(
+            name=name,
+            when=when,
+            retries=retries,
+            backoff=backoff,
+            max_backoff=max_backoff,
+            jitter=jitter,
+            on_error=on_error,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
+            rate_limit=rate_limit,
+            priority=priority,
+            queue=queue,
+            batch=batch,
+            ordered=ordered,
+            signed=required,
+            inbox=inbox,
+            start=start,
+            concurrency=concurrency,
+            breaker=breaker,
+            share=share,
+            paused=paused,
+            key=key,
+            fair=fair,
+            weights=weights,
+            debounce=debounce,
+        )
 
         def subscribe(function: F) -> F:
             handler = make_handler(
                 function,
                 patterns,
-                service=self._named(),
-                name=name,
-                when=when,
-                retries=retries,
-                backoff=backoff,
-                max_backoff=max_backoff,
-                jitter=jitter,
-                on_error=on_error,
-                time_limit=time_limit,
-                soft_time_limit=soft_time_limit,
-                rate_limit=rate_limit,
-                priority=priority,
-                queue=queue,
-                batch=batch,
-                ordered=ordered,
-                signed=demands,
-                inbox=inbox,
+                options,
+                service=self._require_service(),
                 inbox_keep_ms=self._inbox_keep_ms,
-                start=start,
-                concurrency=concurrency,
-                breaker=breaker,
-                share=share,
-                paused=paused,
-                key=key,
-                fair=fair,
-                weights=weights,
-                debounce=debounce,
             )
             self.service.add(handler)
             if self._app is not None:
@@ -356,18 +379,18 @@ class EventBus:
         return subscribe
 
     def _inbox_keep_ms(self) -> int:
-        """Return how long an inbox keeps a row: as long as the event can still be delivered again.
+        """Return how long, in ms, an inbox keeps a row: while its event can be delivered again.
 
         Follows the settings of the bus. May block for a round trip.
         """
         shared = self.service.backend.bus.current
         return int(max(2 * shared.dedup_window, shared.retention) * 1000)
 
-    def _named(self) -> str:
+    def _require_service(self) -> str:
         if not self.settings.service:
             raise SubscriptionError(
-                "a bus without a service cannot subscribe: EventBus(service='billing'), or set "
-                "CELERIAC_SERVICE"
+                "the bus has no service and cannot subscribe handlers. Write "
+                "EventBus(service='billing'), or set CELERIAC_SERVICE"
             )
         return self.settings.service
 
@@ -376,7 +399,7 @@ class EventBus:
 
 
 def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
-    """Their logs are found at each emit: a test on a bus in memory replaces the backend."""
+    """Return emitters that look up the event log at each emit, because tests replace it."""
     if service.settings.spool:
         logs = (lambda: service.emitting.event_log), (lambda: service.emitting.async_event_log)
     else:
@@ -385,29 +408,31 @@ def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
 
 
 def _buses_of(app: Celery) -> dict[str, EventBus]:
-    """The first bus of each service of the app. Kept by the app, so that it lives as long."""
+    """Return the first bus of each service of the app. The app owns the dict."""
     buses: dict[str, EventBus] = vars(app).setdefault("celeriac_buses", {})
     return buses
 
 
 def _bus_of(app: Celery, bus: EventBus) -> EventBus | None:
-    """Return the first bus of the same service on the app. Raises ConfigurationError where its
-    settings are others: a worker has one dispatcher for each service."""
+    """Return the first bus of the same service on the app, if any.
+
+    Raises ConfigurationError if its settings differ: a worker has one dispatcher per service.
+    """
     service = bus.settings.service
     first = _buses_of(app).get(service)
     if first is None or first.settings == bus.settings:
         return first
-    if not service:  # both only emit
+    if not service:  # neither subscribes
         return None
     differing = first.settings.differing(bus.settings)
     raise ConfigurationError(
         f"EventBus(service={service!r}) in {bus._made_in} has other settings than the one in "
         f"{first._made_in}, on the same Celery app: {', '.join(differing)}. Give both the same "
-        "settings, or import one EventBus in both modules. One that only emits needs no app: "
+        "settings, or import one EventBus in both modules. A bus that only emits needs no app: "
         "EventBus(redis_url=...)"
     )
 
 
 def _service_of(app: Celery) -> str:
-    """The service's name where none is given: the environment's, else the app's own."""
+    """Return the default service name: from the environment, else the name of the app."""
     return os.environ.get("CELERIAC_SERVICE", "") or (app.main or "")

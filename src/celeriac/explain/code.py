@@ -46,7 +46,7 @@ class Code:
             queue=one.queue,
             ordered=one.ordered,
             when=one.when is not None,
-            options=one.options(),
+            options=one.describe_options(),
             doc=one.doc,
         )
 
@@ -59,7 +59,7 @@ class Code:
         key: bool | str | None = None
         if is_encrypted(event):
             try:
-                event, key = self.guard.open(event), True
+                event, key = self.guard.decrypt(event), True
             except CeleriacError as error:
                 return Judgement(signature=signature, key=str(error))
         try:

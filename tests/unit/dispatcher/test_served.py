@@ -12,7 +12,7 @@ from celeriac import Event, EventBus
 from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher import Dispatcher
 from celeriac.dispatcher.served import Unserved
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent, record
@@ -162,7 +162,9 @@ def test_the_change_is_logged_and_beaten_at_once(
 
 
 def handler(name: str) -> Handler:
-    return make_handler(charge, ("order.placed",), service="billing", name=name, queue="slow")
+    return make_handler(
+        charge, ("order.placed",), HandlerOptions(name=name, queue="slow"), service="billing"
+    )
 
 
 def worker(bus: EventBus, *handlers: str, beat_ms: int) -> WorkerRecord:

@@ -11,7 +11,7 @@ from celeriac import Event, EventBus
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
-from celeriac.handler import in_share, make_handler
+from celeriac.handler import HandlerOptions, in_share, make_handler
 from celeriac.handler.share import position
 from celeriac.settings import Settings
 from celeriac.testing import in_memory
@@ -88,12 +88,12 @@ def test_events_without_a_subject_count_by_partition_key_then_by_id(shop: Shop) 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1, "0.1", True, float("nan")])
 def test_what_is_no_share_is_refused(share: Any) -> None:
     with pytest.raises(SubscriptionError, match="share="):
-        make_handler(handle, ["order.placed"], service="billing", share=share)
+        make_handler(handle, ["order.placed"], HandlerOptions(share=share), service="billing")
 
 
 def test_paused_takes_true_or_false_only() -> None:
     with pytest.raises(SubscriptionError, match="paused='yes': must be True or False"):
-        make_handler(handle, ["order.placed"], service="b", paused="yes")  # type: ignore[arg-type]
+        make_handler(handle, ["order.placed"], HandlerOptions(paused="yes"), service="b")  # type: ignore[arg-type]
 
 
 def test_a_handler_is_paused_at_its_first_start_and_its_events_wait(shop: Shop) -> None:

@@ -144,7 +144,7 @@ def test_a_key_is_bound_to_its_sources_and_types(keys: Keys) -> None:
 def test_a_signed_event_counts_only_in_the_log_that_it_is_for(keys: Keys) -> None:
     """A handler of `#` would else run a copy of it in another domain."""
     private, public = keys("orders-1")
-    assert "does not belong into the log of payment" in refusal(
+    assert "does not belong to the domain payment" in refusal(
         verifier(public), signed(private), "payment"
     )
 
@@ -315,7 +315,7 @@ def test_the_setting_demands_it_of_every_handler_that_does_not_say_otherwise(key
     bus.on("a", name="two", signed=False)(lambda event: None)
     found = {handler.name: handler.signed for handler in bus.service.handlers.values()}
     assert found == {"one": True, "two": False}
-    assert bus.service.handlers["billing.one"].options()["signed"] == "True"
+    assert bus.service.handlers["billing.one"].describe_options()["signed"] == "True"
 
 
 def test_to_demand_a_signature_without_a_key_is_refused_at_import() -> None:
