@@ -10,7 +10,7 @@ import msgspec
 from celeriac.event.extensions import NO_EXTENSIONS, Extensions
 
 if TYPE_CHECKING:
-    # checkers know it without the package: a bare `Event` is an `Event[Any]` (PEP 696)
+    # Type checkers have it without the package: a bare `Event` is an `Event[Any]` (PEP 696).
     from typing_extensions import TypeVar
 
     T = TypeVar("T", default=Any)
@@ -21,10 +21,10 @@ else:
     T = TypeVar("T")
 
     class HandlerRefs:
-        """Stands in for `tuple[str, ...]`, since the wire has a string instead.
+        """The decoded type of `handlers`, which is a string in JSON.
 
-        No JSON decodes to it: msgspec refuses an event with handlers and the thorough reader
-        takes it.
+        No JSON decodes to it: msgspec refuses an event with handlers, and the strict decoder
+        decodes it instead.
         """
 
 
@@ -41,13 +41,13 @@ class Event(
     tag_field="specversion",
     tag="1.0",
 ):
-    """One event. Immutable; `Event[OrderPlaced]` says what `data` is.
+    """An immutable event. `Event[OrderPlaced]` declares the type of `data`.
 
-    The constructor checks nothing: `build_event` and `decode` return valid events only,
-    and `encode` refuses an invalid one. `time` is in UTC. `handlers` names those the event
-    is for, as `service.function`; empty means everyone who subscribed. `sensitive` names the parts
-    of the data that people must not see (see event/sensitive.py). `keyid` and `signature` are as
-    they came: only for a handler that demands a signature were they verified.
+    The constructor does not validate: `build_event` and `decode` return valid events only, and
+    `encode` refuses an invalid event. `time` is in UTC. `handlers` lists the handlers that the
+    event is for, as `service.function`; empty means all subscribed handlers. `sensitive` lists the
+    paths of data to mask (see event/sensitive.py). `keyid` and `signature` are verified only for
+    handlers that require a signature.
     """
 
     id: str
@@ -70,23 +70,23 @@ class Event(
 
     @property
     def domain(self) -> str:
-        """The first segment of the type: the log that holds the event."""
+        """The first segment of the type, which names the event log."""
         return self.type.partition(".")[0]
 
     def with_data(self, data: U) -> Event[U]:
-        """The same event around other data."""
+        """Return the event with other data."""
         return cast("Event[U]", msgspec.structs.replace(self, data=data))
 
     def __repr__(self) -> str:
-        # never the data: it may be private, and a repr ends up in logs
+        # Without the data, which may be private: a repr appears in logs.
         subject = "" if self.subject is None else f", subject={self.subject!r}"
         return f"Event({self.type!r}, id={self.id!r}{subject})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # the one of Struct would show the data as well
+        # The method of Struct would show the data.
         shown = [("type", self.type), ("id", self.id)]
         return shown if self.subject is None else [*shown, ("subject", self.subject)]
 
 
 RawEvent: TypeAlias = Event[msgspec.Raw | bytes | None]
-"""An event off the wire: data is JSON not yet decoded, bytes (`data_base64`), or None (no data)."""
+"""A decoded event whose data is undecoded JSON, bytes (`data_base64`), or None (no data)."""

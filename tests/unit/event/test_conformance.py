@@ -158,8 +158,8 @@ def test_what_is_encoded_is_valid_by_the_official_schema(data: Any) -> None:
         ({"content-type": BATCH}, b"{}", "JSON array"),
         ({"content-type": BATCH}, b'[{"specversion":"1.0"}]', "event 1 of the batch: `id`"),
         ({"content-type": "application/json"}, b"{}", "`specversion` is missing"),
-        ({"content-type": "application/json", "ce-specversion": "1.0"}, b"{", "no JSON"),
-        ({"ce-specversion": "1.0", "ce-data": "x"}, b"", "`data` is no attribute in binary"),
+        ({"content-type": "application/json", "ce-specversion": "1.0"}, b"{", "not JSON"),
+        ({"ce-specversion": "1.0", "ce-data": "x"}, b"", "`data` is not an attribute in binary"),
         ({"ce-specversion": "1.0", "ce-id": "%ff"}, b"", "not UTF-8"),
     ],
 )

@@ -208,7 +208,7 @@ def test_half_a_character_in_the_data_is_read_as_a_replacement_character() -> No
 def test_half_a_character_in_an_attribute_is_named() -> None:
     raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","subject":"{HALF}"}}'.encode()
     for read_ in (decode, read_header):
-        with pytest.raises(InvalidEvent, match="`subject` must not hold half a character"):
+        with pytest.raises(InvalidEvent, match="`subject` must not contain a lone surrogate"):
             read_(raw)
 
 
