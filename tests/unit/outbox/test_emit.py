@@ -153,7 +153,7 @@ def test_a_session_of_the_wrong_kind_is_refused_with_the_right_call(
         unreachable.emit("order.placed", session=wrong)
     for nonsense in (engine, sessionmaker(engine), "default"):
         wrong = nonsense
-        with pytest.raises(InvalidEvent, match="give a Session or Connection"):
+        with pytest.raises(InvalidEvent, match="must be a Session or Connection"):
             unreachable.emit("order.placed", session=wrong)
 
     async def main() -> None:

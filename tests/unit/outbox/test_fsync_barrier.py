@@ -67,7 +67,7 @@ def test_what_the_disk_did_not_take_stays_and_is_published_again(
     client = redis.Redis.from_url(server.url)
     emit(bus, engine, "a")
     relay.drain()
-    monkeypatch.setattr(fsync_barrier, "LONGEST_MS", 300)
+    monkeypatch.setattr(fsync_barrier, "TIMEOUT_MS", 300)
     client.config_set("appendfsync", "no")
     emit(bus, engine, "b")
     with pytest.raises(BusUnavailable, match="disk"):

@@ -97,19 +97,19 @@ def test_delayed_events_are_held_until_their_time(
 def test_batches_are_bounded_in_number_and_in_bytes(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "MOST_ROWS", 3)
-    monkeypatch.setattr(relay_module, "MOST_BYTES", 5000)
+    monkeypatch.setattr(relay_module, "MAX_ROWS", 3)
+    monkeypatch.setattr(relay_module, "MAX_BYTES", 5000)
     sizes = [10, 10, 10, 10, 6000, 10, 3000, 3000]
     with Session(engine) as session, session.begin():
         for n, size in enumerate(sizes):
             live.emit("order.placed", "x" * size, id=f"{n}", session=session)
-    turns = []
+    counts = []
     while True:
-        turn = relay.turn()
-        turns.append(turn.published)
-        if not turn.more:
+        result = relay.run_pass()
+        counts.append(result.published)
+        if not result.more:
             break
-    assert turns == [3, 1, 1, 2, 1]
+    assert counts == [3, 1, 1, 2, 1]
     assert published(live) == [f"{n}" for n in range(8)]
 
 
@@ -123,11 +123,11 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET failed_ms = 1 WHERE event_id = 'a'"))
 
-    turn = relay.database.turn
+    as_leader = relay.database.as_leader
 
     @contextmanager
     def committing() -> Iterator[Execute]:
-        with turn() as execute:
+        with as_leader() as execute:
             assert execute is not None
 
             def watched(sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
@@ -138,8 +138,8 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
 
             yield watched
 
-    monkeypatch.setattr(relay.database, "turn", committing)
-    assert 2 == relay.turn().published
+    monkeypatch.setattr(relay.database, "as_leader", committing)
+    assert 2 == relay.run_pass().published
     assert published(live) == ["b", "c"]
 
 
@@ -215,7 +215,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
-    monkeypatch.setattr(relay_module, "MOST_ROWS", 10)
+    monkeypatch.setattr(relay_module, "MAX_ROWS", 10)
     bounded = Settings.load(
         {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
     )
@@ -225,14 +225,14 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     emit(live, engine, "low", type="stock.low")
     started = time.monotonic()
     while not published(live, "stock"):
-        turn = relay.turn()
-        assert turn.failure is None
+        result = relay.run_pass()
+        assert result.failure is None
         assert time.monotonic() - started < 10
     waiting = len(left(engine))
     assert waiting >= 20
     assert published(live) == [f"order-{n}" for n in range(25 - waiting)]
     live.service.backend.event_log.leave("order", "billing.slow")
-    until(lambda: relay.turn().more is False and not left(engine))
+    until(lambda: relay.run_pass().more is False and not left(engine))
     assert published(live) == [f"order-{n}" for n in range(25)]
 
 
@@ -244,7 +244,7 @@ def test_a_row_of_another_domain_than_its_event_is_failed(
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET domain = 'stock'"))
     relay.drain()
-    assert "of order, the row of stock" in state.failed(database)[0].error
+    assert "has the domain order, but its row has stock" in state.failed(database)[0].error
     assert published(live, "stock") == []
 
 
@@ -273,11 +273,11 @@ def test_two_relays_never_publish_at_once(
     other = open_database(database_url)
     relay = Relay(other, live.settings, live.service.backend.event_log)
     emit(live, engine, "a")
-    with database.turn() as execute:
+    with database.as_leader() as execute:
         assert execute is not None
-        turn = relay.turn()
-        assert (turn.active, turn.published) == (False, 0)
-    assert relay.turn().published == 1
+        result = relay.run_pass()
+        assert (result.active, result.published) == (False, 0)
+    assert relay.run_pass().published == 1
     other.close()
 
 
@@ -311,9 +311,9 @@ def test_what_a_relay_that_died_had_published_is_not_published_again(
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(relay_module, "_settle", die)
+        patch.setattr(relay_module, "_complete_rows", die)
         with pytest.raises(Died):
-            relay.turn()
+            relay.run_pass()
     assert left(engine) == ["a", "b"]
     assert relay.drain() == 2
     assert left(engine) == []
@@ -382,14 +382,14 @@ def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: st
     database = open_database(database_url)
     relay = Relay(database, live.settings, live.service.backend.event_log)
     with pytest.raises(ConfigurationError, match="create_outbox"):
-        relay.turn()
+        relay.run_pass()
     database.close()
 
 
 def test_pauses_grow_in_an_outage_and_end_with_it(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Up to PAUSE_MOST, so that a database or a Redis that comes back is not stormed."""
+    """Up to MAX_PAUSE, so that a database or a Redis that comes back is not stormed."""
     emit(live, engine, "a")
     away = redis.ConnectionError("away")
 
@@ -397,12 +397,12 @@ def test_pauses_grow_in_an_outage_and_end_with_it(
         raise away
 
     waited: list[float] = []
-    monkeypatch.setattr(relay._publisher._log, "append_many", refuse)
+    monkeypatch.setattr(relay._publisher._event_log, "append_many", refuse)
     for _ in range(8):
-        relay._turn_safely()
+        relay._run_pass_safely()
         waited.append(relay._pause)
-    doubled = [relay_module.PAUSE * 2**n for n in range(8)]
-    assert [min(relay_module.PAUSE_MOST, pause) for pause in doubled] == waited
+    doubled = [relay_module.MIN_PAUSE * 2**n for n in range(8)]
+    assert [min(relay_module.MAX_PAUSE, pause) for pause in doubled] == waited
     monkeypatch.undo()
-    relay._turn_safely()
+    relay._run_pass_safely()
     assert (0.0, ["a"]) == (relay._pause, published(live))

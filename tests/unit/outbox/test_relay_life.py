@@ -83,13 +83,13 @@ class RelayLife(RuleBasedStateMachine):
                 self.rolled_back.update(ids)
 
     @rule()
-    def turn(self) -> None:
-        self.relay.turn()
+    def run_pass(self) -> None:
+        self.relay.run_pass()
 
     @rule(room=st.integers(0, 6))
     def turn_while_the_server_goes(self, room: int) -> None:
         self.event_log.room = room
-        self.relay.turn()
+        self.relay.run_pass()
         self.event_log.room = None
 
     @rule()
@@ -98,8 +98,8 @@ class RelayLife(RuleBasedStateMachine):
             raise Died
 
         with pytest.MonkeyPatch.context() as patch, suppress(Died):
-            patch.setattr(relay_module, "_settle", die)
-            self.relay.turn()
+            patch.setattr(relay_module, "_complete_rows", die)
+            self.relay.run_pass()
         self.start_relay()
 
     def published(self) -> list[str]:
