@@ -1,3 +1,5 @@
+"""The publishing side of the bus: build, validate, encode and append events."""
+
 from collections.abc import Callable
 
 from celeriac.emitter.async_emitter import AsyncEmitter
@@ -12,9 +14,9 @@ def make_emitters(
     event_log: Callable[[], EventLog],
     async_event_log: Callable[[], AsyncEventLog],
 ) -> tuple[Emitter, AsyncEmitter]:
-    """The emitters of a bus, traced where the settings say so.
+    """Return the emitters of a bus, with tracing if the settings enable it.
 
-    Chosen once, so that what is not traced pays nothing for it.
+    Chosen once, so that emits without tracing have no overhead.
     """
     tracing = tracing_of(settings)
     if tracing is None:

@@ -1,4 +1,4 @@
-"""Emitters that make a span of each emit, and send its context along with the event."""
+"""Emitters that create a span for each emit and put its context into the event."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.observability.tracing.tracing import Tracing
 from celeriac.settings import Settings
 
-# What puts the context of the span of an emit_many under way into each of its events.
-_put: ContextVar[Callable[[Event[Any]], Event[Any]] | None] = ContextVar(
+# Puts the span's context into an event; set during an emit_many.
+_put_context: ContextVar[Callable[[Event[Any]], Event[Any]] | None] = ContextVar(
     "celeriac_put_context", default=None
 )
 
 
 class TracedEmitter(Emitter):
-    """See Emitter for the promises."""
+    """An Emitter with spans."""
 
     def __init__(
         self, settings: Settings, event_log: Callable[[], EventLog], tracing: Tracing
@@ -46,12 +46,12 @@ class TracedEmitter(Emitter):
             return super().emit_many(events)
 
     def as_event(self, given: Emission | Mapping[str, Any], ids: Iterator[str]) -> Event[Any]:
-        event, put = super().as_event(given, ids), _put.get()
+        event, put = super().as_event(given, ids), _put_context.get()
         return event if put is None else put(event)
 
 
 class TracedAsyncEmitter(AsyncEmitter):
-    """See AsyncEmitter for the promises."""
+    """An AsyncEmitter with spans."""
 
     def __init__(self, emitter: TracedEmitter, event_log: Callable[[], AsyncEventLog]) -> None:
         super().__init__(emitter, event_log)
@@ -76,8 +76,8 @@ class TracedAsyncEmitter(AsyncEmitter):
 @contextmanager
 def _many(tracing: Tracing) -> Iterator[None]:
     with tracing.send_many() as put:
-        token = _put.set(put)
+        token = _put_context.set(put)
         try:
             yield
         finally:
-            _put.reset(token)
+            _put_context.reset(token)

@@ -130,7 +130,7 @@ def test_a_large_batch_is_noted_in_several_statements(engine: Engine) -> None:
         seen.append(len(events))
 
     receiver = IdempotentReceiver("b.store", store, False, as_inbox(engine), keep_ms=lambda: 60_000)
-    batch = [event(f"{n}") for n in range(2 * sql_statement.MOST_ROWS + 1)]
+    batch = [event(f"{n}") for n in range(2 * sql_statement.MAX_ROWS + 1)]
     receiver(batch[:700])
     receiver(batch)
     receiver(batch)
@@ -251,7 +251,7 @@ def test_what_cannot_be_pruned_harms_no_delivery(
     )
     receiver(event("a"))
     assert [id for id, _, _ in noted(engine)] == ["a"]
-    assert "were not removed" in caplog.text
+    assert "were not deleted" in caplog.text
 
 
 def test_a_missing_table_is_told_with_the_remedy(database_url: str) -> None:

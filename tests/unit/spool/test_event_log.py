@@ -193,7 +193,7 @@ def test_a_doubled_drain_appends_each_event_once(site: Site, up: Up) -> None:
     until(lambda: site.ids() == [first])
     file.put([(left.domain, left.body, left.kind, left.since_ms)])
     last = bus.emit("order.placed")
-    until(lambda: not file.waits())
+    until(lambda: not file.has_events())
     assert site.ids() == [first, last]
 
 
