@@ -1,4 +1,4 @@
-"""Capturing: what the code under test emits, while no handler runs and no Redis is needed."""
+"""Capture the events of the code under test, without handlers and without Redis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from celeriac.testing.store import Store
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Collects the events that any bus of this process emits inside; they go nowhere else.
+    """Collect the events that any bus of this process emits within a `with` block.
 
-    They are checked and encoded as ever: what Redis would not have been given raises here too.
+    Events are validated and encoded as in production, and raise the same errors. Nothing reaches
+    Redis.
     """
     store = Store(Settings.load({}))
-    with store.in_place():
+    with store.installed():
         yield Captured(store.event_log.emitted)

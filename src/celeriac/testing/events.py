@@ -1,4 +1,4 @@
-"""Events for calling a handler's function directly."""
+"""Events for direct calls of a handler's function."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def make_event(type: str, data: T, *, model: None = None, **attributes: Any) -> 
 @overload
 def make_event(type: str, *, model: None = None, **attributes: Any) -> Event[None]: ...
 def make_event(type: str, data: Any = None, *, model: Any = None, **attributes: Any) -> Event[Any]:
-    """The event as a handler gets it: `charge_card(make_event("order.placed", order))`.
+    """Return an event as a handler gets it: `charge_card(make_event("order.placed", order))`.
 
-    It has been to the wire and back, so what would fail on the way fails here. `data` is an
-    instance of the model, or plain data read as `model`. `attributes` are those of `emit`.
+    It is encoded and decoded, and raises what an emit and delivery would raise. `data` is an
+    instance of the model, or plain data to decode as `model`. `attributes` are those of `emit`.
     Raises InvalidEvent or InvalidData.
     """
     attributes.setdefault("source", "test")
@@ -33,5 +33,5 @@ def make_event(type: str, data: Any = None, *, model: Any = None, **attributes: 
 
 
 def _is_model(data: Any) -> bool:
-    # pydantic by its looks, so that it is not imported for those who do not use it
+    # By an attribute, so that pydantic is imported only by applications that use it.
     return isinstance(data, msgspec.Struct) or is_dataclass(data) or hasattr(data, "model_dump")

@@ -1,4 +1,4 @@
-"""The bus in memory: the real dispatcher and executor, a clock that jumps, and no Redis."""
+"""The bus in memory: the real dispatcher and executor with a simulated clock, without Redis."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
 from celeriac.testing.store import SimulatedCrash, Store, recorded
-from celeriac.testing.unfinished import MOST, next_time_ms, unfinished
+from celeriac.testing.unfinished import MAX_READ, next_time_ms, unfinished
 from celeriac.testing.worker import MemoryWorker
 
-Named = str | Callable[..., Any]
+HandlerName = str | Callable[..., Any]
 
 
 @contextmanager
 def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
-    """Puts the services of these buses on one bus in memory; without any, that of `emit`.
+    """Replace Redis by a bus in memory, within a `with` block.
 
-    Every bus of the process emits into it inside; handlers run for the given ones, within
-    `settle`. Nothing reaches Redis or a broker. Afterwards all is as it was before.
+    All buses of the process emit to it. `run_until_idle` runs the handlers of the given buses,
+    by default of the default bus. Nothing reaches Redis or a broker.
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
-    with memory.store.in_place():
+    with memory.store.installed():
         memory.join()
         yield memory
 
 
 class MemoryBus:
-    """Several services on one bus in memory. `emitted` is every event emitted on it so far."""
+    """Several services on one bus in memory. `emitted` are all events emitted so far."""
 
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
@@ -51,7 +51,7 @@ class MemoryBus:
         store.event_log.before_emit = self.join
 
     def join(self) -> None:
-        """Lets handlers take part that were subscribed since. Every emit does it."""
+        """Add handlers that were subscribed since the last call. Every emit calls it."""
         for worker in self._workers:
             worker.join()
 
@@ -73,13 +73,13 @@ class MemoryBus:
         result = RunResult()
         for _ in range(max_steps):
             appended = self.store.event_log.appended
-            sent = [(w, chunk) for w in self._workers for chunk in w.turn(random)]
+            sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
-            if not sent and appended == self.store.event_log.appended and not self._go_on(jump):
+            is_idle = not sent and appended == self.store.event_log.appended
+            if is_idle and not self._advance_to_next(jump):
                 return result
-        left = list(unfinished(self.store.backend, self._lanes()))
-        raise NeverIdle(max_steps, left)
+        raise NeverIdle(max_steps, list(unfinished(self.store.backend, self._groups())))
 
     def advance(self, seconds: float | timedelta) -> None:
         """Advance the clock of the bus. Handlers run in `run_until_idle(jump=False)`."""
@@ -92,14 +92,16 @@ class MemoryBus:
         """The time on the bus."""
         return datetime.fromtimestamp(self.store.clock.now_ms() / 1000, UTC)
 
-    # -- what came of it
+    # -- results
 
     @property
     def dead(self) -> list[Dead]:
         """The dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
         letters = [
-            one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
+            letter
+            for domain in sorted(event_log.domains())
+            for letter in deliveries.dead(domain, count=MAX_READ)
         ]
         return [
             Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
@@ -107,28 +109,28 @@ class MemoryBus:
         ]
 
     def assert_no_dead(self) -> None:
-        """Fails if there are dead letters, caused by what the first one's handler raised."""
+        """Fail if there are dead letters, chained to the exception of the first one."""
         __tracebackhide__ = True
         dead = self.dead
         if dead:
-            lines = "\n".join(f"  {one}" for one in dead[:20])
+            lines = "\n".join(f"  {letter}" for letter in dead[:20])
             raise AssertionError(f"dead letters:\n{lines}") from dead[0].exception
 
-    def processed(self, handler: Named) -> Captured:
-        """The events that the handler processed, in the order in which they were emitted."""
-        done = [one for group in self._lanes_of(handler) for one in self._done_in(group)]
+    def processed(self, handler: HandlerName) -> Captured:
+        """Return the events that the handler processed, in the order of their emits."""
+        done = [pair for group in self._groups_of(handler) for pair in self._done_in(group)]
         done.sort(key=lambda pair: entry_key(pair[0]))
         return Captured([recorded(body) for _, body in done])
 
     # -- faults
 
-    def redeliver_all(self, handler: Named | None = None) -> int:
-        """Makes every processed delivery due again, as after a crash of the worker between the
-        handler's end and its record; `settle` runs them. Returns how many.
+    def redeliver_all(self, handler: HandlerName | None = None) -> int:
+        """Redeliver every processed delivery, as after a crash of the worker between the end of
+        the handler and its record; return their number. `run_until_idle` runs them.
 
-        A handler is idempotent if nothing differs afterwards.
+        A handler is idempotent if this changes nothing.
         """
-        groups = self._lanes() if handler is None else self._lanes_of(handler)
+        groups = self._groups() if handler is None else self._groups_of(handler)
         return sum(
             self.store.deliveries.schedule(group, [(entry, read_header(body).key)])
             for group in groups
@@ -136,24 +138,27 @@ class MemoryBus:
         )
 
     def duplicate_all(self) -> int:
-        """Appends every event so far once more, with its id, as a producer does that got no answer.
-        Returns how many. The bus takes the same id for one event: no handler runs again."""
+        """Append every event again with the same id, like a producer after a lost reply.
+
+        Return their number. No handler runs again, because the same id is one event.
+        """
         sent = [
-            one
-            for one in self.store.event_log.emitted
-            if one.delay_ms is None and one.at_ms is None
+            emit
+            for emit in self.store.event_log.emitted
+            if emit.delay_ms is None and emit.at_ms is None
         ]
         with self.store.event_log.silence():
-            for one in sent:
-                self.store.event_log.append(one.event.domain, one.body)
+            for emit in sent:
+                self.store.event_log.append(emit.event.domain, emit.body)
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
-        """Lets the process die the next `times` times between a handler's end and its record.
-        `settle` goes on when the lease is over, as any other worker would."""
-        self.store.deliveries.deaths += times
+        """Simulate a crash of the process between the end of a handler and its record.
 
-    # --
+        This happens the next `times` times. `run_until_idle` runs the delivery again after the
+        end of the lease, as another worker would.
+        """
+        self.store.deliveries.crashes += times
 
     def _run(
         self, worker: MemoryWorker, chunk: Chunk, random: Random | None, result: RunResult
@@ -168,10 +173,10 @@ class MemoryBus:
             if failure.outcome is Outcome.DEAD:
                 self._errors[chunk.handler.id, failure.event_key] = failure.error
 
-    def _go_on(self, jump: bool) -> bool:
-        """Jumps to when something can go on; False where nothing can."""
+    def _advance_to_next(self, jump: bool) -> bool:
+        """Advance the clock to the next runnable delivery; return False if there is none."""
         store = self.store
-        time_ms = next_time_ms(store.backend, self._lanes(), store.deliveries.lease_ms)
+        time_ms = next_time_ms(store.backend, self._groups(), store.deliveries.lease_ms)
         if time_ms is None:
             return False
         ahead = time_ms - store.clock.now_ms()
@@ -181,20 +186,22 @@ class MemoryBus:
             store.clock.advance(ahead)
         return True
 
-    def _lanes(self) -> dict[Group, Handler]:
+    def _groups(self) -> dict[Group, Handler]:
         return {group: h for worker in self._workers for group, h in worker.groups.items()}
 
-    def _lanes_of(self, named: Named) -> list[Group]:
-        found = [group for group, h in self._lanes().items() if named in (h.id, h.name, h.function)]
-        if not found:
-            known = ", ".join(sorted({group.handler for group in self._lanes()}))
-            raise LookupError(f"no handler {named!r} took part; there are {known or 'none'}")
-        return found
+    def _groups_of(self, handler: HandlerName) -> list[Group]:
+        groups = [g for g, h in self._groups().items() if handler in (h.id, h.name, h.function)]
+        if not groups:
+            known = ", ".join(sorted({group.handler for group in self._groups()}))
+            raise LookupError(
+                f"no handler {handler!r} is on this bus. The handlers are {known or 'none'}"
+            )
+        return groups
 
     def _done_in(self, group: Group) -> list[tuple[str, bytes]]:
-        """The entries that the handler processed, and their bodies."""
+        """Return the entries that the handler processed, with their bodies."""
         done = []
-        for entry in self.store.event_log.read(group.domain, count=MOST):
+        for entry in self.store.event_log.read(group.domain, count=MAX_READ):
             with suppress(InvalidEvent):
                 body = entry.body or b""
                 row = self.store.deliveries.rows(group, [read_header(body).key])[0]

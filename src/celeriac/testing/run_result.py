@@ -1,4 +1,4 @@
-"""The result of `MemoryBus.run_until_idle`: counts, dead letters, and what is unfinished."""
+"""The result of `MemoryBus.run_until_idle`: counts, dead letters and unfinished deliveries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from celeriac.executor import FailedAttempt, Report
 
 @dataclass(slots=True)
 class RunResult:
-    """Count deliveries that were processed, skipped by `when=`, retried and dead-lettered.
+    """Counts of deliveries that were processed, skipped by `when=`, retried and dead-lettered.
 
-    `failures` holds each failed attempt with its exception; `crashed` counts the processes that
-    died of `crash_before_ack`.
+    `failures` has each failed attempt with its exception; `crashed` counts the simulated crashes of
+    `crash_before_ack`.
     """
 
     processed: int = 0
@@ -27,6 +27,7 @@ class RunResult:
     failures: list[FailedAttempt] = field(default_factory=list)
 
     def add(self, report: Report) -> None:
+        """Add the counts of one executed chunk."""
         self.processed += report.processed
         self.skipped += report.skipped
         retried = sum(failure.outcome is Outcome.RETRY for failure in report.failures)
@@ -37,9 +38,9 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A delivery that was given up. `event` is None where the log held something else.
+    """A dead letter. `event` is None if the entry was not a valid event.
 
-    `exception` is what the handler raised in the last attempt; None where it did not run.
+    `exception` is what the handler raised in its last attempt; None if it did not run.
     """
 
     handler: str
@@ -49,22 +50,23 @@ class Dead:
     exception: BaseException | None = None
 
     @classmethod
-    def of(cls, letter: DeadLetter, exception: BaseException | None) -> Dead:
+    def of(cls, dead_letter: DeadLetter, exception: BaseException | None) -> Dead:
+        """Return the dead letter with the exception of its last attempt."""
         try:
-            event = decode_data(decode(letter.event), Any)
+            event = decode_data(decode(dead_letter.event), Any)
         except InvalidEvent:
             event = None
-        return cls(letter.handler, event, letter.attempts, letter.error, exception)
+        return cls(dead_letter.handler, event, dead_letter.attempts, dead_letter.error, exception)
 
     def __str__(self) -> str:
-        event = f"{self.event.type} {self.event.id}" if self.event else "no event at all"
+        event = f"{self.event.type} {self.event.id}" if self.event else "an invalid event"
         attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         return f"{self.handler}: {event}, after {attempts}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A delivery that is not finished. `due_in` is in seconds; None if it is not scheduled."""
+    """A delivery that is not complete. `due_in` is in seconds; None if it is not scheduled."""
 
     handler: str
     event: str
@@ -77,16 +79,16 @@ class Unfinished:
 
 
 class NeverIdle(AssertionError):
-    """Deliveries were left after `max_steps` steps, for example of handlers that emit in a loop.
+    """Deliveries remained after `max_steps` steps, for example of handlers that emit in a loop.
 
-    `left` lists the unfinished deliveries.
+    `unfinished` lists them.
     """
 
-    def __init__(self, steps: int, left: list[Unfinished]) -> None:
-        self.left = left
-        lines = "".join(f"\n  {one}" for one in left[:20])
-        more = f"\n  … and {len(left) - 20} more" if len(left) > 20 else ""
+    def __init__(self, steps: int, unfinished: list[Unfinished]) -> None:
+        self.unfinished = unfinished
+        lines = "".join(f"\n  {delivery}" for delivery in unfinished[:20])
+        more = f"\n  … and {len(unfinished) - 20} more" if len(unfinished) > 20 else ""
         super().__init__(
-            f"Deliveries are left after {steps} steps. Do handlers emit in a loop? Raise the limit "
+            f"Deliveries remain after {steps} steps. Do handlers emit in a loop? Raise the limit "
             f"with run_until_idle(max_steps=...). Unfinished:{lines}{more}"
         )
