@@ -1,4 +1,4 @@
-"""The default bus, behind the module-level `emit`: from the environment, or set."""
+"""The default bus, which the module-level `emit` uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _default: EventBus | None = None
 
 
 def default_bus() -> EventBus:
-    """The bus behind the module-level `emit`: made from the environment, or set."""
+    """Return the bus that the module-level `emit` uses.
+
+    It is created from the environment at the first call, unless `set_default_bus` set it.
+    """
     global _default
     if _default is None:
         _default = EventBus()
@@ -20,23 +23,23 @@ def default_bus() -> EventBus:
 
 
 def set_default_bus(bus: EventBus | None) -> None:
-    """Makes `bus` the one behind the module-level functions; None: the environment's again."""
+    """Set the bus of the module-level functions; None restores the bus of the environment."""
     global _default
     _default = bus
 
 
 def emit(type: str, data: Any = None, **options: Any) -> str:
-    """`EventBus.emit` on the default bus."""
+    """Call `EventBus.emit` on the default bus."""
     return default_bus().emit(type, data, **options)
 
 
 def emit_many(events: Iterable[Emission | Mapping[str, Any]], **options: Any) -> int:
-    """`EventBus.emit_many` on the default bus."""
+    """Call `EventBus.emit_many` on the default bus."""
     return default_bus().emit_many(events, **options)
 
 
 async def aemit(type: str, data: Any = None, **options: Any) -> str:
-    """`EventBus.aemit` on the default bus."""
+    """Call `EventBus.aemit` on the default bus."""
     return await default_bus().aemit(type, data, **options)
 
 
@@ -44,5 +47,5 @@ async def aemit_many(
     events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
     **options: Any,
 ) -> int:
-    """`EventBus.aemit_many` on the default bus."""
+    """Call `EventBus.aemit_many` on the default bus."""
     return await default_bus().aemit_many(events, **options)

@@ -1,27 +1,27 @@
 """Every error that celeriac raises, in one tree.
 
 CeleriacError
-├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
+├── ConfigurationError      a setting is wrong; raised at start, lists every fault
 │   └── SubscriptionError   a handler cannot be registered; raised at import
-├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
+├── InvalidEvent            an event violates CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   │   └── ContractTooNew  its version is newer than the worker's code
-│   ├── UntrustedEvent      it is not signed as the handler demands
-│   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
+│   ├── UntrustedEvent      it has no valid signature, which the handler requires
+│   ├── EncryptionError     its data cannot be encrypted or decrypted with the available keys
 │   └── EventTooLarge       it is over the size limit
-├── BusUnavailable          Redis could not be reached, or refused, within the limit
-├── LogFull                 the log, Redis or the spool has no room left
+├── BusUnavailable          Redis was unreachable or refused the command until the timeout
+├── LogFull                 the event log, Redis or the spool is full
 ├── NotFound                no such event, handler or dead letter
-├── Exhausted               its workers died again and again while they ran it
+├── Exhausted               its worker processes died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
-└── Reject                  control flow: a handler gives the event up for good
+└── Reject                  control flow: a handler dead-letters the event
 """
 
 from __future__ import annotations
 
 
 class CeleriacError(Exception):
-    """The root: `except CeleriacError` catches all that celeriac raises."""
+    """The base class of every error that celeriac raises."""
 
 
 class ConfigurationError(CeleriacError):
@@ -29,13 +29,13 @@ class ConfigurationError(CeleriacError):
 
 
 class SubscriptionError(ConfigurationError):
-    """A handler cannot be registered: bad pattern, doubled name, signature without an event."""
+    """A handler cannot be registered: wrong pattern, option or signature, or duplicate name."""
 
 
 class InvalidEvent(CeleriacError, ValueError):
-    """An event breaks CloudEvents 1.0. The message names the attribute and what it should be.
+    """An event violates CloudEvents 1.0. The message names the attribute and the allowed values.
 
-    `emitted` is the number of events of an `emit_many` that were published before.
+    `emitted` is the number of events of an `emit_many` that were published before it.
     """
 
     emitted: int = 0
@@ -46,33 +46,33 @@ class InvalidData(InvalidEvent):
 
 
 class ContractTooNew(InvalidData):
-    """Data of a version that the worker's code does not know does not fit what the handler reads.
+    """The data has a newer version than the worker's code, and the handler cannot read it.
 
     Deploy the new code, then redrive the dead letters.
     """
 
 
 class UntrustedEvent(InvalidEvent):
-    """A handler demands a signature, and the event has none that counts. It was not run."""
+    """A handler requires a signature, and the event has no valid one. The handler did not run."""
 
 
 class EncryptionError(InvalidEvent):
-    """Data cannot be encrypted, or opened, with the keys at hand. The message names the keys."""
+    """Data cannot be encrypted or decrypted with the available keys, which the message lists."""
 
 
 class EventTooLarge(InvalidEvent):
-    """An encoded event is over `max_event_bytes`. Put the bulk in a store and emit its address."""
+    """An encoded event exceeds `max_event_bytes`. Store the data elsewhere and emit its address."""
 
 
 class BusUnavailable(CeleriacError, ConnectionError):
     """Redis did not answer within `emit_timeout`, or refused the command for that long.
 
-    `nothing_written` is True where no try can have been written: Redis refused each of them. Else
-    that is not known. Emit again with the same `id`: the same id twice within the de-duplication
-    window is one event.
+    `nothing_written` is True if Redis refused every attempt, so that the event was not written.
+    Otherwise the event may have been written. Emit it again with the same `id`: within
+    `dedup_window`, the same id is one event.
 
-    `emitted` is the number of events of an `emit_many` that Redis confirmed. Events after them may
-    have been written where `nothing_written` is False.
+    `emitted` is the number of events of an `emit_many` that Redis confirmed. Later events may have
+    been written, unless `nothing_written` is True.
     """
 
     nothing_written: bool = False
@@ -83,15 +83,15 @@ class BusUnavailable(CeleriacError, ConnectionError):
 
 
 class LogFull(CeleriacError):
-    """There is no room for the event; it was not written.
+    """The event log, Redis or the spool is full; the event was not written.
 
-    A domain has `max_backlog` unfinished events, Redis has no memory left (`maxmemory` with
-    `noeviction`), or the spool has no room: the message says which, and the remedy.
+    A domain has `max_backlog` unfinished events, Redis is out of memory (`maxmemory` with
+    `noeviction`), or the spool reached `spool_max_bytes`. The message names the cause and remedy.
 
-    `emitted` is the number of events of an `emit_many` that were accepted before.
+    `emitted` is the number of events of an `emit_many` that were accepted before it.
     """
 
-    appended: int = 0  # of one call of the log
+    appended: int = 0  # events of one append to the event log
 
     def __init__(self, message: str, *, emitted: int = 0) -> None:
         super().__init__(message)
@@ -103,13 +103,13 @@ class NotFound(CeleriacError, LookupError):
 
 
 class Exhausted(CeleriacError):
-    """The workers that ran a delivery died again and again; it was dead-lettered as poison."""
+    """The processes that ran a delivery died repeatedly; it was dead-lettered as poison."""
 
 
 class Retry(CeleriacError):
-    """Raise in a handler: run this delivery again.
+    """Raise in a handler to retry this delivery.
 
-    `after` is in seconds; None takes the handler's own backoff. The attempt counts.
+    `after` is in seconds; None uses the handler's backoff. The attempt counts.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
@@ -118,7 +118,7 @@ class Retry(CeleriacError):
 
 
 class Reject(CeleriacError):
-    """Raise in a handler: give the event up now. It goes to dead letters with the reason."""
+    """Raise in a handler to dead-letter this delivery at once, with the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -1,8 +1,8 @@
-"""Shadow mode: an event beside each call of an existing task, and the task's outcome as a handler.
+"""Shadow mode: emit an event for each call of a task, and show the task's outcome as a handler.
 
-So a task and the handler that is to replace it stand side by side in the matrix, one event for each
-call, before anything is switched; and a call is moved to the handler by one decision, which the
-task's message and the event both carry.
+The matrix then shows an existing task and its future handler next to each other, one event for each
+call, before the migration. Each call is run by either of them: the task's message and the event
+carry the same decision.
 """
 
 from __future__ import annotations
@@ -42,27 +42,30 @@ def shadow(
     subject: Subject | None = None,
     moved: float = 0.0,
 ) -> str:
-    """Emit an event beside each call of a task, and subscribe a handler that ends as the task does.
+    """Emit an event for each call of a task, and subscribe a handler with the task's outcome.
 
     Returns the handler's id: `service.<name of the task>_task`. Call it where the task is defined,
-    so that producers and workers import it. The event has the task's id, and the extension
+    so that producers and workers import it. The event has the task's id and the extension
     `shadow`. `data` and `subject` take the arguments of the task; without `data`, the event's data
-    are `args` and `kwargs`. A call with a countdown or an eta emits at that time. A retry of the
-    task emits nothing.
+    are `args` and `kwargs`. A call with a countdown or an eta delays the event equally. A retry of
+    the task emits nothing.
 
-    `moved` is the part of the subjects (of the ids, without `subject`) that the handler does
-    instead of the task: `is_moved` is True there, of the event and within the task. A call whose
-    event cannot be emitted is not moved, and logs a warning: it never fails for its event.
-    Raises SubscriptionError where the task has no results to compare with.
+    `moved` is the part of the subjects (without `subject`: of the ids) that the future handler runs
+    instead of the task. For them `is_moved` is True, for the event and in the task. If the emit
+    fails, the call is not moved and a warning is logged; the caller of the task gets no error.
+
+    Raises SubscriptionError if the task has no result backend.
     """
     if not callable(getattr(task, "apply_async", None)):
-        raise SubscriptionError(f"shadow() got {task!r}: give the decorated task itself")
+        raise SubscriptionError(
+            f"shadow() got {task!r}: must be a Celery task. Pass the decorated function"
+        )
     if isinstance(moved, bool) or not isinstance(moved, (int, float)) or not 0 <= moved <= 1:
-        raise SubscriptionError(f"moved={moved!r}: a part of the subjects, from 0 to 1")
+        raise SubscriptionError(f"moved={moved!r}: must be a number from 0 to 1")
     app = task.app
     if task.ignore_result or app.backend.__class__.__name__ == "DisabledBackend":
         raise SubscriptionError(
-            f"shadow() needs the results of {task.name}: set result_backend, and leave out "
+            f"{task.name} has no results, which shadow() needs. Set result_backend, and remove "
             "ignore_result=True and task_ignore_result"
         )
     publisher = _Publisher(bus, type, data, subject, moved)
@@ -72,7 +75,7 @@ def shadow(
         _await_outcome(app.AsyncResult(event.id))
 
     name = f"{task.name.rpartition('.')[2]}_task"
-    outcome.__doc__ = f"Waits for the task {task.name}, and ends as it does."
+    outcome.__doc__ = f"Has the outcome of the task {task.name}."
     bus.on(
         type,
         name=name,
@@ -82,27 +85,29 @@ def shadow(
     return f"{bus.settings.service}.{name}"
 
 
-def is_moved(what: Any) -> bool:
-    """Whether the handler does this call: for `when=` of the handler, and within the task, where
-    it returns at once: `if is_moved(charge): return`."""
-    if isinstance(what, Event):
-        return bool(what.extensions.get(MOVED))
-    request = what.request
+def is_moved(event_or_task: Any) -> bool:
+    """Return whether the handler runs this call instead of the task.
+
+    Use it as `when=` of the handler, and in the task: `if is_moved(charge): return`.
+    """
+    if isinstance(event_or_task, Event):
+        return bool(event_or_task.extensions.get(MOVED))
+    request = event_or_task.request
     return bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 def _await_outcome(result: Any) -> None:
     state = result.state
     if state in _ENDED:
-        # Its message may hold data.
+        # Without its message, which may contain data.
         raise Reject(f"the task ended as {state}: {result.result.__class__.__name__}")
     if state != "SUCCESS":
         wait = min(LONGEST_WAIT_S, 2.0 ** min(current_attempt(), 6))
-        raise Retry(f"the task has not finished: {state}", after=wait)
+        raise Retry(f"the task is not complete: {state}", after=wait)
 
 
 class _Publisher:
-    """Emits an event for a call of the task, with the id of the task."""
+    """Emits an event for each call of the task, with the task's id."""
 
     def __init__(
         self,
@@ -116,7 +121,7 @@ class _Publisher:
         self._data, self._subject, self._moved = data, subject, moved
 
     def __call__(self, headers: Any = None, body: Any = None, **_: Any) -> None:
-        """Never raises: the task is published in any case."""
+        """Emit the event. Never raises, so that the task is published in any case."""
         if not isinstance(headers, dict) or headers.get("retries"):
             return
         try:
@@ -125,14 +130,14 @@ class _Publisher:
         except Exception as error:
             # A mistake in `data` or `subject` must not break the caller of the task.
             logger.warning(
-                "celeriac: no %s beside task %s, which does the work itself (%s)",
+                "celeriac: %s was not emitted for task %s, which is not moved (%s)",
                 self._type,
                 headers.get("id"),
                 str(error) if isinstance(error, CeleriacError) else type(error).__name__,
             )
 
     def _emit(self, headers: dict[str, Any], args: Any, kwargs: Any) -> bool:
-        """Emit the event before the task, which must know whether the handler has the call."""
+        """Emit the event and return whether the call is moved, for the header of the task."""
         subject = self._subject(*args, **kwargs) if self._subject else None
         moved = in_share(subject or headers["id"], self._moved)
         eta = headers.get("eta")
