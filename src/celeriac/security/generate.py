@@ -1,4 +1,4 @@
-"""Making keys."""
+"""Generation of keys."""
 
 from __future__ import annotations
 
@@ -20,22 +20,26 @@ def generate(
     encryption: bool = False,
     service: str = "",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A new key as (private, public) JSON Web Keys, the public one bound to sources and types, or
-    to a service that is encrypted for.
+    """Return a new key as (private, public) JSON Web Keys.
 
-    Raises ConfigurationError for a bad id or pattern, or where cryptography is missing.
+    The public key is restricted to sources and types, or to a service that data is encrypted for.
+    Raises ConfigurationError for an invalid id or pattern, or if cryptography is missing.
     """
     if not KEY_ID.fullmatch(id):
         raise ConfigurationError(
-            f"key id {id!r}: up to 64 letters, digits and _ . : -, e.g. 'billing-2026'"
+            f"key id {id!r}: must have 1 to 64 letters, digits and _ . : -, e.g. 'billing-2026'"
         )
     if types:
         compile_patterns(*types)
     curve = ENCRYPTION if encryption else SIGNING
     secret, public = _pair(curve)
-    bound: dict[str, Any] = {"service": service} if service else {}
-    bound |= {name: [*names] for name, names in (("sources", sources), ("types", types)) if names}
-    return jwk(id, curve, public=public, secret=secret), jwk(id, curve, public=public) | bound
+    restrictions: dict[str, Any] = {"service": service} if service else {}
+    restrictions |= {
+        name: [*names] for name, names in (("sources", sources), ("types", types)) if names
+    }
+    return jwk(id, curve, public=public, secret=secret), jwk(
+        id, curve, public=public
+    ) | restrictions
 
 
 def _pair(curve: str) -> tuple[bytes, bytes]:
@@ -45,5 +49,5 @@ def _pair(curve: str) -> tuple[bytes, bytes]:
     except ImportError:
         raise missing("a key") from None
     kind: Any = Ed25519PrivateKey if curve == SIGNING else X25519PrivateKey
-    made = kind.generate()
-    return made.private_bytes_raw(), made.public_key().public_bytes_raw()
+    private = kind.generate()
+    return private.private_bytes_raw(), private.public_key().public_bytes_raw()

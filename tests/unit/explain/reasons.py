@@ -149,7 +149,7 @@ def data_does_not_fit(shop: Shop) -> Asked:
 def refuse_data(_: object) -> None:
     from celeriac.errors import EncryptionError
 
-    raise EncryptionError("cannot be opened: no key of ours is among its recipients")
+    raise EncryptionError("cannot be decrypted: no key of ours is among its recipients")
 
 
 def paused(shop: Shop) -> Asked:

@@ -138,7 +138,7 @@ def test_what_only_says_that_it_is_encrypted_is_refused(
     orders: EventBus, ring: dict[str, tuple[str, str]], data: Any
 ) -> None:
     raw = orders.emitter.encode(orders.event("order.placed", data, datacontenttype=ENCRYPTED))
-    with pytest.raises(EncryptionError, match="its data is no JWE"):
+    with pytest.raises(EncryptionError, match="its data is not a JWE"):
         open_with(ring["billing"][0], raw)
     assert masked(decode(raw)) in ("encrypted", None)
 
@@ -278,7 +278,7 @@ def test_recipients_run_and_the_others_have_a_dead_letter_with_the_reason(
     (letter,) = memory.store.deliveries.dead("order")
     assert (letter.handler, letter.attempts) == ("mail.handle", 1)
     assert letter.error == (
-        "EncryptionError: cannot be opened: it is encrypted for the keys billing, shipping, and "
+        "EncryptionError: cannot be decrypted: it is encrypted for the keys billing, shipping, and "
         "this service has none; CELERIAC_ENCRYPTION_KEY gives it one, or the emitter names it in "
         "encrypt_for"
     )

@@ -56,8 +56,8 @@ GOOD = {**generate("k")[1], "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     [
         ("/nowhere/at/all", "CELERIAC_TRUSTED_KEYS=/nowhere/at/all: no such file or directory"),
         ("{", "is not JSON"),
-        ('{"keys":[1]}', "holds something that is no JSON Web Key"),
-        ('{"keys":1}', "holds something that is no JSON Web Key"),
+        ('{"keys":[1]}', "contains something other than JSON Web Keys"),
+        ('{"keys":1}', "contains something other than JSON Web Keys"),
         (json.dumps({**GOOD, "kid": "a b"}), "a key needs an id"),
         (json.dumps({**GOOD, "kid": 1}), "a key needs an id"),
         (json.dumps({**GOOD, "kty": "RSA"}), "must have kty OKP"),

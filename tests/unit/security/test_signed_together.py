@@ -17,8 +17,8 @@ from celeriac import Event, EventBus, InvalidEvent, UntrustedEvent
 from celeriac.event import build_event, decode, encode, read_header
 from celeriac.event.signature import Signed, redriven_for, split, unsigned_size
 from celeriac.security import Signer, Verifier, make_signer, make_verifier
-from celeriac.security.signer import MAX_TOGETHER
-from celeriac.security.verified import MAX_REMEMBERED, Verified
+from celeriac.security.signer import MAX_BATCH
+from celeriac.security.verified import MAX_REMEMBERED, VerifiedCache
 from celeriac.settings import Settings
 from celeriac.testing import in_memory
 from tests.unit.security.conftest import Keys, together
@@ -65,7 +65,7 @@ def is_trusted(verify: Verifier, raw: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, MAX_TOGETHER, MAX_TOGETHER + 1, 3 * MAX_TOGETHER + 7])
+@pytest.mark.parametrize("count", [2, 3, 5, MAX_BATCH, MAX_BATCH + 1, 3 * MAX_BATCH + 7])
 def test_each_event_verifies_without_the_others(
     signer: Signer, trusted: Settings, count: int
 ) -> None:
@@ -79,13 +79,13 @@ def test_each_event_verifies_without_the_others(
 def test_one_event_has_the_signature_of_its_own(signer: Signer) -> None:
     [raw] = raws(1)
     assert [signer.sign(raw)] == signer.sign_many([raw])
-    last = signer.sign_many(raws(MAX_TOGETHER + 1))[-1]
+    last = signer.sign_many(raws(MAX_BATCH + 1))[-1]
     found = split(last)
     assert found is not None and found.proof is None
 
 
 def test_a_proof_takes_43_bytes_a_level(signer: Signer) -> None:
-    signed = signer.sign_many(raws(MAX_TOGETHER))
+    signed = signer.sign_many(raws(MAX_BATCH))
     assert 400 >= max(len(raw) for raw in signed) - len(raws(1)[0]) - len(',"keyid":"orders-1"')
 
 
@@ -229,7 +229,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_a_batch_costs_one_verification(
     signer: Signer, verifications: list[bytes], verify: Verifier
 ) -> None:
-    for raw in signer.sign_many(raws(2 * MAX_TOGETHER)):
+    for raw in signer.sign_many(raws(2 * MAX_BATCH)):
         verify(raw, decode(raw), "order")
     assert 2 == len(verifications)
 
@@ -255,7 +255,7 @@ def test_what_was_refused_is_not_remembered_and_no_other_key_profits(
 
 
 def test_so_many_verified_signatures_are_remembered_and_no_more() -> None:
-    verified = Verified()
+    verified = VerifiedCache()
     for n in range(MAX_REMEMBERED + 5):
         verified.add(("k", b"%d" % n, b""))
         verified.add(("k", b"%d" % n, b""))

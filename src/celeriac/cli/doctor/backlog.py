@@ -39,7 +39,7 @@ def _unfinished(snapshot: BusSnapshot) -> Iterator[Finding]:
 
 def _fullness(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = snapshot.record.over(snapshot.settings).max_backlog
+    most = snapshot.record.applied_to(snapshot.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
     for one in snapshot.lags if most else ():
         if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:

@@ -28,7 +28,7 @@ def check_settings(snapshot: BusSnapshot) -> Iterator[Finding]:
 def check_domains(snapshot: BusSnapshot) -> Iterator[Finding]:
     """How many domains there are."""
     there = len(snapshot.dead)
-    most = snapshot.record.over(snapshot.settings).max_domains
+    most = snapshot.record.applied_to(snapshot.settings).max_domains
     if most and there >= 0.75 * most:
         text = f"{there:,} domains, of max_domains={most:,}: beyond it `emit` refuses new ones"
     elif there >= MANY_DOMAINS:
