@@ -130,7 +130,7 @@ class Registry(Protocol):
         """Return every worker that sent a heartbeat within the last hour, alive or not."""
         ...
 
-    def beat(self, worker: WorkerRecord) -> None:
+    def heartbeat(self, worker: WorkerRecord) -> None:
         """Record a heartbeat of the worker."""
         ...
 

@@ -98,14 +98,14 @@ class MemoryBus:
     def dead(self) -> list[Dead]:
         """The dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
-        letters = [
-            letter
+        dead_letters = [
+            dead_letter
             for domain in sorted(event_log.domains())
-            for letter in deliveries.dead(domain, count=MAX_READ)
+            for dead_letter in deliveries.dead(domain, count=MAX_READ)
         ]
         return [
-            Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
-            for letter in sorted(letters, key=lambda letter: letter.last_failed_ms)
+            Dead.of(dead_letter, self._errors.get((dead_letter.handler, dead_letter.event_key)))
+            for dead_letter in sorted(dead_letters, key=lambda row: row.last_failed_ms)
         ]
 
     def assert_no_dead(self) -> None:
@@ -113,7 +113,7 @@ class MemoryBus:
         __tracebackhide__ = True
         dead = self.dead
         if dead:
-            lines = "\n".join(f"  {letter}" for letter in dead[:20])
+            lines = "\n".join(f"  {delivery}" for delivery in dead[:20])
             raise AssertionError(f"dead letters:\n{lines}") from dead[0].exception
 
     def processed(self, handler: HandlerName) -> Captured:

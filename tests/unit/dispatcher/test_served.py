@@ -213,7 +213,7 @@ def test_the_dispatcher_warns_of_nothing_that_another_worker_runs(
     bus: EventBus, store: Store, turning: Dispatcher, queues: set[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    store.registry.beat(worker(bus, "billing.slow", beat_ms=0))
+    store.registry.heartbeat(worker(bus, "billing.slow", beat_ms=0))
     queues.remove("slow")
     for _ in range(4):
         turning.turn()
