@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
+from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
@@ -24,6 +24,7 @@ from celeriac.handler import (
     make_handler,
 )
 from celeriac.handler.policy import ErrorPolicies
+from celeriac.middleware import EmitHooks, Middleware
 from celeriac.service import Service
 from celeriac.settings import Settings
 
@@ -36,20 +37,34 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EventBus:
-    """One service's part of the bus.
+    """One service's connection to the bus: `emit` publishes events, `on` subscribes handlers.
 
-    `EventBus(app, service="billing")` adds the bus to an existing Celery app; the app's other tasks
-    and settings stay as they are. `EventBus(service="billing")` creates an app, `bus.app`. Without
-    `service`, the bus only emits. Pass other settings as keywords or in the environment
-    (`CELERIAC_REDIS_URL`, …: see Settings). The bus connects at the first emit.
+    `EventBus(app, service="billing")` adds handlers to an existing Celery app and changes nothing
+    else in it. `EventBus(service="billing")` makes an app, which is `bus.app`. Without `service`,
+    the bus only emits. Pass further settings as keywords, or set `CELERIAC_…` variables: see
+    [Settings][celeriac.Settings]. The constructor does not connect; the first emit does.
 
-    Several modules may each create a bus for the same app and service, with the same settings. They
-    share their handlers and declared types.
+    Several modules can construct the bus of one app and service with the same settings. They share
+    handlers and declarations.
 
-    Raises ConfigurationError, which lists every fault.
+    Args:
+        app: The Celery app whose workers run the handlers.
+        service: First part of each handler's id, and the name of its queue. Defaults to the app's
+            name.
+        **settings: Any field of Settings.
+
+    Raises:
+        ConfigurationError: A setting is wrong. The message lists every fault.
     """
 
-    def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        app: Celery | None = None,
+        *,
+        service: str = "",
+        middleware: Sequence[Middleware] = (),
+        **settings: Any,
+    ) -> None:
         if isinstance(app, str):
             raise ConfigurationError(
                 f"EventBus({app!r}): the first argument must be a Celery app. Write "
@@ -62,7 +77,13 @@ class EventBus:
         caller = sys._getframe(1)
         self._made_in = f"{caller.f_globals.get('__name__')} (line {caller.f_lineno})"
         other = None if app is None else _bus_of(app, self)
-        self.service: Service = other.service if other else Service(self.settings)
+        self.service: Service = other.service if other else Service(self.settings, middleware)
+        if other and middleware:
+            raise ConfigurationError(
+                f"EventBus(middleware=...) in {self._made_in}: the service "
+                f"{self.settings.service!r} has a bus already, made in {other._made_in}. "
+                "Give the middleware to that one."
+            )
         self.emitter: Emitter
         self._async: AsyncEmitter
         self.emitter, self._async = (
@@ -77,7 +98,7 @@ class EventBus:
 
     @property
     def app(self) -> Celery:
-        """The Celery app: the given app, or one created for this service at the first access."""
+        """Return the Celery app: the given one, or one made for this service at the first use."""
         if self._app is None:
             # Imported here so that producers do not import Celery.
             from celeriac.worker import install, make_app, register
@@ -115,23 +136,35 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> str:
-        """Publish an event to all subscribed handlers, and return its id.
+        """Publish an event and return its id.
 
-        After the return, every handler that is subscribed at that time gets the event at least
-        once. The cost does not depend on the number of handlers. Emits with the same `id` within
-        `dedup_window` are one event. `delay` (seconds or timedelta) or `at` (aware datetime)
-        postpones the delivery. `handlers` (`service.function`) restricts the delivery to these
-        handlers, if their patterns match. Within a handler, the event inherits its cause and
-        correlation. `sensitive` lists paths of data to mask, in addition to fields of its type
-        that are marked Sensitive. `encrypt_for` lists the only services that can read the data.
+        When it returns, every handler that is subscribed at that time gets the event at least once.
+        The cost does not depend on the number of handlers. The same source and `id` within
+        `dedup_window` are one event, so a repeated call is safe. Inside a handler, `correlationid`
+        and `causationid` default to those of the event being handled.
 
-        With `session` (SQLAlchemy), or within Django's `transaction.atomic` of the database
-        `using`, the event is written to the outbox without a round trip to Redis. It is published
-        if and only if the transaction commits.
+        With `session`, or inside Django's `transaction.atomic` of the database `using`, the event
+        goes into the outbox there, without a round trip to Redis. It is published if the
+        transaction commits, and never if it does not.
 
-        Blocks for one round trip; if Redis is unreachable, for at most `emit_timeout` seconds.
-        Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
-        written) or BusUnavailable (unknown: emit again with the same id).
+        Blocks for one round trip; while Redis is down, for at most `emit_timeout` seconds.
+
+        Args:
+            delay: Seconds or a timedelta until handlers may run. Excludes `at`.
+            at: Time from which handlers may run, with a time zone.
+            handlers: Ids, `service.function`, of the handlers that get the event, of those whose
+                patterns match. Default: all.
+            sensitive: Paths of data to mask, in addition to fields that are marked Sensitive.
+            encrypt_for: Services that can read the data.
+            session: A SQLAlchemy session in whose transaction the event is written.
+            using: The alias of a Django database.
+
+        Raises:
+            InvalidEvent: An attribute is invalid. InvalidData and EventTooLarge are subclasses.
+                Nothing was sent.
+            LogFull: There is no room. Nothing was written.
+            BusUnavailable: Redis did not answer. The event may be written: emit it again with the
+                same id.
         """
         event = self._event(
             type,
@@ -163,12 +196,13 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> int:
-        """Publish any number of events in order, and return their number.
+        """Publish events in their order and return how many.
 
-        Each event is an Event (from `bus.event`), a (type, data) pair, or a mapping of the
-        arguments of `bus.event`. Events are pipelined; memory use does not depend on their number.
-        After a failure, the exception's `emitted` counts the events known to be published; emit
-        again with the same ids to publish the rest once. `session` and `using`: see `emit`.
+        Each is an Event made by `event`, a `(type, data)` pair, or a mapping of `event`'s
+        arguments. They are pipelined, and memory stays bounded for any length of the iterable.
+        `session` and `using` are those of `emit`. Blocks; raises the errors of `emit`, whose
+        `emitted` is the number of events that were confirmed. Repeating with the same ids publishes
+        nothing twice.
         """
         emitter = self.emitter
         if session is not None or using is not None or transaction.find is not None:
@@ -185,9 +219,9 @@ class EventBus:
         session: AnyAsyncSession | None = None,
         **attributes: Any,
     ) -> str:
-        """Publish an event as `emit` does, without blocking the running event loop.
+        """Do what `emit` does without blocking the event loop.
 
-        Takes the attributes of `emit`; `session` is an AsyncSession of SQLAlchemy.
+        Uses a connection of the running event loop, or the transaction of `session`.
         """
         emitter = self._async if session is None else self._async_emitter_in(session)
         event = self._event(type, data, **attributes)
@@ -200,16 +234,16 @@ class EventBus:
         *,
         session: AnyAsyncSession | None = None,
     ) -> int:
-        """Publish events as `emit_many` does, without blocking; also takes async iterables."""
+        """Do what `emit_many` does without blocking the event loop. Takes async iterables, too."""
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
 
     async def aclose(self) -> None:
-        """Close the connection that `aemit` opened in the running event loop."""
+        """Close the connections that `aemit` opened in the running event loop. Idempotent."""
         await self._async.close()
 
     def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
-        """Return a validated event of this service without publishing it, for `emit_many`.
+        """Return a valid event of this service without publishing it, for `emit_many`.
 
         Takes the attributes of `emit`. Raises InvalidEvent or InvalidData.
         """
@@ -242,12 +276,15 @@ class EventBus:
         )
 
     def declare(self, type: str, schema: Any, *, encrypt_for: Sequence[str] | None = None) -> None:
-        """Declare the data of an event type, which `emit` then validates.
+        """Declare the model of a type's data, which `emit` then validates.
 
-        `schema` is a pydantic model, msgspec Struct, dataclass or TypedDict. `encrypt_for` lists
-        the services that the data is encrypted for, unless an emit lists others.
+        Args:
+            schema: A pydantic model, a msgspec Struct, a dataclass or a TypedDict.
+            encrypt_for: Services to encrypt the data for, in each `emit` that names none.
 
-        Raises InvalidEvent for an invalid type, SubscriptionError for an unsupported schema.
+        Raises:
+            InvalidEvent: The type is invalid.
+            SubscriptionError: Data cannot be read as `schema`.
         """
         check_type(type)
         check_annotation(schema)
@@ -288,42 +325,43 @@ class EventBus:
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
     ) -> Callable[[F], F]:
-        """Return a decorator that subscribes a function and returns it unchanged.
+        """Subscribe the decorated function as a handler and return it unchanged.
 
-        patterns: event types; `*` matches one segment, `#` zero or more.
-        name: the handler's durable identity within the service; the function's name by default.
-        when: a function that takes the event and returns whether the handler gets it.
-        retries, backoff, max_backoff, jitter: see RetryPolicy.
-        on_error: exception class → RetryPolicy, or None to dead-letter at once.
-        time_limit, soft_time_limit: seconds for one event, as in Celery; each event is then one
-            Celery task.
-        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') is a
-            limit for each key.
-        priority: 0 (normal) to 9 (most urgent).
-        queue: the Celery queue of its tasks; by default the queue of the service.
-        batch: the maximum number of events in the list that the function takes.
-        ordered: run the events of one key one at a time and in order, across retries.
-        signed: run only events signed with a key that is trusted for their source and type; by
-            default the setting `require_signature`.
-        inbox: run the function in a database transaction that also records the event, so that its
-            effects happen once: a sessionmaker or Engine of SQLAlchemy, or a DjangoInbox. The
-            function may take the session as its second parameter.
-        start: where a new handler begins in the event log: 'now', 'beginning' or an aware datetime.
-        concurrency: the maximum number of events at once, over all workers of the service;
-            PerKey(2) is a limit for each key.
-        breaker: pauses the handler while its calls keep failing: see Breaker.
-        share: the part of the subjects that the handler gets, over 0 and up to 1; always the same
-            subjects.
-        paused: pause the handler at its first registration, until an operator resumes it.
-        key: the value that groups events: 'subject' (else partitionkey; the default),
-            'partitionkey', 'source', 'type', 'correlationid', an extension attribute, or a path
-            into the data, such as 'data.tenant'. Events without a value share one key; for a path
-            into the data, so do events whose data is encrypted.
-        fair: schedule keys in turn, among the next 10,000 events.
-        weights: key → its weight among the keys; 1 by default.
-        debounce: delivers the events of a key once it is quiet: see Debounce.
+        Args:
+            *patterns: Event types. `*` matches one segment, `#` zero or more.
+            name: The handler's permanent name within the service. Default: the function's name.
+            when: Takes the event; a false result skips it.
+            retries: Attempts after the first. See RetryPolicy.
+            backoff: Seconds before the first retry, doubled for each further one.
+            max_backoff: Upper limit of the backoff, in seconds.
+            jitter: Random part, of the backoff, that is added to it.
+            on_error: Exception class → RetryPolicy, or None to dead-letter at once.
+            time_limit: Seconds for one event, as Celery's. Each event then has its own task.
+            soft_time_limit: The same for Celery's soft limit.
+            rate_limit: `'50/s'`, `'600/m'` or `'5/h'` over all workers of the service;
+                `PerKey('10/s')` for each key.
+            priority: 0 (normal) to 9 (most urgent).
+            queue: The handler's own Celery queue. Default: the service's.
+            batch: Pass a list of up to this many events.
+            ordered: Run the events of one key one at a time and in order, across retries.
+            signed: Run only events with a trusted signature. Default: `require_signature`.
+            inbox: Opens the transaction that the function runs in and that records the event: a
+                SQLAlchemy sessionmaker or Engine, or DjangoInbox. The function may take the session
+                as its second parameter.
+            start: Where a new handler begins: `'now'`, `'beginning'` or a time.
+            concurrency: Deliveries in flight over all workers; `PerKey(2)` for each key.
+            breaker: When to pause the handler because its calls fail. See Breaker.
+            share: The part of the subjects that it gets, above 0 and at most 1.
+            paused: Pause it at its first registration, until an operator resumes it.
+            key: What groups events: `'subject'` (else `partitionkey`), `'partitionkey'`,
+                `'source'`, `'type'`, `'correlationid'`, an extension attribute, or a path such as
+                `'data.tenant'`. Events without a value, and encrypted data, share one key.
+            fair: Let keys take turns, among the next 10,000 events.
+            weights: Key → its share of the turns, 1 by default.
+            debounce: Deliver the events of a key once it is quiet. See Debounce.
 
-        Raises SubscriptionError, at import, with the remedy.
+        Raises:
+            SubscriptionError: An option is wrong. Raised at import, with the remedy.
         """
         for pattern in patterns:
             if not isinstance(pattern, str):
@@ -404,7 +442,9 @@ def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
         logs = (lambda: service.emitting.event_log), (lambda: service.emitting.async_event_log)
     else:
         logs = (lambda: service.backend.event_log), (lambda: service.backend.async_event_log)
-    return make_emitters(service.settings, *logs)
+    hooks = EmitHooks(service.middleware) if service.middleware else None
+    emitter = Emitter(service.settings, logs[0], hooks)
+    return emitter, AsyncEmitter(emitter, logs[1])
 
 
 def _buses_of(app: Celery) -> dict[str, EventBus]:

@@ -12,10 +12,7 @@ _default: EventBus | None = None
 
 
 def default_bus() -> EventBus:
-    """Return the bus that the module-level `emit` uses.
-
-    It is created from the environment at the first call, unless `set_default_bus` set it.
-    """
+    """Return the default bus; make it from the environment at the first call."""
     global _default
     if _default is None:
         _default = EventBus()
@@ -23,23 +20,23 @@ def default_bus() -> EventBus:
 
 
 def set_default_bus(bus: EventBus | None) -> None:
-    """Set the bus of the module-level functions; None restores the bus of the environment."""
+    """Make `bus` the default bus. None makes it from the environment again."""
     global _default
     _default = bus
 
 
 def emit(type: str, data: Any = None, **options: Any) -> str:
-    """Call `EventBus.emit` on the default bus."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.emit]."""
     return default_bus().emit(type, data, **options)
 
 
 def emit_many(events: Iterable[Emission | Mapping[str, Any]], **options: Any) -> int:
-    """Call `EventBus.emit_many` on the default bus."""
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.emit_many]."""
     return default_bus().emit_many(events, **options)
 
 
 async def aemit(type: str, data: Any = None, **options: Any) -> str:
-    """Call `EventBus.aemit` on the default bus."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.aemit]."""
     return await default_bus().aemit(type, data, **options)
 
 
@@ -47,5 +44,5 @@ async def aemit_many(
     events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
     **options: Any,
 ) -> int:
-    """Call `EventBus.aemit_many` on the default bus."""
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.aemit_many]."""
     return await default_bus().aemit_many(events, **options)

@@ -1,18 +1,18 @@
 """Every error that celeriac raises, in one tree.
 
 CeleriacError
-├── ConfigurationError      a setting is wrong; raised at start, lists every fault
+├── ConfigurationError      a setting is wrong; raised at start, the message lists every fault
 │   └── SubscriptionError   a handler cannot be registered; raised at import
 ├── InvalidEvent            an event violates CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   │   └── ContractTooNew  its version is newer than the worker's code
-│   ├── UntrustedEvent      it has no valid signature, which the handler requires
-│   ├── EncryptionError     its data cannot be encrypted or decrypted with the available keys
+│   ├── UntrustedEvent      it has no signature that the handler trusts
+│   ├── EncryptionError     its data cannot be encrypted or decrypted with its keys
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis was unreachable or refused the command until the timeout
 ├── LogFull                 the event log, Redis or the spool is full
 ├── NotFound                no such event, handler or dead letter
-├── Exhausted               its worker processes died repeatedly while they ran it
+├── Exhausted               its workers died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
 └── Reject                  control flow: a handler dead-letters the event
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class CeleriacError(Exception):
-    """The base class of every error that celeriac raises."""
+    """Root of all errors of celeriac."""
 
 
 class ConfigurationError(CeleriacError):
@@ -29,13 +29,14 @@ class ConfigurationError(CeleriacError):
 
 
 class SubscriptionError(ConfigurationError):
-    """A handler cannot be registered: wrong pattern, option or signature, or duplicate name."""
+    """A handler cannot be registered: a bad pattern or option, a duplicate name, no parameter."""
 
 
 class InvalidEvent(CeleriacError, ValueError):
-    """An event violates CloudEvents 1.0. The message names the attribute and the allowed values.
+    """An event breaks CloudEvents 1.0. The message names the attribute and the expected value.
 
-    `emitted` is the number of events of an `emit_many` that were published before it.
+    Attributes:
+        emitted: Number of events of an `emit_many` that were published before this one.
     """
 
     emitted: int = 0
@@ -53,26 +54,26 @@ class ContractTooNew(InvalidData):
 
 
 class UntrustedEvent(InvalidEvent):
-    """A handler requires a signature, and the event has no valid one. The handler did not run."""
+    """The handler requires a signature and did not run: the event has no trusted one."""
 
 
 class EncryptionError(InvalidEvent):
-    """Data cannot be encrypted or decrypted with the available keys, which the message lists."""
+    """Data cannot be encrypted or decrypted with the available keys. The message names the keys."""
 
 
 class EventTooLarge(InvalidEvent):
-    """An encoded event exceeds `max_event_bytes`. Store the data elsewhere and emit its address."""
+    """An encoded event exceeds `max_event_bytes`. Store the bulk elsewhere and emit its address."""
 
 
 class BusUnavailable(CeleriacError, ConnectionError):
     """Redis did not answer within `emit_timeout`, or refused the command for that long.
 
-    `nothing_written` is True if Redis refused every attempt, so that the event was not written.
-    Otherwise the event may have been written. Emit it again with the same `id`: within
-    `dedup_window`, the same id is one event.
+    Emit again with the same `id`: within the de-duplication window, the same id is one event.
 
-    `emitted` is the number of events of an `emit_many` that Redis confirmed. Later events may have
-    been written, unless `nothing_written` is True.
+    Attributes:
+        nothing_written: True if Redis refused every try. Otherwise the event may be written.
+        emitted: Number of events of an `emit_many` that Redis confirmed. Later ones may be written
+            as well unless `nothing_written` is True.
     """
 
     nothing_written: bool = False
@@ -83,12 +84,14 @@ class BusUnavailable(CeleriacError, ConnectionError):
 
 
 class LogFull(CeleriacError):
-    """The event log, Redis or the spool is full; the event was not written.
+    """There is no room for the event. It was not written.
 
-    A domain has `max_backlog` unfinished events, Redis is out of memory (`maxmemory` with
-    `noeviction`), or the spool reached `spool_max_bytes`. The message names the cause and remedy.
+    A domain has `max_backlog` unfinished events, the bus has `max_domains` domains, Redis has no
+    memory left (`maxmemory` with `noeviction`), or the spool is full. The message names the limit
+    and the remedy.
 
-    `emitted` is the number of events of an `emit_many` that were accepted before it.
+    Attributes:
+        emitted: Number of events of an `emit_many` that were accepted before it.
     """
 
     appended: int = 0  # events of one append to the event log
@@ -99,17 +102,19 @@ class LogFull(CeleriacError):
 
 
 class NotFound(CeleriacError, LookupError):
-    """There is no such event, handler or dead letter."""
+    """The event, handler or dead letter does not exist."""
 
 
 class Exhausted(CeleriacError):
-    """The processes that ran a delivery died repeatedly; it was dead-lettered as poison."""
+    """The workers that ran a delivery died repeatedly. It was dead-lettered as poison."""
 
 
 class Retry(CeleriacError):
-    """Raise in a handler to retry this delivery.
+    """Raise it in a handler to run this delivery again. The attempt counts.
 
-    `after` is in seconds; None uses the handler's backoff. The attempt counts.
+    Args:
+        reason: Recorded with the attempt.
+        after: Seconds until the next attempt. Default: the handler's backoff.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
@@ -118,7 +123,11 @@ class Retry(CeleriacError):
 
 
 class Reject(CeleriacError):
-    """Raise in a handler to dead-letter this delivery at once, with the reason."""
+    """Raise it in a handler to dead-letter the delivery at once.
+
+    Args:
+        reason: Recorded with the dead letter.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

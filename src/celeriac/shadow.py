@@ -1,8 +1,8 @@
-"""Shadow mode: emit an event for each call of a task, and show the task's outcome as a handler.
+"""Shadow mode: an event for each call of an existing task, and a handler with the task's outcome.
 
-The matrix then shows an existing task and its future handler next to each other, one event for each
-call, before the migration. Each call is run by either of them: the task's message and the event
-carry the same decision.
+The matrix then shows the task next to the handler that will replace it, one event for each call,
+before anything is switched. One decision moves a call to the handler; the task's message and the
+event both carry it.
 """
 
 from __future__ import annotations
@@ -42,19 +42,27 @@ def shadow(
     subject: Subject | None = None,
     moved: float = 0.0,
 ) -> str:
-    """Emit an event for each call of a task, and subscribe a handler with the task's outcome.
+    """Emit an event for each call of a task, and subscribe a handler that ends as the task does.
 
-    Returns the handler's id: `service.<name of the task>_task`. Call it where the task is defined,
-    so that producers and workers import it. The event has the task's id and the extension
-    `shadow`. `data` and `subject` take the arguments of the task; without `data`, the event's data
-    are `args` and `kwargs`. A call with a countdown or an eta delays the event equally. A retry of
-    the task emits nothing.
+    Call it where the task is defined, so that producers and workers import it. The event has the
+    task's id and the extension `shadow`. A call with a countdown or an eta emits at that time. A
+    retry of the task emits nothing. A call never fails because of its event: if the event cannot be
+    emitted, a warning is logged and the task does the work.
 
-    `moved` is the part of the subjects (without `subject`: of the ids) that the future handler runs
-    instead of the task. For them `is_moved` is True, for the event and in the task. If the emit
-    fails, the call is not moved and a warning is logged; the caller of the task gets no error.
+    Args:
+        task: The decorated task. It needs a result backend.
+        type: The type of the event.
+        data: Takes the arguments of the task and returns the event's data. Default: `args` and
+            `kwargs`.
+        subject: Takes the arguments of the task and returns the event's subject.
+        moved: The part of the subjects, from 0 to 1, that the handler does instead of the task.
+            Without `subject`, the part of the ids.
 
-    Raises SubscriptionError if the task has no result backend.
+    Returns:
+        The id of the handler: `service.<name of the task>_task`.
+
+    Raises:
+        SubscriptionError: The task has no results, or an argument is wrong.
     """
     if not callable(getattr(task, "apply_async", None)):
         raise SubscriptionError(
@@ -85,14 +93,15 @@ def shadow(
     return f"{bus.settings.service}.{name}"
 
 
-def is_moved(event_or_task: Any) -> bool:
-    """Return whether the handler runs this call instead of the task.
+def is_moved(what: Any) -> bool:
+    """Return whether the handler does this call.
 
-    Use it as `when=` of the handler, and in the task: `if is_moved(charge): return`.
+    Takes an event in the handler, and the task within the task, which then returns at once: `if
+    is_moved(charge): return`.
     """
-    if isinstance(event_or_task, Event):
-        return bool(event_or_task.extensions.get(MOVED))
-    request = event_or_task.request
+    if isinstance(what, Event):
+        return bool(what.extensions.get(MOVED))
+    request = what.request
     return bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from dataclasses import fields
@@ -181,6 +182,33 @@ def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "CONTRIBUTING.md", *sorted((DOCS / "internals").glob("*.md"))], ids=str
+)
+def test_the_files_that_a_page_for_contributors_names_are_there(path: Path) -> None:
+    """A path is relative to the checkout or to src/celeriac."""
+    names = {name for name in named(path.read_text()) if re.fullmatch(r"[\w-][\w./-]+", name)}
+    paths = {name for name in names if "/" in name or name.endswith(".py")} - {".celeriac/"}
+    folders = (ROOT, ROOT / "src" / "celeriac")
+    assert [p for p in sorted(paths) if not any((f / p).exists() for f in folders)] == []
+
+
+DECISIONS = {path.name[:4]: path for path in sorted((DOCS / "adr").glob("[0-9]*.md"))}
+
+
+@pytest.mark.parametrize("number", DECISIONS)
+def test_a_decision_is_short_and_states_its_status(number: str) -> None:
+    """At most 300 words, and a superseded decision and its successor name each other."""
+    text = DECISIONS[number].read_text()
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    status = re.findall(r"^\*\*Status:\*\* (accepted|superseded by \[(\d{4})\])", text, re.M)
+    assert headings == ["Context", "Decision", "Consequences"]
+    assert len(status) == 1
+    assert len(text.split()) <= 300
+    if successor := status[0][1]:
+        assert f"Supersedes [{number}]" in DECISIONS[successor].read_text()
+
+
 def test_the_readme_quotes_the_shop_as_it_is() -> None:
     """Each Python block names its file, and stands there word for word."""
     blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -236,3 +264,39 @@ def test_the_page_of_the_command_line_names_nothing_that_is_not_there() -> None:
         known = {o for command in own for p in command.params for o in p.opts}
         shown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", section_of(heading)))
         assert shown - known - {"--json", "--help"} == set(), heading
+
+
+def section_of_troubleshooting(heading: str) -> set[str]:
+    """The names in the first cells of the table below a heading."""
+    text = (DOCS / "how-to/troubleshoot.md").read_text()
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return {name for row in rows(section) for name in named(row[0])}
+
+
+def test_troubleshooting_has_every_check_of_doctor() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "src/celeriac/cli/doctor").glob("*.py"))
+    checks = set(re.findall(r"\b(?:ok|warn|fail)\)?\(\s*\"(\w+)\"", source))
+    assert section_of_troubleshooting("A finding of `celeriac doctor`") == checks
+
+
+def test_troubleshooting_has_every_error_that_is_a_fault() -> None:
+    kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
+    # roots, control flow, and what commands answer to a wrong name
+    others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "NotFound"}
+    faults = {kind.__name__ for kind in kinds} - others
+    assert section_of_troubleshooting("An exception") - {"NOPERM"} == faults
+
+
+def test_troubleshooting_quotes_log_messages_as_they_are() -> None:
+    calls = [
+        node
+        for path in (ROOT / "src/celeriac").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("warning", "error")
+    ]
+    texts = [
+        node.args[0].value for node in calls if node.args and isinstance(node.args[0], ast.Constant)
+    ]
+    quoted = section_of_troubleshooting("A warning in a worker's log")
+    assert len(quoted) >= 10
+    assert [part for part in sorted(quoted) if not any(part in str(text) for text in texts)] == []

@@ -1,9 +1,9 @@
-"""The circuit breaker of a handler: its states and the allowed transitions.
+"""The circuit breaker of a handler: its states and the moves between them.
 
 M. Nygard, Release It!, "Circuit Breaker". A handler whose attempts keep failing is paused for all
-workers: its events stay in the event log, so no attempt is wasted. After the recovery timeout one
-worker may fetch one event as a trial; its outcome closes the circuit or opens it again. Operators
-can pause and resume any handler manually, with or without a breaker.
+workers: nothing is fetched for it, so no attempt is wasted, and its backlog waits. After
+`recovery_timeout`, one worker fetches one event as a trial. Its outcome closes the circuit or opens
+it again. Operators can pause and resume any handler manually, with or without a breaker.
 """
 
 from __future__ import annotations
@@ -23,13 +23,20 @@ BUCKETS = 10  # the parts of a window, which moves by one part at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When celeriac pauses a failing handler. Times are in seconds.
+    """When celeriac pauses a handler whose calls fail.
 
     The circuit opens when at least `failures` calls failed within `window`, over all workers, and
-    their part of all calls is at least `failure_rate`. It stays open for `recovery_timeout`; then
-    one delivery is tried.
+    they are at least `failure_rate` of all calls. It stays open for `recovery_timeout`. Then one
+    delivery is tried: success closes the circuit, failure opens it again.
 
-    Raises SubscriptionError.
+    Attributes:
+        failures: Failed calls that open the circuit.
+        window: Seconds in which calls are counted.
+        recovery_timeout: Seconds for which the circuit stays open.
+        failure_rate: Least part of the calls that must have failed, from 0 to 1.
+
+    Raises:
+        SubscriptionError: A value is out of range.
     """
 
     failures: int = 5

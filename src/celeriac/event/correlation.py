@@ -109,15 +109,15 @@ def current_handling() -> HandlingContext | None:
 
 
 def current_event() -> Event[Any] | None:
-    """Return the event being handled, for a batch the first; None outside a handler."""
-    context = _current.get()
-    return None if context is None else context.event
+    """Return the event being handled, the first one of a batch; None outside a handler."""
+    now = _current.get()
+    return None if now is None else now.event
 
 
 def current_attempt() -> int:
     """Return the number of the current attempt, from 1; 0 outside a handler."""
-    context = _current.get()
-    return 0 if context is None else context.attempt
+    now = _current.get()
+    return 0 if now is None else now.attempt
 
 
 def inherit(

@@ -22,10 +22,10 @@ def position(subject: str) -> float:
 
 
 def in_share(subject: str, share: float) -> bool:
-    """Return whether a handler with this `share=` gets the events of the subject.
+    """Return whether a handler with this `share=` gets the subject.
 
-    A larger share contains every smaller one. Use it where code calls a task next to an emit:
-    `if not in_share(subject, 0.1): charge.delay(order)`.
+    A larger share includes all subjects of a smaller one. Use it where a task is called in addition
+    to an emit: `if not in_share(subject, 0.1): charge.delay(order)`.
     """
     return position(subject) < share
 

@@ -13,8 +13,8 @@ _current: ContextVar[Any] = ContextVar("celeriac_inbox_session", default=None)
 def current_session() -> Any:
     """Return the session or connection of the current handler's inbox.
 
-    It is what the handler gets as its second parameter. Raises RuntimeError outside a handler with
-    `inbox=`.
+    It is what the handler gets as its second parameter. Raises RuntimeError outside of a handler
+    with `inbox=`.
     """
     session = _current.get()
     if session is None:

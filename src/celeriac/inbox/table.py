@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Add the table `celeriac_inbox` to your metadata, for Alembic, and return it. Idempotent.
+    """Add the table `celeriac_inbox` to your metadata, where Alembic finds it, and return it.
 
-    The table has a row for each event that a handler with `inbox=` has processed, by its event key.
-    It is in the default schema.
+    It has a row for each event that a handler with `inbox=` has processed, and no schema:
+    PostgreSQL resolves the name by `search_path`. Idempotent.
     """
     with needing("sqlalchemy", "inbox_table"):
         from sqlalchemy import BigInteger, Column, Index, String, Table

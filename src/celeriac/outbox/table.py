@@ -16,9 +16,10 @@ LONGBLOB = 2**32 - 1
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Add the table `celeriac_outbox` to your metadata, for Alembic, and return it. Idempotent.
+    """Add the table `celeriac_outbox` to your metadata, where Alembic finds it, and return it.
 
-    The table has a row for each event that waits for a relay. It is in the default schema.
+    It has a row for each event that waits for a relay, and no schema: PostgreSQL resolves the name
+    by `search_path`. Idempotent.
     """
     with needing("sqlalchemy", "outbox_table"):
         from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text

@@ -12,10 +12,10 @@ from celeriac.testing.store import Store
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Collect the events that any bus of this process emits within a `with` block.
+    """Collect the events that any bus of this process emits in the `with` block.
 
-    Events are validated and encoded as in production, and raise the same errors. Nothing reaches
-    Redis.
+    Events are checked and encoded, and go nowhere else. No handler runs. Errors of `emit` are
+    raised as usual.
     """
     store = Store(Settings.load({}))
     with store.installed():

@@ -15,7 +15,10 @@ MAX_SHOWN = 20
 
 
 class Captured(Sequence[Event[Any]]):
-    """Emitted events, oldest first. `data` has its JSON form: dicts, lists, strings."""
+    """A sequence of emitted events, oldest first.
+
+    Their `data` is what JSON holds: dicts, lists, strings, numbers.
+    """
 
     def __init__(self, emitted: list[Emitted]) -> None:
         self._emitted = emitted
@@ -32,16 +35,16 @@ class Captured(Sequence[Event[Any]]):
 
     @property
     def types(self) -> list[str]:
-        """The types of the events in the order of their emits."""
+        """Return the types of the events, in their order."""
         return [event.type for event in self]
 
     def of(self, *patterns: str) -> Captured:
-        """Return the events whose type matches; patterns are those of `@bus.on`."""
+        """Return the events whose type matches a pattern of the kind that `@bus.on` takes."""
         matcher = compile_patterns(*patterns)
         return Captured([emit for emit in self._emitted if matcher.matches(emit.event.type)])
 
     def clear(self) -> None:
-        """Remove all events, so that the next assertion covers only later ones."""
+        """Forget the events, so that the next assertion sees only later ones."""
         self._emitted.clear()
 
     def assert_emitted(
@@ -54,11 +57,18 @@ class Captured(Sequence[Event[Any]]):
         where: Callable[[Event[Any]], bool] | None = None,
         **attributes: Any,
     ) -> Event[Any]:
-        """Return the first event of the type that matches all arguments; fail without one.
+        """Return the first event of the type that fits all arguments; fail if there is none.
 
-        data: a model or plain data that is equal. delay: the delay in seconds.
-        times: the exact number of matching events. where: a predicate of the event.
-        attributes: `subject=`, `id=`, `correlationid=`, … of the event.
+        Args:
+            data: The data is equal to this model or plain data.
+            times: Exactly this many events fit.
+            delay: The event was emitted with this delay in seconds.
+            where: A condition on the event.
+            **attributes: Attributes of the event, such as `subject=`.
+
+        Raises:
+            AssertionError: No event fits, or not `times` of them. The message lists what was
+                emitted.
         """
         __tracebackhide__ = True
         matching = self._matching(type, data, delay, where, attributes)
@@ -79,7 +89,7 @@ class Captured(Sequence[Event[Any]]):
         where: Callable[[Event[Any]], bool] | None = None,
         **attributes: Any,
     ) -> None:
-        """Fail if an event matches; without patterns, if there is any event."""
+        """Fail if an event matches a pattern; without patterns, if there is any event."""
         __tracebackhide__ = True
         pattern = patterns or ("#",)
         matching = [event for event in self.of(*pattern) if _has(event, data, where, attributes)]

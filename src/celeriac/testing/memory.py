@@ -28,10 +28,10 @@ HandlerName = str | Callable[..., Any]
 
 @contextmanager
 def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
-    """Replace Redis by a bus in memory, within a `with` block.
+    """Run the services of these buses on one bus in memory; without arguments, the default bus.
 
-    All buses of the process emit to it. `run_until_idle` runs the handlers of the given buses,
-    by default of the default bus. Nothing reaches Redis or a broker.
+    In the `with` block, every bus of the process emits into it. Handlers of the given buses run in
+    `run_until_idle`. Nothing reaches Redis or a broker. Afterwards, everything is as before.
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
@@ -41,7 +41,11 @@ def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
 
 
 class MemoryBus:
-    """Several services on one bus in memory. `emitted` are all events emitted so far."""
+    """Several services on one bus in memory. `in_memory` makes it.
+
+    Attributes:
+        emitted: All events emitted on it.
+    """
 
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
@@ -51,7 +55,7 @@ class MemoryBus:
         store.event_log.before_emit = self.join
 
     def join(self) -> None:
-        """Add handlers that were subscribed since the last call. Every emit calls it."""
+        """Add handlers that were subscribed since. Every emit does it."""
         for worker in self._workers:
             worker.join()
 
@@ -89,14 +93,14 @@ class MemoryBus:
 
     @property
     def now(self) -> datetime:
-        """The time on the bus."""
+        """Return the time on the bus."""
         return datetime.fromtimestamp(self.store.clock.now_ms() / 1000, UTC)
 
     # -- results
 
     @property
     def dead(self) -> list[Dead]:
-        """The dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
         dead_letters = [
             dead_letter
@@ -109,7 +113,7 @@ class MemoryBus:
         ]
 
     def assert_no_dead(self) -> None:
-        """Fail if there are dead letters, chained to the exception of the first one."""
+        """Fail if there are dead letters. The cause is the exception of the first one's handler."""
         __tracebackhide__ = True
         dead = self.dead
         if dead:
@@ -125,10 +129,10 @@ class MemoryBus:
     # -- faults
 
     def redeliver_all(self, handler: HandlerName | None = None) -> int:
-        """Redeliver every processed delivery, as after a crash of the worker between the end of
-        the handler and its record; return their number. `run_until_idle` runs them.
+        """Schedule every processed delivery again, as if workers had crashed before their report.
 
-        A handler is idempotent if this changes nothing.
+        `run_until_idle` then runs them. A handler is idempotent if nothing differs afterwards.
+        Returns the number of deliveries.
         """
         groups = self._groups() if handler is None else self._groups_of(handler)
         return sum(
@@ -138,9 +142,9 @@ class MemoryBus:
         )
 
     def duplicate_all(self) -> int:
-        """Append every event again with the same id, like a producer after a lost reply.
+        """Append every event again with its id, as a producer does that got no answer.
 
-        Return their number. No handler runs again, because the same id is one event.
+        Returns the number of events. The same id is one event: no handler runs again.
         """
         sent = [
             emit
@@ -153,10 +157,9 @@ class MemoryBus:
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
-        """Simulate a crash of the process between the end of a handler and its record.
+        """Let the process die between a handler's end and its report, the next `times` times.
 
-        This happens the next `times` times. `run_until_idle` runs the delivery again after the
-        end of the lease, as another worker would.
+        `run_until_idle` continues when the lease expires, as another worker would.
         """
         self.store.deliveries.crashes += times
 

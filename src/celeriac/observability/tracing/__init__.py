@@ -6,9 +6,12 @@ the SDK that the application sets up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from celeriac.errors import ConfigurationError
 from celeriac.extra import needing
+from celeriac.middleware import Middleware
 from celeriac.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,4 +30,22 @@ def tracing_of(settings: Settings) -> Tracing | None:
     return Tracing(linked=settings.tracing == "linked")
 
 
-__all__ = ["tracing_of"]
+def with_tracing(settings: Settings, middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:
+    """Return the middleware, within tracing where the settings ask for it.
+
+    Raises ConfigurationError if an item is not an instance of Middleware.
+    """
+    for one in middleware:
+        if not isinstance(one, Middleware):
+            raise ConfigurationError(
+                f"EventBus(middleware=...): {one!r} is not an instance of celeriac.Middleware."
+            )
+    tracing = tracing_of(settings)
+    if tracing is None:
+        return tuple(middleware)
+    from celeriac.observability.tracing.middleware import TracingMiddleware
+
+    return TracingMiddleware(tracing), *middleware
+
+
+__all__ = ["tracing_of", "with_tracing"]

@@ -43,12 +43,13 @@ class Tracing:
         return trace.get_tracer("celeriac", VERSION)
 
     @contextmanager
-    def send(self, event: Event[Any]) -> Iterator[Event[Any]]:
-        """A span around one emit; gives the event with its context in it."""
+    def send(self, event: Event[Any]) -> Iterator[Callable[[Event[Any]], Event[Any]]]:
+        """Open a span around one emit; yield a function that puts its context into the event."""
         with self._span(
             f"send {event.type}", SpanKind.PRODUCER, _parent_of(event), (), of_send(event)
         ) as span:
-            yield put_context(event, span.get_span_context())
+            context = span.get_span_context()
+            yield lambda event: put_context(event, context)
 
     @contextmanager
     def send_many(self) -> Iterator[Callable[[Event[Any]], Event[Any]]]:

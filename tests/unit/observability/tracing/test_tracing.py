@@ -234,3 +234,20 @@ def test_off_leaves_an_event_as_it_is(spans: Spans) -> None:
     assert [] == spans()
     # without spans of our own, those around us still belong together
     assert [GIVEN, GIVEN] == [event.traceparent for event in memory.emitted]
+
+
+def test_a_span_records_the_exception_of_a_handler_without_sensitive_values(spans: Spans) -> None:
+    bus = a_bus("billing")
+
+    @bus.on("order.placed", retries=0)
+    def charge(event: Event) -> None:
+        raise ValueError(f"bad card {event.data['card']}")
+
+    with in_memory(bus) as memory:
+        bus.emit("order.placed", {"card": "4111111111111111"}, sensitive=["card"])
+        memory.run_until_idle()
+    [failed] = by_name(spans)["process order.placed"]
+    [recorded] = failed.events
+    attributes = dict(recorded.attributes or {})
+    assert attributes["exception.type"] == "ValueError"
+    assert "4111111111111111" not in str(attributes)
