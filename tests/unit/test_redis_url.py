@@ -1,4 +1,4 @@
-"""Which URLs name a cluster, and what they say of its nodes."""
+"""Parsing of Redis URLs, including clusters and Sentinels."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_every_node_is_reached_with_the_same_login_and_options() -> None:
         ("redis+cluster://:secret@", "a host is missing"),
     ],
 )
-def test_what_is_wrong_is_told_without_the_password(url: str, said: str) -> None:
+def test_a_fault_is_reported_without_the_password(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         ClusterURL.parse(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_cluster_is_no_broker_and_a_worker_says_so() -> None:
-    """Who only emits needs no broker, so it is told where an app is made."""
+    """A producer needs no broker, so the error is raised only when an app is created."""
     settings = Settings.load({}, redis_url="redis+cluster://h:1", service="billing")
     assert settings.broker_url == ""
     with pytest.raises(ConfigurationError, match="CELERIAC_BROKER_URL is not set"):

@@ -1,4 +1,4 @@
-"""Settings: arguments, then the environment, then defaults; faults are told all at once."""
+"""Settings: arguments, then the environment, then defaults; all faults are listed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: s
         Settings.load({}, **given)
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_listed() -> None:
     with pytest.raises(ConfigurationError) as told:
         Settings.load({"CELERIAC_LEASE": "0"}, redis_url="http://h", prefetch=0)
     lines = str(told.value).splitlines()
@@ -96,7 +96,7 @@ def test_settings_do_not_change() -> None:
 def test_variables_that_kubernetes_sets_for_a_service_are_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A Service called `celeriac-metrics` gives each pod of its namespace these."""
+    """Kubernetes sets these in each pod for a Service called `celeriac-metrics`."""
     environ = {
         "CELERIAC_METRICS_PORT": "tcp://10.96.11.7:9808",
         "CELERIAC_METRICS_SERVICE_HOST": "10.96.11.7",

@@ -1,4 +1,4 @@
-"""shadow(): an event beside each call of a task, and both compared in the matrix."""
+"""shadow(): an event for each call of a task, and both compared in the matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from celeriac.tracking import Matrix
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Receivers of this test end with it."""
+    """Disconnect the receivers of each test at its end."""
     signal: Any = before_task_publish
     before = list(signal.receivers)
     yield
@@ -39,7 +39,7 @@ def bus(app: Any) -> EventBus:
 
 
 def complete(app: Any, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
-    """What a worker stores when the task has ended."""
+    """Store the result of a task, as a worker does."""
     if error is None:
         app.backend.store_result(id, None, state)
     else:
@@ -153,7 +153,7 @@ def test_a_call_of_the_task_never_fails_for_its_event(
 def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(app: Any, bus: EventBus) -> None:
     """With a real worker: one decision for each call, carried by the message and by the event.
 
-    Its queue is its own: those in memory outlast an app.
+    It uses a separate queue, because queues in memory outlive an app.
     """
     app.conf.task_default_queue = "moved"
     by_task: list[int] = []

@@ -20,7 +20,9 @@ from celeriac.store.redis.connection import answer_time, explain
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
+class WaitingRow:
+    """A committed row that is not published yet."""
+
     id: int
     event_id: str
     domain: str
@@ -28,7 +30,8 @@ class OutboxRow:
     at_ms: int | None
 
     @classmethod
-    def of(cls, values: Sequence[Any]) -> OutboxRow:
+    def of(cls, values: Sequence[Any]) -> WaitingRow:
+        """Return the row from the columns of the query."""
         id, event_id, domain, body, at_ms = values
         return cls(int(id), str(event_id), str(domain), bytes(body), at_ms and int(at_ms))
 
@@ -58,7 +61,7 @@ class Publisher:
         self._types: dict[int, str] = {}
         self._fsync = FsyncBarrier(settings) if settings.outbox_fsync else None
 
-    def publish(self, rows: Sequence[OutboxRow]) -> Published:
+    def publish(self, rows: Sequence[WaitingRow]) -> Published:
         """Append the rows in order, and schedule the delayed ones.
 
         Blocks for a round trip, at most half of `emit_timeout`; with `outbox_fsync` until the
@@ -67,7 +70,7 @@ class Publisher:
         published = Published()
         self._types.clear()
         valid = [row for row in rows if self._is_valid(row, published)]
-        immediate: Sequence[OutboxRow] = [row for row in valid if row.at_ms is None]
+        immediate: Sequence[WaitingRow] = [row for row in valid if row.at_ms is None]
         try:
             server = self._fsync.begin() if self._fsync else ""
             self._register(valid)
@@ -94,7 +97,7 @@ class Publisher:
         self._fsync.end(server)
         published.done = done
 
-    def _is_valid(self, row: OutboxRow, published: Published) -> bool:
+    def _is_valid(self, row: WaitingRow, published: Published) -> bool:
         try:
             event = decode(row.body)
             self._types[row.id] = event.type
@@ -114,7 +117,7 @@ class Publisher:
             return False
         return True
 
-    def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
+    def _append(self, rows: Sequence[WaitingRow], published: Published) -> Sequence[WaitingRow]:
         """Append the rows; return those that follow a refused row and are not yet appended."""
         try:
             self._event_log.append_many([(row.domain, row.body, _kind_of(row), 0) for row in rows])
@@ -133,7 +136,7 @@ class Publisher:
         published.done += [row.id for row in rows]
         return ()
 
-    def _schedule(self, row: OutboxRow, published: Published) -> None:
+    def _schedule(self, row: WaitingRow, published: Published) -> None:
         try:
             kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
             self._event_log.append_delayed(
@@ -148,7 +151,7 @@ class Publisher:
         else:
             published.done.append(row.id)
 
-    def _register(self, rows: Sequence[OutboxRow]) -> None:
+    def _register(self, rows: Sequence[WaitingRow]) -> None:
         new = self._known_domains.missing(self._event_log, (row.domain for row in rows))
         if new:
             self._event_log.register_domains(new)
@@ -159,7 +162,7 @@ class Publisher:
         return explain(error, url=settings.redis_url, tries=1, seconds=answer_time(settings))
 
 
-def _kind_of(row: OutboxRow) -> EntryKind:
+def _kind_of(row: WaitingRow) -> EntryKind:
     return kind_of_id(row.event_id, signed=is_signed(row.body))[0]
 
 

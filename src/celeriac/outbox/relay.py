@@ -21,7 +21,7 @@ from celeriac.errors import CeleriacError
 from celeriac.event_log import EventLog
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
-from celeriac.outbox.publish import OutboxRow, Published, Publisher
+from celeriac.outbox.publish import Published, Publisher, WaitingRow
 from celeriac.settings import Settings
 from celeriac.store.redis.event_log import redis_event_log
 
@@ -159,7 +159,7 @@ class Relay:
             self._failed(error)
 
 
-def _fetch_rows(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]:
+def _fetch_rows(execute: Execute, full: Sequence[str]) -> tuple[list[WaitingRow], bool]:
     """Return the oldest rows of domains that are not full, and whether there may be more.
 
     Limited to MAX_ROWS rows and MAX_BYTES bytes.
@@ -176,7 +176,7 @@ def _fetch_rows(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow],
         chosen += 1
     ids = [int(id) for id, _ in sizes[:chosen]]
     rows = execute(statement.fetch(len(ids)), statement.numbered(ids))
-    return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MAX_ROWS
+    return [WaitingRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MAX_ROWS
 
 
 def _complete_rows(execute: Execute, published: Published) -> None:

@@ -1,4 +1,4 @@
-"""emit: what is refused, what is put off, what is announced, what is repeated."""
+"""emit: refused events, delayed events, registered domains and retries."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_an_impossible_time_is_refused(delay: Any, at: Any, reason: str) -> None
 
 
 class FlakyLog:
-    """Stands before the log of a store, and fails as Redis does."""
+    """Wraps the event log of a store, and fails as Redis does."""
 
     def __init__(self, store: Store, failures: list[Exception | None]) -> None:
         self.store = store
@@ -289,7 +289,7 @@ def test_settings_without_redis_name_a_sender() -> None:
 
 
 def test_an_emitter_with_the_setting_sensitive_marks_its_events() -> None:
-    """They are masked also where a reader has no such setting."""
+    """They are masked even if a reader has no such setting."""
     bus = EventBus(service="orders", sensitive="card, i.ban")
     event = bus.event("order.placed", {"card": "4111", "deep": [{"card": 1, "i.ban": 2}], "n": 3})
     assert event.sensitive == "**.card,**.i%2Eban"

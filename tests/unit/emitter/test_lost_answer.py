@@ -1,4 +1,4 @@
-"""The answer to a first try is lost, or the first try itself is late: the event runs once."""
+"""The reply to a first append is lost, or the append itself is late: the event runs once."""
 
 from __future__ import annotations
 

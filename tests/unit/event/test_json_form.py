@@ -1,4 +1,4 @@
-"""What data becomes in JSON: as Python's own json writes it, or refused with the place."""
+"""The JSON form of data: as Python's json writes it, or refused with the path."""
 
 from __future__ import annotations
 

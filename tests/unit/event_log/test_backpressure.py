@@ -1,4 +1,4 @@
-"""Credits: how much passes between two looks at how full a log is."""
+"""Credits: how many events are appended between two checks of the backlog."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
 
 
 def test_the_usual_emit_is_one_command(redis_url: str, namespace: str) -> None:
-    """Of a thousand emits a few ask how full the log is, in the same round trip."""
+    """Few of a thousand emits check the backlog, in the same round trip."""
     settings = Settings.load({}, redis_url=redis_url, namespace=namespace, max_backlog=100_000)
     event_log = BoundedRedisEventLog(settings)
     event_log.append("order", b"{}")
@@ -124,7 +124,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
 
 
 def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
-    """An endless iterable is stopped by the bound, and not by memory."""
+    """An endless iterable is stopped by `max_backlog`, before memory is full."""
     bus = EventBus(
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,
         log_full="raise",

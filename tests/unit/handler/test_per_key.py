@@ -1,4 +1,4 @@
-"""The options of a handler that hold for each key."""
+"""The options of a handler that apply to each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a failed attempt."""
+"""The outcome of a failed attempt."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_none_means_dead_at_once() -> None:
     assert decide(policy, Root(), 1).outcome is Outcome.RETRY
 
 
-def test_retry_says_when_and_the_attempt_counts() -> None:
+def test_retry_sets_the_delay_and_the_attempt_counts() -> None:
     policy = FailurePolicy(RetryPolicy(retries=1))
     assert Decision(Outcome.RETRY, 30_000) == decide(policy, Retry(after=30), 1)
     assert Decision(Outcome.RETRY, 0) == decide(policy, Retry(after=-5), 1)

@@ -1,4 +1,4 @@
-"""share= and paused=: a handler that begins with a part of the events, or with none."""
+"""share= and paused=: a handler that starts with a part of the events, or with none."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_later_starts_leave_it_as_the_operator_did(shop: Shop) -> None:
     shop.backend.circuits.resume("billing.new")
     shop.start()
     assert {} == shop.backend.circuits.all()
-    # A record that was lost makes it no new handler: its group is there.
+    # After the loss of its record it is not a new handler, because its group exists.
     shop.backend.registry._handlers.pop("billing.new")  # type: ignore[attr-defined]
     shop.start()
     assert {} == shop.backend.circuits.all()

@@ -1,4 +1,4 @@
-"""A handler's signature: what it takes is known at import, or refused with the remedy."""
+"""A handler's signature: read at import, or refused with the remedy."""
 
 from __future__ import annotations
 

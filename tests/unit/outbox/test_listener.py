@@ -1,4 +1,4 @@
-"""The right to publish ends with its process, also where that process had forked."""
+"""The leader lock ends with its process, even if that process has forked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ with database.as_leader() as execute:
 
 
 def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str) -> None:
-    """A child that kept the socket open would keep the lock, as the pool processes of a worker
+    """A child that kept the socket open would keep the lock, like the pool processes of a worker
     whose main process was killed."""
     create_outbox(create_engine(database_url, poolclass=NullPool))
     command = [sys.executable, "-c", HOLDS_AND_FORKS, database_url]

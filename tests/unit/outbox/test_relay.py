@@ -1,4 +1,4 @@
-"""A relay publishes what was committed, in its order, and parks what it cannot publish."""
+"""A relay publishes committed rows in order, and marks rows as failed that it cannot publish."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_not_committed_yet_is_not_published(
 def test_a_number_that_is_committed_late_is_neither_missed_nor_removed(
     live: EventBus, engine: Engine, relay: Relay
 ) -> None:
-    """The numbers of a sequence are no order of commits."""
+    """The order of ids is not the order of commits."""
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite commits in the order of the numbers: it has one writer")
     with engine.connect() as first:
@@ -116,7 +116,7 @@ def test_batches_are_bounded_in_number_and_in_bytes(
 def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_turn(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They may have earlier numbers, and be of any size."""
+    """They may have earlier ids and any size."""
     with Session(engine) as session, session.begin():
         for id in ("a", "b", "c"):
             live.emit("order.placed", id=id, session=session)
@@ -186,7 +186,7 @@ def test_what_can_never_be_published_is_failed_and_holds_up_nobody(
     )
     relay = Relay(database, strict, live.service.backend.event_log)
     assert relay.drain() == 2
-    # What stood behind the refused one in the same pipeline was written, and is written again.
+    # Rows after the refused one in the same pipeline were appended, and are appended again.
     assert list(dict.fromkeys(published(live))) == ["a", "b"]
     assert left(engine) == ["large", "broken", "taken"]
     found = state.status(database)
@@ -214,7 +214,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     live: EventBus, engine: Engine, database: Database, settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
+    """Rows of a full domain stay, in any number, and are published when it has free space."""
     monkeypatch.setattr(relay_module, "MAX_ROWS", 10)
     bounded = Settings.load(
         {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
@@ -239,7 +239,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
 def test_a_row_of_another_domain_than_its_event_is_failed(
     live: EventBus, engine: Engine, relay: Relay, database: Database
 ) -> None:
-    """It would land in the log of somebody else's domain."""
+    """The event would be appended to the domain of another service."""
     emit(live, engine, "a")
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET domain = 'stock'"))
@@ -269,7 +269,7 @@ def test_rows_stay_while_redis_is_away(engine: Engine, database: Database, tmp_p
 def test_two_relays_never_publish_at_once(
     live: EventBus, engine: Engine, database_url: str, database: Database
 ) -> None:
-    """While one is at it, the other stands by; when it is done, or gone, the other takes over."""
+    """While one relay is the leader, the other waits; after its end, the other takes over."""
     other = open_database(database_url)
     relay = Relay(other, live.settings, live.service.backend.event_log)
     emit(live, engine, "a")
@@ -295,7 +295,7 @@ def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
     assert relay.drain() == 3
     event_log: Any = live.service.backend.event_log
     assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in event_log.read("order")]
-    # What is held until its time can be read meanwhile.
+    # Delayed events can be read before their time.
     [member] = event_log.client.zrange(event_log.keys.delayed("order"), 0, -1)
     assert not is_keyed(member)
 
@@ -324,7 +324,7 @@ def test_what_a_relay_that_died_had_published_is_not_published_again(
 def test_a_running_relay_is_woken_by_a_commit(
     live: EventBus, engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PostgreSQL it would else look only after a minute, and publishes at once all the same."""
+    """On PostgreSQL the relay polls only after a minute, but a notification wakes it at once."""
     monkeypatch.setattr(leader_lock, "POLL_WOKEN", 60.0)
     relay = Relay(database, live.settings, live.service.backend.event_log)
     thread = threading.Thread(target=relay.run)
@@ -353,7 +353,7 @@ def cut_all_others(engine: Engine) -> None:
             "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         )
         for id in connection.execute(others).scalars():
-            # It may have gone by itself.
+            # The process may have ended already.
             with suppress(DBAPIError):
                 connection.execute(text(f"KILL {id}"))
 
@@ -389,7 +389,7 @@ def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: st
 def test_pauses_grow_in_an_outage_and_end_with_it(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Up to MAX_PAUSE, so that a database or a Redis that comes back is not stormed."""
+    """Up to MAX_PAUSE, to limit the load on a database or Redis that recovers."""
     emit(live, engine, "a")
     away = redis.ConnectionError("away")
 

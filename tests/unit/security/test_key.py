@@ -81,7 +81,7 @@ def test_a_public_key_does_not_sign_and_an_encryption_key_neither(keys: Keys) ->
 
     with pytest.raises(ConfigurationError, match="has no private part"):
         secret(keys("one")[1])
-    with pytest.raises(ConfigurationError, match="the key 'two' is for X25519"):
+    with pytest.raises(ConfigurationError, match="the key 'two' has the curve X25519"):
         secret(keys("two", encryption=True)[0])
 
 

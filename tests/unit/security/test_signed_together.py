@@ -1,4 +1,4 @@
-"""Events that were signed together: each verifies alone, and nothing else does."""
+"""Events signed together: each verifies by itself, and no other bytes do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def signer(pair: tuple[str, str]) -> Signer:
 
 @pytest.fixture
 def trusted(pair: tuple[str, str], keys: Keys) -> Settings:
-    """The keys of orders and of billing."""
+    """Return the keys of orders and of billing."""
     return Settings.load({}, trusted_keys=together(pair[1], keys("billing-1")[1]))
 
 
@@ -57,7 +57,7 @@ def verify(trusted: Settings) -> Verifier:
 
 
 def is_trusted(verify: Verifier, raw: bytes) -> bool:
-    """Whatever the bytes are, they are trusted or refused."""
+    """Any bytes are trusted or refused, without other errors."""
     try:
         verify(raw, decode(raw), "order")
     except (InvalidEvent, UntrustedEvent):
@@ -160,7 +160,7 @@ PATH = "A" * 43
         (f"0.2.{PATH[:-1]}B", "does not end with"),
         (f"0.2.{PATH[:41]}", "does not end with"),
         (f"0.2.{'A' * 428}", "does not end with"),
-        (f"0.2.{PATH}", "is not one of the key 'orders-1'"),
+        (f"0.2.{PATH}", "is not valid for the key 'orders-1'"),
         (f"0.2.{PATH[:-1]}", "a path of 31 bytes does not lead from event 0 of 2"),
         (f"0.2.{'A' * 86}", "a path of 64 bytes does not lead from event 0 of 2"),
         (f"0.2.{'A' * 427}", "a path of 320 bytes does not lead from event 0 of 2"),
@@ -181,7 +181,7 @@ def test_a_proof_that_is_none_is_refused_with_the_reason(
 
 
 def test_a_signature_of_an_event_is_none_of_a_root(signer: Signer, verify: Verifier) -> None:
-    """Nor the other way round: neither an event nor a root can pass for the other."""
+    """An event and a root cannot replace each other."""
     plain, batched = signer.sign(raws(2)[0]), signer.sign_many(raws(2))[0]
     signature = proof_of(plain)[:86]
     assert not is_trusted(verify, with_proof(batched, signature + proof_of(batched)[86:]))
@@ -192,7 +192,7 @@ def test_what_is_bound_to_a_key_is_bound_in_a_batch(signer: Signer, pair: tuple[
     public = json.dumps({**json.loads(pair[1]), "sources": ["billing"]})
     verify = make_verifier(Settings.load({}, trusted_keys=public))
     for raw in signer.sign_many(raws(2)):
-        with pytest.raises(UntrustedEvent, match=r"may not sign order\.placed of orders"):
+        with pytest.raises(UntrustedEvent, match=r"is not trusted for order\.placed of orders"):
             verify(raw, decode(raw), "order")
 
 
@@ -207,7 +207,7 @@ def test_redriven_its_proof_stays(signer: Signer, verify: Verifier) -> None:
 
 @pytest.fixture
 def verifications(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The messages whose Ed25519 signatures are verified from here on."""
+    """Record the messages whose Ed25519 signatures are verified."""
     seen: list[bytes] = []
     found = ed25519.Ed25519PublicKey.from_public_bytes
 

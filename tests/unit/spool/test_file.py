@@ -1,4 +1,4 @@
-"""The file of a spool: order, bound, several processes, forks."""
+"""The file of a spool: order, size limit, several processes, forks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_time_and_the_kind_are_kept(file: SpoolFile) -> None:
 
 
 def test_another_process_sees_what_was_put(file: SpoolFile) -> None:
-    """A connection of its own stands for it."""
+    """A separate connection simulates another process."""
     other = SpoolFile(file.path, MB)
     put(file, "a")
     put(other, "b")

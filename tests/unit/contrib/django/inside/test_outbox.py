@@ -1,4 +1,4 @@
-"""emit within `transaction.atomic`: in the transaction by itself, and published when it commits."""
+"""emit within `transaction.atomic`: it joins the transaction and is published after its commit."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_captured_events_are_captured_at_once(live: EventBus) -> None:
     assert OutboxRow.objects.count() == 0
 
 
-def test_two_relays_take_turns(live: EventBus) -> None:
+def test_one_of_two_relays_is_the_leader(live: EventBus) -> None:
     with transaction.atomic():
         live.emit("order.placed", id="a")
     turns: list[bool] = []
