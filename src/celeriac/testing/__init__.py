@@ -1,4 +1,4 @@
-"""Testing services without Redis: `capture` what is emitted, or run the handlers `in_memory`."""
+"""Test services without Redis: `capture` emitted events, or run the handlers `in_memory`."""
 
 from celeriac.testing.capture import capture
 from celeriac.testing.captured import Captured

@@ -1,22 +1,21 @@
 """A process that cannot outlive its parent, not even after `kill -9` of the parent.
 
     parent ──pipe──▶ guard ──▶ child, the leader of its own process group
-                                 └── whatever it forks
+                                 └── its forks
 
-No signal tells a process that its parent was killed, but the kernel closes the parent's pipes. So
-a guard stands between the two and holds the reading end of one as its stdin:
+A process gets no signal when its parent is killed, but the kernel closes the parent's pipes. So a
+guard runs between the two, with the reading end of a pipe as its stdin. It reacts to:
 
-* end of file, or another parent than at the start: SIGTERM to the child. Only to the child, for
-  a Celery worker's pool processes die of a SIGTERM that their main process would have survived
-  to shut down warmly. After the grace, SIGKILL to the whole group;
-* the child is gone, for whatever reason: SIGKILL to what it left in its group (nobody else
-  collects the pool processes of a killed worker), then the guard ends as the child did, with the
-  same status or by the same signal;
-* SIGTERM, SIGINT, SIGQUIT, SIGHUP: passed on to the child.
+* End of file, or another parent than at the start: it sends SIGTERM to the child. The pool
+  processes of a Celery worker get no SIGTERM, which would end them during the worker's warm
+  shutdown. After the grace period, it sends SIGKILL to the group.
+* The end of the child: it sends SIGKILL to the remaining group, such as the pool processes of a
+  killed worker. Then the guard ends as the child did, with the same status or signal.
+* SIGTERM, SIGINT, SIGQUIT, SIGHUP: it forwards them to the child.
 
-Run it as `python -I -S guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`: this
-file imports the standard library and nothing else, and the child's pid is written to FD. From
-Python, take `guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
+Run it as `python -I -S process_guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`:
+this file imports the standard library only, and writes the child's pid to FD. From Python, use
+`guarded_popen`. A guard that is killed with SIGKILL cannot end its child.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ GRACE = 5.0
 
 
 class GuardedProcess:
-    """A running command and its guard. `pid` is the command's own, and leads its process group."""
+    """A running command and its guard. `pid` is that of the command, which leads its group."""
 
     def __init__(self, guard: subprocess.Popen[bytes], pid: int, grace: float) -> None:
         self.pid = pid
@@ -51,49 +50,52 @@ class GuardedProcess:
 
     @property
     def returncode(self) -> int | None:
-        """As of `subprocess.Popen`: negative for a signal, None until it was waited for."""
+        """As in `subprocess.Popen`: negative for a signal, None before `wait` or `poll`."""
         return self._guard.returncode
 
     @property
     def stdout(self) -> IO[bytes] | None:
-        """The reading end, if `stdout=subprocess.PIPE` was asked for."""
+        """The reading end with `stdout=subprocess.PIPE`, else None."""
         return self._guard.stdout
 
     @property
     def stderr(self) -> IO[bytes] | None:
-        """The reading end, if `stderr=subprocess.PIPE` was asked for."""
+        """The reading end with `stderr=subprocess.PIPE`, else None."""
         return self._guard.stderr
 
     def poll(self) -> int | None:
-        """The return code, or None while the command runs."""
+        """Return the return code, or None while the command runs."""
         if self._guard.poll() is not None:
             self._release()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Block until the command and its group are gone. Raises `subprocess.TimeoutExpired`."""
+        """Block until the command and its group have ended; return the return code.
+
+        Raises subprocess.TimeoutExpired.
+        """
         status = self._guard.wait(timeout)
         self._release()
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the command itself; nothing happens when it is gone."""
+        """Send a signal to the command only; without effect after its end."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """SIGTERM to the command itself, which may take its time."""
+        """Send SIGTERM to the command only. Does not wait for its end."""
         self.send_signal(signal.SIGTERM)
 
     def kill_group(self) -> None:
-        """SIGKILL to the command and all that it forked, at once."""
+        """Send SIGKILL to the command and its forks."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM, and after the grace SIGKILL to the group. Returns the return code."""
+        """Send SIGTERM, and after the grace period SIGKILL to the group; return the return code."""
         import subprocess
 
         self.terminate()
@@ -131,18 +133,18 @@ def guarded_popen(
     stderr: int | IO[bytes] | None = None,
     grace: float = GRACE,
 ) -> GuardedProcess:
-    """Start a command that ends with this process. Its stdin is empty.
+    """Start a command that ends with this process; return it when it runs. Its stdin is empty.
 
-    Returns when the command runs; `OSError` when it cannot be started. It has its own session, so
-    a Ctrl-C of the terminal reaches only the caller, who then decides how to end it.
+    It has its own session, so that a Ctrl-C of the terminal reaches only the caller, which then
+    decides how to end the command. Raises OSError if the command cannot be started.
 
-    A fork of the caller that does not exec (multiprocessing) keeps the pipe open; then the guard
-    notices the death of its parent within a second instead of at once.
+    A fork of the caller without exec (multiprocessing) keeps the pipe open. Then the guard detects
+    the death of its parent within a second instead of at once.
     """
     import subprocess
 
     report, pid_fd = os.pipe()
-    # It may have died before the guard asks for it.
+    # Passed, because this process may die before the guard reads its parent.
     options = ["--grace", str(grace), "--pid-fd", str(pid_fd), "--parent", str(os.getpid())]
     try:
         guard = subprocess.Popen(
@@ -165,13 +167,15 @@ def guarded_popen(
     if not pid:
         with guard:
             status = guard.wait()
-        raise OSError(f"{os.fspath(args[0])} could not be started (its guard ended with {status})")
+        raise OSError(
+            f"{os.fspath(args[0])} could not be started (its guard ended with status {status})"
+        )
     return GuardedProcess(guard, int(pid), grace)
 
 
 def main(argv: list[str]) -> int:
-    """Guard a command to its end. Returns its exit status; ends by its signal if it had one."""
-    parser = argparse.ArgumentParser(prog="guard.py")
+    """Guard a command until its end; return its exit status, or end by its signal."""
+    parser = argparse.ArgumentParser(prog="process_guard.py")
     parser.add_argument("--grace", type=float, default=GRACE)
     parser.add_argument("--pid-fd", type=int)
     parser.add_argument("--parent", type=int, default=os.getppid())
@@ -192,7 +196,7 @@ def main(argv: list[str]) -> int:
 
 
 def _catch_signals() -> int:
-    """Turn signals into bytes of a pipe, so that none is lost between two looks at it."""
+    """Convert signals into bytes of a pipe, so that none is lost; return its reading end."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -210,13 +214,13 @@ def _spawn(command: list[str]) -> int:
         os.environ,
         file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         setpgroup=0,
-        # Python ignores these, and a child would inherit that
+        # Python ignores these signals, which the child would inherit.
         setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
     )
 
 
 def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
-    """Wait for the child or the end of the parent, whichever is first. Returns the wait status."""
+    """Wait for the end of the child or the parent; return the wait status of the child."""
     watched = [0, wakeups]
     deadline: float | None = None
     while True:
@@ -240,7 +244,7 @@ def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
 
 
 def _read_stdin() -> bytes:
-    """Nothing means that the parent closed its end, or that the kernel did."""
+    """Return bytes from the parent; empty after the parent's end of the pipe was closed."""
     try:
         return os.read(0, 4096)
     except OSError:  # a terminal that hung up
@@ -253,7 +257,7 @@ def _signal_group(group: int, number: int) -> None:
 
 
 def _end_as(status: int) -> int:
-    """The exit status of a child that exited; the same death for one that a signal ended."""
+    """Return the exit status of the child, or end this process by the same signal."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code

