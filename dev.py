@@ -50,7 +50,7 @@ COMMANDS = {
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
     ),
-    "check": Command("ruff, mypy, pyright, imports and contracts, or those named", "check", None),
+    "check": Command("ruff, mypy, pyright, imports, contracts; or those named: language", "check", None),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "celeriac.dev.mutants"
     ),
@@ -70,7 +70,10 @@ CHECKS = {
     "pyright": ["pyright"],
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
+    "language": ["python", "-m", "devtools.language"],
 }
+# These run only where they are named.
+ON_REQUEST = ("language",)
 
 
 class Failure(Exception):
@@ -389,7 +392,7 @@ def check(python: str, names: "list[str]") -> int:
     if unknown:
         raise Failure(f"no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     failed = []
-    for name in names or CHECKS:
+    for name in names or [name for name in CHECKS if name not in ON_REQUEST]:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
         command[0] = os.path.join(os.path.dirname(python), command[0])
