@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     rules = Rules()
     findings = sorted(
-        set(check(ROOT, rules, options.paths)), key=lambda f: (f.path, f.line, f.words)
+        set(check(options.root, rules, options.paths)), key=lambda f: (f.path, f.line, f.words)
     )
     if options.summary:
         _print_summary(findings)
@@ -79,6 +79,7 @@ def _folder(path: str) -> str:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devtools.language", description=__doc__)
     parser.add_argument("paths", nargs="*", help="files and folders; without any, all of it")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout; this one otherwise")
     parser.add_argument("--summary", action="store_true", help="print the counts by folder")
     return parser.parse_args(arguments)
 
