@@ -60,6 +60,9 @@ COMMANDS = {
         "compat",
         "celeriac.dev.compat",
     ),
+    "pictures": Command(
+        "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"
+    ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }
 
