@@ -87,7 +87,7 @@ def main(argv: "list[str]") -> int:
     if os.name != "posix":
         raise Failure("Windows is not supported; WSL is")
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = [f"  {name:8}{command.help}" for name, command in COMMANDS.items()]
+        lines = [f"  {name:10}{command.help}" for name, command in COMMANDS.items()]
         print((__doc__ or "").format(commands="\n".join(lines)).strip())
         return 0 if argv else 2
     name, arguments = argv[0], argv[1:]
