@@ -41,24 +41,22 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command(
-        "the bus at work on this machine, faults included", "demo", "celeriac.dev.demo"
-    ),
+    "demo": Command("the bus at work on this machine, faults included", "demo", "devtools.demo"),
     "test": Command(
         "the whole suite, or what arguments for pytest select (--quick, --full)", "test", "pytest"
     ),
     "faults": Command(
-        "what every fault loses and doubles (--full: all of them)", "test", "celeriac.dev.faults"
+        "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
     "check": Command("ruff, mypy, pyright, imports, contracts; or those named: language", "check", None),
     "mutants": Command(
-        "faults put into the code, and those the tests miss", "test", "celeriac.dev.mutants"
+        "faults put into the code, and those the tests miss", "test", "devtools.mutants"
     ),
     "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
-        "celeriac.dev.compat",
+        "devtools.compat",
     ),
     "pictures": Command(
         "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"

@@ -15,9 +15,9 @@ import redis
 from benchmarks.measurement import Contestant
 from benchmarks.neighbours import Neighbours
 from benchmarks.tally import VARIABLE, Tally
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.errors import ConfigurationError
-from celeriac.trust.generate import generate
+from celeriac.security.generate import generate
+from celeriac.testing.server import EmbeddedServer, start_server
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASES = 32

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.measurement import Contestant
-from celeriac.dev.ports import free_port
+from celeriac.testing.ports import free_port
 
 BIN = Path(sys.executable).parent
 

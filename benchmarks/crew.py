@@ -15,7 +15,7 @@ from benchmarks.commands import command, watching
 from benchmarks.measurement import Contestant
 from benchmarks.remote import Remote
 from benchmarks.tally import Tally
-from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 LONGEST_START = 60.0
 LATEST = 10.0
@@ -61,12 +61,12 @@ class Crew:
             if self.tally.wait(before + self.contestant.fanout, 0.7):
                 # Those that were sent in vain come late, and belong to no sample.
                 self.tally.wait(first + called * self.contestant.fanout, LATEST)
-                self.settle()
+                self.run_until_idle()
                 return
             self.check()
         raise self.failure(f"did not handle an event within {LONGEST_START:g} s")
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Until nothing has been handled for a while."""
         size, since = self.tally.size, time.monotonic()
         while time.monotonic() < since + 0.2:

@@ -57,7 +57,7 @@ def laden(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
                 if time.monotonic() > deadline:
                     raise crew.failure("did not handle all in time")
                 time.sleep(0.05)
-            crew.settle()
+            crew.run_until_idle()
             return {"MiB": most}
 
         yield take

@@ -33,7 +33,7 @@ def measured(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
         warmed = tally.size + 50 * contestant.fanout * LATENCY_BYTES
         remote.call("timed", 50, RATE)
         tally.wait(warmed, LONGEST_LAG)
-        crew.settle()
+        crew.run_until_idle()
 
         behind: Sample = {}
 
@@ -48,7 +48,7 @@ def measured(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             kept_up = tally.wait(before + runs * LATENCY_BYTES, LONGEST_LAG)
             cpu, waited = cpu_seconds(pids) - cpu, time.monotonic() - began
             crew.check()
-            crew.settle()
+            crew.run_until_idle()
             arrived = tally.latencies(before)
             sample = {
                 **quantiles([*arrived, *[waited] * (runs - len(arrived))]),

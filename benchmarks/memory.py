@@ -50,7 +50,7 @@ def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]
             remote.call("fill", events)
             if not tally.wait(size + events * contestant.fanout, 60):
                 raise crew.failure("did not handle all in time")
-            crew.settle()
+            crew.run_until_idle()
             runs, of_log = events * contestant.fanout, held(client, "*:events") - log
             return {
                 # With statistics, and what Celery keeps in the same database.
@@ -82,7 +82,7 @@ def journaled(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             crew.resume()
             if not tally.wait(size + runs, 60):
                 raise crew.failure("did not handle all in time")
-            crew.settle()
+            crew.run_until_idle()
             written = client.info("persistence")["aof_current_size"] - before
             return {"bytes/run": written / runs}
 

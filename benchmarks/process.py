@@ -47,7 +47,7 @@ def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
             crew.check()
             if not done:
                 raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
-            crew.settle()  # its last acknowledgements are not for the next sample
+            crew.run_until_idle()  # its last acknowledgements are not for the next sample
             return took
 
         events = contestant.events or events_for(bench.seconds, run)

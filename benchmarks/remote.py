@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.bench import ROOT, Bench
 from benchmarks.measurement import Contestant
 from benchmarks.tally import Tally
-from celeriac.dev.guard import GuardedProcess, guarded_popen
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 LONGEST = 120.0  # seconds that one call may take
 

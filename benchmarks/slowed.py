@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from benchmarks.spread import CHUNK, DOMAINS, Stage
-from celeriac.dev.cluster import start_cluster
+from devtools.cluster import start_cluster
 
 RUN, REST = 0.003, 0.047
 SECONDS = 6.0

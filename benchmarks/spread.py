@@ -21,12 +21,12 @@ from benchmarks.crew import cpu_seconds
 from benchmarks.payload import BODY, ORDER
 from benchmarks.simulate import Costs, shares
 from celeriac import EventBus
-from celeriac.dev.cluster import EmbeddedCluster, start_cluster
-from celeriac.ledger import Ask, Lane, Outcome, Settled
-from celeriac.ledger.redis import RedisLedger
-from celeriac.log import EntryKind
-from celeriac.log.redis import redis_log
+from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
+from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.event_log import redis_log
+from devtools.cluster import EmbeddedCluster, start_cluster
 
 DOMAINS = [f"domain{number}" for number in range(12)]
 CHUNK = 200

@@ -20,9 +20,9 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from celeriac.dev.cluster import EmbeddedCluster, start_cluster
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.settings import Settings
+from celeriac.testing.server import EmbeddedServer, start_server
+from devtools.cluster import EmbeddedCluster, start_cluster
 
 # Time on a shared machine says nothing about the code; the same examples everywhere do.
 hypothesis_settings.register_profile(

@@ -25,7 +25,7 @@ SHARING = (
     "tests/browser/",
     "tests/e2e/test_settings.py",
     "tests/unit/cli/test_acl.py",
-    "tests/unit/log/test_doorbell.py",
+    "tests/unit/store/redis/test_wakeup.py",
     "tests/unit/test_tls.py",
 )
 # What `--quick` leaves out: tests that start processes or wait, and the same ones on other servers.
@@ -37,15 +37,15 @@ SLOW = (
     "tests/e2e/",
     "tests/unit/cli/test_tail.py",
     "tests/unit/cli/test_top.py",
-    "tests/unit/cluster/",
-    "tests/unit/dev/test_guard.py",
-    "tests/unit/dev/test_server.py",
+    "tests/unit/store/redis/cluster/",
+    "tests/unit/testing/test_process_guard.py",
+    "tests/unit/testing/test_server.py",
     "tests/unit/dispatcher/test_reading_lives.py",
-    "tests/unit/django/",
+    "tests/unit/contrib/django/",
     "tests/unit/spool/test_log.py",
     "tests/unit/test_deployment.py",
     "tests/unit/test_extra.py",
-    "tests/unit/tracing/test_off.py",
+    "tests/unit/observability/tracing/test_off.py",
     "tests/unit/worker/test_watch.py",
 )
 SERVERS = {"cluster", "mysql", "postgresql"}

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from celeriac.ledger import redis as ledger
-from celeriac.scripts import Script
+from celeriac.store.redis import deliveries as ledger
+from celeriac.store.redis.script import Script
 
 ROWS = "redis.call('HSET', rows, ...)"
 

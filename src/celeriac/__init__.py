@@ -1,7 +1,7 @@
 """The event bus for microservices on Celery."""
 
 from celeriac.bus import EventBus
-from celeriac.circuit import Breaker
+from celeriac.circuit_breaker import Breaker
 from celeriac.default import aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
 from celeriac.errors import (
     BusUnavailable,
@@ -21,8 +21,8 @@ from celeriac.errors import (
     UntrustedEvent,
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
+from celeriac.handler import Debounce, PerKey, RetryPolicy, in_share
 from celeriac.settings import VERSION, Settings
-from celeriac.subscription import Debounce, PerKey, RetryPolicy, in_share
 
 __version__ = VERSION
 

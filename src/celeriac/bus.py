@@ -9,22 +9,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
-from celeriac.circuit import Breaker
+from celeriac.circuit_breaker import Breaker
 from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
+from celeriac.handler import Debounce, PerKey, Predicate, Start, make_handler
+from celeriac.handler.policy import ErrorPolicies
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import (
-    Debounce,
-    PerKey,
-    Predicate,
-    Service,
-    Start,
-    make_handler,
-)
-from celeriac.subscription.policy import ErrorPolicies
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -250,7 +244,7 @@ class EventBus:
         when: Predicate | None = None,
         retries: int = 5,
         backoff: float = 1.0,
-        backoff_most: float = 600.0,
+        max_backoff: float = 600.0,
         jitter: float = 0.25,
         on_error: ErrorPolicies | None = None,
         time_limit: float | None = None,
@@ -277,7 +271,7 @@ class EventBus:
         patterns: event types; `*` stands for one segment, `#` for zero or more.
         name: the handler's durable identity within the service; the function's name by default.
         when: takes the event and says whether the handler wants it.
-        retries, backoff, backoff_most, jitter: see RetryPolicy.
+        retries, backoff, max_backoff, jitter: see RetryPolicy.
         on_error: exception class → RetryPolicy, or None for dead at once.
         time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
         rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') for
@@ -327,7 +321,7 @@ class EventBus:
                 when=when,
                 retries=retries,
                 backoff=backoff,
-                backoff_most=backoff_most,
+                max_backoff=max_backoff,
                 jitter=jitter,
                 on_error=on_error,
                 time_limit=time_limit,

@@ -85,7 +85,7 @@ class BusUnavailable(CeleriacError, ConnectionError):
 class LogFull(CeleriacError):
     """There is no room for the event; it was not written.
 
-    A domain has `log_most` unfinished events, Redis has no memory left (`maxmemory` with
+    A domain has `max_backlog` unfinished events, Redis has no memory left (`maxmemory` with
     `noeviction`), or the spool has no room: the message says which, and the remedy.
 
     `emitted` is the number of events of an `emit_many` that were accepted before.

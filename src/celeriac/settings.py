@@ -26,16 +26,18 @@ _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Each field is read from `CELERIAC_<NAME>` where it is not given. Times are in seconds.
+    """The settings of one service. Times are in seconds.
 
-    `retention` and `retention_count` bound the finished part of the log of each domain; what some
-    handler has not finished is never trimmed. `dedup_window` is how long the matrix keeps a row
-    at least (twice that at most), and so how long the same source and event id are one event.
-    `sensitive` names members of data, with commas between them, that are masked wherever they are.
-    Keys are JSON Web Keys, or the path of a file or directory of them. `emits` names the domains
-    whose postponed events this service's workers move into the log, beside those that they read.
-    `outbox_url` is the database whose outbox the workers of this service relay; with `outbox_fsync`
-    its rows stay until what was published is on Redis's disk.
+    A field that is not given is read from `CELERIAC_<NAME>`.
+
+    `retention` and `retention_count` limit how much of a domain's event log is kept. An event that
+    a handler has not finished is never trimmed. The matrix keeps a row for `dedup_window` at least,
+    and for twice that at most; for that long the same source and event id are one event.
+    `sensitive` is a comma-separated list of data members that are masked everywhere. Keys are JSON
+    Web Keys, or the path of a file or directory that holds them. `emitted_domains` is a
+    comma-separated list of domains whose delayed events the workers of this service enqueue, in
+    addition to the domains that they read. `outbox_url` is the database whose outbox the workers
+    relay; with `outbox_fsync`, rows stay until the published events are on the disk of Redis.
     """
 
     # They may hold a password.
@@ -49,7 +51,7 @@ class Settings:
     trusted_keys: str = ""
     encryption_key: str = field(default="", repr=False)
     require_signature: bool = False
-    emits: str = ""
+    emitted_domains: str = ""
     # It may hold a password.
     outbox_url: str = field(default="", repr=False)
     outbox_fsync: bool = False
@@ -59,22 +61,22 @@ class Settings:
 
     lease: float = 30.0
     chunk_time: float = 0.05
-    chunk_most: int = 1000
-    read_ahead: int = 2
-    spare_processes: int = 1
+    max_chunk: int = 1000
+    prefetch: int = 2
+    reserved_processes: int = 1
 
     retention: float = 7 * DAY
     retention_count: int = 1_000_000
     dedup_window: float = 3 * DAY
     dead_retention: float = 90 * DAY
-    dead_most: int = 100_000
+    max_dead_letters: int = 100_000
 
-    log_most: int = 0
+    max_backlog: int = 0
     log_full: str = "block"
     max_domains: int = 5_000
 
     spool: str = ""
-    spool_most: int = 268_435_456
+    spool_max_bytes: int = 268_435_456
 
     log_format: str = ""
     tracing: str = "off"
@@ -87,7 +89,7 @@ class Settings:
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         """Settings from `given`, then the environment, then Django's settings where
-        `celeriac.django` is installed, then the defaults.
+        `celeriac.contrib.django` is installed, then the defaults.
 
         Raises ConfigurationError, which lists every fault at once.
         """
@@ -126,9 +128,9 @@ class Settings:
         return frozenset(filter(None, map(str.strip, self.sensitive.split(","))))
 
     @property
-    def emitted_domains(self) -> frozenset[str]:
-        """The names in `emits`."""
-        return frozenset(filter(None, map(str.strip, self.emits.split(","))))
+    def emitted_domain_names(self) -> frozenset[str]:
+        """The names in `emitted_domains`."""
+        return frozenset(filter(None, map(str.strip, self.emitted_domains.split(","))))
 
     def differing(self, other: Settings) -> list[str]:
         """Return the settings in which the two differ, for people: with both values, unless they
@@ -155,8 +157,8 @@ class Settings:
             if getattr(self, name) not in choices:
                 known = ", ".join(choice for choice in choices if choice)
                 faults.append(f"CELERIAC_{name.upper()}={getattr(self, name)!r}: one of {known}")
-        if self.chunk_most > MOST_IN_A_HINT:
-            faults.append(f"CELERIAC_CHUNK_MOST={self.chunk_most}: at most {MOST_IN_A_HINT}")
+        if self.max_chunk > MOST_IN_A_HINT:
+            faults.append(f"CELERIAC_MAX_CHUNK={self.max_chunk}: at most {MOST_IN_A_HINT}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not least <= value < math.inf:
@@ -175,8 +177,8 @@ class Settings:
 
 # Settings that shape what is stored. The bus has one value for each: see `bus_settings`.
 BUS_WIDE = (
-    "retention", "retention_count", "dedup_window", "dead_retention", "dead_most", "log_most",
-    "max_domains",
+    "retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters",
+    "max_backlog", "max_domains",
 )  # fmt: skip
 
 _LEAST: dict[str, float] = {
@@ -185,17 +187,17 @@ _LEAST: dict[str, float] = {
     "max_event_bytes": 256,
     "lease": 0.5,
     "chunk_time": 0.001,
-    "chunk_most": 1,
-    "read_ahead": 1,
-    "spare_processes": 0,
+    "max_chunk": 1,
+    "prefetch": 1,
+    "reserved_processes": 0,
     "retention": 1,
     "retention_count": 0,
     "dedup_window": 1,
     "dead_retention": 1,
-    "dead_most": 1,
-    "log_most": 0,
+    "max_dead_letters": 1,
+    "max_backlog": 0,
     "max_domains": 0,
-    "spool_most": 65_536,
+    "spool_max_bytes": 65_536,
 }
 
 
@@ -220,14 +222,14 @@ def parse_number(name: str, text: str) -> int | float:
 
 def _of_django() -> Mapping[str, Any]:
     """`CELERIAC` and `CELERIAC_*` of Django's settings, where this process uses Django and has
-    `celeriac.django` installed. Its workers relay what its transactions write."""
+    `celeriac.contrib.django` installed. Its workers relay what its transactions write."""
     conf: Any = sys.modules.get("django.conf")
     if conf is None:
         return {}
     django = conf.settings
     if not (django.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
         return {}
-    if not any(app.startswith("celeriac.django") for app in django.INSTALLED_APPS):
+    if not any(app.startswith("celeriac.contrib.django") for app in django.INSTALLED_APPS):
         return {}
     found: dict[str, Any] = {"outbox_url": "django:default"}
     found |= {name.lower(): value for name, value in getattr(django, "CELERIAC", {}).items()}

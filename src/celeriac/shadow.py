@@ -16,7 +16,7 @@ from celery.signals import before_task_publish
 
 from celeriac.errors import CeleriacError, Reject, Retry, SubscriptionError
 from celeriac.event import Event, current_attempt
-from celeriac.subscription import in_share
+from celeriac.handler import in_share
 
 if TYPE_CHECKING:
     from celeriac.bus import EventBus

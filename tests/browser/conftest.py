@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.dev.server import EmbeddedServer
 from celeriac.settings import Settings
+from celeriac.testing.server import EmbeddedServer
 from tests.browser.flower import PASSWORD, USER, Flower
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from celeriac.dev.guard import GuardedProcess, guarded_popen
-from celeriac.dev.ports import free_port
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
-from tests.unit.matrix.shop import Shop
+from celeriac.store.factory import redis_backend
+from celeriac.testing.ports import free_port
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
+from tests.unit.tracking.shop import Shop
 
 APP = Path(__file__).parent / "app"
 USER, PASSWORD = "ada", "secret"

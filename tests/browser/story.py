@@ -6,7 +6,7 @@ from typing import Any
 
 from celeriac.errors import Retry
 from celeriac.event import current_attempt
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 class GatewayDown(ConnectionError):
@@ -57,7 +57,7 @@ def subscribe(shop: Shop, mended: type[Mended] = Mended) -> None:
 def settle(shop: Shop, *, turns: int = 8) -> None:
     """Until nothing more comes of what was emitted."""
     for _ in range(turns):
-        shop.settle()
+        shop.run_until_idle()
 
 
 def tell(shop: Shop, orders: int = 30) -> dict[str, str]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.dead_letter import acts
+from celeriac.delivery import DeadLetter
 from celeriac.event import decode
-from celeriac.ledger import DeadLetter
-from celeriac.operation import acts
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -52,7 +52,7 @@ def die(shop: Shop, **given: Any) -> DeadLetter:
     """A new dead letter of billing.charge, with a card that is sensitive."""
     data = {"currency": "EURO", "card": "tok_4242"}
     shop.emit("order.placed", data, sensitive=["card"], subject="order/1", **given)
-    shop.settle()
+    shop.run_until_idle()
     return shop.backend.ledger.dead("order", newest_first=True)[0]
 
 
@@ -81,7 +81,7 @@ def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, s
     dialog.get_by_placeholder("Why?").fill("a typing error")
     dialog.get_by_role("button", name="Edit").click()
     dialog.wait_for(state="detached")
-    shop.settle()
+    shop.run_until_idle()
     edited = newest(shop)
     assert {"currency": "EUR", "card": "tok_4242"} == json.loads(bytes(edited.data))
     assert 0 == shop.backend.ledger.dead_count("order")
@@ -131,7 +131,7 @@ def test_a_bad_edit_is_refused(
 
 def test_what_is_encrypted_cannot_be_edited(flower: Flower, shop: Shop) -> None:
     shop.emit("order.placed", {"x": 1}, datacontenttype="application/jose+json")
-    shop.settle()
+    shop.run_until_idle()
     letter = shop.backend.ledger.dead("order", newest_first=True)[0]
     answer = edit(flower, letter, {"data": {"currency": "EUR"}})
     assert 400 == answer.status

@@ -12,10 +12,10 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from celeriac.operation import Note
+from celeriac.dead_letter import Note
 from celeriac.settings import Settings
 from tests.browser.flower import PASSWORD, USER, Flower, shop_of
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -55,7 +55,7 @@ def shop(watched: Settings) -> Shop:
     made.backend.log.append("order", XSS.encode())
     made.backend.log.append("order", b"\xff\xfe not json")
     for _ in range(4):
-        made.settle()
+        made.run_until_idle()
     made.backend.circuits.pause("mail.send", reason=XSS)
     made.backend.ledger.record("order", Note(who=XSS, did=XSS, what=XSS, via=XSS).encode())
     made.backend.ledger.record("order", XSS.encode())
@@ -121,7 +121,7 @@ def test_a_hostile_letter_is_redriven_from_its_own_button(page: Page, shop: Shop
     letter.get_by_role("button", name="Redrive").click()
     page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
     page.locator(f'[data-key="{key}"]').wait_for(state="detached")
-    shop.settle()
+    shop.run_until_idle()
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import time
 import msgspec
 import pytest
 
+from celeriac.event_log import EntryKind
 from celeriac.flower.page import MAX_SUGGESTED
 from celeriac.flower.view.services import MAX_LINES, MAX_SERVICES
-from celeriac.log import EntryKind
 from celeriac.settings import Settings
 from tests.browser.flower import Flower, shop_of
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 EVENTS, DEAD = 100_000, 10_000
 # Generous, for a machine that others use too.

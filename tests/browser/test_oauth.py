@@ -10,7 +10,7 @@ from tornado.web import create_signed_value
 from celeriac.settings import Settings
 from tests.browser.flower import Answer, Flower, shop_of
 from tests.browser.story import tell
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 SECRET = "known-to-the-test"
 XSRF = "2|00000000|00000000|1"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from celeriac.matrix import Matrix
 from celeriac.settings import Settings
+from celeriac.tracking import Matrix
 from tests.browser.flower import PASSWORD, USER, Flower, shop_of
 from tests.browser.story import settle, tell
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.keys import Keys
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import Completion, FetchRequest
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.matrix import Matrix, State
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
+from celeriac.store.redis.keys import Keys
+from celeriac.tracking import Matrix, State
 from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/front", "/celeriac/count"]
 PAGES += ["/explain?type=order.placed", "/explain?event=x&handler=billing.book"]
@@ -327,7 +327,7 @@ def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -
     """And Flower itself goes on."""
     import dataclasses
 
-    from celeriac.dev.server import start_server
+    from celeriac.testing.server import start_server
 
     with start_server(tmp_path / "data", appendonly=False) as server:
         settings = dataclasses.replace(watched, redis_url=server.url, emit_timeout=1.0)

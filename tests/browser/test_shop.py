@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from celeriac.dev.guard import GuardedProcess, guarded_popen
 from celeriac.settings import Settings
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 from tests.browser.flower import PASSWORD, USER, Flower
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ["-m", "celery", "-A", "config", "flower", "--conf=config/flower.py", "--port={port}"]
-DEMO = ["-c", "from celeriac.dev.demo.crew import _show; _show({port})"]
+DEMO = ["-c", "from devtools.demo.crew import _show; _show({port})"]
 
 
 class ShopFlower(Flower):

@@ -11,7 +11,7 @@ import pytest
 from celeriac.settings import Settings
 from tests.browser.flower import shop_of
 from tests.browser.story import Mended, settle, tell
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.ledger import ORDERED, Lane
+from celeriac.delivery import ORDERED, Lane
 from celeriac.settings import Settings
 from tests.contract.script_watch import faults, watched
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store

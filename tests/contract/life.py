@@ -17,8 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from celeriac.event import event_key
-from celeriac.ledger import (
+from celeriac.delivery import (
     CHUNK_MOVES,
     MAX_LOST_RUNS,
     MOVES,
@@ -34,11 +33,12 @@ from celeriac.ledger import (
     Verdict,
     refused_field,
 )
-from celeriac.ledger.advance import Advance, NewChunk
-from celeriac.ledger.chunk_store import Completion, FetchRequest
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import entry_key
-from celeriac.log.open_chunk import OpenChunk
+from celeriac.delivery.advance import Advance, NewChunk
+from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
+from celeriac.event import event_key
+from celeriac.event_log import entry_key
+from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
 

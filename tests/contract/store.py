@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac.event import event_key
-from celeriac.ledger import (
+from celeriac.delivery import (
     Ask,
     Claimed,
     Delivery,
@@ -20,18 +19,19 @@ from celeriac.ledger import (
     Settled,
     Taken,
 )
-from celeriac.ledger.chunk_store import ChunkStore
-from celeriac.ledger.memory import MemoryLedger
-from celeriac.ledger.memory_chunks import MemoryChunks
-from celeriac.ledger.redis import RedisLedger
-from celeriac.ledger.redis_chunks import RedisChunks
-from celeriac.log import EventLog
-from celeriac.log.memory import MemoryClock, MemoryLog
-from celeriac.log.redis import redis_log
+from celeriac.delivery.chunk_store import ChunkStore
+from celeriac.event import event_key
+from celeriac.event_log import EventLog
 from celeriac.registry import Registry
-from celeriac.registry.memory import MemoryRegistry
-from celeriac.registry.redis import RedisRegistry
 from celeriac.settings import Settings
+from celeriac.store.memory.chunks import MemoryChunks
+from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.registry import MemoryRegistry
+from celeriac.store.redis.chunks import RedisChunks
+from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.registry import RedisRegistry
 
 DOMAIN = "order"
 HOUR_MS = 3_600_000

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from celeriac.delivery import Lane
+from celeriac.delivery.advance import Advance, Advanced, NewChunk
+from celeriac.delivery.chunk_store import FetchRequest
 from celeriac.event import new_event_id
-from celeriac.ledger import Lane
-from celeriac.ledger.advance import Advance, Advanced, NewChunk
-from celeriac.ledger.chunk_store import FetchRequest
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store
 from tests.contract.test_registered import event
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from celeriac.delivery import Lane, Outcome
 from celeriac.errors import LogFull
-from celeriac.ledger import Lane, Outcome
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store, body
 from tests.contract.test_chunks import completion, fetch
 
@@ -24,7 +24,7 @@ def full(make_store: MakeStore) -> Callable[..., tuple[Store, Lane]]:
     """Makes a store that refuses, and fills it for one handler; its lane."""
 
     def make(**given: object) -> tuple[Store, Lane]:
-        store = make_store(**{"log_most": MOST, "log_full": "raise", **given})
+        store = make_store(**{"max_backlog": MOST, "log_full": "raise", **given})
         lane = Lane(DOMAIN, "billing.charge")
         store.log.join(DOMAIN, lane.handler, "0")
         for n in range(MOST):
@@ -39,7 +39,7 @@ Full = Callable[..., tuple[Store, Lane]]
 
 def test_what_is_over_the_bound_is_refused_with_the_remedy(full: Full) -> None:
     store, _ = full()
-    with pytest.raises(LogFull, match=r"billing\.charge.*CELERIAC_LOG_MOST is 64"):
+    with pytest.raises(LogFull, match=r"billing\.charge.*CELERIAC_MAX_BACKLOG is 64"):
         store.emit("more")
     assert store.log.length(DOMAIN) == MOST
 
@@ -82,7 +82,7 @@ def test_what_is_finished_and_kept_by_the_retention_does_not_count(full: Full) -
 
 
 def test_a_log_that_nobody_reads_is_bounded_by_the_retention_alone(make_store: MakeStore) -> None:
-    store = make_store(log_most=10, log_full="raise")
+    store = make_store(max_backlog=10, log_full="raise")
     for n in range(50):
         store.emit(f"e{n}")
     assert store.log.length(DOMAIN) == 50
@@ -101,7 +101,7 @@ def test_the_slowest_handler_decides(full: Full) -> None:
 
 
 def test_what_is_postponed_counts(make_store: MakeStore) -> None:
-    store = make_store(log_most=MOST, log_full="raise")
+    store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(MOST):
         store.log.postpone(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
     with pytest.raises(LogFull):
@@ -111,7 +111,7 @@ def test_what_is_postponed_counts(make_store: MakeStore) -> None:
 
 
 def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: MakeStore) -> None:
-    store = make_store(log_most=MOST, log_full="raise")
+    store = make_store(max_backlog=MOST, log_full="raise")
     store.log.join(DOMAIN, "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
         store.log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN, 0) for n in range(3 * MOST)])
@@ -155,7 +155,7 @@ def test_a_group_that_began_in_the_middle_is_judged_by_its_own_backlog(
     make_store: MakeStore,
 ) -> None:
     """Redis cannot count what lies ahead of it, and it has nothing behind that matters."""
-    store = make_store(log_most=MOST, log_full="raise")
+    store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(2 * MOST):
         store.emit(f"e{n}")
         if n % 16 == 0:

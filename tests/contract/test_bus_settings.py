@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from celeriac.bus_settings import BusSettings, MemorySettingsStore
+from celeriac.bus_settings import BusSettings
+from celeriac.delivery import Lane, Outcome, Settled, Verdict
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import Effects
-from celeriac.ledger import Lane, Outcome, Settled, Verdict
-from celeriac.log.memory import MemoryClock
 from celeriac.settings import BUS_WIDE, Settings
+from celeriac.store.memory.bus_settings import MemorySettingsStore
+from celeriac.store.memory.event_log import MemoryClock
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store
 
@@ -24,10 +25,10 @@ def other(store: Store, **given: Any) -> BusSettings:
 
 def test_the_first_worker_writes_its_settings_and_all_others_follow(store: Store) -> None:
     other(store, retention=50).establish()
-    second = other(store, retention=1, dead_most=7)
+    second = other(store, retention=1, max_dead_letters=7)
     second.establish()
     assert 50 == second.current.retention == other(store).current.retention
-    assert Settings().dead_most == second.current.dead_most
+    assert Settings().max_dead_letters == second.current.max_dead_letters
 
 
 def test_without_a_worker_each_process_has_its_own(store: Store) -> None:
@@ -115,10 +116,10 @@ def test_the_bound_of_the_log_is_the_bus_s(make_store: MakeStore) -> None:
     store = make_store(log_full="raise")
     store.log.join(DOMAIN, "billing.charge", "0")
     store.log.append(DOMAIN, b"{}")
-    store.log.bus.set("log_most", "1")
+    store.log.bus.set("max_backlog", "1")
     with pytest.raises(LogFull):
         store.log.append(DOMAIN, b"{}")
-    store.log.bus.set("log_most", "0")
+    store.log.bus.set("max_backlog", "0")
     store.log.append(DOMAIN, b"{}")
 
 

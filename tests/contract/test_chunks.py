@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.ledger import MAX_LOST_RUNS, Lane, Outcome, Place, Settled, Verdict
-from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
-from celeriac.ledger.row import Failure
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry
+from celeriac.delivery import MAX_LOST_RUNS, Lane, Outcome, Place, Settled, Verdict
+from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.record import Failure
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
+from celeriac.event_log import Entry
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store, key_of
 

@@ -8,20 +8,20 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.circuit import (
+from celeriac.circuit_breaker import (
     CIRCUIT_MOVES,
     Breaker,
     Circuits,
     CircuitState,
-    MemoryCircuits,
-    RedisCircuits,
 )
-from celeriac.log.memory import MemoryClock
 from celeriac.settings import Settings
+from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.redis.circuits import RedisCircuits
 
 CLOSED, OPEN = CircuitState.CLOSED, CircuitState.OPEN
 HALF_OPEN, PAUSED = CircuitState.HALF_OPEN, CircuitState.PAUSED
-BREAKER = Breaker(failures=3, within=10.0, pause=0.05)
+BREAKER = Breaker(failures=3, window=10.0, recovery_timeout=0.05)
 LEASE_MS = 60_000
 H = "billing.charge"
 
@@ -75,7 +75,7 @@ def test_failures_among_many_successes_do_not_open_it(pair: Pair) -> None:
 
 def test_failures_older_than_the_window_do_not_count(pair: Pair) -> None:
     circuits, passes = pair
-    brief = Breaker(failures=3, within=0.2, pause=1.0)
+    brief = Breaker(failures=3, window=0.2, recovery_timeout=1.0)
     circuits.tell(H, brief, 2, 2)
     passes(0.3)
     assert circuits.tell(H, brief, 2, 2).state is CLOSED
@@ -152,7 +152,7 @@ def test_no_two_trials_have_the_same_time(pair: Pair) -> None:
 def test_what_is_told_of_an_open_one_changes_nothing(pair: Pair) -> None:
     """A call that began before and succeeds late does not close it."""
     circuits, _ = pair
-    opened(circuits, Breaker(failures=3, pause=60.0))
+    opened(circuits, Breaker(failures=3, recovery_timeout=60.0))
     before = circuits.get(H)
     assert circuits.tell(H, BREAKER, 5, 0) == before
     assert circuits.tell(H, BREAKER, 5, 5) == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.ledger import Ask, Lane, Outcome
+from celeriac.delivery import Ask, Lane, Outcome
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 from tests.contract.test_chunks import fetch

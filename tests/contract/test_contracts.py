@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from celeriac.contract.lock import LockedContract, LockedReader
-from celeriac.contract.memory import MemoryContracts
 from celeriac.contract.normal_form import digest
-from celeriac.contract.redis import RedisContracts
 from celeriac.contract.store import ContractChanged, ContractStore
 from celeriac.settings import Settings
+from celeriac.store.memory.contracts import MemoryContracts
+from celeriac.store.redis.contracts import RedisContracts
 from tests.contract.store import MemoryStore, RedisStore, Store
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.ledger import Lane
+from celeriac.delivery import Lane
 from tests.contract.store import Store
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import Failure, Lane, Outcome, exception_of
+from celeriac.delivery import Failure, Lane, Outcome, exception_of
 from tests.contract.store import DOMAIN, Store
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from celeriac.delivery import DeadLetter, EditedLetter, Failure, Lane, Outcome, Place, Verdict
+from celeriac.delivery.record import MAX_HISTORY
 from celeriac.errors import NotFound
-from celeriac.ledger import DeadLetter, EditedLetter, Failure, Lane, Outcome, Place, Verdict
-from celeriac.ledger.row import MAX_HISTORY
 from tests.contract.store import DOMAIN, Store, body, key_of, settled
 
 

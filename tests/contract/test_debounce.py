@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from celeriac.ledger import FlowControl, Lane, Outcome, Place, Settled
-from celeriac.ledger.ledger import Delivery
-from celeriac.log import EntryKind
+from celeriac.delivery import FlowControl, Lane, Outcome, Place, Settled
+from celeriac.delivery.store import Delivery
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store
 
 MINUTE_MS = 60_000
@@ -175,3 +175,33 @@ def test_what_waits_is_delivered_when_keys_are_not_debounced_any_more(store: Sto
     taken(store, lane)
     plain = Lane(DOMAIN, lane.handler)
     assert entries == [one.entry for one in taken(store, plain)]
+
+
+def test_a_list_that_was_requeued_is_one_again_whatever_room_there_is(store: Store) -> None:
+    lane = debounced(store, "all")
+    a1, a2, a3 = emit(store, "a1", "a2", "a3")
+    taken(store, lane)
+    store.pass_hour()
+    taken(store, lane)
+    assert 3 == store.ledger.hand_back("w1", lane)
+    again = store.take(lane, limit=1).deliveries
+    assert {(a1, a1), (a2, a1), (a3, a1)} == {(d.entry, d.together) for d in again}
+
+
+@pytest.mark.parametrize("keep", ["all", "last"])
+def test_a_key_is_not_quiet_while_there_are_unread_entries(store: Store, keep: str) -> None:
+    """A dispatcher that was busy reads entries after their key was quiet."""
+    lane = debounced(store, keep, quiet_ms=20, max_quiet_ms=60)
+    bodies = [json.dumps({"id": name, "subject": "a"}).encode() for name in ("a1", "a2", "a3")]
+    assert store.log.append_many([(DOMAIN, body, EntryKind.MADE, 0) for body in bodies]) == 3
+    store.pass_ms(30)
+    read = [store.take(lane, most_new=1).deliveries for _ in range(4)]
+    a1, a2, a3 = (entry.id for entry in store.log.read(DOMAIN))
+    found = {(d.entry, d.together or d.into) for deliveries in read for d in deliveries}
+    assert (
+        found
+        == {
+            "all": {(a1, a1), (a2, a1), (a3, a1)},
+            "last": {(a1, a2), (a2, a3), (a3, "")},
+        }[keep]
+    )

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celeriac.dev.cluster import EmbeddedCluster
-from celeriac.dev.server import EmbeddedServer
+from celeriac.testing.server import EmbeddedServer
+from devtools.cluster import EmbeddedCluster
 from tests.contract.life import Life
 
 

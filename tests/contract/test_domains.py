@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.delivery import Lane, Outcome, Settled
 from celeriac.errors import LogFull
 from celeriac.event import build_event, encode
-from celeriac.ledger import Lane, Outcome, Settled
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, HOUR_MS, Store
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from celeriac.delivery import MAX_SOURCES, Lane, Outcome, Place, Settled, Verdict
 from celeriac.event import event_key
-from celeriac.ledger import MAX_SOURCES, Lane, Outcome, Place, Settled, Verdict
 from tests.contract.store import DOMAIN, Store
 
 SHOP, RIVAL = event_key("a", "shop"), event_key("a", "rival")

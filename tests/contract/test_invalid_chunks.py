@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import Completion
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry
-from celeriac.matrix import State
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
+from celeriac.event_log import Entry
+from celeriac.tracking import State
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 from tests.contract.test_chunks import completion, fetch
 from tests.contract.test_matrix import Bus, bus_of, complete

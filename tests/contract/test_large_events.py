@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac.connection import open_client
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import FetchRequest, new_chunk_id
 from celeriac.event import new_event_id
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import FetchRequest, new_chunk_id
-from celeriac.log import EntryKind
-from celeriac.log.redis_aio import async_redis_log
+from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
+from celeriac.store.redis.async_event_log import async_redis_log
+from celeriac.store.redis.connection import open_client
 from tests.contract.store import DOMAIN, RedisStore
 from tests.contract.test_chunks import completion
 from tests.contract.test_registered import event

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import ORDERED, Ask, Lane, Outcome
-from celeriac.ledger.chunk_store import FetchRequest
-from celeriac.log import EntryKind, Group, entry_key
+from celeriac.delivery import ORDERED, Ask, Lane, Outcome
+from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.event_log import EntryKind, Group, entry_key
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 MakeStore = Callable[..., Store]
@@ -342,7 +342,7 @@ def test_dead_letters_have_a_retention_of_their_own(make_store: MakeStore) -> No
 
 def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
     """The oldest go; those that stay are the newest."""
-    store, lane = make_store(dead_most=3), Lane(DOMAIN, "billing.charge")
+    store, lane = make_store(max_dead_letters=3), Lane(DOMAIN, "billing.charge")
     store.log.join(DOMAIN, lane.handler, "0")
     for n in range(10):
         store.emit(f"e{n}")

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import pytest
 
-from celeriac.circuit import MemoryCircuits
+from celeriac.dead_letter import redrive_letter
+from celeriac.delivery import Failure, Lane, Outcome, Settled
+from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import new_event_id
-from celeriac.ledger import Failure, Lane, Outcome, Settled
-from celeriac.ledger.chunk_store import Completion
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry, EntryKind, ImmediateLog, time_ms
-from celeriac.log.memory import MemoryClock
-from celeriac.matrix import Cell, Matrix, State
-from celeriac.matrix.cell import HandlerLag
-from celeriac.operation import redrive_letter
+from celeriac.event_log import Entry, EntryKind, ImmediateLog, time_ms
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.tracking import Cell, Matrix, State
+from celeriac.tracking.cell import HandlerLag
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store, body, key_of
 from tests.contract.test_chunks import fetch
@@ -357,7 +357,7 @@ def test_an_event_is_found_by_its_id_without_a_row(
     bus: Bus, monkeypatch: pytest.MonkeyPatch, id: str
 ) -> None:
     """However many entries are newer."""
-    monkeypatch.setattr("celeriac.matrix.reading.MAX_ENTRIES", 5)
+    monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 5)
     bus.store.ledger.note_sources(DOMAIN, {SOURCE: 1})
     entry = bus.append(id, EntryKind.GIVEN)
     bus.emit(*(str(n) for n in range(30)))

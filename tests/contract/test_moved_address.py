@@ -10,13 +10,13 @@ import pytest
 from celery import Celery
 
 from celeriac import BusUnavailable, Event, EventBus
-from celeriac.connection import open_client
-from celeriac.dev.faults.proxy import Proxy
-from celeriac.dev.server import start_server
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import Peek
+from celeriac.store.redis.connection import open_client
+from celeriac.testing.server import start_server
 from celeriac.worker.hint import hint_sender
+from devtools.faults.proxy import Proxy
 
 
 def charge(event: Event) -> None: ...

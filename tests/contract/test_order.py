@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.ledger import MAX_BLOCKED, Lane, Outcome
-from celeriac.log import EntryKind
+from celeriac.delivery import MAX_BLOCKED, Lane, Outcome
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 

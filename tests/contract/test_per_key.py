@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.ledger import FlowControl, Lane, Outcome
+from celeriac.delivery import FlowControl, Lane, Outcome
 from tests.contract.store import DOMAIN, HOUR_MS, Store
 
 TENANT = "data.tenant"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from celeriac.delivery import Lane
 from celeriac.errors import LogFull
 from celeriac.event import build_event, encode, made_ms, new_event_id
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind, Item, time_ms
+from celeriac.event_log import EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, Store
 
 MakeStore = Callable[..., Store]
@@ -82,7 +82,7 @@ def test_a_given_id_is_known_for_the_window_and_forgotten_after_two(make_store: 
 
 
 def test_what_a_full_log_refuses_is_not_registered(make_store: MakeStore) -> None:
-    store = make_store(log_most=1, log_full="raise")
+    store = make_store(max_backlog=1, log_full="raise")
     lane = Lane(DOMAIN, "billing.charge")
     store.log.join(DOMAIN, lane.handler, "0")
     with pytest.raises(LogFull) as caught:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from celeriac.delivery import Ask, Claimed, Failure, Lane, Outcome, Settled, Verdict
+from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.repetition import Repetitions
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import made_ms, new_event_id, peek
-from celeriac.ledger import Ask, Claimed, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
-from celeriac.ledger.repetition import Repetitions
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry, EntryKind, Item, time_ms
+from celeriac.event_log import Entry, EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, MemoryStore, Store
 from tests.contract.test_chunks import completion, fetch
 from tests.contract.test_registered import MakeStore, event

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.ledger import Lane, Outcome
-from celeriac.ledger.chunk_store import Completion
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry, entry_time_ms
+from celeriac.delivery import Lane, Outcome
+from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
+from celeriac.event_log import Entry, entry_time_ms
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 from tests.contract.test_chunks import failed, fetch, held
 

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 import redis
 
-import celeriac.sentinel
+import celeriac.store.redis.sentinel
 from celeriac import BusUnavailable, Event, EventBus
-from celeriac.connection import open_client
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import Peek
+from celeriac.store.redis.connection import open_client
+from celeriac.testing.ports import free_port
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import EmbeddedServer, start_server
 from celeriac.worker.hint import hint_sender
 from celeriac.worker.old_master import OldMaster
 
@@ -120,7 +120,7 @@ def direct(server: EmbeddedServer) -> Any:
 @pytest.fixture(autouse=True)
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the half second in which the old master may be written to."""
-    monkeypatch.setattr(celeriac.sentinel, "ASK_EVERY", 0)
+    monkeypatch.setattr(celeriac.store.redis.sentinel, "ASK_EVERY", 0)
 
 
 def test_emits_follow_the_master_over_a_failover_with_living_connections(watched: Watched) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.ledger import Failure, Lane, Outcome, Place, Settled, Verdict, refused_field
-from celeriac.log import EntryKind
+from celeriac.delivery import Failure, Lane, Outcome, Place, Settled, Verdict, refused_field
+from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 

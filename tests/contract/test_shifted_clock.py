@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.ledger import Lane, Outcome, Settled
-from celeriac.ledger.chunk_store import FetchRequest
+from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery.chunk_store import FetchRequest
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, RedisStore, key_of, settled
 from tests.contract.test_chunks import completion, failed, fetch, held

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from celeriac import BusUnavailable, EventBus
-from celeriac.connection import open_client
+from celeriac.store.redis.connection import open_client
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, slices, transfer_time
 
 RATE = 2_000_000  # bytes/s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.ledger import MAX_LOST_RUNS, Ask, Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.delivery import MAX_LOST_RUNS, Ask, Claimed, Lane, Outcome, Settled, Verdict
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
 

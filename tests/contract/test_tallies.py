@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from celeriac.delivery import Failure, Lane, Outcome, Settled
 from celeriac.event import MOST_EFFECTS, Effect, Effects
-from celeriac.ledger import Failure, Lane, Outcome, Settled
 from tests.contract.store import Store, settled
 
 PLACED, PAID = "order.placed", "order.paid"

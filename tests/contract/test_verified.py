@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled, Verdict
 from celeriac.event import peek
-from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.ledger.redis_verified import MAX_NOTED
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
+from celeriac.store.redis.verified import MAX_NOTED
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, RedisStore, Store, key_of
 from tests.contract.test_chunks import completion, fetch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from celeriac.ledger import Lane
-from celeriac.log import Volume
+from celeriac.delivery import Lane
+from celeriac.event_log import Volume
 from tests.contract.store import DOMAIN, Store
 
 

@@ -16,10 +16,10 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.dev.guard import GuardedProcess, guarded_popen
-from celeriac.dev.rabbitmq import EmbeddedRabbit, find_rabbitmq
-from celeriac.dev.server import EmbeddedServer, start_server
-from celeriac.matrix import Matrix
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
+from celeriac.testing.server import EmbeddedServer, start_server
+from celeriac.tracking import Matrix
+from devtools.rabbitmq import EmbeddedRabbit, find_rabbitmq
 
 APP = Path(__file__).parent / "app"
 

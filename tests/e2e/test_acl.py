@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from celeriac import EventBus
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.server import start_server
-from celeriac.keys import Keys
 from celeriac.settings import Settings
+from celeriac.store.redis.keys import Keys
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import start_server
 from tests.e2e.conftest import APP, Deployment
 
 EMITS = {"orders": "order", "billing": "payment"}
@@ -81,7 +81,7 @@ def start(deployment: Deployment, service: str) -> None:
              "-n", f"{service}@%h", "--loglevel", "info"],
             env={**deployment.environment, "CELERIAC_SERVICE": service,
                  "CELERIAC_REDIS_URL": url_of(deployment, service),
-                 "CELERIAC_EMITS": EMITS[service],
+                 "CELERIAC_EMITTED_DOMAINS": EMITS[service],
                  "SHIPPED": str(deployment.directory / "shipped")},
             cwd=APP, stdout=out, stderr=out,
         )  # fmt: skip

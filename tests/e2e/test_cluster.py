@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.dev.cluster import EmbeddedCluster, start_cluster
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.server import start_server
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import start_server
+from devtools.cluster import EmbeddedCluster, start_cluster
 from tests.e2e.conftest import Deployment
 
 DOMAINS = [f"domain{n}" for n in range(12)]

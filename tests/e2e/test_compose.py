@@ -23,9 +23,9 @@ import pytest
 import redis
 import yaml
 
-from celeriac.dev.guard import GuardedProcess, guarded_popen
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import find_server
+from celeriac.testing.ports import free_port
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
+from celeriac.testing.server import find_server
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"VALKEY_PASSWORD": "v4lkey", "FLOWER_PASSWORD": "fl0wer"}

@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from celeriac.dev.server import EmbeddedServer
+from celeriac.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "celeriac.dev.demo", *arguments]
+    return [sys.executable, "-m", "devtools.demo", *arguments]
 
 
 @pytest.fixture

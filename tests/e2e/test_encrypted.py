@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.ledger import Lane
-from celeriac.trust.generate import generate
+from celeriac.delivery import Lane
+from celeriac.security.generate import generate
 from tests.browser.flower import Flower
 from tests.e2e.conftest import Deployment
 

@@ -91,7 +91,7 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
 
     deployment.effects.set("mended", "yes")
     handler = bus.service.backend.registry.handlers()["billing.broken"]
-    from celeriac.ledger import Lane
+    from celeriac.delivery import Lane
 
     assert handler.id == letter.handler
     assert backend.ledger.redrive(Lane("order", letter.handler), [(letter, letter.event)])

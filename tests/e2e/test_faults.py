@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from celeriac.dev.faults.fault import RABBITMQ, REDIS, Fault
-from celeriac.dev.faults.row import Row
-from celeriac.dev.faults.run import run
-from celeriac.dev.faults.table import chosen
-from celeriac.dev.rabbitmq import EmbeddedRabbit
+from devtools.faults.fault import RABBITMQ, REDIS, Fault
+from devtools.faults.row import Row
+from devtools.faults.run import run
+from devtools.faults.table import chosen
+from devtools.rabbitmq import EmbeddedRabbit
 
 QUICK = [fault.name for fault in chosen(full=False)]
 OF_RABBITMQ = [f.name for f in chosen(full=False, broker=RABBITMQ) if REDIS not in f.on]

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from celeriac import EventBus
-from celeriac.dev.ports import free_port
+from celeriac.testing.ports import free_port
 from tests.e2e.conftest import Deployment
 
 

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from celeriac import EventBus
-from celeriac.dev.guard import GuardedProcess, guarded_popen
 from celeriac.event import decode
 from celeriac.outbox import create_outbox
 from celeriac.outbox import status as state
 from celeriac.outbox.database import open_database
+from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 MAIN = "from celeriac.cli import main; main()"
 SITE = Path(__file__).parent / "site"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
+from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled
 from celeriac.event import peek
-from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled
 from celeriac.registry import HandlerRecord
 
 # Latency is what most of them measure.

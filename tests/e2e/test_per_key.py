@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.matrix import State
+from celeriac.tracking import State
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from celeriac.dev.guard import guarded_popen
 from celeriac.event import decode, decode_data
 from celeriac.outbox.database import open_database
 from celeriac.outbox.relay import Relay
+from celeriac.testing.process_guard import guarded_popen
 from tests.e2e.conftest import APP
 
 REQUESTS, PROCESSES = 200, 4

@@ -26,9 +26,9 @@ import redis
 from celeriac import EventBus
 from celeriac.cli.doctor.finding import Patient
 from celeriac.cli.doctor.services import check_workers
-from celeriac.dev.guard import guarded_popen
-from celeriac.dev.server import start_server
-from celeriac.matrix import Matrix, State
+from celeriac.testing.process_guard import guarded_popen
+from celeriac.testing.server import start_server
+from celeriac.tracking import Matrix, State
 
 APP = Path(__file__).parent / "app"
 AT_ONCE = 6

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.keys import Keys
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind
-from celeriac.trust.generate import generate
+from celeriac.delivery import Lane
+from celeriac.event_log import EntryKind
+from celeriac.security.generate import generate
+from celeriac.store.redis.keys import Keys
 from tests.e2e.conftest import Deployment
 
 COUNT = 400

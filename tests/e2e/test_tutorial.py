@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from celeriac.dev.guard import guarded_popen
+from celeriac.testing.process_guard import guarded_popen
 
 PAGE = (Path(__file__).parents[2] / "docs/tutorial/first-event.md").read_text()
 

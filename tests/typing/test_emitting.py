@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from celeriac import Event, EventBus, emit, emit_many
-from celeriac.testing import Captured, Settlement, capture, in_memory, make_event
+from celeriac.testing import Captured, RunResult, capture, in_memory, make_event
 
 bus = EventBus(service="billing")
 
@@ -45,5 +45,5 @@ def test_a_made_event_is_typed_as_the_handler_gets_it() -> None:
 
 def test_settling_says_what_happened() -> None:
     with in_memory(bus) as memory:
-        assert_type(memory.settle(), Settlement)
-        assert_type(memory.settle(shuffle=1).processed, int)
+        assert_type(memory.run_until_idle(), RunResult)
+        assert_type(memory.run_until_idle(shuffle=1).processed, int)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celeriac.dispatcher import Chunk
 from celeriac.executor import Executor, Report
-from celeriac.subscription import Service
+from celeriac.service import Service
 
 
 def run_task(service: Service, chunk: Chunk) -> Report:

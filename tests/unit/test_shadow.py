@@ -12,10 +12,10 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import before_task_publish
 
 from celeriac import Event, EventBus, SubscriptionError, in_share
-from celeriac.matrix import Matrix
 from celeriac.shadow import is_moved, shadow
 from celeriac.testing import in_memory
 from celeriac.testing.memory import MemoryBus
+from celeriac.tracking import Matrix
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +70,13 @@ def test_both_stand_side_by_side_in_the_matrix(app: Any, bus: EventBus) -> None:
         assert (good.id, "order/1", {"order": 1}) == (first.id, first.subject, first.data)
         assert {"order": 2} == second.data
         assert first.extensions["shadow"] is True
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert {"billing.charge_task": "scheduled", "billing.charge_card": "processed"} == states(
             memory, good.id
         )
         finish(app, good.id)
         finish(app, bad.id, error=ValueError("card 4111 declined"))
-        memory.settle()
+        memory.run_until_idle()
         assert "processed" == states(memory, good.id)["billing.charge_task"]
         assert "dead" == states(memory, bad.id)["billing.charge_task"]
         [dead] = memory.dead
@@ -104,7 +104,7 @@ def test_events_that_are_emitted_otherwise_have_no_task_to_wait_for(
     shadow(bus, charge, "charge.asked")
     with in_memory(bus) as memory:
         id = bus.emit("charge.asked")
-        memory.settle()
+        memory.run_until_idle()
         assert {"billing.charge_task": "skipped"} == states(memory, id)
 
 
@@ -179,7 +179,7 @@ def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(app: Any, bus: 
         with worker:
             for result in results:
                 result.get(timeout=20)
-        memory.settle()
+        memory.run_until_idle()
         name = "billing.moved_charge_task"
         assert {"processed"} == {states(memory, one.id)[name] for one in results}
     assert sorted(by_handler) == [n for n in range(20) if in_share(f"order/{n}", 0.5)]

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from celeriac import BusUnavailable, EventBus
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import ServerFailed, start_server
+from celeriac.testing.ports import free_port
+from celeriac.testing.server import ServerFailed, start_server
 
 # kombu ships no types
 broker: Any = kombu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.circuit import Circuit, CircuitState
+from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.cli.show import when
 
 _WORDS = {

@@ -12,12 +12,12 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.user import user_name
-from celeriac.operation import record_setting
+from celeriac.dead_letter import record_setting
 from celeriac.settings import BUS_WIDE, Settings
 
 NAME = click.Choice(BUS_WIDE)
 # A lower value deletes what the old one kept; 0 is no bound for the others.
-KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "dead_most")
+KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters")
 
 
 @click.group(invoke_without_command=True)

@@ -15,9 +15,8 @@ import click
 import redis
 
 from celeriac.registry import WorkerRecord
+from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
-from celeriac.subscription import Service
-from celeriac.subscription.service import worker_name
 
 if TYPE_CHECKING:
     from celeriac.bus import EventBus

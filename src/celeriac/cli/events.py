@@ -13,7 +13,7 @@ from celeriac.cli.moment import since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
 from celeriac.cli.terminal import echo
-from celeriac.matrix import EventStatus, State
+from celeriac.tracking import EventStatus, State
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from celeriac.event import literal_domain
-from celeriac.log import Entry, EventLog, entry_key
+from celeriac.event_log import Entry, EventLog, entry_key
 
 PAGE = 500  # entries of one domain at a time
 LOOK_EVERY = 1.0  # seconds; domains that are new are looked for this often

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import redis
 
-from celeriac.connection import answer_time, explain
 from celeriac.errors import (
     BusUnavailable,
     CeleriacError,
@@ -18,6 +17,7 @@ from celeriac.errors import (
     InvalidEvent,
     LogFull,
 )
+from celeriac.store.redis.connection import answer_time, explain
 from celeriac.visible import visible
 
 FAILED, USAGE, MISSING, UNREACHABLE = 1, 2, 3, 4

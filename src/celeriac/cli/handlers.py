@@ -10,10 +10,10 @@ from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.terminal import confirm, echo
+from celeriac.delivery import Lane
 from celeriac.errors import CeleriacError, NotFound
-from celeriac.ledger import Lane
-from celeriac.matrix import HandlerLag
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
+from celeriac.tracking import HandlerLag
 from celeriac.visible import listed
 
 

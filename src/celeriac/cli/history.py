@@ -13,8 +13,8 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, took, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
-from celeriac.matrix import EventStatus
-from celeriac.operation import Step, history_of
+from celeriac.dead_letter import Step, history_of
+from celeriac.tracking import EventStatus
 
 INDENT = 21  # below the time
 

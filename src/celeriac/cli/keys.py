@@ -13,8 +13,8 @@ from celeriac.cli.group import Failure
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import echo
-from celeriac.trust.generate import generate as make
-from celeriac.trust.key import ENCRYPTION, SIGNING, public_keys
+from celeriac.security.generate import generate as make
+from celeriac.security.key import ENCRYPTION, SIGNING, public_keys
 
 
 @click.group()

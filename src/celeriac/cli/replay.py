@@ -17,13 +17,13 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, when
 from celeriac.cli.terminal import confirm, echo, make_console
 from celeriac.cli.user import user_name
+from celeriac.dead_letter import Note
+from celeriac.delivery import Lane
 from celeriac.errors import InvalidEvent
 from celeriac.event import Matcher, compile_patterns, meant_for, peek
-from celeriac.ledger import Lane
-from celeriac.log import Group, entry_key
-from celeriac.operation import Note
+from celeriac.event_log import Group, entry_key
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
 from celeriac.transfer import FIRST_PAGE, next_page, portions
 
 PAGE = 500

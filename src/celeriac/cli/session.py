@@ -8,11 +8,11 @@ from functools import cached_property
 import click
 
 from celeriac.errors import NotFound
-from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import Backend, Service
-from celeriac.subscription.service import redis_backend
+from celeriac.store.factory import Backend, redis_backend
+from celeriac.tracking import Matrix
 from celeriac.visible import listed
 
 

@@ -16,9 +16,9 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo, make_console
-from celeriac.ledger import Restart
-from celeriac.matrix import Cell, EventStatus, Located, Matrix, State
-from celeriac.operation import restart_text
+from celeriac.dead_letter import restart_text
+from celeriac.delivery import Restart
+from celeriac.tracking import Cell, EventStatus, Located, Matrix, State
 
 if TYPE_CHECKING:
     from rich.console import Console

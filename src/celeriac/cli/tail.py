@@ -19,10 +19,10 @@ from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
 from celeriac.cli.terminal import echo
-from celeriac.connection import is_transient
 from celeriac.errors import InvalidEvent
 from celeriac.event import Pattern, RawEvent, check_domain, decode, masked, masked_envelope, peek
-from celeriac.log import Entry
+from celeriac.event_log import Entry
+from celeriac.store.redis.connection import is_transient
 from celeriac.visible import visible_json
 
 if TYPE_CHECKING:

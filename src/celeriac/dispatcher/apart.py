@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from celeriac.delivery import MAX_LOST_RUNS, Settled
 from celeriac.dispatcher.chunk import Item
-from celeriac.ledger import MAX_LOST_RUNS, Settled
 
 AT_ONCE = 2  # lost runs after which a delivery still runs again at once
 MAX_LEASES_APART = 10

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from celeriac.delivery import Lane, Outcome, Settled
 from celeriac.event import Peek
-from celeriac.ledger import Lane, Outcome, Settled
-from celeriac.log import Entry
+from celeriac.event_log import Entry
+from celeriac.handler import Handler
 from celeriac.settings import Settings
-from celeriac.subscription import Handler
 
 # Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
 WORTH_A_TASK_US = 2000
@@ -89,7 +89,7 @@ def _cut(text: str) -> str:
 
 
 def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Settings) -> int:
-    """Events in one task: about `chunk_time` of work, at least 1, at most `chunk_most`.
+    """Events in one task: about `chunk_time` of work, at least 1, at most `max_chunk`.
 
     An unmeasured handler starts with 1. A handler with a time limit has 1, so that the limit is
     of one event. What is ready is spread over the processes where the pieces are worth a task.
@@ -98,7 +98,7 @@ def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Se
         return 1 if handler.batch is None else handler.batch
     if mean_us <= 0:
         return handler.batch or 1
-    most = max(1, min(s.chunk_most, int(s.chunk_time * 1e6 / mean_us)))
+    most = max(1, min(s.max_chunk, int(s.chunk_time * 1e6 / mean_us)))
     share = math.ceil(ready / max(1, processes))
     worth = math.ceil(WORTH_A_TASK_US / mean_us)
     return max(min(most, max(share, worth)), handler.batch or 1)
@@ -106,8 +106,8 @@ def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Se
 
 def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
     """How many deliveries one worker may hold queued: a few full chunks for each process."""
-    full = chunk_size(handler, mean_us, s.chunk_most * processes, processes, s)
-    most = full * processes * s.read_ahead
+    full = chunk_size(handler, mean_us, s.max_chunk * processes, processes, s)
+    most = full * processes * s.prefetch
     if handler.per_second is not None:
         most = min(most, max(1, math.ceil(handler.per_second)))
     return most
@@ -130,7 +130,7 @@ def split(
     """
     alone = [item for item in items if item.attempts > 0]
     fresh = [item for item in items if item.attempts == 0]
-    ready = s.chunk_most * processes if more else len(fresh)
+    ready = s.max_chunk * processes if more else len(fresh)
     size = chunk_size(handler, mean_us, ready, processes, s)
     together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     groups = [[item] for item in alone] + together

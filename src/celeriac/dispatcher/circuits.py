@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from celeriac.circuit import Probe
-from celeriac.subscription import Backend, Handler
+from celeriac.circuit_breaker import Probe
+from celeriac.handler import Handler
+from celeriac.store.factory import Backend
 
 LOOK_EVERY = 0.5  # seconds; at each turn where a handler has a breaker, which opens in a moment
 

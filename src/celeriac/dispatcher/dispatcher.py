@@ -19,6 +19,9 @@ from typing import Any
 
 import redis
 
+from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery.repetition import Repetitions
+from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.circuits import Doors
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
@@ -32,14 +35,12 @@ from celeriac.dispatcher.pending import SWEEP, PendingDeliveries
 from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import Share, processes_for_slow
 from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
-from celeriac.ledger import Ask, Lane, Taken
-from celeriac.ledger.repetition import Repetitions
-from celeriac.ledger.sources import Sources
-from celeriac.log.doorbell import LONGEST_WAIT_MS
-from celeriac.log.redis import BELL
-from celeriac.refusal import is_demotion
+from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
-from celeriac.subscription import Handler, Service
+from celeriac.service import Service
+from celeriac.store.redis.event_log import BELL
+from celeriac.store.redis.refusal import is_demotion
+from celeriac.store.redis.wakeup import LONGEST_WAIT_MS
 
 log = logging.getLogger(__name__)
 
@@ -376,7 +377,7 @@ class Dispatcher:
         self._looked_at_workers = now
         handlers = [handler.id for handler in self.handlers]
         workers = self.service.backend.registry.workers()
-        spare = self.settings.spare_processes
+        spare = self.settings.reserved_processes
         self._share.processes = processes_for_slow(workers, (own, self.processes), handlers, spare)
         if self._has_pool:
             self._share.here = max(0, self.processes - spare)

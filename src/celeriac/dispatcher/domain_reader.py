@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.chunk_store import Fetched, FetchRequest
 from celeriac.dispatcher.domain_reading import (
     SHARED_FROM,
     DomainReading,
@@ -17,10 +19,8 @@ from celeriac.dispatcher.domain_reading import (
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
-from celeriac.ledger.advance import Advance, Advanced
-from celeriac.ledger.chunk_store import Fetched, FetchRequest
-from celeriac.log import entry_key
-from celeriac.subscription import Service
+from celeriac.event_log import entry_key
+from celeriac.service import Service
 
 MAX_PAGES = 4  # of one domain in one turn
 # Another worker may have moved a group in between.

@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from celeriac.delivery import Lane
+from celeriac.delivery.advance import Advance, NewChunk
+from celeriac.delivery.chunk_store import new_chunk_id
+from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
 from celeriac.dispatcher.group_state import UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
-from celeriac.ledger import Lane
-from celeriac.ledger.advance import Advance, NewChunk
-from celeriac.ledger.chunk_store import new_chunk_id
-from celeriac.ledger.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
-from celeriac.log import Entry, entry_key
+from celeriac.event_log import Entry, entry_key
 
 SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
 PAGE = 500  # entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from celeriac.log.log import Eviction
+from celeriac.event_log.event_log import Eviction
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import redis
 from msgspec.structs import replace
 
+from celeriac.delivery import Delivery, Lane, Outcome, Settled
+from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
+from celeriac.delivery.repetition import Repetitions
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.dispatcher.chunk import Chunk
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.sift import Sifted, sift
-from celeriac.ledger import Delivery, Lane, Outcome, Settled
-from celeriac.ledger.advance import Advance, Advanced
-from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
-from celeriac.ledger.repetition import Repetitions
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry, EntryKind, entry_key
-from celeriac.subscription import Service
+from celeriac.event_log import Entry, EntryKind, entry_key
+from celeriac.service import Service
 
 # Entries in the chunk that a delivery task begins with. They pass through the main process, which
 # costs as much as to run them. The process that runs the task fetches larger chunks by itself.

@@ -6,10 +6,10 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.pause import BUSY
-from celeriac.ledger import Ask, Lane, Taken
-from celeriac.ledger.fetch_size import FetchSize
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
 OPEN_CHUNKS = 2

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+from celeriac.delivery import Lane
 from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
-from celeriac.ledger import Lane
 
 # Nothing waits for a group that rests: a few, or a share of all, are looked at along with those for
 # which something does, and many in a turn that has nothing else to do.

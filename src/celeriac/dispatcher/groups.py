@@ -7,12 +7,13 @@ from datetime import datetime
 
 import msgspec
 
+from celeriac.delivery import Lane
 from celeriac.dispatcher.versions import patterns_in_force
 from celeriac.event import compile_patterns
-from celeriac.ledger import Lane
-from celeriac.log import EventLog
+from celeriac.event_log import EventLog
+from celeriac.handler import Handler
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Backend, Handler
+from celeriac.store.factory import Backend
 
 FIRST_START = "first start with paused=True"
 FIRST = "0-0"

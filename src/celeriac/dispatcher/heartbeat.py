@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import MutableMapping
 
+from celeriac.delivery import Lane
 from celeriac.dispatcher.versions import patterns_served, reconcile
 from celeriac.event.pattern import literal_domain
-from celeriac.ledger import Lane
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from celeriac.delivery import Lane
 from celeriac.event import Peek, meant_for
-from celeriac.ledger import Lane
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 MAX_TYPES = 4096  # remembered
 

@@ -16,12 +16,12 @@ from itertools import islice
 
 import redis
 
-from celeriac.connection import is_refused
 from celeriac.dispatcher.eviction import EvictionWatch
 from celeriac.dispatcher.heartbeat import beat
-from celeriac.log import Trimmed
+from celeriac.event_log import Trimmed
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.store.redis.connection import is_refused
 
 log = logging.getLogger(__name__)
 TRIM_EVERY = 10.0
@@ -195,7 +195,7 @@ def _report(domain: str, trimmed: Trimmed) -> None:
     if trimmed.letters:
         log.warning(
             "%d dead letters of %s are gone for good: they were older than dead_retention or more "
-            "than dead_most (`celeriac config` shows both)",
+            "than max_dead_letters (`celeriac config` shows both)",
             trimmed.letters,
             domain,
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from celeriac.delivery import Lane
+from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.group_state import NOW, UNKNOWN, GroupState
 from celeriac.dispatcher.group_table import GroupTable, look_at, wake
@@ -18,10 +20,9 @@ from celeriac.dispatcher.served import Unserved, served_handlers
 from celeriac.dispatcher.share import Share
 from celeriac.dispatcher.task_sender import note_queued
 from celeriac.event.pattern import literal_domain
-from celeriac.ledger import Lane
-from celeriac.ledger.fetch_size import FetchSize
+from celeriac.handler import Handler
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.subscription import Handler, Service
+from celeriac.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class Membership:
         lane = handler.lane(domain)
         if lane not in self.groups:
             of = self._share.handler(handler.id)
-            group = GroupState(lane, handler, of, FetchSize(self.service.settings.chunk_most))
+            group = GroupState(lane, handler, of, FetchSize(self.service.settings.max_chunk))
             self._note_patterns(group)
             self.groups.add(group)
             of.groups.append(group)

@@ -7,9 +7,9 @@ import logging
 import redis
 from redis.exceptions import ResponseError
 
-from celeriac.connection import address
 from celeriac.errors import BusUnavailable
-from celeriac.refusal import passing_refusal
+from celeriac.store.redis.connection import address
+from celeriac.store.redis.refusal import passing_refusal
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.ledger import Ask, Taken
+from celeriac.delivery import Ask, Taken
 
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 BUSY = 0.01  # pause while this worker holds all that it may

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from celeriac.delivery import Ask, Lane, Settled, Taken
+from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import Doors
@@ -16,9 +18,8 @@ from celeriac.dispatcher.pause import BUSY, IDLE
 from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share
 from celeriac.dispatcher.sift import sift
 from celeriac.dispatcher.task_sender import TaskSender
-from celeriac.ledger import Ask, Lane, Settled, Taken
-from celeriac.ledger.sources import Sources
-from celeriac.subscription import Handler, Service
+from celeriac.handler import Handler
+from celeriac.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from itertools import islice
 
 import redis
 
-from celeriac.connection import is_refused
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.redis.connection import is_refused
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Promotion:
 
         `rung` are domains in which an event may have become the next one.
         """
-        emitted = self._service.settings.emitted_domains
+        emitted = self._service.settings.emitted_domain_names
         allowed = sorted({*domains, *emitted} - self._refused)
         if not allowed:
             return []
@@ -82,7 +82,7 @@ class Promotion:
             self._refused.add(domain)
             log.info(
                 "celeriac: postponed events of %s are left to the workers of a service that "
-                "emits it, with CELERIAC_EMITS=%s: the ACL of Redis forbids it here",
+                "emits it, with CELERIAC_EMITTED_DOMAINS=%s: the ACL of Redis forbids it here",
                 domain,
                 domain,
             )

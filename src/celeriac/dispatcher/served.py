@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from celeriac.dispatcher.versions import LIVES_WITHIN_MS
+from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
-from celeriac.subscription import Handler
 
 
 def served_handlers(

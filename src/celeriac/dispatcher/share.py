@@ -2,7 +2,7 @@
 
 Handlers of a service share its pools. A hint of a fast handler ends within moments; that of a slow
 one holds its process for as long as the handler runs. So slow handlers together leave some
-processes of each worker free (`spare_processes`), and what they may not have stays in the log.
+processes of each worker free (`reserved_processes`), and what they may not have stays in the log.
 Where no process can be left free, each worker has one slow delivery at a time, so that a fast one
 waits for no more than that.
 Pure: the ledger tells how many deliveries a handler has queued or running, here and in all workers.
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from celeriac.delivery import Taken
 from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
-from celeriac.ledger import Taken
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from celeriac.contract import read_data
+from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Delivery, Outcome, Settled
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
@@ -20,9 +21,8 @@ from celeriac.event import (
     meant_for,
     peek,
 )
-from celeriac.ledger import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Delivery, Outcome, Settled
-from celeriac.log import entry_time_ms
-from celeriac.subscription import Handler
+from celeriac.event_log import entry_time_ms
+from celeriac.handler import Handler
 
 
 @dataclass(slots=True)

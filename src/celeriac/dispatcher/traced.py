@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from celeriac.dispatcher.chunk import Chunk
+from celeriac.observability.tracing import tracing_of
 from celeriac.settings import Settings
-from celeriac.tracing import tracing_of
 
 
 def traced(send: Callable[[Chunk], None], settings: Settings) -> Callable[[Chunk], None]:

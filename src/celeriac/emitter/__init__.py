@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 from celeriac.emitter.aio import AsyncEmitter
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
-from celeriac.log import AsyncLog, EventLog
+from celeriac.event_log import AsyncLog, EventLog
+from celeriac.observability.tracing import tracing_of
 from celeriac.settings import Settings
-from celeriac.tracing import tracing_of
 
 
 def make_emitters(

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import redis
 
-from celeriac.connection import explain, is_transient, pauses
 from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import (
     NEW,
@@ -21,8 +20,9 @@ from celeriac.emitter.emitter import (
 )
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, made_ms, new_event_ids, note_effects
-from celeriac.log import AsyncLog, Item, time_ms, tried_at
-from celeriac.refusal import nothing_written
+from celeriac.event_log import AsyncLog, Item, time_ms, tried_at
+from celeriac.store.redis.connection import explain, is_transient, pauses
+from celeriac.store.redis.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
 
 Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]]

@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 import redis
 from msgspec.structs import replace
 
-from celeriac.connection import persist
 from celeriac.contract import VERSIONS, written_as
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
@@ -29,12 +28,13 @@ from celeriac.event import (
     validate_for_emit,
 )
 from celeriac.event.sensitive import DEEP, escaped
-from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
-from celeriac.log.registered import kind_of_id, kind_postponed
-from celeriac.refusal import nothing_written
+from celeriac.event_log import EntryKind, EventLog, Item, time_ms, tried_at
+from celeriac.event_log.registered import kind_of_id, kind_postponed
+from celeriac.security import Encrypter, make_encrypter, make_signer
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import persist
+from celeriac.store.redis.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
-from celeriac.trust import Encrypter, make_encrypter, make_signer
 
 T = TypeVar("T")
 Emission = Event[Any] | tuple[str, Any]

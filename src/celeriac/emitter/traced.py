@@ -11,9 +11,9 @@ from typing import Any
 from celeriac.emitter.aio import AsyncEmitter, Emissions
 from celeriac.emitter.emitter import Emission, Emitter
 from celeriac.event import Event
-from celeriac.log import AsyncLog, EventLog
+from celeriac.event_log import AsyncLog, EventLog
+from celeriac.observability.tracing.tracing import Tracing
 from celeriac.settings import Settings
-from celeriac.tracing.tracing import Tracing
 
 # What puts the context of the span of an emit_many under way into each of its events.
 _put: ContextVar[Callable[[Event[Any]], Event[Any]] | None] = ContextVar(

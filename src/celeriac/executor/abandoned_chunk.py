@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from celeriac.delivery import Claimed, Outcome, Settled, Verdict
+from celeriac.delivery.chunk_store import Completion
+from celeriac.event_log import Entry
+from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.executor.completion import with_key
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.work import type_of
-from celeriac.ledger import Claimed, Outcome, Settled, Verdict
-from celeriac.ledger.chunk_store import Completion
-from celeriac.log import Entry
-from celeriac.log.open_chunk import OpenChunk
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 
 def abandon_chunk(

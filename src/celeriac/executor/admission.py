@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from celeriac.errors import EncryptionError, UntrustedEvent
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.executor.masking import masked_error
-from celeriac.subscription import Handler
-from celeriac.trust import Guard
+from celeriac.handler import Handler
+from celeriac.security import Guard
 
 
 @dataclass(frozen=True, slots=True)

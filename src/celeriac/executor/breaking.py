@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from celeriac.circuit import Circuit, CircuitState
+from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.errors import InvalidEvent, Reject, Retry
 
 TELL_AFTER = 0.010  # seconds; a failure is told at once

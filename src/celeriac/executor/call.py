@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any
 
 from celeriac.fork import leave_to_parent
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 _local = threading.local()
 

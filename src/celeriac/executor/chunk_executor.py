@@ -9,14 +9,14 @@ from contextlib import suppress
 
 import redis
 
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import FetchRequest, new_chunk_id
+from celeriac.delivery.fetch_size import FetchSize
+from celeriac.event_log import Entry
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.running_chunk import RunningChunk
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import FetchRequest, new_chunk_id
-from celeriac.ledger.fetch_size import FetchSize
-from celeriac.log import Entry
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 # Seconds in which one task fetches further chunks: how long other handlers of the worker wait for
 # its process, and how long a revoked task goes on.
@@ -59,7 +59,7 @@ class ChunkExecutor:
             # The dispatcher that queued it may be of another version.
             find = self.process.service.backend.ledger.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
-        size = self._sizes.setdefault(group, FetchSize(self.process.settings.chunk_most))
+        size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
         ends_at = time.monotonic() + DRAIN
         # The dispatcher looked at the first chunk.
         ambiguous = False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from celeriac.delivery import Outcome, Settled
+from celeriac.delivery.repetition import Repetitions
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, meant_for, peek
-from celeriac.ledger import Outcome, Settled
-from celeriac.ledger.repetition import Repetitions
-from celeriac.log import Entry, EntryKind
-from celeriac.subscription import Handler
+from celeriac.event_log import Entry, EntryKind
+from celeriac.handler import Handler
 
 
 class ChunkFilter:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from celeriac.delivery import Outcome, Settled
+from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery.counters import tally_processed
+from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
+from celeriac.event_log import Entry
 from celeriac.executor.work import key_of
-from celeriac.ledger import Outcome, Settled
-from celeriac.ledger.chunk_store import Completion
-from celeriac.ledger.run_record import RunOutcome, pack_runs, processed_codes, run_code
-from celeriac.ledger.tally import tally_processed
-from celeriac.log import Entry
 
 
 class ProcessedEntries:

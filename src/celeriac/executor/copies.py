@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from celeriac.delivery import Lane, Place, Verdict
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
 from celeriac.executor.process import ExecutorProcess
-from celeriac.ledger import Lane, Place, Verdict
 
 
 def find_copies(

@@ -15,7 +15,9 @@ from contextlib import suppress
 import redis
 from msgspec.structs import replace
 
-from celeriac.circuit import Circuit
+from celeriac.circuit_breaker import Circuit
+from celeriac.delivery import Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.event_log import entry_key
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
 from celeriac.executor.copies import find_copies, verdicts_on
@@ -23,9 +25,8 @@ from celeriac.executor.error_text import describe
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.work import Work, type_of
-from celeriac.ledger import Claimed, Lane, Outcome, Settled, Verdict
-from celeriac.log import entry_key
-from celeriac.subscription import Handler, Service
+from celeriac.handler import Handler
+from celeriac.service import Service
 
 # A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
 # seconds, is of a handler that has become slow: the rest travels anew, one by one.

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
+from celeriac.delivery import Lane
 from celeriac.fork import after_fork_in_child
-from celeriac.ledger import Lane
-from celeriac.subscription import Service
+from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 

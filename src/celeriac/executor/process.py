@@ -9,15 +9,16 @@ from functools import partial
 from statistics import median_low
 from typing import TypeVar
 
-from celeriac.connection import persist
+from celeriac.delivery.sources import Sources
 from celeriac.executor.admission import Admission
 from celeriac.executor.at_hand import AtHand
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.work import Finish, Work
-from celeriac.ledger.sources import Sources
+from celeriac.handler import Handler
+from celeriac.observability.tracing import tracing_of
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import Handler, Service
-from celeriac.tracing import tracing_of
+from celeriac.store.redis.connection import persist
 
 T = TypeVar("T")
 MEANS = 5  # of what was told to the ledger at one time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from celeriac.delivery import Outcome
 from celeriac.event import key_id
-from celeriac.ledger import Outcome
 
 
 @dataclass(frozen=True, slots=True)

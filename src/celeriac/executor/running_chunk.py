@@ -14,18 +14,18 @@ from typing import Any
 
 import redis
 
+from celeriac.delivery import Claimed, Lane, Settled, Verdict
+from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, Peek, decode_unchecked
+from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Unreported
 from celeriac.executor.copies import find_copies
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.work import TELL_AFTER
-from celeriac.ledger import Claimed, Lane, Settled, Verdict
-from celeriac.ledger.chunk_store import Completion, Fetched, FetchRequest
-from celeriac.ledger.repetition import Repetitions
-from celeriac.log import Entry
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from celeriac.event import Effects, Event
 from celeriac.executor.work import Work
-from celeriac.subscription import decide
-from celeriac.tracing.tracing import Tracing
+from celeriac.handler import decide
+from celeriac.observability.tracing.tracing import Tracing
 
 
 class TracedWork(Work):

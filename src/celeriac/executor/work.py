@@ -8,6 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celeriac.contract import read_data
+from celeriac.delivery import (
+    LONGEST_PUT_OFF_MS,
+    PUT_OFF_MS,
+    Claimed,
+    Failure,
+    Outcome,
+    Settled,
+    Verdict,
+)
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
     NO_EFFECTS,
@@ -21,23 +30,14 @@ from celeriac.event import (
     event_key,
     peek,
 )
+from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
-from celeriac.ledger import (
-    LONGEST_PUT_OFF_MS,
-    PUT_OFF_MS,
-    Claimed,
-    Failure,
-    Outcome,
-    Settled,
-    Verdict,
-)
-from celeriac.log import entry_time_ms
-from celeriac.subscription import Decision, Handler, decide
+from celeriac.handler import Decision, Handler, decide
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from celeriac.matrix import State
+from celeriac.tracking import State
 
 
 class Verdict(StrEnum):

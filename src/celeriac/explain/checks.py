@@ -9,7 +9,7 @@ from celeriac.explain.fact import Facts
 from celeriac.explain.outcome import outcome_checks
 from celeriac.explain.progress import progress_checks, readiness_checks
 from celeriac.explain.reach import reach_checks
-from celeriac.matrix import UNFINISHED, State
+from celeriac.tracking import UNFINISHED, State
 
 
 def explain(facts: Facts) -> Explanation:

@@ -9,9 +9,9 @@ from typing import Any
 from celeriac.contract import read_data
 from celeriac.errors import CeleriacError, ContractTooNew, InvalidData
 from celeriac.event import RawEvent, is_encrypted
+from celeriac.handler import Handler, ShareFilter
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Handler, ShareFilter
-from celeriac.trust import Guard
+from celeriac.security import Guard
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from celeriac.circuit import Circuit
+from celeriac.circuit_breaker import Circuit
+from celeriac.delivery import DeadLetter, History, Pending, Row
+from celeriac.delivery.run_record import Run
 from celeriac.event import RawEvent
-from celeriac.ledger import DeadLetter, History, Pending, Row
-from celeriac.ledger.run_record import Run
-from celeriac.log import Group
-from celeriac.log.open_chunk import OpenChunk
-from celeriac.matrix import State
+from celeriac.event_log import Group
+from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.tracking import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from celeriac.circuit import Circuit
+from celeriac.circuit_breaker import Circuit
+from celeriac.delivery import IN_FLIGHT, DeadLetter, Lane, Pending, Row, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, peek
 from celeriac.explain.code import Code, Judgement
 from celeriac.explain.fact import Facts, Other
-from celeriac.ledger import IN_FLIGHT, DeadLetter, Lane, Pending, Row, refused_field
-from celeriac.matrix import Located, State, state_of
-from celeriac.matrix.page import Found, Item, page_cells
-from celeriac.matrix.stand import Stand, stands
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import Located, State, state_of
+from celeriac.tracking.page import Found, Item, page_cells
+from celeriac.tracking.position import Stand, stands
 
 MAX_OTHERS = 3
 LETTERS_READ = 100

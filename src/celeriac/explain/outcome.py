@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from celeriac.delivery import exception_of
 from celeriac.explain.answer import Check, Verdict, failed, passed, unknown
 from celeriac.explain.command import redrive, replay
 from celeriac.explain.fact import Facts
 from celeriac.explain.progress import share_checks
-from celeriac.ledger import exception_of
-from celeriac.matrix import State
 from celeriac.time_text import age, took, when
+from celeriac.tracking import State
 
 # The checks that ended a delivery before the handler ran, by the type of their error.
 _REFUSED = {

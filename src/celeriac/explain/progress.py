@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.circuit import Circuit, CircuitState
+from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.event import is_encrypted
 from celeriac.event.encrypted import encrypted_for
 from celeriac.explain.answer import Check, failed, passed, waiting
 from celeriac.explain.command import resume, start_worker
 from celeriac.explain.fact import Facts, Other
 from celeriac.flow_control import FlowControl
-from celeriac.matrix import State
-from celeriac.subscription.share import in_share, position, sharing_subject
+from celeriac.handler.share import in_share, position, sharing_subject
 from celeriac.time_text import age, when
+from celeriac.tracking import State
 from celeriac.visible import listed
 
 

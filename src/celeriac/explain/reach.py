@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.event import Pattern
+from celeriac.event_log import entry_time_ms
 from celeriac.explain.answer import Check, failed, passed, unknown
 from celeriac.explain.command import emit_for, replay
 from celeriac.explain.fact import Facts
 from celeriac.explain.mismatch import nearest
-from celeriac.log import entry_time_ms
 from celeriac.time_text import age, when
 from celeriac.visible import listed
 

@@ -8,7 +8,7 @@ import prometheus_client
 from flower.views import BaseHandler
 
 from celeriac.flower.threads import in_thread
-from celeriac.metrics import collector
+from celeriac.observability.metrics import collector
 from celeriac.worker.installed import services_of
 
 

@@ -12,14 +12,15 @@ import redis
 from flower.views import BaseHandler
 from tornado.web import HTTPError, MissingArgumentError
 
-from celeriac.connection import explain
 from celeriac.errors import CeleriacError, NotFound
+from celeriac.event_log import is_entry
 from celeriac.flower import guard, show
 from celeriac.flower.asset import asset
 from celeriac.flower.threads import in_thread
-from celeriac.log import is_entry
-from celeriac.matrix import Matrix
-from celeriac.subscription import Backend, Service
+from celeriac.service import Service
+from celeriac.store.factory import Backend
+from celeriac.store.redis.connection import explain
+from celeriac.tracking import Matrix
 from celeriac.worker.installed import services_of
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from celeriac.matrix import MEANINGS, Cell, State
+from celeriac.tracking import MEANINGS, Cell, State
 from celeriac.visible import listed as listed
 
 # The worst first: what an event is as a whole is the first of these that one of its cells is.

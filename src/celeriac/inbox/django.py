@@ -1,4 +1,4 @@
-"""The inbox in a database of Django. Needs `celeriac.django` in INSTALLED_APPS for its table."""
+"""The inbox in a database of Django. Needs `celeriac.contrib.django` in INSTALLED_APPS."""
 
 from __future__ import annotations
 

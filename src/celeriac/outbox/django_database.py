@@ -13,7 +13,7 @@ from celeriac.outbox.notified import Doorbell
 from celeriac.outbox.turns import TurnTaking
 from celeriac.transaction import Write
 
-REMEDY = "python manage.py migrate celeriac, with `celeriac.django` in INSTALLED_APPS"
+REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
 
 
 class DjangoDatabase(TurnTaking):

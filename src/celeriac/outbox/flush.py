@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import redis
 
-from celeriac.connection import Client, address, open_client
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError
-from celeriac.keys import Keys
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import Client, address, open_client
+from celeriac.store.redis.keys import Keys
 
 LONGEST_MS = 3000
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac import transaction
 from celeriac.errors import ConfigurationError
 from celeriac.event import peek
-from celeriac.log import EntryKind, Item
+from celeriac.event_log import EntryKind, Item
 from celeriac.outbox.write import Values, awrite, row, write
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def log_in(session: AnySession | None, using: str | None) -> OutboxLog | None:
         return OutboxLog(partial(write, session))
     if transaction.find is None:
         raise ConfigurationError(
-            f"using={using!r} names a database of Django; put 'celeriac.django' into "
+            f"using={using!r} names a database of Django; put 'celeriac.contrib.django' into "
             "INSTALLED_APPS. With SQLAlchemy give session="
         )
     found = transaction.find(using)

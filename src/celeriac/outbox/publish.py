@@ -9,14 +9,14 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from celeriac.connection import answer_time, explain
 from celeriac.emitter.announced import Announced
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
-from celeriac.log import EntryKind, EventLog
-from celeriac.log.registered import kind_of_id, kind_postponed
+from celeriac.event_log import EntryKind, EventLog
+from celeriac.event_log.registered import kind_of_id, kind_postponed
 from celeriac.outbox.flush import Disk
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import answer_time, explain
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from celeriac.errors import CeleriacError
-from celeriac.log import EventLog
-from celeriac.log.redis import redis_log
+from celeriac.event_log import EventLog
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
 from celeriac.outbox.publish import OutboxRow, Published, Publisher
 from celeriac.settings import Settings
+from celeriac.store.redis.event_log import redis_log
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError, LogFull
+from celeriac.event_log import EntryKind, Item
 from celeriac.fork import leave_to_parent
-from celeriac.log import EntryKind, Item
 
 PAGE = 4096  # bytes
 BUSY_FOR = 10.0  # seconds that one process waits for another's write
@@ -73,7 +73,7 @@ class SpoolFile:
                 raise LogFull(
                     f"Redis is away, and the spool {self.path} is full "
                     f"({self._most_pages * PAGE:,} bytes, or the disk); nothing was written. Bring "
-                    "Redis back, or raise CELERIAC_SPOOL_MOST"
+                    "Redis back, or raise CELERIAC_SPOOL_MAX_BYTES"
                 ) from error
 
     def waits(self) -> bool:

@@ -13,13 +13,13 @@ from weakref import WeakSet
 
 import redis
 
-from celeriac.connection import is_transient
 from celeriac.errors import LogFull
+from celeriac.event_log import EntryKind, EventLog, Item, time_ms, tried_at
 from celeriac.fork import after_fork_in_child
-from celeriac.log import EntryKind, EventLog, Item, time_ms, tried_at
-from celeriac.refusal import nothing_written
 from celeriac.settings import Settings
 from celeriac.spool.file import Spooled, SpoolFile
+from celeriac.store.redis.connection import is_transient
+from celeriac.store.redis.refusal import nothing_written
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

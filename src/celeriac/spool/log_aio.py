@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import redis
 
-from celeriac.connection import is_transient
 from celeriac.errors import LogFull
-from celeriac.log import AsyncLog, EntryKind, Item, time_ms, tried_at
-from celeriac.refusal import nothing_written
+from celeriac.event_log import AsyncLog, EntryKind, Item, time_ms, tried_at
 from celeriac.spool.log import SpooledLog
+from celeriac.store.redis.connection import is_transient
+from celeriac.store.redis.refusal import nothing_written
 
 
 class AsyncSpooledLog:

@@ -4,15 +4,15 @@ from celeriac.testing.capture import capture
 from celeriac.testing.captured import Captured
 from celeriac.testing.events import make_event
 from celeriac.testing.memory import MemoryBus, in_memory
-from celeriac.testing.settlement import Dead, Left, Settlement, Unsettled
+from celeriac.testing.run_result import Dead, NeverIdle, RunResult, Unfinished
 
 __all__ = [
     "Captured",
     "Dead",
-    "Left",
     "MemoryBus",
-    "Settlement",
-    "Unsettled",
+    "NeverIdle",
+    "RunResult",
+    "Unfinished",
     "capture",
     "in_memory",
     "make_event",

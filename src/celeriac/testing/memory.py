@@ -10,17 +10,17 @@ from typing import Any
 
 from celeriac.bus import EventBus
 from celeriac.default import default_bus
+from celeriac.delivery import Lane, Outcome, Place
+from celeriac.delivery.run_record import RunOutcome
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
-from celeriac.ledger import Lane, Outcome, Place
-from celeriac.ledger.run_record import RunOutcome
-from celeriac.log import entry_key
-from celeriac.subscription import Handler
+from celeriac.event_log import entry_key
+from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
-from celeriac.testing.left import MOST, next_time_ms, unsettled
-from celeriac.testing.settlement import Dead, Settlement, Unsettled
+from celeriac.testing.run_result import Dead, NeverIdle, RunResult
 from celeriac.testing.store import ProcessDied, Store, recorded
+from celeriac.testing.unfinished import MOST, next_time_ms, unfinished
 from celeriac.testing.worker import MemoryWorker
 
 Named = str | Callable[..., Any]
@@ -57,32 +57,32 @@ class MemoryBus:
 
     # -- running
 
-    def settle(
-        self, *, most_steps: int = 10_000, jump: bool = True, shuffle: int | None = None
-    ) -> Settlement:
-        """Runs handlers until nothing is left to do; says what they did.
+    def run_until_idle(
+        self, *, max_steps: int = 10_000, jump: bool = True, shuffle: int | None = None
+    ) -> RunResult:
+        """Run handlers until no delivery is left to run; return counts of what happened.
 
-        Retries, delays and rate limits make the clock jump to their time; with `jump=False` what
-        is not due yet stays. `shuffle` is the seed of a disorder in which deliveries run, as many
-        processes run them. What handlers raise becomes retries and dead letters, as in
-        production: see `assert_no_dead`. Time limits are not enforced.
+        The clock jumps to the time of scheduled deliveries: retries, delays and rate limits. With
+        `jump=False` they stay scheduled. `shuffle` seeds a random order of deliveries, as several
+        processes would run them. Exceptions become retries and dead letters, as in production:
+        see `assert_no_dead`. Time limits are not enforced.
 
-        Raises Unsettled where it does not end within `most_steps` turns.
+        Raises NeverIdle if deliveries are left after `max_steps` steps.
         """
         random = None if shuffle is None else Random(shuffle)
-        settlement = Settlement()
-        for _ in range(most_steps):
+        result = RunResult()
+        for _ in range(max_steps):
             appended = self.store.log.appended
             sent = [(w, chunk) for w in self._workers for chunk in w.turn(random)]
             for worker, chunk in sent:
-                self._run(worker, chunk, random, settlement)
+                self._run(worker, chunk, random, result)
             if not sent and appended == self.store.log.appended and not self._go_on(jump):
-                return settlement
-        left = list(unsettled(self.store.backend, self._lanes()))
-        raise Unsettled(most_steps, left)
+                return result
+        left = list(unfinished(self.store.backend, self._lanes()))
+        raise NeverIdle(max_steps, left)
 
     def advance(self, seconds: float | timedelta) -> None:
-        """Lets time pass on the bus. It runs nothing: `settle(jump=False)` does, if it is due."""
+        """Advance the clock of the bus. Handlers run in `run_until_idle(jump=False)`."""
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         self.store.clock.advance(int(seconds * 1000))
@@ -150,14 +150,14 @@ class MemoryBus:
     # --
 
     def _run(
-        self, worker: MemoryWorker, chunk: Chunk, random: Random | None, settlement: Settlement
+        self, worker: MemoryWorker, chunk: Chunk, random: Random | None, result: RunResult
     ) -> None:
         try:
             report = worker.run(chunk, random)
         except ProcessDied:
-            settlement.crashed += 1
+            result.crashed += 1
             return
-        settlement.add(report)
+        result.add(report)
         for failure in report.failures:
             if failure.outcome is Outcome.DEAD:
                 self._errors[chunk.handler.id, failure.event_key] = failure.error

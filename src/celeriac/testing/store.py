@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac.circuit import MemoryCircuits
-from celeriac.contract.memory import MemoryContracts
+from celeriac.delivery import Lane, Settled
+from celeriac.delivery.chunk_store import Completion
 from celeriac.event import Event, decode, decode_data
-from celeriac.ledger import Lane, Settled
-from celeriac.ledger.chunk_store import Completion
-from celeriac.ledger.memory import MemoryLedger
-from celeriac.ledger.memory_chunks import MemoryChunks
-from celeriac.log import EntryKind, ImmediateLog
-from celeriac.log.memory import MemoryClock, MemoryLog
-from celeriac.registry.memory import MemoryRegistry
+from celeriac.event_log import EntryKind, ImmediateLog
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import Backend, Service
+from celeriac.store.factory import Backend
+from celeriac.store.memory.chunks import MemoryChunks
+from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.contracts import MemoryContracts
+from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.registry import MemoryRegistry
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from random import Random
 from typing import TypeVar
 
 from celeriac.bus import EventBus
+from celeriac.delivery import Lane
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.groups import join
 from celeriac.executor import Executor, Report
-from celeriac.ledger import Lane
+from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
-from celeriac.subscription import Handler
 
 T = TypeVar("T")
 READ_AHEAD = 50

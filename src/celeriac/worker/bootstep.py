@@ -12,15 +12,14 @@ from typing import Any, cast
 
 from celery import Celery, bootsteps, signals
 
-from celeriac.connection import address
 from celeriac.contract.store import ContractChanged
 from celeriac.dispatcher import Dispatcher
-from celeriac.log.emitted import flush_emitted
-from celeriac.metrics.server import MetricsServer, metrics_server
+from celeriac.observability.metrics.server import MetricsServer, metrics_server
 from celeriac.registry import WorkerRecord
+from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
-from celeriac.subscription import Service
-from celeriac.subscription.service import worker_name
+from celeriac.store.redis.connection import address
+from celeriac.store.redis.emitted import flush_emitted
 from celeriac.worker.broker_refusal import survive_refusals
 from celeriac.worker.contracts import ContractDeclaration
 from celeriac.worker.fork_gate import fork_gate

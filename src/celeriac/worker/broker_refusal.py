@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from redis.exceptions import ResponseError
 
-from celeriac.refusal import passing_refusal, refusal_code
+from celeriac.store.redis.refusal import passing_refusal, refusal_code
 
 # Seconds before a refused consumer connects again. To Celery, five a second are critical.
 PAUSE, MAX_PAUSE = 0.25, 2.0

@@ -10,7 +10,7 @@ import redis
 
 from celeriac.contract.lock import Lock, lock_of
 from celeriac.contract.store import ContractChanged
-from celeriac.subscription import Service
+from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.traced import traced
 from celeriac.errors import BusUnavailable
-from celeriac.subscription import Service
+from celeriac.service import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
 from celeriac.worker.hinted import write_chunk

@@ -15,7 +15,7 @@ from celery.exceptions import InvalidTaskError
 from celeriac.dispatcher import Chunk
 from celeriac.event.attributes import MAX_LENGTH
 from celeriac.event.identity import MAX_KEY_LENGTH
-from celeriac.log import Entry, EntryKind
+from celeriac.event_log import Entry, EntryKind
 from celeriac.settings import MOST_IN_A_HINT
 
 _DOMAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LENGTH}}}", re.ASCII)

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 
-from celeriac.subscription import Service
+from celeriac.service import Service
 
 
 def services_of(app: Celery) -> list[Service]:

@@ -12,7 +12,12 @@ from typing import Any
 
 from celery import signals
 
-from celeriac.logging import EventContext, JsonFormatter, KeyValueFormatter, SuffixFormatter
+from celeriac.observability.logging import (
+    EventContext,
+    JsonFormatter,
+    KeyValueFormatter,
+    SuffixFormatter,
+)
 from celeriac.settings import Settings
 
 

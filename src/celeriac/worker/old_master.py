@@ -16,8 +16,8 @@ from celery import Celery, bootsteps
 from redis.exceptions import RedisError
 
 from celeriac.redis_url import is_sentinel
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import Service
 
 CHECK_INTERVAL = 1.0  # seconds
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from celery import Celery, bootsteps
 
-from celeriac.connection import address
 from celeriac.outbox.database import open_database
 from celeriac.outbox.relay import Relay
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.redis.connection import address
 from celeriac.worker.fork_gate import fork_gate
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 from celery import Celery
 
 from celeriac.errors import SubscriptionError
-from celeriac.subscription import Handler
-from celeriac.subscription.signature import qualified_name
+from celeriac.handler import Handler
+from celeriac.handler.signature import qualified_name
 
 
 def refuse_taken_names(app: Celery) -> None:

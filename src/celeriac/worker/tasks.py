@@ -12,11 +12,11 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Retry as CeleryRetry
 
+from celeriac.delivery import Outcome
 from celeriac.errors import CeleriacError, Retry
 from celeriac.executor import Executor, Report, describe, is_trace_cut, message_of
 from celeriac.executor.abandoned_chunk import abandon_chunk
-from celeriac.ledger import Outcome
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 from celeriac.worker.hinted import read_chunk, read_entries, read_pairs
 from celeriac.worker.watch import show_failures
 

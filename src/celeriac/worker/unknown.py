@@ -12,10 +12,10 @@ from typing import Any
 
 from celery import signals
 
+from celeriac.delivery import PUT_OFF_MS, Lane, Outcome, Settled
+from celeriac.delivery.chunk_store import Completion
 from celeriac.event.attributes import check_handler
-from celeriac.ledger import PUT_OFF_MS, Lane, Outcome, Settled
-from celeriac.ledger.chunk_store import Completion
-from celeriac.subscription import Service
+from celeriac.service import Service
 from celeriac.worker.hinted import read_chunk, read_pairs
 
 log = logging.getLogger(__name__)

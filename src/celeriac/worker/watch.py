@@ -12,9 +12,9 @@ import time
 from typing import Any
 from uuid import uuid4
 
+from celeriac.delivery import Outcome
 from celeriac.executor import FailedAttempt, Report, describe
-from celeriac.ledger import Outcome
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 
 log = logging.getLogger(__name__)
 

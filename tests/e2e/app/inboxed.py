@@ -21,7 +21,7 @@ from celeriac.outbox import create_outbox
 URL = os.environ["DATABASE_URL"]
 OPTIONS: dict[str, Any] = {"connect_args": {"timeout": 60}} if "sqlite" in URL else {}
 EFFECT = text("INSERT INTO effect (handler, event_id) VALUES (:handler, :id)")
-RETRIES: dict[str, Any] = {"retries": 200, "backoff": 0.05, "backoff_most": 0.5}
+RETRIES: dict[str, Any] = {"retries": 200, "backoff": 0.05, "max_backoff": 0.5}
 
 bus = EventBus(lease=float(os.environ.get("LEASE", "2")))
 app = bus.app

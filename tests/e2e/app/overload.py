@@ -42,7 +42,9 @@ def few(event: Event[Any]) -> None:
     effects.decr("few now")
 
 
-@bus.on("frail.#", retries=2, backoff=0.05, breaker=Breaker(failures=3, within=30, pause=1.0))
+@bus.on(
+    "frail.#", retries=2, backoff=0.05, breaker=Breaker(failures=3, window=30, recovery_timeout=1.0)
+)
 def frail(event: Event[Any]) -> None:
     effects.rpush(f"effects:{SERVICE}.frail", event.id)
     if not effects.exists("mended"):

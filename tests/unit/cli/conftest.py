@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.log.memory import MemoryClock
 from celeriac.settings import Settings
-from tests.unit.matrix.shop import Shop, memory_backend
+from celeriac.store.memory.event_log import MemoryClock
+from tests.unit.tracking.shop import Shop, memory_backend
 
 
 @dataclass(frozen=True)

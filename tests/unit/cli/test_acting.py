@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
-from celeriac.ledger import Lane
-from celeriac.trust.generate import generate
+from celeriac.delivery import Lane
+from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def graves(shop: Shop) -> list[str]:
     shop.start()
     for type in ("order.placed", "order.placed", "parcel.sent"):
         shop.emit(type, {"n": 1})
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     return [
         f"{domain}/{letter.id}"
         for domain in ("order", "parcel")
@@ -159,7 +159,7 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     shop.emit("order.placed")
     shop.emit("order.cancelled")
     shop.emit("order.placed", handlers=["mail.send"])
-    shop.settle()
+    shop.run_until_idle()
     shop.emit("order.placed")
     assert 2 == len(seen)
     answer = run("replay", "billing.charge", "--since", "1h", input="n\n")
@@ -167,7 +167,7 @@ def test_replay_runs_again_what_the_handler_had(shop: Shop, run: Run) -> None:
     assert "Run 2 events through billing.charge again?" in answer.out
     answer = run("replay", "billing.charge", "--since", "1h", "--type", "*.cancelled", "--yes")
     assert "1 event scheduled" in answer.out
-    shop.settle()
+    shop.run_until_idle()
     assert ["order.cancelled", "order.cancelled", "order.placed", "order.placed"] == sorted(seen)
 
 
@@ -178,7 +178,7 @@ def test_replay_moves_large_events_a_few_at_a_time(
     shop.start()
     for n in range(4):
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
-    shop.settle()
+    shop.run_until_idle()
     moved: list[int] = []
     schedule = shop.backend.ledger.schedule
 
@@ -197,7 +197,7 @@ def test_replay_says_that_an_inbox_lets_nothing_run_again(shop: Shop, run: Run) 
     shop.start()
     shop.emit("order.placed")
     shop.backend.log.join("order", "billing.charge", "0")
-    shop.settle()
+    shop.run_until_idle()
     assert "celeriac_inbox" in run("replay", "billing.charge", "--since", "1h", "--yes").err
 
 
@@ -205,7 +205,7 @@ def test_replay_stays_within_the_given_time(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.#")
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     for span in (("--since", "2999-01-01"), ("--since", "2d", "--until", "1d")):
         assert "No events" in run("replay", "billing.charge", *span, "--yes").out
 
@@ -287,7 +287,7 @@ def test_status_shows_the_attempts_before_a_redrive(
 ) -> None:
     id = shop.backend.ledger.dead("parcel")[0].event_id
     run("dead", "redrive", "--handler", "mail.send", "--yes")
-    shop.settle()
+    shop.run_until_idle()
     lines = [line.split() for line in run("status", id).out.splitlines()]
     heads = [line[:2] for line in lines if line[:1] in (["attempt"], ["redrive"])]
     assert [["attempt", "1"], ["redrive", "by"], ["attempt", "1"]] == heads

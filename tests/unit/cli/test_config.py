@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from celeriac.bus_settings import BusSettings
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.operation import acts
+from celeriac.dead_letter import acts
 from celeriac.settings import BUS_WIDE, Settings
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def worker(shop: Shop, **given: object) -> BusSettings:
@@ -77,10 +77,10 @@ def test_setting_what_holds_already_is_no_act(shop: Shop, run: Run) -> None:
 
 
 def test_reset_gives_a_setting_its_default(shop: Shop, run: Run) -> None:
-    other = worker(shop, log_most=9)
-    assert 0 == run("config", "reset", "log_most").exit_code
+    other = worker(shop, max_backlog=9)
+    assert 0 == run("config", "reset", "max_backlog").exit_code
     other.refresh()
-    assert Settings().log_most == other.current.log_most
+    assert Settings().max_backlog == other.current.max_backlog
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(run: Run, verb: tuple[s
     assert verb[1] in answer.err and "dead_retention" in answer.err
 
 
-@pytest.mark.parametrize("name", ["retention", "dead_most", "dedup_window"])
+@pytest.mark.parametrize("name", ["retention", "max_dead_letters", "dedup_window"])
 def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> None:
     other = worker(shop, **{name: 50})
     refused = run("config", "set", name, "40", input="n\n")
@@ -120,8 +120,8 @@ def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> N
 
 
 def test_what_deletes_nothing_is_not_asked_about(shop: Shop, run: Run) -> None:
-    worker(shop, retention=50, log_most=50)
-    for name, value in (("retention", "60"), ("log_most", "40")):
+    worker(shop, retention=50, max_backlog=50)
+    for name, value in (("retention", "60"), ("max_backlog", "40")):
         assert "?" not in run("config", "set", name, value, input="").out
 
 

@@ -12,7 +12,7 @@ from celeriac.contract.lock import Lock, LockedContract, LockedReader, encode_lo
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 class Placed(msgspec.Struct):

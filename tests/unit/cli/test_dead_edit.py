@@ -10,11 +10,11 @@ from typing import Any
 import click
 import pytest
 
+from celeriac.dead_letter import acts
+from celeriac.delivery import DeadLetter
 from celeriac.event import decode
-from celeriac.ledger import DeadLetter
-from celeriac.operation import acts
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 FIX = '[{"op": "replace", "path": "/data/card", "value": "tok_2"}]'
 CODE = """
@@ -44,7 +44,7 @@ def die(shop: Shop, events: int = 1, **given: Any) -> list[DeadLetter]:
     shop.start()
     for n in range(events):
         shop.emit("order.placed", {"card": "tok_1", "n": n}, subject=f"order/{n}", **given)
-    shop.settle()
+    shop.run_until_idle()
     return shop.backend.ledger.dead("order")
 
 
@@ -77,7 +77,7 @@ def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
     assert edited.id in answer.out
     assert (letter.event_id, letter.event_id) == (edited.causationid, edited.correlationid)
     assert ("billing.charge",) == edited.handlers
-    shop.settle()
+    shop.run_until_idle()
     [status] = run("status", edited.id, "--json").json
     assert [("billing.charge", "processed")] == [
         (cell["handler"], cell["state"]) for cell in status["cells"]
@@ -129,7 +129,7 @@ def test_a_patch_edits_a_whole_group_from_a_file(shop: Shop, run: Run, tmp_path:
                  input="y\n")  # fmt: skip
     assert "Edit 5 dead letters? [y/N]: y" in answer.out
     assert "5 dead letters edited" in answer.out
-    shop.settle()
+    shop.run_until_idle()
     assert 0 == shop.backend.ledger.dead_count("order")
     [act] = acts(shop.backend)
     assert (5, "5 dead letters") == (act.count, act.note.what)
@@ -151,7 +151,7 @@ def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None
     assert "tok_" not in answer.out
     assert "only sensitive values differ" in answer.out
     assert "tok_" not in acts(shop.backend)[0].note.diff
-    shop.settle()
+    shop.run_until_idle()
     assert 0 == shop.backend.ledger.dead_count("order")
 
 

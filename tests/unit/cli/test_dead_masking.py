@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from tests.unit.cli.conftest import refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -21,7 +21,7 @@ def test_dead_letters_are_masked_by_the_setting(
     shop.on("billing.charge", "order.placed", function=refuse, retries=0)
     shop.start()
     shop.emit("order.placed", {"card": "4111-1111", "n": 7})
-    shop.settle()
+    shop.run_until_idle()
     (letter,) = shop.backend.ledger.dead("order")
     session = Session(replace(shop.settings, sensitive="card"), shop.backend)
     name = (f"order/{letter.id}",) if command == "show" else ()

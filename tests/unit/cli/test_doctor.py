@@ -18,16 +18,16 @@ from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.log import ClockStep, EntryKind, Group, Volume
-from celeriac.log.memory import MemoryClock
-from celeriac.matrix import HandlerLag
+from celeriac.event_log import ClockStep, EntryKind, Group, Volume
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.spool import SpoolFile
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.tracking import HandlerLag
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 HEALTHY = {
     "redis_version": "7.4.0",
@@ -192,7 +192,7 @@ def test_dead_letters_and_old_events_are_worth_a_look(
     shop.on("mail.send", "order.placed")
     shop.start()
     shop.emit("order.placed")
-    shop.settle("billing")
+    shop.run_until_idle("billing")
     clock.advance(7_200_000)
     found = levels(run)
     assert ("warn", "warn") == (found["dead"], found["backlog"])
@@ -234,7 +234,7 @@ def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: st
         HandlerLag(handler="billing.charge", service="billing", domain="order", waiting=waiting),
         HandlerLag(handler="mail.send", service="mail", domain="order", waiting=1),
     ]
-    settings = Settings.load({}, log_most=100)
+    settings = Settings.load({}, max_backlog=100)
     found = [
         one
         for one in check_backlog(patient(HEALTHY, lags=lags, settings=settings))
@@ -287,7 +287,7 @@ def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
     sick = patient(HEALTHY, settings=settings)
     assert list(check_spool(sick)) == []
     assert not (tmp_path / "spool.db").exists()
-    file = SpoolFile(path, settings.spool_most)
+    file = SpoolFile(path, settings.spool_max_bytes)
     file.put([("order", b"{}", EntryKind.GIVEN, 0)] * 3)
     [found] = check_spool(sick)
     assert (found.level, "3 events" in found.text) == ("warn", True)

@@ -11,7 +11,7 @@ from celeriac.dispatcher.janitor import MANY_DOMAINS
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.test_doctor import patient
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def told(settings: Settings, record: Record) -> list[Finding]:
@@ -34,12 +34,12 @@ def test_a_bus_that_no_worker_has_joined_has_no_settings() -> None:
 
 
 def test_each_setting_that_is_ignored_here_is_named_with_both_remedies() -> None:
-    given = Settings.load({"CELERIAC_RETENTION": "5", "CELERIAC_LOG_MOST": "9"})
-    retention, log_most = told(given, Record({"retention": 50, "log_most": 0}))
-    assert {"warn"} == {retention.level, log_most.level}
+    given = Settings.load({"CELERIAC_RETENTION": "5", "CELERIAC_MAX_BACKLOG": "9"})
+    retention, max_backlog = told(given, Record({"retention": 50, "max_backlog": 0}))
+    assert {"warn"} == {retention.level, max_backlog.level}
     assert "CELERIAC_RETENTION=5 is ignored: the bus uses retention=50" == retention.text
     assert "Remove it here, or run `celeriac config set retention 5`" in retention.remedy
-    assert "CELERIAC_LOG_MOST=9" in log_most.text
+    assert "CELERIAC_MAX_BACKLOG=9" in max_backlog.text
 
 
 def test_a_setting_that_was_not_given_here_is_no_disagreement() -> None:

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from celeriac.cli.plugin import bus as plugin
-from celeriac.log.memory import MemoryClock
-from celeriac.subscription import Service
+from celeriac.service import Service
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 CODE = """
 from celery import Celery
@@ -45,7 +45,7 @@ def test_each_check_is_a_line_and_the_deciding_one_is_marked(shop: Shop, run: Ru
     shop.on("billing.charge", "order.*", retries=0, function=refuse)
     shop.start()
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     answer = run("explain", id, "billing.charge")
     assert 0 == answer.exit_code
     title, *lines = answer.out.splitlines()
@@ -64,7 +64,7 @@ def test_at_80_columns_text_wraps_and_a_command_stays_whole(
     shop.on("billing.charge", "order.*", when=lambda event: False)
     shop.start()
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     lines = run("explain", id, "billing.charge").out.splitlines()
     assert all(len(line) <= 80 for line in lines if "→" not in line)
     assert any("celeriac replay billing.charge --since" in line for line in lines)
@@ -75,7 +75,7 @@ def test_without_a_handler_each_handler_has_what_decides(shop: Shop, run: Run) -
     shop.on("mail.send", "order.*")
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     found = run("explain", id, "--json").json
     assert {"billing.charge": "pattern", "mail.send": "processed"} == {
         one["handler"]: one["decision"] for one in found

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
+from celeriac.delivery.run_record import RunOutcome
 from celeriac.flower.view.front import read_front
 from celeriac.flower.view.services import read_services
-from celeriac.keys import Keys
-from celeriac.ledger.run_record import RunOutcome
-from celeriac.matrix import Matrix
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
+from celeriac.store.factory import redis_backend
+from celeriac.store.redis.keys import Keys
+from celeriac.tracking import Matrix
 from tests.unit.cli.conftest import refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 DOMAIN, HANDLER = "order", "billing.charge"
 BINARY = b"\xff\xfe\x1b[2J"
@@ -48,7 +48,7 @@ def shop(settings: Settings) -> Shop:
     shop.emit("order.placed", id="one")
     shop.emit("mail.wanted", id="two")
     shop.emit("order.placed", id="later", delay=3600)
-    shop.settle()
+    shop.run_until_idle()
     return shop
 
 

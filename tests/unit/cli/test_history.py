@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from celeriac.log.memory import MemoryClock
-from celeriac.operation import acts
+from celeriac.dead_letter import acts
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def redriven(shop: Shop, run: Run) -> str:
@@ -14,10 +14,10 @@ def redriven(shop: Shop, run: Run) -> str:
     shop.start()
     id = shop.emit("order.placed", subject="order/1")
     for _ in range(3):
-        shop.settle()
+        shop.run_until_idle()
     assert 0 == run("dead", "redrive", "--all", "--yes", "--reason", "the bank is open").exit_code
     for _ in range(3):
-        shop.settle()
+        shop.run_until_idle()
     return id
 
 
@@ -55,7 +55,7 @@ def test_a_delivery_under_way_ends_the_history(shop: Shop, run: Run, clock: Memo
     shop.on("billing.charge", "order.placed", backoff=600.0, function=refuse)
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     [found] = run("history", id, "--json").json
     assert ["emitted", "failed", "scheduled"] == [step["did"] for step in found["steps"]]
     assert found["steps"][-1]["due_ms"] > clock.now_ms()
@@ -68,7 +68,7 @@ def test_a_replay_says_who_asked(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     answer = run("replay", "billing.charge", "--since", "1h", "--yes", "--reason", "new price list")
     assert "1 event scheduled" in answer.out
-    shop.settle()
+    shop.run_until_idle()
     assert "new price list" in run("history", id).out
     [act] = [act for act in acts(shop.backend) if act.note.did == "replay"]
     assert act.note.what.startswith("billing.charge since ")
@@ -79,11 +79,11 @@ def test_what_was_processed_before_a_replay_stays_in_the_history(shop: Shop, run
     shop.on("billing.charge", "order.placed", ordered=True)
     shop.start()
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     run("replay", "billing.charge", "--since", "1h", "--yes")
     [found] = run("history", id, "--json").json
     assert ["emitted", "processed", "replay", "scheduled"] == [s["did"] for s in found["steps"]]
-    shop.settle()
+    shop.run_until_idle()
     [found] = run("history", id, "--json").json
     steps = [(step["did"], step["life"]) for step in found["steps"][1:]]
     assert [("processed", 1), ("replay", 2), ("processed", 2)] == steps

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from celeriac.cli.top.view import Watch
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
+from celeriac.event_log import Entry
 from celeriac.flower.view.event import read_event
 from celeriac.flower.view.front import read_front
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import Completion, FetchRequest
-from celeriac.ledger.run_record import RunOutcome, pack_runs, run_code
-from celeriac.log import Entry
-from celeriac.log.memory import MemoryClock
-from celeriac.matrix import Matrix
-from celeriac.metrics.snapshot import take_snapshot
+from celeriac.observability.metrics.snapshot import take_snapshot
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.tracking import Matrix
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 LANE = Lane("order", "billing.charge")
 WORKER = "billing@host/1-ab"

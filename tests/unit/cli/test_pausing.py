@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from celeriac import Breaker
-from celeriac.circuit import CircuitState
-from celeriac.log.memory import MemoryClock
+from celeriac.circuit_breaker import CircuitState
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 H = "billing.charge"
 
@@ -42,7 +42,9 @@ def test_resume_says_whether_it_was_paused(run: Run, shop: Shop) -> None:
 
 
 def test_an_open_breaker_is_told_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
-    shop.backend.circuits.tell(H, Breaker(failures=1, pause=60), 1, 1, "ConnectionError: down")
+    shop.backend.circuits.tell(
+        H, Breaker(failures=1, recovery_timeout=60), 1, 1, "ConnectionError: down"
+    )
     assert "ConnectionError: down" in run("doctor").out
     assert "circuit breaker (open)" in run("handlers").out
     clock.advance(61_000)

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def test_status_shows_each_handler(shop: Shop, run: Run) -> None:
@@ -17,7 +17,7 @@ def test_status_shows_each_handler(shop: Shop, run: Run) -> None:
     shop.on("mail.send", "order.placed")
     shop.start()
     id = shop.emit("order.placed", {"n": 1}, subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     answer = run("status", id)
     assert 0 == answer.exit_code
     for text in ("order.placed", "order/1", '{"n":1}', "billing.charge", "dead", "declined"):
@@ -28,7 +28,7 @@ def test_status_as_json(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.placed", retries=0, function=refuse)
     shop.start()
     id = shop.emit("order.placed", {"n_ms": 1})
-    shop.settle()
+    shop.run_until_idle()
     found = run("status", id, "--json").json[0]
     assert {"n_ms": 1} == found["data"]
     assert found["time_ms"] == datetime.fromisoformat(found["time"]).timestamp() * 1000
@@ -64,7 +64,7 @@ def test_events_are_listed_and_filtered(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
     placed, cancelled = shop.emit("order.placed"), shop.emit("order.cancelled")
-    shop.settle()
+    shop.run_until_idle()
     answer = run("events")
     assert placed in answer.out
     assert cancelled in answer.out
@@ -92,7 +92,7 @@ def test_dead_events_show_their_last_error(shop: Shop, run: Run) -> None:
     shop.on("mail.send", "order.#")
     shop.start()
     dead, fine = shop.emit("order.placed"), shop.emit("order.cancelled")
-    shop.settle()
+    shop.run_until_idle()
     assert "billing.charge: ValueError: declined" in run("events").out
     cells = {one["id"]: one["cells"] for one in run("events", "--json").json}
     errors = {cell["handler"]: cell["error"] for cell in cells[dead]}
@@ -104,7 +104,7 @@ def test_a_list_of_events_says_where_the_search_stopped(
     shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On stderr, so that JSON stays one document."""
-    monkeypatch.setattr("celeriac.matrix.matrix.NEWEST", 3)
+    monkeypatch.setattr("celeriac.tracking.matrix.NEWEST", 3)
     for type in ("order.rare", *["order.placed"] * 5):
         shop.emit(type)
     answer = run("events", "--type", "*.rare", "--json")
@@ -188,7 +188,7 @@ def test_status_and_trace_show_each_event_that_has_the_id(shop: Shop, run: Run) 
     shop.start()
     for source in ("shop", "rival"):
         shop.emit("order.placed", id="x", source=source)
-    shop.settle()
+    shop.run_until_idle()
     assert {"shop", "rival"} == {one["source"] for one in run("status", "x", "--json").json}
     shown = run("status", "x").out
     assert "source       shop" in shown and "source       rival" in shown

@@ -18,10 +18,10 @@ import pytest
 from celeriac import EventBus
 from celeriac.cli import follow
 from celeriac.cli.follow import PAGE, Follower
-from celeriac.dev.server import start_server
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.testing.server import start_server
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 MAIN = "from celeriac.cli import main; main()"
 

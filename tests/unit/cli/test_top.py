@@ -24,10 +24,10 @@ from celeriac.cli.top.looks import SORTS, Looks
 from celeriac.cli.top.screen import screen, still
 from celeriac.cli.top.table import number, seconds
 from celeriac.cli.top.view import HandlerRow, ServiceRow, View, Watch
-from celeriac.dev.server import EmbeddedServer, start_server
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 
 def row(name: str, **more: float) -> HandlerRow:
@@ -131,7 +131,7 @@ def test_rates_are_those_between_two_readings(shop: Shop, clock: MemoryClock) ->
     assert (0, 0, 0) == (first.rate, first.failing, first.emitted)
     for _ in range(30):
         shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     time.sleep(0.25)
     view = watch.view()
     rows = {row.handler: row for row in view.handlers}
@@ -147,7 +147,7 @@ def test_the_first_reading_tells_the_rates_of_the_last_minutes(shop: Shop) -> No
     shop.start()
     for _ in range(120):
         shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     [row] = Watch(shop.backend).view().handlers
     assert 1 <= row.rate <= 2
     assert row.run_p95_s is not None and row.wait_p95_s is not None

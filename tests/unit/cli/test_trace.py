@@ -11,10 +11,10 @@ from rich.console import Console
 from celeriac.cli.trace import draw as drawing
 from celeriac.cli.trace.draw import draw, milliseconds
 from celeriac.cli.trace.line import lines, span
-from celeriac.log.memory import MemoryClock
-from celeriac.matrix import Cause, Cell, State, Tree
+from celeriac.store.memory.event_log import MemoryClock
+from celeriac.tracking import Cause, Cell, State, Tree
 from tests.unit.cli.conftest import Run
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 TREE = Tree(
     nodes=(
@@ -118,7 +118,7 @@ def a_chain(shop: Shop, clock: MemoryClock) -> str:
     shop.on("ship.pack", "payment.captured")
     shop.start()
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return id
 
 

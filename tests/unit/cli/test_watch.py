@@ -15,9 +15,9 @@ import redis
 
 from celeriac.cli.doctor.finding import fail, ok, warn
 from celeriac.cli.watch.alert import Alert, Alerts, alerts_of
-from celeriac.log.memory import MemoryClock
+from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 # Apprise imports what Python 3.13 no longer has, and does without it there.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -109,11 +109,11 @@ def test_dead_letters_of_a_type_are_a_rule(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.*", retries=0, function=refuse)
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     two = ("watch", "--once", "--dead", "order.placed=2", "--dead", "order.paid")
     assert "dead letter" not in run(*two).out
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     out = run(*two).out
     assert "fail: 2 dead letters of order.placed" in out
     assert "→ celeriac dead list --type 'order.placed'" in out
@@ -184,7 +184,7 @@ def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
     shop.on("billing.charge", "order.*", retries=0, function=refuse)
     shop.start()
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     state = str(tmp_path / "state.json")
     look = ("watch", "--once", "--to", url, "--state", state, "--after", "1", "--dead", "#")
     statuses.append(500)

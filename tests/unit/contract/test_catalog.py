@@ -18,11 +18,11 @@ from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
 from celeriac.event import build_event, encode
-from celeriac.matrix.contracts import read_catalog
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
-from tests.unit.matrix.shop import memory_backend
+from celeriac.store.factory import Backend
+from celeriac.tracking.contracts import read_catalog
+from tests.unit.tracking.shop import memory_backend
 
 SCHEMA = json.loads((Path(__file__).parent / "asyncapi" / "3.0.0.json").read_text())
 jsonschema = pytest.importorskip("jsonschema")

@@ -24,7 +24,7 @@ from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
 from celeriac.contract.versions import VERSIONS
 from celeriac.event.reader import Misfit, reader_for
-from celeriac.subscription import make_handler
+from celeriac.handler import make_handler
 
 pytest.importorskip("jsoncompat")
 

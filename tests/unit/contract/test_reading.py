@@ -225,7 +225,7 @@ def test_a_handler_gets_what_the_upcasters_made_and_when_sees_it() -> None:
     with in_memory(bus) as memory:
         bus.emit("order.placed", {"number": 1, "cents": 5}, dataschema="https://old.example/x")
         bus.emit("order.placed", Placed(2, 5, "CHF"))
-        memory.settle()
+        memory.run_until_idle()
     assert [Placed(1, 5, "EUR")] == got
 
 
@@ -239,7 +239,7 @@ def test_what_is_too_new_is_dead_after_one_attempt() -> None:
     with in_memory(bus) as memory:
         newer = schema_uri("order.placed", 3)
         bus.emit("order.placed", {"number": 1, "amount": 5}, dataschema=newer)
-        memory.settle()
+        memory.run_until_idle()
         (dead,) = memory.dead
     assert 1 == dead.attempts
     assert dead.error.startswith("ContractTooNew: version 3 of order.placed")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from celeriac import Event
+from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState, HandlerState
-from celeriac.ledger.fetch_size import FetchSize
-from celeriac.subscription import make_handler
+from celeriac.handler import make_handler
 
 
 def make_group(domain: str, name: str = "charge", of: HandlerState | None = None) -> GroupState:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from celeriac.delivery import MAX_LOST_RUNS, Outcome
 from celeriac.dispatcher.apart import apart_ms, run_apart
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import build_event, encode, peek
-from celeriac.ledger import MAX_LOST_RUNS, Outcome
 
 EVENT = peek(encode(build_event("order.placed", None, source="shop")))
 

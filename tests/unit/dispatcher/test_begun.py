@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from celeriac.delivery import Ask
 from celeriac.dispatcher.group_table import wake
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.event import event_key
-from celeriac.ledger import Ask
 from celeriac.settings import Settings
-from tests.unit.matrix.shop import Shop, memory_backend
+from tests.unit.tracking.shop import Shop, memory_backend
 
 EVENTS = 40
 

@@ -9,10 +9,10 @@ import pytest
 from celeriac import Event
 from celeriac.dispatcher.chunk import Chunk, Item, chunk_size, limit, split
 from celeriac.event import Peek, key_id
+from celeriac.handler import Handler, make_handler
 from celeriac.settings import Settings
-from celeriac.subscription import Handler, make_handler
 
-SETTINGS = Settings.load({}, chunk_time=0.05, chunk_most=500, read_ahead=2)
+SETTINGS = Settings.load({}, chunk_time=0.05, max_chunk=500, prefetch=2)
 
 
 def handle(event: Event) -> None: ...
@@ -37,7 +37,7 @@ SIZES: list[tuple[str, dict[str, Any], int, int, int, int]] = [
     ("unmeasured: one",                    {},                          0,   1000,         2,    1),
     ("slow: one",                          {},                  1_000_000,   1000,         2,    1),
     ("10 ms: five make 50 ms",             {},                     10_000,   1000,         2,    5),
-    ("fast: at most chunk_most",           {},                         10,  10000,         2,  500),
+    ("fast: at most max_chunk",           {},                         10,  10000,         2,  500),
     ("fast: spread over the processes",    {},                         50,   1000,         4,  250),
     ("fast: not below what is worth it",   {},                         50,     10,         4,   40),
     ("slow: spread to one each",           {},                     10_000,      4,         4,    1),

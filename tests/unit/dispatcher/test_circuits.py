@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
+from celeriac.delivery import Ask
 from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
-from celeriac.ledger import Ask
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -108,7 +108,7 @@ def test_a_neighbour_is_served_meanwhile(
 def test_of_a_handler_on_trial_one_event_is_sent(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
-    breaker = Breaker(failures=1, pause=1.0)
+    breaker = Breaker(failures=1, recovery_timeout=1.0)
     subscribed(bus, breaker=breaker)
     made = dispatcher()
     circuits = store.backend.circuits
@@ -134,7 +134,7 @@ def test_a_trial_waits_for_an_event_to_come(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     """Nothing was in the log when the pause was over; the first that comes is tried at once."""
-    breaker = Breaker(failures=1, pause=1.0)
+    breaker = Breaker(failures=1, recovery_timeout=1.0)
     subscribed(bus, breaker=breaker)
     made = dispatcher()
     store.backend.circuits.tell("billing.charge", breaker, 1, 1, "down")

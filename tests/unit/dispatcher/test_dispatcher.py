@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
+from celeriac.delivery import Lane, Place
 from celeriac.dispatcher.pause import BUSY, IDLE
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
-from celeriac.ledger import Lane, Place
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent

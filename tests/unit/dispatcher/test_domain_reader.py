@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.chunk_store import Fetched, FetchRequest
 from celeriac.dispatcher import Dispatcher, domain_reader
 from celeriac.dispatcher.domain_reading import SHARED_FROM
-from celeriac.ledger import Ask, Lane, Taken
-from celeriac.ledger.advance import Advance, Advanced
-from celeriac.ledger.chunk_store import Fetched, FetchRequest
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent

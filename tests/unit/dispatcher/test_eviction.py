@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from celeriac.connection import open_client
 from celeriac.dispatcher.eviction import EvictionWatch
-from celeriac.log.log import Eviction
-from celeriac.log.redis import redis_log
+from celeriac.event_log.event_log import Eviction
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import open_client
+from celeriac.store.redis.event_log import redis_log
 
 
 def test_it_is_said_at_the_first_look_and_when_more_is_lost(

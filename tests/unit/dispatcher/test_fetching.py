@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from celeriac import Breaker, Event, EventBus
+from celeriac.delivery import Lane, Place
+from celeriac.delivery.chunk_store import FetchRequest
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import encode
+from celeriac.event_log import EntryKind
 from celeriac.executor import Executor
-from celeriac.ledger import Lane, Place
-from celeriac.ledger.chunk_store import FetchRequest
-from celeriac.log import EntryKind
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac import Event, EventBus
-from celeriac.ledger import Lane
+from celeriac.delivery import Lane
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 

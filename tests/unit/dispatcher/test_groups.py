@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from celeriac import Event
+from celeriac.delivery import Lane
 from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
-from celeriac.ledger import Lane
+from celeriac.handler import Handler, make_handler
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Handler, make_handler
 from celeriac.testing.store import Store
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from celeriac.ledger import Lane
-from celeriac.matrix import Matrix
+from celeriac.delivery import Lane
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
-from tests.unit.matrix.shop import Shop
+from celeriac.store.factory import redis_backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import Shop
 
 NAMES = {"billing.charge", "billing.audit"}
 
@@ -146,7 +146,7 @@ def test_after_a_server_lost_all_everything_comes_back(shop: Shop) -> None:
     next_beat(shop)
     shop.emit("order.placed", id="after")
     look_for_domains(shop)
-    shop.settle()
+    shop.run_until_idle()
     assert NAMES == registered(shop)
     states = {c.handler: c.state.value for c in Matrix(shop.backend).status("after").cells}
     assert dict.fromkeys(NAMES, "processed") == states

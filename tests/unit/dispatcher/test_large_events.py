@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
 from celeriac.dispatcher.fetching import MAX_FIRST
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import Fetched, FetchRequest
-from celeriac.ledger.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent

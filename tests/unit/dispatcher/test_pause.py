@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from celeriac.delivery import Ask, Delivery, Lane, Taken
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_room, until_share
-from celeriac.ledger import Ask, Delivery, Lane, Taken
 
 
 def test_it_waits_till_a_quarter_of_what_it_holds_is_done() -> None:

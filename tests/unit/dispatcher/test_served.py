@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Ask, Lane
 from celeriac.dispatcher import Dispatcher
 from celeriac.dispatcher.served import Unserved
-from celeriac.ledger import Ask, Lane
+from celeriac.handler import Handler, make_handler
 from celeriac.registry import WorkerRecord
-from celeriac.subscription import Handler, make_handler
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent, record
 

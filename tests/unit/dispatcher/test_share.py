@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import Event
+from celeriac.delivery import Lane, Taken
+from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.share import Share, processes_for_slow
-from celeriac.ledger import Lane, Taken
-from celeriac.ledger.fetch_size import FetchSize
+from celeriac.handler import Handler, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Handler, make_handler
 
 SLOW, FAST = 5_000_000, 1_000  # µs
 

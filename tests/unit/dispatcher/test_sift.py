@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from celeriac import Event
+from celeriac.delivery import Delivery, Outcome
 from celeriac.dispatcher.sift import sift
 from celeriac.event import build_event, encode, key_id
 from celeriac.event.encrypted import ENCRYPTED
-from celeriac.ledger import Delivery, Outcome
-from celeriac.subscription import Handler, make_handler
+from celeriac.handler import Handler, make_handler
 
 
 def take(event: Event) -> None: ...

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.dead_letter import redrive_letter
+from celeriac.delivery import Lane
 from celeriac.dispatcher.group_state import is_plain
 from celeriac.event import event_key, peek
 from celeriac.event.signature import redriven_for
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind, entry_key
-from celeriac.log.registered import Registered
-from celeriac.operation import redrive_letter
+from celeriac.event_log import EntryKind, entry_key
+from celeriac.event_log.registered import Registered
+from celeriac.security.generate import generate
 from celeriac.testing.store import Store
-from celeriac.trust.generate import generate
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 from tests.unit.dispatcher.test_fetching import settle

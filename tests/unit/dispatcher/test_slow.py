@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Ask, Outcome, Settled
+from celeriac.delivery.chunk_store import Completion
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import peek
-from celeriac.ledger import Ask, Outcome, Settled
-from celeriac.ledger.chunk_store import Completion
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 

@@ -10,12 +10,12 @@ import pytest
 
 from celeriac.cli.doctor.versions import check_versions
 from celeriac.dispatcher.group_table import wake
-from celeriac.matrix import Matrix
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
-from celeriac.subscription.service import redis_backend
+from celeriac.store.factory import redis_backend
+from celeriac.tracking import Matrix
 from tests.unit.cli.test_doctor import patient
-from tests.unit.matrix.shop import Shop, memory_backend
+from tests.unit.tracking.shop import Shop, memory_backend
 
 OLD, NEW = ("order.#",), ("order.#", "payment.#")
 SAME_DOMAIN = ("order.placed",), ("order.placed", "order.amended")
@@ -58,11 +58,11 @@ def test_a_worker_with_older_code_that_joins_later_leaves_events_to_the_newer(
     start(old, "old", older)
     event = old.emit("payment.made" if newer is NEW else "order.amended")
     for _ in range(3):
-        old.settle()
+        old.run_until_idle()
     assert state(old, event) in {"waiting", "scheduled"}, "and the status lists the handler"
     what_was_put_off_is_due(new)
     wake(new.dispatchers["billing"]._groups)
-    new.settle()
+    new.run_until_idle()
     assert state(new, event) == "processed"
 
 
@@ -85,7 +85,7 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
     start(old, "old", OLD)
     event = old.emit("payment.made")
     beat(old)
-    old.settle()
+    old.run_until_idle()
     assert state(old, event) == "waiting"
     record = old.backend.registry.handlers()["billing.take"]
     leaving = {p: at - 600_000 for p, at in record.leaving.items()}
@@ -94,14 +94,14 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
     beat(old)
     dispatcher = old.dispatchers["billing"]
     wake(dispatcher._groups)
-    old.settle()
+    old.run_until_idle()
     wake(dispatcher._groups)
-    old.settle()
+    old.run_until_idle()
     assert state(old, event) == "skipped"
     if not hasattr(old.backend.ledger, "keys"):
         old.backend.log.clock.advance(1)  # type: ignore[attr-defined]
     later = old.emit("payment.made")
-    old.settle()
+    old.run_until_idle()
     assert state(old, later) is None, "nobody subscribes to it any more"
 
 

@@ -15,9 +15,9 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError
 from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
 from celeriac.emitter.emitter import PIPELINE, when_ms
 from celeriac.event import decode, encode, masked, new_event_ids
-from celeriac.log import EntryKind, ImmediateLog
+from celeriac.event_log import EntryKind, ImmediateLog
+from celeriac.service import Service
 from celeriac.settings import Settings
-from celeriac.subscription import Service
 from celeriac.testing.store import Store
 
 

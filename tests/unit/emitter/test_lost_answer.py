@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from celeriac import EventBus
+from celeriac.delivery import Lane
+from celeriac.delivery.chunk_store import FetchRequest
 from celeriac.event import peek
-from celeriac.ledger import Lane
-from celeriac.ledger.chunk_store import FetchRequest
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 
 MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
 

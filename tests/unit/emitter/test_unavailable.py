@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from celeriac import BusUnavailable, EventBus, LogFull
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import start_server
+from celeriac.testing.ports import free_port
+from celeriac.testing.server import start_server
 
 TIMEOUT = 0.4
 

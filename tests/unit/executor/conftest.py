@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
+from celeriac.delivery import Ask, Lane, Place, Row
 from celeriac.event import event_key, peek
 from celeriac.executor import Executor, Report
-from celeriac.ledger import Ask, Lane, Place, Row
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
 from celeriac.testing.store import Store
 
 

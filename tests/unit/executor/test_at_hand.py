@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from celeriac import Event
+from celeriac.delivery import Place
 from celeriac.executor.at_hand import AtHand
-from celeriac.ledger import Place
 from tests.unit.executor.conftest import Bench
 
 HINT = [(f"{n}-0", f"e{n}") for n in range(5)]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, Event, EventBus, Reject, Retry
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
 from celeriac.errors import InvalidData
 from celeriac.executor.breaking import counts_as_failure
 from celeriac.testing import in_memory
 
-BREAKER = Breaker(failures=3, within=60, pause=30)
+BREAKER = Breaker(failures=3, window=60, recovery_timeout=30)
 
 
 @pytest.mark.parametrize("error", [Reject("no"), Retry(), InvalidData("bad")])
@@ -41,7 +41,7 @@ def test_it_opens_and_burns_no_further_attempt() -> None:
     bus, ran, _ = broken_bus(BREAKER, retries=5)
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {"n": n}) for n in range(100)])
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         circuit = bus.service.backend.circuits.get("billing.charge")
         assert circuit.state is CircuitState.OPEN
         assert circuit.reason == "ConnectionError: the gateway is down"
@@ -56,13 +56,13 @@ def test_after_the_pause_one_event_is_tried_and_closes_it() -> None:
     bus, ran, mended = broken_bus(BREAKER)
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {"n": n}) for n in range(20)])
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert len(ran) == 3
         memory.advance(31)
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert len(ran) == 4  # the trial, which failed
         mended.append(True)
-        memory.settle()
+        memory.run_until_idle()
         assert set(ran) == set(range(20))
         assert bus.service.backend.circuits.all() == {}
         memory.assert_no_dead()
@@ -76,7 +76,7 @@ def test_after_a_trial_that_says_nothing_of_the_handler_the_next_event_is_tried(
     bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
     ran: list[int] = []
 
-    @bus.on("order.placed", breaker=Breaker(failures=1, pause=30), retries=0)
+    @bus.on("order.placed", breaker=Breaker(failures=1, recovery_timeout=30), retries=0)
     def charge(event: Event[dict[str, int]]) -> None:
         ran.append(event.data["n"])
         if event.data["n"] == 0:
@@ -86,11 +86,11 @@ def test_after_a_trial_that_says_nothing_of_the_handler_the_next_event_is_tried(
 
     with in_memory(bus) as memory:
         bus.emit("order.placed", {"n": 0})
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         memory.advance(31)
         for n in (1, 2):
             bus.emit("order.placed", {"n": n})
-            memory.settle(jump=False)
+            memory.run_until_idle(jump=False)
         assert ran == [0, 1, 2]
         assert bus.service.backend.circuits.all() == {}
 
@@ -104,7 +104,7 @@ def test_rejected_events_do_not_open_it() -> None:
 
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {})] * 10)
-        memory.settle()
+        memory.run_until_idle()
         assert len(memory.dead) == 10
         assert bus.service.backend.circuits.all() == {}
 
@@ -119,10 +119,10 @@ def test_a_batch_that_fails_counts_once() -> None:
 
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {})] * 50)
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert bus.service.backend.circuits.all() == {}
         bus.emit_many([("order.placed", {})] * 50)
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert bus.service.backend.circuits.get("billing.charge").state is CircuitState.OPEN
 
 
@@ -130,6 +130,6 @@ def test_without_a_breaker_nothing_opens() -> None:
     bus, ran, _ = broken_bus(None, retries=0)
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {"n": n}) for n in range(20)])
-        memory.settle()
+        memory.run_until_idle()
         assert len(ran) == 20
         assert bus.service.backend.circuits.all() == {}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from celeriac import Event
+from celeriac.delivery import Place
 from celeriac.executor import call
-from celeriac.ledger import Place
 from tests.unit.executor.conftest import Bench
 from tests.unit.test_fork import in_child
 

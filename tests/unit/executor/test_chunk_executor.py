@@ -12,16 +12,16 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus, Retry
+from celeriac.delivery import Lane, Outcome, Place
+from celeriac.delivery.chunk_store import Fetched, FetchRequest, new_chunk_id
+from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
 from celeriac.event import encode
+from celeriac.event_log import EntryKind, time_ms
 from celeriac.executor import Executor, Report, chunk_executor
 from celeriac.executor.abandoned_chunk import abandon_chunk
-from celeriac.ledger import Lane, Outcome, Place
-from celeriac.ledger.chunk_store import Fetched, FetchRequest, new_chunk_id
-from celeriac.ledger.run_record import RunOutcome
-from celeriac.log import EntryKind, time_ms
-from celeriac.log.memory import MemoryLog
-from celeriac.subscription import Handler
+from celeriac.handler import Handler
+from celeriac.store.memory.event_log import MemoryLog
 from celeriac.testing.store import Store
 
 

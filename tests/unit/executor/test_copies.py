@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from celeriac import EventBus
+from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled, Verdict
+from celeriac.delivery.chunk_store import Completion, FetchRequest
 from celeriac.event import encode, peek
+from celeriac.event_log import EntryKind
 from celeriac.executor import Executor
 from celeriac.executor.copies import verdicts_on
-from celeriac.ledger import Ask, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.ledger.chunk_store import Completion, FetchRequest
-from celeriac.log import EntryKind
 from celeriac.testing.store import Store
 
 GROUP = Lane("order", "billing.charge")

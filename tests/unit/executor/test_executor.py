@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from celeriac import Event, Reject, Retry, current_attempt, current_event
+from celeriac.delivery import MAX_LOST_RUNS, Ask, Lane, Outcome, Place
 from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.process import typical_us
 from celeriac.executor.work import TELL_AFTER
-from celeriac.ledger import MAX_LOST_RUNS, Ask, Lane, Outcome, Place
 from celeriac.testing.store import ProcessDied
 from tests.unit.executor.conftest import Bench
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
+from celeriac.delivery import Lane
 from celeriac.executor.lease import LeaseKeeper
-from celeriac.ledger import Lane
 from celeriac.testing.store import Store
 
 LANE = Lane("order", "billing.charge")

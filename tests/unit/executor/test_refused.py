@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
+from celeriac.delivery import Lane, Outcome, Settled
 from celeriac.executor import executor as module
-from celeriac.ledger import Lane, Outcome, Settled
 from celeriac.settings import Settings
 
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
-from celeriac.subscription.service import redis_backend
-from tests.unit.matrix.shop import Shop, memory_backend
+from celeriac.store.factory import Backend, redis_backend
+from tests.unit.tracking.shop import Shop, memory_backend
 
 
 @pytest.fixture(params=["memory", "redis"])

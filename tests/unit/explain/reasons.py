@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from celeriac.delivery import Lane
 from celeriac.event import encode
 from celeriac.event.build import build_event
-from celeriac.ledger import Lane
-from celeriac.log import EntryKind
-from celeriac.log.memory import MemoryLog
-from celeriac.log.redis import RedisLog
-from tests.unit.matrix.shop import Shop
+from celeriac.event_log import EntryKind
+from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.redis.event_log import RedisLog
+from tests.unit.tracking.shop import Shop
 
 CHARGE = "billing.charge"
 
@@ -47,11 +47,11 @@ def never_emitted(shop: Shop) -> Asked:
 def processed_and_trimmed(shop: Shop) -> Asked:
     started(shop, retries=1, backoff=0.0, function=fail_once())
     id = shop.emit("order.placed")
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     shop.backend.bus.set("retention_count", "1")
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     shop.backend.log.trim("order", exact=True)
     return Asked(id, CHARGE)
 
@@ -98,7 +98,7 @@ def registered_later(shop: Shop) -> Asked:
 def pattern_added_later(shop: Shop) -> Asked:
     started(shop, "order.paid")
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     [record] = shop.backend.registry.handlers().values()
     added = {"order.placed": shop.backend.registry.now_ms() + 1000}
     patterns = ("order.paid", "order.placed")
@@ -111,17 +111,17 @@ def duplicate(shop: Shop) -> Asked:
     started(shop, retries=1, backoff=0.0, function=fail_once())
     event = encode(build_event("order.placed", None, source="shop", id="order-1"))
     shop.backend.log.append("order", event, EntryKind.FOREIGN)
-    shop.settle()
-    shop.settle()
+    shop.run_until_idle()
+    shop.run_until_idle()
     second = shop.backend.log.append("order", event, EntryKind.FOREIGN)
-    shop.settle()
+    shop.run_until_idle()
     return Asked("order-1", CHARGE, f"order/{second}")
 
 
 def rejected_by_when(shop: Shop) -> Asked:
     started(shop, when=lambda event: event.data["n"] > 1)
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -130,7 +130,7 @@ def outside_of_its_share(shop: Shop) -> Asked:
     started(shop, share=0.3)
     shop.emit("order.placed", subject="order/2")
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -142,7 +142,7 @@ def unsigned(shop: Shop) -> Asked:
 def data_does_not_fit(shop: Shop) -> Asked:
     started(shop, retries=0, function=refuse_data)
     id = shop.emit("order.placed", {"n": 1})
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -159,10 +159,10 @@ def paused(shop: Shop) -> Asked:
 
 
 def breaker_open(shop: Shop) -> Asked:
-    from celeriac.circuit import Breaker
+    from celeriac.circuit_breaker import Breaker
 
     started(shop)
-    breaker = Breaker(failures=1, within=60, pause=30)
+    breaker = Breaker(failures=1, window=60, recovery_timeout=30)
     shop.backend.circuits.tell(CHARGE, breaker, 1, 1, "ConnectionError: bank")
     return Asked(shop.emit("order.placed"), CHARGE)
 
@@ -170,9 +170,9 @@ def breaker_open(shop: Shop) -> Asked:
 def behind_its_sequence(shop: Shop) -> Asked:
     started(shop, ordered=True, backoff=600.0, function=decline)
     shop.emit("order.placed", subject="order/1", id="first")
-    shop.settle()
+    shop.run_until_idle()
     id = shop.emit("order.placed", subject="order/1")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -186,7 +186,7 @@ def concurrency_used_up(shop: Shop) -> Asked:
 def rate_used_up(shop: Shop) -> Asked:
     started(shop, rate_limit="1/h")
     shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(shop.emit("order.placed"), CHARGE)
 
 
@@ -241,7 +241,7 @@ def running_elsewhere(shop: Shop) -> Asked:
 def scheduled(shop: Shop) -> Asked:
     started(shop, backoff=600.0, function=decline)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -259,7 +259,7 @@ def not_fetched(shop: Shop) -> Asked:
 def dead(shop: Shop) -> Asked:
     started(shop, retries=0, function=decline)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)
 
 
@@ -278,7 +278,7 @@ def forgotten(shop: Shop) -> Asked:
         log.client.xadd(log.keys.events("order"), {"event": body}, id="1000-0")
     else:
         log.append("order", body)
-    shop.settle()
+    shop.run_until_idle()
     shop.backend.ledger.forget(lane())
     if isinstance(log, MemoryLog):
         log.clock.advance(10 * 86_400_000)
@@ -288,5 +288,5 @@ def forgotten(shop: Shop) -> Asked:
 def processed(shop: Shop) -> Asked:
     started(shop)
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     return Asked(id, CHARGE)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from celeriac.explain import Explanation, Reading, Verdict, explain, gather, gather_unfound
-from celeriac.log.redis import RedisLog
-from celeriac.matrix import EventNotFound, Matrix
+from celeriac.store.redis.event_log import RedisLog
+from celeriac.tracking import EventNotFound, Matrix
 from tests.unit.explain import reasons
 from tests.unit.explain.reasons import CHARGE, Asked
-from tests.unit.matrix.shop import Shop
+from tests.unit.tracking.shop import Shop
 
 PASSED, FAILED = Verdict.PASSED, Verdict.FAILED
 WAITING, UNKNOWN = Verdict.WAITING, Verdict.UNKNOWN
@@ -169,7 +169,7 @@ def test_of_many_handlers_what_they_share_is_read_once(
         shop.on(f"service{n % 3}.handler{n}", "order.*")
     shop.start()
     id = shop.emit("order.placed")
-    shop.settle()
+    shop.run_until_idle()
     calls: list[str] = []
     for owner, name in ((shop.backend.registry, "handlers"), (shop.backend.registry, "workers"),
                         (shop.backend.log, "groups")):  # fmt: skip

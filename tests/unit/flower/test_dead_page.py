@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from celeriac.dead_letter import Choice
 from celeriac.flower.view.dead import MAX_GROUPS, read_dead
-from celeriac.matrix import Matrix
-from celeriac.operation import Choice
 from celeriac.settings import Settings
-from tests.unit.matrix.shop import Shop, memory_backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import Shop, memory_backend
 
 
 def test_of_many_groups_the_largest_are_shown_and_all_are_counted() -> None:
@@ -22,7 +22,7 @@ def test_of_many_groups_the_largest_are_shown_and_all_are_counted() -> None:
     for n in [*range(MAX_GROUPS + 5), MAX_GROUPS + 4]:
         shop.emit("order.placed", n)
     for _ in range(3):
-        shop.settle()
+        shop.run_until_idle()
     read = read_dead(Matrix(shop.backend), Choice(), "")
     assert (MAX_GROUPS, 5, MAX_GROUPS + 6) == (len(read.groups), read.more_groups, read.total)
     assert (2, "Error104") == (read.groups[0].count, read.groups[0].exception)

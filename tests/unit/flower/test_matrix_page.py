@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from celeriac.flower.view.matrix import behind, columns, squares, wanted_types
-from celeriac.matrix import HandlerView, Matrix, TypeView
 from celeriac.settings import Settings
-from tests.unit.matrix.shop import Shop, memory_backend
+from celeriac.tracking import HandlerView, Matrix, TypeView
+from tests.unit.tracking.shop import Shop, memory_backend
 
 
 def test_a_handler_that_finished_nothing_has_its_column_and_its_lag() -> None:
@@ -23,7 +23,7 @@ def test_a_handler_that_finished_nothing_has_its_column_and_its_lag() -> None:
     [square] = squares(view, ["order.placed"])
     assert square.wanted and square.view is None and "none" == square.tone
     for _ in range(3):
-        shop.settle()
+        shop.run_until_idle()
     [view] = Matrix(shop.backend).overview()
     assert [] == behind(view)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from celeriac.flower.page import MAX_SUGGESTED
 from celeriac.flower.view.events import read_choices
 from celeriac.flower.view.services import MAX_LINES, MAX_SERVICES, Services, read_services
-from celeriac.matrix import Matrix
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
-from celeriac.subscription import Backend
-from tests.unit.matrix.shop import memory_backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import memory_backend
 
 
 def backend_with(*handlers: str) -> Backend:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.delivery import Failure, Restart
 from celeriac.flower import show
 from celeriac.flower.picture.attempts import attempts_of, spans
 from celeriac.flower.picture.causes import HEIGHT, picture
 from celeriac.flower.picture.sparkline import sparkline
-from celeriac.ledger import Failure, Restart
-from celeriac.matrix import MEANINGS, Cause, Cell, Minute, State
+from celeriac.tracking import MEANINGS, Cause, Cell, Minute, State
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,10 @@ def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus, engine: E
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
         memory.crash_before_ack()
-        settlement = memory.settle()
+        settlement = memory.run_until_idle()
         assert (settlement.crashed, settlement.processed) == (1, 1)
         memory.redeliver_all()
-        assert memory.settle().processed == 1
+        assert memory.run_until_idle().processed == 1
     assert effects(engine) == {"a": 1}
     assert noted(engine) == [("a", "billing.charge", "order")]
 
@@ -52,9 +52,9 @@ def test_one_id_of_two_sources_takes_effect_once_for_each(bus: EventBus, engine:
         for source in ("shop", "rival", "shop"):
             bus.emit("order.placed", id="a", source=source)
         memory.crash_before_ack()
-        memory.settle()
+        memory.run_until_idle()
         memory.redeliver_all()
-        memory.settle()
+        memory.run_until_idle()
     assert effects(engine) == {"shop": 1, "rival": 1}
     assert noted(engine) == [("a", "billing.charge", "order")] * 2
 
@@ -73,7 +73,7 @@ def test_the_same_id_is_one_event_for_each_handler_and_domain(
     with in_memory(bus) as memory:
         for type in ("order.placed", "order.amended", "stock.low"):
             bus.emit(type, id="same")
-        memory.settle()
+        memory.run_until_idle()
         memory.assert_no_dead()
     assert effects(engine) == {
         "order.placed charged": 1, "stock.low charged": 1, "order.placed posted": 1
@@ -96,9 +96,9 @@ def test_a_handler_that_raises_leaves_neither_effect_nor_note(
 
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert (effects(engine), noted(engine)) == ({}, [])
-        memory.settle()
+        memory.run_until_idle()
     assert runs == ["a", "a", "a"]
     assert effects(engine) == {"a": 1}
 
@@ -116,10 +116,10 @@ def test_a_batch_is_one_transaction(bus: EventBus, engine: Engine) -> None:
     with in_memory(bus) as memory:
         for id in ("a", "bad", "b"):
             bus.emit("order.placed", id=id)
-        memory.settle(shuffle=1)
+        memory.run_until_idle(shuffle=1)
         assert [letter.event and letter.event.id for letter in memory.dead] == ["bad"]
         memory.redeliver_all()
-        memory.settle(shuffle=2)
+        memory.run_until_idle(shuffle=2)
     assert effects(engine) == {"a": 1, "b": 1}
 
 

@@ -35,9 +35,9 @@ def test_a_repeated_delivery_is_processed_without_a_run(
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
         memory.crash_before_ack()
-        memory.settle()
+        memory.run_until_idle()
         memory.redeliver_all()
-        assert memory.settle().processed == 1
+        assert memory.run_until_idle().processed == 1
         memory.assert_no_dead()
     assert effects(engine) == {"a": 1}
 
@@ -52,7 +52,7 @@ def test_a_coroutine_that_raises_leaves_nothing(
 
     with in_memory(bus) as memory:
         bus.emit("order.placed", id="a")
-        assert memory.settle().dead == 1
+        assert memory.run_until_idle().dead == 1
     assert (effects(engine), noted(engine)) == ({}, [])
 
 

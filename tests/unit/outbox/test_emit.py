@@ -18,8 +18,8 @@ from celeriac.event import decode, masked
 from celeriac.inbox import inbox_table
 from celeriac.outbox import create_outbox, outbox_table
 from celeriac.outbox.relay import Relay
+from celeriac.security.generate import generate
 from celeriac.testing import capture
-from celeriac.trust.generate import generate
 from tests.unit.outbox.conftest import left, published
 
 

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.outbox import create_outbox, flush
 from celeriac.outbox.database import open_database
 from celeriac.outbox.flush import Disk
 from celeriac.outbox.relay import Relay
+from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.outbox.conftest import left, published
 
 

@@ -17,15 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
-from celeriac.dev.server import start_server
-from celeriac.log import EntryKind
-from celeriac.log.registered import is_keyed
+from celeriac.event_log import EntryKind
+from celeriac.event_log.registered import is_keyed
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox import status as state
 from celeriac.outbox import turns
 from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
-from celeriac.trust.generate import generate
+from celeriac.security.generate import generate
+from celeriac.testing.server import start_server
 from tests.unit.outbox.conftest import left, published
 
 
@@ -215,7 +215,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
     monkeypatch.setattr(relay_module, "MOST_ROWS", 10)
     bounded = Settings.load(
-        {}, redis_url=settings.redis_url, namespace=settings.namespace, log_most=4
+        {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
     )
     relay = Relay(database, bounded)
     live.service.backend.log.join("order", "billing.slow", "0")

@@ -17,12 +17,12 @@ from sqlalchemy.pool import StaticPool
 
 from celeriac import EventBus, Settings
 from celeriac.event import decode
-from celeriac.log import Item
-from celeriac.log.memory import MemoryLog
+from celeriac.event_log import Item
 from celeriac.outbox import create_outbox
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox.relay import Relay
 from celeriac.outbox.sql_database import SQLDatabase
+from celeriac.store.memory.event_log import MemoryLog
 
 BUS = EventBus(service="shop", redis_url="redis://127.0.0.1:1/0")
 

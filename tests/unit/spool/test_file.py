@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from celeriac.errors import ConfigurationError, LogFull
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from celeriac.spool import Spooled, SpoolFile
 
 MB = 1 << 20
@@ -62,7 +62,7 @@ def test_another_process_sees_what_was_put(file: SpoolFile) -> None:
 
 def test_it_is_bounded_and_says_so_and_takes_more_when_there_is_room(tmp_path: Path) -> None:
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
-    with pytest.raises(LogFull, match="CELERIAC_SPOOL_MOST"):
+    with pytest.raises(LogFull, match="CELERIAC_SPOOL_MAX_BYTES"):
         for n in range(1000):
             file.put([("order", b"%04d" % n + bytes(1000), GIVEN, 0)])
     kept = file.count()

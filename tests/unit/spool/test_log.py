@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus, LogFull
-from celeriac.dev.ports import free_port
-from celeriac.dev.server import EmbeddedServer, start_server
 from celeriac.event import peek
+from celeriac.testing.ports import free_port
+from celeriac.testing.server import EmbeddedServer, start_server
 
 
 class Site:
@@ -148,8 +148,8 @@ def test_coroutines_spool_as_well(site: Site, up: Up) -> None:
 
 
 def test_a_full_spool_refuses_with_the_remedy(site: Site) -> None:
-    bus = site.bus(spool_most=100_000)
-    with pytest.raises(LogFull, match="CELERIAC_SPOOL_MOST") as caught:
+    bus = site.bus(spool_max_bytes=100_000)
+    with pytest.raises(LogFull, match="CELERIAC_SPOOL_MAX_BYTES") as caught:
         bus.emit_many(("order.placed", {"text": "x" * 500}) for _ in range(10_000))
     assert caught.value.emitted == 0  # the first pipeline did not fit, and none of it was kept
     with pytest.raises(LogFull):

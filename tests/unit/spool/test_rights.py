@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from celeriac.log import EntryKind
+from celeriac.event_log import EntryKind
 from celeriac.spool.file import SpoolFile
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.ledger import MAX_LOST_RUNS
+from celeriac.delivery import MAX_LOST_RUNS
 from celeriac.testing import MemoryBus, in_memory
 
 
@@ -36,7 +36,7 @@ def shop() -> Shop:
 def place(shop: Shop, memory: MemoryBus, *ids: str) -> None:
     for n, id in enumerate(ids):
         shop.bus.emit("order.placed", n, id=id)
-    memory.settle()
+    memory.run_until_idle()
 
 
 def test_redelivering_runs_what_was_processed_once_more(shop: Shop) -> None:
@@ -44,7 +44,7 @@ def test_redelivering_runs_what_was_processed_once_more(shop: Shop) -> None:
         place(shop, memory, "a", "b")
         before = dict(shop.charged)
         assert 4 == memory.redeliver_all()
-        memory.settle()
+        memory.run_until_idle()
         assert before == shop.charged
         assert ["a", "b", "a", "b"] == shop.runs
 
@@ -55,14 +55,14 @@ def test_one_handler_alone_can_be_redelivered(shop: Shop) -> None:
         assert (
             1 == memory.redeliver_all(shop.idempotent) == memory.redeliver_all("billing.careless")
         )
-        assert 2 == memory.settle().processed
+        assert 2 == memory.run_until_idle().processed
 
 
 def test_the_same_id_emitted_twice_is_one_event(shop: Shop) -> None:
     with in_memory(shop.bus) as memory:
         place(shop, memory, "a", "b")
         assert 2 == memory.duplicate_all()
-        assert 0 == memory.settle().processed
+        assert 0 == memory.run_until_idle().processed
         assert 2 == len(memory.emitted)
     assert ["a", "b"] == shop.runs
 
@@ -72,8 +72,8 @@ def test_a_crash_before_the_record_repeats_the_run_when_the_lease_is_over(shop: 
         began = memory.now
         shop.bus.emit("order.placed", 1, id="a", handlers=["billing.careless"])
         memory.crash_before_ack()
-        settlement = memory.settle()
-        assert (1, 1) == (settlement.crashed, settlement.processed)
+        result = memory.run_until_idle()
+        assert (1, 1) == (result.crashed, result.processed)
         assert shop.bus.settings.lease == (memory.now - began).total_seconds()
     assert ["a", "a"] == shop.runs
 
@@ -82,7 +82,10 @@ def test_an_event_that_only_ever_crashes_is_given_up_as_poison(shop: Shop) -> No
     with in_memory(shop.bus) as memory:
         shop.bus.emit("order.placed", 1, id="a", handlers=["billing.careless"])
         memory.crash_before_ack(times=MAX_LOST_RUNS)
-        assert (MAX_LOST_RUNS, 1) == ((settlement := memory.settle()).crashed, settlement.dead)
+        assert (MAX_LOST_RUNS, 1) == (
+            (result := memory.run_until_idle()).crashed,
+            result.dead,
+        )
         assert "given up as poison" in memory.dead[0].error
     assert ["a"] * MAX_LOST_RUNS == shop.runs
 
@@ -93,7 +96,7 @@ def test_a_seed_shuffles_and_repeats_itself(shop: Shop) -> None:
         with in_memory(shop.bus) as memory:
             for n in range(20):
                 shop.bus.emit("order.placed", n, id=f"{n:02}")
-            memory.settle(shuffle=seed)
+            memory.run_until_idle(shuffle=seed)
         return list(shop.runs)
 
     first = order(1)
@@ -120,7 +123,7 @@ def test_an_ordered_handler_keeps_its_order_in_any_disorder() -> None:
             for n in range(8):
                 for subject in "ab":
                     bus.emit("order.changed", n, subject=subject)
-            memory.settle(shuffle=seed)
+            memory.run_until_idle(shuffle=seed)
         assert {"a": list(range(8)), "b": list(range(8))} == ran
         ran["a"].clear()
         ran["b"].clear()

@@ -11,8 +11,8 @@ import pytest
 
 from celeriac import Event, EventBus, Retry, aemit, emit, set_default_bus
 from celeriac.event import build_event, encode
-from celeriac.subscription import Service
-from celeriac.testing import Unsettled, in_memory
+from celeriac.service import Service
+from celeriac.testing import NeverIdle, in_memory
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -46,8 +46,8 @@ def test_an_event_goes_from_service_to_service(
 
     with in_memory(billing, shipping) as memory:
         billing.emit("order.placed", {"n": 1}, id="root")
-        settlement = memory.settle()
-        assert (2, 0, 0) == (settlement.processed, settlement.retried, settlement.dead)
+        result = memory.run_until_idle()
+        assert (2, 0, 0) == (result.processed, result.retried, result.dead)
         sent = memory.emitted.assert_emitted(
             "shipment.sent", correlationid="root", source="shipping"
         )
@@ -73,7 +73,7 @@ def test_the_functions_of_the_module_emit_into_it_too(billing: EventBus, ran: li
     with in_memory(billing) as memory:
         emit("order.placed")
         asyncio.run(aemit("order.paid"))
-        memory.settle()
+        memory.run_until_idle()
     assert ["order.placed", "order.paid"] == ran
     set_default_bus(None)
 
@@ -83,7 +83,7 @@ def test_without_a_bus_the_default_one_is_served(billing: EventBus, ran: list[An
     set_default_bus(billing)
     with in_memory() as memory:
         emit("order.placed")
-        memory.settle()
+        memory.run_until_idle()
     assert ["order.placed"] == ran
     set_default_bus(None)
 
@@ -95,7 +95,7 @@ def test_a_handler_subscribed_meanwhile_gets_what_is_emitted_from_then_on(
         billing.emit("order.placed", 1)
         billing.on("order.placed", name="note")(lambda event: ran.append(event.data))
         billing.emit("order.placed", 2)
-        memory.settle()
+        memory.run_until_idle()
     assert [2] == ran
 
 
@@ -109,10 +109,10 @@ def test_retries_and_delays_take_no_time(billing: EventBus, ran: list[Any]) -> N
     with in_memory(billing) as memory:
         began = memory.now
         billing.emit("order.placed", delay=3600)
-        settlement = memory.settle()
+        result = memory.run_until_idle()
     assert [3600, 4200, 4800] == ran
-    assert (0, 2, 1) == (settlement.processed, settlement.retried, settlement.dead)
-    assert ["no"] * 3 == [str(failure.error) for failure in settlement.failures]
+    assert (0, 2, 1) == (result.processed, result.retried, result.dead)
+    assert ["no"] * 3 == [str(failure.error) for failure in result.failures]
     assert time.monotonic() - started < 5
 
 
@@ -121,13 +121,13 @@ def test_without_jumping_what_is_not_due_stays(billing: EventBus, ran: list[Any]
     with in_memory(billing) as memory:
         billing.emit("order.placed", id="later", delay=60)
         billing.emit("order.placed", id="now")
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert ["now"] == ran
         memory.advance(59.999)
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
         assert ["now"] == ran
         memory.advance(timedelta(seconds=0.001))
-        memory.settle(jump=False)
+        memory.run_until_idle(jump=False)
     assert ["now", "later"] == ran
 
 
@@ -140,7 +140,7 @@ def test_dead_letters_are_listed_and_asserted_on(billing: EventBus) -> None:
         memory.assert_no_dead()
         billing.emit("order.placed", 5, id="a")
         billing.emit("order.placed", "five", id="b")
-        memory.settle()
+        memory.run_until_idle()
         first, second = memory.dead
         assert first.event and ("billing.handle", "a", 5, 1) == (
             first.handler, first.event.id, first.event.data, first.attempts
@@ -161,7 +161,7 @@ def test_what_is_no_event_is_dead_without_one(billing: EventBus) -> None:
         memory.store.log.announce(["order"])
         with memory.store.log.silence():
             memory.store.log.append("order", b"{}")
-        memory.settle()
+        memory.run_until_idle()
         (dead,) = memory.dead
     assert dead.event is None and "no event at all" in str(dead)
 
@@ -171,11 +171,11 @@ def test_handlers_that_emit_for_one_another_are_told_apart_from_work(billing: Ev
     billing.on("ping", name="slow", retries=500)(_later)
     with in_memory(billing) as memory:
         billing.emit("ping")
-        with pytest.raises(Unsettled) as caught:
-            memory.settle(most_steps=20)
-    assert "not settled after 20 steps" in str(caught.value)
+        with pytest.raises(NeverIdle) as caught:
+            memory.run_until_idle(max_steps=20)
+    assert "left after 20 steps" in str(caught.value)
     assert {"billing.pong", "billing.slow"} == {left.handler for left in caught.value.left}
-    assert any(left.place == "scheduled" and left.due_in for left in caught.value.left)
+    assert any(left.state == "scheduled" and left.due_in for left in caught.value.left)
 
 
 def _later(event: Event) -> None:
@@ -193,9 +193,9 @@ def test_routing_is_that_of_a_worker(billing: EventBus, ran: list[Any]) -> None:
         billing.emit("order.placed", 9)
         billing.emit("payment.card.failed", 1)
         billing.emit("order.failed", 10, handlers=["billing.failed"])
-        settlement = memory.settle()
+        result = memory.run_until_idle()
     assert [("order.failed", 10), ("order.placed", 9), ("payment.card.failed", 1)] == sorted(ran)
-    assert 3 == settlement.processed
+    assert 3 == result.processed
 
 
 def test_a_batch_is_a_batch(billing: EventBus, ran: list[Any]) -> None:
@@ -205,7 +205,7 @@ def test_a_batch_is_a_batch(billing: EventBus, ran: list[Any]) -> None:
 
     with in_memory(billing) as memory:
         billing.emit_many([("metric.cpu", n) for n in range(4)])
-        memory.settle()
+        memory.run_until_idle()
     assert [[0, 1, 2], [3]] == ran
 
 
@@ -218,7 +218,7 @@ def test_a_rate_limit_is_kept_on_the_bus_s_own_clock(billing: EventBus, ran: lis
             ran.append((memory.now - began).total_seconds())
 
         billing.emit_many([("order.placed", n) for n in range(4)])
-        memory.settle()
+        memory.run_until_idle()
     assert [0, 1, 2, 3] == [round(at) for at in ran]
 
 
@@ -233,7 +233,7 @@ def test_within_an_event_loop_coroutines_run_all_the_same(
     async def test() -> None:
         with in_memory(billing) as memory:
             await billing.aemit("order.placed", id="a")
-            memory.settle()
+            memory.run_until_idle()
 
     asyncio.run(test())
     assert ["a"] == ran
@@ -250,7 +250,7 @@ def test_a_thousand_events_settle_soon(billing: EventBus, ran: list[Any]) -> Non
     started = time.monotonic()
     with in_memory(billing) as memory:
         billing.emit_many([("order.placed", n) for n in range(1000)])
-        memory.settle()
+        memory.run_until_idle()
     assert 1000 == len(ran)
     assert time.monotonic() - started < 5
 
@@ -267,12 +267,12 @@ def test_an_event_in_the_log_of_another_domain_is_dead_once_and_handled_by_nobod
     foreign = encode(build_event("payment.captured", {}, source="x"))
     with in_memory(billing) as memory:
         billing.emit("order.placed")
-        memory.settle()
+        memory.run_until_idle()
         with memory.store.log.silence():
             memory.store.log.append("order", foreign)
-        memory.settle()
+        memory.run_until_idle()
         billing.emit("order.placed")
-        memory.settle()
+        memory.run_until_idle()
         (dead,) = memory.dead
     assert ran == ["order.placed"] * 4
     assert "does not belong to the log of the domain 'order'" in dead.error
@@ -289,11 +289,11 @@ def test_two_sources_may_use_one_id(billing: EventBus, ran: list[Any]) -> None:
             billing.emit("order.placed", id="a", source="rival")
             body = encode(build_event("order.placed", None, source="php", id="a"))
             memory.store.log.append("order", body)
-        memory.settle()
+        memory.run_until_idle()
         assert ["billing", "php", "rival"] == sorted(ran)
         memory.duplicate_all()
-        memory.settle()
+        memory.run_until_idle()
         assert 3 == len(ran)
         assert 3 == memory.redeliver_all()
-        memory.settle()
+        memory.run_until_idle()
     assert 6 == len(ran)

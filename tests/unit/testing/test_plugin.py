@@ -35,7 +35,7 @@ def test_captured_events(captured_events: Captured) -> None:
 
 def test_memory_bus(memory_bus: MemoryBus) -> None:
     bus.emit("order.placed", id="b")
-    memory_bus.settle()
+    memory_bus.run_until_idle()
     assert ["b"] == ran
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Event, EventBus
 from celeriac.event import encode
-from celeriac.log import EntryKind, time_ms
+from celeriac.event_log import EntryKind, time_ms
 from celeriac.testing import MemoryBus, in_memory
 
 MADE = EntryKind.MADE
@@ -48,18 +48,18 @@ def test_an_event_that_was_tried_again_runs_once(
         for since in (began, 0) if late else (0, began):
             log.append("order", body, MADE, since)
             if settled:
-                memory.settle()
-    memory.settle()
+                memory.run_until_idle()
+    memory.run_until_idle()
     assert 4 == log.length("order")
     assert [1, 1] == [*ran.values()]
 
 
 def test_an_event_of_emit_that_is_emitted_again_runs_once(bus: EventBus, memory: MemoryBus) -> None:
     id = bus.emit("order.placed")
-    memory.settle()
+    memory.run_until_idle()
     bus.emit("order.placed", id=id)
     bus.emit_many([bus.event("order.placed", id=id)])
-    memory.settle()
+    memory.run_until_idle()
     assert {id: 1} == ran
 
 
@@ -68,10 +68,10 @@ def test_an_event_that_was_appended_and_postponed_runs_once(
 ) -> None:
     bus.emit("order.placed", id="a", delay=60)
     bus.emit("order.placed", id="a")
-    memory.settle()
+    memory.run_until_idle()
     bus.emit("order.placed", id="b")
     bus.emit("order.placed", id="b", delay=60)
-    memory.settle()
+    memory.run_until_idle()
     assert {"a": 1, "b": 1} == ran
 
 
@@ -79,9 +79,9 @@ def test_a_copy_of_any_event_runs_nothing(bus: EventBus, memory: MemoryBus) -> N
     bus.emit("order.placed")
     bus.emit("order.placed", id="a")
     memory.store.log.append("order", encode(bus.event("order.placed", id="b")))
-    memory.settle()
+    memory.run_until_idle()
     assert 3 == memory.duplicate_all()
-    memory.settle()
+    memory.run_until_idle()
     bus.emit("order.placed", id="b")
-    memory.settle()
+    memory.run_until_idle()
     assert [1, 1, 1] == [*ran.values()]

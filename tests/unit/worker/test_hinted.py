@@ -18,8 +18,8 @@ from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
+from celeriac.delivery import Ask, Lane
 from celeriac.event import event_key
-from celeriac.ledger import Ask, Lane
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import check_message, read_pairs, write_pairs
@@ -296,5 +296,5 @@ def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
 
 
 def test_no_dispatcher_sends_more_than_a_hint_may_name() -> None:
-    with pytest.raises(ConfigurationError, match="CELERIAC_CHUNK_MOST=10001: at most 10000"):
-        Settings.load({}, chunk_most=10_001)
+    with pytest.raises(ConfigurationError, match="CELERIAC_MAX_CHUNK=10001: at most 10000"):
+        Settings.load({}, max_chunk=10_001)

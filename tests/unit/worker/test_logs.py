@@ -13,7 +13,7 @@ from celery import Celery, signals
 from celery.app.log import TaskFormatter
 
 from celeriac.event import Handling, build_event
-from celeriac.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
+from celeriac.observability.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
 from celeriac.settings import Settings
 from celeriac.worker.logs import formatter, install_logs
 

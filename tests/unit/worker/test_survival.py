@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Ask, Lane
 from celeriac.event import event_key
-from celeriac.ledger import Ask, Lane
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
 from celeriac.worker import make_app

@@ -12,8 +12,8 @@ from celery import Celery, Task
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
+from celeriac.delivery import Ask, Lane
 from celeriac.event import peek
-from celeriac.ledger import Ask, Lane
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
 from celeriac.worker.tasks import HandlerExited, HandlerFailed, _options

@@ -11,9 +11,9 @@ import pytest
 from celery import Celery
 
 from celeriac import Event, EventBus
+from celeriac.delivery import Outcome
 from celeriac.event import event_key
 from celeriac.executor import FailedAttempt, Report
-from celeriac.ledger import Outcome
 from celeriac.worker.watch import show_failures
 
 FAILED = FailedAttempt(

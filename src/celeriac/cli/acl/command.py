@@ -17,8 +17,8 @@ from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import ConfigurationError, NotFound
 from celeriac.event import compile_patterns
 from celeriac.event.attributes import type_fault
-from celeriac.keys import Keys
 from celeriac.settings import Settings
+from celeriac.store.redis.keys import Keys
 
 FORMATS = {"setuser": "ACL SETUSER {} reset on #{} {}", "aclfile": "user {} reset on #{} {}"}
 # Option of kombu's Redis transport → the key it stands for by default.
@@ -64,7 +64,7 @@ def acl(
     else:
         settings, part, prefix = _by_bus(module) if module else _by_registry(session, service or "")
         emitted = {*part.emits, *_domains(emits)}
-        part = replace(part, emits=emitted, promotes=promote, bounded=bool(settings.log_most))
+        part = replace(part, emits=emitted, promotes=promote, bounded=bool(settings.max_backlog))
         name, found = part.service, rules(part, Keys(settings.namespace), queue_prefix=prefix)
         if not module:
             _confirm(part, yes=yes)
@@ -82,7 +82,7 @@ def _by_bus(module: str) -> tuple[Settings, Part, str]:
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
-    emits = {*declared, *_domains(bus.settings.emits)}
+    emits = {*declared, *_domains(bus.settings.emitted_domains)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
     broker = broker_url(bus.app)

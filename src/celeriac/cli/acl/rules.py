@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError
 from celeriac.event.attributes import domain_fault
-from celeriac.keys import FLOW_TYPES, Keys
+from celeriac.store.redis.keys import FLOW_TYPES, Keys
 
 # By category: a server refuses a rule with a name that it does not know, and Redis 7.0 does not
 # know CLIENT SETINFO, which redis-py sends.
@@ -62,7 +62,7 @@ class Part:
     """A service's part of the bus. `reads` and `emits` are domains; `*` in `reads` is all.
 
     `acks` are the keys of kombu's emulation of acknowledgements, where the app keeps some of its
-    own. `bounded` says that emitting measures the backlog (setting `log_most`).
+    own. `bounded` says that emitting measures the backlog (setting `max_backlog`).
     """
 
     service: str

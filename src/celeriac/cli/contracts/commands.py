@@ -30,7 +30,7 @@ from celeriac.contract.lock import (
     without,
 )
 from celeriac.errors import ConfigurationError
-from celeriac.matrix.contracts import registered_writers, running_readers
+from celeriac.tracking.contracts import registered_writers, running_readers
 
 app_option = click.option(
     "-A", "--app", "module", metavar="MODULE", help="Has the EventBus: package.module[:name]"

@@ -19,7 +19,7 @@ from celeriac.contract.catalog import EventInfo, make_catalog, versions_in
 from celeriac.contract.catalog_page import catalog_page
 from celeriac.contract.check import Sources
 from celeriac.contract.lock import lock_files, read_locks
-from celeriac.matrix.contracts import read_catalog
+from celeriac.tracking.contracts import read_catalog
 
 registry_option = click.option(
     "--registry", is_flag=True, help="What workers declared to Redis, instead of lock files."

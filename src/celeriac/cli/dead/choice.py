@@ -13,8 +13,8 @@ import click
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import confirm, echo
-from celeriac.ledger import exception_of
-from celeriac.operation import Choice, choose, letter_at, type_of
+from celeriac.dead_letter import Choice, choose, letter_at, type_of
+from celeriac.delivery import exception_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_GROUPS_SHOWN = 20

@@ -23,10 +23,7 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when
 from celeriac.cli.terminal import echo
 from celeriac.cli.user import user_name
-from celeriac.errors import NotFound
-from celeriac.event import masked_envelope
-from celeriac.ledger import DeadLetter
-from celeriac.operation import (
+from celeriac.dead_letter import (
     Choice,
     Note,
     choose,
@@ -35,6 +32,9 @@ from celeriac.operation import (
     redrive_letter,
     type_of,
 )
+from celeriac.delivery import DeadLetter
+from celeriac.errors import NotFound
+from celeriac.event import masked_envelope
 
 # An id is unique within its domain.
 NAME = "{0.domain}/{0.id}"

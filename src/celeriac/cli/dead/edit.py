@@ -19,9 +19,7 @@ from celeriac.cli.show import console, count
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.user import user_name
 from celeriac.contract import read_data
-from celeriac.errors import CeleriacError, InvalidEvent, NotFound
-from celeriac.ledger import DeadLetter
-from celeriac.operation import (
+from celeriac.dead_letter import (
     Choice,
     LetterEdit,
     Note,
@@ -31,8 +29,10 @@ from celeriac.operation import (
     letter_document,
     patch_change,
 )
-from celeriac.operation.edit import MAX_DIFF
-from celeriac.subscription import Handler
+from celeriac.dead_letter.edit import MAX_DIFF
+from celeriac.delivery import DeadLetter
+from celeriac.errors import CeleriacError, InvalidEvent, NotFound
+from celeriac.handler import Handler
 
 DIFFS_SHOWN = 3
 Handlers = Mapping[str, Handler]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
-from celeriac.ledger import MAX_BLOCKED
-from celeriac.matrix import HandlerLag
+from celeriac.delivery import MAX_BLOCKED
+from celeriac.tracking import HandlerLag
 
 MAX_SCHEDULED = 10_000
 OLDEST_S = 3600.0
@@ -39,7 +39,7 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
 
 def _fullness(patient: Patient) -> Iterator[Finding]:
     """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = patient.record.over(patient.settings).log_most
+    most = patient.record.over(patient.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
     for one in patient.lags if most else ():
         if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:
@@ -48,7 +48,7 @@ def _fullness(patient: Patient) -> Iterator[Finding]:
         if one.unfinished > 0.75 * most:
             text = (
                 f"the log of {domain} holds {one.unfinished:,} events that {one.handler} has not "
-                f"finished, of CELERIAC_LOG_MOST={most:,}"
+                f"finished, of CELERIAC_MAX_BACKLOG={most:,}"
             )
             remedy = "emit is held up when it is full: more workers, or remove a dead handler"
             yield (fail if one.unfinished >= most else warn)("log", text, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
 from celeriac.cli.circuit import circuit_text
 from celeriac.cli.doctor.finding import Finding, Patient, warn
 

@@ -25,12 +25,12 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
-from celeriac.connection import address
-from celeriac.ledger import Lane
-from celeriac.ledger.redis_chunks import RedisChunks
-from celeriac.log import ClockStep, EventLog
-from celeriac.log.redis import RedisLog
+from celeriac.delivery import Lane
+from celeriac.event_log import ClockStep, EventLog
 from celeriac.redis_url import is_cluster
+from celeriac.store.redis.chunks import RedisChunks
+from celeriac.store.redis.connection import address
+from celeriac.store.redis.event_log import RedisLog
 
 MAX_SHOWN = 20
 CHECKS = (

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import msgspec
 
 from celeriac.bus_settings.record import Record
-from celeriac.circuit import Circuit
+from celeriac.circuit_breaker import Circuit
+from celeriac.event_log import ClockStep, Group, Volume
 from celeriac.invalid_record import InvalidRecord
-from celeriac.log import ClockStep, Group, Volume
-from celeriac.matrix import HandlerLag
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.settings import Settings
+from celeriac.tracking import HandlerLag
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

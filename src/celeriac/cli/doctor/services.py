@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.show import age, count
-from celeriac.log import ClockStep
-from celeriac.matrix import HandlerLag
+from celeriac.event_log import ClockStep
 from celeriac.registry import WorkerRecord, is_alive
+from celeriac.tracking import HandlerLag
 
 MOST_SKEW_MS = 5000
 STEP_NAMED_MS = 86_400_000

@@ -17,7 +17,7 @@ def check_spool(patient: Patient) -> Iterator[Finding]:
         return
     from celeriac.spool import SpoolFile
 
-    waiting = SpoolFile(settings.spool, settings.spool_most).count()
+    waiting = SpoolFile(settings.spool, settings.spool_max_bytes).count()
     if not waiting:
         yield ok("spool", f"nothing waits in {settings.spool}")
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import Finding, Patient, fail, ok
 from celeriac.cli.show import age, count
-from celeriac.log import Volume, entry_key
+from celeriac.event_log import Volume, entry_key
 
 MAX_AHEAD_MS = 60_000  # of the server's clock
 # `XADD *` fails at the last id there is; below it, an id of this time leaves no room for years.

@@ -17,6 +17,7 @@ from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.errors import NotFound
 from celeriac.event import build_event, decode, encode
+from celeriac.event_log import is_entry
 from celeriac.explain import (
     Code,
     Explanation,
@@ -26,8 +27,7 @@ from celeriac.explain import (
     gather_unfound,
 )
 from celeriac.explain import explain as explained
-from celeriac.log import is_entry
-from celeriac.matrix import EventNotFound, Located
+from celeriac.tracking import EventNotFound, Located
 
 
 @click.command()

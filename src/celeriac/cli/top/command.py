@@ -14,7 +14,7 @@ from celeriac.cli.show import console
 from celeriac.cli.top.looks import SORTS, Looks
 from celeriac.cli.top.screen import still
 from celeriac.cli.top.view import View, Watch
-from celeriac.connection import address
+from celeriac.store.redis.connection import address
 
 NO_TERMINAL = 160  # columns, where the output is none
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from celeriac.circuit import CircuitState
+from celeriac.circuit_breaker import CircuitState
 from celeriac.cli.show import age
 from celeriac.cli.top.view import HandlerRow
 

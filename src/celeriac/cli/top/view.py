@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from celeriac.circuit import CircuitState
-from celeriac.ledger import Lane, Tallies, Tally
-from celeriac.matrix import HandlerLag, Matrix
+from celeriac.circuit_breaker import CircuitState
+from celeriac.delivery import Lane, Tallies, Tally
 from celeriac.registry import WorkerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import HandlerLag, Matrix
 
 ALIVE_MS = 20_000  # since the last beat of a worker
 LEAST_SPAN_S = 0.2  # between two readings, for a rate that means something

@@ -10,8 +10,8 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.cli.trace.draw import draw
-from celeriac.ledger import Lane
-from celeriac.matrix import State, Tree
+from celeriac.delivery import Lane
+from celeriac.tracking import State, Tree
 
 FAILED = (State.DEAD, State.SCHEDULED)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.cli.show import STYLES, console, count, took, when
 from celeriac.cli.trace.line import Line, lines, span
-from celeriac.matrix import Tree
+from celeriac.tracking import Tree
 
 if TYPE_CHECKING:
     from rich.text import Text

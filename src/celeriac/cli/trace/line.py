@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from celeriac.matrix import Cause, Cell, Tree
+from celeriac.tracking import Cause, Cell, Tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
 from celeriac.cli.watch.alert import Alert, Alerts, Changes, Known, Level, alerts_of
 from celeriac.cli.watch.rule import Rules, dead_rules, pairs
-from celeriac.connection import address
 from celeriac.errors import ConfigurationError
 from celeriac.extra import needing
+from celeriac.store.redis.connection import address
 
 Send = Callable[[Changes], bool]
 

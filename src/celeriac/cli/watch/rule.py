@@ -10,12 +10,12 @@ import click
 
 from celeriac.cli.show import age, count
 from celeriac.cli.watch.alert import Alert
+from celeriac.dead_letter import Choice, choose
 from celeriac.errors import SubscriptionError
 from celeriac.event import compile_patterns
-from celeriac.matrix import Matrix
-from celeriac.operation import Choice, choose
 from celeriac.registry import is_alive
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import Matrix
 
 MAX_COUNTED = 1000  # dead letters of one rule
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from celeriac.ledger import Restart
-from celeriac.matrix import Cell, State
-from celeriac.operation import restart_text
+from celeriac.dead_letter import restart_text
+from celeriac.delivery import Restart
+from celeriac.tracking import Cell, State
 
 SCALE = 1000  # units from the emit to the end of the last attempt of any handler
 LEAST = 4  # units of the shortest run, so that it is seen

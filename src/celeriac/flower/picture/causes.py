@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from celeriac.matrix import Cause
+from celeriac.tracking import Cause
 
 WIDTH, HEIGHT = 212, 54
 ACROSS, DOWN = 96, 16  # between boxes

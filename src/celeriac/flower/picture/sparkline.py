@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from celeriac.matrix import Minute
+from celeriac.tracking import Minute
 
 WIDTH, HEIGHT = 120, 24
 GAP = 0.4

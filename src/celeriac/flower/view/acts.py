@@ -11,14 +11,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from celeriac.contract import read_data
-from celeriac.errors import CeleriacError, NotFound
-from celeriac.flower import guard
-from celeriac.flower.bind import is_authenticated
-from celeriac.flower.page import Page
-from celeriac.ledger import Lane
-from celeriac.log import is_entry
-from celeriac.matrix import Located
-from celeriac.operation import (
+from celeriac.dead_letter import (
     Batch,
     Choice,
     Note,
@@ -30,9 +23,16 @@ from celeriac.operation import (
     redrive_batch,
     redrive_letter,
 )
-from celeriac.operation.edit import MAX_DIFF, unmasked_change
+from celeriac.dead_letter.edit import MAX_DIFF, unmasked_change
+from celeriac.delivery import Lane
+from celeriac.errors import CeleriacError, NotFound
+from celeriac.event_log import is_entry
+from celeriac.flower import guard
+from celeriac.flower.bind import is_authenticated
+from celeriac.flower.page import Page
 from celeriac.registry import HandlerRecord
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.tracking import Located
 
 MAX_REASON = 200  # characters, as the dialog allows
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tornado.web import authenticated
 
+from celeriac.dead_letter import acts
 from celeriac.flower.page import Page
-from celeriac.operation import acts
 
 
 class AuditPage(Page):

@@ -9,8 +9,8 @@ from tornado.web import authenticated
 from celeriac.contract.catalog import EventInfo
 from celeriac.contract.change import changes, kind_of
 from celeriac.flower.page import Page
-from celeriac.matrix.contracts import read_catalog
-from celeriac.subscription import Backend
+from celeriac.store.factory import Backend
+from celeriac.tracking.contracts import read_catalog
 
 MAX_EVENTS = 300
 MAX_CONSUMERS = 50

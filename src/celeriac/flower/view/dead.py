@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
+from celeriac.dead_letter import Choice, DeadPage, dead_page, letter_document, masked_document
+from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, peek
 from celeriac.flower.page import MAX_SUGGESTED, Page
 from celeriac.flower.show import json
-from celeriac.ledger import DeadGroup, DeadLetter
-from celeriac.matrix import Matrix
-from celeriac.operation import Choice, DeadPage, dead_page, letter_document, masked_document
+from celeriac.tracking import Matrix
 
 LIMIT = 25
 MAX_GROUPS = 100

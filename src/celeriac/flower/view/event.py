@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from tornado.web import authenticated
 
+from celeriac.dead_letter import restart_text
+from celeriac.delivery import DeadLetter, Restart
 from celeriac.flower.page import Page
 from celeriac.flower.picture.attempts import Span, attempts_of, spans
 from celeriac.flower.picture.causes import Picture, picture
-from celeriac.ledger import DeadLetter, Restart
-from celeriac.matrix import UNFINISHED, Cell, EventStatus, Located, Matrix, State, Tree
-from celeriac.operation import restart_text
+from celeriac.tracking import UNFINISHED, Cell, EventStatus, Located, Matrix, State, Tree
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.
 MOST_TASKS = 20_000

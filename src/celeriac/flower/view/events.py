@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
+from celeriac.delivery import Lane
 from celeriac.errors import InvalidEvent
 from celeriac.flower.page import MAX_SUGGESTED, Page, now_ms
-from celeriac.ledger import Lane
-from celeriac.matrix import EventPage, Matrix, Query, State
+from celeriac.tracking import EventPage, Matrix, Query, State
 
 LIMIT = 50
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}

@@ -18,7 +18,7 @@ from celeriac.explain import (
     gather_unfound,
 )
 from celeriac.flower.page import Page
-from celeriac.matrix import EventNotFound, Located, Matrix
+from celeriac.tracking import EventNotFound, Located, Matrix
 
 MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✗", Verdict.WAITING: "…", Verdict.UNKNOWN: "?"}
 

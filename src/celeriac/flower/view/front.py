@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from tornado.web import authenticated
 
 from celeriac.flower.page import Page
-from celeriac.matrix import HandlerLag, Matrix
 from celeriac.registry import is_alive
+from celeriac.tracking import HandlerLag, Matrix
 
 
 @dataclass(frozen=True, slots=True)

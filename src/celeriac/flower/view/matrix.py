@@ -9,7 +9,7 @@ from itertools import groupby
 from tornado.web import authenticated
 
 from celeriac.flower.page import Page
-from celeriac.matrix import HandlerLag, HandlerView, Matrix, TypeView
+from celeriac.tracking import HandlerLag, HandlerView, Matrix, TypeView
 
 MAX_TYPES = 60  # columns
 

@@ -10,11 +10,11 @@ from itertools import groupby
 
 from tornado.web import authenticated
 
-from celeriac.circuit import Circuit, CircuitState
+from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.flower.page import Page
 from celeriac.flower.picture.sparkline import Bar, sparkline
-from celeriac.matrix import HandlerView, Matrix
 from celeriac.registry import WorkerRecord, is_alive
+from celeriac.tracking import HandlerView, Matrix
 
 MAX_LINES, MAX_SERVICES = 300, 100
 

@@ -13,7 +13,7 @@ _url = urlsplit(os.environ["DATABASE_URL"])
 
 SECRET_KEY = "-"
 USE_TZ = True
-INSTALLED_APPS = ["celeriac.django", "shop"]
+INSTALLED_APPS = ["celeriac.contrib.django", "shop"]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

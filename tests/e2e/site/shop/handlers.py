@@ -1,4 +1,4 @@
-"""Found by `celeriac.django`, since it is named so."""
+"""Found by `celeriac.contrib.django`, since it is named so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celeriac import Event
 from celeriac.inbox import DjangoInbox
 from shop.models import Effect
 
-ONCE = {"inbox": DjangoInbox(), "retries": 200, "backoff": 0.05, "backoff_most": 0.5}
+ONCE = {"inbox": DjangoInbox(), "retries": 200, "backoff": 0.05, "max_backoff": 0.5}
 
 
 @bus.on("order.placed", **ONCE)

@@ -1,0 +1,1 @@
+"""`python -m devtools.demo`: the shop of this checkout at work, watched by the matrix."""

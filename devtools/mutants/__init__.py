@@ -1,0 +1,1 @@
+"""`python -m devtools.mutants`: put faults into the code, and see which the tests notice."""

@@ -1,0 +1,164 @@
+"""One cell of the matrix H(event, handler), and the failures behind it, as stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from celeriac.delivery.state import Place
+from celeriac.event_log import entry_time_ms
+
+# Lines of one delivery: the first and the last ones are kept.
+MAX_HISTORY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What handler j did with event i, last. `at_ms` is by the server's clock; `into` is the entry
+    that stands for a coalesced one."""
+
+    state: Place
+    entry: str
+    attempt: int
+    at_ms: int
+    took_us: int
+    into: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that failed. `at` is in ms since the epoch, `took` the run time in µs.
+
+    `life` is 1 until the delivery is redriven or replayed for the first time; each of these begins
+    another, whose attempts count from 1.
+    """
+
+    attempt: int
+    at: int
+    error: str
+    took: int = 0
+    worker: str = ""
+    life: int = 1
+
+    def encode(self) -> bytes:
+        # finish.lua reads "attempt", which comes first, and the first "at".
+        return msgspec.json.encode(
+            {
+                "attempt": self.attempt,
+                "at": self.at,
+                "error": self.error,
+                "took": self.took,
+                "worker": self.worker,
+            }
+        )
+
+
+class Restart(msgspec.Struct, frozen=True, kw_only=True):
+    """A redrive or replay of a delivery that had a record before. `note` says who asked (JSON of
+    `operation.Note`), `life` is the one that it began. `ended` is the state in which the life
+    before it ended, in the attempt `attempts` at `ended_at` (ms); empty where there was no row.
+    `edited` is the id of the event that stands for this one since an edit, which begins no life
+    here: `life` is the one that it ended."""
+
+    at: int
+    note: str = ""
+    life: int = 2
+    ended: str = ""
+    attempts: int = 0
+    ended_at: int | None = None
+    took: int = 0
+    edited: str = ""
+
+    @classmethod
+    def of(cls, row: Row | None, *, at: int, note: str, life: int) -> Restart:
+        """A restart of a delivery with this row."""
+        if row is None:
+            return cls(at=at, note=note, life=life)
+        return cls(
+            at=at,
+            note=note,
+            life=life,
+            ended=row.state,
+            attempts=row.attempt,
+            ended_at=row.at_ms,
+            took=row.took_us,
+        )
+
+
+class History(msgspec.Struct, frozen=True):
+    """What happened to one delivery before its present attempt, both oldest first."""
+
+    failures: tuple[Failure, ...] = ()
+    restarts: tuple[Restart, ...] = ()
+
+    @property
+    def life(self) -> int:
+        """The present life of the delivery, counted from 1."""
+        return 1 + sum(not one.edited for one in self.restarts)
+
+
+def refused_field(entry: str) -> str:
+    """What the row of an entry is found by whose event was refused: not by a key, which anyone may
+    have written there. No event key begins with a line feed."""
+    return f"\n{entry}"
+
+
+def parse_row(stored: bytes) -> Row:
+    """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
+
+    A sixth field is the id of the dead letter, for the scripts, or what a coalesced entry is
+    coalesced into.
+    """
+    state, entry, attempt, after, took, *more = stored.decode().split(" ")
+    return Row(
+        state=Place(state),
+        entry=entry,
+        attempt=int(attempt),
+        at_ms=entry_time_ms(entry) + int(after),
+        took_us=int(took),
+        into=more[0] if more and state == Place.COALESCED else "",
+    )
+
+
+def format_row(row: Row) -> bytes:
+    after = row.at_ms - entry_time_ms(row.entry)
+    return f"{row.state} {row.entry} {row.attempt} {after} {row.took_us}".encode()
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the history; one without `attempt` is a restart."""
+
+    at: int
+    attempt: int | None = None
+    error: str = ""
+    took: int = 0
+    worker: str = ""
+    note: str = ""
+    row: str = ""
+    edited: str = ""
+
+
+def parse_history(stored: bytes) -> History:
+    """From lines of JSON as `_history.lua` and `_revive.lua` write them."""
+    failures: list[Failure] = []
+    restarts: list[Restart] = []
+    for raw in stored.split(b"\n"):
+        line = msgspec.json.decode(raw, type=_Line)
+        life = 1 + sum(not one.edited for one in restarts)
+        if line.edited:
+            restarts.append(Restart(at=line.at, note=line.note, life=life, edited=line.edited))
+        elif line.attempt is None:
+            row = parse_row(line.row.encode()) if line.row else None
+            restarts.append(Restart.of(row, at=line.at, note=line.note, life=life + 1))
+        else:
+            failures.append(
+                Failure(
+                    attempt=line.attempt,
+                    at=line.at,
+                    error=line.error,
+                    took=line.took,
+                    worker=line.worker,
+                    life=life,
+                )
+            )
+    return History(tuple(failures), tuple(restarts))

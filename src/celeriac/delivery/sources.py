@@ -1,0 +1,46 @@
+"""Which sources the events of a domain have, noted for those who look for an event by its id alone.
+
+A record of an event is found by its event key, which holds a hash of the source. So whoever knows
+only the id tries the sources that are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from celeriac.delivery.store import Ledger
+from celeriac.event_log import entry_time_ms
+
+NOTED_AGAIN = 3600.0  # seconds after which a source counts as last seen
+# In one turn: where each event has a source of its own, noting them stays cheap, and incomplete.
+MAX_NOTED = 100
+MAX_REMEMBERED = 10_000
+
+
+class Sources:
+    """Sources that one process has seen, each noted in the ledger once in NOTED_AGAIN."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._noted: set[tuple[str, str]] = set()
+        self._forget_at = 0.0
+        self._new: dict[str, dict[str, str]] = {}
+
+    def add(self, domain: str, sources: Mapping[str, str]) -> None:
+        """`sources` maps each source to an entry of the domain that has it."""
+        for source, entry in sources.items():
+            if (domain, source) not in self._noted:
+                self._new.setdefault(domain, {})[source] = entry
+
+    def flush(self, ledger: Ledger) -> None:
+        """Note what was added since, in one round trip for each domain that has a new source."""
+        now = self._clock()
+        if now >= self._forget_at or len(self._noted) > MAX_REMEMBERED:
+            self._noted.clear()
+            self._forget_at = now + NOTED_AGAIN
+        new, self._new = self._new, {}
+        for domain, sources in new.items():
+            some = {s: entry_time_ms(entry) for s, entry in islice(sources.items(), MAX_NOTED)}
+            ledger.note_sources(domain, some)
+            self._noted.update((domain, source) for source in some)

@@ -1,1 +1,0 @@
-"""What developing celeriac takes and running it does not: an embedded server, the demo, faults."""

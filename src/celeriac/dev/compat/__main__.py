@@ -1,7 +1,0 @@
-"""python3 dev.py compat"""
-
-import sys
-
-from celeriac.dev.compat.command import main
-
-sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,0 @@
-import sys
-
-from celeriac.dev.demo.main import main
-
-sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,0 @@
-"""`python -m celeriac.dev.mutants`: put faults into the code, and see which the tests notice."""

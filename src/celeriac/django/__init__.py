@@ -1,5 +1,0 @@
-"""The Django app: put `celeriac.django` into INSTALLED_APPS.
-
-It has the tables of outbox and inbox with their migration, lets `emit` within `transaction.atomic`
-write into the outbox, and imports `events.py` and `handlers.py` of every app.
-"""

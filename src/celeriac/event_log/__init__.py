@@ -1,0 +1,36 @@
+from celeriac.event_log.async_event_log import AsyncLog, ImmediateLog
+from celeriac.event_log.clock_step import ClockStep
+from celeriac.event_log.event_log import (
+    Entry,
+    EntryKind,
+    EventLog,
+    Group,
+    Item,
+    Trimmed,
+    Volume,
+    entry_key,
+    entry_time_ms,
+    is_entry,
+    read_entry,
+    time_ms,
+    tried_at,
+)
+
+__all__ = [
+    "AsyncLog",
+    "ClockStep",
+    "Entry",
+    "EntryKind",
+    "EventLog",
+    "Group",
+    "ImmediateLog",
+    "Item",
+    "Trimmed",
+    "Volume",
+    "entry_key",
+    "entry_time_ms",
+    "is_entry",
+    "read_entry",
+    "time_ms",
+    "tried_at",
+]

@@ -1,0 +1,67 @@
+"""An open chunk, as it is stored: an interval of the event log that one worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from celeriac.event_log.event_log import entry_key, is_entry
+
+_OWNERS = ("queued:", "running:")
+
+
+class OpenChunk(msgspec.Struct, frozen=True):
+    """The entries after `after`, up to and with `upto`, `count` of them when they were fetched.
+
+    `owner` is `queued:<worker>` or `running:<worker>`; its lease began at `renewed_ms` by the
+    server's clock.
+    """
+
+    id: str
+    after: str
+    upto: str
+    count: int
+    owner: str
+    renewed_ms: int
+
+    def has(self, entry: str) -> bool:
+        """Whether the entry is left in the chunk."""
+        return entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+
+    @property
+    def worker(self) -> str:
+        return self.owner.partition(":")[2]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process began it. Which of its entries runs is not recorded."""
+        return self.owner.startswith("running:")
+
+
+def parse_chunk(id: str, stored: bytes) -> OpenChunk:
+    """From `after upto count owner renewed`. Raises ValueError for anything else."""
+    after, upto, count, owner, renewed = stored.decode().split(" ")
+    if not (is_entry(after) and is_entry(upto) and owner.startswith(_OWNERS)):
+        raise ValueError("is no open chunk")
+    return OpenChunk(id, after, upto, int(count), owner, int(renewed))
+
+
+def chunks_by_id(stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Return the fields of the hash without that of the id '', which a script leaves for the next
+    one of its transaction, and for longer where the server did not know that one."""
+    return {id: value for id, value in stored.items() if id}
+
+
+def in_log_order(chunks: Iterable[OpenChunk]) -> list[OpenChunk]:
+    return sorted(chunks, key=lambda chunk: entry_key(chunk.after))
+
+
+def parse_chunks(stored: Mapping[bytes, bytes]) -> list[OpenChunk]:
+    """From the hash of open chunks, in the order of the log; without what is none."""
+    found = []
+    for id, value in stored.items():
+        with suppress(ValueError):
+            found.append(parse_chunk(id.decode(), value))
+    return in_log_order(found)

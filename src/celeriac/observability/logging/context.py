@@ -1,0 +1,60 @@
+"""Which event a line of the log belongs to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from celeriac.event import Event, current_handling
+
+# In the order in which they are shown. On a record they are attributes of the same names.
+FIELDS = ("event_type", "event_id", "handler", "attempt", "correlation_id", "batch", "trace_id")
+
+
+class EventContext(logging.Filter):
+    """Puts the fields of the event being handled on each record, for any formatter.
+
+    Add it to a logging.Handler; in dictConfig:
+    `"filters": {"event": {"()": "celeriac.observability.logging.EventContext"}}`. Outside a
+    handler each field is an empty string, so a format with `%(event_id)s` works everywhere. Fields
+    that a record already has, for example from `extra=`, are kept. Every record passes.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        found = fields_of(record)
+        for name in FIELDS:
+            record.__dict__.setdefault(name, found.get(name, ""))
+        return True
+
+
+def fields_of(record: logging.LogRecord) -> Mapping[str, str | int]:
+    """The fields of the event that the record belongs to: its own, else those of what runs now.
+
+    A formatter is called in the thread that logs, unless a queue lies between: then add
+    EventContext to the QueueHandler.
+    """
+    own = {name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name)}
+    if own or hasattr(record, FIELDS[0]):
+        return own
+    now = current_handling()
+    if now is None:
+        return {}
+    return event_fields(now.event, now.handler, now.attempt, now.size)
+
+
+def event_fields(
+    event: Event[object], handler: str, attempt: int, size: int = 1
+) -> dict[str, str | int]:
+    """What a line says of an event, or of the first of a batch of `size`. Never its data."""
+    fields: dict[str, str | int] = {
+        "event_type": event.type,
+        "event_id": event.id,
+        "handler": handler,
+        "attempt": attempt,
+        "correlation_id": event.correlationid or event.id,
+    }
+    if size > 1:
+        fields["batch"] = size
+    if event.traceparent is not None:
+        fields["trace_id"] = event.traceparent.split("-")[1]
+    return fields

@@ -1,0 +1,48 @@
+"""The event behind each line of a formatter that knows nothing of events, such as Celery's own."""
+
+from __future__ import annotations
+
+import logging
+from copy import copy
+
+from celeriac.observability.logging.context import fields_of
+from celeriac.visible import visible, visible_line
+
+
+class SuffixFormatter(logging.Formatter):
+    """What `inner` makes of a record, and behind its first line
+    `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`.
+
+    In lines of celeriac itself, which quote errors and stored records, what a terminal would obey
+    is replaced by a visible character. Other lines may have colours of their own.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        if record.name.partition(".")[0] == "celeriac":
+            record = self._visible(record)
+        text = self.inner.format(record)
+        if not fields:
+            return text
+        head, newline, rest = text.partition("\n")
+        said = " ".join(str(fields.get(n, "")) for n in ("event_type", "event_id", "handler"))
+        if "batch" in fields:
+            said += f" first of {fields['batch']}"
+        if fields.get("attempt", 1) != 1:
+            said += f" attempt {fields['attempt']}"
+        correlation = fields.get("correlation_id", "")
+        if correlation not in ("", fields.get("event_id")):
+            said += f" correlation {correlation}"
+        return f"{head} [{visible_line(said)}]{newline}{rest}"
+
+    def _visible(self, record: logging.LogRecord) -> logging.LogRecord:
+        """A copy, for other handlers may have formatters that need the original."""
+        shown = copy(record)
+        shown.msg, shown.args = visible_line(record.getMessage()), None
+        if record.exc_info:
+            shown.exc_text = visible(self.inner.formatException(record.exc_info))
+        return shown

@@ -1,0 +1,159 @@
+"""A snapshot as families of samples, as prometheus_client takes them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from celeriac.circuit_breaker import CircuitState
+from celeriac.delivery import Tally
+from celeriac.delivery.counters import OTHER, Histogram, upper_bound_s
+from celeriac.observability.metrics.bound import Bounds
+from celeriac.observability.metrics.definition import METRICS
+from celeriac.observability.metrics.snapshot import LaneState, Snapshot
+from celeriac.tracking import HandlerLag
+
+PLACES = ("waiting", "queued", "running", "scheduled", "blocked")
+# Bounds of durations: 2**k ms, from 250 µs to 17 minutes. A histogram is 15 lines of each scrape.
+BOUNDS = range(-2, 21, 2)
+CHUNK_BOUNDS = range(11)  # 2**k events
+
+Labels = tuple[str, str, str]  # service, handler, type
+Family = Any  # the three take different arguments
+_KINDS: Mapping[str, Family] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
+def families(snapshot: Snapshot, bounds: Bounds) -> list[Metric]:
+    """Every metric but `celeriac_up`."""
+    made = {name: family(name) for name in METRICS if name != "celeriac_up"}
+    made["celeriac_read_seconds"].add_metric([], snapshot.took_s)
+    _of_logs(made, snapshot, bounds)
+    _of_lanes(made, snapshot)
+    _of_types(made, snapshot, bounds)
+    _of_workers(made, snapshot)
+    return list(made.values())
+
+
+def family(name: str) -> Family:
+    """One without samples."""
+    definition = METRICS[name]
+    return _KINDS[definition.kind](name, definition.help, labels=definition.labels)
+
+
+def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
+    for volume in snapshot.volumes:
+        bounds.types.learn(sorted(volume.emitted, key=lambda type: -volume.emitted[type]))
+        emitted: Counter[str] = Counter()
+        for type, count in volume.emitted.items():
+            emitted[bounds.label(type)] += count
+        for type, count in sorted(emitted.items()):
+            made["celeriac_emitted"].add_metric([volume.domain, type], count)
+        made["celeriac_appended"].add_metric([volume.domain], volume.appended)
+        made["celeriac_log_length"].add_metric([volume.domain], volume.length)
+        made["celeriac_postponed"].add_metric([volume.domain], volume.postponed)
+
+
+def _of_lanes(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+    circuits: dict[tuple[str, str], CircuitState] = {}
+    for state in snapshot.lanes:
+        lag, labels = state.lag, _labels(state.lag)
+        for place in PLACES:
+            made["celeriac_deliveries"].add_metric([*labels, place], getattr(lag, place))
+        made["celeriac_lag_events"].add_metric(labels, lag.unfinished)
+        made["celeriac_lag_seconds"].add_metric(labels, lag.oldest_s or 0.0)
+        made["celeriac_dead_letters"].add_metric(labels, lag.dead)
+        for place in ("queued", "running"):
+            lost = state.stats.get(f"lost {place}", 0)
+            made["celeriac_leases_lost"].add_metric([*labels, place], lost)
+        _add_chunks(made["celeriac_chunk_events"], labels, state.stats)
+        circuits[lag.service, lag.handler] = lag.circuit
+    for (service, handler), now in sorted(circuits.items()):
+        for circuit in CircuitState:
+            labels = [service, handler, circuit.value]
+            made["celeriac_circuit"].add_metric(labels, int(circuit is now))
+
+
+def _labels(lag: HandlerLag) -> list[str]:
+    return [lag.service, lag.handler, lag.domain]
+
+
+def _add_chunks(family: Family, labels: Sequence[str], stats: Mapping[str, int]) -> None:
+    sizes = {int(k.split()[1]): n for k, n in stats.items() if k.startswith("chunk ")}
+    buckets = [
+        (str(2.0**k), sum(n for size, n in sizes.items() if size <= k)) for k in CHUNK_BOUNDS
+    ]
+    buckets.append(("+Inf", sum(sizes.values())))
+    family.add_metric(labels, buckets, stats.get("claimed", 0))
+
+
+def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
+    by_type = _by_type(snapshot.lanes, bounds)
+    for labels, tally in sorted(by_type.items()):
+        counts = {
+            "delivered": tally.wait.count,
+            "processed": tally.processed,
+            "failed": tally.retried + tally.dead,
+            "retried": tally.retried,
+            "dead": tally.dead,
+        }
+        for name, count in counts.items():
+            made[f"celeriac_{name}"].add_metric(labels, count)
+        if tally.skipped:
+            made["celeriac_skipped"].add_metric(labels, tally.skipped)
+    for labels, tally in _timed(by_type, bounds).items():
+        for name, histogram in (
+            ("wait", tally.wait),
+            ("run", tally.run),
+            ("completion", tally.total),
+        ):
+            buckets, total = list(_buckets(histogram)), histogram.sum_us / 1e6
+            made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
+
+
+def _by_type(lanes: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]:
+    found: defaultdict[Labels, Tally] = defaultdict(Tally)
+    for state in lanes:
+        bounds.types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
+        for type, tally in state.tallies.items():
+            found[state.lag.service, state.lag.handler, bounds.label(type)].add(tally)
+    return found
+
+
+def _timed(by_type: Mapping[Labels, Tally], bounds: Bounds) -> dict[Labels, Tally]:
+    """Those whose times are told each; of a handler's others the sum, as `other`."""
+    bounds.timed.learn(sorted(by_type, key=lambda labels: -by_type[labels].attempts))
+    found: defaultdict[Labels, Tally] = defaultdict(Tally)
+    for labels, tally in by_type.items():
+        service, handler, _ = labels
+        found[labels if labels in bounds.timed else (service, handler, OTHER)].add(tally)
+    return dict(sorted(found.items()))
+
+
+def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:
+    for bound in BOUNDS:
+        below = sum(n for bucket, n in histogram.buckets.items() if bucket <= bound)
+        yield str(upper_bound_s(bound)), below
+    yield "+Inf", histogram.count
+
+
+def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+    workers = Counter(one.service for one in snapshot.workers)
+    processes: Counter[str] = Counter()
+    for one in snapshot.workers:
+        processes[one.service] += one.processes
+    # A service without a worker is told as 0, so that an alert has a series to look at.
+    for service in sorted({*workers, *(state.lag.service for state in snapshot.lanes)}):
+        made["celeriac_workers"].add_metric([service], workers[service])
+        made["celeriac_processes"].add_metric([service], processes[service])

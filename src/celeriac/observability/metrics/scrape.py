@@ -1,0 +1,78 @@
+"""The collector: reads the ledger when it is asked, at most once a second, in its own thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from celeriac.observability.metrics.bound import Bounds
+from celeriac.observability.metrics.family import families, family
+from celeriac.observability.metrics.snapshot import take_snapshot
+from celeriac.store.factory import Backend
+
+log = logging.getLogger(__name__)
+
+FRESH = 1.0  # seconds: scraped more often, it answers what it read before
+
+
+class BusCollector(Collector):
+    """Thread-safe. A scrape waits for the reading, and for `patience` seconds at most.
+
+    Where Redis does not answer within them, it says `celeriac_up 0` and nothing else, and the
+    reading goes on for the next scrape: it never holds up an event loop for longer.
+    """
+
+    def __init__(self, backend: Backend, *, patience: float) -> None:
+        self._backend = backend
+        self._patience = patience
+        self._bounds = Bounds()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._reading: threading.Event | None = None
+        self._read_at = float("-inf")
+        self._metrics: Sequence[Metric] | None = None
+        self._process = os.getpid()
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, so that to register it does not read."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        if self._process != os.getpid():
+            self._begin_anew()  # the thread of the parent is not here
+        metrics = self._fresh()
+        up = family("celeriac_up")
+        up.add_metric([], int(metrics is not None))
+        yield up
+        yield from metrics or ()
+
+    def _fresh(self) -> Sequence[Metric] | None:
+        with self._lock:
+            if time.monotonic() - self._read_at < FRESH:
+                return self._metrics
+            if self._reading is None:
+                self._reading = threading.Event()
+                threading.Thread(
+                    target=self._read, args=(self._reading,), name="celeriac-metrics", daemon=True
+                ).start()
+            reading = self._reading
+        return self._metrics if reading.wait(self._patience) else None
+
+    def _read(self, done: threading.Event) -> None:
+        metrics: Sequence[Metric] | None = None
+        try:
+            metrics = families(take_snapshot(self._backend), self._bounds)
+        except Exception as error:
+            log.warning("celeriac: no metrics: %s: %s", type(error).__name__, error)
+        with self._lock:
+            self._metrics, self._reading = metrics, None
+            self._read_at = time.monotonic()
+        done.set()

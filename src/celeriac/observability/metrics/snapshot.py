@@ -1,0 +1,51 @@
+"""All that metrics are made of, read at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from celeriac.delivery import Lane, Tallies
+from celeriac.event_log import Volume
+from celeriac.registry import WorkerRecord
+from celeriac.store.factory import Backend
+from celeriac.tracking import HandlerLag, Matrix
+
+# Without a beat for longer, a worker is not counted; it beats every five seconds.
+ALIVE_MS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """One handler in one domain."""
+
+    lag: HandlerLag
+    tallies: Tallies
+    stats: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`took_s` is how long the reading took."""
+
+    lanes: tuple[LaneState, ...]
+    volumes: tuple[Volume, ...]
+    workers: tuple[WorkerRecord, ...]
+    took_s: float
+
+
+def take_snapshot(backend: Backend) -> Snapshot:
+    """Blocks for some round trips. Raises redis.RedisError."""
+    started = time.monotonic()
+    lags = Matrix(backend).lag()
+    lanes = [Lane(one.domain, one.handler) for one in lags]
+    tallies, stats = backend.ledger.tallies(lanes), backend.ledger.stats_many(lanes)
+    states = (LaneState(*one) for one in zip(lags, tallies, stats, strict=True))
+    oldest = backend.registry.now_ms() - ALIVE_MS
+    return Snapshot(
+        lanes=tuple(states),
+        volumes=tuple(backend.log.volumes(sorted(backend.log.domains()))),
+        workers=tuple(one for one in backend.registry.workers() if one.beat_ms >= oldest),
+        took_s=time.monotonic() - started,
+    )

@@ -1,0 +1,163 @@
+"""The spans: `send` by the emitter, `dispatch` by the dispatcher, `process` for each attempt.
+
+On, a span is a child of the one that its event comes from, so that a whole chain of events is one
+trace. Linked, it is a child of what runs around it, and links to where the event comes from: for
+chains that never end. What is about several events links to each of them in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+
+from celeriac.errors import Retry
+from celeriac.event import Event, Peek, current_handling
+from celeriac.observability.tracing.attributes import (
+    Attributes,
+    destination,
+    of_dispatch,
+    of_process,
+    of_send,
+    of_send_many,
+)
+from celeriac.observability.tracing.carrier import context_of, put_context
+from celeriac.settings import VERSION
+
+MOST_LINKS = 128  # as many as the SDK keeps of one span by default
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Thread-safe and fork-safe. An error within a span is noted on it and goes on."""
+
+    linked: bool = False
+
+    @property
+    def tracer(self) -> Tracer:
+        # Asked anew: a provider may be set after the bus was made, and each process sets its own.
+        return trace.get_tracer("celeriac", VERSION)
+
+    @contextmanager
+    def send(self, event: Event[Any]) -> Iterator[Event[Any]]:
+        """A span around one emit; gives the event with its context in it."""
+        with self._span(
+            f"send {event.type}", SpanKind.PRODUCER, _parent_of(event), (), of_send(event)
+        ) as span:
+            yield put_context(event, span.get_span_context())
+
+    @contextmanager
+    def send_many(self) -> Iterator[Callable[[Event[Any]], Event[Any]]]:
+        """One span around the emit of many; gives what puts its context into each of them."""
+        types: set[str] = set()
+        count = 0
+        with self._span("send", SpanKind.PRODUCER, None, (), {}) as span:
+            context = span.get_span_context()
+
+            def put(event: Event[Any]) -> Event[Any]:
+                nonlocal count
+                count += 1
+                if len(types) < MOST_LINKS:
+                    types.add(event.type)
+                return put_context(event, context)
+
+            try:
+                yield put
+            finally:
+                if span.is_recording():
+                    span.set_attributes(of_send_many(sorted(types), count))
+                    span.update_name(f"send {destination(sorted(types))}".rstrip())
+
+    @contextmanager
+    def dispatch(self, handler: str, events: Sequence[Peek]) -> Iterator[None]:
+        """A span around the sending of one hint."""
+        found = (context_of(event.traceparent) for event in events[:MOST_LINKS])
+        parent, links = self._relation([one for one in found if one], len(events))
+        with self._span(
+            f"dispatch {handler}", SpanKind.CONSUMER, parent, links, of_dispatch(handler, events)
+        ):
+            yield
+
+    @contextmanager
+    def process(
+        self,
+        handler: str,
+        worker: str,
+        events: Sequence[Event[Any]],
+        attempt: int,
+        *,
+        batch: bool,
+    ) -> Iterator[Callable[[BaseException, str], None]]:
+        """A span around one attempt; gives what notes that it failed, and what follows then."""
+        found = (context_of(e.traceparent, e.extensions) for e in events[:MOST_LINKS])
+        parent, links = self._relation([one for one in found if one], 2 if batch else 1)
+        attributes = of_process(handler, worker, events, attempt, batch=batch)
+        name = f"process {attributes.get('messaging.destination.name', handler)}"
+        with self._span(name, SpanKind.CONSUMER, parent, links, attributes) as span:
+
+            def note(error: BaseException, outcome: str) -> None:
+                span.set_attribute("celeriac.outcome", outcome)
+                if not isinstance(error, Retry):
+                    _note_error(span, error)
+
+            yield note
+
+    def _relation(
+        self, causes: Sequence[SpanContext], events: int
+    ) -> tuple[SpanContext | None, Sequence[Link]]:
+        """Which span is the parent, None for what is current, and which are linked."""
+        if events > 1 or self.linked or not causes:
+            return None, [Link(cause) for cause in causes]
+        around = trace.get_current_span().get_span_context()
+        return causes[0], [Link(around)] if around.is_valid else []
+
+    @contextmanager
+    def _span(
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: SpanContext | None,
+        links: Sequence[Link],
+        attributes: Attributes,
+    ) -> Iterator[Span]:
+        context = None
+        if parent is not None:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+        with self.tracer.start_as_current_span(
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield span
+            except BaseException as error:
+                _note_error(span, error)
+                raise
+
+
+def _note_error(span: Span, error: BaseException) -> None:
+    span.set_attribute("error.type", type(error).__qualname__)
+    span.record_exception(error)
+    span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
+
+
+def _parent_of(event: Event[Any]) -> SpanContext | None:
+    """The span that the event was said to come from; None: what is current.
+
+    What it has from the event being handled says nothing that the current span does not.
+    """
+    given = context_of(event.traceparent, event.extensions)
+    if given is None:
+        return None
+    now = current_handling()
+    if now is not None and event.traceparent == now.event.traceparent:
+        return None if trace.get_current_span().get_span_context().is_valid else given
+    return given

@@ -1,0 +1,59 @@
+"""Opening the data of what is handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from celeriac.errors import ConfigurationError, EncryptionError
+from celeriac.event import RawEvent
+from celeriac.event.attributes import check_content_type
+from celeriac.event.encrypted import binding, read_jwe
+from celeriac.security.key import ENCRYPTION, secret_keys
+from celeriac.security.signer import missing
+from celeriac.settings import Settings
+
+Decrypter = Callable[[RawEvent], RawEvent]
+
+
+def make_decrypter(settings: Settings) -> Decrypter:
+    """A function that returns an encrypted event with its data as it was before.
+
+    It raises EncryptionError, an InvalidEvent, for whatever cannot be opened with the keys at
+    hand. Raises ConfigurationError for keys that cannot be used, or where cryptography is missing.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        from celeriac.security.jwe import decrypt
+    except ImportError:
+        raise missing("an encrypted event") from None
+    setting = "CELERIAC_ENCRYPTION_KEY"
+    found = secret_keys(settings.encryption_key, setting=setting, curve=ENCRYPTION)
+    keys = {key.id: X25519PrivateKey.from_private_bytes(key.secret) for key in found}
+    if len(keys) < len(found):
+        raise ConfigurationError(f"{setting}: two keys have one id; give one another")
+
+    def opened(event: RawEvent) -> RawEvent:
+        plain, header = decrypt(read_jwe(event), keys, aad=binding(event))
+        data: msgspec.Raw | bytes | None = plain
+        if header.get("binary") is not True:
+            data = None if plain == b"null" else msgspec.Raw(plain)
+        return replace(event, data=data, datacontenttype=_content_type(header))
+
+    return opened
+
+
+def _content_type(header: Mapping[str, Any]) -> str | None:
+    given = header.get("cty")
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise EncryptionError("cannot be opened: `cty` in its protected header is no text")
+    # RFC 7516, 4.1.12: "application/" may be left out
+    given = given if "/" in given else f"application/{given}"
+    check_content_type(given)
+    return given

@@ -1,0 +1,49 @@
+"""Making keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celeriac.errors import ConfigurationError
+from celeriac.event import compile_patterns
+from celeriac.event.signature import KEY_ID
+from celeriac.security.key import ENCRYPTION, SIGNING, jwk
+from celeriac.security.signer import missing
+
+
+def generate(
+    id: str,
+    *,
+    sources: Sequence[str] = (),
+    types: Sequence[str] = (),
+    encryption: bool = False,
+    service: str = "",
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A new key as (private, public) JSON Web Keys, the public one bound to sources and types, or
+    to a service that is encrypted for.
+
+    Raises ConfigurationError for a bad id or pattern, or where cryptography is missing.
+    """
+    if not KEY_ID.fullmatch(id):
+        raise ConfigurationError(
+            f"key id {id!r}: up to 64 letters, digits and _ . : -, e.g. 'billing-2026'"
+        )
+    if types:
+        compile_patterns(*types)
+    curve = ENCRYPTION if encryption else SIGNING
+    secret, public = _pair(curve)
+    bound: dict[str, Any] = {"service": service} if service else {}
+    bound |= {name: [*names] for name, names in (("sources", sources), ("types", types)) if names}
+    return jwk(id, curve, public=public, secret=secret), jwk(id, curve, public=public) | bound
+
+
+def _pair(curve: str) -> tuple[bytes, bytes]:
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    except ImportError:
+        raise missing("a key") from None
+    kind: Any = Ed25519PrivateKey if curve == SIGNING else X25519PrivateKey
+    made = kind.generate()
+    return made.private_bytes_raw(), made.public_key().public_bytes_raw()

@@ -1,0 +1,149 @@
+"""JWE of RFC 7516: ECDH-ES+A256KW over X25519 for each recipient, A256GCM for the content.
+
+RFC 7518, 4.6 and RFC 8037, 3.2. No other algorithm is read or written, so there is none to be
+talked down to. Needs the package cryptography, which its callers have imported.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from celeriac.errors import EncryptionError
+from celeriac.event.encrypted import Jwe, Recipient, recipients
+from celeriac.security.key import ENCRYPTION, PublicKey
+
+ALG, ENC = "ECDH-ES+A256KW", "A256GCM"
+KEY_BYTES, IV_BYTES, TAG_BYTES = 32, 12, 16
+
+
+def encrypt(
+    plain: bytes, keys: Sequence[PublicKey], *, aad: bytes, header: Mapping[str, Any]
+) -> Jwe:
+    """The JWE of `plain` for the owners of `keys`. `header` goes into its protected header."""
+    protected = _text(msgspec.json.encode({"enc": ENC, **header}))
+    content_key, iv = os.urandom(KEY_BYTES), os.urandom(IV_BYTES)
+    bound = _text(aad)
+    sealed = AESGCM(content_key).encrypt(iv, plain, f"{protected}.{bound}".encode())
+    return Jwe(
+        protected=protected,
+        iv=_text(iv),
+        ciphertext=_text(sealed[:-TAG_BYTES]),
+        tag=_text(sealed[-TAG_BYTES:]),
+        aad=bound,
+        recipients=tuple(_wrapped(content_key, key) for key in keys),
+    )
+
+
+def decrypt(
+    jwe: Jwe, keys: Mapping[str, X25519PrivateKey], *, aad: bytes
+) -> tuple[bytes, Mapping[str, Any]]:
+    """(plaintext, protected header), opened with one of the keys by their ids.
+
+    Raises EncryptionError where none of them fits, or anything was changed.
+    """
+    if _bytes(jwe.aad) != aad:
+        raise EncryptionError("cannot be opened: it was encrypted for another event")
+    protected = _object(_bytes(jwe.protected))
+    recipient, key = _own(jwe, keys)
+    header = {**recipient.header, **jwe.unprotected, **protected}
+    if (header.get("alg"), header.get("enc")) != (ALG, ENC) or header.keys() & {"crit", "zip"}:
+        raise EncryptionError(f"cannot be opened: only {ALG} with {ENC} is, without crit and zip")
+    iv, tag = _bytes(jwe.iv), _bytes(jwe.tag)
+    if (len(iv), len(tag)) != (IV_BYTES, TAG_BYTES):
+        raise _changed()
+    try:
+        wrapping = _wrapping_key(_agreed(header, key), header)
+        content_key = aes_key_unwrap(wrapping, _bytes(recipient.encrypted_key))
+        sealed, bound = _bytes(jwe.ciphertext) + tag, f"{jwe.protected}.{jwe.aad}"
+        return AESGCM(content_key).decrypt(iv, sealed, bound.encode()), protected
+    except (InvalidUnwrap, InvalidTag, ValueError):
+        # an EncryptionError is a ValueError too, and says the same
+        raise _changed() from None
+
+
+def concat_kdf(agreed: bytes, *, alg: str, apu: bytes, apv: bytes, key_bytes: int) -> bytes:
+    """The Concat KDF of NIST SP 800-56A as RFC 7518, 4.6.2 has it; its appendix C has an example.
+
+    `alg` is what the key is for: where a key is wrapped with it the `alg` of the JWE.
+    """
+    info = b"".join(len(x).to_bytes(4, "big") + x for x in (alg.encode(), apu, apv))
+    info += (8 * key_bytes).to_bytes(4, "big")
+    return ConcatKDFHash(SHA256(), key_bytes, info).derive(agreed)
+
+
+def _wrapped(content_key: bytes, key: PublicKey) -> Recipient:
+    # RFC 7518, 4.6: a new ephemeral key for each agreement
+    ephemeral = X25519PrivateKey.generate()
+    agreed = ephemeral.exchange(X25519PublicKey.from_public_bytes(key.public))
+    point = _text(ephemeral.public_key().public_bytes_raw())
+    return Recipient(
+        encrypted_key=_text(aes_key_wrap(_wrapping_key(agreed, {}), content_key)),
+        header={"alg": ALG, "kid": key.id, "epk": {"kty": "OKP", "crv": ENCRYPTION, "x": point}},
+    )
+
+
+def _own(jwe: Jwe, keys: Mapping[str, X25519PrivateKey]) -> tuple[Recipient, X25519PrivateKey]:
+    for one in jwe.everyone:
+        id = one.header.get("kid")
+        if isinstance(id, str) and id in keys:
+            return one, keys[id]
+    meant = ", ".join(recipients(jwe)[:20]) or "nobody named"
+    raise EncryptionError(
+        f"cannot be opened: it is encrypted for the keys {meant}, and this service has "
+        f"{', '.join(sorted(keys)) or 'none'}; CELERIAC_ENCRYPTION_KEY gives it one, or the "
+        "emitter names it in encrypt_for"
+    )
+
+
+def _agreed(header: Mapping[str, Any], key: X25519PrivateKey) -> bytes:
+    point = header.get("epk")
+    if not isinstance(point, dict) or point.get("crv") != ENCRYPTION:
+        raise _changed()
+    return key.exchange(X25519PublicKey.from_public_bytes(_bytes(point.get("x"))))
+
+
+def _wrapping_key(agreed: bytes, header: Mapping[str, Any]) -> bytes:
+    apu, apv = (_bytes(header.get(name, "")) for name in ("apu", "apv"))
+    return concat_kdf(agreed, alg=ALG, apu=apu, apv=apv, key_bytes=KEY_BYTES)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise _changed() from None
+
+
+def _text(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _bytes(text: object) -> bytes:
+    """base64url without padding, in its one form."""
+    try:
+        raw = text.encode("ascii")  # type: ignore[attr-defined]
+        value = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+    except (AttributeError, UnicodeError, binascii.Error):
+        raise _changed() from None
+    if _text(value) != text:
+        raise _changed()
+    return value
+
+
+def _changed() -> EncryptionError:
+    return EncryptionError(
+        "cannot be opened: it was changed after it was encrypted, or for another key than the one "
+        "of that id"
+    )

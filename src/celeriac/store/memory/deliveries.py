@@ -1,0 +1,482 @@
+"""The ledger in memory: the same promises and the same moves, kept until the process ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from celeriac.delivery.counters import Tallies, sum_tallies
+from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
+from celeriac.delivery.rate import rate_wait
+from celeriac.delivery.record import Failure, History, Row
+from celeriac.delivery.repetition import verdicts_on
+from celeriac.delivery.state import Outcome, Place, Verdict
+from celeriac.delivery.store import (
+    MAX_LOST_RUNS,
+    MAX_SOURCES,
+    Ask,
+    Claimed,
+    DeadLetter,
+    EditedLetter,
+    Lane,
+    Pending,
+    Settled,
+    Taken,
+)
+from celeriac.errors import NotFound
+from celeriac.event import Effect, Effects
+from celeriac.event_log import Entry, EntryKind, entry_key
+from celeriac.settings import Settings
+from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.memory.fetch import take
+from celeriac.store.memory.handler_store import Book, Remembered
+from celeriac.store.memory.repetitions import check_entries
+from celeriac.store.memory.transitions import Moves
+
+
+class MemoryLedger:
+    """See Ledger for the promises. Thread-safe; shares the store and the lock of the log."""
+
+    def __init__(self, settings: Settings, log: MemoryLog) -> None:
+        self.lease_ms = int(settings.lease * 1000)
+        self.log = log
+        self._lock = log.lock
+        self._books: dict[tuple[str, str], Book] = {}
+        self._invalid: dict[str, Remembered[str]] = {}
+        self._arrivals: dict[str, float] = {}
+        self._sources: dict[str, dict[str, int]] = {}
+
+    def window_ms(self) -> int:
+        return int(self.log.bus.current.dedup_window * 1000)
+
+    # -- the dispatcher's side
+
+    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        with self._lock:
+            found = [(ask, self.moves(ask.lane)) for ask in asks]
+            return [
+                take(moves, f"queued:{worker}", ask, self.lease_ms)
+                if moves
+                else Taken(removed=True)
+                for ask, moves in found
+            ]
+
+    def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
+        with self.log.lock:
+            stores = [self.log.store.get(domain) for domain in domains]
+            return [
+                {name: len(group.pending) for name, group in store.groups.items()} if store else {}
+                for store in stores
+            ]
+
+    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+        with self._lock:
+            moves = self.moves(lane)
+            held = moves.group.held_by(f"queued:{worker}")[:most] if moves else []
+            for entry in held:
+                assert moves
+                moves.hand_back(entry)
+            if held and moves:
+                moves.ring()
+            return len(held)
+
+    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+        with self._lock:
+            moves = self.moves(lane)
+            held = moves.group.pending.get(entry) if moves else None
+            if moves is None or held is None or held.owner != f"queued:{worker}":
+                return False
+            met = self._invalid.setdefault(lane.domain, Remembered(self.window_ms))
+            first = met.get(entry, moves.now) is None
+            if first:
+                met.put(entry, lane.handler, moves.now)
+                moves.bury(
+                    DeadLetter(
+                        id="", domain=lane.domain, handler=lane.handler, entry=entry, event_key="",
+                        attempts=0, error=error, traceback="", first_failed_ms=moves.now,
+                        last_failed_ms=moves.now, event=moves.body(entry) or b"",
+                    )
+                )  # fmt: skip
+                moves.book.stats["dead"] += 1
+            moves.settle(entry, Place.DEAD if first else Place.IGNORED)
+            return first
+
+    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+        return self._finish(f"queued:{worker}", lane, settled, 0)
+
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+        for lane, settled in skipped:
+            self.skip(worker, lane, settled)
+
+    def note_patterns(
+        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        with self._lock:
+            book, own = self._book(lane), tuple(sorted(set(patterns)))
+            others = [p for p in book.patterns if p not in own and p not in gone]
+            if {*own, *others} != set(book.patterns):
+                book.patterns = (*own, *others)
+            return book.patterns
+
+    def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
+        with self._lock:
+            known = self._sources.setdefault(domain, {})
+            for source, at_ms in sources.items():
+                known[source] = max(at_ms, known.get(source, 0))
+            for source in self._by_age(domain)[MAX_SOURCES:]:
+                del known[source]
+
+    def patterns(self, lane: Lane) -> tuple[str, ...]:
+        with self._lock:
+            return self._book(lane).patterns
+
+    def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
+        with self._lock:
+            now, step = self.log.clock.now_ms(), 1000 / per_second
+            depth = max(1000.0, step)
+            # No later than a full bucket, as in rate.lua: the clock may have stepped back.
+            arrival = min(max(self._arrivals.get(handler, 0.0), now), now + depth)
+            granted = max(0, min(want, math.floor((now + depth - arrival) / step + 1e-9)))
+            self._arrivals[handler] = arrival = arrival + granted * step
+            return granted, max(0, math.ceil(arrival + step - now - depth))
+
+    # -- the executor's side
+
+    def claim(
+        self,
+        worker: str,
+        lane: Lane,
+        hinted: Sequence[tuple[str, str]],
+        most_attempts: int,
+        *,
+        verifies: bool = False,
+    ) -> list[Claimed]:
+        with self._lock:
+            moves = self.moves(lane)
+            claimed = []
+            for entry, event_key in hinted if moves else ():
+                assert moves
+                held, body = moves.group.pending.get(entry), moves.body(entry)
+                if held is None or body is None or not held.owner.startswith("queued:"):
+                    continue
+                attempt, verdict = held.count, Verdict.RUN
+                lost = moves.book.lost_runs.get(entry, 0)
+                if attempt > 1 and len(hinted) > 1:
+                    continue  # alone only: it may be what ended its process
+                before = moves.book.came_before(event_key, entry, moves.group.pending, moves.now)
+                if before is Place.RUNNING:
+                    verdict = Verdict.CONCURRENT
+                elif before is not None:
+                    verdict = Verdict.DUPLICATE
+                elif attempt - lost > most_attempts or lost >= MAX_LOST_RUNS:
+                    verdict = Verdict.EXHAUSTED
+                moves.run(entry, f"running:{worker}", attempt)
+                if verdict is Verdict.RUN:
+                    moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
+                    if not verifies:
+                        found = moves.store.entry(entry, body)
+                        verdict = self._on_repetition(moves, found, event_key)
+                claimed.append(Claimed(entry, verdict, attempt, body, lost))
+            if moves and claimed:
+                moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
+                moves.book.stats["claimed"] += len(claimed)
+            return claimed
+
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
+        with self._lock:
+            return self._book(lane).note_verified(verified, self.log.clock.now_ms())
+
+    def _on_repetition(self, moves: Moves, entry: Entry, event_key: str) -> Verdict:
+        is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
+        if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
+            return Verdict.RUN
+        pair = [(entry, event_key)]
+        found = check_entries(self.log, moves.lane.domain, pair, note_foreign=True)
+        if entry.id in found.certain:
+            return Verdict.DUPLICATE
+        chunks = moves.group.chunks.values()
+        running = {
+            other
+            for other in found.possible.values()
+            if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
+        }
+        verdicts = verdicts_on(found.possible, moves.book.runs, running)
+        return verdicts.get(entry.id, Verdict.RUN)
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def begin_finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> Callable[[], list[str]]:
+        lost = self.finish(worker, lane, settled, mean_us)
+        return lambda: lost
+
+    def _finish(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+    ) -> list[str]:
+        with self._lock:
+            moves = self.moves(lane)
+            if moves is None or not settled:
+                return [one.entry for one in settled]
+            lost, book, running = [], moves.book, owner.startswith("running:")
+            for one in settled:
+                if moves.held(one.entry, owner, one.attempt) is None:
+                    lost.append(one.entry)
+                    continue
+                outcome = one.outcome
+                # settled in passing: unlike a claimed one, not compared with what came before
+                if not running and book.came_before(
+                    one.event_key, one.entry, moves.group.pending, moves.now
+                ):
+                    outcome = Outcome.IGNORED
+                moves.finish(one, outcome)
+                if outcome is Outcome.REFUSED:
+                    outcome = Outcome.DEAD
+                book.stats[outcome.value] += 1
+                book.tally(one, outcome, moves.now)
+                book.add_effects(one.event_key, one.effects, moves.now)
+                if one.took_us:
+                    book.stats["busy_us"] += one.took_us
+            if mean_us and len(lost) < len(settled):
+                book.stats["mean_us"] = mean_us
+            return lost
+
+    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        with self._lock:
+            moves, owner, lost = self.moves(lane), f"running:{worker}", []
+            for entry, attempt in held:
+                if moves and moves.held(entry, owner, attempt):
+                    moves.renew(entry, owner)
+                else:
+                    lost.append(entry)
+            return lost
+
+    # -- the reader's side
+
+    def sources(self, domain: str) -> list[str]:
+        with self._lock:
+            return self._by_age(domain)
+
+    def _by_age(self, domain: str) -> list[str]:
+        known = self._sources.get(domain, {})
+        return sorted(known, key=lambda source: (known[source], source), reverse=True)
+
+    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+        with self._lock:
+            rows, now = self._book(lane).rows, self.log.clock.now_ms()
+            return [rows.get(event_key, now) for event_key in event_keys]
+
+    def history(self, lane: Lane, event_key: str) -> History:
+        with self._lock:
+            return self._book(lane).history(event_key, self.log.clock.now_ms())
+
+    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+        return [self.history(lane, event_key) for event_key in event_keys]
+
+    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
+        return list(self.history(lane, event_key).failures)
+
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
+        with self._lock:
+            effects, now = self._book(lane).effects, self.log.clock.now_ms()
+            return [effects.get(event_key, now) or Effects() for event_key in event_keys]
+
+    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+        with self._lock:
+            return [sum_tallies([self._book(lane).tallies]) for lane in lanes]
+
+    def tallies_by_minute(
+        self, lanes: Sequence[Lane], minutes: int = 60
+    ) -> list[dict[int, Tallies]]:
+        with self._lock:
+            this = self.log.clock.now_ms() // 60_000
+            span = range(this - min(minutes, 60) + 1, this + 1)
+            books = [self._book(lane).minutes for lane in lanes]
+            return [{m: sum_tallies([book.get(m, {})]) for m in span} for book in books]
+
+    def pending(self, lane: Lane, entry: str) -> Pending | None:
+        with self._lock:
+            moves = self.moves(lane)
+            held = moves.group.pending.get(entry) if moves else None
+            if moves is None or held is None:
+                return None
+            since = moves.now - held.since_ms
+            lost = moves.book.lost_runs.get(entry, 0)
+            return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
+
+    def pending_between(
+        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+    ) -> list[Pending]:
+        with self._lock:
+            moves = self.moves(lane)
+            held = moves.group.between(first, last) if moves else []
+            found = (self.pending(lane, entry) for entry in held)
+            fitting = (one for one in found if one is not None and owner in ("", one.owner))
+            return list(islice(fitting, most))
+
+    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+        with self._lock:
+            return self._book(lane).keyed.earlier(entry)
+
+    def blocked_until_ms(self, lane: Lane) -> int | None:
+        with self._lock:
+            return self._book(lane).keyed.next_ms()
+
+    def rate_wait_ms(self, handler: str, per_second: float) -> int:
+        with self._lock:
+            arrival = self._arrivals.get(handler, 0.0)
+            return rate_wait(arrival, self.log.clock.now_ms(), 1000 / per_second)
+
+    def remembers_from_ms(self) -> int:
+        return max(self.log.clock.now_ms() - self.window_ms(), self.log.bus.remembers_from_ms)
+
+    def due(self, lane: Lane) -> int:
+        with self._lock:
+            moves = self.moves(lane)
+            return len(moves.group.held_by(Place.DUE)) if moves else 0
+
+    def stats(self, lane: Lane) -> Mapping[str, int]:
+        with self._lock:
+            return dict(self._book(lane).stats)
+
+    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+        return [self.stats(lane) for lane in lanes]
+
+    # -- the operator's side
+
+    def dead(
+        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
+    ) -> list[DeadLetter]:
+        bound = f"({after}" if after else ""
+        with self._lock:
+            letters = self.log.store[domain].dead
+            if newest_first:
+                found = letters.range("-", bound or "+")[::-1]
+            else:
+                found = letters.range(bound or "-", "+")
+        return [replace(letter, id=id) for id, letter in found[:count]]
+
+    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+        try:
+            with self._lock:
+                found = self.log.store[domain].dead.get(letter)
+        except ValueError:  # not an id at all
+            return None
+        return replace(found, id=letter) if found else None
+
+    def dead_count(self, domain: str) -> int:
+        with self._lock:
+            return len(self.log.store[domain].dead)
+
+    def dead_groups(self, domain: str) -> list[DeadGroup]:
+        found: dict[tuple[str, str], list[str]] = {}
+        with self._lock:
+            for id, letter in self.log.store[domain].dead.range("-", "+"):
+                found.setdefault((letter.handler, exception_of(letter.error)), []).append(id)
+        return [DeadGroup(domain, *key, len(ids), ids[-1]) for key, ids in sorted(found.items())]
+
+    def redrive(
+        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
+        if not letters:
+            return 0
+        with self._lock:
+            moves = self._of_group(lane)
+            done = sum(
+                self._redrive(moves, letter, addressed, note) for letter, addressed in letters
+            )
+            if done:
+                moves.ring()
+                self._audit(lane.domain, note, done)
+            return done
+
+    def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes, note: bytes) -> bool:
+        domain = moves.lane.domain
+        if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
+            return False
+        moves.book.verified.drop(letter.event_key)
+        moves.book.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
+        if domain in self._invalid:
+            self._invalid[domain].drop(letter.entry)
+        body = moves.body(letter.entry)
+        if body is None:
+            self.log.append(domain, addressed, EntryKind.REDRIVEN)
+        elif not moves.group.waits_for(letter.entry):
+            moves.revive(letter.entry, body, "redrive", Place.DEAD)
+        return True
+
+    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+        if not edited:
+            return 0
+        with self._lock:
+            moves = self._of_group(lane)
+            done = sum(self._edit(moves, one, note) for one in edited)
+            if done:
+                self._audit(lane.domain, note, done)
+            return done
+
+    def _edit(self, moves: Moves, one: EditedLetter, note: bytes) -> bool:
+        key = one.letter.event_key
+        if not key or not moves.store.dead.remove(one.letter.id):
+            return False
+        moves.book.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
+        moves.book.add_effects(key, Effects((Effect(one.type, one.key),)), moves.now)
+        self.log.append(moves.lane.domain, one.body, EntryKind.MADE)
+        return True
+
+    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+        with self._lock:
+            done = sum(map(self.log.store[domain].dead.remove, letters))
+            if done:
+                self._audit(domain, note, done)
+            return done
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+        with self._lock:
+            moves, scheduled = self._of_group(lane), 0
+            for entry, event_key in entries:
+                if moves.schedule(entry, event_key, note):
+                    scheduled += 1
+            if scheduled:
+                moves.ring()
+                self._audit(lane.domain, note, scheduled)
+            return scheduled
+
+    def _audit(self, domain: str, note: bytes, count: int) -> None:
+        if note:
+            self.log.store[domain].actions.append(self.log.clock.now_ms(), (note, count))
+
+    def record(self, domain: str, note: bytes) -> None:
+        with self._lock:
+            self._audit(domain, note, 0)
+
+    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        with self._lock:
+            actions = self.log.store[domain].actions
+            found = actions.range("-", f"({before}" if before else "+")[::-1]
+            return [Audited(id, domain, note, done) for id, (note, done) in found[:count]]
+
+    def forget(self, lane: Lane) -> None:
+        with self._lock:
+            self._books.pop((lane.domain, lane.handler), None)
+
+    # --
+
+    def _book(self, lane: Lane) -> Book:
+        return self._books.setdefault((lane.domain, lane.handler), Book(self.window_ms))
+
+    def moves(self, lane: Lane) -> Moves | None:
+        """None where the handler has no group any more."""
+        group = self.log.store[lane.domain].groups.get(lane.handler)
+        return Moves(self.log, lane, group, self._book(lane)) if group else None
+
+    def _of_group(self, lane: Lane) -> Moves:
+        moves = self.moves(lane)
+        if moves is None:
+            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+        return moves

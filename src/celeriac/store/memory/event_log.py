@@ -1,0 +1,432 @@
+"""The event log in memory: the same promises, kept until the process ends.
+
+It shares its store and its one lock with the in-memory ledger. Time passes when the clock is told
+so, which lets a test jump to the moment when something falls due.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from celeriac.bus_settings import BusSettings
+from celeriac.errors import LogFull
+from celeriac.event import peek
+from celeriac.event_log.backpressure import Backlog, full_message, too_many_domains, waiting
+from celeriac.event_log.clock_step import ClockStep, ClockSteps
+from celeriac.event_log.event_log import (
+    Entry,
+    EntryKind,
+    Eviction,
+    Group,
+    Item,
+    Trimmed,
+    Volume,
+    entry_key,
+)
+from celeriac.event_log.open_chunk import OpenChunk, in_log_order
+from celeriac.event_log.registered import (
+    MARGIN_MS,
+    Registered,
+    event_of,
+    is_keyed,
+    is_registered,
+    postponed,
+)
+from celeriac.settings import Settings
+from celeriac.store.memory.bus_settings import MemorySettingsStore
+from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
+from celeriac.store.memory.stream import Key, MemoryGroup, Stream, entry_id, following
+
+FOREIGN = EntryKind.FOREIGN
+BELL = "bell"
+
+
+class MemoryClock:
+    """A clock that stands still until it is told to go on. Begins at the real time."""
+
+    def __init__(self, now_ms: int | None = None) -> None:
+        self._now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def advance(self, ms: int) -> None:
+        self._now_ms += ms
+
+
+class MemoryDomain:
+    """Everything of one domain. `dead` and `actions` are the ledger's: trimming and forgetting are
+    one move each."""
+
+    def __init__(self) -> None:
+        self.events: Stream[bytes] = Stream()
+        # Those that are not foreign.
+        self.kinds: dict[str, EntryKind] = {}
+        self.dead: Stream[Any] = Stream()
+        # Of operators: a note and how many deliveries, as `_audit.lua` writes them.
+        self.actions: Stream[tuple[bytes, int]] = Stream()
+        self.ids = MemoryIds()
+        self.delayed: dict[bytes, int] = {}
+        # Of these, those that were postponed until a time, and not by a delay.
+        self.at_time_of_day: set[bytes] = set()
+        self.emitted: Counter[str] = Counter()
+        self.groups: dict[str, MemoryGroup] = {}
+        self.bell: Key = (0, 0)
+        self.clock_steps = ClockSteps()
+
+    def entry(self, id: str, body: bytes) -> Entry:
+        """The entry of the log that has this id."""
+        return Entry(id, body, self.kinds.get(id, EntryKind.FOREIGN))
+
+    def trim_before(self, key: Key) -> int:
+        removed = self.events.trim_before(key)
+        if removed:
+            kinds = self.kinds.items()
+            self.kinds = {id: kind for id, kind in kinds if self.events.get(id) is not None}
+        return removed
+
+    def unfinished(self) -> Key | None:
+        """The smallest id that some group was not given or has not finished."""
+        ids: list[Key] = []
+        for group in self.groups.values():
+            ids += map(entry_key, group.pending)
+            before = [group.last, *(chunk.after for chunk in group.chunks.values())]
+            ids += [(ms, sequence + 1) for ms, sequence in before]
+        return min(ids, default=None)
+
+    def held(self, group: MemoryGroup) -> dict[str, str]:
+        """Entry → owner of all that the group was given and has not finished, in order."""
+        held = {entry: one.owner for entry, one in group.pending.items()}
+        for chunk in group.chunks.values():
+            entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
+            held |= {entry: chunk.owner for entry, _ in entries}
+        return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
+
+    def open_chunks(self, group: MemoryGroup) -> list[OpenChunk]:
+        """The open chunks of the group, in the order of the log."""
+        return in_log_order(
+            OpenChunk(
+                id=id,
+                after=entry_id(held.after),
+                upto=entry_id(held.upto),
+                count=len(self.events.range(f"({entry_id(held.after)}", entry_id(held.upto))),
+                owner=held.owner,
+                renewed_ms=held.since_ms,
+            )
+            for id, held in group.chunks.items()
+        )
+
+    def backlog(self) -> Backlog:
+        behind = {
+            name: self.events.count_after(group.last) + len(self.held(group))
+            for name, group in self.groups.items()
+        }
+        slowest = max(behind, key=behind.__getitem__, default="")
+        events = behind.get(slowest, 0)
+        return Backlog(events + len(self.delayed), slowest if events else "")
+
+
+class MemoryLog:
+    """See EventLog for the promises. Every method is thread-safe; only `wait` blocks."""
+
+    def __init__(self, settings: Settings, clock: MemoryClock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or MemoryClock()
+        self.lock = threading.Condition()
+        self.store: defaultdict[str, MemoryDomain] = defaultdict(MemoryDomain)
+        self.bus = BusSettings(settings, MemorySettingsStore(self.clock))
+        self._announced: set[str] = set()
+        self._forgotten: set[str] = set()
+
+    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
+        most = self.bus.current.max_domains if bounded else 0
+        with self.lock:
+            for domain in domains:
+                if domain in self._announced:
+                    continue
+                if most and len(self._announced) >= most:
+                    raise LogFull(too_many_domains(domain, most))
+                self._announced.add(domain)
+
+    def domains(self) -> frozenset[str]:
+        with self.lock:
+            return frozenset(self._announced)
+
+    def discover(self) -> frozenset[str]:
+        with self.lock:
+            begun = {name for name, domain in self.store.items() if domain.events.last > (0, 0)}
+            new = frozenset(begun - self._announced)
+            self._announced |= new
+            return new
+
+    def forget_domain(self, domain: str, silent_ms: int) -> bool:
+        with self.lock:
+            store, oldest = self.store[domain], self.clock.now_ms() - silent_ms
+            holds = len(store.events) or len(store.dead) or store.delayed
+            if holds or store.events.last[0] > oldest:
+                return False
+            kept_ms = int(self.bus.current.dead_retention * 1000)
+            if store.actions.last[0] > self.clock.now_ms() - kept_ms:
+                return False
+            if any(store.held(group) for group in store.groups.values()):
+                return False
+            # As lua/forget.lua: an event that is appended again is still known.
+            self.store[domain] = MemoryDomain()
+            self.store[domain].ids = store.ids
+            self._announced.discard(domain)
+            self._forgotten.add(domain)
+            return True
+
+    def forgotten(self) -> frozenset[str]:
+        with self.lock:
+            return frozenset(self._forgotten - self._announced)
+
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
+        with self.lock:
+            self._wait_for_room(domain)
+            self.lock.notify_all()
+            if is_registered(kind, since_ms):
+                return self._append_once(domain, body, kind, since_ms)
+            return self._append(domain, body, kind)
+
+    def _append(self, domain: str, body: bytes, kind: EntryKind) -> str:
+        store = self.store[domain]
+        entry = store.events.append(self.clock.now_ms(), body)
+        if kind is not EntryKind.FOREIGN:
+            store.kinds[entry] = kind
+        return entry
+
+    def _append_once(self, domain: str, body: bytes, kind: EntryKind, since_ms: int) -> str:
+        """See lua/append_once.lua."""
+        ids, event_key, now = self.store[domain].ids, peek(body).key, self.clock.now_ms()
+        ids.turn(now, int(self.bus.current.dedup_window * 1000))
+        known = ids.get(event_key)
+        if known and not known.is_contested:
+            return known.entry
+        entry = self._append(domain, body, EntryKind.GIVEN)
+        at = entry_key(entry)[0]
+        if known:
+            ids.note_ambiguous(at, at)
+            ids.put(event_key, Registered(entry, earlier=known.entry), now)
+            return entry
+        if since_ms and kind is EntryKind.MADE:
+            ids.note_ambiguous(min(since_ms, now) - MARGIN_MS, max(now, at) + LATE_MS)
+        elif since_ms:
+            ids.note_ambiguous(at, at)
+        # An earlier entry is looked for in the whole log: the clock is not that of the ids.
+        ids.put(event_key, Registered(entry, is_resolved=not since_ms), now)
+        return entry
+
+    def append_many(self, items: Sequence[Item]) -> int:
+        with self.lock:
+            for appended, (domain, body, kind, since) in enumerate(items):
+                try:
+                    self.append(domain, body, kind, since)
+                except LogFull as error:
+                    error.appended = appended
+                    raise
+        return len(items)
+
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
+        with self.lock:
+            time_ms = self.clock.now_ms() + delay_ms if delay_ms is not None else at_ms
+            if time_ms is None:
+                raise ValueError("postpone needs delay_ms or at_ms")
+            self._wait_for_room(domain)
+            member = postponed(body, kind)
+            self.store[domain].delayed[member] = time_ms
+            if at_ms is not None:
+                self.store[domain].at_time_of_day.add(member)
+            self.ring(domain)
+            return time_ms
+
+    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        with self.lock:
+            store, now = self.store[domain], self.clock.now_ms()
+            delayed = store.delayed
+            step = store.clock_steps.note("", now) if delayed else 0
+            for member in delayed.keys() - store.at_time_of_day if step else ():
+                delayed[member] -= step
+            ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
+            for _, member in ready[:most]:
+                del delayed[member]
+                store.at_time_of_day.discard(member)
+                body = event_of(member)
+                self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
+            return len(ready[:most]), min(delayed.values(), default=None)
+
+    def promote_many(
+        self, domains: Sequence[str], most: int = 1000
+    ) -> list[tuple[int, int | None]]:
+        return [self.promote(domain, most) for domain in domains]
+
+    def read(
+        self,
+        domain: str,
+        *,
+        start: str = "-",
+        end: str = "+",
+        count: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        with self.lock:
+            store = self.store[domain]
+            found = store.events.range(start, end)
+            chosen = found[::-1][:count] if newest_first else found[:count]
+            return [store.entry(entry, body) for entry, body in chosen]
+
+    def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
+        with self.lock:
+            found = map(self.store[domain].ids.get, event_keys)
+            return [None if one is None else one.entry for one in found]
+
+    def length(self, domain: str) -> int:
+        with self.lock:
+            return len(self.store[domain].events)
+
+    def note_emitted(self, types: Iterable[str]) -> None:
+        with self.lock:
+            for type in types:
+                self.store[type.partition(".")[0]].emitted[type] += 1
+
+    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+        with self.lock:
+            return [_volume(domain, self.store[domain]) for domain in domains]
+
+    def postponed(self, domain: str) -> int:
+        with self.lock:
+            return len(self.store[domain].delayed)
+
+    def upcoming(
+        self, domain: str, *, start: int = 0, count: int = 1000
+    ) -> list[tuple[int, bytes]]:
+        with self.lock:
+            found = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
+            return [(ms, event_of(member)) for ms, member in found[start : start + count]]
+
+    def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
+        # always exact: there are no nodes of a tree to remove whole
+        settings, now = self.bus.current, self.clock.now_ms()
+        with self.lock:
+            store = self.store[domain]
+            surplus = max(0, len(store.events) - settings.retention_count)
+            cut = max((now - int(settings.retention * 1000), 0), store.events.nth(surplus))
+            stays = store.unfinished()
+            removed = store.trim_before(cut if stays is None else min(cut, stays))
+            over = max(0, len(store.dead) - settings.max_dead_letters)
+            old = (now - int(settings.dead_retention * 1000), 0)
+            buried = store.dead.trim_before(max(old, store.dead.nth(over)))
+            return removed, buried
+
+    def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
+        return [Trimmed(*self.trim(domain), self.length(domain)) for domain in domains]
+
+    def join(self, domain: str, handler: str, start: str) -> bool:
+        with self.lock:
+            self._announced.add(domain)
+            store = self.store[domain]
+            if handler in store.groups:
+                return False
+            store.groups[handler] = MemoryGroup(
+                store.events.last if start == "$" else entry_key(start)
+            )
+            return True
+
+    def leave(self, domain: str, handler: str) -> bool:
+        with self.lock:
+            return self.store[domain].groups.pop(handler, None) is not None
+
+    def tidy(self, domain: str) -> int:
+        # a worker is nothing here but the name of an owner
+        return 0
+
+    def groups(self, domain: str) -> list[Group]:
+        with self.lock:
+            store = self.store[domain]
+            return [_group(name, store, group) for name, group in sorted(store.groups.items())]
+
+    def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        with self.lock:
+            before = {
+                name: self._newest(name) if entry == "$" else entry_key(entry)
+                for name, entry in seen.items()
+            }
+            if seen:
+                self.lock.wait_for(lambda: self._newer(before), seconds)
+            return {**seen, **{name: entry_id(key) for name, key in self._newer(before).items()}}
+
+    def reconnect(self) -> None:
+        """There is no connection."""
+
+    def clock_step(self, domain: str) -> ClockStep | None:
+        with self.lock:
+            steps = self.store[domain].clock_steps.steps.values()
+            return max(steps, key=lambda step: step.at_ms, default=None)
+
+    def evictions(self) -> list[Eviction]:
+        return []
+
+    def ring(self, domain: str) -> None:
+        """Wakes who waits for something to fall due. Called under the lock."""
+        store = self.store[domain]
+        store.bell = following(store.bell, self.clock.now_ms())
+        self.lock.notify_all()
+
+    def _wait_for_room(self, domain: str) -> None:
+        """Exactly, unlike the log in Redis: raises LogFull at the very bound."""
+        most = self.bus.current.max_backlog
+        for pause in waiting(self.settings) if most else ():
+            found = self.store[domain].backlog()
+            if found.events < most:
+                return
+            if pause is None:
+                raise LogFull(full_message(domain, found, most))
+            self.lock.wait(pause)
+
+    def _newer(self, before: Mapping[str, Key]) -> dict[str, Key]:
+        newest = {name: self._newest(name) for name in before}
+        return {name: key for name, key in newest.items() if key > before[name]}
+
+    def _newest(self, name: str) -> Key:
+        kind, _, domain = name.rpartition(" ")
+        return self.store[domain].bell if kind == BELL else self.store[domain].events.last
+
+
+def _volume(name: str, domain: MemoryDomain) -> Volume:
+    events = domain.events
+    return Volume(
+        name,
+        length=len(events),
+        appended=events.appended,
+        postponed=len(domain.delayed),
+        emitted=dict(domain.emitted),
+        newest=entry_id(events.last),
+    )
+
+
+def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
+    held = store.held(group)
+    return Group(
+        handler=name,
+        last_delivered=entry_id(group.last),
+        pending=len(held),
+        lag=store.events.count_after(group.last),
+        read=store.events.appended - store.events.count_after(group.last),
+        holders=dict(sorted(Counter(held.values()).items())),
+        oldest_pending=next(iter(held), None),
+        chunks=tuple(store.open_chunks(group)),
+    )

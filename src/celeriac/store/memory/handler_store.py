@@ -1,0 +1,180 @@
+"""What the in-memory ledger knows of one handler in one domain, beside the pending entries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from celeriac.delivery.counters import UNCOUNTED, Tallies, Tally, tally_settled
+from celeriac.delivery.record import MAX_HISTORY, Failure, History, Restart, Row, refused_field
+from celeriac.delivery.run_record import Run
+from celeriac.delivery.state import Outcome, Place
+from celeriac.delivery.store import Settled
+from celeriac.event import Effects
+from celeriac.event_log import entry_time_ms
+from celeriac.store.memory.keyed_entries import KeyedEntries
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """A mapping that forgets each value a window after it was last written. The window may
+    change."""
+
+    def __init__(self, window_ms: Callable[[], int]) -> None:
+        self._window_ms = window_ms
+        self._written: dict[str, tuple[int, T]] = {}
+
+    def put(self, key: str, value: T, now_ms: int) -> None:
+        # taken out first, so that the oldest stay in front
+        self._written.pop(key, None)
+        self._written[key] = (now_ms, value)
+
+    def get(self, key: str, now_ms: int) -> T | None:
+        self._expire(now_ms)
+        found = self._written.get(key)
+        return found[1] if found else None
+
+    def drop(self, key: str) -> None:
+        self._written.pop(key, None)
+
+    def _expire(self, now_ms: int) -> None:
+        while self._written:
+            oldest = next(iter(self._written))
+            if now_ms - self._written[oldest][0] < self._window_ms():
+                return
+            del self._written[oldest]
+
+
+class Book:
+    """Rows of the matrix, failures behind them, statistics, and what waits for its key."""
+
+    def __init__(self, window_ms: Callable[[], int]) -> None:
+        self.rows: Remembered[Row] = Remembered(window_ms)
+        self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
+        self.effects: Remembered[Effects] = Remembered(window_ms)
+        self.verified: Remembered[str] = Remembered(window_ms)  # event key → entry
+        self.stats: defaultdict[str, int] = defaultdict(int)
+        self.tallies: Tallies = {}
+        self.minutes: dict[int, Tallies] = {}
+        self.patterns: tuple[str, ...] = ()
+        self.runs: dict[str, Run] = {}
+        self.keyed = KeyedEntries()
+        # Entry → how many of its runs ended with their lease.
+        self.lost_runs: dict[str, int] = {}
+
+    def record(
+        self,
+        event_key: str,
+        state: Place,
+        entry: str,
+        attempt: int,
+        took_us: int,
+        now_ms: int,
+        *,
+        into: str = "",
+    ) -> None:
+        row = Row(
+            state=state, entry=entry, attempt=attempt, at_ms=now_ms, took_us=took_us, into=into
+        )
+        self.rows.put(event_key, row, now_ms)
+
+    def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> dict[str, str]:
+        """Note (entry, event key) pairs; return the entries of which another one was noted, with
+        that one."""
+        for entry, event_key in verified:
+            if self.verified.get(event_key, now_ms) is None:
+                self.verified.put(event_key, entry, now_ms)
+        noted = {entry: self.verified.get(key, now_ms) or "" for entry, key in verified}
+        return {entry: counts for entry, counts in noted.items() if counts != entry}
+
+    def forget_refused(self, event_key: str, entry: str, now_ms: int) -> None:
+        """An entry that was refused does not count."""
+        if self.verified.get(event_key, now_ms) == entry:
+            self.verified.drop(event_key)
+
+    def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
+        """Takes the row of this entry's run back; False if it is of another, or there is none."""
+        row = self.rows.get(event_key, now_ms)
+        if row is None or row.entry != entry or row.state is not Place.RUNNING:
+            return False
+        self.rows.drop(event_key)
+        return True
+
+    def came_before(
+        self, event_key: str, entry: str, pending: Container[str], now_ms: int
+    ) -> Place | None:
+        """The state of the event, if it is settled or in flight in another entry."""
+        row = self.rows.get(event_key, now_ms)
+        if row is None:
+            return None
+        if row.state not in (Place.RUNNING, Place.DUE):
+            return row.state
+        return row.state if row.entry != entry and row.entry in pending else None
+
+    def history(self, event_key: str, now_ms: int) -> History:
+        past = self.past.get(event_key, now_ms) or ()
+        return History(
+            tuple(line for line in past if isinstance(line, Failure)),
+            tuple(line for line in past if isinstance(line, Restart)),
+        )
+
+    def add_failure(
+        self, event_key: str, failure: Failure | None, now_ms: int
+    ) -> tuple[Failure, ...]:
+        """Append a failed attempt of the present life, and return all failures."""
+        if failure is not None:
+            life = self.history(event_key, now_ms).life
+            self._append(event_key, msgspec.structs.replace(failure, life=life), now_ms)
+        return self.history(event_key, now_ms).failures
+
+    def begin_again(self, event_key: str, entry: str, note: str, now_ms: int) -> None:
+        """The delivery begins another life: its row goes, its failures stay.
+
+        Of an entry that was refused it is the entry's own row: the key's row belongs to another
+        entry.
+        """
+        refused = refused_field(entry)
+        field = event_key if self.rows.get(refused, now_ms) is None else refused
+        row, past = self.rows.get(field, now_ms), self.history(field, now_ms)
+        self.rows.drop(field)
+        if row is not None or past != History():
+            life = past.life + 1
+            self._append(field, Restart.of(row, at=now_ms, note=note, life=life), now_ms)
+
+    def note_edit(self, event_key: str, entry: str, edited: str, note: str, now_ms: int) -> None:
+        """An edited event stands for this one."""
+        refused = refused_field(entry)
+        field = event_key if self.rows.get(refused, now_ms) is None else refused
+        life = self.history(field, now_ms).life
+        line = Restart(at=now_ms, note=note, life=life, edited=edited)
+        self._append(field, line, now_ms)
+
+    def _append(self, event_key: str, line: Failure | Restart, now_ms: int) -> None:
+        past = [*(self.past.get(event_key, now_ms) or ()), line]
+        # the first and the last ones
+        del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
+        self.past.put(event_key, past, now_ms)
+
+    def add_effects(self, event_key: str, effects: Effects, now_ms: int) -> None:
+        """Adds those of one attempt to those of the attempts before it, each named once."""
+        if effects:
+            known = self.effects.get(event_key, now_ms)
+            whole = known.and_those_of(effects) if known else effects
+            self.effects.put(event_key, whole, now_ms)
+
+    def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
+        """Counts what was settled, for all time and for the minute."""
+        if outcome in UNCOUNTED:
+            return
+        minute = now_ms // 60_000
+        for old in [m for m in self.minutes if m <= minute - 60]:
+            del self.minutes[old]
+        total_us = max(0, now_ms - entry_time_ms(one.entry)) * 1000
+        for tallies in (self.tallies, self.minutes.setdefault(minute, {})):
+            tally_settled(
+                tallies.setdefault(one.type, Tally()), outcome, one.attempt, one.took_us, total_us
+            )

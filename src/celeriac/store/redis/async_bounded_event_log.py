@@ -1,0 +1,103 @@
+"""The bounded log for coroutines: who appends too much waits without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from celeriac.errors import LogFull
+from celeriac.event_log.backpressure import Bound, affordable, full_message, waiting
+from celeriac.event_log.event_log import EntryKind, Item
+from celeriac.event_log.registered import is_registered
+from celeriac.redis_url import is_cluster
+from celeriac.settings import Settings
+from celeriac.store.redis.async_event_log import AsyncRedisLog
+from celeriac.store.redis.bounded_event_log import BACKLOG, backlog_of
+from celeriac.store.redis.known_groups import KnownGroups
+
+
+class BoundedAsyncRedisLog(AsyncRedisLog):
+    """See AsyncLog and BoundedRedisLog for the promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.bound = Bound(settings.max_backlog)
+        self._known_groups = KnownGroups(self.keys)
+
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        if is_registered(kind, since_ms):
+            return await self.append_many([(domain, body, kind, since_ms)])
+        if await self._is_bounded():
+            await self._admit(domain)
+        await super().append(domain, body, kind)
+
+    async def append_many(self, items: Sequence[Item]) -> None:
+        if not await self._is_bounded():
+            return await super().append_many(items)
+        done = 0
+        while done < len(items):
+            end = affordable(self.bound, items, done)
+            try:
+                if end > done:
+                    await super().append_many(items[done:end])
+                else:
+                    await self._ask_or_wait(items[done][0])
+            except (redis.RedisError, LogFull) as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
+                raise
+            done = end
+
+    async def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> None:
+        if await self._is_bounded():
+            await self._admit(domain)
+        await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+
+    async def _is_bounded(self) -> bool:
+        await self.refresh()
+        self.bound.most = self.bus.current.max_backlog
+        return self.bound.most > 0
+
+    async def _admit(self, domain: str) -> None:
+        while not self.bound.spend(domain):
+            await self._ask_or_wait(domain)
+
+    async def _ask_or_wait(self, domain: str) -> None:
+        for pause in waiting(self.settings):
+            found = backlog_of(await self._backlog(domain))
+            if self.bound.learn(domain, found.events):
+                return
+            if pause is None:
+                raise LogFull(full_message(domain, found, self.bound.most))
+            await asyncio.sleep(pause)
+
+    async def _backlog(self, domain: str) -> Any:
+        while True:
+            keys, arguments = self._known_groups.call(BACKLOG, domain, (self.keys.chunks,))
+            answer = await self._client().eval(BACKLOG.source, len(keys), *keys, *arguments)
+            if not self._known_groups.learn(domain, answer):
+                return answer
+
+
+def bounded_async_log(settings: Settings) -> AsyncRedisLog:
+    """For one server, or for a cluster. Does not connect yet."""
+    if not is_cluster(settings.redis_url):
+        return BoundedAsyncRedisLog(settings)
+    from celeriac.store.redis.async_cluster_event_log import AsyncRedisClusterLog
+
+    class BoundedAsyncRedisClusterLog(BoundedAsyncRedisLog, AsyncRedisClusterLog):
+        """BoundedAsyncRedisLog on the log of a cluster."""
+
+    return BoundedAsyncRedisClusterLog(settings)

@@ -1,0 +1,75 @@
+"""A client for asyncio that appends on one connection, shared by all coroutines of its loop."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import copy
+from typing import Any
+
+import redis.asyncio
+
+from celeriac.store.redis.pipelined_connection import Answer, PipelinedConnection
+from celeriac.store.redis.redis_py import release_writer
+
+
+class AsyncDirectClient(redis.asyncio.Redis):
+    """As redis.asyncio.Redis, and `send` beside it. Tries nothing a second time."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._pipelined: PipelinedConnection | None = None
+        self._opening: asyncio.Task[PipelinedConnection] | None = None
+        self._master: Any = None  # where the connection goes, behind Sentinels
+
+    async def send(self, packed: bytes, answers: int) -> list[Answer]:
+        """Send packed commands and return their raw answers; a refused one's is its ResponseError.
+
+        Commands of callers that wait at the same time share round trips. Raises redis.RedisError
+        where the connection breaks, with the answers that came before as `answers`.
+        """
+        connection = self._pipelined
+        if connection is None or not connection.usable or self._is_elsewhere():
+            connection = await self._open()
+        return await connection.send(packed, answers)
+
+    def _is_elsewhere(self) -> bool:
+        pool: Any = self.connection_pool
+        return bool(getattr(pool, "master_address", None) != self._master)
+
+    async def _open(self) -> PipelinedConnection:
+        """All who need the connection wait for the same attempt to make it."""
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._connect())
+            self._opening.add_done_callback(self._opened)
+        try:
+            return await asyncio.shield(self._opening)
+        except redis.RedisError as error:
+            # One for each: callers write on it how far they came.
+            own = copy(error)
+            own.__cause__ = error.__cause__ or error.__context__
+            raise own from own.__cause__
+
+    def _opened(self, opening: asyncio.Task[PipelinedConnection]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # also where all who waited for it are cancelled
+
+    async def _connect(self) -> PipelinedConnection:
+        pool: Any = self.connection_pool
+        connection = pool.make_connection()
+        await connection.connect()
+        pipelined = PipelinedConnection(asyncio.get_running_loop(), connection.socket_timeout)
+        pipelined.take_over(release_writer(connection))
+        if self._pipelined is not None:
+            self._pipelined.retire()
+        self._pipelined = pipelined
+        self._master = getattr(pool, "master_address", None)
+        return pipelined
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._pipelined is not None:
+            self._pipelined.close()
+            self._pipelined = None
+        await super().aclose(close_connection_pool)

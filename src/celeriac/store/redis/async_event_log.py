@@ -1,0 +1,175 @@
+"""Appending to Redis or Valkey streams from coroutines, by an async client, never a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from celeriac.bus_settings import BusSettings
+from celeriac.errors import LogFull
+from celeriac.event_log.backpressure import too_many_domains
+from celeriac.event_log.event_log import EntryKind, Item
+from celeriac.event_log.registered import is_plain, is_registered, postponed
+from celeriac.invalid_record import InvalidRecords
+from celeriac.redis_url import is_sentinel
+from celeriac.settings import Settings
+from celeriac.store.redis.append_once import APPEND_ONCE
+from celeriac.store.redis.bus_settings import decode_hash
+from celeriac.store.redis.connection import Client, answer_time, open_async_client, open_client
+from celeriac.store.redis.emitted import EmittedTally
+from celeriac.store.redis.event_log import ANNOUNCE, POSTPONE, tell_emitted
+from celeriac.store.redis.keys import Keys
+from celeriac.store.redis.loop_client import LoopClients
+from celeriac.store.redis.packing import Packing, pack_command, refuse_first
+from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
+
+if TYPE_CHECKING:
+    from celeriac.store.redis.sentinel import AsyncMasterWatch
+
+
+def async_redis_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisLog:
+    """With the settings of the bus. Does not connect yet."""
+    from celeriac.store.redis.async_bounded_event_log import bounded_async_log
+
+    log = bounded_async_log(settings)
+    log.bus = bus or log.bus
+    return log
+
+
+class AsyncRedisLog:
+    """See AsyncLog for the promises. Each event loop gets a client of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        self.invalid = InvalidRecords()
+        self.bus = BusSettings(settings)
+        self._usual = LoopClients(partial(self._open, 0.0))
+        # redis-py's time-out holds for all that is sent at once: what is large has a longer one.
+        most = max(PORTION_BYTES, settings.max_event_bytes)
+        self._large = LoopClients(partial(self._open, transfer_time(most)))
+        self._tally = EmittedTally(self._tell_emitted)
+        self.note_emitted = self._tally.note
+        self._packing = Packing(self.keys)
+        self._telling: Client | None = None
+        self._watch: AsyncMasterWatch | None = None
+        if is_sentinel(settings.redis_url):
+            from celeriac.store.redis.sentinel import AsyncMasterWatch
+
+            self._watch = AsyncMasterWatch()
+
+    async def announce(self, domains: Iterable[str]) -> None:
+        names = list(domains)
+        if names:
+            await self.refresh()
+            most, key = self.bus.current.max_domains, self.keys.domains
+            try:
+                refused = await (await self._current(0)).eval(ANNOUNCE.source, 1, key, most, *names)
+            except ResponseError as error:
+                refused = self.invalid.answer(key, error, ())
+            if refused:
+                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
+
+    async def refresh(self) -> None:
+        """Read the settings of the bus again where they were read seconds ago."""
+        if not self.bus.is_stale:
+            return
+        self.bus.put_off()
+        with suppress(redis.RedisError):  # what the caller does next reports it
+            self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
+
+    async def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> None:
+        if is_registered(kind, since_ms):
+            return await self._append_once((domain, body, kind, since_ms))
+        client = await self._current(len(body))
+        (answer,) = await client.send(self._packing.plain(domain, body, kind), 1)
+        if isinstance(answer, Exception):
+            raise answer
+
+    async def _append_once(self, item: Item) -> None:
+        await self.refresh()
+        client = await self._current(len(item[1]))
+        call = self._packing.call([item], self.bus.current.dedup_window)
+        for command in (APPEND_ONCE.of_keys(*call), APPEND_ONCE.in_full(*call)):
+            (answer,) = await client.send(pack_command(command), 1)
+            if not isinstance(answer, NoScriptError):
+                break
+        if isinstance(answer, Exception):
+            raise answer
+
+    async def append_many(self, items: Sequence[Item]) -> None:
+        done = 0
+        while done < len(items):
+            end = portion_end(items, done)
+            try:
+                await self._append_portion(items[done:end])
+            except redis.RedisError as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
+                raise
+            done = end
+
+    async def _append_portion(self, items: Sequence[Item]) -> None:
+        if not is_plain(items):
+            await self.refresh()
+        packed, counts = self._packing.portion(items, lambda: self.bus.current.dedup_window)
+        client = await self._current(len(packed))
+        try:
+            answers = await client.send(packed, len(counts))
+        except redis.RedisError as error:
+            # Those that were answered are in the log, whatever came then.
+            answered = getattr(error, "answers", ())
+            refuse_first(answered, counts)
+            error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
+            raise
+        refuse_first(answers, counts)
+
+    async def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> None:
+        client, keys = await self._current(len(body)), POSTPONE.keys(self.keys, domain)
+        await client.eval(
+            POSTPONE.source,
+            len(keys),
+            *keys,
+            postponed(body, kind),
+            "" if delay_ms is None else delay_ms,
+            "" if at_ms is None else at_ms,
+        )
+
+    def _tell_emitted(self, counts: Mapping[str, int]) -> None:
+        # In the tally's own thread, which no event loop waits for.
+        if self._telling is None:
+            settings = self.settings
+            self._telling = open_client(settings.redis_url, answer_within=settings.emit_timeout)
+        tell_emitted(self._telling, self.keys, counts)
+
+    async def close(self) -> None:
+        await self._usual.close()
+        await self._large.close()
+
+    async def _current(self, size: int) -> Client:
+        """A client for so many bytes, at the master that the Sentinels name now."""
+        client = self._client(size)
+        if self._watch is not None:
+            await self._watch.look(client)
+        return client
+
+    def _client(self, size: int = 0) -> Client:
+        return (self._large if size > SLICE else self._usual).client()
+
+    def _open(self, beyond: float) -> Client:
+        within = answer_time(self.settings) + beyond
+        return open_async_client(self.settings.redis_url, answer_within=within)

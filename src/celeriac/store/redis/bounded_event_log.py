@@ -1,0 +1,122 @@
+"""The log in Redis with a bound: who appends too much waits, or is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import redis
+
+from celeriac.errors import LogFull
+from celeriac.event_log.backpressure import Backlog, Bound, affordable, full_message, waiting
+from celeriac.event_log.event_log import EntryKind, Item
+from celeriac.redis_url import is_cluster
+from celeriac.settings import Settings
+from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.script import Script
+
+BACKLOG = Script("backlog.lua")
+
+
+class BoundedRedisLog(RedisLog):
+    """See EventLog for the promises. Where `max_backlog` events of a domain are unfinished, what
+    appends blocks for `emit_timeout` at most, or not at all (`log_full`), and raises LogFull.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.bound = Bound(settings.max_backlog)
+
+    def backlog(self, domain: str) -> Backlog:
+        """What is unfinished now. Blocks for one round trip."""
+        return backlog_of(self._on_groups(BACKLOG, domain, (self.keys.chunks,)))
+
+    def append(
+        self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
+    ) -> str:
+        if not self._is_bounded():
+            return super().append(domain, body, kind, since_ms)
+        if not self.bound.spend(domain):
+            if self.bound.had_room(domain):
+                return self._append_and_ask((domain, body, kind, since_ms))
+            self._admit(domain)
+        return super().append(domain, body, kind, since_ms)
+
+    def append_many(self, items: Sequence[Item]) -> int:
+        if not self._is_bounded():
+            return super().append_many(items)
+        done = 0
+        while done < len(items):
+            end = affordable(self.bound, items, done)
+            try:
+                if end > done:
+                    super().append_many(items[done:end])
+                else:
+                    self._ask_or_wait(items[done][0])
+            except (redis.RedisError, LogFull) as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
+                raise
+            done = end
+        return done
+
+    def postpone(
+        self,
+        domain: str,
+        body: bytes,
+        *,
+        delay_ms: int | None,
+        at_ms: int | None,
+        kind: EntryKind = EntryKind.FOREIGN,
+    ) -> int:
+        if self._is_bounded():
+            self._admit(domain)
+        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+
+    def _is_bounded(self) -> bool:
+        self.bound.most = self.bus.current.max_backlog
+        return self.bound.most > 0
+
+    def _append_and_ask(self, item: Item) -> str:
+        """In one round trip: appends, and learns how much more may be."""
+        domain = item[0]
+        [(command, _)] = self._packing.commands([item], self.bus.current.dedup_window)
+        keys, arguments = self._known_groups.call(BACKLOG, domain, (self.keys.chunks,))
+        asking = BACKLOG.of_keys(keys, *arguments)
+        entry, answer = self.client.execute_many([command, asking])
+        if isinstance(entry, Exception):
+            raise entry
+        known = self._known_groups.learn(domain, answer)
+        if not known and not isinstance(answer, Exception):  # else the next one asks
+            self.bound.learn(domain, backlog_of(answer).events)
+        return str(entry.decode())
+
+    def _admit(self, domain: str) -> None:
+        while not self.bound.spend(domain):
+            self._ask_or_wait(domain)
+
+    def _ask_or_wait(self, domain: str) -> None:
+        """Returns once there is room. Raises LogFull."""
+        for pause in waiting(self.settings):
+            found = self.backlog(domain)
+            if self.bound.learn(domain, found.events):
+                return
+            if pause is None:
+                raise LogFull(full_message(domain, found, self.bound.most))
+            time.sleep(pause)
+
+
+def bounded_log(settings: Settings) -> RedisLog:
+    """For one server, or for a cluster. Does not connect yet."""
+    if not is_cluster(settings.redis_url):
+        return BoundedRedisLog(settings)
+    from celeriac.store.redis.cluster_event_log import RedisClusterLog
+
+    class BoundedRedisClusterLog(BoundedRedisLog, RedisClusterLog):
+        """BoundedRedisLog on the log of a cluster."""
+
+    return BoundedRedisClusterLog(settings)
+
+
+def backlog_of(answer: list[object]) -> Backlog:
+    events, handler = answer
+    return Backlog(int(events), handler.decode())  # type: ignore[call-overload, attr-defined]

@@ -1,0 +1,344 @@
+"""Open chunks on Redis or Valkey: see ChunkStore for the promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.repetition import Repetitions
+from celeriac.delivery.run_record import Run
+from celeriac.delivery.store import Lane
+from celeriac.event_log import Entry, read_entry
+from celeriac.event_log.open_chunk import (
+    OpenChunk,
+    chunks_by_id,
+    in_log_order,
+    parse_chunk,
+    parse_chunks,
+)
+from celeriac.invalid_record import is_wrong_type
+from celeriac.store.redis.connection import is_transient
+from celeriac.store.redis.deliveries import RedisLedger, as_mapping, unless_no_group
+from celeriac.store.redis.delivery_script import pack_lists, parse_patterns, patterns_text
+from celeriac.store.redis.repetitions import read_repetitions
+from celeriac.store.redis.run_records import find_runs, inspect_runs
+from celeriac.store.redis.script import Script
+from celeriac.store.redis.server_clock import is_wrong_clock
+
+_fetch_begin, _fetch_end, _begin, _complete = (
+    Script(f"{name}.lua") for name in ("fetch_begin", "fetch_end", "begin_chunk", "complete_chunk")
+)
+_renew, _requeue, _reclaim, _advance = (
+    Script(f"{name}.lua") for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks", "advance")
+)
+
+# Groups that are moved by one call: a thousand would hold the server up for milliseconds.
+MAX_GROUPS = 256
+
+
+class RedisChunks:
+    """Shares client, keys and lease with the ledger, which takes the exceptions."""
+
+    def __init__(self, ledger: RedisLedger) -> None:
+        self.ledger = ledger
+        self.client, self.keys = ledger.client, ledger.keys
+        self.clock = ledger.clock
+
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+        answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
+        _raise_if_all_away(answers)
+        return [
+            self._fetched(one.lane, answer) for one, answer in zip(requests, answers, strict=True)
+        ]
+
+    def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
+        lane = request.lane
+        begin, end = self._keys(_fetch_begin, lane), self._keys(_fetch_end, lane)
+        owner = f"{'running' if request.running else 'queued'}:{worker}"
+        stream = self.keys.events(lane.domain)
+        read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", stream)
+        return (
+            _fetch_begin.in_full(begin, lane.handler),
+            ("XREADGROUP", *read, ">"),
+            _fetch_end.in_full(end, lane.handler, request.chunk, owner, request.count),
+        )
+
+    def _fetched(self, lane: Lane, answer: list[Any] | Exception) -> Fetched:
+        failed = answer if isinstance(answer, Exception) else _first_error(answer)
+        if failed is not None:
+            if "NOGROUP" in str(failed):
+                return Fetched(removed=True)
+            if is_wrong_type(failed):
+                # The other groups go on.
+                self.ledger.inspect(lane)
+                return Fetched()
+            if is_transient(failed):
+                return Fetched(is_unknown=True)
+            raise failed
+        assert isinstance(answer, list)
+        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position) = answer
+        self.clock.note(int(now_ms))
+        # A map in RESP3, a list of pairs in RESP2.
+        pairs = streams.items() if isinstance(streams, dict) else streams or ()
+        found = [entry for _, entries in pairs for entry in entries]
+        return Fetched(
+            entries=_entries(found),
+            position=position.decode(),
+            now_ms=int(now_ms),
+            open_chunks=int(open_chunks),
+            patterns=parse_patterns(patterns),
+            mean_us=int(mean_us),
+            is_ambiguous=bool(is_ambiguous),
+        )
+
+    def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
+        domains = dict.fromkeys(move.lane.domain for move in moves)
+        calls = [
+            chosen
+            for domain in domains
+            for chosen in batched([n for n, m in enumerate(moves) if m.lane.domain == domain])
+        ]
+        answers = _advance.on_keys_many(
+            self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
+        )
+        _raise_if_all_away(answers)
+        found: dict[int, Advanced] = {}
+        for call, answer in zip(calls, answers, strict=True):
+            if not isinstance(answer, Exception):
+                found.update(zip(call, self._advanced(answer), strict=True))
+            elif is_wrong_type(answer):
+                self.ledger.inspect(moves[call[0]].lane)
+            elif not is_transient(answer):
+                raise answer
+        return [found.get(n, Advanced(is_unknown=True)) for n in range(len(moves))]
+
+    def _advancing(
+        self, worker: str, moves: Sequence[Advance]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """The keys, and the arguments, of advance.lua."""
+        keys, first = self.keys, moves[0].lane
+        domain, named = first.domain, [*self._keys(_advance, first)]
+        args: list[Any] = []
+        for move in moves:
+            handler, chunk = move.lane.handler, move.chunk
+            named += (
+                keys.chunks(domain, handler),
+                keys.patterns(domain, handler),
+                keys.stats(domain, handler),
+            )
+            args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
+            args += (chunk.id, chunk.after, chunk.upto, chunk.count) if chunk else ("", "", "", "")
+        return named, (*args, f"queued:{worker}")
+
+    def _advanced(self, answer: list[Any]) -> list[Advanced]:
+        now_ms, is_ambiguous, *groups = answer
+        self.clock.note(int(now_ms))
+        return [
+            Advanced(
+                is_moved=bool(is_moved),
+                position=position.decode(),
+                now_ms=int(now_ms),
+                is_ambiguous=bool(is_ambiguous),
+                has_open=bool(has_open),
+                open_chunks=int(open_chunks),
+                mean_us=int(mean_us),
+            )
+            for is_moved, position, has_open, open_chunks, mean_us in groups
+        ]
+
+    def begin(
+        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+    ) -> list[Entry] | None:
+        interval = self._on(_begin, lane, lane.handler, chunk, worker)
+        if interval is None:
+            return None
+        if not read:
+            return []
+        after, upto = (entry.decode() for entry in interval)
+        [found] = self.client.execute_many(
+            [("XRANGE", self.keys.events(lane.domain), f"({after}", upto)]
+        )
+        return list(_entries(found))
+
+    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+        if not completion.exceptions:
+
+            def complete() -> Any:
+                completing = self._completing(worker, lane, chunk, completion)
+                return _complete.on_keys(self.client, *completing)
+
+            return bool(unless_no_group(lambda: self.clock.corrected(complete)))
+        completing = self._completing(worker, lane, chunk, completion)
+        finishing = self._finishing(worker, lane, chunk, completion)
+        [answer] = self.client.transact_many([(_complete.of_keys(*completing), *finishing)])
+        return self._completed(answer, worker, lane, chunk, completion)
+
+    def complete_and_fetch(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+    ) -> tuple[bool, Fetched]:
+        completing = self._completing(worker, lane, chunk, completion)
+        finishing = self._finishing(worker, lane, chunk, completion)
+        answer, fetched = self.client.transact_many(
+            [(_complete.of_keys(*completing), *finishing), self._fetching(worker, request)]
+        )
+        _raise_if_all_away([answer, fetched])
+        completed = self._completed(answer, worker, lane, chunk, completion)
+        return completed, self._fetched(request.lane, fetched)
+
+    def _completing(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion
+    ) -> tuple[Any, ...]:
+        """The keys, and the arguments, of complete_chunk.lua."""
+        now_ms = self.clock.now_ms()
+        return (
+            _complete.keys(self.keys, lane.domain, lane.handler, now_ms),
+            lane.handler,
+            chunk,
+            worker,
+            completion.until,
+            completion.done,
+            completion.mean_us,
+            completion.record,
+            pack_lists([[one.entry for one in completion.exceptions]])
+            if completion.exceptions
+            else b"",
+            pack_lists((list(completion.counts), list(completion.counts.values()))),
+            pack_lists((list(completion.tallies), list(completion.tallies.values()))),
+        )
+
+    def _finishing(
+        self, worker: str, lane: Lane, chunk: str, completion: Completion
+    ) -> Sequence[Sequence[Any]]:
+        """The command that settles the exceptions, if there are any."""
+        if not completion.exceptions:
+            return ()
+        owner = f"running:{worker}"
+        return (self.ledger.finishing_command(owner, lane, completion.exceptions, chunk),)
+
+    def _completed(
+        self,
+        answer: list[Any] | Exception,
+        worker: str,
+        lane: Lane,
+        chunk: str,
+        completion: Completion,
+    ) -> bool:
+        """What the transaction of complete_chunk.lua and perhaps finish.lua answered."""
+        if isinstance(answer, list) and (
+            isinstance(answer[0], NoScriptError) or is_wrong_clock(answer[0])
+        ):
+            # What finish.lua found is no completion, so it did nothing.
+            if is_wrong_clock(answer[0]):
+                self.clock.forget()
+            completing = self._completing(worker, lane, chunk, completion)
+            finishing = self._finishing(worker, lane, chunk, completion)
+            [answer] = self.client.transact_many([(_complete.in_full(*completing), *finishing)])
+        if isinstance(answer, Exception):
+            answer = [answer]
+        completed, *finished = answer
+        if isinstance(completed, Exception):
+            if "NOGROUP" in str(completed):
+                return False
+            raise completed
+        if completed and any(
+            isinstance(one, NoScriptError) or is_wrong_clock(one) for one in finished
+        ):
+            # The exceptions are this worker's running deliveries already.
+            self.ledger.finish(worker, lane, completion.exceptions)
+        elif failed := _first_error(finished):
+            raise failed
+        return bool(completed)
+
+    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
+        lost = self._on(_renew, lane, lane.handler, worker, *chunks) if chunks else []
+        return [chunk.decode() for chunk in lost or ()]
+
+    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+        try:
+            return int(self._on(_requeue, lane, lane.handler, chunk, worker) or 0)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            self.ledger.inspect(lane)
+            return 0
+
+    def reclaim(self, lanes: Sequence[Lane]) -> int:
+        lease_ms = self.ledger.lease_ms
+        calls = [(self._keys(_reclaim, lane), (lane.handler, lease_ms)) for lane in lanes]
+        answers = _reclaim.on_keys_many(self.client, calls) if calls else []
+        for lane, answer in zip(lanes, answers, strict=True):
+            if not isinstance(answer, Exception) or "NOGROUP" in str(answer):
+                continue
+            if not is_wrong_type(answer):
+                raise answer
+            self.ledger.inspect(lane)
+        return sum(int(answer) for answer in answers if not isinstance(answer, Exception))
+
+    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+        owners = {f"queued:{worker}", f"running:{worker}"}
+        keys = [self.keys.chunks(lane.domain, lane.handler) for lane in lanes]
+        answers = self.client.execute_many([("HGETALL", key) for key in keys]) if keys else []
+        failed = [one for one in answers if isinstance(one, Exception) and not is_wrong_type(one)]
+        if failed:
+            raise failed[0]
+        stored = [{} if isinstance(one, Exception) else as_mapping(one) for one in answers]
+        return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
+
+    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
+        key, invalid = self.keys.chunks(lane.domain, lane.handler), self.ledger.invalid
+        stored = invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
+        found = chunks_by_id(stored)
+        return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
+
+    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
+        key = self.keys.runs(lane.domain, lane.handler)
+        found = find_runs(self.client, key, self.ledger.invalid, entries)
+        return [found.get(entry) for entry in entries]
+
+    def inspect(self, lanes: Sequence[Lane]) -> None:
+        """Report open chunks and run records that cannot be read, of the latter the newest ones."""
+        for lane in lanes:
+            self.open_chunks(lane)
+        keys = [self.keys.runs(lane.domain, lane.handler) for lane in lanes]
+        inspect_runs(self.client, keys, self.ledger.invalid)
+
+    def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
+        return read_repetitions(self.client, self.keys, domain, entries)
+
+    def _on(self, script: Script, lane: Lane, *args: Any) -> Any:
+        """The script's answer; None where the handler has no group any more."""
+        keys = self._keys(script, lane)
+        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
+
+    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
+        return script.keys(self.keys, lane.domain, lane.handler)
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+
+def _entries(found: Any) -> tuple[Entry, ...]:
+    if isinstance(found, Exception):
+        raise found
+    return tuple([read_entry(entry, fields) for entry, fields in found])
+
+
+def _raise_if_all_away(answers: Sequence[Any]) -> None:
+    """What nodes of a cluster gave must not be lost with the answer of one that is away."""
+    away = [one for one in answers if isinstance(one, Exception) and is_transient(one)]
+    if away and len(away) == len(answers):
+        raise away[0]
+
+
+def _first_error(answers: Sequence[Any]) -> Exception | None:
+    return next((answer for answer in answers if isinstance(answer, Exception)), None)
+
+
+def batched(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Return them in runs of MAX_GROUPS."""
+    for start in range(0, len(numbers), MAX_GROUPS):
+        yield numbers[start : start + MAX_GROUPS]

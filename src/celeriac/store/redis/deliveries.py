@@ -1,0 +1,427 @@
+"""The ledger on Redis or Valkey: each move is one Lua script of `ledger/lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from celeriac.delivery.repetition import verdicts_on
+from celeriac.delivery.state import Verdict
+from celeriac.delivery.store import (
+    MAX_LOST_RUNS,
+    MAX_SOURCES,
+    Ask,
+    Claimed,
+    DeadLetter,
+    EditedLetter,
+    Lane,
+    Settled,
+    Taken,
+)
+from celeriac.errors import NotFound
+from celeriac.event_log import Entry
+from celeriac.event_log.open_chunk import parse_chunks
+from celeriac.invalid_record import is_wrong_type
+from celeriac.store.redis.connection import is_transient
+from celeriac.store.redis.delivery_reader import RedisLedgerReader
+from celeriac.store.redis.delivery_script import (
+    doubtful_entries,
+    format_effects,
+    pack_flow,
+    pack_lists,
+    pack_plain,
+    parse_claimed,
+    parse_entries,
+    parse_patterns,
+    parse_taken,
+    patterns_text,
+    plain_and_other,
+)
+from celeriac.store.redis.repetitions import read_repetitions
+from celeriac.store.redis.run_records import find_runs
+from celeriac.store.redis.script import Script
+from celeriac.store.redis.server_clock import is_wrong_clock
+from celeriac.store.redis.verified import forget_verified, note_verified
+
+_take, _claim, _finish, _renew, _hand_back = (
+    Script(f"{name}.lua") for name in ("take", "claim", "finish", "renew", "hand_back")
+)
+_schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
+    Script(f"{name}.lua")
+    for name in ("schedule", "redrive", "edit", "discard", "invalid", "rate", "patterns")
+)
+
+
+class RedisLedger(RedisLedgerReader):
+    """See Ledger for the promises. What only reads is in RedisLedgerReader."""
+
+    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+        if not asks:
+            return []
+        calls = [
+            (
+                self._keys(_take, ask.lane),
+                (
+                    ask.lane.handler,
+                    f"queued:{worker}",
+                    ask.limit,
+                    self.lease_ms,
+                    int(ask.sweep),
+                    pack_flow(ask.lane.flow),
+                    ask.lane.flow.max_blocked if ask.lane.flow else 0,
+                    ask.most_new,
+                    "" if ask.most_held is None else ask.most_held,
+                    int(ask.due_first),
+                ),
+            )
+            for ask in asks
+        ]
+        answers = _take.on_keys_many(self.client, calls)
+        away = [isinstance(a, Exception) and is_transient(a) for a in answers]
+        # What other nodes of a cluster gave must not be lost with the answer of one that is away.
+        return [
+            Taken() if gone and not all(away) else self._taken(ask.lane, answer)
+            for gone, ask, answer in zip(away, asks, answers, strict=True)
+        ]
+
+    def _taken(self, lane: Lane, answer: Any) -> Taken:
+        if isinstance(answer, ResponseError) and is_wrong_type(answer):
+            # The other lanes go on.
+            self.inspect(lane)
+            return Taken()
+        return parse_taken(answer)
+
+    def inspect(self, lane: Lane) -> None:
+        """Report the lane's keys of another type."""
+        keys, domain, handler = self.keys, lane.domain, lane.handler
+        self.invalid.inspect(self.client, keys.types(domain, handler))
+
+    def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
+        commands = [("XINFO", "GROUPS", self.keys.events(domain)) for domain in domains]
+        answers = self.client.execute_many(commands) if commands else []
+        return [_pending_counts(answer) for answer in answers]
+
+    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+        answer = self._unless_removed(
+            _hand_back, lane, lane.handler, f"queued:{worker}", most, pack_flow(lane.flow)
+        )
+        return int(answer or 0)
+
+    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+        arguments = (lane.handler, self.window_ms, f"queued:{worker}", pack_flow(lane.flow))
+        answer = self._unless_removed(_invalid, lane, *arguments, entry, error)
+        return bool(answer)
+
+    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+        return self._finish(f"queued:{worker}", lane, settled, 0)
+
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+        owner = f"queued:{worker}"
+        calls = [self._finishing(owner, lane, settled, 0) for lane, settled in skipped]
+        answers = _finish.on_keys_many(self.client, calls) if calls else ()
+        for (lane, settled), answer in zip(skipped, answers, strict=False):
+            if is_wrong_clock(answer):
+                self.clock.forget()
+                self._finish(owner, lane, settled, 0)
+            elif isinstance(answer, Exception) and "NOGROUP" not in str(answer):
+                raise answer
+
+    def note_patterns(
+        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        key = self.keys.patterns(lane.domain, lane.handler)
+        told = lane.handler, patterns_text(patterns), patterns_text(gone)
+        answer = self.invalid.unless_wrong_type(
+            key, lambda: _patterns.on_keys(self.client, (key,), *told), b""
+        )
+        return parse_patterns(answer)
+
+    def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
+        if not sources:
+            return
+        key = self.keys.sources(domain)
+
+        def write() -> None:
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.zadd(key, dict(sources), gt=True)
+            pipeline.zremrangebyrank(key, 0, -MAX_SOURCES - 1)
+            pipeline.execute()
+
+        self.invalid.unless_wrong_type(key, write, None)
+
+    def patterns(self, lane: Lane) -> tuple[str, ...]:
+        key = self.keys.patterns(lane.domain, lane.handler)
+        return parse_patterns(self._read([("get", key)], None)[0] or b"")
+
+    def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
+        key = self.keys.rate(handler)
+        granted, wait_ms = _rate.on_keys(self.client, (key,), want, per_second)
+        return int(granted), int(wait_ms)
+
+    def claim(
+        self,
+        worker: str,
+        lane: Lane,
+        hinted: Sequence[tuple[str, str]],
+        most_attempts: int,
+        *,
+        verifies: bool = False,
+    ) -> list[Claimed]:
+        if not hinted:
+            return []
+        stream, entries = self.keys.events(lane.domain), [entry for entry, _ in hinted]
+        arguments = (
+            lane.handler,
+            self.window_ms,
+            f"running:{worker}",
+            most_attempts,
+            MAX_LOST_RUNS,
+            pack_lists([entries, [key for _, key in hinted]]),
+        )
+        span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
+        intervals = ("GET", self.keys.ambiguous(lane.domain))
+        answer, found, noted = self.client.execute_many(
+            [_claim.of_keys(self._keys(_claim, lane), *arguments), span, intervals]
+        )
+        if isinstance(answer, NoScriptError):
+            answer = self._unless_removed(_claim, lane, *arguments)
+        if isinstance(answer, Exception):
+            if "NOGROUP" in str(answer):
+                return []
+            raise answer
+        if answer is None:
+            return []
+        claimed = parse_claimed(answer, entries)
+        there = parse_entries(found)
+        if missed := [one[0] for one in claimed if one[0] not in there]:
+            # Others lie between the first and the last of them.
+            found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
+            for one in found:
+                there |= parse_entries(one)
+        doubtful = [] if verifies else doubtful_entries(claimed, there, dict(hinted), noted)
+        repeated = self._repeated(lane, doubtful) if doubtful else {}
+        return [
+            Claimed(
+                entry,
+                repeated.get(entry, verdict),
+                attempt,
+                (there[entry].body or b"") if entry in there else None,
+                lost,
+            )
+            for entry, verdict, attempt, lost in claimed
+        ]
+
+    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
+        return note_verified(self.client, self.keys, lane, self.window_ms, verified)
+
+    def _repeated(self, lane: Lane, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
+        """Entry → the verdict on it, for those that repeat an event."""
+        keys, client = self.keys, self.client
+        found = read_repetitions(client, keys, lane.domain, entries, self.window_ms)
+        verdicts = dict.fromkeys(found.certain, Verdict.DUPLICATE)
+        if found.possible:
+            # Chunks first: what is in none of them any more has its run recorded.
+            key, others = keys.chunks(lane.domain, lane.handler), set(found.possible.values())
+            stored = self.invalid.unless_wrong_type(key, lambda: client.hgetall(key), {})
+            runs = find_runs(client, keys.runs(lane.domain, lane.handler), self.invalid, [*others])
+            chunks = parse_chunks(stored)
+            running = {one for one in others if any(chunk.has(one) for chunk in chunks)}
+            verdicts |= verdicts_on(found.possible, runs, running)
+        return verdicts
+
+    def finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> list[str]:
+        return self._finish(f"running:{worker}", lane, settled, mean_us)
+
+    def begin_finish(
+        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    ) -> Callable[[], list[str]]:
+        if not settled:
+            return list
+        owner = f"running:{worker}"
+        keys, arguments = self._finishing(owner, lane, settled, mean_us)
+        answer = _finish.begin(self.client, keys, *arguments)
+
+        def no_longer_held() -> list[str]:
+            try:
+                lost = unless_no_group(answer)
+            except ResponseError as error:
+                if not is_wrong_clock(error):
+                    raise
+                self.clock.forget()
+                return self._finish(owner, lane, settled, mean_us)
+            return _no_longer_held(settled, lost)
+
+        return no_longer_held
+
+    def _finish(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+    ) -> list[str]:
+        if not settled:
+            return []
+
+        def finish() -> Any:
+            keys, arguments = self._finishing(owner, lane, settled, mean_us)
+            return _finish.on_keys(self.client, keys, *arguments)
+
+        lost = unless_no_group(lambda: self.clock.corrected(finish))
+        return _no_longer_held(settled, lost)
+
+    def finishing_command(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], chunk: str
+    ) -> tuple[Any, ...]:
+        """`finish`, as the command after the completion of the chunk in one transaction."""
+        keys, arguments = self._finishing(owner, lane, settled, 0, chunk)
+        return _finish.of_keys(keys, *arguments)
+
+    def _finishing(
+        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int, chunk: str = ""
+    ) -> tuple[Sequence[str], list[Any]]:
+        """The keys, and the arguments, of finish.lua."""
+        plain, others = plain_and_other(settled)
+        arguments: list[Any] = [lane.handler, self.window_ms, owner, pack_flow(lane.flow), mean_us]
+        arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
+        for one in others:
+            failure = one.failure
+            arguments += (
+                one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
+                failure.encode() if failure else b"", failure.error if failure else one.into,
+                one.traceback, one.type, format_effects(one.effects),
+            )  # fmt: skip
+        keys = _finish.keys(self.keys, lane.domain, lane.handler, self.clock.now_ms())
+        return keys, arguments
+
+    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+        pairs = (value for pair in held for value in pair)
+        lost = self._unless_removed(_renew, lane, lane.handler, f"running:{worker}", *pairs)
+        if lost is None:
+            return [entry for entry, _ in held]
+        return [entry.decode() for entry in lost]
+
+    def redrive(
+        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
+        if not letters:
+            return 0
+        # One whose entry was trimmed is appended again.
+        known = [letter.event_key for letter, _ in letters]
+        forget_verified(self.client, self.keys, lane, known)
+        answer = self._of_group(
+            _redrive,
+            lane,
+            lane.handler,
+            self.window_ms,
+            pack_flow(lane.flow),
+            note,
+            *(
+                value
+                for letter, addressed in letters
+                for value in (letter.id, letter.entry, letter.event_key, addressed)
+            ),
+        )
+        return int(answer)
+
+    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+        if not edited:
+            return 0
+        answer = self._of_group(
+            _edit,
+            lane,
+            lane.handler,
+            self.window_ms,
+            note,
+            *(
+                value
+                for one in edited
+                for value in (
+                    one.letter.id,
+                    one.letter.entry,
+                    one.letter.event_key,
+                    one.id,
+                    f"{one.type} {one.key}",
+                    one.body,
+                )
+            ),
+        )
+        return int(answer)
+
+    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+        keys = _discard.keys(self.keys, domain)
+        return int(_discard.on_keys(self.client, keys, "", note, *letters))
+
+    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+        answer = self._of_group(
+            _schedule,
+            lane,
+            lane.handler,
+            self.window_ms,
+            pack_flow(lane.flow),
+            note,
+            *(value for pair in entries for value in pair),
+        )
+        return int(answer)
+
+    def record(self, domain: str, note: bytes) -> None:
+        key = self.keys.audit(domain)
+        self.client.xadd(key, {"note": note, "count": 0}, maxlen=10_000, approximate=True)
+
+    def forget(self, lane: Lane) -> None:
+        keys, domain, handler = self.keys, lane.domain, lane.handler
+        doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
+        doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
+        doomed.append(keys.lost_runs(domain, handler))
+        doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
+        doomed += keys.of_flow(domain, handler)
+        for kind in (keys.matrix, keys.verified, keys.failures, keys.effects):
+            doomed += kind(domain, handler)
+        this = int(self.client.time()[0]) // 60
+        doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
+        self.client.unlink(*doomed)
+        self.client.hdel(keys.clock(domain), handler)
+
+    def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
+        """The script's answer; None where the handler has no group any more, so holds nothing."""
+        keys = self._keys(script, lane)
+        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
+
+    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
+        return script.keys(self.keys, lane.domain, lane.handler)
+
+    def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
+        answer = self._unless_removed(script, lane, *args)
+        if answer is None:
+            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+        return answer
+
+
+def unless_no_group(answer: Callable[[], Any]) -> Any:
+    """What it returns; None where the handler has no group."""
+    try:
+        return answer()
+    except ResponseError as error:
+        if "NOGROUP" in str(error):
+            return None
+        raise
+
+
+def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
+    """What finish.lua answers; of a handler without a group, all."""
+    if lost is None:
+        return [one.entry for one in settled]
+    return [entry.decode() for entry in lost]
+
+
+def _pending_counts(answer: Any) -> Mapping[str, int] | None:
+    """Of XINFO GROUPS."""
+    if isinstance(answer, Exception):
+        return {} if "no such key" in str(answer) else None
+    groups = map(as_mapping, answer)
+    return {group[b"name"].decode(): int(group[b"pending"]) for group in groups}
+
+
+def as_mapping(answer: Any) -> Mapping[bytes, Any]:
+    """Return what is a map in RESP3, and a flat list in RESP2."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -1,0 +1,266 @@
+"""What people see of the ledger on Redis or Valkey: rows, histories, counts and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from celeriac.bus_settings import BusSettings
+from celeriac.delivery.counters import Tallies, add_tally
+from celeriac.delivery.dead_group import Audited, DeadGroup
+from celeriac.delivery.rate import rate_wait
+from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
+from celeriac.delivery.store import DeadLetter, Lane, Pending
+from celeriac.event import Effects
+from celeriac.event_log import entry_key, is_entry
+from celeriac.invalid_record import InvalidRecords, clamped_time
+from celeriac.settings import Settings
+from celeriac.store.redis.connection import Client, server_time_ms, service_client
+from celeriac.store.redis.delivery_script import parse_effects, parse_letter, parse_noted, whole
+from celeriac.store.redis.keys import Keys
+from celeriac.store.redis.server_clock import ServerClock
+
+
+class RedisLedgerReader:
+    """The reading half of Ledger. Moves nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client | None = None,
+        invalid: InvalidRecords | None = None,
+        bus: BusSettings | None = None,
+    ) -> None:
+        self.keys = Keys(settings.namespace)
+        self.lease_ms = int(settings.lease * 1000)
+        self.client: Client = client or service_client(settings)
+        self.invalid = InvalidRecords() if invalid is None else invalid
+        self.bus = bus or BusSettings(settings)
+        self.clock = ServerClock(self.client)
+
+    @property
+    def window_ms(self) -> int:
+        return int(self.bus.current.dedup_window * 1000)
+
+    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+        if not event_keys:
+            return []
+        keys = self.keys.matrix(lane.domain, lane.handler)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
+        stored = {
+            key.encode(): new or old
+            for key, new, old in zip(event_keys, current, older, strict=True)
+            if (new or old) and key  # the field without a name is the generation's own
+        }
+        rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
+        return [rows.get(key) for key in event_keys]
+
+    def history(self, lane: Lane, event_key: str) -> History:
+        return self.histories(lane, [event_key])[0]
+
+    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+        if not event_keys:
+            return []
+        keys = self.keys.failures(lane.domain, lane.handler)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
+        stored = {
+            event_key.encode(): lines
+            for event_key, new, old in zip(event_keys, current, older, strict=True)
+            if event_key and (lines := new or old)
+        }
+        found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
+        return [found.get(event_key, History()) for event_key in event_keys]
+
+    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
+        return list(self.history(lane, event_key).failures)
+
+    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
+        if not event_keys:
+            return []
+        keys = self.keys.effects(lane.domain, lane.handler)
+        none: list[bytes | None] = [None] * len(event_keys)
+        current, older = self._read([("hmget", key, event_keys) for key in keys], none)
+        return [
+            parse_effects((new or old) if event_key else None)
+            for event_key, new, old in zip(event_keys, current, older, strict=True)
+        ]
+
+    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+        return self._tallies([self.keys.tally(lane.domain, lane.handler) for lane in lanes])
+
+    def tallies_by_minute(
+        self, lanes: Sequence[Lane], minutes: int = 60
+    ) -> list[dict[int, Tallies]]:
+        this = int(self.client.time()[0]) // 60
+        span = range(this - min(minutes, 60) + 1, this + 1)
+        keys = [self.keys.tally(lane.domain, lane.handler, m) for lane in lanes for m in span]
+        found = iter(self._tallies(keys))
+        return [{minute: next(found) for minute in span} for _ in lanes]
+
+    def _tallies(self, keys: Sequence[str]) -> list[Tallies]:
+        answers = self._read([("hgetall", key) for key in keys], {})
+        found: list[Tallies] = []
+        for key, stored in zip(keys, answers, strict=True):
+            tallies: Tallies = {}
+            self.invalid.decode_all(key, stored, partial(add_tally, tallies))
+            found.append(tallies)
+        return found
+
+    def _read(self, commands: Sequence[tuple[Any, ...]], empty: Any) -> list[Any]:
+        """The answers to methods of the client on a key each, in one round trip; `empty` where a
+        key holds another type, which is reported."""
+        pipeline = self.client.pipeline(transaction=False)
+        for method, key, *args in commands:
+            getattr(pipeline, method)(key, *args)
+        answers = pipeline.execute(raise_on_error=False) if commands else []
+        return [
+            self.invalid.answer(key, answer, empty)
+            for (_, key, *_), answer in zip(commands, answers, strict=True)
+        ]
+
+    def pending(self, lane: Lane, entry: str) -> Pending | None:
+        return next(iter(self.pending_between(lane, entry, entry, 1)), None)
+
+    def pending_between(
+        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+    ) -> list[Pending]:
+        key = self.keys.events(lane.domain)
+        try:
+            found = self.client.xpending_range(
+                key, lane.handler, min=first, max=last, count=most, consumername=owner or None
+            )
+        except ResponseError:  # no such group
+            return []
+        if not found:
+            return []
+        entries = [one["message_id"].decode() for one in found]
+        due, none = self.keys.due(lane.domain, lane.handler), [None] * len(entries)
+        lost = self.keys.lost_runs(lane.domain, lane.handler)
+        times, runs = self._read([("zmscore", due, entries), ("hmget", lost, entries)], none)
+        return [
+            Pending(
+                entry=entry,
+                owner=one["consumer"].decode(errors="replace"),
+                held_ms=int(one["time_since_delivered"]),
+                attempts=int(one["times_delivered"]) - 1,
+                due_ms=None if due_ms is None else clamped_time(due_ms),
+                lost_runs=whole(lost_runs),
+            )
+            for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
+        ]
+
+    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+        keyed, blocked, *_ = self.keys.of_flow(lane.domain, lane.handler)
+        [found] = self._read([("hgetall", keyed)], {})
+        # What is no entry cannot be one that is waited for.
+        named = ((name.decode(errors="replace"), value) for name, value in found.items())
+        noted = {name: parse_noted(value) for name, value in named if is_entry(name)}
+        own = noted.get(entry)
+        if own is None or own.mark != b"-":
+            return []
+        started = [name for name, one in noted.items() if one.key == own.key and one.mark == b"+"]
+        until = own.key + b"\0" + own.position + b"\0" + entry.encode()
+        bounds = b"[" + own.key + b"\0", b"(" + until
+        [is_blocked, before] = self._read(
+            [("zscore", blocked, until), ("zrangebylex", blocked, *bounds)], None
+        )
+        if is_blocked is None:
+            return []
+        blocked_before = (
+            member.rpartition(b"\0")[2].decode(errors="replace") for member in before or ()
+        )
+        return sorted(started, key=entry_key) + list(filter(is_entry, blocked_before))
+
+    def blocked_until_ms(self, lane: Lane) -> int | None:
+        names = ("throttled", "quiet_until")
+        keys = [self.keys.flow_key(name, lane.domain, lane.handler) for name in names]
+        heads = self._read([("zrange", key, 0, 0, False, True) for key in keys], [])
+        return min((int(at) for head in heads for _, at in head), default=None)
+
+    def rate_wait_ms(self, handler: str, per_second: float) -> int:
+        [stored] = self._read([("get", self.keys.rate(handler))], None)
+        now, step = server_time_ms(self.client), 1000 / per_second
+        try:
+            arrival = float(stored or 0)
+        except ValueError:
+            arrival = 0.0
+        return rate_wait(arrival, now, step)
+
+    def sources(self, domain: str) -> list[str]:
+        key = self.keys.sources(domain)
+        [found] = self._read([("zrevrange", key, 0, -1)], [])
+        return [source.decode(errors="replace") for source in found]
+
+    def remembers_from_ms(self) -> int:
+        # The server's clock decides, as in the scripts: this machine's may be off.
+        now_ms = server_time_ms(self.client)
+        return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
+
+    def due(self, lane: Lane) -> int:
+        return int(self._read([("zcard", self.keys.due(lane.domain, lane.handler))], 0)[0])
+
+    def stats(self, lane: Lane) -> Mapping[str, int]:
+        return self.stats_many([lane])[0]
+
+    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+        keys = [self.keys.stats(lane.domain, lane.handler) for lane in lanes]
+        answers = self._read([("hgetall", key) for key in keys], {})
+        return [
+            self.invalid.decode_all(key, stored, lambda _, number: int(number))
+            for key, stored in zip(keys, answers, strict=True)
+        ]
+
+    def dead(
+        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
+    ) -> list[DeadLetter]:
+        key = self.keys.dead(domain)
+
+        def read() -> Any:
+            if newest_first:
+                return self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
+            return self.client.xrange(key, min=f"({after}" if after else "-", count=count)
+
+        found = self.invalid.unless_wrong_type(key, read, ())
+        return [parse_letter(domain, letter, fields) for letter, fields in found]
+
+    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+        try:
+            found = self.client.xrange(self.keys.dead(domain), min=letter, max=letter)
+        except ResponseError:  # not an id at all
+            return None
+        return parse_letter(domain, *found[0]) if found else None
+
+    def dead_count(self, domain: str) -> int:
+        return int(self._read([("xlen", self.keys.dead(domain))], 0)[0])
+
+    def dead_groups(self, domain: str) -> list[DeadGroup]:
+        keys = self.keys.dead_groups(domain), self.keys.dead_newest(domain)
+        # In one transaction, as they are written.
+        pipeline = self.client.pipeline(transaction=True)
+        for key in keys:
+            pipeline.hgetall(key)
+        answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
+        counted, newest = (self.invalid.answer(key, answer, {}) for key, answer in answers)
+        found = self.invalid.decode_all(keys[0], counted, lambda _, number: int(number))
+        groups = []
+        for name, count in found.items():
+            handler, _, exception = name.partition(" ")
+            last = newest.get(name.encode(), b"").decode(errors="replace")
+            groups.append(DeadGroup(domain, handler, exception, count, last))
+        return groups
+
+    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        end = f"({before}" if before else "+"
+        key = self.keys.audit(domain)
+        found = self.invalid.unless_wrong_type(
+            key, lambda: self.client.xrevrange(key, max=end, count=count), ()
+        )
+        return [
+            Audited(id.decode(), domain, fields.get(b"note", b""), whole(fields.get(b"count")))
+            for id, fields in found
+        ]

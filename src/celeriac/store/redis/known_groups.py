@@ -1,0 +1,40 @@
+"""Which consumer groups a log has, for the scripts that look at all of them (lua/_groups.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celeriac.store.redis.keys import Keys
+from celeriac.store.redis.script import Script
+
+Key = Callable[[str, str], str]  # of a domain and a handler
+Call = tuple[tuple[str | bytes, ...], tuple[Any, ...]]
+
+
+class KnownGroups:
+    """The groups of each domain as a script last named them. Names are bytes: other programs may
+    have groups too."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._known: dict[str, list[bytes]] = {}
+
+    def call(self, script: Script, domain: str, kinds: tuple[Key, ...], *args: Any) -> Call:
+        """Return keys and arguments of the script, with keys of these kinds for each group."""
+        names = self._known.get(domain, [])
+        handlers = [name.decode(errors="surrogateescape") for name in names]
+        keys = tuple(
+            kind(domain, handler).encode(errors="surrogateescape")
+            for kind in kinds
+            for handler in handlers
+        )
+        named = script.keys(self._keys, domain)
+        return (*named, *keys), (*args, *names)
+
+    def learn(self, domain: str, answer: Any) -> bool:
+        """Note the groups that the script answered with. True where it did: call it again."""
+        if not isinstance(answer, list) or answer[:1] != [b""]:
+            return False
+        self._known[domain] = answer[1:]
+        return True

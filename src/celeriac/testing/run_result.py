@@ -1,0 +1,92 @@
+"""The result of `MemoryBus.run_until_idle`: counts, dead letters, and what is unfinished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from celeriac.delivery import DeadLetter, Outcome
+from celeriac.errors import InvalidEvent
+from celeriac.event import Event, decode, decode_data
+from celeriac.executor import FailedAttempt, Report
+
+
+@dataclass(slots=True)
+class RunResult:
+    """Count deliveries that were processed, skipped by `when=`, retried and dead-lettered.
+
+    `failures` holds each failed attempt with its exception; `crashed` counts the processes that
+    died of `crash_before_ack`.
+    """
+
+    processed: int = 0
+    skipped: int = 0
+    retried: int = 0
+    dead: int = 0
+    crashed: int = 0
+    failures: list[FailedAttempt] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        self.processed += report.processed
+        self.skipped += report.skipped
+        retried = sum(failure.outcome is Outcome.RETRY for failure in report.failures)
+        self.retried += retried
+        self.dead += len(report.failures) - retried
+        self.failures += report.failures
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A delivery that was given up. `event` is None where the log held something else.
+
+    `exception` is what the handler raised in the last attempt; None where it did not run.
+    """
+
+    handler: str
+    event: Event[Any] | None
+    attempts: int
+    error: str
+    exception: BaseException | None = None
+
+    @classmethod
+    def of(cls, letter: DeadLetter, exception: BaseException | None) -> Dead:
+        try:
+            event = decode_data(decode(letter.event), Any)
+        except InvalidEvent:
+            event = None
+        return cls(letter.handler, event, letter.attempts, letter.error, exception)
+
+    def __str__(self) -> str:
+        event = f"{self.event.type} {self.event.id}" if self.event else "no event at all"
+        attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{self.handler}: {event}, after {attempts}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A delivery that is not finished. `due_in` is in seconds; None if it is not scheduled."""
+
+    handler: str
+    event: str
+    state: str
+    due_in: float | None = None
+
+    def __str__(self) -> str:
+        due = "" if self.due_in is None else f" in {self.due_in:g} s"
+        return f"{self.handler or 'not yet emitted'}: {self.event} is {self.state}{due}"
+
+
+class NeverIdle(AssertionError):
+    """Deliveries were left after `max_steps` steps, for example of handlers that emit in a loop.
+
+    `left` lists the unfinished deliveries.
+    """
+
+    def __init__(self, steps: int, left: list[Unfinished]) -> None:
+        self.left = left
+        lines = "".join(f"\n  {one}" for one in left[:20])
+        more = f"\n  … and {len(left) - 20} more" if len(left) > 20 else ""
+        super().__init__(
+            f"Deliveries are left after {steps} steps. Do handlers emit in a loop? Raise the limit "
+            f"with run_until_idle(max_steps=...). Unfinished:{lines}{more}"
+        )

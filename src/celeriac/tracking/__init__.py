@@ -1,0 +1,30 @@
+"""The matrix H(event, handler), read: what became of each event with each handler."""
+
+from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
+from celeriac.tracking.locate import EventNotFound
+from celeriac.tracking.matrix import Matrix
+from celeriac.tracking.overview import HandlerView, Minute, TypeView
+from celeriac.tracking.search import EventPage, Query
+from celeriac.tracking.state import MEANINGS, UNFINISHED, State, state_of
+from celeriac.tracking.tree import Cause, Tree
+
+__all__ = [
+    "MEANINGS",
+    "UNFINISHED",
+    "Cause",
+    "Cell",
+    "EventNotFound",
+    "EventPage",
+    "EventStatus",
+    "HandlerLag",
+    "HandlerView",
+    "Located",
+    "Matrix",
+    "Minute",
+    "Query",
+    "State",
+    "Totals",
+    "Tree",
+    "TypeView",
+    "state_of",
+]

@@ -1,0 +1,242 @@
+"""The matrix, asked: where is this event, what became of it, who is behind, what is missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from celeriac.circuit_breaker import Circuit
+from celeriac.delivery import refused_field
+from celeriac.errors import InvalidEvent
+from celeriac.event import Event, event_key, masked, peek
+from celeriac.registry import HandlerRecord
+from celeriac.store.factory import Backend
+from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
+from celeriac.tracking.count import Count
+from celeriac.tracking.lag import lag_of
+from celeriac.tracking.last_error import with_errors, with_last_failure
+from celeriac.tracking.locate import locate, locate_entry
+from celeriac.tracking.overview import HandlerView, overview
+from celeriac.tracking.page import Found, Item, page_cells
+from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.search import EventPage, Query, search
+from celeriac.tracking.state import State
+from celeriac.tracking.tree import Tree, tree
+
+NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
+
+
+class Matrix:
+    """Reads only. Every method blocks, and raises redis.RedisError where Redis is away.
+
+    What moves while it is read is seen in its old place or in its new one, never in none.
+    Data is masked: what the events themselves name, and members called one of `sensitive`.
+    """
+
+    def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
+        self.backend = backend
+        self.sensitive = frozenset(sensitive)
+
+    def find(
+        self,
+        event_id: str,
+        *,
+        source: str | None = None,
+        near: str = "",
+        deep: bool = False,
+    ) -> Located:
+        """The first of `find_all`. Raises NotFound."""
+        return self.find_all(event_id, source=source, near=near, deep=deep)[0]
+
+    def find_all(
+        self,
+        event_id: str,
+        *,
+        source: str | None = None,
+        near: str = "",
+        deep: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Located]:
+        """The events that have the id, as they are, postponed ones included. Raises NotFound.
+
+        There are several where several sources used the id; `source` chooses. `near`, a
+        `domain/entry` where the event was seen, is looked at first. Only where it is `deep` the
+        logs are read through, which takes a while where they are long. For more, see `locate`.
+        """
+        return locate(
+            self.backend,
+            self._records(),
+            event_id,
+            source=source,
+            near=near,
+            deep=deep,
+            progress=progress,
+        )
+
+    def at_entry(self, domain: str, entry: str) -> Located:
+        """The event of an entry of a log. Raises NotFound, InvalidEvent."""
+        return locate_entry(self.backend.log, domain, entry)
+
+    def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
+        """The event, and one cell for every handler it concerns. Raises NotFound."""
+        return self.status_of(self.find(event_id, source=source))
+
+    def status_of(self, located: Located) -> EventStatus:
+        """The same of an event that was found."""
+        records, event = self._records(), located.event
+        if located.entry is None:
+            there = stands(self.backend.log, records, located.domain)
+            waiting = Found(State.WAITING)
+            cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
+        else:
+            item = Item.of(located.entry, event, located.kind)
+            found = page_cells(self.backend, records, located.domain, [item])[0]
+            cells = tuple(self._with_failures(stand, one, event) for stand, one in found)
+        return EventStatus(
+            id=event.id,
+            type=event.type,
+            source=event.source,
+            domain=located.domain,
+            entry=located.entry,
+            place=located.place,
+            time_ms=located.time_ms,
+            cells=cells,
+            subject=event.subject,
+            correlationid=event.correlationid,
+            causationid=event.causationid,
+            handlers=event.handlers,
+            data=masked(event, self.sensitive),
+        )
+
+    def _with_failures(self, stand: Stand, found: Found, event: Event) -> Cell:
+        cell = found.cell(stand.record)
+        if found.is_plain:
+            return cell
+        if cell.into is not None:
+            into = self._event_id(stand.lane.domain, cell.into)
+            cell = msgspec.structs.replace(cell, into=into)
+        field = event_key(event.id, event.source)
+        if found.refused and found.row:
+            field = refused_field(found.row.entry)
+        history = self.backend.ledger.history(stand.lane, field)
+        with_history = msgspec.structs.replace(
+            cell, failures=history.failures, restarts=history.restarts
+        )
+        return with_last_failure(with_history, history)
+
+    def _event_id(self, domain: str, entry: str) -> str:
+        """The id of the event of an entry; the entry itself where it was trimmed."""
+        entries = self.backend.log.read(domain, start=entry, end=entry, count=1)
+        with suppress(InvalidEvent):
+            return peek(entries[0].body or b"").id if entries else entry
+        return entry
+
+    def events(
+        self,
+        *,
+        domain: str | None = None,
+        pattern: str | None = None,
+        limit: int = 50,
+        since: datetime | None = None,
+        state: State | None = None,
+        subject: str | None = None,
+    ) -> list[EventStatus]:
+        """Up to `limit` events of the log, newest first: the events of `newest`."""
+        return list(
+            self.newest(
+                domain=domain,
+                pattern=pattern,
+                limit=limit,
+                since=since,
+                state=state,
+                subject=subject,
+            ).events
+        )
+
+    def newest(
+        self,
+        *,
+        domain: str | None = None,
+        pattern: str | None = None,
+        limit: int = 50,
+        since: datetime | None = None,
+        state: State | None = None,
+        subject: str | None = None,
+    ) -> EventPage:
+        """Return up to `limit` events of the log, newest first, and whether the search stopped.
+
+        `pattern` is one as handlers have; `state` asks for a cell in that state; `subject` is what
+        the subject begins with. Cells that are dead or will be retried have their last error.
+        Reads NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for a
+        bad pattern.
+        """
+        query = Query(
+            domain=domain,
+            pattern=pattern,
+            state=state,
+            subject=subject,
+            since_ms=None if since is None else int(since.timestamp() * 1000),
+        )
+        most_read = NEWEST if since is None else sys.maxsize
+        found = search(self.backend, self._records(), query, limit=limit, most_read=most_read)
+        events = tuple(with_errors(self.backend, found.events))
+        return msgspec.structs.replace(found, events=events)
+
+    def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
+        """A page of events, newest first, at a bounded cost: see `search`."""
+        found = search(self.backend, self._records(), query, before=before, limit=limit)
+        return msgspec.structs.replace(found, events=tuple(with_errors(self.backend, found.events)))
+
+    def causes(self, located: Located) -> Tree:
+        """Which event caused which, around one event: see `tree`."""
+        return tree(self.backend, self._records(), located)
+
+    def overview(self) -> list[HandlerView]:
+        """What every handler is doing, domains together: see `overview`."""
+        return overview(self.backend, self._records(), self.lag())
+
+    def lag(self) -> list[HandlerLag]:
+        """How far every handler is in every domain it reaches, and groups that nobody owns."""
+        records = self._records()
+        domains = self._domains(records)
+        circuits = self.backend.circuits.all()
+        found = [
+            msgspec.structs.replace(one, circuit=circuits[one.handler].state)
+            if one.handler in circuits
+            else one
+            for domain in domains
+            for one in lag_of(self.backend, records, domain)
+        ]
+        return sorted(found, key=lambda one: (one.handler, one.domain))
+
+    def circuits(self) -> list[Circuit]:
+        """The circuit of every registered handler, and of others that somebody paused."""
+        known = self.backend.circuits.all()
+        names = known.keys() | {record.id for record in self._records()}
+        return [known.get(name, Circuit(handler=name)) for name in sorted(names)]
+
+    def totals(self, progress: Callable[[int, int], None] | None = None) -> Totals:
+        """Every event of every log, counted by what became of it.
+
+        Reads it all, PAGE at a time; `progress` is told how many entries of how many.
+        """
+        records = self._records()
+        domains = self._domains(records)
+        count = Count(self.backend, records)
+        count.total = sum(map(self.backend.log.length, domains))
+        for domain in domains:
+            for _ in count.domain(domain):
+                if progress is not None:
+                    progress(count.read, max(count.read, count.total))
+        return count.totals()
+
+    def _records(self) -> list[HandlerRecord]:
+        return list(self.backend.registry.handlers().values())
+
+    def _domains(self, records: Sequence[HandlerRecord]) -> list[str]:
+        joined = {domain for record in records for domain in record.since}
+        return sorted(self.backend.log.domains() | joined)

@@ -1,0 +1,176 @@
+"""What each handler is doing now and did within the last hour, all its domains together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+import msgspec
+
+from celeriac.delivery import Lane, Tallies, Tally, sum_tallies
+from celeriac.event import compile_patterns
+from celeriac.registry import HandlerRecord
+from celeriac.store.factory import Backend
+from celeriac.tracking.cell import HandlerLag
+
+MINUTES = 60
+LEAST_SPAN_S = 5.0  # a rate over less time says nothing
+
+
+class Minute(msgspec.Struct, frozen=True):
+    """One minute of a handler: deliveries processed, and attempts that failed."""
+
+    processed: int
+    failed: int
+
+
+class TypeView(msgspec.Struct, frozen=True, kw_only=True):
+    """One handler and one event type. Counts and times are of the last hour, `ever` of all time.
+
+    `rate` is processed per second lately, `p95_s` the 95th percentile from emit to processed.
+    """
+
+    type: str
+    rate: float = 0.0
+    processed: int = 0
+    retried: int = 0
+    dead: int = 0
+    skipped: int = 0
+    p95_s: float | None = None
+    run_p95_s: float | None = None
+    ever: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Attempts that failed."""
+        return self.retried + self.dead
+
+
+class HandlerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One handler. `lags` is how far it is in each domain; `types` what it did by event type.
+
+    `minutes` are the last 60, the present one included; `rate` is processed per second lately;
+    `failing` the share of the last hour's attempts that failed, None without any.
+    """
+
+    handler: str
+    service: str
+    patterns: tuple[str, ...]
+    ordered: bool
+    registered: bool
+    lags: tuple[HandlerLag, ...]
+    types: tuple[TypeView, ...]
+    minutes: tuple[Minute, ...]
+    rate: float
+    failing: float | None
+    p95_s: float | None
+    wait_p95_s: float | None
+    run_p95_s: float | None
+
+    def total(self, name: str) -> int:
+        """A count of HandlerLag, over all domains."""
+        return sum(getattr(one, name) for one in self.lags)
+
+    @property
+    def lag(self) -> int:
+        """Deliveries that are not finished."""
+        return sum(one.unfinished for one in self.lags)
+
+    @property
+    def oldest_s(self) -> float | None:
+        return max((one.oldest_s for one in self.lags if one.oldest_s is not None), default=None)
+
+    def wants(self, type: str) -> bool:
+        """Whether one of its patterns matches the type."""
+        return bool(self.patterns) and compile_patterns(*self.patterns).matches(type)
+
+
+def overview(
+    backend: Backend, records: Sequence[HandlerRecord], lags: Sequence[HandlerLag]
+) -> list[HandlerView]:
+    """Every handler in the order of their names, and groups that belong to none. `lags` is what
+    `Matrix.lag` answers. The rest is read in three round trips."""
+    by_id = {record.id: record for record in records}
+    lanes = [Lane(one.domain, one.handler) for one in lags]
+    ever = backend.ledger.tallies(lanes)
+    by_minute = backend.ledger.tallies_by_minute(lanes, MINUTES)
+    into_minute = backend.registry.now_ms() % 60_000 / 1000
+    there = sorted(zip(lags, ever, by_minute, strict=True), key=lambda one: one[0].handler)
+    found = []
+    for handler, group in groupby(there, key=lambda one: one[0].handler):
+        own = list(group)
+        minutes = [sum_tallies(m.get(k, {}) for _, _, m in own) for k in sorted(own[0][2])]
+        found.append(
+            _view(
+                handler,
+                by_id.get(handler),
+                tuple(lag for lag, _, _ in own),
+                sum_tallies(total for _, total, _ in own),
+                minutes,
+                into_minute,
+            )
+        )
+    return found
+
+
+def _view(
+    handler: str,
+    record: HandlerRecord | None,
+    lags: tuple[HandlerLag, ...],
+    ever: Tallies,
+    minutes: Sequence[Tallies],
+    into_minute: float,
+) -> HandlerView:
+    hour = sum_tallies(minutes)
+    whole = _sum(hour.values())
+    by_minute = [_sum(tallies.values()) for tallies in minutes]
+    return HandlerView(
+        handler=handler,
+        service=lags[0].service,
+        patterns=record.patterns if record else (),
+        ordered=record.ordered if record else False,
+        registered=record is not None,
+        lags=lags,
+        types=tuple(
+            _type_view(type, hour.get(type, Tally()), ever[type], minutes, into_minute)
+            for type in sorted(ever)
+        ),
+        minutes=tuple(Minute(one.processed, one.retried + one.dead) for one in by_minute),
+        rate=_rate([one.processed for one in by_minute], into_minute),
+        failing=(whole.retried + whole.dead) / whole.attempts if whole.attempts else None,
+        p95_s=whole.total.quantile(0.95),
+        wait_p95_s=whole.wait.quantile(0.95),
+        run_p95_s=whole.run.quantile(0.95),
+    )
+
+
+def _type_view(
+    type: str, hour: Tally, ever: Tally, minutes: Sequence[Mapping[str, Tally]], into_minute: float
+) -> TypeView:
+    counts = [one[type].processed if type in one else 0 for one in minutes[-2:]]
+    return TypeView(
+        type=type,
+        rate=_rate(counts, into_minute),
+        processed=hour.processed,
+        retried=hour.retried,
+        dead=hour.dead,
+        skipped=hour.skipped,
+        p95_s=hour.total.quantile(0.95),
+        run_p95_s=hour.run.quantile(0.95),
+        ever=ever.attempts + ever.skipped,
+    )
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    total = Tally()
+    for one in tallies:
+        total.add(one)
+    return total
+
+
+def _rate(counts: Sequence[int], into_minute: float) -> float:
+    """Per second, over the last full minute and the present one; what began in the present one is
+    measured by that alone."""
+    *_, last, present = (0, 0, *counts)
+    span = into_minute + (60.0 if last else 0.0)
+    return (last + present) / max(span, LEAST_SPAN_S)

@@ -1,0 +1,101 @@
+"""A handler's effects through Django's ORM, exactly once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections
+
+from celeriac import Event, EventBus, SubscriptionError
+from celeriac.contrib.django.models import InboxRow, OutboxRow
+from celeriac.event import key_id
+from celeriac.inbox import DjangoInbox, current_session
+from celeriac.testing import in_memory
+
+
+def effect(id: str) -> None:
+    """The table of the outbox is a table like any other, and has no key of the event's."""
+    OutboxRow.objects.create(event_id=id, domain="effect", body=b"", created_ms=0)
+
+
+def effects() -> list[str]:
+    return list(OutboxRow.objects.order_by("event_id").values_list("event_id", flat=True))
+
+
+def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus) -> None:
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> None:
+        assert current_session() is connections["default"]
+        effect(event.id)
+
+    with in_memory(bus) as memory:
+        bus.emit("order.placed", id="a")
+        memory.crash_before_ack()
+        memory.run_until_idle()
+        memory.redeliver_all()
+        assert memory.run_until_idle().processed == 1
+        memory.assert_no_dead()
+    assert effects() == ["a"]
+    assert [(key_id(r.event_key), r.handler, r.domain) for r in InboxRow.objects.all()] == [
+        ("a", "billing.charge", "order")
+    ]
+
+
+def test_ids_are_compared_byte_by_byte(bus: EventBus) -> None:
+    """MySQL's collations take no notice of case, of accents, or of spaces at the end."""
+    ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
+    runs: list[str] = []
+
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> None:
+        runs.append(event.id)
+
+    with in_memory(bus) as memory:
+        for id in ids:
+            bus.emit("order.placed", id=id)
+        memory.run_until_idle()
+        memory.redeliver_all()
+        memory.run_until_idle()
+    assert sorted(runs) == sorted(ids)
+    assert {key_id(key) for key in InboxRow.objects.values_list("event_key", flat=True)} == set(ids)
+
+
+def test_a_batch_that_raises_leaves_nothing(bus: EventBus) -> None:
+    @bus.on("order.placed", inbox=DjangoInbox(), batch=10, retries=1, backoff=0.1)
+    def store(events: list[Event]) -> None:
+        for event in events:
+            effect(event.id)
+        if any(event.id == "bad" for event in events):
+            raise ValueError
+
+    with in_memory(bus) as memory:
+        for id in ("a", "bad", "b"):
+            bus.emit("order.placed", id=id)
+        memory.run_until_idle(shuffle=1)
+        memory.redeliver_all()
+        memory.run_until_idle(shuffle=2)
+        assert len(memory.dead) == 1
+    assert effects() == ["a", "b"]
+
+
+def test_another_database(bus: EventBus) -> None:
+    @bus.on("order.placed", inbox=DjangoInbox(using="other"))
+    def charge(event: Event) -> None:
+        assert connections["other"].in_atomic_block
+        assert not connections["default"].in_atomic_block
+
+    with in_memory(bus) as memory:
+        bus.emit("order.placed")
+        assert memory.run_until_idle().processed == 1
+    assert InboxRow.objects.using("other").count() == 1
+
+
+def test_coroutines_and_second_parameters_are_refused(bus: EventBus) -> None:
+    with pytest.raises(SubscriptionError, match="write `def` without `async`"):
+
+        @bus.on("order.placed", inbox=DjangoInbox())
+        async def charge(event: Event) -> None: ...
+
+    with pytest.raises(SubscriptionError, match="called with one argument"):
+
+        @bus.on("order.placed", inbox=DjangoInbox())
+        def post(event: Event, session: object) -> None: ...

@@ -1,0 +1,186 @@
+"""Dead letters in pages and batches: bounded reading, over domains, and never twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from celeriac import transfer
+from celeriac.dead_letter import (
+    Choice,
+    Note,
+    acts,
+    batch,
+    count_batch,
+    dead_page,
+    discard_batch,
+    page,
+    redrive_batch,
+)
+from celeriac.delivery import DeadLetter, Lane
+from celeriac.settings import Settings
+from celeriac.store.factory import Backend, redis_backend
+from tests.unit.tracking.shop import Shop, memory_backend
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest, namespace: str) -> Backend:
+    if request.param == "memory":
+        return memory_backend(Settings.load({}))
+    url = request.getfixturevalue("redis_url")
+    return redis_backend(Settings.load({}, redis_url=url, namespace=namespace))
+
+
+class Boom(Exception):
+    pass
+
+
+def fail(event: object) -> None:
+    raise Boom(event)
+
+
+@pytest.fixture
+def shop(backend: Backend) -> Shop:
+    """Nine dead letters in three domains, of two handlers."""
+    shop = Shop(backend, Settings.load({}))
+    shop.on("billing.charge", "order.*", "payment.*", function=fail, retries=0)
+    shop.on("mail.send", "user.*", function=lambda event: 1 // 0, retries=0)
+    shop.start()
+    for n in range(3):
+        for type in ("order.placed", "payment.failed", "user.joined"):
+            shop.emit(type, id=f"{type}.{n}")
+    shop.run_until_idle()
+    return shop
+
+
+def ids(letters: tuple[DeadLetter, ...]) -> list[str]:
+    return [letter.event_id for letter in letters]
+
+
+def test_pages_go_back_over_all_domains(shop: Shop) -> None:
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = dead_page(shop.backend, Choice(), before=cursor, limit=2)
+        seen += ids(page.letters)
+        cursor = page.older
+    assert 9 == len(seen) == len(set(seen))
+
+
+def test_a_page_says_how_far_it_searched(shop: Shop) -> None:
+    page = dead_page(shop.backend, Choice(error="nowhere"), most_read=4)
+    assert () == page.letters
+    assert page.older and page.searched_ms
+    rest = dead_page(shop.backend, Choice(error="nowhere"), before=page.older)
+    assert (None, None) == (rest.older, rest.searched_ms)
+
+
+def test_a_group_is_counted_and_redriven(shop: Shop) -> None:
+    choice = Choice(handler="billing.charge", exception="Boom")
+    assert (6, 0, True) == (
+        (counted := count_batch(shop.backend, choice)).chosen, counted.done, counted.end
+    )  # fmt: skip
+    records = shop.backend.registry.handlers()
+    note = Note(who="ada", did="redrive", what="them", operation="1").encode()
+    did = redrive_batch(shop.backend, records, choice, note=note)
+    assert (6, 6, 0, True) == (did.chosen, did.done, did.refused, did.end)
+    assert 0 == count_batch(shop.backend, choice).chosen
+    assert 3 == count_batch(shop.backend, Choice()).chosen
+    [act] = acts(shop.backend)
+    assert ("ada", "redrive", "them", 6) == (act.note.who, act.note.did, act.note.what, act.count)
+
+
+def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
+    until = max(letter.last_failed_ms for letter in dead_page(shop.backend, Choice()).letters)
+    choice = Choice(handler="mail.send", until_ms=until)
+    records = shop.backend.registry.handlers()
+    first = redrive_batch(shop.backend, records, choice)
+    while shop.backend.registry.now_ms() <= until:
+        shop.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+    shop.run_until_idle()
+    assert 3 == first.done
+    assert 3 == count_batch(shop.backend, Choice(handler="mail.send")).chosen
+    assert 0 == redrive_batch(shop.backend, records, choice).chosen
+
+
+def test_batches_are_short_and_go_on_where_the_last_ended(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "READ", 2)
+    done, after, steps = 0, "", 0
+    while True:
+        step = discard_batch(shop.backend, Choice(handler="billing.charge"), after)
+        done, after, steps = done + step.done, step.after, steps + 1
+        if step.end:
+            break
+    assert (6, 3) == (done, count_batch(shop.backend, Choice()).chosen)
+    assert steps > 2
+
+
+def test_those_of_a_handler_that_was_removed_are_refused(shop: Shop) -> None:
+    records = {"mail.send": shop.backend.registry.handlers()["mail.send"]}
+    did = redrive_batch(shop.backend, records, Choice())
+    assert (9, 3, 6) == (did.chosen, did.done, did.refused)
+    assert ("no handler billing.charge (any more)",) == did.faults
+
+
+def test_a_note_that_cannot_be_read_is_shown_as_it_is(shop: Shop) -> None:
+    shop.backend.ledger.record("order", b"\xff not json")
+    [act] = acts(shop.backend)
+    assert "not json" in act.note.what
+    assert msgspec.json.encode(act)
+
+
+def test_a_step_names_what_it_concerns_by_handler_type_and_exception(shop: Shop) -> None:
+    """Counting before an act and the act itself name the same."""
+    charge, send = ("billing.charge", "Boom"), ("mail.send", "ZeroDivisionError")
+    expected = {
+        (handler, type, exception): 3
+        for (handler, exception), type in [
+            (charge, "order.placed"), (charge, "payment.failed"), (send, "user.joined")
+        ]
+    }  # fmt: skip
+    assert expected == count_batch(shop.backend, Choice()).groups
+    assert expected == discard_batch(shop.backend, Choice()).groups
+    assert {} == count_batch(shop.backend, Choice()).groups
+
+
+def test_large_letters_are_redriven_a_few_at_a_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One script gets no more bytes than it can carry out in a short time."""
+    moved: list[int] = []
+    redrive = shop.backend.ledger.redrive
+
+    def watched(lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b"") -> int:
+        moved.append(sum(len(addressed) for _, addressed in letters))
+        return redrive(lane, letters, note)
+
+    monkeypatch.setattr(shop.backend.ledger, "redrive", watched)
+    monkeypatch.setattr(transfer, "PAGE_BYTES", 400)
+    records = shop.backend.registry.handlers()
+    assert 9 == redrive_batch(shop.backend, records, Choice()).done
+    assert 3 < len(moved) < 9 and max(moved) <= 400
+
+
+def test_large_letters_are_read_a_few_at_a_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    dead = shop.backend.ledger.dead
+
+    def watched(domain: str, **options: Any) -> list[DeadLetter]:
+        found = dead(domain, **options)
+        read.append(sum(len(letter.event) for letter in found))
+        return found
+
+    monkeypatch.setattr(shop.backend.ledger, "dead", watched)
+    monkeypatch.setattr(batch, "FIRST_PAGE", 1)
+    monkeypatch.setattr(page, "FIRST_PAGE", 1)
+    monkeypatch.setattr(transfer, "PAGE_BYTES", 1)
+    assert 9 == count_batch(shop.backend, Choice()).chosen
+    assert 9 == len(dead_page(shop.backend, Choice()).letters)
+    assert 18 == sum(size > 0 for size in read)

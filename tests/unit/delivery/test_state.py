@@ -1,0 +1,36 @@
+"""The table of moves is a machine that can come to an end from everywhere."""
+
+from __future__ import annotations
+
+from celeriac.delivery import IN_FLIGHT, MOVES, SETTLED, Place
+
+
+def reachable(start: Place) -> set[Place]:
+    found, ahead = {start}, [start]
+    while ahead:
+        here = ahead.pop()
+        for (place, _), places in MOVES.items():
+            if place is here:
+                ahead += places - found
+                found |= places
+    return found
+
+
+def test_every_place_is_of_one_kind() -> None:
+    assert not IN_FLIGHT & SETTLED
+    assert set(Place) == IN_FLIGHT | SETTLED | {Place.WAITING}
+
+
+def test_from_everywhere_a_delivery_can_be_processed_or_die() -> None:
+    for place in Place:
+        assert {Place.PROCESSED, Place.DEAD} <= reachable(place)
+
+
+def test_a_delivery_runs_only_when_it_was_claimed() -> None:
+    assert {(Place.QUEUED, "claim"), (Place.RUNNING, "renew")} == {
+        move for move, places in MOVES.items() if Place.RUNNING in places
+    }
+
+
+def test_what_is_settled_comes_back_only_by_an_operator_s_hand() -> None:
+    assert {"schedule", "redrive"} == {call for place, call in MOVES if place in SETTLED}

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from devtools.demo.failures import Failure
+from devtools.demo.screen import Screen, curve, line, page
+from devtools.demo.watch import HandlerRow, View
+
+ROWS = [
+    HandlerRow("analytics.count_events", 9, 446, 0, 131_300, 0, 0, 172, 31.3),
+    HandlerRow("billing.charge_card", 91, 15, 3, 15_600, 310, 31, 17_700, 12.0),
+    HandlerRow("notifications.send_mail", 400, 29, 0, 25_300, 0, 0, 14_700, 21.0),
+]
+VIEW = View(21_800, 76_800, ROWS, (1.0, 50.0, 99.0))
+FAILURE = Failure(
+    "07:24:14", "billing.charge_card", 1, "retry in 0.56 s", "GatewayDown: payments.example.com"
+)
+PLACES = [("Flower", "http://demo:4f9a01@127.0.0.1:5555"), ("Logs", "/tmp/celeriac-demo-nk92zu7f")]
+
+
+def drawn(width: int, missing: int | None = 0) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(page(VIEW, missing, [FAILURE] * 9, PLACES, 83, width))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_it_fits_the_terminal(width: int) -> None:
+    """In width and in the height of the smallest one, and no name or number is cut."""
+    lines = drawn(width)
+    assert len(lines) <= 24
+    assert all(len(one) <= width for one in lines)
+    text = "\n".join(lines)
+    assert all(row.handler in text and f"{row.processed:,}" in text for row in ROWS)
+    assert "http://demo:4f9a01@127.0.0.1:5555" in text and "retry in 0.56 s" in text
+
+
+def test_the_curve_is_there_only_where_there_is_room() -> None:
+    assert "99 a second" in "\n".join(drawn(120))
+    assert "a second" not in "\n".join(drawn(80))
+
+
+def test_what_was_not_counted_yet_is_not_called_zero() -> None:
+    assert "…" in "\n".join(drawn(80, missing=None))
+    assert line(VIEW, None).endswith("… missing")
+
+
+def test_a_curve_is_as_high_as_its_highest() -> None:
+    assert curve([0, 3, 7], 10) == " ▃▇"
+    assert curve([1, 2, 4], 2) == "▄▇"
+    assert curve([0, 0], 10) == curve([], 10) == ""
+
+
+def test_without_a_terminal_it_says_plain_lines_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Screen(lambda: PLACES, Console(file=io.StringIO())) as screen:
+        screen.say("waiting for billing")
+        screen.show(VIEW, 0, [])
+    said = capsys.readouterr()
+    places = [f"demo: {name}: {where}" for name, where in PLACES]
+    assert ("", [*places, "demo: waiting for billing"]) == (said.out, said.err.splitlines())

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac.tracking import HandlerLag
+from devtools.demo.watch import HandlerRow, View, by_handler
+
+
+def lag(handler: str, domain: str, **numbers: Any) -> HandlerLag:
+    zeros: dict[str, Any] = dict.fromkeys(
+        ("waiting", "queued", "running", "scheduled", "blocked", "dead", "processed", "retried"), 0
+    )
+    rest: dict[str, Any] = {"skipped": 0, "failed": 0, "mean_us": 0, "oldest_s": None}
+    return HandlerLag(
+        handler=handler,
+        service=handler.partition(".")[0],
+        domain=domain,
+        joined=True,
+        registered=True,
+        **{**zeros, **rest, **numbers},
+    )
+
+
+def test_the_domains_of_a_handler_are_one_row() -> None:
+    rows = list(
+        by_handler(
+            [
+                lag("b.x", "order", waiting=2, queued=1, processed=30, mean_us=100),
+                lag("b.x", "payment", running=1, blocked=1, scheduled=4, processed=10, mean_us=500),
+                lag("a.y", "order", dead=1, retried=3),
+            ]
+        )
+    )
+    assert rows == [
+        HandlerRow("a.y", 0, 0, 0, 0, 3, 1, 0),
+        HandlerRow("b.x", 2, 3, 4, 40, 0, 0, 200),
+    ]
+
+
+def test_a_view_sums_its_rows_and_says_what_is_to_do() -> None:
+    view = View(
+        5, 9, [HandlerRow("a.y", 0, 0, 0, 7, 3, 1, 0), HandlerRow("b.x", 2, 3, 4, 40, 0, 0, 9)], ()
+    )
+    assert (view.processed, view.retried, view.dead, view.unsettled) == (47, 3, 1, 9)
+    assert view.to_do() == "b.x has 2 waiting, 3 in flight, 4 scheduled"

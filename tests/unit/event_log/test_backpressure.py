@@ -1,0 +1,130 @@
+"""Credits: how much passes between two looks at how full a log is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from celeriac import EventBus
+from celeriac.errors import LogFull
+from celeriac.event_log.backpressure import FRESH_FOR, MOST_CREDIT, SHARE, Bound
+from celeriac.settings import Settings
+from celeriac.store.redis.bounded_event_log import BoundedRedisLog
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spent(bound: Bound, domain: str = "order") -> int:
+    count = 0
+    while bound.spend(domain):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    ("backlog", "credit"),
+    [(0, MOST_CREDIT), (100_000 - 160, 10), (99_999, 1), (100_000, 0), (200_000, 0)],
+)
+def test_a_credit_is_a_share_of_the_room(backlog: int, credit: int) -> None:
+    bound = Bound(100_000)
+    assert bound.learn("order", backlog) == (credit > 0)
+    assert spent(bound) == credit
+
+
+def test_so_many_processes_together_do_not_pass_the_bound() -> None:
+    processes = [Bound(1600) for _ in range(SHARE)]
+    for one in processes:
+        one.learn("order", 1600 - 320)
+    assert sum(spent(one) for one in processes) <= 320
+
+
+def test_a_credit_is_void_after_its_time() -> None:
+    clock = Clock()
+    bound = Bound(1000, clock)
+    bound.learn("order", 0)
+    assert bound.spend("order")
+    clock.now += FRESH_FOR
+    assert not bound.spend("order")
+    assert bound.had_room("order")
+
+
+def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
+    bound = Bound(1000)
+    assert not bound.spend("order")
+    assert not bound.had_room("order")
+
+
+def test_the_usual_emit_is_one_command(redis_url: str, namespace: str) -> None:
+    """Of a thousand emits a few ask how full the log is, in the same round trip."""
+    settings = Settings.load({}, redis_url=redis_url, namespace=namespace, max_backlog=100_000)
+    log = BoundedRedisLog(settings)
+    log.append("order", b"{}")
+    before = log.client.info("commandstats")
+    for _ in range(1000):
+        log.append("order", b"{}")
+    after = log.client.info("commandstats")
+
+    def calls(name: str) -> int:
+        key = f"cmdstat_{name}"
+        return int(after[key]["calls"]) - int(before[key]["calls"])
+
+    assert calls("xadd") == 1000
+    assert calls("evalsha") <= 20
+
+
+def test_two_processes_overshoot_by_no_more_than_their_credits(
+    redis_url: str, namespace: str
+) -> None:
+    settings = Settings.load(
+        {}, redis_url=redis_url, namespace=namespace, max_backlog=500, log_full="raise"
+    )
+    logs = [BoundedRedisLog(settings) for _ in range(4)]
+    logs[0].join("order", "billing.charge", "0")
+    open_logs = list(logs)
+    while open_logs:
+        for log in list(open_logs):
+            try:
+                log.append("order", b"{}")
+            except LogFull:
+                open_logs.remove(log)
+    assert 500 <= logs[0].length("order") <= 500 + len(logs) * 2
+
+
+def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str) -> None:
+    bus = EventBus(
+        service="billing", redis_url=redis_url, namespace=namespace, max_backlog=50,
+        log_full="raise", emit_timeout=1,
+    )  # fmt: skip
+    bus.service.backend.log.join("order", "billing.charge", "0")
+
+    async def emit() -> int:
+        try:
+            with pytest.raises(LogFull) as caught:
+                await bus.aemit_many([("order.placed", {"n": n}) for n in range(80)])
+            with pytest.raises(LogFull):
+                await bus.aemit("order.placed")
+            with pytest.raises(LogFull):
+                await bus.aemit("order.placed", delay=60)
+            return caught.value.emitted
+        finally:
+            await bus.aclose()
+
+    assert asyncio.run(emit()) == 50 == bus.service.backend.log.length("order")
+
+
+def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
+    """An endless iterable is stopped by the bound, and not by memory."""
+    bus = EventBus(
+        service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,
+        log_full="raise",
+    )  # fmt: skip
+    bus.service.backend.log.join("order", "billing.charge", "0")
+    with pytest.raises(LogFull) as caught:
+        bus.emit_many(("order.placed", {}) for _ in iter(int, 1))
+    assert caught.value.emitted == 2000

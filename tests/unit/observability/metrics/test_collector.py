@@ -1,0 +1,215 @@
+"""What Prometheus is told is what the ledger says; and a scrape holds up nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.samples import Sample
+
+from celeriac import EventBus
+from celeriac.delivery import Ask, Lane
+from celeriac.observability.metrics import collector
+from celeriac.observability.metrics.definition import METRICS
+from celeriac.testing import in_memory
+from celeriac.testing.memory import MemoryBus
+from tests.unit.observability.metrics.conftest import Scrape
+
+
+def value(samples: list[Sample], name: str, **labels: str) -> float:
+    """Of the only sample with this name and these labels."""
+    [found] = [s for s in samples if s.name == name and labels.items() <= s.labels.items()]
+    return float(found.value)
+
+
+def test_outcomes_are_told_by_handler_and_type(shop: MemoryBus, scrape: Scrape) -> None:
+    found = scrape(shop.store.backend)
+    charge = {"service": "billing", "handler": "billing.charge", "type": "order.placed"}
+    counts = {
+        name: value(found[f"celeriac_{name}"], f"celeriac_{name}_total", **charge)
+        for name in ("delivered", "processed", "failed", "retried", "dead", "skipped")
+    }
+    assert {
+        "delivered": 5, "processed": 4, "failed": 2, "retried": 1, "dead": 1, "skipped": 1
+    } == counts  # fmt: skip
+
+
+def test_what_was_emitted_is_told_by_type_and_domain(shop: MemoryBus, scrape: Scrape) -> None:
+    found = scrape(shop.store.backend)
+    emitted = {s.labels["type"]: s.value for s in found["celeriac_emitted"]}
+    assert {"order.placed": 6, "payment.captured": 4} == emitted
+    assert {"order": 6, "payment": 4} == {
+        s.labels["domain"]: s.value for s in found["celeriac_appended"]
+    }
+    assert 6 == value(found["celeriac_log_length"], "celeriac_log_length", domain="order")
+
+
+def test_durations_are_histograms_whose_buckets_add_up(shop: MemoryBus, scrape: Scrape) -> None:
+    found = scrape(shop.store.backend)
+    of = {"handler": "billing.charge", "type": "order.placed"}
+    for name, count in (("wait", 5), ("run", 6), ("completion", 4)):
+        samples = [s for s in found[f"celeriac_{name}_seconds"] if of.items() <= s.labels.items()]
+        buckets = [s for s in samples if s.name.endswith("_bucket")]
+        assert sorted(s.value for s in buckets) == [s.value for s in buckets]
+        bounds = [float(s.labels["le"]) for s in buckets]
+        assert bounds == sorted(bounds) and bounds[-1] == float("inf")
+        assert count == buckets[-1].value == value(samples, f"celeriac_{name}_seconds_count")
+        assert value(samples, f"celeriac_{name}_seconds_sum") >= 0
+
+
+def test_chunks_dead_letters_and_lag_are_told_by_handler_and_domain(
+    shop: MemoryBus, scrape: Scrape
+) -> None:
+    found = scrape(shop.store.backend)
+    send = {"handler": "shipping.send", "domain": "payment"}
+    chunks = found["celeriac_chunk_events"]
+    assert 4 == value(chunks, "celeriac_chunk_events_sum", **send)
+    assert value(chunks, "celeriac_chunk_events_count", **send) >= 1
+    charge = {"handler": "billing.charge", "domain": "order"}
+    assert 1 == value(found["celeriac_dead_letters"], "celeriac_dead_letters", **charge)
+    assert 0 == value(found["celeriac_lag_events"], "celeriac_lag_events", **charge)
+    assert 0 == value(found["celeriac_lag_seconds"], "celeriac_lag_seconds", **charge)
+
+
+def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
+    bus = EventBus(service="billing")
+    bus.on("order.placed", name="charge")(lambda event: None)
+    with in_memory(bus) as memory:
+        bus.emit_many([("order.placed", n) for n in range(5)])
+        lane = Lane("order", "billing.charge")
+        memory.store.ledger.take("w1", [Ask(lane, 2)])
+        memory.advance(90)
+        memory.store.ledger.take("w2", [Ask(lane, 1, sweep=True, most_new=0)])
+        found = scrape(memory.store.backend)
+    places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
+    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
+    assert 5 == value(found["celeriac_lag_events"], "celeriac_lag_events")
+    assert 90 <= value(found["celeriac_lag_seconds"], "celeriac_lag_seconds") < 95
+    lost = {s.labels["place"]: s.value for s in found["celeriac_leases_lost"]}
+    assert {"queued": 1, "running": 0} == lost
+
+
+def test_a_circuit_is_one_in_its_state_and_zero_in_the_others(
+    shop: MemoryBus, scrape: Scrape
+) -> None:
+    shop.store.backend.circuits.pause("billing.charge", reason="by hand")
+    found = scrape(shop.store.backend)["celeriac_circuit"]
+    states = {s.labels["state"]: s.value for s in found if s.labels["handler"] == "billing.charge"}
+    assert {"closed": 0, "open": 0, "half-open": 0, "paused": 1} == states
+
+
+def test_a_service_without_a_worker_is_told_as_zero(shop: MemoryBus, scrape: Scrape) -> None:
+    workers = scrape(shop.store.backend)["celeriac_workers"]
+    assert 1 == value(workers, "celeriac_workers", service="shipping")
+    shop.advance(60)
+    workers = scrape(shop.store.backend)["celeriac_workers"]
+    assert 0 == value(workers, "celeriac_workers", service="shipping")
+
+
+def test_types_without_bound_become_other(scrape: Scrape) -> None:
+    bus = EventBus(service="billing")
+    bus.on("#", name="all", batch=500)(lambda events: None)
+    with in_memory(bus) as memory:
+        for _ in range(3):
+            bus.emit("order.placed")
+        bus.emit_many([(f"order.n{n}", n) for n in range(300)])
+        memory.run_until_idle()
+        found = scrape(memory.store.backend)
+    for name in ("celeriac_emitted", "celeriac_processed"):
+        counts = {s.labels["type"]: s.value for s in found[name] if s.name.endswith("_total")}
+        assert 101 == len(counts)
+        assert (3, 303) == (counts["order.placed"], sum(counts.values()))
+        assert 201 == counts["other"]
+
+
+def test_pairs_of_handler_and_type_without_bound_are_timed_together(scrape: Scrape) -> None:
+    bus = EventBus(service="billing")
+    for n in range(6):
+        bus.on("order.#", name=f"h{n}", batch=500)(lambda events: None)
+    with in_memory(bus) as memory:
+        bus.emit_many([(f"order.n{k}", k) for k in range(30)])
+        memory.run_until_idle()
+        found = scrape(memory.store.backend)["celeriac_run_seconds"]
+    counts = [s for s in found if s.name.endswith("_count")]
+    assert (180, True) == (sum(s.value for s in counts), len(counts) <= 106)
+    assert any(s.labels["type"] == "other" for s in counts)
+
+
+def test_every_metric_has_a_definition_and_every_definition_a_metric(
+    shop: MemoryBus, scrape: Scrape
+) -> None:
+    found = scrape(shop.store.backend)
+    assert found.keys() == METRICS.keys()
+    for name, samples in found.items():
+        for sample in samples:
+            assert {*METRICS[name].labels} == sample.labels.keys() - {"le"}
+
+
+def scraped(registry: CollectorRegistry) -> str:
+    return generate_latest(registry).decode()
+
+
+def test_it_reads_at_most_once_a_second(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = counting(shop, monkeypatch)
+    registry = CollectorRegistry()
+    registry.register(collector(shop.store.backend))
+    assert [] == reads, "to register it reads nothing"
+    first = scraped(registry)
+    assert first == scraped(registry)
+    assert 1 == len(reads)
+
+
+def test_scrapes_at_the_same_time_share_one_reading(
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = counting(shop, monkeypatch, seconds=0.2)
+    registry = CollectorRegistry()
+    registry.register(collector(shop.store.backend))
+    threads = [threading.Thread(target=scraped, args=(registry,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 == len(reads)
+
+
+def test_a_redis_that_does_not_answer_holds_up_nobody(
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting(shop, monkeypatch, seconds=0.5)
+    registry = CollectorRegistry()
+    registry.register(collector(shop.store.backend, patience=0.05))
+    started = time.monotonic()
+    text = scraped(registry)
+    assert time.monotonic() - started < 0.4
+    assert "celeriac_up 0.0" in text and "celeriac_processed" not in text
+    deadline = time.monotonic() + 5
+    while "celeriac_up 1.0" not in scraped(registry) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "celeriac_processed_total" in scraped(registry), "the reading went on for the next"
+
+
+def test_a_redis_that_is_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
+    registry = CollectorRegistry()
+    registry.register(collector(bus.service.backend))
+    assert "celeriac_up 0.0" in scraped(registry)
+    assert "no metrics: ConnectionError" in caplog.text
+
+
+def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
+    """The times of the readings, each of which takes so long."""
+    reads: list[float] = []
+    ledger = shop.store.backend.ledger
+    tallies = ledger.tallies
+
+    def slowly(*args: Any) -> Any:
+        reads.append(time.monotonic())
+        time.sleep(seconds)
+        return tallies(*args)
+
+    monkeypatch.setattr(ledger, "tallies", slowly)
+    return reads

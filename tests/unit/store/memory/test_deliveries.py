@@ -1,0 +1,84 @@
+"""What is only so in memory: one lock for all threads, and a clock that stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.event_log import EntryKind
+from celeriac.settings import Settings
+from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.handler_store import Remembered
+from celeriac.store.memory.transitions import Moves
+
+LANE = Lane("order", "billing.charge")
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    log = MemoryLog(Settings.load({}), MemoryClock(1_700_000_000_000))
+    log.join("order", LANE.handler, "0")
+    return log
+
+
+@pytest.fixture
+def ledger(log: MemoryLog) -> MemoryLedger:
+    return MemoryLedger(log.settings, log)
+
+
+def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) -> None:
+    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)])
+
+    def work(worker: str) -> list[str]:
+        done: list[str] = []
+        while True:
+            [taken] = ledger.take(worker, [Ask(LANE, 10)])
+            if not taken.deliveries:
+                return done
+            hint = [(d.entry, d.entry) for d in taken.deliveries]
+            for claimed in ledger.claim(worker, LANE, hint + hint, 3):
+                said = Settled(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
+                assert [] == ledger.finish(worker, LANE, [said])
+                done.append(claimed.entry)
+
+    with ThreadPoolExecutor(4) as pool:
+        ran = Counter(entry for done in pool.map(work, "abcd") for entry in done)
+    assert 400 == len(ran)
+    assert {1} == set(ran.values())
+
+
+def test_a_move_that_is_not_in_the_table_is_a_bug(log: MemoryLog, ledger: MemoryLedger) -> None:
+    entry = log.append("order", b"{}")
+    ledger.take("w1", [Ask(LANE, 10)])
+    moves = ledger.moves(LANE)
+    assert isinstance(moves, Moves)
+    with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
+        moves.renew(entry, "running:w1")
+
+
+def test_time_passes_only_when_the_clock_is_told(log: MemoryLog, ledger: MemoryLedger) -> None:
+    entry = log.append("order", b"{}")
+    ledger.take("w1", [Ask(LANE, 10)])
+    ledger.claim("w1", LANE, [(entry, "a")], 3)
+    ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
+    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+    assert ((), 1_700_000_005_000) == (taken.deliveries, taken.next_due_ms)
+    log.clock.advance(5000)
+    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+    assert [entry] == [delivery.entry for delivery in taken.deliveries]
+
+
+def test_values_are_forgotten_a_window_after_they_were_last_written() -> None:
+    remembered: Remembered[int] = Remembered(lambda: 100)
+    remembered.put("a", 1, now_ms=0)
+    remembered.put("b", 2, now_ms=50)
+    remembered.put("a", 3, now_ms=60)
+    assert (3, 2) == (remembered.get("a", 149), remembered.get("b", 149))
+    assert (3, None) == (remembered.get("a", 150), remembered.get("b", 150))
+    remembered.drop("a")
+    remembered.drop("a")
+    assert None is remembered.get("a", 150)

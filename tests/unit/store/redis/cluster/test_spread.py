@@ -1,0 +1,84 @@
+"""Events/s grow with the nodes: what bounds them is the one core of the busiest."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.event import build_event, encode
+from celeriac.event_log import EntryKind
+from celeriac.settings import Settings
+from celeriac.store.redis.deliveries import RedisLedger
+from celeriac.store.redis.event_log import redis_log
+from devtools.cluster import EmbeddedCluster
+
+EVENTS = 3000
+CHUNK = 100
+
+
+@pytest.mark.quiet
+def test_three_nodes_share_what_one_would_do(
+    redis_cluster: EmbeddedCluster, namespace: str
+) -> None:
+    """The same events of twelve domains, all of them on one node, and four on each: emitted, taken,
+    claimed and finished. What the busiest node spends on them falls to about a third."""
+    settings = Settings.load({}, redis_url=redis_cluster.url, namespace=namespace)
+    of_node: dict[Any, list[str]] = {}
+    log = redis_log(settings)
+    for domain in (f"place{n}" for n in range(100)):
+        of_node.setdefault(log.client.node_of(log.keys.events(domain)), []).append(domain)
+    together = next(iter(of_node.values()))[:12]
+    apart = [domain for domains in of_node.values() for domain in islice(domains, 12, 16)]
+    assert (len(together), len(apart)) == (12, 12)
+
+    for domains in (together, apart):
+        handle(settings, domains, 12 * CHUNK)  # loads the scripts
+    # The least of some: a neighbour on the machine only ever adds.
+    alone, shared = (
+        min(busiest(redis_cluster, settings, domains) for _ in range(5))
+        for domains in (together, apart)
+    )
+    assert alone / shared > 2, f"{alone:.3f} s of the one node, {shared:.3f} s of the busiest"
+
+
+def busiest(cluster: EmbeddedCluster, settings: Settings, domains: list[str]) -> float:
+    """CPU seconds of the node that spends most while the events are handled."""
+    before = [cpu_seconds(node.pid) for node in cluster.masters]
+    handle(settings, domains, EVENTS)
+    after = [cpu_seconds(node.pid) for node in cluster.masters]
+    return max(now - then for then, now in zip(before, after, strict=True))
+
+
+def cpu_seconds(pid: int) -> float:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def handle(settings: Settings, domains: list[str], count: int) -> None:
+    log, ledger = redis_log(settings), RedisLedger(settings)
+    lanes = [Lane(domain, "billing.note") for domain in domains]
+    for lane in lanes:
+        log.join(lane.domain, lane.handler, "0")
+    body = encode(build_event("place.visited", {"n": 1}, source="test"))
+    for _ in range(count // (12 * CHUNK) or 1):
+        log.append_many(
+            [(domain, body, EntryKind.FOREIGN, 0) for domain in domains for _ in range(CHUNK)]
+        )
+        for taken, lane in zip(
+            ledger.take("w1", [Ask(lane, 1000, most_new=1000) for lane in lanes]),
+            lanes,
+            strict=True,
+        ):
+            assert len(taken.deliveries) == CHUNK
+            hinted = [(one.entry, f"{lane.domain}-{one.entry}") for one in taken.deliveries]
+            claimed = ledger.claim("w1", lane, hinted, 10)
+            ids = dict(hinted)
+            done = [
+                Settled(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
+                for one in claimed
+            ]
+            assert ledger.finish("w1", lane, done) == []

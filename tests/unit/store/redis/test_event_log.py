@@ -1,0 +1,90 @@
+"""What the log on Redis has to withstand and the one in memory cannot meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from redis.exceptions import ResponseError
+
+from celeriac.event_log import EntryKind
+from celeriac.settings import Settings
+from celeriac.store.redis.event_log import RedisLog
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def log(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RedisLog]:
+    url = f"{settings.redis_url}?protocol={request.param}"
+    yield RedisLog(replace(settings, redis_url=url))
+
+
+def test_waiting_understands_the_answer(log: RedisLog) -> None:
+    newest = [log.append("order", b"%d" % n) for n in range(3)][-1]
+    other = log.append("payment", b"x")
+    seen = log.wait({"order": "0", "bell order": "0", "payment": "0"}, 1)
+    assert {"order": newest, "bell order": "0", "payment": other} == seen
+    assert seen == log.wait(seen, 0.01)
+    log.postpone("order", b"x", delay_ms=0, at_ms=None)
+    assert "0" != log.wait(seen, 1)["bell order"]
+
+
+def test_groups_are_told_with_and_without_pending_entries(log: RedisLog) -> None:
+    for name in ("b.idle", "a.busy"):
+        log.join("order", name, "0")
+    entry = log.append("order", b"{}")
+    log.client.xreadgroup("a.busy", "queued:w1", {log.keys.events("order"): ">"})
+    busy, idle = log.groups("order")
+    assert ("a.busy", 1, 0, {"queued:w1": 1}, entry) == (
+        busy.handler, busy.pending, busy.lag, busy.holders, busy.oldest_pending
+    )  # fmt: skip
+    assert ("b.idle", 0, 1, {}, None) == (
+        idle.handler, idle.pending, idle.lag, idle.holders, idle.oldest_pending
+    )  # fmt: skip
+    assert ("0-0", entry) == (idle.last_delivered, busy.last_delivered)
+
+
+def test_an_entry_without_an_event_has_no_body(log: RedisLog) -> None:
+    log.client.xadd(log.keys.events("order"), {"data": "x"})
+    assert [None] == [entry.body for entry in log.read("order")]
+
+
+def test_of_many_that_were_not_all_appended_the_error_tells_how_many_were(log: RedisLog) -> None:
+    log.client.set(log.keys.events("odd"), "no stream")
+    with pytest.raises(ResponseError, match="WRONGTYPE") as told:
+        log.append_many([(name, b"1", EntryKind.MADE, 0) for name in ("order", "odd", "order")])
+    assert 1 == told.value.appended  # type: ignore[attr-defined]
+
+
+def test_only_streams_of_the_own_namespace_are_discovered(log: RedisLog) -> None:
+    mine = log.keys.namespace
+    log.client.xadd(f"{mine}:{{order}}:events", {"event": "{}"})
+    log.client.xadd(f"{mine}x:{{other}}:events", {"event": "{}"})
+    log.client.set(f"{mine}:{{text}}:events", "no stream")
+    assert {"order"} == log.discover()
+
+
+def test_other_errors_than_a_group_that_is_there_are_raised(log: RedisLog) -> None:
+    with pytest.raises(ResponseError, match="Invalid stream ID"):
+        log.join("odd", "billing.charge", "no id")
+
+
+def test_a_log_of_another_type_is_reported_and_not_joined(log: RedisLog) -> None:
+    log.client.set(log.keys.events("odd"), "no stream")
+    assert not log.join("odd", "billing.charge", "0")
+    assert [log.keys.events("odd")] == [one.key for one in log.invalid]
+
+
+def test_consumers_long_gone_are_tidied_unless_they_hold_something(
+    log: RedisLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.join("order", "billing.charge", "0")
+    key, group = log.keys.events("order"), "billing.charge"
+    log.append("order", b"{}")
+    log.client.xreadgroup(group, "queued:holds", {key: ">"})
+    log.client.xgroup_createconsumer(key, group, "queued:gone")
+    assert 0 == log.tidy("order")
+    monkeypatch.setattr("celeriac.store.redis.event_log.FORGET_CONSUMER_AFTER_MS", -1)
+    assert 1 == log.tidy("order")
+    consumers = log.client.xinfo_consumers(key, group)
+    assert [b"queued:holds"] == [consumer["name"] for consumer in consumers]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from celeriac.settings import Settings
+from celeriac.store.factory import Backend, redis_backend
+from celeriac.tracking import Matrix
+from tests.unit.tracking.shop import Shop, memory_backend
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest, namespace: str) -> Backend:
+    if request.param == "memory":
+        return memory_backend(Settings.load({}))
+    url = request.getfixturevalue("redis_url")
+    return redis_backend(Settings.load({}, redis_url=url, namespace=namespace))
+
+
+@pytest.fixture
+def shop(backend: Backend) -> Shop:
+    return Shop(backend, Settings.load({}))
+
+
+@pytest.fixture
+def matrix(backend: Backend) -> Matrix:
+    return Matrix(backend)

@@ -1,0 +1,331 @@
+"""Pages of events: complete, without doubles, and bounded in what they read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import sleep
+from typing import Any
+
+import pytest
+
+from celeriac import NotFound, Retry, SubscriptionError
+from celeriac.event_log import EventLog
+from celeriac.registry import HandlerRecord
+from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.tracking import Matrix, Query, State
+from tests.unit.tracking.shop import Shop
+
+
+def fail(_: Any) -> None:
+    raise ValueError("no")
+
+
+def found(matrix: Matrix, **query: Any) -> list[str]:
+    return walk(matrix, Query(**query), 10)
+
+
+def walk(matrix: Matrix, query: Query, limit: int) -> list[str]:
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = matrix.page(query, before=cursor, limit=limit)
+        seen += (one.id for one in page.events)
+        cursor = page.older
+    return seen
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_pages_hold_every_event_once(shop: Shop, matrix: Matrix, limit: int) -> None:
+    """Also those of several domains that came in the same millisecond."""
+    ids = [shop.emit(type) for _ in range(4) for type in ("a.x", "b.x", "c.x")]
+    seen = walk(matrix, Query(), limit)
+    assert len(ids) == len(seen)
+    assert set(ids) == set(seen)
+
+
+def test_what_comes_meanwhile_disturbs_no_cursor(shop: Shop, matrix: Matrix) -> None:
+    ids = [shop.emit("order.placed") for _ in range(4)]
+    first = matrix.page(Query(), limit=2)
+    shop.emit("order.placed")
+    second = matrix.page(Query(), before=first.older or "", limit=2)
+    assert ids[::-1] == [one.id for page in (first, second) for one in page.events]
+
+
+def test_a_search_stops_when_enough_was_read_and_goes_on(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = shop.emit("order.rare")
+    for _ in range(9):
+        shop.emit("order.placed")
+    query, backend = Query(pattern="*.rare"), shop.backend
+    records: list[HandlerRecord] = []
+    search = matrix_search().search
+    page = search(backend, records, query, limit=5, most_read=4)
+    assert (0, False) == (len(page.events), page.full)
+    assert page.older and page.searched_ms
+    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    assert [wanted] == [one.id for one in page.events]
+
+
+def matrix_search() -> Any:
+    from celeriac.tracking import search
+
+    return search
+
+
+def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> None:
+    shop.on("billing.charge", "order.*", retries=0, function=fail)
+    shop.on("mail.send", "order.placed", "user.*")
+    shop.start()
+    placed, amended, joined = map(shop.emit, ("order.placed", "order.amended", "user.joined"))
+    shop.run_until_idle()
+    assert {placed, joined} == set(found(matrix, service="mail"))
+    assert (
+        {placed, amended}
+        == set(found(matrix, state=State.DEAD))
+        == set(found(matrix, handler="billing.charge"))
+    )
+    assert set() == set(found(matrix, service="mail", state=State.DEAD))
+    assert {placed} == set(found(matrix, service="mail", pattern="order.#"))
+    assert set() == set(found(matrix, service="nobody"))
+    [row] = matrix.page(Query(service="mail", pattern="order.#")).events
+    assert {"billing.charge", "mail.send"} == {cell.handler for cell in row.cells}
+
+
+def test_events_are_found_by_what_id_subject_and_time_begin_with(
+    shop: Shop, matrix: Matrix
+) -> None:
+    first = shop.emit("order.placed", id="first-1", subject="order/1")
+    second = shop.emit("order.placed", id="second-2", subject="order/22")
+    assert [first] == found(matrix, id="first")
+    assert [second] == found(matrix, subject="order/2")
+    time_ms = matrix.find(first).time_ms
+    assert [] == found(matrix, until_ms=time_ms - 1) == found(matrix, since_ms=time_ms + 60_000)
+    assert {first, second} == set(found(matrix, since_ms=time_ms))
+    with pytest.raises(SubscriptionError):
+        found(matrix, pattern="order.[")
+
+
+def test_a_page_reads_little_of_a_long_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3000):
+        shop.emit("order.placed")
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert 20 == len(matrix.page(Query(), limit=20).events)
+    assert sum(read) <= 200
+
+
+def test_a_page_of_short_logs_reads_each_of_them_once(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "a.*", "b.*", retries=0, function=fail)
+    shop.start()
+    ids = [shop.emit(f"{domain}.x") for domain in "abc" for _ in range(3)]
+    shop.run_until_idle()
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
+    assert [3, 3, 3] == read
+    counts = count_asked(shop.backend, monkeypatch)
+    assert 6 == len(matrix.page(Query(state=State.DEAD), limit=20).events)
+    assert [3, 3, 0] == counts[:3]
+
+
+def count_reads(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    counts: list[int] = []
+    original = log.read
+
+    def read(*args: Any, **options: Any) -> Any:
+        found = original(*args, **options)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(log, "read", read)
+    return counts
+
+
+# -- one event
+
+
+def test_an_event_is_found_where_it_was_seen(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.emit("order.placed", id="mine")
+    [row] = matrix.page(Query()).events
+    read = count_reads(shop.backend.log, monkeypatch)
+    assert "mine" == matrix.find("mine", near=f"order/{row.entry}").event.id
+    assert [1] == read
+
+
+@pytest.mark.parametrize("near", ["order/nonsense", "nowhere/1-1", "order/9-9", "/", "order/1-"])
+def test_a_wrong_hint_of_where_it_is_does_no_harm(shop: Shop, matrix: Matrix, near: str) -> None:
+    shop.emit("order.placed", id="mine")
+    assert "mine" == matrix.find("mine", near=near).event.id
+
+
+def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 20)
+    monkeypatch.setattr("celeriac.tracking.reading.FIRST_PAGE", 5)
+    monkeypatch.setattr("celeriac.tracking.reading.PAGE", 10)
+    shop.emit("order.placed", id="old")
+    for _ in range(100):
+        shop.emit("order.placed")
+    read = count_reads(shop.backend.log, monkeypatch)
+    with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
+        matrix.find("old")
+    assert 25 == sum(read)
+    told: list[int] = []
+    assert "old" == matrix.find_all("old", deep=True, progress=told.append)[0].event.id
+    assert 101 == told[-1]
+    with pytest.raises(NotFound, match=r"never emitted here, or trimmed"):
+        matrix.find("nowhere", deep=True)
+
+
+def test_large_events_end_a_look_up_sooner(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.tracking.reading.MAX_BYTES", 10_000)
+    monkeypatch.setattr("celeriac.tracking.reading.FIRST_PAGE", 2)
+    monkeypatch.setattr("celeriac.transfer.PAGE_BYTES", 8_000)
+    shop.emit("order.placed", id="old")
+    for _ in range(20):
+        shop.emit("order.placed", data={"text": "x" * 4_000})
+    read = count_reads(shop.backend.log, monkeypatch)
+    with pytest.raises(NotFound, match="--deep"):
+        matrix.find("old")
+    assert sum(read) <= 4
+
+
+def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 10)
+    for _ in range(50):
+        shop.emit("order.placed")
+    log = shop.backend.log
+    if isinstance(log, MemoryLog):
+        log.clock = MemoryClock()
+        # It stands still. The id is made before this time, however slow the machine is.
+        log.clock.advance(100_000)
+    sleep(0.002)  # so that no entry before is of the same millisecond
+    id = shop.emit("order.placed")
+    for _ in range(50):
+        shop.emit("order.placed")
+    assert id == matrix.find(id).event.id
+
+
+# -- by state: what is read does not grow with the log
+
+
+def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records each read of the log or of the ledger returned."""
+    counts: list[int] = []
+    for owner, name in (
+        (backend.log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
+    ):  # fmt: skip
+        original = getattr(owner, name)
+
+        def counted(*args: Any, _of: Any = original, **options: Any) -> Any:
+            found = _of(*args, **options)
+            counts.append(len(found))
+            return found
+
+        monkeypatch.setattr(owner, name, counted)
+    return counts
+
+
+def long_log(shop: Shop) -> None:
+    """600 events that were processed, after those that a test has emitted."""
+    for _ in range(600):
+        shop.emit("order.placed")
+    shop.run_until_idle()
+
+
+def test_dead_letters_are_found_without_reading_the_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#", retries=0, function=fail_rare)
+    shop.start()
+    first = shop.emit("order.rare")
+    shop.run_until_idle()
+    second = shop.emit("order.rare")
+    long_log(shop)
+    asked = count_asked(shop.backend, monkeypatch)
+    assert [second, first] == [one.id for one in matrix.page(Query(state=State.DEAD)).events]
+    assert sum(asked) <= 10
+    assert [second, first] == walk(matrix, Query(state=State.DEAD), 1)
+    assert [] == found(matrix, state=State.DEAD, handler="billing.other")
+
+
+def fail_rare(event: Any) -> None:
+    if event.type == "order.rare":
+        raise ValueError("no")
+
+
+def retry_rare(event: Any) -> None:
+    if event.type == "order.rare":
+        raise Retry(after=3600)
+
+
+def test_deliveries_in_flight_are_found_without_reading_the_log(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#", function=retry_rare)
+    shop.on("mail.send", "order.rare", function=retry_rare)
+    shop.start()
+    rare = [shop.emit("order.rare") for _ in range(3)]
+    long_log(shop)
+    asked = count_asked(shop.backend, monkeypatch)
+    page = matrix.page(Query(state=State.SCHEDULED))
+    assert rare[::-1] == [one.id for one in page.events]
+    assert 3 == page.read
+    assert sum(asked) <= 30
+    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 1)
+    assert [] == found(matrix, state=State.RUNNING)
+
+
+def test_a_holder_of_many_is_read_in_windows(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one millisecond has more than a window holds."""
+    from celeriac.tracking import candidate
+
+    monkeypatch.setattr(candidate, "PENDING", 4)
+    shop.on("billing.charge", "order.#", function=retry_rare)
+    shop.start()
+    rare = [shop.emit("order.rare") for _ in range(40)]
+    shop.run_until_idle()
+    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 7)
+
+
+def test_waiting_events_are_searched_down_to_the_slowest_handler(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.on("billing.charge", "order.#")
+    shop.start()
+    long_log(shop)
+    waiting = [shop.emit("order.placed") for _ in range(3)]
+    asked = count_asked(shop.backend, monkeypatch)
+    page = matrix.page(Query(state=State.WAITING))
+    assert waiting[::-1] == [one.id for one in page.events]
+    assert page.older is None
+    assert 3 == page.read
+    assert sum(asked) <= 10
+
+
+def test_a_list_of_events_reads_the_newest_unless_a_time_is_given(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from celeriac.tracking import matrix as module
+
+    monkeypatch.setattr(module, "NEWEST", 5)
+    oldest = shop.emit("order.rare")
+    for _ in range(9):
+        shop.emit("order.placed")
+    page = matrix.newest(pattern="*.rare")
+    assert ([], False, 5) == (list(page.events), page.full, page.read)
+    page = matrix.newest(pattern="*.rare", since=datetime.fromtimestamp(0, UTC))
+    assert ([oldest], True) == ([one.id for one in page.events], page.full)
