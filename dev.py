@@ -48,7 +48,7 @@ COMMANDS = {
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
-    "check": Command("ruff, mypy, pyright, imports, contracts; or those named: language", "check", None),
+    "check": Command("ruff, mypy, pyright, imports, contracts; language if named", "check", None),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
     ),

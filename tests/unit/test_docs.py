@@ -179,14 +179,6 @@ def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
-def test_the_readme_quotes_the_shop_as_it_is() -> None:
-    """Each Python block names its file, and stands there word for word."""
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) >= 3
-    for file, quoted in blocks:
-        assert quoted in (ROOT / file).read_text()
-
-
 def commands() -> dict[str, click.Command]:
     """Every command that runs, by its full name: `dead list`."""
     found: dict[str, click.Command] = {}

@@ -24,6 +24,10 @@ class Embedded:
             self._process.kill_group()
             self._process.wait()
 
+    def close(self) -> None:
+        """Stop it, and remove what it leaves behind."""
+        self.stop()
+
     def __enter__(self) -> Self:
         return self
 
@@ -33,4 +37,4 @@ class Embedded:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        self.close()

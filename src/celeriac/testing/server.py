@@ -6,12 +6,14 @@ given, and ends with the process that started it (see `guard`).
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -52,7 +54,7 @@ def find_server() -> Path:
 
 
 def start_server(
-    directory: str | Path,
+    directory: str | Path | None = None,
     *,
     port: int | None = None,
     appendonly: bool = True,
@@ -61,21 +63,26 @@ def start_server(
 ) -> EmbeddedServer:
     """Start a server in `directory` and return it when it answers.
 
+    Without `directory`, it has a temporary one, and `close` or the end of this process removes it.
     `extra` are further options of the server, such as `("--maxmemory", "64mb")`. Without `port`
     it takes a free one. Raises `ServerFailed` when it does not answer within `timeout` seconds.
     """
     binary = find_server()
+    home = Path(tempfile.mkdtemp(prefix="celeriac-") if directory is None else directory)
     attempts = 1 if port is not None else 5
     for attempt in range(1, attempts + 1):
         server = EmbeddedServer(
-            binary, Path(directory), port or free_port(), appendonly, tuple(extra), timeout
+            binary, home, port or free_port(), appendonly, tuple(extra), timeout
         )
+        if directory is None:
+            server.remove_at_end()
         try:
             server.start()
             return server
         except ServerFailed as error:
-            # somebody was faster in taking the port that was free
+            # another process may have taken the port in the meantime
             if attempt == attempts or "in use" not in str(error):
+                server.close()
                 raise
     raise AssertionError("unreachable")
 
@@ -100,6 +107,7 @@ class EmbeddedServer(Embedded):
         self._extra = extra
         self._timeout = timeout
         self._log_start = 0
+        self._removed_by = 0  # the process that removes the directory
 
     @property
     def url(self) -> str:
@@ -134,6 +142,20 @@ class EmbeddedServer(Embedded):
         """Stop the server if it runs, and start it on the same port with the same directory."""
         self.stop()
         self.start()
+
+    def remove_at_end(self) -> None:
+        """Remove the directory in `close`, and call that when this process ends."""
+        self._removed_by = os.getpid()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Stop the server, and remove its directory if that is temporary."""
+        if self._removed_by and self._removed_by != os.getpid():
+            return  # a fork, whose parent still uses the server
+        self.stop()
+        if self._removed_by:
+            atexit.unregister(self.close)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def _command(self) -> list[str]:
         return [
