@@ -77,11 +77,12 @@ def with_figures(readme: str, outcomes: Sequence[Outcome], facts: Mapping[str, s
         if goal.headline and (ratios := outcome.ratios(goal))
     ]
     date = facts.get("date", "").partition(" ")[0]
-    said = (
-        f"Measured on {date} in one run on two cores: medians of the ratios, with handlers that\n"
-        "do nothing. [All figures, with their spread](docs/reference/benchmarks.md).\n\n"
+    introduction = (
+        f"Measured on {date} in one run on two cores. Each ratio is the median of its rounds, with\n"
+        "handlers that do nothing. ✗ marks a missed target. [All figures, with their\n"
+        "spread](docs/reference/benchmarks.md).\n\n"
     )
-    figures = said + table(("", "celeriac", "goal"), rows) + "\n"
+    figures = introduction + table(("", "celeriac", "target"), rows) + "\n"
     return FIGURES.sub(lambda _: figures, readme)
 
 
