@@ -21,11 +21,11 @@ from benchmarks.crew import cpu_seconds
 from benchmarks.payload import BODY, ORDER
 from benchmarks.simulate import Costs, shares
 from celeriac import EventBus
-from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.deliveries import RedisDeliveryStore
+from celeriac.store.redis.event_log import redis_event_log
 from devtools.cluster import EmbeddedCluster, start_cluster
 
 DOMAINS = [f"domain{number}" for number in range(12)]
@@ -56,11 +56,11 @@ class Stage:
     def __init__(self, cluster: EmbeddedCluster, domains: Sequence[str] = DOMAINS) -> None:
         self.cluster, self.domains = cluster, domains
         settings = Settings.load({}, redis_url=cluster.url)
-        self.log, self.ledger = redis_log(settings), RedisLedger(settings)
+        self.log, self.deliveries = redis_event_log(settings), RedisDeliveryStore(settings)
         self.bus = EventBus(redis_url=cluster.url, source="spread")
-        self.lanes = [Lane(domain, "billing.note") for domain in domains]
-        for lane in self.lanes:
-            self.log.join(lane.domain, lane.handler, "0")
+        self.groups = [Group(domain, "billing.note") for domain in domains]
+        for group in self.groups:
+            self.log.join(group.domain, group.handler, "0")
 
     def measured(self, call: Any, events: int) -> Spent:
         pids = [node.pid for node in self.cluster.masters]
@@ -79,13 +79,15 @@ class Stage:
         self.bus.emit_many((type, ORDER) for type in types for _ in range(CHUNK))
 
     def deliver(self) -> None:
-        asks = [Ask(lane, CHUNK, most_new=CHUNK) for lane in self.lanes]
-        for lane, taken in zip(self.lanes, self.ledger.take("w1", asks), strict=True):
-            ids = {one.entry: f"{lane.domain}-{one.entry}" for one in taken.deliveries}
-            claimed = self.ledger.claim("w1", lane, list(ids.items()), 10)
-            done = [Settled(c.entry, ids[c.entry], c.attempt, Outcome.PROCESSED) for c in claimed]
-            if len(done) != CHUNK or self.ledger.finish("w1", lane, done):
-                raise RuntimeError(f"{lane}: {len(done)} of {CHUNK} were handled")
+        asks = [FetchRequest(group, CHUNK, most_new=CHUNK) for group in self.groups]
+        for group, taken in zip(self.groups, self.deliveries.fetch("w1", asks), strict=True):
+            ids = {one.entry: f"{group.domain}-{one.entry}" for one in taken.deliveries}
+            claimed = self.deliveries.claim("w1", group, list(ids.items()), 10)
+            done = [
+                Completion(c.entry, ids[c.entry], c.attempt, Outcome.PROCESSED) for c in claimed
+            ]
+            if len(done) != CHUNK or self.deliveries.complete("w1", group, done):
+                raise RuntimeError(f"{group}: {len(done)} of {CHUNK} were handled")
 
     def hint(self) -> None:
         """What a broker does for a hint, at least: it is pushed, and popped."""

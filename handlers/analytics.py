@@ -8,11 +8,11 @@ from collections import Counter
 from celeriac import Event
 from config import bus
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @bus.on("#", batch=100)
 def count_events(events: list[Event]) -> None:
     """Takes up to a hundred events of any type at once, also of types that are yet to come."""
     counts = Counter(event.type for event in events)
-    log.info("%s", ", ".join(f"{count} {type}" for type, count in counts.most_common()))
+    logger.info("%s", ", ".join(f"{count} {type}" for type, count in counts.most_common()))

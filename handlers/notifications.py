@@ -9,7 +9,7 @@ from celeriac import Event
 from config import bus
 from config.events import OrderEvent
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LETTERS = {
     "order.placed": "Thank you for order {number}",
@@ -24,4 +24,4 @@ async def send_mail(event: Event[OrderEvent]) -> None:
     """Writes to the customer. The mail server is played by a pause of its usual length."""
     await asyncio.sleep(0.002)
     letter = LETTERS[event.type].format(number=event.data.number)
-    log.info("to %s: %s", event.data.email, letter)
+    logger.info("to %s: %s", event.data.email, letter)

@@ -8,7 +8,7 @@ from celeriac import Event
 from config import bus
 from config.events import OrderEvent
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STATES = {
     "payment.captured": "paid",
@@ -25,5 +25,5 @@ def advance(event: Event[OrderEvent]) -> None:
     so does what shipment says. Between the two domains there is no order, and none is needed.
     """
     state = STATES[event.type]
-    log.info("order %d is %s", event.data.number, state)
+    logger.info("order %d is %s", event.data.number, state)
     bus.emit(f"order.{state}", event.data, subject=event.subject, id=f"{event.id}.{state}")

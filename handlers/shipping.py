@@ -8,7 +8,7 @@ from celeriac import Event
 from config import bus
 from config.events import PaymentCaptured, ShipmentSent
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @bus.on("payment.captured")
@@ -16,5 +16,5 @@ def send_parcel(event: Event[PaymentCaptured]) -> None:
     """Hands the parcel of a paid order to the carrier."""
     paid = event.data
     shipment = ShipmentSent(number=paid.number, email=paid.email, tracking=f"CEL{paid.number:09}")
-    log.info("order %d goes out as %s", shipment.number, shipment.tracking)
+    logger.info("order %d goes out as %s", shipment.number, shipment.tracking)
     bus.emit("shipment.sent", shipment, subject=event.subject, id=f"{event.id}.shipment")

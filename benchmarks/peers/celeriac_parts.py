@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from celeriac.store.redis import deliveries as ledger
+from celeriac.store.redis import deliveries as deliveries
 from celeriac.store.redis.script import Script
 
 ROWS = "redis.call('HSET', rows, ...)"
@@ -15,8 +15,8 @@ ROWS = "redis.call('HSET', rows, ...)"
 
 def forget_rows() -> None:
     """Claim and finish without writing the matrix. Raises LookupError where they changed."""
-    for script in vars(ledger).values():
-        if isinstance(script, Script) and script.name in ("claim.lua", "finish.lua"):
+    for script in vars(deliveries).values():
+        if isinstance(script, Script) and script.name in ("claim.lua", "complete.lua"):
             if ROWS not in script.source:
                 raise LookupError(f"{script.name} writes its rows in another way now")
             script.source = script.source.replace(ROWS, "do end")

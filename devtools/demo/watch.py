@@ -82,7 +82,7 @@ class Watch:
 
     def look(self, orders: int) -> View:
         """Blocks for the round trips of `Matrix.lag`."""
-        log = self.matrix.backend.log
+        log = self.matrix.backend.event_log
         rows = list(by_handler(self.matrix.lag()))
         events = sum(log.length(domain) for domain in log.domains())
         rates = self._rates_now({row.handler: row.processed for row in rows})

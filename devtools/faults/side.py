@@ -88,9 +88,9 @@ class Ours:
     def dead(self) -> set[Delivery]:
         backend = self._reader.service.backend
         found: set[Delivery] = set()
-        for domain in backend.log.domains():
+        for domain in backend.event_log.domains():
             after = ""
-            while letters := backend.ledger.dead(domain, after=after, count=1000):
+            while letters := backend.deliveries.dead(domain, after=after, count=1000):
                 found |= {(letter.handler, letter.event_id or letter.entry) for letter in letters}
                 after = letters[-1].id
         return found
@@ -99,7 +99,7 @@ class Ours:
         return set()
 
     def held(self) -> int:
-        log = self._reader.service.backend.log
+        log = self._reader.service.backend.event_log
         groups = [group for domain in log.domains() for group in log.groups(domain)]
         return sum(group.pending + (1 if group.lag is None else group.lag) for group in groups)
 

@@ -212,9 +212,11 @@ class EventBus:
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
         from celeriac.outbox.log import log_in
 
-        log = log_in(session, using)
+        event_log = log_in(session, using)
         # In a test on a bus in memory nobody would relay, and there may be no table.
-        return self.emitter if log is None or Service.instead else self.emitter.into(log)
+        return (
+            self.emitter if event_log is None or Service.instead else self.emitter.into(event_log)
+        )
 
     def _async_emitter_in(self, session: AnyAsyncSession) -> AsyncEmitter:
         from celeriac.outbox.log import async_log_in
@@ -376,9 +378,9 @@ class EventBus:
 def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
     """Their logs are found at each emit: a test on a bus in memory replaces the backend."""
     if service.settings.spool:
-        logs = (lambda: service.emitting.log), (lambda: service.emitting.async_log)
+        logs = (lambda: service.emitting.event_log), (lambda: service.emitting.async_event_log)
     else:
-        logs = (lambda: service.backend.log), (lambda: service.backend.async_log)
+        logs = (lambda: service.backend.event_log), (lambda: service.backend.async_event_log)
     return make_emitters(service.settings, *logs)
 
 

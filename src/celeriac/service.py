@@ -74,11 +74,17 @@ class Service:
 
 def _with_spool(backend: Backend, settings: Settings) -> Backend:
     # Here and not above: who has no spool is spared the import of SQLite.
-    from celeriac.spool import AsyncSpooledLog, SpooledLog, SpoolFile
+    from celeriac.spool import AsyncSpooledEventLog, SpooledEventLog, SpoolFile
 
-    spooled = SpooledLog(backend.log, SpoolFile(settings.spool, settings.spool_max_bytes), settings)
+    spooled = SpooledEventLog(
+        backend.event_log, SpoolFile(settings.spool, settings.spool_max_bytes), settings
+    )
     appending: Any = spooled  # all of EventLog that emitters use
-    return replace(backend, log=appending, async_log=AsyncSpooledLog(backend.async_log, spooled))
+    return replace(
+        backend,
+        event_log=appending,
+        async_event_log=AsyncSpooledEventLog(backend.async_event_log, spooled),
+    )
 
 
 def worker_name(label: str) -> str:

@@ -53,7 +53,7 @@ def die(shop: Shop, **given: Any) -> DeadLetter:
     data = {"currency": "EURO", "card": "tok_4242"}
     shop.emit("order.placed", data, sensitive=["card"], subject="order/1", **given)
     shop.run_until_idle()
-    return shop.backend.ledger.dead("order", newest_first=True)[0]
+    return shop.backend.deliveries.dead("order", newest_first=True)[0]
 
 
 def edit(flower: Flower, letter: DeadLetter, change: Any, user: str = "ada") -> Any:
@@ -63,7 +63,7 @@ def edit(flower: Flower, letter: DeadLetter, change: Any, user: str = "ada") -> 
 
 
 def newest(shop: Shop) -> Any:
-    return decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    return decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
 
 
 def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, shop: Shop) -> None:
@@ -84,7 +84,7 @@ def test_a_letter_is_edited_and_its_history_leads_to_the_new_event(page: Page, s
     shop.run_until_idle()
     edited = newest(shop)
     assert {"currency": "EUR", "card": "tok_4242"} == json.loads(bytes(edited.data))
-    assert 0 == shop.backend.ledger.dead_count("order")
+    assert 0 == shop.backend.deliveries.dead_count("order")
     page.goto(f"/event/{letter.event_id}")
     part = page.locator('[data-key="billing.charge"].cl-part')
     part.get_by_text("edit by ada in flower: a typing error").wait_for()
@@ -106,7 +106,7 @@ def test_only_users_who_are_named_may_edit(flower: Flower, shop: Shop) -> None:
     path = "/dead?handler=billing.charge"
     assert 'data-verb="Edit"' not in flower.ask(path, user="bob:secret").text
     assert 'data-verb="Edit"' in flower.ask(path, user="ada:secret").text
-    assert letter in shop.backend.ledger.dead("order")
+    assert letter in shop.backend.deliveries.dead("order")
     assert 401 == flower.act("edit", user="").status
     assert 403 == flower.act("edit", user="ada:secret", Sec_Fetch_Site="cross-site").status
 
@@ -126,13 +126,13 @@ def test_a_bad_edit_is_refused(
     answer = edit(flower, letter, change)
     assert 400 == answer.status
     assert message in json.loads(answer.text)["error"]
-    assert letter in shop.backend.ledger.dead("order")
+    assert letter in shop.backend.deliveries.dead("order")
 
 
 def test_what_is_encrypted_cannot_be_edited(flower: Flower, shop: Shop) -> None:
     shop.emit("order.placed", {"x": 1}, datacontenttype="application/jose+json")
     shop.run_until_idle()
-    letter = shop.backend.ledger.dead("order", newest_first=True)[0]
+    letter = shop.backend.deliveries.dead("order", newest_first=True)[0]
     answer = edit(flower, letter, {"data": {"currency": "EUR"}})
     assert 400 == answer.status
     assert "is encrypted and cannot be edited" in json.loads(answer.text)["error"]

@@ -51,14 +51,14 @@ def shop(watched: Settings) -> Shop:
         "specversion": "1.0", "id": XSS, "source": XSS, "type": "order.foreign", "subject": XSS,
         "datacontenttype": "text/html", "data": XSS,
     }  # fmt: skip
-    made.backend.log.append("order", msgspec.json.encode(foreign))
-    made.backend.log.append("order", XSS.encode())
-    made.backend.log.append("order", b"\xff\xfe not json")
+    made.backend.event_log.append("order", msgspec.json.encode(foreign))
+    made.backend.event_log.append("order", XSS.encode())
+    made.backend.event_log.append("order", b"\xff\xfe not json")
     for _ in range(4):
         made.run_until_idle()
     made.backend.circuits.pause("mail.send", reason=XSS)
-    made.backend.ledger.record("order", Note(who=XSS, did=XSS, what=XSS, via=XSS).encode())
-    made.backend.ledger.record("order", XSS.encode())
+    made.backend.deliveries.record("order", Note(who=XSS, did=XSS, what=XSS, via=XSS).encode())
+    made.backend.deliveries.record("order", XSS.encode())
     return made
 
 
@@ -93,7 +93,7 @@ def test_markup_in_any_field_is_shown_as_it_is(page: Page, shop: Shop) -> None:
 
 
 def test_what_is_sensitive_is_on_no_page(flower: Flower, shop: Shop) -> None:
-    [dead] = [d for d in shop.backend.ledger.dead("order") if d.event_id == ID]
+    [dead] = [d for d in shop.backend.deliveries.dead("order") if d.event_id == ID]
     for path in ("/events", "/dead?handler=billing.charge", f"/event/x?at=order/{dead.entry}"):
         assert "4242" not in flower.ask(path).text
     shown = flower.ask(f"/event/{quote(ID, safe='')}?at=order/{dead.entry}")
@@ -152,7 +152,7 @@ def test_a_page_of_another_site_neither_acts_nor_reads_nor_frames(
     context = browser.new_context(http_credentials={"username": USER, "password": PASSWORD})
     page = context.new_page()
     page.goto(flower.url + "/dead")
-    before = [letter.id for letter in shop.backend.ledger.dead("order")]
+    before = [letter.id for letter in shop.backend.deliveries.dead("order")]
     letter = f"order/{before[0]}"
     page.goto(evil_site)
     outcome = page.evaluate(
@@ -161,6 +161,6 @@ def test_a_page_of_another_site_neither_acts_nor_reads_nor_frames(
     )
     assert "unread" == outcome[-1]
     assert not [one for one in outcome if "200" in str(one)]
-    assert before == [one.id for one in shop.backend.ledger.dead("order")]
+    assert before == [one.id for one in shop.backend.deliveries.dead("order")]
     assert all("/dead" not in frame.url or not frame.query_selector("nav") for frame in page.frames)
     context.close()

@@ -30,7 +30,7 @@ def shop(watched: Settings) -> Shop:
     made.start()
     made.emit("order.first", id="the-first")
     body = {"specversion": "1.0", "source": "shop", "type": "order.placed"}
-    log = made.backend.log
+    log = made.backend.event_log
     for start in range(0, EVENTS, 5000):
         log.append_many(
             [
@@ -38,9 +38,9 @@ def shop(watched: Settings) -> Shop:
                 for n in range(start, start + 5000)
             ]
         )
-    ledger = made.backend.ledger
-    pipeline = ledger.client.pipeline(transaction=False)  # type: ignore[attr-defined]
-    keys = ledger.keys  # type: ignore[attr-defined]
+    deliveries = made.backend.deliveries
+    pipeline = deliveries.client.pipeline(transaction=False)  # type: ignore[attr-defined]
+    keys = deliveries.keys  # type: ignore[attr-defined]
     for n in range(DEAD):
         fields = {
             "handler": f"service{n % 4}.handler{n % 8}", "entry": f"1-{n + 1}", "id": f"dead-{n}",
@@ -90,7 +90,7 @@ def test_what_is_far_back_is_found_step_by_step(flower: Flower, shop: Shop) -> N
 
 
 def test_any_page_of_many_is_as_quick_as_the_first(flower: Flower, shop: Shop) -> None:
-    entries = shop.backend.log.read("order", count=50)
+    entries = shop.backend.event_log.read("order", count=50)
     started = time.monotonic()
     answer = flower.ask(f"/events?before=order/{entries[-1].id}")
     assert time.monotonic() - started < QUICK
@@ -126,7 +126,7 @@ def test_a_large_group_is_counted_and_redriven_in_steps(flower: Flower, shop: Sh
         if step["end"]:
             break
     assert (DEAD // 8, True) == (done, steps > 3)
-    assert DEAD - DEAD // 8 == shop.backend.ledger.dead_count("order")
+    assert DEAD - DEAD // 8 == shop.backend.deliveries.dead_count("order")
     [act] = re.findall(r"1,250", flower.ask("/audit").text)
     assert act, "one operation is one line"
 

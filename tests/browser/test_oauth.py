@@ -50,7 +50,7 @@ def logged_in(email: str = "ada@example.com") -> str:
 
 
 def redrive(flower: Flower, shop: Shop, cookies: str, token: str = "", site: str = "") -> Answer:
-    letter = shop.backend.ledger.dead("order")[0]
+    letter = shop.backend.deliveries.dead("order")[0]
     headers = {"Cookie": cookies, "X_XSRFToken": token}
     return flower.act(
         "redrive",
@@ -72,7 +72,7 @@ def test_pages_are_for_those_who_have_logged_in(flower: Flower) -> None:
 
 def test_an_act_needs_login_and_token_and_our_own_page(flower: Flower, shop: Shop) -> None:
     known = f"{logged_in()}; _xsrf={XSRF}"
-    before = shop.backend.ledger.dead_count("order")
+    before = shop.backend.deliveries.dead_count("order")
     for refused in (
         redrive(flower, shop, ""),
         redrive(flower, shop, f"_xsrf={XSRF}", XSRF),
@@ -83,8 +83,8 @@ def test_an_act_needs_login_and_token_and_our_own_page(flower: Flower, shop: Sho
         redrive(flower, shop, known, XSRF, site="same-site"),
     ):
         assert 403 == refused.status, refused.text
-    assert before == shop.backend.ledger.dead_count("order")
+    assert before == shop.backend.deliveries.dead_count("order")
     assert 200 == redrive(flower, shop, known, XSRF).status
-    assert before - 1 == shop.backend.ledger.dead_count("order")
+    assert before - 1 == shop.backend.deliveries.dead_count("order")
     audit = flower.ask("/audit", user="", Cookie=logged_in()).text
     assert "ada@example.com" in audit

@@ -236,7 +236,7 @@ def test_a_handler_is_paused_with_a_reason_and_resumed(page: Page, shop: Shop) -
 
 def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
     page.goto("/dead")
-    before = shop.backend.ledger.dead_count("order")
+    before = shop.backend.deliveries.dead_count("order")
     for how in ("Cancel", "Escape"):
         page.get_by_role("button", name="Redrive").first.click()
         page.get_by_text("4 letters").wait_for()
@@ -246,7 +246,7 @@ def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
         else:
             page.keyboard.press("Escape")
         page.get_by_role("dialog").wait_for(state="detached")
-    assert before == shop.backend.ledger.dead_count("order")
+    assert before == shop.backend.deliveries.dead_count("order")
 
 
 def test_one_letter_is_discarded_from_the_keyboard(page: Page, shop: Shop) -> None:
@@ -268,7 +268,7 @@ def test_one_letter_is_discarded_from_the_keyboard(page: Page, shop: Shop) -> No
     page.get_by_text(f"Discarded: {named}").wait_for()
     page.locator(f'[data-key="{key}"]').wait_for(state="detached")
     assert before - 1 == page.locator(".cl-letter").count()
-    assert None is shop.backend.ledger.dead_letter("order", key.partition("/")[2])
+    assert None is shop.backend.deliveries.dead_letter("order", key.partition("/")[2])
 
 
 def test_an_event_is_replayed_from_its_page(page: Page, shop: Shop, ids: dict[str, str]) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
 from celeriac.store.redis.keys import Keys
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
 from tests.unit.tracking.shop import Shop
@@ -193,12 +193,12 @@ def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
 
 def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop: Shop) -> None:
     matrix = Matrix(shop.backend)
-    [first, second] = shop.backend.ledger.dead("order")
+    [first, second] = shop.backend.deliveries.dead("order")
     asked = json.dumps({"letter": f"order/{first.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("redrive", asked).text)
     assert {"done": 0, "gone": 1} == json.loads(flower.act("redrive", asked).text)
     settle(shop)
-    assert 2 == shop.backend.ledger.dead_count("order"), "the cause is not mended"
+    assert 2 == shop.backend.deliveries.dead_count("order"), "the cause is not mended"
     asked = json.dumps({"letter": f"order/{second.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("discard", asked).text)
     Mended.done = True
@@ -211,7 +211,7 @@ def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop:
         settle(shop)
     finally:
         Mended.done = False
-    assert State.PROCESSED in {
+    assert DeliveryState.PROCESSED in {
         cell.state
         for cell in matrix.status(first.event_id).cells
         if cell.handler == "billing.charge_card"
@@ -231,9 +231,9 @@ def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) ->
     [event] = Matrix(shop.backend).events(pattern="shipment.sent", limit=1)
     asked = {"event": event.id, "handler": "analytics.count_events", "at": ""}
     assert 1 == json.loads(flower.act("replay", json.dumps(asked).encode()).text)["done"]
-    lane = Lane("shipment", "analytics.count_events")
-    pending = shop.backend.ledger.pending(lane, event.entry or "")
-    assert pending is not None and "due" == pending.owner
+    group = Group("shipment", "analytics.count_events")
+    pending = shop.backend.deliveries.pending(group, event.entry or "")
+    assert pending is not None and "scheduled" == pending.owner
     settle(shop)
     for wrong in ({"handler": "nobody.at_all"}, {"event": "nothing"}):
         refused = flower.act("replay", json.dumps({**asked, **wrong}).encode())
@@ -241,8 +241,8 @@ def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) ->
 
 
 def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> None:
-    group, chunks, worker = Lane("chunked", "audit.chunked"), shop.backend.chunks, "audit@far/1-ab"
-    shop.backend.log.join("chunked", group.handler, "0")
+    group, chunks, worker = Group("chunked", "audit.chunked"), shop.backend.chunks, "audit@far/1-ab"
+    shop.backend.event_log.join("chunked", group.handler, "0")
     shop.backend.registry.register(
         HandlerRecord(
             id=group.handler, service="audit", patterns=("chunked.x",), queue="audit",
@@ -250,11 +250,11 @@ def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> Non
         )
     )  # fmt: skip
     processed, running = (shop.emit("chunked.x") for _ in range(2))
-    [fetched] = chunks.fetch(worker, [FetchRequest(group, "c", 2, running=True)])
+    [fetched] = chunks.fetch(worker, [ChunkRequest(group, "c", 2, running=True)])
     first = fetched.entries[0].id
     at_ms = shop.backend.registry.now_ms()
     record = pack_runs(worker, at_ms, [first], [run_code(RunOutcome.PROCESSED, 500)])
-    assert chunks.complete(worker, group, "c", Completion(first, 1, record))
+    assert chunks.complete(worker, group, "c", ChunkCompletion(first, 1, record))
     done, under_way = (flower.ask(f"/event/{id}").text for id in (processed, running))
     for page, state in ((done, "processed"), (under_way, "running")):
         [part] = re.findall(r'<article class="cl-part" data-key="audit.chunked".*?</article>', page,
@@ -262,7 +262,7 @@ def test_an_event_in_a_chunk_shows_its_worker(flower: Flower, shop: Shop) -> Non
         assert f'data-state="{state}"' in part
         assert 1 == part.count("on audit@far")
     shop.backend.registry.unregister(group.handler)
-    shop.backend.log.leave("chunked", group.handler)
+    shop.backend.event_log.leave("chunked", group.handler)
 
 
 def test_a_handler_is_paused_and_resumed(flower: Flower, shop: Shop) -> None:
@@ -379,15 +379,15 @@ def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
         shop.emit("shipment.sent", id="shared", source=source)
     settle(shop)
     events = {one.event.source: one for one in Matrix(shop.backend).find_all("shared")}
-    lane, two = Lane("shipment", "analytics.count_events"), events["two"]
-    asked = {"event": "shared", "handler": lane.handler}
+    group, two = Group("shipment", "analytics.count_events"), events["two"]
+    asked = {"event": "shared", "handler": group.handler}
     refused = flower.act("replay", json.dumps(asked).encode())
     assert 400 == refused.status and "one in shipment/" in json.loads(refused.text)["error"]
     named = json.dumps({**asked, "source": "two", "at": "shipment/1-1"}).encode()
     assert 1 == json.loads(flower.act("replay", named).text)["done"]
-    pending = {s: shop.backend.ledger.pending(lane, e.entry or "") for s, e in events.items()}
+    pending = {s: shop.backend.deliveries.pending(group, e.entry or "") for s, e in events.items()}
     assert pending["one"] is None
-    assert pending["two"] is not None and "due" == pending["two"].owner
+    assert pending["two"] is not None and "scheduled" == pending["two"].owner
     settle(shop)
     page = flower.ask("/event/shared").text
     assert "Another event has this id" in page

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.delivery import ORDERED, Lane
+from celeriac.delivery import ORDERED, Group
 from celeriac.settings import Settings
 from tests.contract.script_watch import faults, watched
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
@@ -42,16 +42,16 @@ def store(make_store: MakeStore) -> Store:
 
 
 @pytest.fixture
-def lane(store: Store) -> Lane:
+def group(store: Store) -> Group:
     """A handler that joined before anything was emitted."""
-    lane = Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    return lane
+    group = Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    return group
 
 
 @pytest.fixture
-def ordered(store: Store) -> Lane:
-    """As `lane`, with `ordered=True`."""
-    lane = Lane(DOMAIN, "billing.ledger", ORDERED)
-    store.log.join(DOMAIN, lane.handler, "0")
-    return lane
+def ordered(store: Store) -> Group:
+    """As `group`, with `ordered=True`."""
+    group = Group(DOMAIN, "billing.ledger", ORDERED)
+    store.event_log.join(DOMAIN, group.handler, "0")
+    return group

@@ -19,22 +19,22 @@ from hypothesis.stateful import (
 
 from celeriac.delivery import (
     CHUNK_MOVES,
+    FINISHED,
     MAX_LOST_RUNS,
     MOVES,
-    SETTLED,
     Claimed,
+    Completion,
     DeadLetter,
+    DeliveryState,
     EditedLetter,
     FlowControl,
-    Lane,
+    Group,
     Outcome,
-    Place,
-    Settled,
     Verdict,
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import event_key
 from celeriac.event_log import entry_key
@@ -42,13 +42,13 @@ from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.settings import Settings
 from tests.contract.store import DOMAIN, HOUR_MS, MemoryStore, RedisStore, Store, body, settled
 
-PLAIN = Lane(DOMAIN, "plain")
-ORDERED = Lane(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1))
-LIMITED = Lane(DOMAIN, "limited", FlowControl(concurrency=2, fair=True, weights=(("a", 3.0),)))
+PLAIN = Group(DOMAIN, "plain")
+ORDERED = Group(DOMAIN, "ordered", FlowControl(ordered=True, concurrency=1))
+LIMITED = Group(DOMAIN, "limited", FlowControl(concurrency=2, fair=True, weights=(("a", 3.0),)))
 # So slow that only `pass_hour` allows another one of a key.
-RATED = Lane(DOMAIN, "rated", FlowControl(concurrency=1, per_second=1 / 3600))
+RATED = Group(DOMAIN, "rated", FlowControl(concurrency=1, per_second=1 / 3600))
 LIMITS = st.sampled_from([ORDERED, LIMITED, RATED])
-OF_HANDLER = {lane.handler: lane for lane in (PLAIN, ORDERED, LIMITED, RATED)}
+OF_HANDLER = {group.handler: group for group in (PLAIN, ORDERED, LIMITED, RATED)}
 WORKERS = st.sampled_from(["w1", "w2"])
 MOST_ATTEMPTS = 3
 MOST_SLOTS = 6
@@ -65,7 +65,7 @@ NEVER_OF_A_RUN = (Outcome.IGNORED, Outcome.COALESCED)
 VERDICTS = {
     Verdict.RUN: Outcome.PROCESSED,
     Verdict.DUPLICATE: Outcome.IGNORED,
-    Verdict.CONCURRENT: Outcome.RELEASED,
+    Verdict.CONCURRENT: Outcome.REQUEUED,
     Verdict.EXHAUSTED: Outcome.DEAD,
 }
 
@@ -96,7 +96,7 @@ class Held:
     """What an executor believes to hold, which may be long outlived."""
 
     worker: str
-    lane: Lane
+    group: Group
     slot: int
     attempt: int
     verdict: Verdict
@@ -121,24 +121,24 @@ class Life(RuleBasedStateMachine):
         )
         self.stores: tuple[Store, Store] = (MemoryStore(settings), RedisStore(settings))
         self.slots: list[Slot] = []
-        self.hints: list[tuple[Lane, list[int]]] = []
+        self.hints: list[tuple[Group, list[int]]] = []
         self.held: list[Held] = []
         self.chunks: list[Chunk] = []
         self._chunk_ids = itertools.count()
-        self.places: dict[tuple[int, str], Place] = {}
+        self.places: dict[tuple[int, str], DeliveryState] = {}
         self.processed: Counter[tuple[str, str]] = Counter()
         self.allowed: Counter[tuple[str, str]] = Counter()
         # Dead deliveries whose letter is gone: an edited event stands for them.
         self.edited: set[tuple[int, str]] = set()
         self.call = ""
-        self.lanes: tuple[Lane, ...] = ()
+        self.groups: tuple[Group, ...] = ()
 
     @initialize(limits=LIMITS)
-    def join(self, limits: Lane) -> None:
-        self.lanes = (PLAIN, limits)
-        for lane in self.lanes:
+    def join(self, limits: Group) -> None:
+        self.groups = (PLAIN, limits)
+        for group in self.groups:
             for store in self.stores:
-                store.log.join(DOMAIN, lane.handler, "0")
+                store.event_log.join(DOMAIN, group.handler, "0")
 
     # -- in lockstep
 
@@ -187,16 +187,16 @@ class Life(RuleBasedStateMachine):
     # -- chunks
 
     @rule(worker=WORKERS, count=st.integers(1, 3), running=st.booleans())
-    def fetch(self, worker: str, count: int, running: bool) -> None:
-        self.call = "fetch"
+    def fetch_chunk(self, worker: str, count: int, running: bool) -> None:
+        self.call = "fetch_chunk"
         chunk = f"chunk{next(self._chunk_ids)}"
 
-        def fetch(store: Store, which: int) -> list[int]:
-            request = FetchRequest(PLAIN, chunk, count, running)
+        def fetch_chunk(store: Store, which: int) -> list[int]:
+            request = ChunkRequest(PLAIN, chunk, count, running)
             [fetched] = store.chunks.fetch(worker, [request])
             return [self.slot_of(which, entry.id) for entry in fetched.entries]
 
-        if slots := self.both(fetch):
+        if slots := self.both(fetch_chunk):
             self.chunks.append(Chunk(chunk, worker, slots))
 
     @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
@@ -234,22 +234,22 @@ class Life(RuleBasedStateMachine):
 
     def ahead(self, store: Store, which: int) -> list[int]:
         """What the group was not given yet."""
-        [group] = [one for one in store.log.groups(DOMAIN) if one.handler == PLAIN.handler]
-        last = entry_key(group.last_delivered)
+        [info] = [one for one in store.event_log.groups(DOMAIN) if one.handler == PLAIN.handler]
+        last = entry_key(info.last_delivered)
         return [n for n in range(len(self.slots)) if entry_key(self.entry(which, n)) > last]
 
     @precondition(lambda self: self.chunks)
     @rule(data=st.data(), worker=WORKERS)
-    def begin(self, data: st.DataObject, worker: str) -> None:
+    def begin_chunk(self, data: st.DataObject, worker: str) -> None:
         """A delivery task that names a chunk arrives, perhaps again, or at the wrong worker."""
-        self.call = "begin"
+        self.call = "begin_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
 
-        def begin(store: Store, which: int) -> list[int] | None:
+        def begin_chunk(store: Store, which: int) -> list[int] | None:
             entries = store.chunks.begin(worker, PLAIN, chunk.id)
             return None if entries is None else [self.slot_of(which, one.id) for one in entries]
 
-        if self.both(begin) is not None:
+        if self.both(begin_chunk) is not None:
             chunk.worker = worker
 
     @precondition(lambda self: self.chunks)
@@ -258,21 +258,21 @@ class Life(RuleBasedStateMachine):
         outcome=st.sampled_from([Outcome.PROCESSED, Outcome.RETRY, Outcome.SKIPPED, Outcome.DEAD]),
         again=st.booleans(),
     )
-    def complete(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
+    def complete_chunk(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
         """A process says what became of the first entries of a chunk, perhaps twice or too late."""
-        self.call = "complete"
+        self.call = "complete_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
         done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots)))]
         outcomes = {slot: self.outcome_in_chunk(slot, outcome) for slot in done}
 
-        def complete(store: Store, which: int) -> bool:
+        def complete_chunk(store: Store, which: int) -> bool:
             told = self.completion(which, outcomes)
             held = store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
             if held and again:
                 store.chunks.complete(chunk.worker, PLAIN, chunk.id, told)
             return held
 
-        if not self.both(complete):
+        if not self.both(complete_chunk):
             return
         chunk.slots = chunk.slots[len(done) :]
         if not chunk.slots:
@@ -283,9 +283,9 @@ class Life(RuleBasedStateMachine):
     def outcome_in_chunk(self, slot: int, outcome: Outcome) -> Outcome:
         if self.slots[slot].only not in ("", PLAIN.handler):
             return Outcome.IGNORED
-        return outcome if self.slots[slot].made else Outcome.RELEASED
+        return outcome if self.slots[slot].made else Outcome.REQUEUED
 
-    def completion(self, which: int, outcomes: dict[int, Outcome]) -> Completion:
+    def completion(self, which: int, outcomes: dict[int, Outcome]) -> ChunkCompletion:
         exceptions, codes = [], []
         for slot, outcome in outcomes.items():
             entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
@@ -295,12 +295,12 @@ class Life(RuleBasedStateMachine):
                 exceptions.append(settled(claimed, outcome))
         entries = [self.entry(which, slot) for slot in outcomes]
         record = pack_runs("w", 0, entries, codes)
-        return Completion(entries[-1], len(entries), record, exceptions)
+        return ChunkCompletion(entries[-1], len(entries), record, exceptions)
 
     @precondition(lambda self: self.chunks)
     @rule(data=st.data(), worker=WORKERS)
-    def requeue(self, data: st.DataObject, worker: str) -> None:
-        self.call = "requeue"
+    def requeue_chunk(self, data: st.DataObject, worker: str) -> None:
+        self.call = "requeue_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
         if self.both(lambda store, _: store.chunks.requeue(worker, PLAIN, chunk.id)):
             self.chunks.remove(chunk)
@@ -308,7 +308,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def reclaim(self) -> None:
         """The leases of all chunks expire. Their owners go on, and may report too late."""
-        self.call = "requeue"
+        self.call = "requeue_chunk"
 
         def reclaim(store: Store, _: int) -> int:
             with store.leases_over():
@@ -319,50 +319,50 @@ class Life(RuleBasedStateMachine):
     @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
     def work(self, worker: str, limits: bool, over: bool) -> None:
         """A worker takes and claims; if leases were over, somebody has crashed."""
-        lane = self.lanes[limits]
-        for slots in self.take_all(worker, lane, over):
+        group = self.groups[limits]
+        for slots in self.take_all(worker, group, over):
             self.observe()
-            self.held += self.arrive(worker, lane, slots)
+            self.held += self.arrive(worker, group, slots)
 
     @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
-    def take(self, worker: str, limits: bool, over: bool) -> None:
-        lane = self.lanes[limits]
-        self.hints += [(lane, slots) for slots in self.take_all(worker, lane, over)]
+    def fetch(self, worker: str, limits: bool, over: bool) -> None:
+        group = self.groups[limits]
+        self.hints += [(group, slots) for slots in self.take_all(worker, group, over)]
 
-    def take_all(self, worker: str, lane: Lane, over: bool) -> list[list[int]]:
+    def take_all(self, worker: str, group: Group, over: bool) -> list[list[int]]:
         """The hints that a dispatcher would send; what is not for the handler it settles."""
-        self.call = "take"
+        self.call = "fetch"
 
-        def take(store: Store, which: int) -> set[tuple[int, int, int]]:
+        def fetch(store: Store, which: int) -> set[tuple[int, int, int]]:
             if over:
-                taken = store.sweep(lane, worker)
-                more = store.take(lane, worker)
+                taken = store.sweep(group, worker)
+                more = store.fetch(group, worker)
                 deliveries = taken.deliveries + more.deliveries
             else:
-                deliveries = store.take(lane, worker).deliveries
+                deliveries = store.fetch(group, worker).deliveries
             return {(self.slot_of(which, d.entry), d.attempts, d.lost_runs) for d in deliveries}
 
-        attempts = {slot: begun for slot, begun, _ in sorted(self.both(take))}
+        attempts = {slot: begun for slot, begun, _ in sorted(self.both(fetch))}
         taken = list(attempts)
-        meant = [slot for slot in taken if self.slots[slot].only in ("", lane.handler)]
+        meant = [slot for slot in taken if self.slots[slot].only in ("", group.handler)]
         if strangers := [slot for slot in taken if slot not in meant]:
             self.observe()
-            self.skip(worker, lane, strangers, Outcome.IGNORED)
+            self.skip(worker, group, strangers, Outcome.IGNORED)
         # What was begun before goes alone, as in dispatcher/chunk.py.
         fresh = [slot for slot in meant if attempts[slot] == 0]
         return [[slot] for slot in meant if attempts[slot]] + ([fresh] if fresh else [])
 
-    def skip(self, worker: str, lane: Lane, slots: list[int], outcome: Outcome) -> None:
-        self.call = "finish"
+    def skip(self, worker: str, group: Group, slots: list[int], outcome: Outcome) -> None:
+        self.call = "complete"
 
         def skip(store: Store, which: int) -> list[int]:
             said = []
             for slot in slots:
                 entry = self.entry(which, slot)
-                pending = store.ledger.pending(lane, entry)
+                pending = store.deliveries.pending(group, entry)
                 attempts = pending.attempts if pending else 0
-                said.append(Settled(entry, self.slots[slot].key, attempts, outcome))
-            return [self.slot_of(which, e) for e in store.ledger.skip(worker, lane, said)]
+                said.append(Completion(entry, self.slots[slot].key, attempts, outcome))
+            return [self.slot_of(which, e) for e in store.deliveries.skip(worker, group, said)]
 
         self.both(skip)
 
@@ -371,27 +371,27 @@ class Life(RuleBasedStateMachine):
         data=st.data(),
         worker=WORKERS,
         outcome=st.sampled_from(
-            [Outcome.SKIPPED, Outcome.RELEASED, Outcome.DEAD, Outcome.COALESCED]
+            [Outcome.SKIPPED, Outcome.REQUEUED, Outcome.DEAD, Outcome.COALESCED]
         ),
     )
     def skip_one(self, data: st.DataObject, worker: str, outcome: Outcome) -> None:
-        lane, slots = data.draw(st.sampled_from(self.hints))
-        self.skip(worker, lane, slots[:1], outcome)
+        group, slots = data.draw(st.sampled_from(self.hints))
+        self.skip(worker, group, slots[:1], outcome)
 
     @precondition(lambda self: self.hints)
     @rule(data=st.data(), worker=WORKERS, doubled=st.booleans())
     def claim(self, data: st.DataObject, worker: str, doubled: bool) -> None:
         """A hint arrives, at whichever worker; it may arrive again. One never drawn is lost."""
         n = data.draw(st.integers(0, len(self.hints) - 1))
-        lane, slots = self.hints[n] if doubled else self.hints.pop(n)
-        self.held += self.arrive(worker, lane, slots + slots[:1] if len(slots) > 1 else slots)
+        group, slots = self.hints[n] if doubled else self.hints.pop(n)
+        self.held += self.arrive(worker, group, slots + slots[:1] if len(slots) > 1 else slots)
 
-    def arrive(self, worker: str, lane: Lane, slots: list[int]) -> list[Held]:
+    def arrive(self, worker: str, group: Group, slots: list[int]) -> list[Held]:
         self.call = "claim"
 
         def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
             hinted = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            claimed = store.ledger.claim(worker, lane, hinted, MOST_ATTEMPTS)
+            claimed = store.deliveries.claim(worker, group, hinted, MOST_ATTEMPTS)
             return [
                 (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
             ]
@@ -401,7 +401,7 @@ class Life(RuleBasedStateMachine):
             given_up = attempt - lost > MOST_ATTEMPTS or lost >= MAX_LOST_RUNS
             assert (verdict is Verdict.RUN) <= (not given_up)
             assert (verdict is Verdict.EXHAUSTED) <= given_up
-        return [Held(worker, lane, slot, attempt, v) for slot, v, attempt, _ in claimed]
+        return [Held(worker, group, slot, attempt, v) for slot, v, attempt, _ in claimed]
 
     @precondition(lambda self: self.held)
     @rule(
@@ -410,13 +410,13 @@ class Life(RuleBasedStateMachine):
         far=st.booleans(),
         again=st.booleans(),
     )
-    def finish(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
+    def complete(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
         """An executor says what became of a delivery, perhaps long after it lost it."""
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
         if (
             held.verdict in (Verdict.DUPLICATE, Verdict.CONCURRENT)
-            and outcome is not Outcome.RELEASED
+            and outcome is not Outcome.REQUEUED
         ):
             outcome = Outcome.IGNORED
         if held.verdict is Verdict.EXHAUSTED:
@@ -424,17 +424,17 @@ class Life(RuleBasedStateMachine):
         self.say(held, outcome, HOUR_MS // 2 if far else 0)
 
     def say(self, held: Held, outcome: Outcome, delay_ms: int = 0) -> None:
-        self.call = "finish"
+        self.call = "complete"
         slot = self.slots[held.slot]
 
-        def finish(store: Store, which: int) -> bool:
+        def complete(store: Store, which: int) -> bool:
             entry = self.entry(which, held.slot)
             claimed = Claimed(entry, held.verdict, held.attempt, slot.body())
             one = settled(claimed, outcome, delay_ms=delay_ms)
-            return not store.ledger.finish(held.worker, held.lane, [one])
+            return not store.deliveries.complete(held.worker, held.group, [one])
 
-        if self.both(finish) and outcome is Outcome.PROCESSED:
-            self.processed[slot.key, held.lane.handler] += 1
+        if self.both(complete) and outcome is Outcome.PROCESSED:
+            self.processed[slot.key, held.group.handler] += 1
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -444,16 +444,18 @@ class Life(RuleBasedStateMachine):
         pair = (held.slot, held.attempt)
         self.both(
             lambda store, which: (
-                store.ledger.renew(held.worker, held.lane, [(self.entry(which, pair[0]), pair[1])])
+                store.deliveries.renew(
+                    held.worker, held.group, [(self.entry(which, pair[0]), pair[1])]
+                )
                 == []
             )
         )
 
     @rule(worker=WORKERS, limits=st.booleans())
-    def hand_back(self, worker: str, limits: bool) -> None:
-        self.call = "hand_back"
-        lane = self.lanes[limits]
-        self.both(lambda store, _: store.ledger.hand_back(worker, lane))
+    def requeue(self, worker: str, limits: bool) -> None:
+        self.call = "requeue"
+        group = self.groups[limits]
+        self.both(lambda store, _: store.deliveries.requeue(worker, group))
 
     @rule()
     def pass_hour(self) -> None:
@@ -464,14 +466,14 @@ class Life(RuleBasedStateMachine):
     @property
     def letters(self) -> list[tuple[int, str]]:
         """Slot and handler of each dead letter."""
-        dead = {key for key, place in self.places.items() if place is Place.DEAD}
+        dead = {key for key, place in self.places.items() if place is DeliveryState.DEAD}
         return sorted(dead - self.edited)
 
     def letter(self, store: Store, which: int, slot: int, handler: str) -> DeadLetter:
         named = self.entry(which, slot), handler
         [letter] = [
             letter
-            for letter in store.ledger.dead(DOMAIN)
+            for letter in store.deliveries.dead(DOMAIN)
             if (letter.entry, letter.handler) == named
         ]
         return letter
@@ -482,22 +484,22 @@ class Life(RuleBasedStateMachine):
         """An edited event stands for a dead letter. The old delivery stays dead."""
         self.call = "append"
         slot, handler = data.draw(st.sampled_from(self.letters))
-        old, lane = self.slots[slot], OF_HANDLER[handler]
+        old, group = self.slots[slot], OF_HANDLER[handler]
         new = Slot(f"e{len(self.slots)}", old.source, old.subject, ("", ""), handler, made=True)
 
         def edit(store: Store, which: int) -> int:
             letter = self.letter(store, which, slot, handler)
             stands = EditedLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
-            done = store.ledger.edit(lane, [stands], b"note")
-            assert not twice or not store.ledger.edit(lane, [stands], b"note")
+            done = store.deliveries.edit(group, [stands], b"note")
+            assert not twice or not store.deliveries.edit(group, [stands], b"note")
             fields = letter.event_key, refused_field(letter.entry)
-            lines = [one for h in store.ledger.histories(lane, fields) for one in h.restarts]
+            lines = [one for h in store.deliveries.histories(group, fields) for one in h.restarts]
             assert new.event_id in {line.edited for line in lines}
             return done
 
         assert 1 == self.both(edit)
         self.edited.add((slot, handler))
-        newest = [s.log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
+        newest = [s.event_log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
         self.slots.append(replace(new, entries=(newest[0], newest[1])))
 
     @precondition(lambda self: self.letters)
@@ -505,146 +507,154 @@ class Life(RuleBasedStateMachine):
     def redrive(self, data: st.DataObject, twice: bool) -> None:
         self.call = "redrive"
         slot, handler = data.draw(st.sampled_from(self.letters))
-        lane = OF_HANDLER[handler]
+        group = OF_HANDLER[handler]
         one = self.slots[slot]
         addressed = one.body(only=handler)
 
         def redrive(store: Store, which: int) -> tuple[bool, int]:
             letter = self.letter(store, which, slot, handler)
-            before = store.log.read(DOMAIN, count=1, newest_first=True)
-            done = bool(store.ledger.redrive(lane, [(letter, addressed)]))
-            assert not twice or not store.ledger.redrive(lane, [(letter, addressed)])
-            after = store.log.read(DOMAIN, count=1, newest_first=True)
+            before = store.event_log.read(DOMAIN, count=1, newest_first=True)
+            done = bool(store.deliveries.redrive(group, [(letter, addressed)]))
+            assert not twice or not store.deliveries.redrive(group, [(letter, addressed)])
+            after = store.event_log.read(DOMAIN, count=1, newest_first=True)
             return done, before != after
 
         done, appended = self.both(redrive)
         assert done
         self.allowed[one.key, handler] += 1
         if appended:
-            newest = [s.log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores]
+            newest = [
+                s.event_log.read(DOMAIN, count=1, newest_first=True)[0].id for s in self.stores
+            ]
             one.superseded.add(handler)
             del self.places[slot, handler]
             self.slots.append(replace(one, entries=(newest[0], newest[1]), only=handler,
                                       superseded=set()))  # fmt: skip
 
-    @precondition(lambda self: not SETTLED.isdisjoint(self.places.values()))
+    @precondition(lambda self: not FINISHED.isdisjoint(self.places.values()))
     @rule(data=st.data(), others=st.booleans())
     def replay(self, data: st.DataObject, others: bool) -> None:
         """A settled delivery is replayed, or all of its handler in one call."""
         self.call = "schedule"
-        ended = sorted(key for key, place in self.places.items() if place in SETTLED)
+        ended = sorted(key for key, place in self.places.items() if place in FINISHED)
         chosen, handler = data.draw(st.sampled_from(ended))
-        lane = OF_HANDLER[handler]
+        group = OF_HANDLER[handler]
         slots = [n for n, slot in enumerate(self.slots) if slot.only in ("", handler)]
         slots = [n for n in slots if others or n == chosen]
 
         def schedule(store: Store, which: int) -> int:
             pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            return store.ledger.schedule(lane, pairs)
+            return store.deliveries.schedule(group, pairs)
 
         self.both(schedule)
         for slot in set(slots):
-            self.allowed[self.slots[slot].key, lane.handler] += 1
+            self.allowed[self.slots[slot].key, group.handler] += 1
 
     @rule()
     def trim(self) -> None:
         self.call = "trim"
-        self.both(lambda store, _: store.log.trim(DOMAIN, exact=True))
+        self.both(lambda store, _: store.event_log.trim(DOMAIN, exact=True))
 
     # -- what holds
 
-    def places_in(self, store: Store, which: int, lane: Lane) -> dict[int, Place]:
+    def places_in(self, store: Store, which: int, group: Group) -> dict[int, DeliveryState]:
         """Where each delivery of a handler is."""
-        [group] = [g for g in store.log.groups(DOMAIN) if g.handler == lane.handler]
-        delivered = entry_key(group.last_delivered)
-        rows = store.ledger.rows(lane, [slot.key for slot in self.slots])
+        [info] = [g for g in store.event_log.groups(DOMAIN) if g.handler == group.handler]
+        delivered = entry_key(info.last_delivered)
+        rows = store.deliveries.rows(group, [slot.key for slot in self.slots])
         own = [refused_field(slot.entries[which]) for slot in self.slots]
-        refused = store.ledger.rows(lane, own)
+        refused = store.deliveries.rows(group, own)
         places = {}
-        open_chunks = store.chunks.open_chunks(lane)
-        runs = store.chunks.runs(lane, [slot.entries[which] for slot in self.slots])
+        open_chunks = store.chunks.open_chunks(group)
+        runs = store.chunks.runs(group, [slot.entries[which] for slot in self.slots])
         for n, (slot, row) in enumerate(zip(self.slots, rows, strict=True)):
             entry, run = slot.entries[which], runs[n]
-            if lane.handler in slot.superseded:
+            if group.handler in slot.superseded:
                 continue
             chunk = _chunk_of(open_chunks, entry)
             if entry_key(entry) > delivered:
-                places[n] = Place.WAITING
+                places[n] = DeliveryState.WAITING
             elif chunk is not None:
-                assert store.ledger.pending(lane, entry) is None
-                places[n] = Place(chunk.owner.partition(":")[0])
-            elif pending := store.ledger.pending(lane, entry):
-                assert (pending.due_ms is not None) == (pending.owner == Place.DUE)
-                places[n] = Place(pending.owner.partition(":")[0])
+                assert store.deliveries.pending(group, entry) is None
+                places[n] = DeliveryState(chunk.owner.partition(":")[0])
+            elif pending := store.deliveries.pending(group, entry):
+                assert (pending.due_ms is not None) == (pending.owner == DeliveryState.SCHEDULED)
+                places[n] = DeliveryState(pending.owner.partition(":")[0])
             elif refused[n] is not None:
-                places[n] = Place.DEAD
+                places[n] = DeliveryState.DEAD
             elif row is None or row.entry != entry:
                 ran = run is not None and run.outcome is RunOutcome.PROCESSED
-                places[n] = Place.PROCESSED if ran else Place.IGNORED
+                places[n] = DeliveryState.PROCESSED if ran else DeliveryState.IGNORED
             else:
-                assert row.state in SETTLED, f"its row says {row.state}, but it is not pending"
+                assert row.state in FINISHED, f"its row says {row.state}, but it is not pending"
                 places[n] = row.state
         return places
 
-    def eclipsed(self, was: Place, now: Place) -> bool:
+    def eclipsed(self, was: DeliveryState, now: DeliveryState) -> bool:
         """The event ran again in another entry, whose row is the event's row from then on."""
-        return was in SETTLED and now is Place.IGNORED
+        return was in FINISHED and now is DeliveryState.IGNORED
 
     @invariant()
     def observe(self) -> None:
-        for lane in self.lanes if self.slots else ():
-            there = self.both(lambda store, which: self.places_in(store, which, lane))  # noqa: B023
+        for group in self.groups if self.slots else ():
+            there = self.both(lambda store, which: self.places_in(store, which, group))  # noqa: B023
             for slot, now in there.items():
-                was = self.places.get((slot, lane.handler), Place.WAITING)
+                was = self.places.get((slot, group.handler), DeliveryState.WAITING)
                 if now is not was and not self.eclipsed(was, now):
                     assert now in ALL_MOVES.get((was, self.call), ()), f"{slot}: {was} → {now}"
-                self.places[slot, lane.handler] = now
-                if now is not Place.DEAD:
-                    self.edited.discard((slot, lane.handler))
+                self.places[slot, group.handler] = now
+                if now is not DeliveryState.DEAD:
+                    self.edited.discard((slot, group.handler))
         self.one_place_each()
 
     def one_place_each(self) -> None:
         for which, store in enumerate(self.stores):
             letters = Counter(
                 (self.slot_of(which, letter.entry), letter.handler)
-                for letter in store.ledger.dead(DOMAIN, count=10_000)
+                for letter in store.deliveries.dead(DOMAIN, count=10_000)
             )
             assert dict.fromkeys(self.letters, 1) == letters
-            for lane in self.lanes:
-                due = [k for k, p in self.places.items() if (k[1], p) == (lane.handler, Place.DUE)]
-                assert len(due) == store.ledger.due(lane)
-        for lane in self.lanes:
-            self.limits_hold(lane)
+            for group in self.groups:
+                due = [
+                    k
+                    for k, p in self.places.items()
+                    if (k[1], p) == (group.handler, DeliveryState.SCHEDULED)
+                ]
+                assert len(due) == store.deliveries.due(group)
+        for group in self.groups:
+            self.limits_hold(group)
 
-    def limits_hold(self, lane: Lane) -> None:
+    def limits_hold(self, group: Group) -> None:
         """No key has more deliveries out than its limit."""
-        if lane.flow is None or lane.flow.concurrency is None:
+        if group.flow is None or group.flow.concurrency is None:
             return
-        places = {Place.QUEUED, Place.RUNNING} | ({Place.DUE} if lane.flow.ordered else set())
+        places = {DeliveryState.QUEUED, DeliveryState.RUNNING} | (
+            {DeliveryState.SCHEDULED} if group.flow.ordered else set()
+        )
         out = Counter(
             self.slots[slot].subject
             for (slot, handler), place in self.places.items()
-            if handler == lane.handler and place in places
+            if handler == group.handler and place in places
         )
-        assert all(n <= lane.flow.concurrency for n in out.values()), f"{lane.handler}: {out}"
+        assert all(n <= group.flow.concurrency for n in out.values()), f"{group.handler}: {out}"
 
     # -- in the end
 
     def teardown(self) -> None:
-        while not all(place in SETTLED for place in self.places.values()):
+        while not all(place in FINISHED for place in self.places.values()):
             before = dict(self.places)
             self.reclaim()
             self.observe()
-            for lane in self.lanes:
+            for group in self.groups:
                 self.pass_hour()
-                for slots in self.take_all("w1", lane, over=True):
+                for slots in self.take_all("w1", group, over=True):
                     self.observe()
-                    for held in self.arrive("w1", lane, slots):
+                    for held in self.arrive("w1", group, slots):
                         self.observe()
                         self.say(held, VERDICTS[held.verdict])
                 self.observe()
             assert before != self.places, f"stuck: {before}"
-        handlers = [lane.handler for lane in self.lanes]
+        handlers = [group.handler for group in self.groups]
         for key, handler in itertools.product({s.key for s in self.slots}, handlers):
             self.settled_as_promised(key, handler)
 
@@ -654,10 +664,12 @@ class Life(RuleBasedStateMachine):
             for (slot, of), place in self.places.items()
             if of == handler and self.slots[slot].key == key
         ]
-        assert set(places) <= SETTLED, f"{key} of {handler} never came to its end: {places}"
+        assert set(places) <= FINISHED, f"{key} of {handler} never came to its end: {places}"
         # An edited event is for one handler alone.
         meant = any(s.key == key and s.only in ("", handler) for s in self.slots)
-        assert len([p for p in places if p is not Place.IGNORED]) == meant, f"{key}: {places}"
+        assert len([p for p in places if p is not DeliveryState.IGNORED]) == meant, (
+            f"{key}: {places}"
+        )
         assert self.processed[key, handler] <= 1 + self.allowed[key, handler]
 
 

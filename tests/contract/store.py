@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from celeriac.delivery import (
-    Ask,
     Claimed,
+    Completion,
     Delivery,
+    DeliveryStore,
     Failure,
-    Lane,
-    Ledger,
+    FetchRequest,
+    FetchResult,
+    Group,
     Outcome,
-    Settled,
-    Taken,
 )
 from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.event import event_key
@@ -25,12 +25,12 @@ from celeriac.event_log import EventLog
 from celeriac.registry import Registry
 from celeriac.settings import Settings
 from celeriac.store.memory.chunks import MemoryChunks
-from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from celeriac.store.redis.chunks import RedisChunks
-from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.deliveries import RedisDeliveryStore
+from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
 
 DOMAIN = "order"
@@ -50,13 +50,13 @@ def key_of(raw: bytes | None) -> str:
 
 
 class Store:
-    """`log`, `ledger`, `registry` of one implementation, with shorthands for tests to read well."""
+    """`event_log`, `deliveries` and `registry` of one implementation, with shorthands for tests."""
 
     def __init__(
-        self, log: EventLog, ledger: Ledger, registry: Registry, chunks: ChunkStore
+        self, event_log: EventLog, deliveries: DeliveryStore, registry: Registry, chunks: ChunkStore
     ) -> None:
-        self.log = log
-        self.ledger = ledger
+        self.event_log = event_log
+        self.deliveries = deliveries
         self.chunks = chunks
         self.registry = registry
 
@@ -80,58 +80,62 @@ class Store:
     # -- shorthands
 
     def emit(self, event_id: str, subject: str = "", **more: Any) -> str:
-        return self.log.append(DOMAIN, body(event_id, subject, **more))
+        return self.event_log.append(DOMAIN, body(event_id, subject, **more))
 
-    def take(self, lane: Lane, worker: str = "w1", limit: int = 100, most_new: int = 1000) -> Taken:
-        [taken] = self.ledger.take(worker, [Ask(lane, limit, most_new=most_new)])
+    def fetch(
+        self, group: Group, worker: str = "w1", limit: int = 100, most_new: int = 1000
+    ) -> FetchResult:
+        [taken] = self.deliveries.fetch(worker, [FetchRequest(group, limit, most_new=most_new)])
         return taken
 
-    def sweep(self, lane: Lane, worker: str = "w1", limit: int = 100) -> Taken:
+    def sweep(self, group: Group, worker: str = "w1", limit: int = 100) -> FetchResult:
         """Takes with every lease over."""
         with self.leases_over():
-            [taken] = self.ledger.take(worker, [Ask(lane, limit, sweep=True, most_new=0)])
+            [taken] = self.deliveries.fetch(
+                worker, [FetchRequest(group, limit, sweep=True, most_new=0)]
+            )
         return taken
 
     def claim(
-        self, lane: Lane, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
+        self, group: Group, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
     ) -> list[Claimed]:
         hinted = [(d.entry, key_of(d.body)) for d in deliveries]
-        return self.ledger.claim(worker, lane, hinted, most)
+        return self.deliveries.claim(worker, group, hinted, most)
 
-    def run(self, lane: Lane, worker: str = "w1") -> list[Claimed]:
+    def run(self, group: Group, worker: str = "w1") -> list[Claimed]:
         """Takes and claims what there is."""
-        return self.claim(lane, self.take(lane, worker).deliveries, worker)
+        return self.claim(group, self.fetch(group, worker).deliveries, worker)
 
-    def finish(
+    def complete(
         self,
-        lane: Lane,
+        group: Group,
         claimed: Claimed,
         outcome: Outcome = Outcome.PROCESSED,
         worker: str = "w1",
         **more: Any,
     ) -> bool:
         """True if the delivery was still held."""
-        return not self.ledger.finish(worker, lane, [settled(claimed, outcome, **more)])
+        return not self.deliveries.complete(worker, group, [settled(claimed, outcome, **more)])
 
-    def owner(self, lane: Lane, entry: str) -> str | None:
-        pending = self.ledger.pending(lane, entry)
+    def owner(self, group: Group, entry: str) -> str | None:
+        pending = self.deliveries.pending(group, entry)
         return pending.owner if pending else None
 
 
-def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Settled:
+def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Completion:
     if outcome in (Outcome.RETRY, Outcome.DEAD, Outcome.REFUSED):
         failure = Failure(attempt=claimed.attempt, at=1000 + claimed.attempt, error="boom")
         more = {"failure": failure, "traceback": "line 1", **more}
-    return Settled(claimed.entry, key_of(claimed.body), claimed.attempt, outcome, **more)
+    return Completion(claimed.entry, key_of(claimed.body), claimed.attempt, outcome, **more)
 
 
 class MemoryStore(Store):
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
-        log = MemoryLog(settings, self.clock)
-        self._ledger = MemoryLedger(settings, log)
+        event_log = MemoryEventLog(settings, self.clock)
+        self._ledger = MemoryDeliveryStore(settings, event_log)
         chunks = MemoryChunks(self._ledger)
-        super().__init__(log, self._ledger, MemoryRegistry(self.clock), chunks)
+        super().__init__(event_log, self._ledger, MemoryRegistry(self.clock), chunks)
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -151,13 +155,15 @@ class MemoryStore(Store):
 
 class RedisStore(Store):
     def __init__(self, settings: Settings) -> None:
-        log = redis_log(settings)
-        self.client, self.keys = log.client, log.keys
-        self.invalid = log.invalid
-        self._ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
+        event_log = redis_event_log(settings)
+        self.client, self.keys = event_log.client, event_log.keys
+        self.invalid = event_log.invalid
+        self._ledger = RedisDeliveryStore(
+            settings, event_log.client, event_log.invalid, event_log.bus
+        )
         self.clock = self._ledger.clock
-        registry = RedisRegistry(settings, invalid=log.invalid)
-        super().__init__(log, self._ledger, registry, RedisChunks(self._ledger))
+        registry = RedisRegistry(settings, invalid=event_log.invalid)
+        super().__init__(event_log, self._ledger, registry, RedisChunks(self._ledger))
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -177,7 +183,7 @@ class RedisStore(Store):
     def _times(self) -> list[bytes | str]:
         """The sorted sets of times."""
         base = self.keys.base(DOMAIN)
-        kinds = ("due", "throttled", "arrivals", "quiet_until", "quiet_since")
+        kinds = ("scheduled", "throttled", "arrivals", "quiet_until", "quiet_since")
         found = [key for kind in kinds for key in self.client.scan_iter(f"{base}{kind}:*")]
         return [*found, self.keys.delayed(DOMAIN)]
 

@@ -7,26 +7,26 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, Advanced, NewChunk
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store
 from tests.contract.test_registered import event
 
-OTHER = Lane(DOMAIN, "other")
+OTHER = Group(DOMAIN, "other")
 _ids = itertools.count()
 
 
 @pytest.fixture
-def entries(store: Store, lane: Lane) -> list[str]:
-    store.log.join(DOMAIN, OTHER.handler, "0")
+def entries(store: Store, group: Group) -> list[str]:
+    store.event_log.join(DOMAIN, OTHER.handler, "0")
     return [store.emit(name) for name in "abcde"]
 
 
 def move(
-    lane: Lane,
+    group: Group,
     entries: Sequence[str],
     upto: int,
     *,
@@ -43,81 +43,83 @@ def move(
     if chunk is not None:
         first, last = chunk
         new = NewChunk(f"new{next(_ids)}", at(first - 1), at(last), last - first + 1)
-    return Advance(lane, at(after), at(upto), upto - after, patterns, new)
+    return Advance(group, at(after), at(upto), upto - after, patterns, new)
 
 
 def advance(store: Store, *moves: Advance) -> list[Advanced]:
     return store.chunks.advance("w1", moves)
 
 
-def lag(store: Store, lane: Lane) -> int | None:
-    return next(one.lag for one in store.log.groups(DOMAIN) if one.handler == lane.handler)
+def lag(store: Store, group: Group) -> int | None:
+    return next(one.lag for one in store.event_log.groups(DOMAIN) if one.handler == group.handler)
 
 
-def waiting(store: Store, lane: Lane) -> list[str]:
-    [fetched] = store.chunks.fetch("w2", [FetchRequest(lane, f"rest{next(_ids)}", 100)])
+def waiting(store: Store, group: Group) -> list[str]:
+    [fetched] = store.chunks.fetch("w2", [ChunkRequest(group, f"rest{next(_ids)}", 100)])
     return [entry.id for entry in fetched.entries]
 
 
 def test_a_group_moves_past_entries_of_which_nothing_is_recorded(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
-    [answer] = advance(store, move(lane, entries, 2))
+    [answer] = advance(store, move(group, entries, 2))
     assert (True, entries[2]) == (answer.is_moved, answer.position)
-    assert (2, []) == (lag(store, lane), store.chunks.open_chunks(lane))
-    assert entries[3:] == waiting(store, lane)
+    assert (2, []) == (lag(store, group), store.chunks.open_chunks(group))
+    assert entries[3:] == waiting(store, group)
     assert entries == waiting(store, OTHER)
 
 
 def test_what_the_handler_wants_is_a_queued_chunk_of_the_worker(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
-    one = move(lane, entries, 4, chunk=(1, 3))
+    one = move(group, entries, 4, chunk=(1, 3))
     [answer] = advance(store, one)
     assert (True, 1, False) == (answer.is_moved, answer.open_chunks, answer.is_ambiguous)
-    [chunk] = store.chunks.open_chunks(lane)
+    [chunk] = store.chunks.open_chunks(group)
     assert (entries[0], entries[3], "queued:w1") == (chunk.after, chunk.upto, chunk.owner)
     assert one.chunk is not None
-    begun = store.chunks.begin("w1", lane, one.chunk.id)
+    begun = store.chunks.begin("w1", group, one.chunk.id)
     assert begun is not None
     assert entries[1:4] == [entry.id for entry in begun]
-    assert [] == waiting(store, lane)
+    assert [] == waiting(store, group)
 
 
-def test_the_lease_of_the_chunk_begins(store: Store, lane: Lane, entries: list[str]) -> None:
-    advance(store, move(lane, entries, 4, chunk=(0, 4)))
-    assert 0 == store.chunks.reclaim([lane])
+def test_the_lease_of_the_chunk_begins(store: Store, group: Group, entries: list[str]) -> None:
+    advance(store, move(group, entries, 4, chunk=(0, 4)))
+    assert 0 == store.chunks.reclaim([group])
     with store.leases_over():
-        assert 5 == store.chunks.reclaim([lane])
+        assert 5 == store.chunks.reclaim([group])
 
 
 @pytest.mark.parametrize("stands", [0, 3, 4])
 def test_a_group_that_stands_elsewhere_stays_and_says_where(
-    store: Store, lane: Lane, entries: list[str], stands: int
+    store: Store, group: Group, entries: list[str], stands: int
 ) -> None:
-    advance(store, move(lane, entries, stands))
-    [answer] = advance(store, move(lane, entries, 3, after=2, chunk=(3, 3)))
+    advance(store, move(group, entries, stands))
+    [answer] = advance(store, move(group, entries, 3, after=2, chunk=(3, 3)))
     assert (False, entries[stands]) == (answer.is_moved, answer.position)
-    assert [] == store.chunks.open_chunks(lane)
-    assert entries[stands + 1 :] == waiting(store, lane)
+    assert [] == store.chunks.open_chunks(group)
+    assert entries[stands + 1 :] == waiting(store, group)
 
 
 def test_a_group_of_which_nothing_is_known_says_where_it_stands(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
-    [answer] = advance(store, Advance(lane, "-", entries[4], 5, ("a.#",)))
+    [answer] = advance(store, Advance(group, "-", entries[4], 5, ("a.#",)))
     assert (False, "0-0") == (answer.is_moved, answer.position)
 
 
-def test_a_group_that_is_gone_has_no_position(store: Store, lane: Lane, entries: list[str]) -> None:
-    store.log.leave(DOMAIN, lane.handler)
-    gone, other = advance(store, move(lane, entries, 2), move(OTHER, entries, 2))
+def test_a_group_that_is_gone_has_no_position(
+    store: Store, group: Group, entries: list[str]
+) -> None:
+    store.event_log.leave(DOMAIN, group.handler)
+    gone, other = advance(store, move(group, entries, 2), move(OTHER, entries, 2))
     assert (False, "") == (gone.is_moved, gone.position)
     assert other.is_moved
 
 
 def test_a_domain_without_a_log_has_no_groups(store: Store) -> None:
-    nowhere = Lane("nowhere", "plain")
+    nowhere = Group("nowhere", "plain")
     assert [Advanced()] == [
         Advanced(one.is_moved, one.position)
         for one in advance(store, Advance(nowhere, "0-0", "5-0", 1, ("a.#",)))
@@ -126,57 +128,57 @@ def test_a_domain_without_a_log_has_no_groups(store: Store) -> None:
 
 
 def test_a_group_whose_handler_has_another_version_in_force_stays(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
-    store.ledger.note_patterns(lane, ["a.#", "b.#"])
-    [answer] = advance(store, move(lane, entries, 2))
+    store.deliveries.note_patterns(group, ["a.#", "b.#"])
+    [answer] = advance(store, move(group, entries, 2))
     assert (False, "0-0") == (answer.is_moved, answer.position)
-    [answer] = advance(store, move(lane, entries, 2, patterns=("b.#", "a.#")))
+    [answer] = advance(store, move(group, entries, 2, patterns=("b.#", "a.#")))
     assert answer.is_moved
 
 
 def test_no_group_moves_to_an_entry_that_the_log_lost(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
     ms, sequence = entries[4].split("-")
     lost = f"{int(ms) + 1}-{sequence}"
-    [answer] = advance(store, Advance(lane, "0-0", lost, 6, ("a.#",)))
+    [answer] = advance(store, Advance(group, "0-0", lost, 6, ("a.#",)))
     assert (False, "0-0") == (answer.is_moved, answer.position)
 
 
 def test_each_of_many_groups_moves_by_itself(store: Store, entries: list[str]) -> None:
-    many = [Lane(DOMAIN, f"h{n}") for n in range(300)]
-    for lane in many:
-        store.log.join(DOMAIN, lane.handler, "0")
+    many = [Group(DOMAIN, f"h{n}") for n in range(300)]
+    for group in many:
+        store.event_log.join(DOMAIN, group.handler, "0")
     advance(store, move(many[7], entries, 1))
     moves = [
-        move(lane, entries, 4, chunk=(2, 2) if n == 299 else None) for n, lane in enumerate(many)
+        move(group, entries, 4, chunk=(2, 2) if n == 299 else None) for n, group in enumerate(many)
     ]
     answers = advance(store, *moves)
     assert [7] == [n for n, answer in enumerate(answers) if not answer.is_moved]
     assert 1 == len(store.chunks.open_chunks(many[299]))
-    assert {0} == {lag(store, lane) for lane in many if lane != many[7]}
+    assert {0} == {lag(store, group) for group in many if group != many[7]}
 
 
 def test_pending_deliveries_are_counted_for_each_handler_of_a_domain(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
-    [answer] = advance(store, move(lane, entries, 1))
+    [answer] = advance(store, move(group, entries, 1))
     assert not answer.has_open
-    store.take(lane)
-    [answer] = advance(store, move(lane, entries, 1))
+    store.fetch(group)
+    [answer] = advance(store, move(group, entries, 1))
     assert answer.has_open
-    counts, nowhere = store.ledger.pending_counts([DOMAIN, "nowhere"])
+    counts, nowhere = store.deliveries.pending_counts([DOMAIN, "nowhere"])
     assert counts is not None
-    assert (3, 0) == (counts[lane.handler], counts[OTHER.handler])
+    assert (3, 0) == (counts[group.handler], counts[OTHER.handler])
     assert {} == nowhere
-    assert [] == store.ledger.pending_counts([])
+    assert [] == store.deliveries.pending_counts([])
 
 
 def test_a_chunk_that_may_repeat_an_event_is_said_to(
-    store: Store, lane: Lane, entries: list[str]
+    store: Store, group: Group, entries: list[str]
 ) -> None:
     now_ms = int(entries[4].split("-")[0])
-    again = store.log.append(DOMAIN, event(new_event_id()), EntryKind.MADE, now_ms)
-    [answer] = advance(store, move(lane, [*entries, again], 5, chunk=(5, 5)))
+    again = store.event_log.append(DOMAIN, event(new_event_id()), EntryKind.MADE, now_ms)
+    [answer] = advance(store, move(group, [*entries, again], 5, chunk=(5, 5)))
     assert answer.is_ambiguous

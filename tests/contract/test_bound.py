@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.delivery import Lane, Outcome
+from celeriac.delivery import Group, Outcome
 from celeriac.errors import LogFull
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store, body
@@ -20,52 +20,52 @@ FOREIGN = EntryKind.FOREIGN
 
 
 @pytest.fixture
-def full(make_store: MakeStore) -> Callable[..., tuple[Store, Lane]]:
+def full(make_store: MakeStore) -> Callable[..., tuple[Store, Group]]:
     """Makes a store that refuses, and fills it for one handler; its lane."""
 
-    def make(**given: object) -> tuple[Store, Lane]:
+    def make(**given: object) -> tuple[Store, Group]:
         store = make_store(**{"max_backlog": MOST, "log_full": "raise", **given})
-        lane = Lane(DOMAIN, "billing.charge")
-        store.log.join(DOMAIN, lane.handler, "0")
+        group = Group(DOMAIN, "billing.charge")
+        store.event_log.join(DOMAIN, group.handler, "0")
         for n in range(MOST):
             store.emit(f"e{n}")
-        return store, lane
+        return store, group
 
     return make
 
 
-Full = Callable[..., tuple[Store, Lane]]
+Full = Callable[..., tuple[Store, Group]]
 
 
 def test_what_is_over_the_bound_is_refused_with_the_remedy(full: Full) -> None:
     store, _ = full()
     with pytest.raises(LogFull, match=r"billing\.charge.*CELERIAC_MAX_BACKLOG is 64"):
         store.emit("more")
-    assert store.log.length(DOMAIN) == MOST
+    assert store.event_log.length(DOMAIN) == MOST
 
 
 def test_it_is_open_again_once_handlers_have_caught_up(full: Full) -> None:
-    store, lane = full()
-    for claimed in store.run(lane):
-        store.finish(lane, claimed)
+    store, group = full()
+    for claimed in store.run(group):
+        store.complete(group, claimed)
     store.emit("more")
-    assert store.log.length(DOMAIN) == MOST + 1
+    assert store.event_log.length(DOMAIN) == MOST + 1
 
 
 def test_what_is_in_flight_counts(full: Full) -> None:
     """Given to a worker is not finished."""
-    store, lane = full()
-    store.take(lane)
+    store, group = full()
+    store.fetch(group)
     with pytest.raises(LogFull):
         store.emit("more")
 
 
 def test_what_is_in_an_open_chunk_counts(full: Full) -> None:
-    store, lane = full()
-    chunk, fetched = fetch(store, lane)
+    store, group = full()
+    chunk, fetched = fetch(store, group)
     with pytest.raises(LogFull, match=r"64 unfinished events, of which billing\.charge"):
         store.emit("more")
-    assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries[: MOST // 2]))
+    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[: MOST // 2]))
     for n in range(MOST // 2):
         store.emit(f"more{n}")
     with pytest.raises(LogFull):
@@ -73,56 +73,58 @@ def test_what_is_in_an_open_chunk_counts(full: Full) -> None:
 
 
 def test_what_is_finished_and_kept_by_the_retention_does_not_count(full: Full) -> None:
-    store, lane = full()
+    store, group = full()
     for n in range(3 * MOST):
-        for claimed in store.run(lane):
-            store.finish(lane, claimed)
+        for claimed in store.run(group):
+            store.complete(group, claimed)
         store.emit(f"more{n}")
-    assert store.log.length(DOMAIN) == 4 * MOST
+    assert store.event_log.length(DOMAIN) == 4 * MOST
 
 
 def test_a_log_that_nobody_reads_is_bounded_by_the_retention_alone(make_store: MakeStore) -> None:
     store = make_store(max_backlog=10, log_full="raise")
     for n in range(50):
         store.emit(f"e{n}")
-    assert store.log.length(DOMAIN) == 50
+    assert store.event_log.length(DOMAIN) == 50
 
 
 def test_the_slowest_handler_decides(full: Full) -> None:
-    store, lane = full()
-    slow = Lane(DOMAIN, "shipping.pack")
-    store.log.join(DOMAIN, slow.handler, "0")
-    for claimed in store.run(lane):
-        store.finish(lane, claimed)
+    store, group = full()
+    slow = Group(DOMAIN, "shipping.pack")
+    store.event_log.join(DOMAIN, slow.handler, "0")
+    for claimed in store.run(group):
+        store.complete(group, claimed)
     with pytest.raises(LogFull, match=r"shipping\.pack"):
         store.emit("more")
-    store.log.leave(DOMAIN, slow.handler)
+    store.event_log.leave(DOMAIN, slow.handler)
     store.emit("more")
 
 
 def test_what_is_postponed_counts(make_store: MakeStore) -> None:
     store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(MOST):
-        store.log.postpone(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
+        store.event_log.postpone(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
     with pytest.raises(LogFull):
-        store.log.postpone(DOMAIN, body("more"), delay_ms=60_000, at_ms=None)
+        store.event_log.postpone(DOMAIN, body("more"), delay_ms=60_000, at_ms=None)
     with pytest.raises(LogFull):
         store.emit("more")
 
 
 def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: MakeStore) -> None:
     store = make_store(max_backlog=MOST, log_full="raise")
-    store.log.join(DOMAIN, "billing.charge", "0")
+    store.event_log.join(DOMAIN, "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN, 0) for n in range(3 * MOST)])
-    assert caught.value.appended == MOST == store.log.length(DOMAIN)
+        store.event_log.append_many([(DOMAIN, body(f"e{n}"), FOREIGN, 0) for n in range(3 * MOST)])
+    assert caught.value.appended == MOST == store.event_log.length(DOMAIN)
 
 
 def test_other_domains_have_room(full: Full) -> None:
     store, _ = full()
-    store.log.append("payment", body("p"))
+    store.event_log.append("payment", body("p"))
     with pytest.raises(LogFull) as caught:
-        store.log.append_many([("payment", body("q"), FOREIGN, 0), (DOMAIN, body("r"), FOREIGN, 0)])
+        store.event_log.append_many(
+            [("payment", body("q"), FOREIGN, 0), (DOMAIN, body("r"), FOREIGN, 0)]
+        )
     assert caught.value.appended == 1
 
 
@@ -135,7 +137,7 @@ def test_blocking_ends_after_its_time(full: Full) -> None:
 
 
 def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
-    store, lane = full(log_full="block", emit_timeout=20)
+    store, group = full(log_full="block", emit_timeout=20)
     done = threading.Event()
 
     def emit() -> None:
@@ -145,8 +147,8 @@ def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
     thread = threading.Thread(target=emit, daemon=True)
     thread.start()
     assert not done.wait(0.2)
-    for claimed in store.run(lane):
-        store.finish(lane, claimed, Outcome.PROCESSED)
+    for claimed in store.run(group):
+        store.complete(group, claimed, Outcome.PROCESSED)
     assert done.wait(10)
     thread.join(10)
 
@@ -160,6 +162,6 @@ def test_a_group_that_began_in_the_middle_is_judged_by_its_own_backlog(
         store.emit(f"e{n}")
         if n % 16 == 0:
             store.pass_ms(2)
-    newest = store.log.read(DOMAIN, count=1, newest_first=True)[0]
-    store.log.join(DOMAIN, "billing.late", f"{newest.time_ms - 1}-{2**64 - 1}")
+    newest = store.event_log.read(DOMAIN, count=1, newest_first=True)[0]
+    store.event_log.join(DOMAIN, "billing.late", f"{newest.time_ms - 1}-{2**64 - 1}")
     store.emit("more")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery import Lane, Outcome, Settled, Verdict
+from celeriac.delivery import Completion, Group, Outcome, Verdict
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import Effects
 from celeriac.settings import BUS_WIDE, Settings
@@ -20,7 +20,7 @@ from tests.contract.store import DOMAIN, Store
 
 def other(store: Store, **given: Any) -> BusSettings:
     """The settings of another process of the same bus."""
-    return BusSettings(Settings.load({}, **given), store.log.bus._store)
+    return BusSettings(Settings.load({}, **given), store.event_log.bus._store)
 
 
 def test_the_first_worker_writes_its_settings_and_all_others_follow(store: Store) -> None:
@@ -104,29 +104,31 @@ def test_a_value_that_cannot_be_read_is_told_and_passed_by(
 def test_trimming_follows_the_bus(make_store: MakeStore) -> None:
     store = make_store(retention=1)
     other(store, retention=3600, dead_retention=3600).establish()
-    store.log.bus.refresh()
-    store.log.append(DOMAIN, b"{}")
+    store.event_log.bus.refresh()
+    store.event_log.append(DOMAIN, b"{}")
     store.pass_ms(1100)
-    assert (0, 0) == store.log.trim(DOMAIN, exact=True)
-    store.log.bus.set("retention", "1")
-    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+    assert (0, 0) == store.event_log.trim(DOMAIN, exact=True)
+    store.event_log.bus.set("retention", "1")
+    assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
 
 
 def test_the_bound_of_the_log_is_the_bus_s(make_store: MakeStore) -> None:
     store = make_store(log_full="raise")
-    store.log.join(DOMAIN, "billing.charge", "0")
-    store.log.append(DOMAIN, b"{}")
-    store.log.bus.set("max_backlog", "1")
+    store.event_log.join(DOMAIN, "billing.charge", "0")
+    store.event_log.append(DOMAIN, b"{}")
+    store.event_log.bus.set("max_backlog", "1")
     with pytest.raises(LogFull):
-        store.log.append(DOMAIN, b"{}")
-    store.log.bus.set("max_backlog", "0")
-    store.log.append(DOMAIN, b"{}")
+        store.event_log.append(DOMAIN, b"{}")
+    store.event_log.bus.set("max_backlog", "0")
+    store.event_log.append(DOMAIN, b"{}")
 
 
-def processed(store: Store, lane: Lane, event_id: str) -> str:
+def processed(store: Store, group: Group, event_id: str) -> str:
     entry = store.emit(event_id)
-    store.claim(lane, store.take(lane).deliveries)
-    assert [] == store.ledger.finish("w1", lane, [Settled(entry, event_id, 1, Outcome.PROCESSED)])
+    store.claim(group, store.fetch(group).deliveries)
+    assert [] == store.deliveries.complete(
+        "w1", group, [Completion(entry, event_id, 1, Outcome.PROCESSED)]
+    )
     return entry
 
 
@@ -136,12 +138,12 @@ def test_a_duplicate_is_known_whatever_happens_to_the_window(
 ) -> None:
     """As long as it is younger than both."""
     store = make_store(dedup_window=before)
-    lane = Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    processed(store, lane, "a")
-    store.log.bus.set("dedup_window", str(after))
+    group = Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    processed(store, group, "a")
+    store.event_log.bus.set("dedup_window", str(after))
     store.emit("a")
-    [claimed] = store.claim(lane, store.take(lane).deliveries)
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert Verdict.DUPLICATE is claimed.verdict
 
 
@@ -150,15 +152,15 @@ def test_a_dead_letter_is_redriven_whatever_happens_to_the_window(
     make_store: MakeStore, before: int, after: int
 ) -> None:
     store = make_store(dedup_window=before)
-    lane = Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
+    group = Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
     entry = store.emit("a")
-    store.claim(lane, store.take(lane).deliveries)
-    store.ledger.finish("w1", lane, [Settled(entry, "a", 1, Outcome.DEAD)])
-    store.log.bus.set("dedup_window", str(after))
-    [letter] = store.ledger.dead(DOMAIN)
-    assert 1 == store.ledger.redrive(lane, [(letter, b"{}")])
-    [claimed] = store.claim(lane, store.take(lane).deliveries)
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.DEAD)])
+    store.event_log.bus.set("dedup_window", str(after))
+    [letter] = store.deliveries.dead(DOMAIN)
+    assert 1 == store.deliveries.redrive(group, [(letter, b"{}")])
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert Verdict.RUN is claimed.verdict
 
 
@@ -167,27 +169,27 @@ def test_a_window_that_was_made_longer_does_not_claim_to_remember_further(
 ) -> None:
     store = make_store(dedup_window=60)
     now = store.registry.now_ms()
-    store.log.bus.set("dedup_window", "3600")
-    assert now - 61_000 < store.ledger.remembers_from_ms()
+    store.event_log.bus.set("dedup_window", "3600")
+    assert now - 61_000 < store.deliveries.remembers_from_ms()
 
 
 def test_a_row_lives_for_a_window_and_is_gone_after_two(make_store: MakeStore) -> None:
     store = make_store(dedup_window=1)
-    lane = Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    processed(store, lane, "a")
-    assert [None] != store.ledger.rows(lane, ["a"])
+    group = Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    processed(store, group, "a")
+    assert [None] != store.deliveries.rows(group, ["a"])
     store.pass_ms(2100)
-    assert [None] == store.ledger.rows(lane, ["a"])
-    processed(store, lane, "b")
-    assert [None, True] == [row and True for row in store.ledger.rows(lane, ["a", "b"])]
+    assert [None] == store.deliveries.rows(group, ["a"])
+    processed(store, group, "b")
+    assert [None, True] == [row and True for row in store.deliveries.rows(group, ["a", "b"])]
 
 
-def test_the_name_of_nothing_has_no_row(store: Store, lane: Lane) -> None:
-    processed(store, lane, "a")
-    assert [None] == store.ledger.rows(lane, [""])
-    assert [] == store.ledger.failures(lane, "")
-    assert [Effects()] == store.ledger.effects(lane, [""])
+def test_the_name_of_nothing_has_no_row(store: Store, group: Group) -> None:
+    processed(store, group, "a")
+    assert [None] == store.deliveries.rows(group, [""])
+    assert [] == store.deliveries.failures(group, "")
+    assert [Effects()] == store.deliveries.effects(group, [""])
 
 
 def test_settings_are_told_apart_by_what_was_given() -> None:

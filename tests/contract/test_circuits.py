@@ -42,7 +42,7 @@ Pair = tuple[Circuits, Callable[[float], None]]
 
 
 def opened(circuits: Circuits, breaker: Breaker = BREAKER) -> None:
-    circuits.tell(H, breaker, 3, 3, "ConnectionError: down")
+    circuits.record(H, breaker, 3, 3, "ConnectionError: down")
     assert circuits.get(H).state is OPEN
 
 
@@ -55,8 +55,8 @@ def test_an_unknown_handler_has_a_closed_circuit(pair: Pair) -> None:
 
 def test_it_opens_at_the_number_of_failures_and_not_before(pair: Pair) -> None:
     circuits, _ = pair
-    assert circuits.tell(H, BREAKER, 2, 2).state is CLOSED
-    circuit = circuits.tell(H, BREAKER, 1, 1, "ConnectionError: down")
+    assert circuits.record(H, BREAKER, 2, 2).state is CLOSED
+    circuit = circuits.record(H, BREAKER, 1, 1, "ConnectionError: down")
     assert circuit.state is OPEN
     assert circuit.reason == "ConnectionError: down"
     assert circuit.until_ms is not None and circuit.since_ms is not None
@@ -68,17 +68,17 @@ def test_it_opens_at_the_number_of_failures_and_not_before(pair: Pair) -> None:
 def test_failures_among_many_successes_do_not_open_it(pair: Pair) -> None:
     """`share` guards a busy handler of which a few calls fail."""
     circuits, _ = pair
-    circuits.tell(H, BREAKER, 100, 0)
-    assert circuits.tell(H, BREAKER, 50, 50).state is CLOSED
-    assert circuits.tell(H, BREAKER, 50, 50).state is OPEN
+    circuits.record(H, BREAKER, 100, 0)
+    assert circuits.record(H, BREAKER, 50, 50).state is CLOSED
+    assert circuits.record(H, BREAKER, 50, 50).state is OPEN
 
 
 def test_failures_older_than_the_window_do_not_count(pair: Pair) -> None:
     circuits, passes = pair
     brief = Breaker(failures=3, window=0.2, recovery_timeout=1.0)
-    circuits.tell(H, brief, 2, 2)
+    circuits.record(H, brief, 2, 2)
     passes(0.3)
-    assert circuits.tell(H, brief, 2, 2).state is CLOSED
+    assert circuits.record(H, brief, 2, 2).state is CLOSED
 
 
 def test_one_worker_alone_gets_the_trial(pair: Pair) -> None:
@@ -107,9 +107,9 @@ def test_a_trial_that_succeeds_closes_it_and_forgets_the_failures(pair: Pair) ->
     opened(circuits)
     passes(0.06)
     circuits.probe(H, "w1", LEASE_MS)
-    assert circuits.tell(H, BREAKER, 1, 0).state is CLOSED
+    assert circuits.record(H, BREAKER, 1, 0).state is CLOSED
     assert circuits.all() == {}
-    assert circuits.tell(H, BREAKER, 2, 2).state is CLOSED
+    assert circuits.record(H, BREAKER, 2, 2).state is CLOSED
 
 
 def test_a_trial_that_fails_opens_it_anew(pair: Pair) -> None:
@@ -117,7 +117,7 @@ def test_a_trial_that_fails_opens_it_anew(pair: Pair) -> None:
     opened(circuits)
     passes(0.06)
     circuits.probe(H, "w1", LEASE_MS)
-    assert circuits.tell(H, BREAKER, 1, 1, "still down").state is OPEN
+    assert circuits.record(H, BREAKER, 1, 1, "still down").state is OPEN
     assert circuits.probe(H, "w1", LEASE_MS).most == 0
     passes(0.06)
     assert circuits.probe(H, "w2", LEASE_MS).most == 1
@@ -130,7 +130,7 @@ def test_a_trial_that_came_to_nothing_is_followed_by_another(pair: Pair) -> None
     passes(0.06)
     before = circuits.probe(H, "w1", LEASE_MS).circuit
     passes(0.005)
-    circuit = circuits.tell(H, BREAKER, 0, 0)
+    circuit = circuits.record(H, BREAKER, 0, 0)
     assert (circuit.state, circuit.trial) == (HALF_OPEN, "")
     assert circuit.since_ms != before.since_ms
     assert circuits.probe(H, "w2", LEASE_MS).most == 1
@@ -145,7 +145,7 @@ def test_no_two_trials_have_the_same_time(pair: Pair) -> None:
     since: list[int | None] = []
     for _ in range(20):
         since.append(circuits.probe(H, "w1", LEASE_MS).circuit.since_ms)
-        circuits.tell(H, BREAKER, 0, 0)
+        circuits.record(H, BREAKER, 0, 0)
     assert sorted({*since}, key=lambda ms: ms or 0) == since
 
 
@@ -154,8 +154,8 @@ def test_what_is_told_of_an_open_one_changes_nothing(pair: Pair) -> None:
     circuits, _ = pair
     opened(circuits, Breaker(failures=3, recovery_timeout=60.0))
     before = circuits.get(H)
-    assert circuits.tell(H, BREAKER, 5, 0) == before
-    assert circuits.tell(H, BREAKER, 5, 5) == before
+    assert circuits.record(H, BREAKER, 5, 0) == before
+    assert circuits.record(H, BREAKER, 5, 5) == before
 
 
 def test_a_pause_by_hand_lasts_until_it_is_resumed(pair: Pair) -> None:
@@ -164,7 +164,7 @@ def test_a_pause_by_hand_lasts_until_it_is_resumed(pair: Pair) -> None:
     assert (circuit.state, circuit.until_ms, circuit.reason) == (PAUSED, None, "maintenance")
     passes(0.05)
     assert circuits.probe(H, "w1", LEASE_MS).most == 0
-    assert circuits.tell(H, BREAKER, 9, 0).state is PAUSED
+    assert circuits.record(H, BREAKER, 9, 0).state is PAUSED
     assert circuits.resume(H)
     assert not circuits.resume(H)
     assert circuits.probe(H, "w1", LEASE_MS).most is None
@@ -183,7 +183,7 @@ def test_an_open_one_is_resumed_by_hand(pair: Pair) -> None:
     circuits, _ = pair
     opened(circuits)
     assert circuits.resume(H)
-    assert circuits.tell(H, BREAKER, 2, 2).state is CLOSED
+    assert circuits.record(H, BREAKER, 2, 2).state is CLOSED
 
 
 def test_handlers_have_circuits_of_their_own(pair: Pair) -> None:
@@ -199,7 +199,7 @@ def test_random_lives_take_only_the_moves_of_the_table(pair: Pair, seed: int) ->
     circuits, passes = pair
     chance = random.Random(seed)
     moves: dict[str, Callable[[], object]] = {
-        "tell": lambda: circuits.tell(H, BREAKER, 2, chance.choice([0, 2, 2])),
+        "record": lambda: circuits.record(H, BREAKER, 2, chance.choice([0, 2, 2])),
         "probe": lambda: circuits.probe(H, chance.choice(["w1", "w2"]), 20),
         "pause": lambda: circuits.pause(H, for_ms=chance.choice([None, 20])),
         "resume": lambda: circuits.resume(H),

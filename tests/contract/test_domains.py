@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery import Completion, Group, Outcome
 from celeriac.errors import LogFull
 from celeriac.event import build_event, encode
 from celeriac.event_log import EntryKind
@@ -14,122 +14,122 @@ from tests.contract.store import DOMAIN, HOUR_MS, Store
 
 def test_a_domain_beyond_the_bound_is_refused_by_name(make_store: MakeStore) -> None:
     store = make_store(max_domains=2)
-    store.log.announce(["a", "b"])
+    store.event_log.announce(["a", "b"])
     with pytest.raises(LogFull, match=r"max_domains.*'c' was refused.*celeriac config set"):
-        store.log.announce(["a", "c"])
-    store.log.announce(["a", "b"])
-    assert {"a", "b"} == store.log.domains()
+        store.event_log.announce(["a", "c"])
+    store.event_log.announce(["a", "b"])
+    assert {"a", "b"} == store.event_log.domains()
 
 
 def test_a_handler_is_not_refused_its_domain(make_store: MakeStore) -> None:
     store = make_store(max_domains=1)
-    store.log.announce(["a"])
-    assert store.log.join("b", "billing.charge", "0")
-    assert {"a", "b"} == store.log.domains()
+    store.event_log.announce(["a"])
+    assert store.event_log.join("b", "billing.charge", "0")
+    assert {"a", "b"} == store.event_log.domains()
 
 
-def emptied(store: Store, lane: Lane) -> None:
+def emptied(store: Store, group: Group) -> None:
     """A domain whose only event is finished and trimmed."""
     entry = store.emit("a")
-    store.claim(lane, store.take(lane).deliveries)
-    store.ledger.finish("w1", lane, [Settled(entry, "a", 1, Outcome.PROCESSED)])
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.PROCESSED)])
     store.pass_ms(1100)
-    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
+    assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
 
 
 def test_a_domain_that_holds_nothing_is_removed(make_store: MakeStore) -> None:
-    store, lane = make_store(retention=1), Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    emptied(store, lane)
-    assert not store.log.forget_domain(DOMAIN, HOUR_MS)  # it was emitted to lately
-    assert store.log.forget_domain(DOMAIN, 1000)
-    assert frozenset() == store.log.domains()
-    assert {DOMAIN} == store.log.forgotten()
-    assert [] == store.log.groups(DOMAIN)
-    assert store.take(lane).removed
+    store, group = make_store(retention=1), Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    emptied(store, group)
+    assert not store.event_log.forget_domain(DOMAIN, HOUR_MS)  # it was emitted to lately
+    assert store.event_log.forget_domain(DOMAIN, 1000)
+    assert frozenset() == store.event_log.domains()
+    assert {DOMAIN} == store.event_log.forgotten()
+    assert [] == store.event_log.groups(DOMAIN)
+    assert store.fetch(group).removed
 
 
 def test_what_is_emitted_after_a_domain_was_removed_is_there_for_its_handlers(
     make_store: MakeStore,
 ) -> None:
-    store, lane = make_store(retention=1), Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    emptied(store, lane)
-    assert store.log.forget_domain(DOMAIN, 1000)
+    store, group = make_store(retention=1), Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    emptied(store, group)
+    assert store.event_log.forget_domain(DOMAIN, 1000)
     store.emit("b")  # by a producer that had announced the domain before
-    assert {DOMAIN} == store.log.discover()
-    assert frozenset() == store.log.forgotten()
-    store.log.join(DOMAIN, lane.handler, "0-0")
-    assert 1 == len(store.take(lane).deliveries)
+    assert {DOMAIN} == store.event_log.discover()
+    assert frozenset() == store.event_log.forgotten()
+    store.event_log.join(DOMAIN, group.handler, "0-0")
+    assert 1 == len(store.fetch(group).deliveries)
 
 
 def test_a_removed_domain_keeps_what_ids_it_had(make_store: MakeStore) -> None:
-    store, lane = make_store(retention=1, dedup_window=3600), Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
-    emptied(store, lane)
-    assert store.log.forget_domain(DOMAIN, 1000)
-    store.log.join(DOMAIN, lane.handler, "0-0")
+    store, group = make_store(retention=1, dedup_window=3600), Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
+    emptied(store, group)
+    assert store.event_log.forget_domain(DOMAIN, 1000)
+    store.event_log.join(DOMAIN, group.handler, "0-0")
     store.emit("a")
-    [claimed] = store.claim(lane, store.take(lane).deliveries)
+    [claimed] = store.claim(group, store.fetch(group).deliveries)
     assert "duplicate" == claimed.verdict
 
 
 def test_a_domain_with_an_event_is_not_removed(store: Store) -> None:
-    store.log.announce([DOMAIN])
+    store.event_log.announce([DOMAIN])
     store.emit("a")
     store.pass_ms(5)
-    assert not store.log.forget_domain(DOMAIN, 1)
-    assert {DOMAIN} == store.log.domains()
-    assert frozenset() == store.log.forgotten()
+    assert not store.event_log.forget_domain(DOMAIN, 1)
+    assert {DOMAIN} == store.event_log.domains()
+    assert frozenset() == store.event_log.forgotten()
 
 
 def test_a_domain_with_a_postponed_event_is_not_removed(store: Store) -> None:
-    store.log.announce([DOMAIN])
-    store.log.postpone(DOMAIN, b"{}", delay_ms=HOUR_MS, at_ms=None)
-    assert not store.log.forget_domain(DOMAIN, 0)
+    store.event_log.announce([DOMAIN])
+    store.event_log.postpone(DOMAIN, b"{}", delay_ms=HOUR_MS, at_ms=None)
+    assert not store.event_log.forget_domain(DOMAIN, 0)
 
 
 def test_a_domain_with_a_dead_letter_is_not_removed(make_store: MakeStore) -> None:
-    store, lane = make_store(retention=1), Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
+    store, group = make_store(retention=1), Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
     entry = store.emit("a")
-    store.claim(lane, store.take(lane).deliveries)
-    store.ledger.finish("w1", lane, [Settled(entry, "a", 1, Outcome.DEAD)])
+    store.claim(group, store.fetch(group).deliveries)
+    store.deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.DEAD)])
     store.pass_ms(1100)
-    store.log.trim(DOMAIN, exact=True)
-    assert not store.log.forget_domain(DOMAIN, 1)
+    store.event_log.trim(DOMAIN, exact=True)
+    assert not store.event_log.forget_domain(DOMAIN, 1)
 
 
 def test_a_domain_with_a_recent_action_of_an_operator_is_not_removed(
     make_store: MakeStore,
 ) -> None:
     store = make_store(retention=1, dead_retention=HOUR_MS / 1000)
-    store.log.join(DOMAIN, "billing.charge", "0")
-    store.ledger.record(DOMAIN, b"{}")
+    store.event_log.join(DOMAIN, "billing.charge", "0")
+    store.deliveries.record(DOMAIN, b"{}")
     store.pass_ms(5)
-    assert not store.log.forget_domain(DOMAIN, 1)
-    store.log.bus.set("dead_retention", "1")
+    assert not store.event_log.forget_domain(DOMAIN, 1)
+    store.event_log.bus.set("dead_retention", "1")
     store.pass_ms(1100)
-    assert store.log.forget_domain(DOMAIN, 1)
-    assert [] == store.ledger.audited(DOMAIN)
+    assert store.event_log.forget_domain(DOMAIN, 1)
+    assert [] == store.deliveries.audited(DOMAIN)
 
 
 def test_a_removed_domain_knows_the_events_that_were_appended_once(make_store: MakeStore) -> None:
     store = make_store(retention=1, dedup_window=3600)
     event = encode(build_event(f"{DOMAIN}.placed", None, id="a", source="shop"))
-    first = store.log.append(DOMAIN, event, EntryKind.GIVEN)
+    first = store.event_log.append(DOMAIN, event, EntryKind.GIVEN)
     store.pass_ms(1100)
-    assert (1, 0) == store.log.trim(DOMAIN, exact=True)
-    assert store.log.forget_domain(DOMAIN, 1000)
-    assert first == store.log.append(DOMAIN, event, EntryKind.GIVEN)
+    assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
+    assert store.event_log.forget_domain(DOMAIN, 1000)
+    assert first == store.event_log.append(DOMAIN, event, EntryKind.GIVEN)
 
 
 def test_many_domains_are_trimmed_together(make_store: MakeStore) -> None:
     store = make_store(retention=1)
     for domain in ("a", "b", "c"):
-        store.log.append(domain, b"{}")
+        store.event_log.append(domain, b"{}")
     store.pass_ms(1100)
-    trimmed = store.log.trim_many(["a", "b", "c"], exact=True)
+    trimmed = store.event_log.trim_many(["a", "b", "c"], exact=True)
     assert [(1, 0)] * 3 == [(one.entries, one.left) for one in trimmed]
 
 
@@ -137,7 +137,7 @@ def test_one_trim_removes_all_that_is_over_the_age(make_store: MakeStore) -> Non
     """However much it is: XTRIM alone stops after 10,000 entries."""
     store = make_store(retention=1)
     for _ in range(25):
-        store.log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN, 0)] * 1000)
+        store.event_log.append_many([(DOMAIN, b"{}", EntryKind.FOREIGN, 0)] * 1000)
     store.pass_ms(1100)
-    removed, _ = store.log.trim(DOMAIN)
+    removed, _ = store.event_log.trim(DOMAIN)
     assert 25_000 - 200 <= removed  # whole nodes

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
 from tests.contract.test_chunks import completion, fetch
 from tests.contract.test_matrix import Bus, bus_of, complete
@@ -48,17 +48,17 @@ def faults(store: RedisStore, kind: str) -> list[str]:
 def test_a_record_that_is_no_open_chunk_is_skipped_and_reported(
     redis_store: RedisStore, bus: Bus, id: bytes
 ) -> None:
-    key = redis_store.keys.chunks(DOMAIN, bus.lane.handler)
+    key = redis_store.keys.chunks(DOMAIN, bus.group.handler)
     bus.emit("a", "b")
-    chunk, _ = fetch(redis_store, bus.lane, 1)
+    chunk, _ = fetch(redis_store, bus.group, 1)
     redis_store.client.hset(key, id, CHUNKS[id])
     assert ["running", "waiting"] == bus.states("a", "b")
     assert (1, 1, 2) == (bus.lag.running, bus.lag.waiting, bus.lag.unfinished)
-    assert ["a"] == bus.found(State.RUNNING)
-    assert [chunk] == [one.id for one in redis_store.chunks.open_chunks(bus.lane)]
+    assert ["a"] == bus.found(DeliveryState.RUNNING)
+    assert [chunk] == [one.id for one in redis_store.chunks.open_chunks(bus.group)]
     assert 1 == len(faults(redis_store, "chunks"))
     redis_store.client.hdel(key, id)
-    redis_store.log.groups(DOMAIN)
+    redis_store.event_log.groups(DOMAIN)
     assert [] == faults(redis_store, "chunks")
 
 
@@ -66,10 +66,10 @@ def test_open_chunks_of_another_type_are_none_and_reported(
     redis_store: RedisStore, bus: Bus
 ) -> None:
     bus.emit("a")
-    redis_store.client.set(redis_store.keys.chunks(DOMAIN, bus.lane.handler), "x")
+    redis_store.client.set(redis_store.keys.chunks(DOMAIN, bus.group.handler), "x")
     assert ["waiting"] == bus.states("a")
     assert 1 == len(faults(redis_store, "chunks"))
-    assert [] == redis_store.chunks.open_chunks(bus.lane)
+    assert [] == redis_store.chunks.open_chunks(bus.group)
     assert 1 == len(faults(redis_store, "chunks"))
 
 
@@ -79,22 +79,22 @@ def one_by_one(bus: Bus, *ids: str) -> list[str]:
     entries = []
     for id in ids:
         bus.emit(id)
-        chunk, fetched = fetch(bus.store, bus.lane)
+        chunk, fetched = fetch(bus.store, bus.group)
         complete(bus, chunk, large(fetched.entries))
         entries.append(fetched.entries[0].id)
         bus.store.pass_ms(2)
     return entries
 
 
-def large(entries: Sequence[Entry]) -> Completion:
+def large(entries: Sequence[Entry]) -> ChunkCompletion:
     ids = [entry.id for entry in entries]
     record = pack_runs("w" * 1200, 1, ids, [run_code(RunOutcome.PROCESSED, 5)] * len(ids))
-    return Completion(ids[-1], len(ids), record)
+    return ChunkCompletion(ids[-1], len(ids), record)
 
 
-def corrupt(store: RedisStore, lane: Lane, n: int, member: bytes) -> None:
+def corrupt(store: RedisStore, group: Group, n: int, member: bytes) -> None:
     """Replace the nth run record."""
-    key = store.keys.runs(DOMAIN, lane.handler)
+    key = store.keys.runs(DOMAIN, group.handler)
     [(old, score)] = store.client.zrange(key, n, n, withscores=True)
     store.client.zrem(key, old)
     header = old.partition(b"\n")[0]
@@ -112,14 +112,14 @@ def test_of_a_run_record_that_cannot_be_read_only_the_position_is_known(
     redis_store: RedisStore, bus: Bus, member: bytes
 ) -> None:
     one_by_one(bus, "a", "b", "c")
-    corrupt(redis_store, bus.lane, 1, member)
+    corrupt(redis_store, bus.group, 1, member)
     a, b, c = bus.cells("a", "b", "c")
     for cell in (a, c):
         assert ("processed", 1, 5) == (cell.state, cell.attempts, cell.took_us)
     assert ("processed", 0, None, None, None) == (
         b.state, b.attempts, b.took_us, b.at_ms, b.worker,
     )  # fmt: skip
-    assert ["c", "b", "a"] == bus.found(State.PROCESSED)
+    assert ["c", "b", "a"] == bus.found(DeliveryState.PROCESSED)
     bus.states("b")
     [fault] = faults(redis_store, "runs")
     assert "is no run record" in fault
@@ -129,14 +129,14 @@ def test_a_run_record_that_is_gone_leaves_its_entries_missing(
     redis_store: RedisStore, bus: Bus
 ) -> None:
     one_by_one(bus, "a", "b", "c")
-    key = redis_store.keys.runs(DOMAIN, bus.lane.handler)
+    key = redis_store.keys.runs(DOMAIN, bus.group.handler)
     redis_store.client.zremrangebyrank(key, 1, 1)
     assert ["processed", "missing", "processed"] == bus.states("a", "b", "c")
 
 
 def test_run_records_of_another_type_are_reported(redis_store: RedisStore, bus: Bus) -> None:
     one_by_one(bus, "a")
-    redis_store.client.set(redis_store.keys.runs(DOMAIN, bus.lane.handler), "x")
+    redis_store.client.set(redis_store.keys.runs(DOMAIN, bus.group.handler), "x")
     assert ["processed"] == bus.states("a")
     assert 1 == len(faults(redis_store, "runs"))
 
@@ -144,28 +144,28 @@ def test_run_records_of_another_type_are_reported(redis_store: RedisStore, bus: 
 def test_the_newest_records_are_inspected(redis_store: RedisStore, bus: Bus) -> None:
     one_by_one(bus, "a", "b", "c")
     bus.emit("d")
-    fetch(redis_store, bus.lane)
-    key = redis_store.keys.chunks(DOMAIN, bus.lane.handler)
+    fetch(redis_store, bus.group)
+    key = redis_store.keys.chunks(DOMAIN, bus.group.handler)
     redis_store.client.hset(key, "x", "y")
-    corrupt(redis_store, bus.lane, 0, b"HEADER\nx")
-    corrupt(redis_store, bus.lane, 2, b"x")
-    redis_store.chunks.inspect([bus.lane])  # type: ignore[attr-defined]
+    corrupt(redis_store, bus.group, 0, b"HEADER\nx")
+    corrupt(redis_store, bus.group, 2, b"x")
+    redis_store.chunks.inspect([bus.group])  # type: ignore[attr-defined]
     assert (2, 1) == (len(faults(redis_store, "runs")), len(faults(redis_store, "chunks")))
 
 
-def test_runs_are_found_wherever_the_entries_are(store: Store, lane: Lane) -> None:
+def test_runs_are_found_wherever_the_entries_are(store: Store, group: Group) -> None:
     """Many records of one millisecond, large ones, and entries of which none has a record."""
     sizes, entries = [1] * 40 + [300] + [3] * 30, list[str]()
     for size in sizes:
         for n in range(size):
             entries.append(store.emit(f"{len(entries)}.{n}"))
-        chunk, fetched = fetch(store, lane, size)
+        chunk, fetched = fetch(store, group, size)
         if len(entries) % 7:
             done = completion(fetched.entries, len(entries))
         else:
-            done = Completion(fetched.entries[-1].id, size)
-        assert store.chunks.complete("w1", lane, chunk, done)
-    runs = store.chunks.runs(lane, entries)
+            done = ChunkCompletion(fetched.entries[-1].id, size)
+        assert store.chunks.complete("w1", group, chunk, done)
+    runs = store.chunks.runs(group, entries)
     assert entries == [
         run.entry if run else entry for run, entry in zip(runs, entries, strict=True)
     ]
@@ -176,18 +176,18 @@ def test_runs_are_found_wherever_the_entries_are(store: Store, lane: Lane) -> No
     assert expected == [run and run.took_us for run in runs]
     for some in (entries[::50], entries[:1], entries[-1:], entries[7::90][::-1]):
         want = [runs[entries.index(entry)] for entry in some]
-        assert want == store.chunks.runs(lane, some)
-    assert [None, None] == store.chunks.runs(lane, ["1-1", "9999999999999-0"])
-    assert [] == store.chunks.runs(lane, [])
+        assert want == store.chunks.runs(group, some)
+    assert [None, None] == store.chunks.runs(group, ["1-1", "9999999999999-0"])
+    assert [] == store.chunks.runs(group, [])
 
 
 def test_what_a_script_leaves_for_the_next_is_no_invalid_chunk(
     redis_store: RedisStore, bus: Bus
 ) -> None:
-    """Where the server did not know finish.lua, it stays until the next fetch."""
+    """Where the server did not know complete.lua, it stays until the next fetch."""
     bus.emit("a")
-    key = redis_store.keys.chunks(DOMAIN, bus.lane.handler)
+    key = redis_store.keys.chunks(DOMAIN, bus.group.handler)
     redis_store.client.hset(key, b"", b"0123456789abcdef")
-    assert [] == redis_store.chunks.open_chunks(bus.lane)
-    redis_store.log.groups(DOMAIN)
+    assert [] == redis_store.chunks.open_chunks(bus.group)
+    redis_store.event_log.groups(DOMAIN)
     assert [] == faults(redis_store, "chunks")

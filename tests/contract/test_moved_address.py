@@ -35,7 +35,7 @@ def test_a_hint_that_a_demoted_master_refused_goes_to_the_new_one(tmp_path: Path
         bus.on("order.placed")(charge)
         handler = bus.service.handlers["billing.charge"]
         event = Peek(id="a", source="shop", type="order.placed")
-        chunk = Chunk(handler, handler.lane("order"), (Item("1-0", 0, event),))
+        chunk = Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
         send = hint_sender(app, bus.service, watched=lambda: False)
         send(chunk)
         clients: list[Any] = [open_client(one.url, answer_within=5) for one in (master, replica)]

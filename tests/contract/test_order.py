@@ -6,74 +6,74 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.delivery import MAX_BLOCKED, Lane, Outcome
+from celeriac.delivery import MAX_BLOCKED, Group, Outcome
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 
-def out(store: Store, lane: Lane) -> list[str]:
+def out(store: Store, group: Group) -> list[str]:
     """The entries that a dispatcher is given."""
-    return [delivery.entry for delivery in store.take(lane).deliveries]
+    return [delivery.entry for delivery in store.fetch(group).deliveries]
 
 
-def test_only_the_head_of_a_subject_is_out(store: Store, ordered: Lane) -> None:
+def test_only_the_head_of_a_subject_is_out(store: Store, ordered: Group) -> None:
     a, b, c = (store.emit(name, "order/1") for name in "abc")
     assert [a] == out(store, ordered)
     assert [] == out(store, ordered)
-    assert ["parked", "parked"] == [store.owner(ordered, entry) for entry in (b, c)]
+    assert ["blocked", "blocked"] == [store.owner(ordered, entry) for entry in (b, c)]
     assert () == store.sweep(ordered, limit=1).deliveries[1:]
-    assert ["parked", "parked"] == [store.owner(ordered, entry) for entry in (b, c)]
+    assert ["blocked", "blocked"] == [store.owner(ordered, entry) for entry in (b, c)]
 
 
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead"])
 def test_the_next_is_given_when_the_head_is_settled(
-    store: Store, ordered: Lane, outcome: str
+    store: Store, ordered: Group, outcome: str
 ) -> None:
     _, b, c = (store.emit(name, "order/1") for name in "abc")
-    seen = {f"bell {DOMAIN}": "0"}
-    store.finish(ordered, store.run(ordered)[0], Outcome(outcome))
-    assert seen != store.log.wait(seen, 1)
+    seen = {f"wakeup {DOMAIN}": "0"}
+    store.complete(ordered, store.run(ordered)[0], Outcome(outcome))
+    assert seen != store.event_log.wait(seen, 1)
     [claimed] = store.run(ordered)
     assert b == claimed.entry
-    assert "parked" == store.owner(ordered, c)
-    store.finish(ordered, claimed, Outcome.PROCESSED)
+    assert "blocked" == store.owner(ordered, c)
+    store.complete(ordered, claimed, Outcome.PROCESSED)
     assert [c] == out(store, ordered)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.RELEASED])
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REQUEUED])
 def test_the_next_waits_while_the_head_is_to_run_again(
-    store: Store, ordered: Lane, outcome: Outcome
+    store: Store, ordered: Group, outcome: Outcome
 ) -> None:
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
-    store.finish(ordered, store.run(ordered)[0], outcome, delay_ms=HOUR_MS // 2)
-    assert "parked" == store.owner(ordered, b)
+    store.complete(ordered, store.run(ordered)[0], outcome, delay_ms=HOUR_MS // 2)
+    assert "blocked" == store.owner(ordered, b)
     assert [] == out(store, ordered)
     store.pass_hour()
     assert [a] == out(store, ordered)
 
 
-def test_a_crash_of_the_head_does_not_let_the_next_pass(store: Store, ordered: Lane) -> None:
+def test_a_crash_of_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
     a, _ = store.emit("a", "order/1"), store.emit("b", "order/1")
     store.run(ordered)
     assert [a] == [d.entry for d in store.sweep(ordered, "w2").deliveries]
 
 
-def test_handing_back_the_head_does_not_let_the_next_pass(store: Store, ordered: Lane) -> None:
+def test_handing_back_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
     a, _ = store.emit("a", "order/1"), store.emit("b", "order/1")
-    store.take(ordered)
-    assert 1 == store.ledger.hand_back("w1", ordered)
+    store.fetch(ordered)
+    assert 1 == store.deliveries.requeue("w1", ordered)
     assert [a] == out(store, ordered)
 
 
-def test_subjects_do_not_delay_each_other(store: Store, ordered: Lane) -> None:
+def test_subjects_do_not_delay_each_other(store: Store, ordered: Group) -> None:
     a, _, c = store.emit("a", "order/1"), store.emit("b", "order/1"), store.emit("c", "order/2")
     assert [a, c] == out(store, ordered)
 
 
 def test_events_without_a_subject_are_one_lane_unless_they_have_a_partition_key(
-    store: Store, ordered: Lane
+    store: Store, ordered: Group
 ) -> None:
-    append = store.log.append
+    append = store.event_log.append
     a = append(DOMAIN, b'{"id": "a"}')
     append(DOMAIN, b'{"id": "b", "subject": null}')
     c = append(DOMAIN, b'{"id": "c", "partitionkey": "k"}')
@@ -83,98 +83,98 @@ def test_events_without_a_subject_are_one_lane_unless_they_have_a_partition_key(
     assert [a, c, e] == out(store, ordered)
 
 
-def test_an_unordered_handler_does_not_wait(store: Store, lane: Lane) -> None:
+def test_an_unordered_handler_does_not_wait(store: Store, group: Group) -> None:
     entries = [store.emit(name, "order/1") for name in "abc"]
-    assert entries == out(store, lane)
+    assert entries == out(store, group)
 
 
-def test_a_subject_is_worked_off_in_order(store: Store, ordered: Lane) -> None:
+def test_a_subject_is_worked_off_in_order(store: Store, ordered: Group) -> None:
     entries = [store.emit(str(n), f"order/{n % 3}") for n in range(30)]
     done: list[str] = []
     while claimed := store.run(ordered):
         for one in claimed:
             done.append(one.entry)
-            assert store.finish(ordered, one)
+            assert store.complete(ordered, one)
     assert sorted(entries) == sorted(done)
     for n in range(3):
-        lane = entries[n::3]
-        assert lane == [entry for entry in done if entry in lane]
+        group = entries[n::3]
+        assert group == [entry for entry in done if entry in group]
 
 
-def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Lane) -> None:
+def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Group) -> None:
     store.emit("a", "order/1")
     store.emit("a", "order/1")
     c = store.emit("c", "order/1")
-    store.finish(ordered, store.run(ordered)[0])
-    store.finish(ordered, store.run(ordered)[0], Outcome.IGNORED)
+    store.complete(ordered, store.run(ordered)[0])
+    store.complete(ordered, store.run(ordered)[0], Outcome.IGNORED)
     assert [c] == out(store, ordered)
 
 
-def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Lane) -> None:
+def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Group) -> None:
     bodies = [body(str(n), "order/1") for n in range(MAX_BLOCKED + 50)]
-    store.log.append_many([(DOMAIN, one, EntryKind.FOREIGN, 0) for one in bodies])
+    store.event_log.append_many([(DOMAIN, one, EntryKind.FOREIGN, 0) for one in bodies])
     for _ in range(3):
-        store.take(ordered, limit=2000)
-    [group] = store.log.groups(DOMAIN)
-    assert {"queued:w1": 1, "parked": MAX_BLOCKED} == dict(group.holders)
+        store.fetch(ordered, limit=2000)
+    [group] = store.event_log.groups(DOMAIN)
+    assert {"queued:w1": 1, "blocked": MAX_BLOCKED} == dict(group.holders)
     assert 49 == group.lag
     for n in range(MAX_BLOCKED + 50):
-        hint = store.take(ordered, limit=2000).deliveries
+        hint = store.fetch(ordered, limit=2000).deliveries
         if n == 0:
             hint = store.sweep(ordered).deliveries
         [claimed] = store.claim(ordered, hint)
         assert body(str(n), "order/1") == claimed.body
-        store.finish(ordered, claimed)
-    assert () == store.take(ordered).deliveries
+        store.complete(ordered, claimed)
+    assert () == store.fetch(ordered).deliveries
 
 
 def test_a_replayed_or_redriven_event_joins_the_end_of_its_lane(
-    store: Store, ordered: Lane
+    store: Store, ordered: Group
 ) -> None:
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
-    store.finish(ordered, store.run(ordered)[0], Outcome.DEAD)
+    store.complete(ordered, store.run(ordered)[0], Outcome.DEAD)
     [running] = store.run(ordered)
     assert b == running.entry
-    store.ledger.redrive(ordered, [(store.ledger.dead(DOMAIN)[0], b"")])
-    assert "parked" == store.owner(ordered, a)
-    store.finish(ordered, running)
+    store.deliveries.redrive(ordered, [(store.deliveries.dead(DOMAIN)[0], b"")])
+    assert "blocked" == store.owner(ordered, a)
+    store.complete(ordered, running)
     [again] = store.run(ordered)
     assert (a, 1) == (again.entry, again.attempt)
-    assert 1 == store.ledger.schedule(ordered, [(b, "b")])
-    assert "parked" == store.owner(ordered, b)
-    store.finish(ordered, again)
+    assert 1 == store.deliveries.schedule(ordered, [(b, "b")])
+    assert "blocked" == store.owner(ordered, b)
+    store.complete(ordered, again)
     assert [b] == out(store, ordered)
 
 
-def test_lanes_left_by_a_group_that_was_destroyed_are_open(store: Store, ordered: Lane) -> None:
+def test_lanes_left_by_a_group_that_was_destroyed_are_open(store: Store, ordered: Group) -> None:
     entries = [store.emit(name, "order/1") for name in "abc"]
     store.run(ordered)
-    store.log.leave(DOMAIN, ordered.handler)
-    store.log.join(DOMAIN, ordered.handler, "0")
+    store.event_log.leave(DOMAIN, ordered.handler)
+    store.event_log.join(DOMAIN, ordered.handler, "0")
     for entry in entries:
         # the first may take a second turn, in which its lane has been put in order
         [claimed] = store.run(ordered) or store.run(ordered)
         assert entry == claimed.entry
-        store.finish(ordered, claimed)
+        store.complete(ordered, claimed)
 
 
 def test_a_new_event_does_not_wait_for_those_of_a_group_that_was_destroyed(
-    store: Store, ordered: Lane
+    store: Store, ordered: Group
 ) -> None:
     for name in "ab":
         store.emit(name, "order/1")
     store.run(ordered)
-    store.log.leave(DOMAIN, ordered.handler)
-    store.log.join(DOMAIN, ordered.handler, "$")
+    store.event_log.leave(DOMAIN, ordered.handler)
+    store.event_log.join(DOMAIN, ordered.handler, "$")
     c, d = store.emit("c", "order/1"), store.emit("d", "order/1")
     [claimed] = store.run(ordered)
     assert c == claimed.entry
-    assert store.finish(ordered, claimed)
+    assert store.complete(ordered, claimed)
     assert [d] == out(store, ordered)
 
 
 def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
-    store: Store, ordered: Lane
+    store: Store, ordered: Group
 ) -> None:
     a, b, c = (store.emit(name, "order/1") for name in "abc")
     assert [a] == out(store, ordered)
@@ -183,12 +183,12 @@ def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
 
 
 def test_a_handler_that_becomes_ordered_takes_what_is_in_flight_along(
-    store: Store, ordered: Lane
+    store: Store, ordered: Group
 ) -> None:
     unordered = replace(ordered, flow=None)
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
     assert [a, b] == out(store, unordered)
     for claimed in store.claim(ordered, store.sweep(ordered).deliveries):
-        assert store.finish(ordered, claimed)
+        assert store.complete(ordered, claimed)
     c = store.emit("c", "order/1")
     assert [c] == out(store, ordered)

@@ -83,10 +83,12 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             "sentinel down-after-milliseconds mymaster 1000\n"
             "sentinel failover-timeout mymaster 3000\n"
         )
-        log = stack.enter_context((directory / "log").open("wb"))
+        event_log = stack.enter_context((directory / "log").open("wb"))
         stack.push(
             guarded_popen(
-                [str(master.binary), str(configuration), "--sentinel"], stdout=log, stderr=log
+                [str(master.binary), str(configuration), "--sentinel"],
+                stdout=event_log,
+                stderr=event_log,
             )
         )
         sentinel: Any = open_client(f"redis://127.0.0.1:{port}/0", answer_within=5)
@@ -167,7 +169,7 @@ def billing(watched: Watched) -> tuple[EventBus, Chunk]:
     bus.on("order.placed")(charge)
     handler = bus.service.handlers["billing.charge"]
     event = Peek(id="a", source="shop", type="order.placed")
-    return bus, Chunk(handler, handler.lane("order"), (Item("1-0", 0, event),))
+    return bus, Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
 
 
 def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched) -> None:
@@ -232,14 +234,14 @@ def note(event: Event) -> None:
 def worker(watched: Watched, directory: Path) -> Iterator[Path]:
     """A worker that is ready, and the file of the events that it ran."""
     (directory / "billing.py").write_text(WORKER)
-    log, ran = directory / "worker.log", directory / "ran"
+    event_log, ran = directory / "worker.log", directory / "ran"
     ran.touch()
     command = [sys.executable, "-m", "celery", "-A", "billing", "worker", "-c", "1"]
     command += ["--loglevel", "info", "--without-mingle", "--without-gossip"]
     environment = {**os.environ, "URL": watched.url(), "RAN": str(ran)}
-    with log.open("wb") as out, ExitStack() as stack:
+    with event_log.open("wb") as out, ExitStack() as stack:
         stack.push(guarded_popen(command, env=environment, cwd=directory, stdout=out, stderr=out))
-        until(lambda: " ready." in log.read_text(), 60)
+        until(lambda: " ready." in event_log.read_text(), 60)
         yield ran
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Lane, Outcome, Settled
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import Completion, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkRequest
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, RedisStore, key_of, settled
 from tests.contract.test_chunks import completion, failed, fetch, held
@@ -27,88 +27,92 @@ def shift(store: RedisStore, by_ms: int) -> None:
     store.clock.note(store.registry.now_ms() + by_ms)
 
 
-def processed(store: RedisStore, lane: Lane) -> list[int]:
+def processed(store: RedisStore, group: Group) -> list[int]:
     """How many in the minutes of which any were, the present one and the one before."""
-    [minutes] = store.ledger.tallies_by_minute([lane], 2)
-    [in_all] = store.ledger.tallies([lane])
+    [minutes] = store.deliveries.tallies_by_minute([group], 2)
+    [in_all] = store.deliveries.tallies([group])
     found = [tallies[TYPE].processed for tallies in minutes.values() if TYPE in tallies]
     assert sum(found) == (in_all[TYPE].processed if TYPE in in_all else 0)
     return found
 
 
 @shifted
-def test_a_delivery_is_finished_and_counted(store: RedisStore, lane: Lane, by_ms: int) -> None:
+def test_a_delivery_is_finished_and_counted(store: RedisStore, group: Group, by_ms: int) -> None:
     store.emit("a", type=TYPE)
-    [claimed] = store.run(lane)
+    [claimed] = store.run(group)
     shift(store, by_ms)
-    assert store.finish(lane, claimed, type=TYPE)
-    assert [1] == processed(store, lane)
-    assert not store.finish(lane, claimed, type=TYPE)
+    assert store.complete(group, claimed, type=TYPE)
+    assert [1] == processed(store, group)
+    assert not store.complete(group, claimed, type=TYPE)
 
 
 @shifted
 def test_it_is_when_the_answer_is_waited_for_later(
-    store: RedisStore, lane: Lane, by_ms: int
+    store: RedisStore, group: Group, by_ms: int
 ) -> None:
     store.emit("a", type=TYPE)
-    [claimed] = store.run(lane)
+    [claimed] = store.run(group)
     shift(store, by_ms)
     said = [settled(claimed, Outcome.PROCESSED, type=TYPE)]
-    assert [] == store.ledger.begin_finish("w1", lane, said)()
-    assert [1] == processed(store, lane)
+    assert [] == store.deliveries.begin_complete("w1", group, said)()
+    assert [1] == processed(store, group)
 
 
 @shifted
-def test_deliveries_of_many_handlers_are_skipped(store: RedisStore, lane: Lane, by_ms: int) -> None:
-    other = Lane(DOMAIN, "mail.send")
-    store.log.join(DOMAIN, other.handler, "0")
+def test_deliveries_of_many_handlers_are_skipped(
+    store: RedisStore, group: Group, by_ms: int
+) -> None:
+    other = Group(DOMAIN, "mail.send")
+    store.event_log.join(DOMAIN, other.handler, "0")
     store.emit("a", type=TYPE)
     skipped = []
-    for each in (lane, other):
-        [taken] = store.take(each).deliveries
-        one = Settled(taken.entry, key_of(taken.body), taken.attempts, Outcome.SKIPPED, type=TYPE)
+    for each in (group, other):
+        [taken] = store.fetch(each).deliveries
+        one = Completion(
+            taken.entry, key_of(taken.body), taken.attempts, Outcome.SKIPPED, type=TYPE
+        )
         skipped.append((each, [one]))
     shift(store, by_ms)
-    store.ledger.skip_many("w1", skipped)
-    assert [0, 0] == [held(store, lane), held(store, other)]
+    store.deliveries.skip_many("w1", skipped)
+    assert [0, 0] == [held(store, group), held(store, other)]
 
 
 @shifted
-def test_a_chunk_is_completed_and_counted(store: RedisStore, lane: Lane, by_ms: int) -> None:
+def test_a_chunk_is_completed_and_counted(store: RedisStore, group: Group, by_ms: int) -> None:
     for name in "ab":
         store.emit(name, type=TYPE)
-    chunk, fetched = fetch(store, lane)
+    chunk, fetched = fetch(store, group)
     shift(store, by_ms)
-    assert store.chunks.complete("w1", lane, chunk, completion(fetched.entries, tallies=TALLIES))
-    assert [2] == processed(store, lane)
-    assert [] == store.chunks.open_chunks(lane)
+    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries, tallies=TALLIES))
+    assert [2] == processed(store, group)
+    assert [] == store.chunks.open_chunks(group)
 
 
 @shifted
 def test_a_chunk_with_an_exception_is_completed_while_the_next_is_fetched(
-    store: RedisStore, lane: Lane, by_ms: int
+    store: RedisStore, group: Group, by_ms: int
 ) -> None:
     for name in "abcd":
         store.emit(name, type=TYPE)
-    chunk, fetched = fetch(store, lane, 3)
+    chunk, fetched = fetch(store, group, 3)
     told = completion(fetched.entries, tallies=TALLIES, exceptions=[failed(fetched.entries[1])])
     shift(store, by_ms)
     completed, following = store.chunks.complete_and_fetch(
-        "w1", lane, chunk, told, FetchRequest(lane, "next", 3, running=True)
+        "w1", group, chunk, told, ChunkRequest(group, "next", 3, running=True)
     )
     assert completed
     assert 1 == len(following.entries)
-    assert [2] == processed(store, lane)
-    assert "due" == store.owner(lane, fetched.entries[1].id)
-    assert ["next"] == [one.id for one in store.chunks.open_chunks(lane)]
+    assert [2] == processed(store, group)
+    assert "scheduled" == store.owner(group, fetched.entries[1].id)
+    assert ["next"] == [one.id for one in store.chunks.open_chunks(group)]
 
 
-def test_a_wrong_estimate_is_corrected_once(store: RedisStore, lane: Lane) -> None:
+def test_a_wrong_estimate_is_corrected_once(store: RedisStore, group: Group) -> None:
     shift(store, 5_000_000)
     for name in "ab":
         store.emit(name, type=TYPE)
-    [first, second] = store.run(lane)
+    [first, second] = store.run(group)
     shift(store, 5_000_000)
-    assert store.finish(lane, first, type=TYPE)
+    assert store.complete(group, first, type=TYPE)
     assert abs(store.clock.now_ms() - store.registry.now_ms()) < 1000
-    assert store.finish(lane, second, type=TYPE)
+    assert store.complete(group, second, type=TYPE)

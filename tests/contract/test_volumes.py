@@ -5,42 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event_log import Volume
 from tests.contract.store import DOMAIN, Store
 
 
 def volume(store: Store, domain: str = DOMAIN) -> Volume:
-    [found] = store.log.volumes([domain])
+    [found] = store.event_log.volumes([domain])
     return found
 
 
 def test_length_and_all_that_was_ever_appended_are_told(
     make_store: Callable[..., Store],
 ) -> None:
-    store, lane = make_store(retention_count=1), Lane(DOMAIN, "billing.charge")
-    store.log.join(DOMAIN, lane.handler, "0")
+    store, group = make_store(retention_count=1), Group(DOMAIN, "billing.charge")
+    store.event_log.join(DOMAIN, group.handler, "0")
     for name in "abc":
         store.emit(name)
-    for claimed in store.run(lane):
-        store.finish(lane, claimed)
-    store.log.postpone(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
+    for claimed in store.run(group):
+        store.complete(group, claimed)
+    store.event_log.postpone(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
     assert (3, 3, 1) == (volume(store).length, volume(store).appended, volume(store).postponed)
-    store.log.trim(DOMAIN, exact=True)
+    store.event_log.trim(DOMAIN, exact=True)
     assert (1, 3) == (volume(store).length, volume(store).appended)
 
 
 def test_a_domain_that_is_none_is_empty(store: Store) -> None:
     store.emit("a")
-    empty, full = store.log.volumes(["nothing", DOMAIN])
+    empty, full = store.event_log.volumes(["nothing", DOMAIN])
     assert Volume("nothing") == empty
     assert 1 == full.appended
-    assert [] == store.log.volumes([])
+    assert [] == store.event_log.volumes([])
 
 
 def test_what_is_emitted_is_counted_by_type_and_domain_within_seconds(store: Store) -> None:
-    store.log.note_emitted(["order.placed", "order.paid", "order.placed", "payment.captured"])
-    store.log.note_emitted(["order.placed"])
+    store.event_log.note_emitted(["order.placed", "order.paid", "order.placed", "payment.captured"])
+    store.event_log.note_emitted(["order.placed"])
     deadline = time.monotonic() + 10
     wanted = {"order.placed": 3, "order.paid": 1}
     while volume(store).emitted != wanted and time.monotonic() < deadline:

@@ -157,7 +157,7 @@ class Deployment:
 
     def joined(self, handler: str, domain: str) -> None:
         """Waits until the handler has its group on the domain."""
-        log = self.bus.service.backend.log
+        log = self.bus.service.backend.event_log
         self.until(lambda: any(g.handler == handler for g in log.groups(domain)), what=handler)
 
     def missing(self) -> int:
@@ -181,7 +181,7 @@ class Deployment:
     def until_settled(self, seconds: float = 60) -> None:
         """Until no delivery is waiting or in flight."""
 
-        log = self.bus.service.backend.log
+        log = self.bus.service.backend.event_log
 
         def settled() -> bool:
             groups = [g for domain in log.domains() for g in log.groups(domain)]

@@ -110,7 +110,7 @@ def test_workers_of_each_service_do_their_part(deployment: Deployment, namespace
 
     deployment.until(whole, what="the payment of each order", seconds=40)
     deployment.until(
-        lambda: len(deployment.bus.service.backend.ledger.dead("order")) == 1,
+        lambda: len(deployment.bus.service.backend.deliveries.dead("order")) == 1,
         what="the dead letter of the third",
     )
     denied = {(e["username"], e["object"]) for e in admin.execute_command("ACL", "LOG")}

@@ -33,8 +33,8 @@ def test_a_deploy_of_a_new_version_reader_last(
     bus.emit("order.placed", {"cents": 1}, id="old")
     bus.emit("order.placed", {"amount": 2}, id="new", dataschema=schema_uri("order.placed", 2))
     backend = bus.service.backend
-    deployment.until(lambda: len(backend.ledger.dead("order")) == 1, what="the dead letter")
-    (letter,) = backend.ledger.dead("order")
+    deployment.until(lambda: len(backend.deliveries.dead("order")) == 1, what="the dead letter")
+    (letter,) = backend.deliveries.dead("order")
     assert letter.error.startswith("ContractTooNew: version 2 of order.placed")
     assert 1 == letter.attempts
 

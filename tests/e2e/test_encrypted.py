@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.security.generate import generate
 from tests.browser.flower import Flower
 from tests.e2e.conftest import Deployment
@@ -90,7 +90,7 @@ def test_only_a_service_that_is_named_reads_it_and_it_lies_nowhere_in_plain(
     wanted = Counter(f"{id} {CARD}" for id in (*IDS, "declined"))  # declined is retried once
     assert Counter(seen(deployment, "billing")) == wanted
     assert seen(deployment, "mail") == []
-    letters = deployment.bus.service.backend.ledger.dead("order")
+    letters = deployment.bus.service.backend.deliveries.dead("order")
     errors = {(letter.handler, letter.event_id): letter.error for letter in letters}
     assert errors.pop(("billing.charge", "declined")) == "ValueError: *** was declined"
     assert sorted(errors) == sorted(("mail.charge", id) for id in IDS)
@@ -131,12 +131,12 @@ def test_what_could_not_be_read_is_redriven_once_the_key_is_there(
         service="orders", redis_url=deployment.server.url, trusted_keys=json.dumps(public)
     )
     bus.emit("order.paid", {"card": CARD}, id="a", encrypt_for=["mail"])
-    ledger = deployment.bus.service.backend.ledger
-    deployment.until(lambda: len(ledger.dead("order")) == 1, what="the dead letter")
+    deliveries = deployment.bus.service.backend.deliveries
+    deployment.until(lambda: len(deliveries.dead("order")) == 1, what="the dead letter")
     assert deployment.workers[0].stop() == 0
     start(deployment, monkeypatch, "mail", private)
-    (letter,) = ledger.dead("order")
-    assert ledger.redrive(Lane("order", "mail.charge"), [(letter, letter.event)])
+    (letter,) = deliveries.dead("order")
+    assert deliveries.redrive(Group("order", "mail.charge"), [(letter, letter.event)])
     deployment.until(lambda: seen(deployment, "mail") == [f"a {CARD}"], what="the second run")
     deployment.until_settled()
-    assert ledger.dead("order") == []
+    assert deliveries.dead("order") == []

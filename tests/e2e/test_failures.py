@@ -85,19 +85,19 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
     deployment.until_settled()
     assert deployment.runs("billing.broken") == {event_id: 2}
     backend = bus.service.backend
-    [letter] = backend.ledger.dead("order")
+    [letter] = backend.deliveries.dead("order")
     assert (letter.handler, letter.attempts) == ("billing.broken", 2)
     assert "ValueError: never works" in letter.traceback
 
     deployment.effects.set("mended", "yes")
     handler = bus.service.backend.registry.handlers()["billing.broken"]
-    from celeriac.delivery import Lane
+    from celeriac.delivery import Group
 
     assert handler.id == letter.handler
-    assert backend.ledger.redrive(Lane("order", letter.handler), [(letter, letter.event)])
+    assert backend.deliveries.redrive(Group("order", letter.handler), [(letter, letter.event)])
     deployment.until(lambda: deployment.runs("billing.broken") == {event_id: 3}, what="redrive")
     deployment.until_settled()
-    assert backend.ledger.dead("order") == []
+    assert backend.deliveries.dead("order") == []
     [cell] = [c for c in deployment.matrix.status(event_id).cells if c.handler == letter.handler]
     assert (str(cell.state), cell.attempts) == ("processed", 1)
 
@@ -118,7 +118,7 @@ def test_a_handler_that_kills_its_process_is_buried_and_harms_no_other(deploymen
     assert deployment.runs("billing.exits") == {exits: 1}
     assert deployment.runs("billing.hangs") == {hangs: 1}
     assert deployment.runs("billing.work") == dict.fromkeys(others, 1)
-    reasons = {d.event_id: d.error for d in bus.service.backend.ledger.dead("crash")}
+    reasons = {d.event_id: d.error for d in bus.service.backend.deliveries.dead("crash")}
     assert reasons.keys() == {killed, exits, hangs}
     assert "WorkerLostError" in reasons[killed]
     assert "SystemExit" in reasons[exits]
@@ -148,6 +148,6 @@ def test_hints_lost_with_the_celery_queue_are_healed_by_the_lease(deployment: An
     bus = deployment.bus
     ids = [bus.emit("slow.one", {"seconds": 0.3}) for _ in range(6)]
     deployment.until(lambda: len(deployment.runs("billing.slow_started")) >= 1)
-    bus.service.backend.log.client.delete("billing")
+    bus.service.backend.event_log.client.delete("billing")
     deployment.until_settled()
     assert deployment.runs("billing.slow") == dict.fromkeys(ids, 1)

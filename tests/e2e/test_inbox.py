@@ -97,7 +97,7 @@ def test_effects_are_there_once_whatever_is_killed(deployment: Any, engine: Engi
             )
 
     deployment.until(lambda: waiting() == 0, what="the relay")
-    log = deployment.bus.service.backend.log.read("followed", count=100_000)
+    log = deployment.bus.service.backend.event_log.read("followed", count=100_000)
     followed = Counter(decode_data(decode(entry.body), str).data for entry in log)
     assert set(followed) == set(ids)
     # Each effect emitted once, in its own transaction: what is published twice has the same id.

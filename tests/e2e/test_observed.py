@@ -41,7 +41,7 @@ def test_a_chain_over_processes_is_one_trace_with_its_retry(
     # The one who emits has tracing off, and hands on the context of a request that it was given.
     trace, request = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     bus.emit("order.placed", {"fails": True}, id="o", traceparent=f"00-{trace}-{request}-01")
-    log = bus.service.backend.log
+    log = bus.service.backend.event_log
     deployment.until(lambda: log.length("shipment") == 1, what="the end of the chain")
     deployment.until_settled()
     deployment.until(
@@ -72,7 +72,7 @@ def test_lines_of_handlers_threads_and_coroutines_name_the_event(
 ) -> None:
     bus = observed(deployment, monkeypatch, CELERIAC_LOG_FORMAT="json")
     bus.emit("order.placed", {"fails": True}, id="o")
-    log = bus.service.backend.log
+    log = bus.service.backend.event_log
     deployment.until(lambda: log.length("shipment") == 1, what="the end of the chain")
     deployment.until_settled()
     said = [

@@ -163,7 +163,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
         kept = set(connection.execute(text("SELECT id FROM purchase")).scalars())
     assert kept == set(committed)
     assert kills >= 5 and len(committed) > 200 and rolled_back
-    entries = bus.service.backend.log.read("order", count=1_000_000)
+    entries = bus.service.backend.event_log.read("order", count=1_000_000)
     log = [decode(entry.body) for entry in entries if entry.body is not None]
     first: dict[str, list[str]] = defaultdict(list)
     for subject, id in dict.fromkeys((str(event.subject), event.id) for event in log):

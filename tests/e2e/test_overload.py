@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled
+from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome
 from celeriac.event import peek
 from celeriac.registry import HandlerRecord
 
@@ -150,7 +150,7 @@ def test_a_backlog_fills_the_log_and_nothing_else(deployment: Any) -> None:
         child_grown = max(child_grown, max(now) - min(pool))
         [group] = [
             g
-            for g in deployment.bus.service.backend.log.groups("bulk")
+            for g in deployment.bus.service.backend.event_log.groups("bulk")
             if g.handler == "billing.bulk"
         ]
         return bool(group.lag == 0 and group.pending == 0)
@@ -185,14 +185,14 @@ def peak(deployment: Any, *command: str) -> int:
 
 def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any) -> None:
     """A backlog of a hundred thousand events, and dead letters of 60 MB."""
-    backend, lane = deployment.bus.service.backend, Lane("bulk", "billing.bulk")
+    backend, group = deployment.bus.service.backend, Group("bulk", "billing.bulk")
     backend.registry.register(
         HandlerRecord(
-            id=lane.handler, service="billing", patterns=("bulk.#",), queue="billing",
+            id=group.handler, service="billing", patterns=("bulk.#",), queue="billing",
             since={"bulk": "0-0"},
         )
     )  # fmt: skip
-    backend.log.join(lane.domain, lane.handler, "0")
+    backend.event_log.join(group.domain, group.handler, "0")
     commands = [
         ("lag",),
         ("doctor",),
@@ -202,23 +202,23 @@ def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any
     before = {command: peak(deployment, *command) for command in commands}
     deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000))
     for _ in range(15):
-        [taken] = backend.ledger.take("w", [Ask(lane, 200)])
+        [taken] = backend.deliveries.fetch("w", [FetchRequest(group, 200)])
         hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
-        claimed = backend.ledger.claim("w", lane, hinted, 5)
+        claimed = backend.deliveries.claim("w", group, hinted, 5)
         keys = dict(hinted)
         failure = Failure(attempt=1, at=1, error="ValueError: no")
-        backend.ledger.finish(
+        backend.deliveries.complete(
             "w",
-            lane,
+            group,
             [
-                Settled(
+                Completion(
                     one.entry, keys[one.entry], one.attempt, Outcome.DEAD, failure=failure,
                     traceback="x" * 20_000,
                 )
                 for one in claimed
             ],
         )  # fmt: skip
-    assert backend.ledger.dead_count("bulk") == 3000
+    assert backend.deliveries.dead_count("bulk") == 3000
     for command in commands:
         assert peak(deployment, *command) - before[command] < 60 * MB, command
 
@@ -270,7 +270,7 @@ def test_a_breaker_pauses_a_failing_handler_in_all_workers(deployment: Any) -> N
     openings = 1 + int(time.monotonic() - began)
     tried = deployment.runs("billing.frail")
     assert sum(tried.values()) <= 3 + 4 * openings
-    assert backend.ledger.dead_count("frail") == 0
+    assert backend.deliveries.dead_count("frail") == 0
     assert "ConnectionError" in backend.circuits.get("billing.frail").reason
     deployment.effects.set("mended", 1)
     deployment.until(
@@ -278,4 +278,4 @@ def test_a_breaker_pauses_a_failing_handler_in_all_workers(deployment: Any) -> N
     )
     deployment.until_settled()
     assert backend.circuits.all() == {}
-    assert backend.ledger.dead_count("frail") == 0
+    assert backend.deliveries.dead_count("frail") == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_one_event_stands_for_all_until_its_key_is_quiet(keyed: Any) -> None:
     keyed.until_settled()
     assert keyed.runs("billing.index") == {last: 1, other: 1}
     [cell] = keyed.matrix.status(first).cells
-    assert cell.state is State.COALESCED
+    assert cell.state is DeliveryState.COALESCED
     assert keyed.matrix.totals().coalesced == 19
 
 

@@ -49,7 +49,7 @@ def test_every_kind_of_handler_works(deployment: Any, pool: str) -> None:
     totals = deployment.matrix.totals()
     assert totals.missing == 0
     assert totals.dead == 1 + 1 + len(failing)  # hopeless, asked, mixed
-    dead = deployment.bus.service.backend.ledger.dead("order")
+    dead = deployment.bus.service.backend.deliveries.dead("order")
     assert {letter.event_id for letter in dead} == {hopeless, asked, *failing}
     assert all("Traceback" in letter.traceback for letter in dead)
 

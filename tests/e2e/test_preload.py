@@ -73,8 +73,8 @@ def test_requests_in_preloaded_processes_commit_and_emit_once(
     assert len({pid for _, pid in stored}) > 1, "several processes took part"
 
     database = open_database(postgres_url)
-    Relay(database, deployment.bus.settings, deployment.bus.service.backend.log).drain()
+    Relay(database, deployment.bus.settings, deployment.bus.service.backend.event_log).drain()
     database.close()
-    log = deployment.bus.service.backend.log.read("order", count=10 * REQUESTS)
+    log = deployment.bus.service.backend.event_log.read("order", count=10 * REQUESTS)
     emitted = sorted(decode_data(decode(entry.body), int).data for entry in log)
     assert list(range(REQUESTS)) == emitted

@@ -28,7 +28,7 @@ from celeriac.cli.doctor.finding import Patient
 from celeriac.cli.doctor.services import check_workers
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import start_server
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 
 APP = Path(__file__).parent / "app"
 AT_ONCE = 6
@@ -217,7 +217,7 @@ class Outcome:
     """What became of a row's events, by the matrix and by the handler itself."""
 
     emitted: Mapping[str, str]
-    states: Mapping[str, State]
+    states: Mapping[str, DeliveryState]
     effects: list[tuple[str, str]]
     log: str
     findings: str
@@ -311,7 +311,7 @@ class Run:
 
     def _joined(self) -> bool:
         """Whether the handler gets events, and is registered, which follows."""
-        log, handler = self.bus.service.backend.log, f"{self.service}.handle"
+        log, handler = self.bus.service.backend.event_log, f"{self.service}.handle"
         registry = self.bus.service.backend.registry
         if not self.row.served:
             return False
@@ -333,13 +333,17 @@ class Run:
         data.append({"text": "slow", "seconds": self.row.seconds, "fails": False})
         return {emit(f"{self.service}.happened", one): one["text"] for one in data}
 
-    def _states(self, emitted: Mapping[str, str]) -> dict[str, State]:
-        matrix, states = Matrix(self.bus.service.backend), dict[str, State]()
+    def _states(self, emitted: Mapping[str, str]) -> dict[str, DeliveryState]:
+        matrix, states = Matrix(self.bus.service.backend), dict[str, DeliveryState]()
 
         def processed() -> bool:
-            for id in emitted.keys() - {k for k, v in states.items() if v is State.PROCESSED}:
+            for id in emitted.keys() - {
+                k for k, v in states.items() if v is DeliveryState.PROCESSED
+            }:
                 states[id] = matrix.status(id).cells[0].state
-            return set(states.values()) <= {State.PROCESSED} or self.worker.status is not None
+            return (
+                set(states.values()) <= {DeliveryState.PROCESSED} or self.worker.status is not None
+            )
 
         _until(processed)
         return states
@@ -394,6 +398,6 @@ def test_a_handler_processes_each_event_once(
         assert "does not run: no living worker" in outcome.findings, log
         assert outcome.status == 0, log
         return
-    assert list(outcome.states.values()) == [State.PROCESSED] * 4, log
+    assert list(outcome.states.values()) == [DeliveryState.PROCESSED] * 4, log
     assert sorted(outcome.effects) == sorted(outcome.emitted.items()), log
     assert outcome.status == 0, log

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event_log import EntryKind
 from celeriac.security.generate import generate
 from celeriac.store.redis.keys import Keys
@@ -67,7 +67,7 @@ def test_copies_do_not_run_and_a_forged_event_does_not_either(
     assert COUNT + 2 == len(ids)
     assert dict.fromkeys(ids, 1) == deployment.runs(handler)
     assert forged not in ids
-    stats = deployment.bus.service.backend.ledger.stats(Lane(domain, handler))
+    stats = deployment.bus.service.backend.deliveries.stats(Group(domain, handler))
     assert COUNT + 2 == stats["processed"]
     if domain != "order":
         client: Any = redis.Redis.from_url(deployment.server.url)
@@ -90,4 +90,4 @@ def test_a_worker_that_is_killed_loses_none_of_them(
     deployment.worker()
     deployment.until_settled()
     assert ids == set(deployment.runs(handler))
-    assert not deployment.bus.service.backend.ledger.dead(domain)
+    assert not deployment.bus.service.backend.deliveries.dead(domain)

@@ -92,11 +92,11 @@ def test_a_handler_removed_while_the_system_runs_is_served_no_more(deployment: A
     deployment.joined("billing.note", "order")
     backend = deployment.bus.service.backend
     backend.registry.unregister("billing.note")
-    backend.log.leave("order", "billing.note")
+    backend.event_log.leave("order", "billing.note")
     before = deployment.bus.emit("order.placed", {"n": 10})
     deployment.until(lambda: deployment.runs("billing.anote") == {before: 1}, what="its neighbour")
     assert not deployment.runs("billing.note")
-    assert "billing.note" not in {group.handler for group in backend.log.groups("order")}
+    assert "billing.note" not in {group.handler for group in backend.event_log.groups("order")}
 
 
 def test_an_old_worker_leaves_what_only_newer_code_wants_to_a_new_one(deployment: Any) -> None:

@@ -9,7 +9,7 @@ from celeriac.service import Service
 
 def run_task(service: Service, chunk: Chunk) -> Report:
     """Run an open chunk, or the pending deliveries that the task names."""
-    executor, domain = Executor(service), chunk.lane.domain
+    executor, domain = Executor(service), chunk.group.domain
     if chunk.id:
         return executor.chunks.execute(
             chunk.handler, domain, chunk.id, chunk.entries, more=chunk.more

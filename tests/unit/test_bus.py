@@ -109,7 +109,7 @@ def test_a_bad_type_is_refused(bus: EventBus, store: Store, type: str) -> None:
         bus.emit(type)
     with pytest.raises(InvalidEvent):
         bus.declare(type, Order)
-    assert [] == store.log.emitted
+    assert [] == store.event_log.emitted
 
 
 def test_an_unknown_attribute_is_an_error_of_the_caller(bus: EventBus) -> None:
@@ -128,7 +128,7 @@ def test_declared_data_is_converted_and_checked(bus: EventBus, store: Store) -> 
     bus.emit("order.placed", Order(2))
     with pytest.raises(InvalidData, match=r"data\.number"):
         bus.emit("order.placed", {"number": "one"})
-    assert [{"number": 1}, {"number": 2}] == [one.event.data for one in store.log.emitted]
+    assert [{"number": 1}, {"number": 2}] == [one.event.data for one in store.event_log.emitted]
 
 
 def test_a_schema_that_data_cannot_be_read_as_is_refused(bus: EventBus) -> None:
@@ -148,7 +148,7 @@ def test_the_functions_of_the_module_are_those_of_the_default_bus(
         assert default_bus() is bus
     finally:
         set_default_bus(None)
-    assert ["billing"] * 4 == [one.event.source for one in store.log.emitted]
+    assert ["billing"] * 4 == [one.event.source for one in store.event_log.emitted]
     assert default_bus() is not bus
     set_default_bus(None)
 

@@ -14,7 +14,7 @@ import pytest
 import celeriac
 from celeriac import EventBus, Settings, errors
 from celeriac.cli.root import main as celeriac_command
-from celeriac.delivery.state import MOVES, Place
+from celeriac.delivery.state import MOVES, DeliveryState
 from celeriac.event import Event
 from celeriac.observability.metrics.definition import METRICS
 from celeriac.store.redis.keys import Keys
@@ -85,7 +85,9 @@ def test_every_error_is_there_in_its_place() -> None:
 def test_every_state_and_every_move_of_a_delivery_is_there() -> None:
     text = page("delivery-states.md")
     places, moves = text.split("| from | move | to | when |")
-    assert {named(row[0])[0] for row in rows(places)} == {state_of(place) for place in Place}
+    assert {named(row[0])[0] for row in rows(places)} == {
+        state_of(place) for place in DeliveryState
+    }
     shown = {(named(start)[0], named(move)[0]): {*named(to)} for start, move, to, _ in rows(moves)}
     legal = {
         (state_of(start).value, move): {state_of(place).value for place in to}
@@ -135,7 +137,7 @@ def test_every_key_is_there() -> None:
     }
     known |= {keys.circuits, keys.calls(handler)}
     known |= {
-        getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "bell")
+        getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "wakeup")
     }
     known |= {
         getattr(keys, n)("order")
@@ -144,7 +146,7 @@ def test_every_key_is_there() -> None:
     known.add(keys.ids("order")[0])
     known |= {
         getattr(keys, n)("order", handler)
-        for n in ("due", "stats", "patterns", "lost_runs", "chunks", "runs")
+        for n in ("scheduled", "stats", "patterns", "lost_runs", "chunks", "runs")
     }
     known |= {
         *keys.matrix("order", handler),

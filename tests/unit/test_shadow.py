@@ -38,7 +38,7 @@ def bus(app: Any) -> EventBus:
     return EventBus(app, service="billing")
 
 
-def finish(app: Any, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
+def complete(app: Any, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
     """What a worker stores when the task has ended."""
     if error is None:
         app.backend.store_result(id, None, state)
@@ -74,8 +74,8 @@ def test_both_stand_side_by_side_in_the_matrix(app: Any, bus: EventBus) -> None:
         assert {"billing.charge_task": "scheduled", "billing.charge_card": "processed"} == states(
             memory, good.id
         )
-        finish(app, good.id)
-        finish(app, bad.id, error=ValueError("card 4111 declined"))
+        complete(app, good.id)
+        complete(app, bad.id, error=ValueError("card 4111 declined"))
         memory.run_until_idle()
         assert "processed" == states(memory, good.id)["billing.charge_task"]
         assert "dead" == states(memory, bad.id)["billing.charge_task"]

@@ -102,7 +102,7 @@ def url(folder: Path, port: int, *, client: bool = True) -> str:
 def test_events_and_hints_go_by_tls_with_a_client_certificate(tls: tuple[Path, int]) -> None:
     bus = EventBus(service="billing", redis_url=url(*tls))
     bus.emit("order.placed", {"n": 1}, id="a")
-    assert len(bus.service.backend.log.read("order")) == 1
+    assert len(bus.service.backend.event_log.read("order")) == 1
     # the broker of the app that the bus makes is the same URL
     with broker.Connection(bus.app.conf.broker_url) as connection:
         queue = connection.SimpleQueue("tls")

@@ -64,10 +64,10 @@ _HALF_OPEN, _PAUSED = CircuitState.HALF_OPEN, CircuitState.PAUSED
 
 CIRCUIT_MOVES: dict[tuple[CircuitState, str], frozenset[CircuitState]] = {
     # tell: calls of the handler ended, so many of them failed
-    (_CLOSED, "tell"): frozenset({_CLOSED, _OPEN}),
-    (_HALF_OPEN, "tell"): frozenset({_HALF_OPEN, _CLOSED, _OPEN}),
-    (_OPEN, "tell"): frozenset({_OPEN}),
-    (_PAUSED, "tell"): frozenset({_PAUSED}),
+    (_CLOSED, "record"): frozenset({_CLOSED, _OPEN}),
+    (_HALF_OPEN, "record"): frozenset({_HALF_OPEN, _CLOSED, _OPEN}),
+    (_OPEN, "record"): frozenset({_OPEN}),
+    (_PAUSED, "record"): frozenset({_PAUSED}),
     # probe: a dispatcher asks what it may take
     (_CLOSED, "probe"): frozenset({_CLOSED}),
     (_OPEN, "probe"): frozenset({_OPEN, _HALF_OPEN}),
@@ -119,7 +119,7 @@ class Circuits(Protocol):
         """The handler's circuit; a closed one where nothing is known of it."""
         ...
 
-    def tell(
+    def record(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
     ) -> Circuit:
         """Counts calls that ended; returns the circuit as it is then. Not idempotent: a count that

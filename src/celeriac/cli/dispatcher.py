@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celeriac.bus import EventBus
     from celeriac.dispatcher import Dispatcher
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -47,12 +47,12 @@ def dispatcher(module: str, processes: int) -> None:
     if not one.handlers:
         raise click.BadParameter(f"{bus!r} has no handlers", param_hint="-A")
     _stop_on_signals(one.stop)
-    log.info("celeriac: dispatching for %s", ", ".join(h.id for h in one.handlers))
+    logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in one.handlers))
     one.run()
     try:
-        one.hand_back()
+        one.requeue()
     except redis.RedisError as error:
-        log.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+        logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
 
 
 def find_bus(where: str) -> EventBus:

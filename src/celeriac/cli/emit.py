@@ -39,7 +39,7 @@ def emit(
 
     JSON is its data: given here, by `-` read from standard input, by `@file` from a file.
     """
-    emitter = Emitter(session.settings, lambda: session.backend.log)
+    emitter = Emitter(session.settings, lambda: session.backend.event_log)
     given: dict[str, Any] = {"subject": subject, "id": event_id}
     if encrypt_for is not None:
         given["encrypt_for"] = _listed(encrypt_for)

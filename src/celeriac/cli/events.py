@@ -13,7 +13,7 @@ from celeriac.cli.moment import since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
 from celeriac.cli.terminal import echo
-from celeriac.tracking import EventStatus, State
+from celeriac.tracking import DeliveryState, EventStatus
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--type", "pattern", metavar="PATTERN", help="As handlers have: order.*, #.failed")
 @click.option(
     "--state",
-    type=click.Choice([state.value for state in State]),
+    type=click.Choice([state.value for state in DeliveryState]),
     help="With a handler in it.",
 )
 @click.option("--subject", metavar="TEXT", help="Whose subject begins with this: order/42")
@@ -41,7 +41,7 @@ def events(
     as_json: bool,
 ) -> None:
     """The newest events, and how far each is with its handlers."""
-    wanted = None if state is None else State(state)
+    wanted = None if state is None else DeliveryState(state)
     page = session.matrix.newest(
         pattern=pattern, limit=limit, since=since, state=wanted, subject=subject
     )
@@ -75,9 +75,9 @@ def _summary(one: EventStatus) -> Text:
     states = Counter(cell.state for cell in one.cells)
     if not states:
         return Text("none", style="dim")
-    parts = [Text(f"{states[s]} {s}", style=STYLES[s]) for s in State if s in states]
+    parts = [Text(f"{states[s]} {s}", style=STYLES[s]) for s in DeliveryState if s in states]
     summary = Text(", ").join(parts)
     for cell in one.cells:
-        if cell.error is not None and cell.state is State.DEAD:
-            summary.append(f"\n{cell.handler}: {cell.error}", STYLES[State.DEAD])
+        if cell.error is not None and cell.state is DeliveryState.DEAD:
+            summary.append(f"\n{cell.handler}: {cell.error}", STYLES[DeliveryState.DEAD])
     return summary

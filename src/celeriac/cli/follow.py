@@ -20,8 +20,10 @@ class Follower:
     Not thread-safe. What raised may be called again: nothing is left out, and nothing comes twice.
     """
 
-    def __init__(self, log: EventLog, pattern: str = "#", since_ms: int | None = None) -> None:
-        self._log = log
+    def __init__(
+        self, event_log: EventLog, pattern: str = "#", since_ms: int | None = None
+    ) -> None:
+        self._log = event_log
         self._only = literal_domain(pattern)
         self._since = None if since_ms is None else f"{max(0, since_ms - 1)}-{LAST_OF_MS}"
         self._seen: dict[str, str] = {}

@@ -10,7 +10,7 @@ from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.terminal import confirm, echo
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import CeleriacError, NotFound
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.tracking import HandlerLag
@@ -161,6 +161,6 @@ def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:
     backend.circuits.resume(handler)
     # First, so that no worker takes the vanished group for an accident and joins again.
     backend.registry.unregister(handler)
-    for domain in sorted(backend.log.domains() | {one.domain for one in lags}):
-        backend.log.leave(domain, handler)
-        backend.ledger.forget(Lane(domain, handler))
+    for domain in sorted(backend.event_log.domains() | {one.domain for one in lags}):
+        backend.event_log.leave(domain, handler)
+        backend.deliveries.forget(Group(domain, handler))

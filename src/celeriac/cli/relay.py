@@ -13,7 +13,7 @@ from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
 from celeriac.outbox.relay import Relay
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -35,6 +35,6 @@ def relay(session: Session, database: str | None, django: bool, once: bool) -> N
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: one.stop())
-    log.info("celeriac: relaying the outbox of %s", chosen.name)
+    logger.info("celeriac: relaying the outbox of %s", chosen.name)
     one.run()
-    log.info("celeriac: the relay ends; it published %s", count(one.published, "event"))
+    logger.info("celeriac: the relay ends; it published %s", count(one.published, "event"))

@@ -18,10 +18,10 @@ from celeriac.cli.show import count, when
 from celeriac.cli.terminal import confirm, echo, make_console
 from celeriac.cli.user import user_name
 from celeriac.dead_letter import Note
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import InvalidEvent
 from celeriac.event import Matcher, compile_patterns, meant_for, peek
-from celeriac.event_log import Group, entry_key
+from celeriac.event_log import GroupInfo, entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.transfer import FIRST_PAGE, next_page, portions
@@ -96,13 +96,13 @@ class Past:
         self._own = compile_patterns(*record.patterns)
         self._asked = compile_patterns(pattern) if pattern is not None else None
 
-    def pages(self) -> Iterator[tuple[Lane, list[tuple[str, str]]]]:
+    def pages(self) -> Iterator[tuple[Group, list[tuple[str, str]]]]:
         """(entry, event key) pairs by domain, oldest first, in portions of which one script can
         read the events. Raises Failure for a missing group."""
         for domain in sorted(self.record.since):
-            lane = Lane(domain, self.record.id, self.record.flow_control)
-            start, end, count = self._start, self._end(lane), FIRST_PAGE
-            while some := self.backend.log.read(domain, start=start, end=end, count=count):
+            group = Group(domain, self.record.id, self.record.flow_control)
+            start, end, count = self._start, self._end(group), FIRST_PAGE
+            while some := self.backend.event_log.read(domain, start=start, end=end, count=count):
                 sizes = [len(entry.body or b"") for entry in some]
                 wanted = (
                     ((entry.id, key), size)
@@ -110,20 +110,20 @@ class Past:
                     if (key := self._wanted_key(domain, entry.body)) is not None
                 )
                 for portion in portions(wanted):
-                    yield lane, portion
+                    yield group, portion
                 start, count = f"({some[-1].id}", next_page(sizes, PAGE)
 
-    def group(self, lane: Lane) -> Group:
-        for group in self.backend.log.groups(lane.domain):
-            if group.handler == lane.handler:
-                return group
+    def group(self, group: Group) -> GroupInfo:
+        for info in self.backend.event_log.groups(group.domain):
+            if info.handler == group.handler:
+                return info
         raise Failure(
-            f"{lane.handler} has no group in the domain {lane.domain}; it joins again when its "
+            f"{group.handler} has no group in the domain {group.domain}; it joins again when its "
             "worker is started"
         )
 
-    def _end(self, lane: Lane) -> str:
-        last = self.group(lane).last_delivered
+    def _end(self, group: Group) -> str:
+        last = self.group(group).last_delivered
         if self._until_ms is None or entry_key(last)[0] <= self._until_ms:
             return last
         return str(self._until_ms)
@@ -158,14 +158,14 @@ def _schedule(past: Past, found: int, note: bytes) -> int:
     scheduled = 0
     with Progress(console=make_console(err=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(f"replaying through {past.record.id}", total=found)
-        for lane, page in past.pages():
-            while _due(past.group(lane)) > MOST_DUE - PAGE:
+        for group, page in past.pages():
+            while _due(past.group(group)) > MOST_DUE - PAGE:
                 progress.update(bar, description=f"waiting for {past.record.service} to catch up")
                 time.sleep(LOOK_AGAIN)
-            scheduled += past.backend.ledger.schedule(lane, page, note)
-            progress.update(bar, advance=len(page), description=f"replaying {lane.domain}")
+            scheduled += past.backend.deliveries.schedule(group, page, note)
+            progress.update(bar, advance=len(page), description=f"replaying {group.domain}")
     return scheduled
 
 
-def _due(group: Group) -> int:
-    return group.holders.get("due", 0) + group.holders.get("parked", 0)
+def _due(group: GroupInfo) -> int:
+    return group.holders.get("scheduled", 0) + group.holders.get("blocked", 0)

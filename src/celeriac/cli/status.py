@@ -18,7 +18,7 @@ from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo, make_console
 from celeriac.dead_letter import restart_text
 from celeriac.delivery import Restart
-from celeriac.tracking import Cell, EventStatus, Located, Matrix, State
+from celeriac.tracking import Cell, DeliveryState, EventStatus, Located, Matrix
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ def status(
             _show_circuits(one, session, now)
         if len(found) > MAX_SHOWN:
             echo(f"\nand {len(found) - MAX_SHOWN:,} more with this id: --source chooses one")
-    if any(one.has(State.MISSING) for one in found):
+    if any(one.has(DeliveryState.MISSING) for one in found):
         ctx.exit(MISSING)
 
 
@@ -160,5 +160,9 @@ def _show_circuits(found: EventStatus, session: Session, now_ms: int) -> None:
     circuits = session.backend.circuits.all()
     for cell in found.cells:
         circuit = circuits.get(cell.handler)
-        if circuit is not None and cell.state not in (State.PROCESSED, State.SKIPPED, State.DEAD):
+        if circuit is not None and cell.state not in (
+            DeliveryState.PROCESSED,
+            DeliveryState.SKIPPED,
+            DeliveryState.DEAD,
+        ):
             echo(f"\n{cell.handler} {circuit_text(circuit, now_ms)}")

@@ -58,7 +58,7 @@ def tail(
     """
     wanted = Pattern(pattern)
     follower = Follower(
-        session.backend.log, pattern, None if since is None else int(since.timestamp() * 1000)
+        session.backend.event_log, pattern, None if since is None else int(since.timestamp() * 1000)
     )
     names = session.settings.sensitive_names
     write = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from celeriac.dead_letter.choice import Choice, type_of
 from celeriac.dead_letter.single import addressed, lane_of
-from celeriac.delivery import DeadLetter, Lane, exception_of
+from celeriac.delivery import DeadLetter, Group, exception_of
 from celeriac.errors import NotFound
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -53,18 +53,18 @@ def redrive_batch(
 
     def redrive(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
         done, refused, faults = 0, 0, set()
-        lanes: dict[Lane, list[DeadLetter]] = {}
+        groups: dict[Group, list[DeadLetter]] = {}
         for letter in letters:
             try:
-                lanes.setdefault(lane_of(records, letter), []).append(letter)
+                groups.setdefault(lane_of(records, letter), []).append(letter)
             except NotFound as error:
                 refused += 1
                 faults.add(str(error))
-        for lane, own in lanes.items():
+        for group, own in groups.items():
             pairs = ((letter, addressed(letter)) for letter in own)
             for portion in portions((pair, len(pair[1])) for pair in pairs):
                 try:
-                    done += backend.ledger.redrive(lane, portion, note)
+                    done += backend.deliveries.redrive(group, portion, note)
                 except NotFound as error:
                     refused += len(portion)
                     faults.add(str(error))
@@ -78,7 +78,7 @@ def discard_batch(backend: Backend, choice: Choice, after: str = "", note: bytes
 
     def discard(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
         ids = [letter.id for letter in letters]
-        return backend.ledger.discard(letters[0].domain, ids, note), 0, set()
+        return backend.deliveries.discard(letters[0].domain, ids, note), 0, set()
 
     return _batch(backend, choice, after, discard)
 
@@ -111,11 +111,11 @@ def _batch(
 def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
     """Domain by domain, oldest first, from after `domain/id`; each is of one domain."""
     reached, _, id = after.rpartition("/")
-    for domain in sorted(backend.log.domains()):
+    for domain in sorted(backend.event_log.domains()):
         if domain < reached:
             continue
         last, count = id if domain == reached else "", min(FIRST_PAGE, READ)
-        while some := backend.ledger.dead(domain, after=last, count=count):
+        while some := backend.deliveries.dead(domain, after=last, count=count):
             yield some
             last = some[-1].id
             count = next_page([len(letter.event) for letter in some], READ)

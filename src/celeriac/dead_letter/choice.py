@@ -55,14 +55,14 @@ def choose(
 
     def of(domain: str) -> Iterator[DeadLetter]:
         after = ""
-        while some := backend.ledger.dead(
+        while some := backend.deliveries.dead(
             domain, after=after, count=PAGE, newest_first=newest_first
         ):
             yield from filter(is_chosen, some)
             after = some[-1].id
 
     merged = heapq.merge(
-        *map(of, sorted(backend.log.domains())),
+        *map(of, sorted(backend.event_log.domains())),
         key=lambda letter: entry_key(letter.id),
         reverse=newest_first,
     )
@@ -72,7 +72,7 @@ def choose(
 def letter_at(backend: Backend, name: str) -> DeadLetter:
     """The dead letter `domain/id`. Raises NotFound."""
     domain, _, id = name.rpartition("/")
-    letter = backend.ledger.dead_letter(domain, id) if domain else None
+    letter = backend.deliveries.dead_letter(domain, id) if domain else None
     if letter is None:
         raise NotFound(
             f"no dead letter {name}; `celeriac dead list` shows those there are, as domain/id"

@@ -121,7 +121,7 @@ def apply_edit(
     The event is signed where there is a key. Raises NotFound where the handler was removed,
     InvalidEvent for an event that is too large, or unsigned where the handler demands a signature.
     """
-    lane, event = lane_of(records, edit.letter), edit.event
+    group, event = lane_of(records, edit.letter), edit.event
     body = encode(event, max_bytes=settings.max_event_bytes)
     signer = make_signer(settings)
     if signer is not None:
@@ -133,7 +133,7 @@ def apply_edit(
         )
     key = event_key(event.id, event.source)
     edited = EditedLetter(edit.letter, event.id, key, event.type, body)
-    return bool(backend.ledger.edit(lane, [edited], note))
+    return bool(backend.deliveries.edit(group, [edited], note))
 
 
 def patch_change(patch: bytes | str) -> Change:

@@ -9,7 +9,7 @@ import msgspec
 
 from celeriac.dead_letter.note import Note
 from celeriac.delivery import Failure, Restart
-from celeriac.tracking import UNFINISHED, Cell, EventStatus, State, state_of
+from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, state_of
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,15 +59,15 @@ def _of_cell(cell: Cell) -> Iterator[Step]:
     final = cell.failures[-1] if cell.failures else None
     for line in lines:
         if isinstance(line, Restart):
-            if line.ended and line.ended != State.DEAD:
+            if line.ended and line.ended != DeliveryState.DEAD:
                 yield _ended(cell, line)
             yield _restarted(cell, line)
         else:
-            is_final = line is final and cell.state is State.DEAD
+            is_final = line is final and cell.state is DeliveryState.DEAD
             yield _failed(cell, line, "dead" if is_final else "failed")
     known = final is not None and (final.life, final.attempt) == (life, cell.attempts)
     if cell.state in UNFINISHED:
-        attempt = cell.attempts if cell.state is State.RUNNING else None
+        attempt = cell.attempts if cell.state is DeliveryState.RUNNING else None
         yield Step(
             did=cell.state,
             at_ms=None,
@@ -77,7 +77,9 @@ def _of_cell(cell: Cell) -> Iterator[Step]:
             worker=cell.worker,
             due_ms=cell.due_ms,
         )
-    elif not (known and cell.state is State.DEAD) and cell.state is not State.MISSING:
+    elif (
+        not (known and cell.state is DeliveryState.DEAD) and cell.state is not DeliveryState.MISSING
+    ):
         yield Step(
             did=cell.state,
             at_ms=cell.at_ms,

@@ -70,14 +70,14 @@ BUS = "*"
 def record_setting(backend: Backend, *, who: str, what: str) -> None:
     """Write to the audit log that a setting of the bus was changed."""
     note = Note(who=who, did="set", what=what, via="celeriac")
-    backend.ledger.record(BUS, note.encode())
+    backend.deliveries.record(BUS, note.encode())
 
 
 def acts(backend: Backend, *, count: int = 200) -> list[Act]:
     """What people did lately in every domain, the newest first; reads `count` records of each."""
-    domains = sorted(backend.log.domains() | {BUS})
+    domains = sorted(backend.event_log.domains() | {BUS})
     found = heapq.merge(
-        *(backend.ledger.audited(domain, count=count) for domain in domains),
+        *(backend.deliveries.audited(domain, count=count) for domain in domains),
         key=lambda one: entry_key(one.id),
         reverse=True,
     )

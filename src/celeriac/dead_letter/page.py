@@ -54,12 +54,12 @@ def _newest_first(backend: Backend, before: str) -> Iterator[DeadLetter]:
         # letters of one id in several domains follow each other by the name of the domain, falling
         last = bound if domain >= reached or not bound else _next(bound)
         count = FIRST_PAGE
-        while some := backend.ledger.dead(domain, after=last, count=count, newest_first=True):
+        while some := backend.deliveries.dead(domain, after=last, count=count, newest_first=True):
             yield from some
             last = some[-1].id
             count = next_page([len(letter.event) for letter in some], READ)
 
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     return heapq.merge(
         *map(of, domains),
         key=lambda letter: (entry_key(letter.id), letter.domain),

@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 
 from celeriac.dead_letter.choice import PAGE
-from celeriac.delivery import DeadLetter, Lane
+from celeriac.delivery import DeadLetter, Group
 from celeriac.errors import InvalidEvent, NotFound
 from celeriac.event import decode, encode
 from celeriac.event.signature import redriven_for, split
@@ -24,19 +24,19 @@ def redrive_letter(
     note: bytes = b"",
 ) -> bool:
     """Delivers it again; False if it is gone. Raises NotFound where its handler is."""
-    letter = backend.ledger.dead_letter(domain, id)
+    letter = backend.deliveries.dead_letter(domain, id)
     if letter is None:
         return False
-    lane = lane_of(records, letter)
-    return bool(backend.ledger.redrive(lane, [(letter, addressed(letter))], note))
+    group = lane_of(records, letter)
+    return bool(backend.deliveries.redrive(group, [(letter, addressed(letter))], note))
 
 
-def lane_of(records: Mapping[str, HandlerRecord], letter: DeadLetter) -> Lane:
+def lane_of(records: Mapping[str, HandlerRecord], letter: DeadLetter) -> Group:
     """Raises NotFound where its handler was removed."""
     record = records.get(letter.handler)
     if record is None:
         raise NotFound(f"no handler {letter.handler} (any more)")
-    return Lane(letter.domain, letter.handler, record.flow_control)
+    return Group(letter.domain, letter.handler, record.flow_control)
 
 
 def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: bytes = b"") -> int:
@@ -45,7 +45,7 @@ def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: b
     for domain, group in groupby(sorted(chosen), key=lambda pair: pair[0]):
         ids = [id for _, id in group]
         for i in range(0, len(ids), PAGE):
-            done += backend.ledger.discard(domain, ids[i : i + PAGE], note)
+            done += backend.deliveries.discard(domain, ids[i : i + PAGE], note)
     return done
 
 

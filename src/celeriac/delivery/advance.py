@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from celeriac.delivery.store import Lane
+from celeriac.delivery.store import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Advance:
     none of the entries but those in the `chunk`.
     """
 
-    lane: Lane
+    group: Group
     after: str
     upto: str
     entries: int

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from celeriac.delivery.state import Outcome
 
 FIRST, LAST = -4, 23  # 62.5 µs; 2.3 hours and all that is longer
-UNCOUNTED = frozenset({Outcome.IGNORED, Outcome.RELEASED, Outcome.COALESCED})
+UNCOUNTED = frozenset({Outcome.IGNORED, Outcome.REQUEUED, Outcome.COALESCED})
 OTHER = "other"  # stands for the types beyond those that are counted each
 
 

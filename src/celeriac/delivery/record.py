@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from celeriac.delivery.state import Place
+from celeriac.delivery.state import DeliveryState
 from celeriac.event_log import entry_time_ms
 
 # Lines of one delivery: the first and the last ones are kept.
@@ -18,7 +18,7 @@ class Row:
     """What handler j did with event i, last. `at_ms` is by the server's clock; `into` is the entry
     that stands for a coalesced one."""
 
-    state: Place
+    state: DeliveryState
     entry: str
     attempt: int
     at_ms: int
@@ -41,7 +41,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     life: int = 1
 
     def encode(self) -> bytes:
-        # finish.lua reads "attempt", which comes first, and the first "at".
+        # complete.lua reads "attempt", which comes first, and the first "at".
         return msgspec.json.encode(
             {
                 "attempt": self.attempt,
@@ -111,12 +111,12 @@ def parse_row(stored: bytes) -> Row:
     """
     state, entry, attempt, after, took, *more = stored.decode().split(" ")
     return Row(
-        state=Place(state),
+        state=DeliveryState(state),
         entry=entry,
         attempt=int(attempt),
         at_ms=entry_time_ms(entry) + int(after),
         took_us=int(took),
-        into=more[0] if more and state == Place.COALESCED else "",
+        into=more[0] if more and state == DeliveryState.COALESCED else "",
     )
 
 

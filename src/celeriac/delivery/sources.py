@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from celeriac.delivery.store import Ledger
+from celeriac.delivery.store import DeliveryStore
 from celeriac.event_log import entry_time_ms
 
 NOTED_AGAIN = 3600.0  # seconds after which a source counts as last seen
@@ -33,7 +33,7 @@ class Sources:
             if (domain, source) not in self._noted:
                 self._new.setdefault(domain, {})[source] = entry
 
-    def flush(self, ledger: Ledger) -> None:
+    def flush(self, deliveries: DeliveryStore) -> None:
         """Note what was added since, in one round trip for each domain that has a new source."""
         now = self._clock()
         if now >= self._forget_at or len(self._noted) > MAX_REMEMBERED:
@@ -42,5 +42,5 @@ class Sources:
         new, self._new = self._new, {}
         for domain, sources in new.items():
             some = {s: entry_time_ms(entry) for s, entry in islice(sources.items(), MAX_NOTED)}
-            ledger.note_sources(domain, some)
+            deliveries.note_sources(domain, some)
             self._noted.update((domain, source) for source in some)

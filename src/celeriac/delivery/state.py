@@ -10,65 +10,111 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Place(StrEnum):
-    WAITING = "waiting"  # ahead of the group's last delivered id
-    PARKED = "parked"  # pending; waits for a slot, the rate or the turn of its key
-    QUEUED = "queued"  # pending; a worker's dispatcher sent a hint, or is about to
-    RUNNING = "running"  # pending; an executor claimed it and keeps its lease alive
-    DUE = "due"  # pending, and in the sorted set of times
+class DeliveryState(StrEnum):
+    """The state of one event for one handler. The last two are derived, and stored nowhere."""
+
+    WAITING = "waiting"  # after the group's last delivered id
+    BLOCKED = "blocked"  # pending; waits for a slot, the rate or the turn of its ordering key
+    QUEUED = "queued"  # pending; a dispatcher sent its delivery task, or is about to
+    RUNNING = "running"  # pending; an executor claimed it and renews its lease
+    SCHEDULED = "scheduled"  # pending, and in the sorted set of times
     PROCESSED = "processed"  # acknowledged; the matrix has its row
-    SKIPPED = "skipped"  # acknowledged; the handler's `when=` did not want it
+    SKIPPED = "skipped"  # acknowledged; rejected by `when=` of the handler
     COALESCED = "coalesced"  # acknowledged; another event of its key is handled in its place
-    IGNORED = "ignored"  # acknowledged or moved past, without a row: not meant for this handler
-    DEAD = "dead"  # acknowledged; lies in the dead letters
+    IGNORED = "ignored"  # acknowledged or passed, without a row: not for this handler
+    DEAD = "dead"  # acknowledged; stored as a dead letter
+    MISSING = "missing"  # the handler should have received it, and there is no record of that
+    FORGOTTEN = "forgotten"  # older than the records that are kept
 
 
-IN_FLIGHT = frozenset({Place.PARKED, Place.QUEUED, Place.RUNNING, Place.DUE})
-SETTLED = frozenset({Place.PROCESSED, Place.SKIPPED, Place.COALESCED, Place.IGNORED, Place.DEAD})
+IN_FLIGHT = frozenset(
+    {DeliveryState.BLOCKED, DeliveryState.QUEUED, DeliveryState.RUNNING, DeliveryState.SCHEDULED}
+)
+FINISHED = frozenset(
+    {
+        DeliveryState.PROCESSED,
+        DeliveryState.SKIPPED,
+        DeliveryState.COALESCED,
+        DeliveryState.IGNORED,
+        DeliveryState.DEAD,
+    }
+)
 
-MOVES: dict[tuple[Place, str], frozenset[Place]] = {
-    (Place.WAITING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
+    (DeliveryState.WAITING, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
     # its key may have no further one
-    (Place.DUE, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    (DeliveryState.SCHEDULED, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
     # the lease is over: its process died, or the hint was lost; what was given in one list waits
     # for its key
-    (Place.QUEUED, "take"): frozenset({Place.QUEUED, Place.PARKED}),
-    (Place.RUNNING, "take"): frozenset({Place.QUEUED, Place.PARKED}),
+    (DeliveryState.QUEUED, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
+    (DeliveryState.RUNNING, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
     # its key may have another one, and it is its turn; or the handler limits no keys any more
-    (Place.PARKED, "take"): frozenset({Place.QUEUED}),
-    (Place.QUEUED, "claim"): frozenset({Place.RUNNING}),
+    (DeliveryState.BLOCKED, "fetch"): frozenset({DeliveryState.QUEUED}),
+    (DeliveryState.QUEUED, "claim"): frozenset({DeliveryState.RUNNING}),
     # the dispatcher settles in passing what the handler does not want
-    (Place.QUEUED, "finish"): frozenset(
-        {Place.SKIPPED, Place.COALESCED, Place.IGNORED, Place.DEAD, Place.DUE}
+    (DeliveryState.QUEUED, "complete"): frozenset(
+        {
+            DeliveryState.SKIPPED,
+            DeliveryState.COALESCED,
+            DeliveryState.IGNORED,
+            DeliveryState.DEAD,
+            DeliveryState.SCHEDULED,
+        }
     ),
-    (Place.QUEUED, "hand_back"): frozenset({Place.DUE}),
-    (Place.RUNNING, "renew"): frozenset({Place.RUNNING}),
-    (Place.RUNNING, "finish"): frozenset(
-        {Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}
+    (DeliveryState.QUEUED, "requeue"): frozenset({DeliveryState.SCHEDULED}),
+    (DeliveryState.RUNNING, "renew"): frozenset({DeliveryState.RUNNING}),
+    (DeliveryState.RUNNING, "complete"): frozenset(
+        {
+            DeliveryState.PROCESSED,
+            DeliveryState.SKIPPED,
+            DeliveryState.IGNORED,
+            DeliveryState.SCHEDULED,
+            DeliveryState.DEAD,
+        }
     ),
-    (Place.PROCESSED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
-    (Place.SKIPPED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
-    (Place.COALESCED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
-    (Place.IGNORED, "schedule"): frozenset({Place.DUE, Place.PARKED}),
-    (Place.DEAD, "schedule"): frozenset({Place.DUE, Place.PARKED}),
+    (DeliveryState.PROCESSED, "schedule"): frozenset(
+        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
+    ),
+    (DeliveryState.SKIPPED, "schedule"): frozenset(
+        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
+    ),
+    (DeliveryState.COALESCED, "schedule"): frozenset(
+        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
+    ),
+    (DeliveryState.IGNORED, "schedule"): frozenset(
+        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
+    ),
+    (DeliveryState.DEAD, "schedule"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
     # by way of a new log entry where the old one was trimmed
-    (Place.DEAD, "redrive"): frozenset({Place.DUE, Place.PARKED, Place.WAITING}),
+    (DeliveryState.DEAD, "redrive"): frozenset(
+        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED, DeliveryState.WAITING}
+    ),
 }
 
 
 # The moves of entries in the interval of an open chunk: see docs/internals/chunks.md. A dispatcher
 # completes a queued chunk of which its handler wants nothing.
-CHUNK_MOVES: dict[tuple[Place, str], frozenset[Place]] = {
-    (Place.WAITING, "fetch"): frozenset({Place.QUEUED, Place.RUNNING}),
-    # read once for many handlers; some of it this one does not want
-    (Place.WAITING, "advance"): frozenset({Place.QUEUED, Place.IGNORED}),
-    (Place.QUEUED, "begin"): frozenset({Place.RUNNING}),
-    **dict.fromkeys(
-        [(Place.QUEUED, "complete"), (Place.RUNNING, "complete")],
-        frozenset({Place.PROCESSED, Place.SKIPPED, Place.IGNORED, Place.DUE, Place.DEAD}),
+CHUNK_MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
+    (DeliveryState.WAITING, "fetch_chunk"): frozenset(
+        {DeliveryState.QUEUED, DeliveryState.RUNNING}
     ),
-    (Place.QUEUED, "requeue"): frozenset({Place.DUE}),
-    (Place.RUNNING, "requeue"): frozenset({Place.DUE}),
+    # read once for many handlers; some of it this one does not want
+    (DeliveryState.WAITING, "advance"): frozenset({DeliveryState.QUEUED, DeliveryState.IGNORED}),
+    (DeliveryState.QUEUED, "begin_chunk"): frozenset({DeliveryState.RUNNING}),
+    **dict.fromkeys(
+        [(DeliveryState.QUEUED, "complete_chunk"), (DeliveryState.RUNNING, "complete_chunk")],
+        frozenset(
+            {
+                DeliveryState.PROCESSED,
+                DeliveryState.SKIPPED,
+                DeliveryState.IGNORED,
+                DeliveryState.SCHEDULED,
+                DeliveryState.DEAD,
+            }
+        ),
+    ),
+    (DeliveryState.QUEUED, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
+    (DeliveryState.RUNNING, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
 }
 
 
@@ -80,7 +126,7 @@ class Outcome(StrEnum):
     COALESCED = "coalesced"  # another event of its key is handled in its place
     IGNORED = "ignored"
     RETRY = "retry"
-    RELEASED = "released"
+    REQUEUED = "requeued"
     DEAD = "dead"
     REFUSED = "refused"  # dead before the handler ran: no claim on the event's key
 

@@ -33,7 +33,7 @@ MAX_SOURCES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Group:
     """One handler in one domain: what a hint, a claim and a finish are about.
 
     `flow` is what it allows the events of one key; no part of what it is compared by."""
@@ -48,13 +48,13 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class FetchRequest:
     """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
     `most_held` what all workers together have queued or running, but for leases that are over.
     What is due and what is new share the room half and half; where there is room for one, it is
     something due if `due_first`."""
 
-    lane: Lane
+    group: Group
     limit: int
     sweep: bool = False
     most_new: int = 1000
@@ -80,7 +80,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FetchResult:
     """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown;
     `now_ms` the server's time, by which `next_due_ms` is. `is_at_end`: the group was given the log
     to its end."""
@@ -113,7 +113,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
         return self.attempt - self.lost_runs
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """What became of one delivery, for `finish`. `attempt` is that of the claim; `type` is the
     event's, which it is counted by; `effects` are the events that the attempt emitted; `into` is
     the entry that stands for a coalesced one."""
@@ -182,9 +182,9 @@ class Pending:
     lost_runs: int = 0
 
 
-class Ledger(Protocol):
+class DeliveryStore(Protocol):
     # -- the dispatcher's side
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
         ...
 
@@ -193,24 +193,24 @@ class Ledger(Protocol):
         number of its pending deliveries; in one round trip. None where it cannot be read now."""
         ...
 
-    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         """Makes what the worker holds queued due at once; returns how many."""
         ...
 
-    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         """Settles a queued entry that is no event; True if this wrote the dead letter."""
         ...
 
-    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
         """`finish` for deliveries that are queued and will not run."""
         ...
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         """`skip` for many lanes, in one round trip for all. What is no longer held is let be."""
         ...
 
     def note_patterns(
-        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+        self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         """Adds the patterns of this code to those in force for the handler; returns all of them.
 
@@ -227,7 +227,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def patterns(self, lane: Lane) -> tuple[str, ...]:
+    def patterns(self, group: Group) -> tuple[str, ...]:
         """The patterns in force for the handler in the domain."""
         ...
 
@@ -242,7 +242,7 @@ class Ledger(Protocol):
     def claim(
         self,
         worker: str,
-        lane: Lane,
+        group: Group,
         hinted: Sequence[tuple[str, str]],
         most_attempts: int,
         *,
@@ -259,7 +259,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
+    def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Note the (entry, event key) pairs whose signatures were verified for the handler; return
         the entries of which another one with the event was noted before, with that one.
 
@@ -269,14 +269,14 @@ class Ledger(Protocol):
         """
         ...
 
-    def finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         """Says what became of running deliveries; returns the entries no longer held."""
         ...
 
-    def begin_finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
         """`finish`, whose answer is waited for when the function returned is called, once.
 
@@ -285,37 +285,37 @@ class Ledger(Protocol):
         """
         ...
 
-    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
         """Begins the lease of (entry, attempt) pairs anew; returns the entries no longer held."""
         ...
 
     # -- the reader's side
-    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+    def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
         """The handler's cell for each event, in order."""
         ...
 
-    def history(self, lane: Lane, event_key: str) -> History:
+    def history(self, group: Group, event_key: str) -> History:
         """The failed attempts of every life of a delivery, and what began the later ones."""
         ...
 
-    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+    def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
         """The same of many deliveries, in their order; in one round trip."""
         ...
 
-    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
+    def failures(self, group: Group, event_key: str) -> list[Failure]:
         """The failed attempts of its history, oldest first."""
         ...
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
         """What the handler emitted while it handled each event, in order; of all attempts."""
         ...
 
-    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
         """What each handler did by event type, since it joined; in one round trip for all."""
         ...
 
     def tallies_by_minute(
-        self, lanes: Sequence[Lane], minutes: int = 60
+        self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Tallies]]:
         """The same for each of the last `minutes` minutes, at most 60, the present one included.
 
@@ -324,12 +324,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def pending(self, lane: Lane, entry: str) -> Pending | None:
+    def pending(self, group: Group, entry: str) -> Pending | None:
         """Where a delivery in flight is; None if it is not in flight."""
         ...
 
     def pending_between(
-        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         """Deliveries in flight of the entries from `first` to `last`, in the order of the log.
 
@@ -337,12 +337,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+    def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
         """Return the unfinished entries before this one in its sequence, oldest first; at most
         MAX_BLOCKED_FAIR. Empty where the handler is not ordered or the entry is in no sequence."""
         ...
 
-    def blocked_until_ms(self, lane: Lane) -> int | None:
+    def blocked_until_ms(self, group: Group) -> int | None:
         """Return when the next key may run that waits for its rate, or until it is quiet."""
         ...
 
@@ -358,18 +358,18 @@ class Ledger(Protocol):
         """Since when no row is forgotten: an older entry may have had one that is gone."""
         ...
 
-    def due(self, lane: Lane) -> int:
+    def due(self, group: Group) -> int:
         """How many deliveries wait for their time."""
         ...
 
-    def stats(self, lane: Lane) -> Mapping[str, int]:
+    def stats(self, group: Group) -> Mapping[str, int]:
         """Counts since the handler joined: of each outcome; `busy_us` and `mean_us`; `chunk k`,
         the claims of at most 2**k deliveries and more than half as many, and `claimed`, the
         deliveries in them; `lost running` and `lost queued`, the deliveries taken from another
         worker, or sent anew, because their lease was over."""
         ...
 
-    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
+    def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
         """`stats` of each lane, in order; in one round trip for all."""
         ...
 
@@ -394,7 +394,7 @@ class Ledger(Protocol):
         ...
 
     def redrive(
-        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
         """Makes dead letters of the handler deliveries again; returns how many were there still.
 
@@ -403,7 +403,7 @@ class Ledger(Protocol):
         the handler has no group."""
         ...
 
-    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
         """Resolves dead letters of the handler by events that stand for theirs; returns how many
         were there still.
 
@@ -415,7 +415,7 @@ class Ledger(Protocol):
         """Removes dead letters for good; returns how many there were. Records `note`."""
         ...
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         """Runs (entry, event key) pairs again that are settled; returns how many. Records `note`.
         Raises NotFound where the handler has no group."""
         ...
@@ -428,7 +428,7 @@ class Ledger(Protocol):
         """What was recorded, the newest first. The oldest of more than 10,000 are forgotten."""
         ...
 
-    def forget(self, lane: Lane) -> None:
+    def forget(self, group: Group) -> None:
         """Removes everything the handler has in the domain but its dead letters. Only for one that
         has left: what is due in a group that is there would wait for ever."""
         ...

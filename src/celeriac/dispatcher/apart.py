@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from celeriac.delivery import MAX_LOST_RUNS, Settled
+from celeriac.delivery import MAX_LOST_RUNS, Completion
 from celeriac.dispatcher.chunk import Item
 
 AT_ONCE = 2  # lost runs after which a delivery still runs again at once
@@ -19,7 +19,7 @@ MAX_LEASES_APART = 10
 
 def run_apart(
     items: Sequence[Item], lease: float, chance: Callable[[], float] = random.random
-) -> tuple[list[Item], list[Settled]]:
+) -> tuple[list[Item], list[Completion]]:
     """Return the deliveries that run now, and those that wait. `lease` is in seconds, `chance` in
     [0, 1).
 

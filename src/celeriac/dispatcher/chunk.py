@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery import Completion, Group, Outcome
 from celeriac.event import Peek
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
@@ -30,17 +30,17 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     lost_runs: int = 0
     together: str = ""
 
-    def coalesced(self, into: str) -> Settled:
+    def coalesced(self, into: str) -> Completion:
         """Settled, since the entry `into` stands for it."""
         outcome = Outcome.COALESCED
-        return Settled(
+        return Completion(
             self.entry, self.event.key, self.attempts, outcome, type=self.event.type, into=into
         )
 
-    def put_off(self, delay_ms: int) -> Settled:
+    def put_off(self, delay_ms: int) -> Completion:
         """Back to what is due, after the delay, with no attempt counted."""
-        return Settled(
-            self.entry, self.event.key, self.attempts, Outcome.RELEASED, delay_ms=delay_ms
+        return Completion(
+            self.entry, self.event.key, self.attempts, Outcome.REQUEUED, delay_ms=delay_ms
         )
 
 
@@ -54,7 +54,7 @@ class Chunk:
     as its pool can be reached."""
 
     handler: Handler
-    lane: Lane
+    group: Group
     items: tuple[Item, ...]
     stays: bool = False
     id: str = ""
@@ -115,7 +115,7 @@ def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
 
 def split(
     handler: Handler,
-    lane: Lane,
+    group: Group,
     items: Sequence[Item],
     mean_us: int,
     processes: int,
@@ -136,7 +136,7 @@ def split(
     groups = [[item] for item in alone] + together
     if handler.flow is not None and handler.flow.keep == "all":
         groups = [[item] for item in alone] + _lists(fresh)
-    return [Chunk(handler, lane, tuple(group)) for group in groups]
+    return [Chunk(handler, group, tuple(state)) for state in groups]
 
 
 def first_calls(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item]]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.circuits import Doors
@@ -38,11 +38,11 @@ from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
-from celeriac.store.redis.event_log import BELL
+from celeriac.store.redis.event_log import WAKEUP
 from celeriac.store.redis.refusal import is_demotion
 from celeriac.store.redis.wakeup import LONGEST_WAIT_MS
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 OPEN = nullcontext()
 NONE_REPEATED = Repetitions()
@@ -118,7 +118,7 @@ class Dispatcher:
                 with self._gate:
                     pause = self.turn(rung)
                 if failures:
-                    log.info("celeriac: dispatching again")
+                    logger.info("celeriac: dispatching again")
                 failures = 0
                 rung = self._wait(pause)
             except Exception as error:
@@ -133,25 +133,25 @@ class Dispatcher:
         self._pending.sweep_from = self._clock() + RENEWED_WITHIN
         if is_demotion(error):
             # The link stays up; it would wait at a server that gets no more events.
-            self.service.backend.log.reconnect()
+            self.service.backend.event_log.reconnect()
 
     def stop(self) -> None:
         """Ends `run` after its turn, at most IDLE seconds later."""
         self._stopped.set()
 
-    def hand_back(self) -> None:
+    def requeue(self) -> None:
         """After the last turn: what is queued here and not claimed becomes due for others."""
-        for group in self._groups:
-            self._give_back(group)
+        for state in self._groups:
+            self._give_back(state)
         self.service.backend.registry.depart(self.service.worker)
 
-    def _give_back(self, group: GroupState) -> None:
+    def _give_back(self, state: GroupState) -> None:
         """What is queued here becomes due, with the attempts it had; its tasks find nothing."""
-        self._tasks.drop(group)
-        while self.service.backend.ledger.hand_back(self.service.worker, group.lane):
+        self._tasks.drop(state)
+        while self.service.backend.deliveries.requeue(self.service.worker, state.group):
             pass
-        if is_plain(group.handler):
-            self._fetcher.hand_back(group)
+        if is_plain(state.handler):
+            self._fetcher.requeue_queued(state)
 
     # -- one turn
 
@@ -173,16 +173,16 @@ class Dispatcher:
         self._look(now)
         self._read(now)
         ready = self._groups.ready(now)
-        fetching = [group for group in ready if self._is_fetched(group)]
+        fetching = [state for state in ready if self._is_fetched(state)]
         self._fetch(now, fetching)
         # What was fetched may have said otherwise.
-        fetched = {group.lane for group in fetching if self._is_fetched(group)}
+        fetched = {state.group for state in fetching if self._is_fetched(state)}
         self._take_pending(now, ready, fetched)
-        self._plan_fetched(now, [group for group in fetching if group.lane in fetched])
+        self._plan_fetched(now, [state for state in fetching if state.group in fetched])
         self._tasks.flush()
         self._pending.skip()
-        self._sources.flush(self.service.backend.ledger)
-        if rung is None or now >= self._promote_at or any(d.startswith(f"{BELL} ") for d in rung):
+        self._sources.flush(self.service.backend.deliveries)
+        if rung is None or now >= self._promote_at or any(d.startswith(f"{WAKEUP} ") for d in rung):
             self._promote_at = now + self._promote(rung)
         members = self._members
         if self._janitor.turn(
@@ -204,7 +204,7 @@ class Dispatcher:
             wake(self._groups, new=True, pending=True)
             return
         for door in rung:
-            name, is_bell = door.rpartition(" ")[2], door.startswith(f"{BELL} ")
+            name, is_bell = door.rpartition(" ")[2], door.startswith(f"{WAKEUP} ")
             groups = self._groups.in_domain(name)
             if name not in self._reader:
                 wake(groups, new=not is_bell, pending=is_bell)
@@ -227,8 +227,8 @@ class Dispatcher:
     def _read(self, now: float) -> None:
         """Read on once for all groups that stand together."""
 
-        def takes_chunk(group: GroupState) -> bool:
-            return self._is_fetched(group) and group.has_room(self.processes)
+        def takes_chunk(state: GroupState) -> bool:
+            return self._is_fetched(state) and state.has_room(self.processes)
 
         read = self._reader.read(self._members.may_share, takes_chunk)
         for one in read.chunks:
@@ -238,27 +238,27 @@ class Dispatcher:
 
     # -- chunks
 
-    def _is_fetched(self, group: GroupState) -> bool:
+    def _is_fetched(self, state: GroupState) -> bool:
         """Whether what is new for the group comes in chunks, and not delivery by delivery."""
-        handler = group.handler
+        handler = state.handler
         return (
-            group.lane in self._groups
+            state.group in self._groups
             and is_plain(handler)
-            and self._members.may_share(group)
+            and self._members.may_share(state)
             and self._doors.most(handler.id) is None
-            and not self._share.leaves_room(group)
+            and not self._share.leaves_room(state)
         )
 
     def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
         """Fetch a chunk for each of these groups that may have something new."""
-        wanted = [group for group in groups if group.fetch_at <= now and not group.is_together]
+        wanted = [state for state in groups if state.fetch_at <= now and not state.is_together]
         found = self._fetcher.fetch(wanted)
         self._members.join_again([one.state for one in found if one.fetched.removed])
         found = [one for one in found if not (one.fetched.removed or one.fetched.is_unknown)]
         for one in found:
-            group = one.state
-            group.position = one.fetched.position
-            group.fetch_at = now if one.more else math.inf
+            state = one.state
+            state.position = one.fetched.position
+            state.fetch_at = now if one.more else math.inf
             self._note_chunk(now, one)
         for at_end in (True, False):
             self._reader.note_fetched(
@@ -272,103 +272,113 @@ class Dispatcher:
 
     def _note_chunk(self, now: float, one: FetchedChunk) -> None:
         """Send the chunk, and note what came with it."""
-        group = one.state
-        if group.lane not in self._groups:
+        state = one.state
+        if state.group not in self._groups:
             return
-        group.open_chunks = one.fetched.open_chunks
-        if self._share.note_run_time(group, one.fetched.mean_us):
-            self._give_back(group)
-        self._members.note_in_force(group, one.fetched.patterns)
+        state.open_chunks = one.fetched.open_chunks
+        if self._share.note_run_time(state, one.fetched.mean_us):
+            self._give_back(state)
+        self._members.note_in_force(state, one.fetched.patterns)
         if one.fetched.entries:
             self._accept_chunk(one)
 
     def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
         """When each of them is looked at again."""
-        for group in groups:
-            if group.fetch_at <= now and not group.has_room(self.processes):
-                group.fetch_at = now + BUSY
-            at = group.take_at if group.is_together else min(group.take_at, group.fetch_at)
+        for state in groups:
+            if state.fetch_at <= now and not state.has_room(self.processes):
+                state.fetch_at = now + BUSY
+            at = state.take_at if state.is_together else min(state.take_at, state.fetch_at)
             if at < math.inf:
-                look_at(group, at)
-            elif group.is_together:
-                rest(group, NEVER)
+                look_at(state, at)
+            elif state.is_together:
+                rest(state, NEVER)
             else:
                 longest = max(self._unrung, len(self._groups) / ASKED_UNRUNG)
-                group.fetch_at = now + longest * random.uniform(0.5, 1)
-                rest(group, group.fetch_at)
+                state.fetch_at = now + longest * random.uniform(0.5, 1)
+                rest(state, state.fetch_at)
 
     def _accept_chunk(self, one: FetchedChunk) -> None:
         """Send what was fetched, or report it where nothing of it runs.
 
         Where entries repeat others, the rest is claimed one by one.
         """
-        group, entries = one.state, one.fetched.entries
-        sifted = one.sift(self._members.retired(group))
+        state, entries = one.state, one.fetched.entries
+        sifted = one.sift(self._members.retired(state))
         size = sum(len(entry.body or b"") for entry in entries)
-        group.size.note(len(entries), len(sifted.wanted), size)
-        self._sources.add(group.lane.domain, sifted.sources)
-        if not self._is_fetched(group):
-            self._fetcher.requeue(group, one.request.chunk)
-            wake([group], pending=True)
+        state.size.note(len(entries), len(sifted.wanted), size)
+        self._sources.add(state.group.domain, sifted.sources)
+        if not self._is_fetched(state):
+            self._fetcher.requeue(state, one.request.chunk)
+            wake([state], pending=True)
             return
         repeated = self._fetcher.repetitions(one, sifted)
         if one.runnable(sifted) and repeated == NONE_REPEATED:
             self._tasks.add([one.chunk(sifted)])
         elif self._fetcher.complete(one, sifted, repeated.certain):
-            wake([group], pending=True)
+            wake([state], pending=True)
 
     # -- pending deliveries
 
     def _take_pending(
-        self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]
+        self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
     ) -> None:
         """Take pending deliveries; of groups that are not fetched also new ones."""
         asks = self._pending.asks(now, ready, fetched)
-        answers = self.service.backend.ledger.take(self.service.worker, asks)
+        answers = self.service.backend.deliveries.fetch(self.service.worker, asks)
         for ask, taken in zip(asks, answers, strict=True):
-            group = self._groups.get(ask.lane)
-            if group is None:  # removed, as was seen in another of its domains
+            state = self._groups.get(ask.group)
+            if state is None:  # removed, as was seen in another of its domains
                 continue
             if taken.removed:
-                self._members.join_again([group])
+                self._members.join_again([state])
             else:
-                self._note_taken(now, group, ask, taken, is_fetched=group.lane in fetched)
+                self._note_taken(now, state, ask, taken, is_fetched=state.group in fetched)
 
     def _note_taken(
-        self, now: float, group: GroupState, ask: Ask, taken: Taken, *, is_fetched: bool
+        self,
+        now: float,
+        state: GroupState,
+        ask: FetchRequest,
+        taken: FetchResult,
+        *,
+        is_fetched: bool,
     ) -> None:
-        self._members.note_in_force(group, taken.patterns)
-        if self._members.is_left_to_others(group):
-            look_at(group, now + LOOK_AT_WORKERS)
+        self._members.note_in_force(state, taken.patterns)
+        if self._members.is_left_to_others(state):
+            look_at(state, now + LOOK_AT_WORKERS)
             return
-        note_queued(group, taken.queued)
-        group.queued = taken.queued + len(taken.deliveries)
-        if self._share.note(group, taken):
+        note_queued(state, taken.queued)
+        state.queued = taken.queued + len(taken.deliveries)
+        if self._share.note(state, taken):
             # Its tasks that wait would hold every process, one after the other.
-            self._give_back(group)
-            look_at(group, now)
+            self._give_back(state)
+            look_at(state, now)
             return
-        wanted = self._pending.accept(group, ask, taken)
+        wanted = self._pending.accept(state, ask, taken)
         if is_fetched:
-            group.take_at = now + until_pending(ask, taken)
+            state.take_at = now + until_pending(ask, taken)
             return
-        if group.lane.domain in self._reader and taken.is_at_end and self._members.may_share(group):
-            group.position = UNKNOWN
-            self._reader.note_fetched([group], at_end=True)
-        enough = self._tasks.has_enough(group)
+        if (
+            state.group.domain in self._reader
+            and taken.is_at_end
+            and self._members.may_share(state)
+        ):
+            state.position = UNKNOWN
+            self._reader.note_fetched([state], at_end=True)
+        enough = self._tasks.has_enough(state)
         pause = until_asked(
-            ask, taken, wanted, enough, self.processes, self._unrung, new=not group.is_together
+            ask, taken, wanted, enough, self.processes, self._unrung, new=not state.is_together
         )
         if pause is not None:
-            look_at(group, now + pause)
-        elif group.is_together:
-            rest(group, NEVER)
+            look_at(state, now + pause)
+        elif state.is_together:
+            rest(state, NEVER)
         else:
             longest = self._unrung
             if not taken.held and not taken.deliveries:
                 # No lease can be over: what another worker takes comes from an entry that rings.
                 longest = max(longest, len(self._groups) / ASKED_UNRUNG)
-            rest(group, now + longest * random.uniform(0.5, 1))
+            rest(state, now + longest * random.uniform(0.5, 1))
 
     def _look_at_workers(self) -> None:
         now, own = self._clock(), self.service.worker
@@ -403,10 +413,12 @@ class Dispatcher:
         for shut in self._doors.look(
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
-            log.warning("%s is paused: see `celeriac handlers`; its events wait in the log", shut)
-            for group in self._groups:
-                if group.handler.id == shut:
-                    self._give_back(group)
+            logger.warning(
+                "%s is paused: see `celeriac handlers`; its events wait in the log", shut
+            )
+            for state in self._groups:
+                if state.handler.id == shut:
+                    self._give_back(state)
 
     # -- the doorbell
 
@@ -422,7 +434,10 @@ class Dispatcher:
             self._stopped.wait(seconds)
             seconds = 0.0
         began = self._clock()
-        before, self._seen = self._seen, dict(self.service.backend.log.wait(self._seen, seconds))
+        before, self._seen = (
+            self._seen,
+            dict(self.service.backend.event_log.wait(self._seen, seconds)),
+        )
         if self._clock() - began > min(seconds, LONGEST_WAIT_MS / 1000) + STALLED:
             # It was busy or frozen. A read that waits is not refused meanwhile, as renewals are.
             self._pending.sweep_from = self._clock() + RENEWED_WITHIN
@@ -433,5 +448,5 @@ class Dispatcher:
         if self._rings_for is self._groups.domains:
             return
         self._rings_for = self._groups.domains
-        doors = [door for domain in self._rings_for for door in (domain, f"{BELL} {domain}")]
+        doors = [door for domain in self._rings_for for door in (domain, f"{WAKEUP} {domain}")]
         self._seen = {door: self._seen.get(door, "0-0") for door in doors}

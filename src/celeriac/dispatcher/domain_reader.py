@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched
 from celeriac.dispatcher.domain_reading import (
     SHARED_FROM,
     DomainReading,
@@ -39,9 +39,9 @@ class Read:
 
     def leave(self, groups: Iterable[GroupState]) -> None:
         """They fetch for themselves."""
-        for group in groups:
-            group.is_together = False
-            self.leaving.append(group)
+        for state in groups:
+            state.is_together = False
+            self.leaving.append(state)
 
 
 class DomainReader:
@@ -62,16 +62,16 @@ class DomainReader:
         before, self._readings = self._readings, {}
         for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
-                for group in some:
-                    group.is_together = False
+                for state in some:
+                    state.is_together = False
                 continue
-            index = InterestIndex((group.lane, group.handler) for group in some)
+            index = InterestIndex((state.group, state.handler) for state in some)
             reading = before.get(domain) or DomainReading(domain, {}, index, self._newest(domain))
-            reading.groups, reading.index = {group.lane: group for group in some}, index
+            reading.groups, reading.index = {state.group: state for state in some}, index
             self._readings[domain] = reading
 
     def _newest(self, domain: str) -> str:
-        newest = self._service.backend.log.read(domain, count=1, newest_first=True)
+        newest = self._service.backend.event_log.read(domain, count=1, newest_first=True)
         return newest[0].id if newest else "0-0"
 
     def wake(self, domains: Collection[str] | None) -> None:
@@ -119,19 +119,19 @@ class DomainReader:
         takes_chunk: Callable[[GroupState], bool],
         read: Read,
     ) -> None:
-        log = self._service.backend.log
+        event_log = self._service.backend.event_log
         for _ in range(MAX_PAGES):
-            if not any(group.is_together for group in reading.groups.values()):
+            if not any(state.is_together for state in reading.groups.values()):
                 return
             count = reading.size.count(1)
-            entries = log.read(reading.domain, start=f"({reading.upto}", count=count)
+            entries = event_log.read(reading.domain, start=f"({reading.upto}", count=count)
             page = sort_page(reading, entries, is_full=len(entries) == count)
             reading.size.note(len(entries), len(entries), sum(len(e.body or b"") for e in entries))
-            wanting = [reading.groups[lane] for lane in page.wanted]
-            wanting = [group for group in wanting if group.is_together]
-            read.leave(group for group in wanting if not may_share(group))
+            wanting = [reading.groups[group] for group in page.wanted]
+            wanting = [state for state in wanting if state.is_together]
+            read.leave(state for state in wanting if not may_share(state))
             if page.entries:
-                groups = [group for group in wanting if group.is_together]
+                groups = [state for state in wanting if state.is_together]
                 self._advance(page, groups, takes_chunk, read)
                 reading.upto, reading.count = page.upto, page.count + len(page.entries)
             if page.is_cut:
@@ -150,15 +150,15 @@ class DomainReader:
         left = list(groups)
         for _ in range(MAX_TRIES):
             planned = [plan_advance(page, one, takes_chunk=takes_chunk(one)) for one in left]
-            read.leave(one.group for one in planned if one.move is None and not one.stays)
+            read.leave(one.state for one in planned if one.move is None and not one.stays)
             moving = [(one, one.move) for one in planned if one.move is not None]
             left = []
             for (one, move), answer in zip(moving, self._move(page, moving), strict=True):
                 if answer.is_moved:
-                    one.group.count = page.count + one.end + 1
+                    one.state.count = page.count + one.end + 1
                     self._moved(page, one, answer, read)
-                elif _note_position(one.group, move, answer, read):
-                    left.append(one.group)
+                elif _note_position(one.state, move, answer, read):
+                    left.append(one.state)
         read.leave(left)
 
     def _move(self, page: Page, moving: Sequence[tuple[PlannedAdvance, Advance]]) -> list[Advanced]:
@@ -167,25 +167,25 @@ class DomainReader:
         return self._fetcher.advance(moves, requests) if moves else []
 
     def _moved(self, page: Page, one: PlannedAdvance, answer: Advanced, read: Read) -> None:
-        group = one.group
-        group.position = answer.position
+        state = one.state
+        state.position = answer.position
         entries = [page.entries[index] for index in one.chosen]
         size = sum(len(entry.body or b"") for entry in page.entries)
-        group.size.note(len(page.entries), len(page.wanted.get(group.lane, ())), size)
+        state.size.note(len(page.entries), len(page.wanted.get(state.group, ())), size)
         if entries:
             fetched = Fetched(
                 entries=tuple(entries),
                 position=answer.position,
                 now_ms=answer.now_ms,
                 open_chunks=answer.open_chunks,
-                patterns=group.handler.patterns,
+                patterns=state.handler.patterns,
                 mean_us=answer.mean_us,
                 is_ambiguous=answer.is_ambiguous,
             )
             more = not one.stays
-            read.chunks.append(self._fetcher.opened(group, _request(page, one), fetched, more=more))
+            read.chunks.append(self._fetcher.opened(state, _request(page, one), fetched, more=more))
         if not one.stays:
-            read.leave([group])
+            read.leave([state])
 
     # -- what no doorbell rings for
 
@@ -194,62 +194,62 @@ class DomainReader:
         that have pending deliveries or open chunks, or are gone."""
         read = Read()
         rung = [one for one in self._readings.values() if one.is_rung]
-        counts = self._service.backend.ledger.pending_counts([one.domain for one in rung])
+        counts = self._service.backend.deliveries.pending_counts([one.domain for one in rung])
         for reading, count in zip(rung, counts, strict=True):
             reading.is_rung = False
             groups = reading.groups.values()
-            read.pending += [group for group in groups if count and count.get(group.handler.id)]
+            read.pending += [state for state in groups if count and count.get(state.handler.id)]
         due = [one for one in self._readings.values() if one.look_at <= now]
         for reading in due:
             reading.look_at = now + self._look_every * random.uniform(0.5, 1)
-            read.leave(group for group in reading.together if not may_share(group))
-        moving = [(one, group, one.catch_up(group)) for one in due for group in one.groups.values()]
+            read.leave(state for state in reading.together if not may_share(state))
+        moving = [(one, state, one.catch_up(state)) for one in due for state in one.groups.values()]
         answers = self._fetcher.advance([move for _, _, move in moving], ()) if moving else []
-        for (reading, group, move), answer in zip(moving, answers, strict=True):
+        for (reading, state, move), answer in zip(moving, answers, strict=True):
             if answer.has_open:
-                read.pending.append(group)
+                read.pending.append(state)
             if answer.is_moved:
-                group.position, group.count = answer.position, reading.count
+                state.position, state.count = answer.position, reading.count
             else:
-                _note_position(group, move, answer, read)
+                _note_position(state, move, answer, read)
         return read
 
 
-def _request(page: Page, one: PlannedAdvance) -> FetchRequest:
+def _request(page: Page, one: PlannedAdvance) -> ChunkRequest:
     assert one.move is not None
     assert one.move.chunk is not None
-    return FetchRequest(one.group.lane, one.move.chunk.id, len(one.chosen))
+    return ChunkRequest(one.state.group, one.move.chunk.id, len(one.chosen))
 
 
-def _note_position(group: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:
+def _note_position(state: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:
     """Note where the group stands that was not moved; whether another try is worth it: another
     worker moved it on."""
     if answer.is_unknown:
-        if group.is_together and move.after != UNKNOWN:
-            read.leave([group])
+        if state.is_together and move.after != UNKNOWN:
+            read.leave([state])
         return False
     if not answer.position:
-        group.is_together = False
-        read.removed.append(group)
+        state.is_together = False
+        read.removed.append(state)
         return False
-    if not group.is_together:
+    if not state.is_together:
         return False
-    before, group.position = group.position, answer.position
+    before, state.position = state.position, answer.position
     if answer.position == before:
         if move.after != UNKNOWN:
             # Another version of its handler is in force, or the log has lost its end.
-            read.leave([group])
+            read.leave([state])
         return False
-    group.count = -1
+    state.count = -1
     if entry_key(answer.position) < entry_key(before):
         # It was set back.
-        read.leave([group])
+        read.leave([state])
         return False
     return True
 
 
 def _by_domain(groups: Iterable[GroupState]) -> dict[str, list[GroupState]]:
     found: dict[str, list[GroupState]] = {}
-    for group in groups:
-        found.setdefault(group.lane.domain, []).append(group)
+    for state in groups:
+        found.setdefault(state.group.domain, []).append(state)
     return found

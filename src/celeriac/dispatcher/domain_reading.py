@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, NewChunk
 from celeriac.delivery.chunk_store import new_chunk_id
 from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
@@ -41,7 +41,7 @@ class DomainReading:
     """
 
     domain: str
-    groups: Mapping[Lane, GroupState]
+    groups: Mapping[Group, GroupState]
     index: InterestIndex
     upto: str
     count: int = 0
@@ -53,12 +53,12 @@ class DomainReading:
     @property
     def together(self) -> list[GroupState]:
         """Return the groups that stand together."""
-        return [group for group in self.groups.values() if group.is_together]
+        return [state for state in self.groups.values() if state.is_together]
 
     def note_fetched(self, groups: Sequence[GroupState], *, at_end: bool) -> None:
         """These fetched for themselves, `at_end`: to the end of the log. Those that have what was
         read stand with the others again."""
-        positions = [group.position for group in groups if group.position != UNKNOWN]
+        positions = [state.position for state in groups if state.position != UNKNOWN]
         together = self.together
         if positions and (at_end or not together):
             # To begin where most are; and where the log has lost its end, from there.
@@ -66,26 +66,26 @@ class DomainReading:
             before = self.upto
             self.upto = min(self.upto, furthest, key=entry_key) if together else furthest
             if self.upto != before:
-                for group in together:
-                    group.count = -1
-        for group in groups:
-            if group.position == UNKNOWN and at_end:
-                group.position = self.upto
-            group.is_together = self.has_reached(group)
-            group.count = self.count if group.position == self.upto else -1
-            self.is_behind |= group.is_together
+                for state in together:
+                    state.count = -1
+        for state in groups:
+            if state.position == UNKNOWN and at_end:
+                state.position = self.upto
+            state.is_together = self.has_reached(state)
+            state.count = self.count if state.position == self.upto else -1
+            self.is_behind |= state.is_together
 
-    def has_reached(self, group: GroupState) -> bool:
+    def has_reached(self, state: GroupState) -> bool:
         """Whether the group was given all that was read."""
-        return group.position != UNKNOWN and entry_key(group.position) >= entry_key(self.upto)
+        return state.position != UNKNOWN and entry_key(state.position) >= entry_key(self.upto)
 
-    def catch_up(self, group: GroupState) -> Advance:
+    def catch_up(self, state: GroupState) -> Advance:
         """Return how to move the group past what was read; for one that does not stand with the
         others, or has it, a move that only tells where it stands."""
-        count = self.count - group.count if group.count >= 0 else -1
-        is_ahead = not group.is_together or self.has_reached(group)
-        after = UNKNOWN if is_ahead else group.position
-        return Advance(group.lane, after, self.upto, count, group.handler.patterns)
+        count = self.count - state.count if state.count >= 0 else -1
+        is_ahead = not state.is_together or self.has_reached(state)
+        after = UNKNOWN if is_ahead else state.position
+        return Advance(state.group, after, self.upto, count, state.handler.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Page:
     before: str
     count: int
     entries: Sequence[Entry]
-    wanted: Mapping[Lane, Sequence[int]]
+    wanted: Mapping[Group, Sequence[int]]
     is_full: bool
     is_cut: bool
 
@@ -116,16 +116,16 @@ class Page:
 
 def sort_page(reading: DomainReading, entries: Sequence[Entry], *, is_full: bool) -> Page:
     """Find out which groups want which of the entries that were read next."""
-    wanted: dict[Lane, list[int]] = {}
+    wanted: dict[Group, list[int]] = {}
     before, count = reading.upto, reading.count
     for n, entry in enumerate(entries):
         try:
             event = peek(entry.body or b"", reading.domain)
-            lanes = reading.index.wanting(event)
+            groups = reading.index.wanting(event)
         except InvalidEvent:
             return Page(before, count, entries[:n], wanted, is_full, is_cut=True)
-        for lane in lanes:
-            wanted.setdefault(lane, []).append(n)
+        for group in groups:
+            wanted.setdefault(group, []).append(n)
     return Page(before, count, entries, wanted, is_full, is_cut=False)
 
 
@@ -134,39 +134,39 @@ class PlannedAdvance:
     """`chosen` are the indices of the page that the chunk is opened for, `end` is that of the entry
     that the group moves to. `stays`: the group then still stands with the others."""
 
-    group: GroupState
+    state: GroupState
     move: Advance | None
     chosen: Sequence[int] = ()
     end: int = -1
     stays: bool = True
 
 
-def plan_advance(page: Page, group: GroupState, *, takes_chunk: bool) -> PlannedAdvance:
+def plan_advance(page: Page, state: GroupState, *, takes_chunk: bool) -> PlannedAdvance:
     """Plan how far the group moves, and what it is given. Pure but for the id of the chunk.
 
     `takes_chunk`: a chunk may be opened for it. It stops before what it wants and cannot take.
     """
-    start = _index_after(page, group.position)
-    if page.at(start - 1) == group.position:
-        group.count = page.count + start
-    wanted = [n for n in page.wanted.get(group.lane, ()) if n >= start]
+    start = _index_after(page, state.position)
+    if page.at(start - 1) == state.position:
+        state.count = page.count + start
+    wanted = [n for n in page.wanted.get(state.group, ()) if n >= start]
     dense = page.is_full and len(wanted) > DENSE * (len(page.entries) - start)
-    chosen: Sequence[int] = _within_size(page, group, wanted) if takes_chunk else []
+    chosen: Sequence[int] = _within_size(page, state, wanted) if takes_chunk else []
     is_all = len(chosen) == len(wanted)
     stays = is_all and not dense
     end = len(page.entries) - 1
     if not stays:
         end = chosen[-1] if is_all else wanted[len(chosen)] - 1
     upto = page.at(end)
-    if entry_key(upto) <= entry_key(group.position):
-        return PlannedAdvance(group, None, stays=stays)
+    if entry_key(upto) <= entry_key(state.position):
+        return PlannedAdvance(state, None, stays=stays)
     chunk = None
     if chosen:
         first, last = chosen[0], chosen[-1]
         chunk = NewChunk(new_chunk_id(), page.at(first - 1), page.at(last), last - first + 1)
-    entries = page.count + end + 1 - group.count if group.count >= 0 else -1
-    move = Advance(group.lane, group.position, upto, entries, group.handler.patterns, chunk)
-    return PlannedAdvance(group, move, chosen, end, stays)
+    entries = page.count + end + 1 - state.count if state.count >= 0 else -1
+    move = Advance(state.group, state.position, upto, entries, state.handler.patterns, chunk)
+    return PlannedAdvance(state, move, chosen, end, stays)
 
 
 def _index_after(page: Page, position: str) -> int:
@@ -174,11 +174,11 @@ def _index_after(page: Page, position: str) -> int:
     return bisect_right(page.entries, entry_key(position), key=lambda entry: entry_key(entry.id))
 
 
-def _within_size(page: Page, group: GroupState, wanted: Sequence[int]) -> Sequence[int]:
+def _within_size(page: Page, state: GroupState, wanted: Sequence[int]) -> Sequence[int]:
     """Return the first ones that together are about a fetch of work: see fetch_size.py."""
-    batch = group.handler.batch or 1
-    most = max(batch, FETCH_TIME_US // group.mean_us if group.mean_us > 0 else 1)
-    chosen = list(islice(wanted, min(most, group.size.most)))
+    batch = state.handler.batch or 1
+    most = max(batch, FETCH_TIME_US // state.mean_us if state.mean_us > 0 else 1)
+    chosen = list(islice(wanted, min(most, state.size.most)))
     size = 0
     for n, index in enumerate(chosen):
         size += len(page.entries[index].body or b"")

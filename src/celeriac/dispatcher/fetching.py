@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import redis
 from msgspec.structs import replace
 
-from celeriac.delivery import Delivery, Lane, Outcome, Settled
+from celeriac.delivery import Completion, Delivery, Group, Outcome
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest, new_chunk_id
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched, new_chunk_id
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.dispatcher.chunk import Chunk
@@ -30,23 +30,23 @@ class FetchedChunk:
     `is_direct`: a process of the worker's own pool was free for it."""
 
     state: GroupState
-    request: FetchRequest
+    request: ChunkRequest
     fetched: Fetched
     more: bool
     is_direct: bool
 
     def sift(self, retired: Mapping[str, int]) -> Sifted:
         """Sort its entries by what the handler does with them."""
-        group, patterns = self.state.lane, self.fetched.patterns
+        state, patterns = self.state.group, self.fetched.patterns
         given = [Delivery(one.id, one.body, 0) for one in self.fetched.entries]
-        return sift(self.state.handler, given, patterns, retired, domain=group.domain)
+        return sift(self.state.handler, given, patterns, retired, domain=state.domain)
 
     def chunk(self, sifted: Sifted) -> Chunk:
         """Return the delivery task for it."""
         request, entries = self.request, self.fetched.entries
         return Chunk(
             self.state.handler,
-            request.lane,
+            request.group,
             tuple(sifted.wanted),
             stays=self.is_direct,
             id=request.chunk,
@@ -66,7 +66,7 @@ class FetchedChunk:
         entries = {one.id: one for one in self.fetched.entries}
         return [(entries[item.entry], item.event.key) for item in sifted.wanted]
 
-    def completion(self, sifted: Sifted, repeated: Collection[str], worker: str) -> Completion:
+    def completion(self, sifted: Sifted, repeated: Collection[str], worker: str) -> ChunkCompletion:
         """Return how to complete it where nothing of it is runnable.
 
         `repeated` are ignored. All else that is wanted becomes due by itself, and its claim finds
@@ -74,12 +74,12 @@ class FetchedChunk:
         """
         released = [item.put_off(0) for item in sifted.wanted if item.entry not in repeated]
         recorded = [one for one in sifted.unwanted if one.outcome is not Outcome.IGNORED]
-        invalid = [Settled(entry, "", 1, Outcome.RELEASED) for entry, _ in sifted.invalid]
+        invalid = [Completion(entry, "", 1, Outcome.REQUEUED) for entry, _ in sifted.invalid]
         codes = [run_code(RunOutcome.IGNORED, 0)] * len(repeated)
         ignored = sorted(repeated, key=entry_key)
         entries, now_ms = self.fetched.entries, self.fetched.now_ms
         until = entries[-1].id
-        return Completion(
+        return ChunkCompletion(
             until=until,
             done=len(entries),
             record=pack_runs(worker, now_ms, ignored, codes, until) if ignored else b"",
@@ -95,14 +95,14 @@ class ChunkFetcher:
         self.service, self.processes = service, processes
         self._is_free = is_free
         # Without an answer: what they were given would wait for the end of its lease.
-        self._unanswered: list[FetchRequest] = []
+        self._unanswered: list[ChunkRequest] = []
 
     def fetch(self, states: Sequence[GroupState]) -> list[FetchedChunk]:
         """Fetch a chunk for each group that has room, in one round trip for all."""
         self._requeue_unanswered()
         full = [state for state in states if not state.has_room(self.processes)]
         counts = self.service.backend.chunks.count_open(
-            self.service.worker, [state.lane for state in full]
+            self.service.worker, [state.group for state in full]
         )
         for state, count in zip(full, counts, strict=True):
             state.open_chunks = count
@@ -121,7 +121,7 @@ class ChunkFetcher:
             found.append(self.opened(state, request, fetched, more=more))
         return found
 
-    def advance(self, moves: Sequence[Advance], requests: Sequence[FetchRequest]) -> list[Advanced]:
+    def advance(self, moves: Sequence[Advance], requests: Sequence[ChunkRequest]) -> list[Advanced]:
         """Move groups past what was read for all of them; `requests` name the chunks it opens."""
         self._requeue_unanswered()
         self._unanswered += requests
@@ -133,17 +133,17 @@ class ChunkFetcher:
         return answers
 
     def opened(
-        self, state: GroupState, request: FetchRequest, fetched: Fetched, *, more: bool
+        self, state: GroupState, request: ChunkRequest, fetched: Fetched, *, more: bool
     ) -> FetchedChunk:
         """Return the chunk that was opened for a group."""
         return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))
 
-    def _request(self, state: GroupState) -> FetchRequest:
+    def _request(self, state: GroupState) -> ChunkRequest:
         batch = state.handler.batch
         count = min(state.size.count(state.mean_us, batch), max(MAX_FIRST, batch or 1))
-        return FetchRequest(state.lane, new_chunk_id(), count)
+        return ChunkRequest(state.group, new_chunk_id(), count)
 
-    def _answered(self, requests: Sequence[FetchRequest], unknown: Sequence[bool]) -> None:
+    def _answered(self, requests: Sequence[ChunkRequest], unknown: Sequence[bool]) -> None:
         known = {
             one.chunk for one, is_unknown in zip(requests, unknown, strict=True) if not is_unknown
         }
@@ -155,7 +155,7 @@ class ChunkFetcher:
         failed: list[redis.RedisError] = []
         for request in waiting:
             try:
-                self._requeue(request.lane, request.chunk)
+                self._requeue(request.group, request.chunk)
             except redis.RedisError as error:
                 self._unanswered.append(request)
                 failed.append(error)
@@ -168,27 +168,27 @@ class ChunkFetcher:
         wanted = one.wanted(sifted) if is_asked else []
         if not wanted:
             return Repetitions()
-        return self.service.backend.chunks.repetitions(one.request.lane.domain, wanted)
+        return self.service.backend.chunks.repetitions(one.request.group.domain, wanted)
 
     def complete(self, one: FetchedChunk, sifted: Sifted, repeated: Collection[str]) -> bool:
         """Report a chunk of which nothing is to run here; return whether some of it is due now."""
         chunks, worker = self.service.backend.chunks, self.service.worker
         completion = one.completion(sifted, repeated, worker)
-        chunks.complete(worker, one.request.lane, one.request.chunk, completion)
+        chunks.complete(worker, one.request.group, one.request.chunk, completion)
         one.state.open_chunks -= 1
-        return any(each.outcome is Outcome.RELEASED for each in completion.exceptions)
+        return any(each.outcome is Outcome.REQUEUED for each in completion.exceptions)
 
     def requeue(self, state: GroupState, chunk: str) -> None:
         """Make what is in the chunk pending and due at once."""
-        self._requeue(state.lane, chunk)
+        self._requeue(state.group, chunk)
         state.open_chunks -= 1
 
-    def _requeue(self, lane: Lane, chunk: str) -> None:
-        self.service.backend.chunks.requeue(self.service.worker, lane, chunk)
+    def _requeue(self, group: Group, chunk: str) -> None:
+        self.service.backend.chunks.requeue(self.service.worker, group, chunk)
 
-    def hand_back(self, state: GroupState) -> None:
-        """Requeue what is queued here and was not begun."""
+    def requeue_queued(self, state: GroupState) -> None:
+        """Requeue chunks that no process of this worker has begun."""
         queued = f"queued:{self.service.worker}"
-        for one in self.service.backend.chunks.open_chunks(state.lane):
+        for one in self.service.backend.chunks.open_chunks(state.group):
             if one.owner == queued:
                 self.requeue(state, one.id)

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.pause import BUSY
 from celeriac.handler import Handler
@@ -63,7 +63,7 @@ class GroupState:
     the one with the lowest `served` was served longest ago.
     """
 
-    lane: Lane
+    group: Group
     handler: Handler
     of: HandlerState
     size: FetchSize
@@ -103,7 +103,7 @@ def is_plain(handler: Handler) -> bool:
     return not handler.flow and all(limit is None for limit in limits)
 
 
-def until_pending(ask: Ask, taken: Taken) -> float:
+def until_pending(ask: FetchRequest, taken: FetchResult) -> float:
     """Return the seconds after which pending deliveries are looked for again; infinity where
     nothing is known to be scheduled."""
     if taken.deliveries and taken.queued + len(taken.deliveries) >= ask.limit:

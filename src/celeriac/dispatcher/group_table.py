@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
 
 # Nothing waits for a group that rests: a few, or a share of all, are looked at along with those for
@@ -23,7 +23,7 @@ class GroupTable:
     """In the order of urgency, which is that in which they were added."""
 
     def __init__(self) -> None:
-        self._groups: dict[Lane, GroupState] = {}
+        self._groups: dict[Group, GroupState] = {}
         self._by_domain: dict[str, list[GroupState]] = {}  # an index
         self._domains: frozenset[str] | None = None
 
@@ -33,34 +33,34 @@ class GroupTable:
     def __iter__(self) -> Iterator[GroupState]:
         return iter(self._groups.values())
 
-    def __contains__(self, lane: Lane) -> bool:
-        return lane in self._groups
+    def __contains__(self, group: Group) -> bool:
+        return group in self._groups
 
-    def __getitem__(self, lane: Lane) -> GroupState:
-        return self._groups[lane]
+    def __getitem__(self, group: Group) -> GroupState:
+        return self._groups[group]
 
-    def get(self, lane: Lane) -> GroupState | None:
-        return self._groups.get(lane)
+    def get(self, group: Group) -> GroupState | None:
+        return self._groups.get(group)
 
-    def add(self, group: GroupState) -> None:
+    def add(self, state: GroupState) -> None:
         """Serve a group, which is looked at in the next turn."""
-        self._groups[group.lane] = group
-        self._by_domain.setdefault(group.lane.domain, []).append(group)
+        self._groups[state.group] = state
+        self._by_domain.setdefault(state.group.domain, []).append(state)
         self._domains = None
 
-    def keep(self, lanes: Collection[Lane]) -> list[GroupState]:
+    def keep(self, groups: Collection[Group]) -> list[GroupState]:
         """Serve no others; return the groups that are served no more."""
-        dropped = [group for group in self if group.lane not in lanes]
-        for group in dropped:
-            del self._groups[group.lane]
+        dropped = [state for state in self if state.group not in groups]
+        for state in dropped:
+            del self._groups[state.group]
         self._index()
         return dropped
 
     def order(self, handlers: Sequence[str]) -> None:
         """Put the groups in the order of their handlers."""
         urgency = {handler: n for n, handler in enumerate(handlers)}
-        found = sorted(self, key=lambda group: urgency[group.handler.id])
-        self._groups = {group.lane: group for group in found}
+        found = sorted(self, key=lambda state: urgency[state.handler.id])
+        self._groups = {state.group: state for state in found}
         self._index()
 
     def in_domain(self, domain: str) -> list[GroupState]:
@@ -75,42 +75,42 @@ class GroupTable:
 
     def ready(self, now: float) -> list[GroupState]:
         """Return every group whose time has come, and some of those that rested."""
-        ready = [group for group in self if group.look_at <= now]
+        ready = [state for state in self if state.look_at <= now]
         few = max(FEW_RESTED, int(len(self) * SHARE_RESTED))
-        rested = (group for group in self if group.rests_until <= now)
+        rested = (state for state in self if state.rests_until <= now)
         return [*ready, *islice(rested, few if ready else MANY_RESTED)]
 
     def next_look(self) -> float:
         """Return the earliest time that a turn is held for; infinity where there is none."""
-        return min((group.look_at for group in self), default=NEVER)
+        return min((state.look_at for state in self), default=NEVER)
 
     def _index(self) -> None:
         self._by_domain, self._domains = {}, None
-        for group in self:
-            self._by_domain.setdefault(group.lane.domain, []).append(group)
+        for state in self:
+            self._by_domain.setdefault(state.group.domain, []).append(state)
 
 
-def look_at(group: GroupState, at: float) -> None:
+def look_at(state: GroupState, at: float) -> None:
     """Look at the group at that time, and not before unless a bell rings."""
-    group.look_at, group.rests_until = at, NEVER
+    state.look_at, state.rests_until = at, NEVER
 
 
 def look_soon(groups: Iterable[GroupState], at: float) -> None:
     """Look at the groups at that time at the latest."""
-    for group in groups:
-        look_at(group, min(group.look_at, at))
+    for state in groups:
+        look_at(state, min(state.look_at, at))
 
 
-def rest(group: GroupState, until: float) -> None:
+def rest(state: GroupState, until: float) -> None:
     """Look at the group in some turn after that time, which none is held for."""
-    group.look_at, group.rests_until = NEVER, until
+    state.look_at, state.rests_until = NEVER, until
 
 
 def wake(groups: Iterable[GroupState], *, new: bool = False, pending: bool = False) -> None:
     """Look in the next turn for what is new in the groups, or pending."""
-    for group in groups:
+    for state in groups:
         if new:
-            group.fetch_at = NOW
+            state.fetch_at = NOW
         if pending:
-            group.take_at = NOW
-        look_at(group, NOW)
+            state.take_at = NOW
+        look_at(state, NOW)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher.versions import patterns_in_force
 from celeriac.event import compile_patterns
 from celeriac.event_log import EventLog
@@ -50,13 +50,13 @@ def _recovered(
     wild = {h.id: h for h in handlers if h.matcher.domains is None}
     found: dict[str, HandlerRecord] = {}
     for domain in sorted(domains) if wild else ():
-        for group in backend.log.groups(domain):
-            handler = wild.get(group.handler)
+        for state in backend.event_log.groups(domain):
+            handler = wild.get(state.handler)
             if handler is None or backend.registry.was_removed(handler.id):
                 continue
             if domain not in newest:
-                newest[domain] = _newest(backend.log, domain)
-            in_force = backend.ledger.patterns(handler.lane(domain))
+                newest[domain] = _newest(backend.event_log, domain)
+            in_force = backend.deliveries.patterns(handler.group(domain))
             before = found.get(handler.id)
             found[handler.id] = HandlerRecord(
                 id=handler.id,
@@ -80,7 +80,7 @@ def join(
     backend: Backend,
     handlers: Iterable[Handler],
     domains: Collection[str],
-    joined: Collection[Lane] = (),
+    joined: Collection[Group] = (),
     registered: Collection[str] = (),
 ) -> list[HandlerRecord]:
     """Joins each handler's groups and registers it. Idempotent; returns the records in order.
@@ -90,7 +90,7 @@ def join(
     removed one since, it does not join, and no record of it is returned.
     """
     handlers = list(handlers)
-    forgotten = backend.log.forgotten()
+    forgotten = backend.event_log.forgotten()
     known = {
         name: without_domains(record, forgotten)
         for name, record in backend.registry.handlers().items()
@@ -106,8 +106,8 @@ def join(
 
 def _is_new(backend: Backend, handler: Handler, domains: Iterable[str]) -> bool:
     """Whether no group of the handler is left from a time before its record was lost."""
-    groups = (group for domain in domains for group in backend.log.groups(domain))
-    return not any(group.handler == handler.id for group in groups)
+    groups = (state for domain in domains for state in backend.event_log.groups(domain))
+    return not any(state.handler == handler.id for state in groups)
 
 
 def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
@@ -133,7 +133,7 @@ def _join(
     known: HandlerRecord | None,
     domains: Collection[str],
     newest: dict[str, str],
-    joined: Collection[Lane],
+    joined: Collection[Group],
     is_starting: bool,
 ) -> HandlerRecord | None:
     if not is_starting and known is None and backend.registry.was_removed(handler.id):
@@ -146,14 +146,14 @@ def _join(
     for domain, start in plan.items():
         if start == NEWEST:
             if domain not in newest:
-                newest[domain] = _newest(backend.log, domain)
+                newest[domain] = _newest(backend.event_log, domain)
             start = newest[domain]
         since[domain] = start
     # The group of a known handler is normally there; after a loss of Redis data it is not.
     made = [
         domain
         for domain, start in since.items()
-        if handler.lane(domain) not in joined and backend.log.join(domain, handler.id, start)
+        if handler.group(domain) not in joined and backend.event_log.join(domain, handler.id, start)
     ]
     record = HandlerRecord(
         id=handler.id,
@@ -180,8 +180,8 @@ def _join(
     elif (record != known or made) and not backend.registry.update(record):
         # Removed since it was read. The operator may have looked for groups before these were made.
         for domain in made:
-            backend.log.leave(domain, handler.id)
-            backend.ledger.forget(handler.lane(domain))
+            backend.event_log.leave(domain, handler.id)
+            backend.deliveries.forget(handler.group(domain))
         return None
     return record
 
@@ -216,10 +216,10 @@ def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | N
             )
         )
     # The set of domains may be lost too, and a handler with wildcards knows no domain by itself.
-    domains = backend.log.domains() | {domain}
+    domains = backend.event_log.domains() | {domain}
     return next(iter(join(backend, [handler], domains, registered=[handler.id])), None)
 
 
-def _newest(log: EventLog, domain: str) -> str:
-    entries = log.read(domain, count=1, newest_first=True)
+def _newest(event_log: EventLog, domain: str) -> str:
+    entries = event_log.read(domain, count=1, newest_first=True)
     return entries[0].id if entries else FIRST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import MutableMapping
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher.versions import patterns_served, reconcile
 from celeriac.event.pattern import literal_domain
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -23,7 +23,7 @@ def beat(backend: Backend, worker: WorkerRecord, own: MutableMapping[str, Handle
     """
     backend.registry.beat(worker)
     named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
-    backend.log.announce(sorted(d for d in named if d is not None), bounded=False)
+    backend.event_log.announce(sorted(d for d in named if d is not None), bounded=False)
     for name in backend.registry.unregistered(own):
         if backend.registry.update(own[name]):
             logger.warning(
@@ -63,7 +63,7 @@ def _put_in_force(
     gone = sorted(set(before.patterns) - set(record.patterns))
     if set(before.patterns) != set(record.patterns):
         for domain in record.since:
-            backend.ledger.note_patterns(Lane(domain, record.id), code, gone)
+            backend.deliveries.note_patterns(Group(domain, record.id), code, gone)
     if not backend.registry.update(record):
         return
     for pattern in gone:

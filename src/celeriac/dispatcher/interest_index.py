@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event import Peek, meant_for
 from celeriac.handler import Handler
 
@@ -14,18 +14,18 @@ MAX_TYPES = 4096  # remembered
 class InterestIndex:
     """By type and by the handlers that an event names; `when=` is not looked at. Pure."""
 
-    def __init__(self, handlers: Iterable[tuple[Lane, Handler]]) -> None:
-        self._by_type: dict[str, list[Lane]] = {}
-        self._by_pattern: list[tuple[Lane, Handler]] = []
-        self._found: dict[str, Sequence[Lane]] = {}
-        for lane, handler in handlers:
+    def __init__(self, handlers: Iterable[tuple[Group, Handler]]) -> None:
+        self._by_type: dict[str, list[Group]] = {}
+        self._by_pattern: list[tuple[Group, Handler]] = []
+        self._found: dict[str, Sequence[Group]] = {}
+        for group, handler in handlers:
             if any("*" in pattern or "#" in pattern for pattern in handler.patterns):
-                self._by_pattern.append((lane, handler))
+                self._by_pattern.append((group, handler))
                 continue
             for type in dict.fromkeys(handler.patterns):
-                self._by_type.setdefault(type, []).append(lane)
+                self._by_type.setdefault(type, []).append(group)
 
-    def wanting(self, event: Peek) -> Sequence[Lane]:
+    def wanting(self, event: Peek) -> Sequence[Group]:
         """Return the groups that want the event."""
         subscribed = self._found.get(event.type)
         if subscribed is None:
@@ -35,8 +35,8 @@ class InterestIndex:
         named = event.handlers
         if not named:
             return subscribed
-        return [lane for lane in subscribed if meant_for(lane.handler, True, named)]
+        return [group for group in subscribed if meant_for(group.handler, True, named)]
 
-    def _subscribed(self, type: str) -> Sequence[Lane]:
-        matching = (lane for lane, handler in self._by_pattern if handler.matcher.matches(type))
+    def _subscribed(self, type: str) -> Sequence[Group]:
+        matching = (group for group, handler in self._by_pattern if handler.matcher.matches(type))
         return [*self._by_type.get(type, []), *matching]

@@ -23,7 +23,7 @@ from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.store.redis.connection import is_refused
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 TRIM_EVERY = 10.0
 TRIM_AT_LEAST_EVERY = 300.0
 TRIM_AT_ONCE = 32  # domains in one round trip
@@ -82,11 +82,11 @@ class Janitor:
             self._establish(backend)
             beat(backend, self._describe(), {} if own is None else own)
         if self._is_due("evictions", EVICTIONS_EVERY):
-            self._evictions.look(backend.log.evictions())
+            self._evictions.look(backend.event_log.evictions())
         self._trim(backend, domains, newest or {})
         forgot = discover and self._is_due("forget", FORGET_EVERY) and self._forget(backend)
         if discover and self._is_due("discover", DISCOVER_EVERY):
-            backend.log.discover()
+            backend.event_log.discover()
             return True
         return forgot
 
@@ -102,7 +102,7 @@ class Janitor:
                 raise
             if not self._warned:
                 self._warned = True
-                log.warning(
+                logger.warning(
                     "celeriac: the settings of the bus cannot be read: the ACL of Redis forbids it "
                     "(%s). Run `celeriac acl` again; until then this worker uses its own",
                     error,
@@ -121,8 +121,8 @@ class Janitor:
         if not chosen:
             return
         longest = min(TRIM_AT_LEAST_EVERY, backend.bus.current.retention / 10)
-        for domain, trimmed in zip(chosen, backend.log.trim_many(chosen), strict=True):
-            backend.log.tidy(domain)
+        for domain, trimmed in zip(chosen, backend.event_log.trim_many(chosen), strict=True):
+            backend.event_log.tidy(domain)
             before = known.get(domain)
             quiet = before is not None and before.newest == newest.get(domain, "")
             pause = TRIM_EVERY
@@ -161,7 +161,7 @@ class Janitor:
             # Again only after another round: most are empty, and not silent for long enough.
             self._empty_since[domain] = now
             try:
-                gone = backend.log.forget_domain(domain, silent_ms)
+                gone = backend.event_log.forget_domain(domain, silent_ms)
             except redis.ResponseError as error:
                 if not is_refused(error):
                     raise
@@ -172,7 +172,7 @@ class Janitor:
                 forgotten.append(domain)
                 del self._empty_since[domain]
         if forgotten:
-            log.info("celeriac: removed %d empty domains", len(forgotten))
+            logger.info("celeriac: removed %d empty domains", len(forgotten))
         return bool(forgotten)
 
     def _is_due(self, duty: str, every: float) -> bool:
@@ -191,9 +191,9 @@ def named_domains(records: Iterable[HandlerRecord]) -> frozenset[str]:
 
 def _report(domain: str, trimmed: Trimmed) -> None:
     if trimmed.entries:
-        log.debug("trimmed %s: %d entries", domain, trimmed.entries)
+        logger.debug("trimmed %s: %d entries", domain, trimmed.entries)
     if trimmed.letters:
-        log.warning(
+        logger.warning(
             "%d dead letters of %s are gone for good: they were older than dead_retention or more "
             "than max_dead_letters (`celeriac config` shows both)",
             trimmed.letters,

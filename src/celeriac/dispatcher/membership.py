@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.group_state import NOW, UNKNOWN, GroupState
@@ -24,7 +24,7 @@ from celeriac.handler import Handler
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.service import Service
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
 
@@ -80,23 +80,25 @@ class Membership:
             return False
         before, after = self.handlers, served_handlers(self._in_code, consumed, self._removed)
         served = {handler.id for handler in after}
-        for group in self.groups:
-            if group.handler.id not in served:
-                give_back(group)
+        for state in self.groups:
+            if state.handler.id not in served:
+                give_back(state)
         # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
         self._consumed, self.handlers = consumed, after
-        self._keep_groups({g.lane for g in self.groups if g.handler.id in served})
+        self._keep_groups({g.group for g in self.groups if g.handler.id in served})
         self.records = {name: one for name, one in self.records.items() if name in served}
         # Asked for in the order of their urgency, as at the start.
-        for group in self.groups:
-            look_at(group, NOW)
+        for state in self.groups:
+            look_at(state, NOW)
         self._joined = False
         for handler in before:
             if handler not in after:
-                log.info("celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue)
+                logger.info(
+                    "celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue
+                )
         for handler in after:
             if handler not in before:
-                log.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
+                logger.info("celeriac: %s runs here now, from queue %s", handler.id, handler.queue)
         return True
 
     def report_unserved(self, workers: Iterable[WorkerRecord]) -> None:
@@ -107,7 +109,7 @@ class Membership:
             return
         now_ms = self.service.backend.registry.now_ms()
         for handler in self._unserved.look(elsewhere, workers, now_ms):
-            log.warning(
+            logger.warning(
                 "no living worker runs %s, and this one does not consume its queue %s: its events "
                 "wait in the log. Start a worker with -Q %s, or add the queue here: celery -A "
                 "<module> control add_consumer %s",
@@ -125,11 +127,11 @@ class Membership:
             return
         self._looked_for_domains = now
         backend = self.service.backend
-        domains = backend.log.domains() if self.has_wildcard else frozenset()
+        domains = backend.event_log.domains() if self.has_wildcard else frozenset()
         self._drop_forgotten(self._offered - domains)
         if self._joined and domains <= self._offered:
             return
-        joined = {group.lane for group in self.groups}
+        joined = {state.group for state in self.groups}
         records = join(backend, self.handlers, domains, joined, self.records)
         self.records = {record.id: record for record in records}
         for handler in self.handlers:
@@ -146,55 +148,55 @@ class Membership:
         self._joined = True
 
     def _serve(self, domain: str, handler: Handler) -> None:
-        lane = handler.lane(domain)
-        if lane not in self.groups:
+        group = handler.group(domain)
+        if group not in self.groups:
             of = self._share.handler(handler.id)
-            group = GroupState(lane, handler, of, FetchSize(self.service.settings.max_chunk))
-            self._note_patterns(group)
-            self.groups.add(group)
-            of.groups.append(group)
+            state = GroupState(group, handler, of, FetchSize(self.service.settings.max_chunk))
+            self._note_patterns(state)
+            self.groups.add(state)
+            of.groups.append(state)
 
     # -- other versions of the handlers
 
-    def _note_patterns(self, group: GroupState) -> None:
-        ledger = self.service.backend.ledger
-        group.in_force = ledger.note_patterns(group.lane, group.handler.patterns)
+    def _note_patterns(self, state: GroupState) -> None:
+        deliveries = self.service.backend.deliveries
+        state.in_force = deliveries.note_patterns(state.group, state.handler.patterns)
 
-    def note_in_force(self, group: GroupState, patterns: tuple[str, ...]) -> None:
+    def note_in_force(self, state: GroupState, patterns: tuple[str, ...]) -> None:
         """Note what the store answered; put patterns of this code that it lacks in force again."""
-        before, handler = group.in_force, group.handler
+        before, handler = state.in_force, state.handler
         if before == patterns:
             return
         if not {*handler.patterns} <= {*patterns}:
-            self._note_patterns(group)
+            self._note_patterns(state)
             return
-        group.in_force = patterns
+        state.in_force = patterns
         if before and not {*before} <= {*patterns}:
             self.records |= self.service.backend.registry.registered([handler.id])
 
-    def retired(self, group: GroupState) -> Mapping[str, int]:
+    def retired(self, state: GroupState) -> Mapping[str, int]:
         """Return the patterns that are in force no more, and since when (ms)."""
-        record = self.records.get(group.handler.id)
+        record = self.records.get(state.handler.id)
         if record is None or not record.retired:
             return {}
-        domain = group.lane.domain
+        domain = state.group.domain
         return {p: at for p, at in record.retired.items() if literal_domain(p) in (None, domain)}
 
-    def is_left_to_others(self, group: GroupState) -> bool:
+    def is_left_to_others(self, state: GroupState) -> bool:
         """Whether only other versions of the handler subscribe to the domain."""
-        domains, domain = group.handler.matcher.domains, group.lane.domain
+        domains, domain = state.handler.matcher.domains, state.group.domain
         if domains is None or domain in domains:
             return False
-        others = {*group.in_force} - {*group.handler.patterns}
+        others = {*state.in_force} - {*state.handler.patterns}
         return any(literal_domain(pattern) in (None, domain) for pattern in others)
 
-    def may_share(self, group: GroupState) -> bool:
+    def may_share(self, state: GroupState) -> bool:
         """Return whether what the handler does not want can be passed over: no other version of it,
         and no pattern that it had, wants that."""
         return (
-            {*group.in_force} <= {*group.handler.patterns}
-            and not self.retired(group)
-            and not self.is_left_to_others(group)
+            {*state.in_force} <= {*state.handler.patterns}
+            and not self.retired(state)
+            and not self.is_left_to_others(state)
         )
 
     # -- what is served no more
@@ -202,49 +204,52 @@ class Membership:
     def _drop_forgotten(self, domains: Collection[str]) -> None:
         """Stops serving domains that were removed because they were empty, but for those that a
         handler names."""
-        gone = frozenset(domains) & self.service.backend.log.forgotten() if domains else ()
+        gone = frozenset(domains) & self.service.backend.event_log.forgotten() if domains else ()
         if not gone:
             return
         self._offered -= gone
         self.domains -= gone
         dropped = {
-            group.lane
-            for group in self.groups
-            if group.lane.domain in gone and not _names(group.handler, group.lane)
+            state.group
+            for state in self.groups
+            if state.group.domain in gone and not _names(state.handler, state.group)
         }
-        leave_domains(self.service.backend, {lane.handler for lane in dropped}, gone)
+        leave_domains(self.service.backend, {group.handler for group in dropped}, gone)
         for name, record in self.records.items():
             self.records[name] = without_domains(record, gone)
-        self._keep_groups({group.lane for group in self.groups} - dropped)
+        self._keep_groups({state.group for state in self.groups} - dropped)
 
-    def _keep_groups(self, kept: Collection[Lane]) -> None:
+    def _keep_groups(self, kept: Collection[Group]) -> None:
         """Forget all other groups."""
-        for group in self.groups.keep(kept):
-            note_queued(group, 0)
-            self._share.drop(group)
-            group.of.groups.remove(group)
+        for state in self.groups.keep(kept):
+            note_queued(state, 0)
+            self._share.drop(state)
+            state.of.groups.remove(state)
         self._reader.serve(self.groups)
 
     def join_again(self, groups: Iterable[GroupState]) -> None:
         """Join groups that are gone, unless their domain was forgotten or their handler removed."""
-        for group in groups:
-            lane, handler = group.lane, group.handler
-            if lane not in self.groups:
+        for state in groups:
+            group, handler = state.group, state.handler
+            if group not in self.groups:
                 continue
-            if not _names(handler, lane) and lane.domain in self.service.backend.log.forgotten():
-                self._drop_forgotten({lane.domain})
+            if (
+                not _names(handler, group)
+                and group.domain in self.service.backend.event_log.forgotten()
+            ):
+                self._drop_forgotten({group.domain})
                 continue
-            record = rejoin(self.service.backend, handler, lane.domain)
+            record = rejoin(self.service.backend, handler, group.domain)
             if record is None:
                 self._drop_handler(handler)
                 continue
             self.records[handler.id] = record
-            group.position, group.is_together = UNKNOWN, False
-            wake([group], new=True, pending=True)
-            log.warning("%s: its group on %s was gone; joined again", handler.id, lane.domain)
+            state.position, state.is_together = UNKNOWN, False
+            wake([state], new=True, pending=True)
+            logger.warning("%s: its group on %s was gone; joined again", handler.id, group.domain)
 
     def _drop_handler(self, handler: Handler) -> None:
-        log.warning(
+        logger.warning(
             "%s was removed by an operator; this worker stops serving it. Restart the worker "
             "to register it anew",
             handler.id,
@@ -252,10 +257,10 @@ class Membership:
         self._removed.add(handler.id)
         self.handlers = [h for h in self.handlers if h.id != handler.id]
         self.records.pop(handler.id, None)
-        self._keep_groups({g.lane for g in self.groups if g.handler.id != handler.id})
+        self._keep_groups({g.group for g in self.groups if g.handler.id != handler.id})
         wake(self.groups)
 
 
-def _names(handler: Handler, lane: Lane) -> bool:
+def _names(handler: Handler, group: Group) -> bool:
     """Whether a pattern of the handler names the domain: then it is read even if empty."""
-    return any(pattern.partition(".")[0] == lane.domain for pattern in handler.patterns)
+    return any(pattern.partition(".")[0] == group.domain for pattern in handler.patterns)

@@ -11,7 +11,7 @@ from celeriac.errors import BusUnavailable
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.refusal import passing_refusal
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def tell_outage(error: Exception, failures: int, redis_url: str) -> None:
@@ -23,13 +23,13 @@ def tell_outage(error: Exception, failures: int, redis_url: str) -> None:
             where, passing = address(redis_url), passing_refusal(error)
             if passing:
                 said = "celeriac: Redis at %s %s (%s); waiting until it takes commands again"
-                log.warning(said, where, passing, error)
+                logger.warning(said, where, passing, error)
             elif isinstance(error, ResponseError):
-                log.warning("celeriac: Redis at %s refuses (%s); trying again", where, error)
+                logger.warning("celeriac: Redis at %s refuses (%s); trying again", where, error)
             else:
-                log.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
+                logger.warning("celeriac: Redis at %s is away (%s); waiting for it", where, error)
     elif isinstance(error, BusUnavailable):
         if now_and_then:
-            log.warning("celeriac: %s; waiting for it", error)
+            logger.warning("celeriac: %s; waiting for it", error)
     else:
-        log.exception("celeriac: a turn of the dispatcher failed; going on")
+        logger.exception("celeriac: a turn of the dispatcher failed; going on")

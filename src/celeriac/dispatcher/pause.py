@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import Ask, Taken
+from celeriac.delivery import FetchRequest, FetchResult
 
 IDLE = 0.5  # longest wait at the doorbell: due times and new domains are looked for this often
 BUSY = 0.01  # pause while this worker holds all that it may
@@ -24,8 +24,8 @@ def until(due_ms: int, now_ms: int) -> float:
 
 
 def until_asked(
-    ask: Ask,
-    taken: Taken,
+    ask: FetchRequest,
+    taken: FetchResult,
     wanted: int,
     enough: bool,
     processes: int,

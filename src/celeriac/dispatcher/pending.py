@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from celeriac.delivery import Ask, Lane, Settled, Taken
+from celeriac.delivery import Completion, FetchRequest, FetchResult, Group
 from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
@@ -21,7 +21,7 @@ from celeriac.dispatcher.task_sender import TaskSender
 from celeriac.handler import Handler
 from celeriac.service import Service
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SWEEP = 0.1  # of a lease: how often leases that are over are looked for
 
@@ -43,106 +43,114 @@ class PendingDeliveries:
         self._service, self._processes, self._groups = service, processes, groups
         self._members, self._share, self._doors = members, share, doors
         self._tasks, self._sources = tasks, sources
-        self._unwanted: list[tuple[Lane, list[Settled]]] = []
+        self._unwanted: list[tuple[Group, list[Completion]]] = []
         self.sweep_from = NOW
 
-    def asks(self, now: float, ready: Sequence[GroupState], fetched: Collection[Lane]) -> list[Ask]:
+    def asks(
+        self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
+    ) -> list[FetchRequest]:
         """Return what to take for the groups, those that wait longest first, and for those that are
         `fetched` only pending deliveries. Reclaims chunks whose lease expired."""
         asks = []
         expired = []
-        for group in ready:
-            lane = group.lane
-            if lane not in self._groups:
+        for state in ready:
+            group = state.group
+            if group not in self._groups:
                 continue
-            swept = group.swept_at + self._service.settings.lease * SWEEP
+            swept = state.swept_at + self._service.settings.lease * SWEEP
             sweep = now >= max(swept, self.sweep_from)
             if sweep:
-                expired.append(lane)
-            if lane in fetched:
-                if not sweep and now < group.take_at:
+                expired.append(group)
+            if group in fetched:
+                if not sweep and now < state.take_at:
                     continue
-                ask: Ask | None = self._ask_pending(group, sweep)
+                ask: FetchRequest | None = self._ask_pending(state, sweep)
             else:
-                ask = self._ask(group, sweep)
+                ask = self._ask(state, sweep)
             if ask is None:
-                look_at(group, now + IDLE)
+                look_at(state, now + IDLE)
                 continue
             if sweep:
-                group.swept_at = now
+                state.swept_at = now
             # What stands in its way is known from other lanes, which are asked for soon.
             if ask.limit == 0:
-                look_soon((one for one in group.of.groups if one.sent), now + BUSY)
-            if ask.most_held is not None and ask.most_held <= group.held.everywhere:
-                look_soon(self._share.holding(group.of), now + BUSY)
-            group.is_new_first = not group.is_new_first
-            asks.append(replace(ask, due_first=group.is_new_first))
+                look_soon((one for one in state.of.groups if one.sent), now + BUSY)
+            if ask.most_held is not None and ask.most_held <= state.held.everywhere:
+                look_soon(self._share.holding(state.of), now + BUSY)
+            state.is_new_first = not state.is_new_first
+            asks.append(replace(ask, due_first=state.is_new_first))
         self._service.backend.chunks.reclaim(expired)
-        asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.lane]))
+        asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.group]))
         return asks
 
-    def _ask_pending(self, group: GroupState, sweep: bool) -> Ask:
+    def _ask_pending(self, state: GroupState, sweep: bool) -> FetchRequest:
         """For a group whose new entries come in chunks."""
-        most = limit(group.handler, group.mean_us, self._processes, self._service.settings)
-        if group.has_begun and not sweep:
-            most = min(most, group.queued + max(1, self._tasks.room(group)))
-        return Ask(group.lane, most, sweep=sweep, most_new=0)
+        most = limit(state.handler, state.mean_us, self._processes, self._service.settings)
+        if state.has_begun and not sweep:
+            most = min(most, state.queued + max(1, self._tasks.room(state)))
+        return FetchRequest(state.group, most, sweep=sweep, most_new=0)
 
-    def _ask(self, group: GroupState, sweep: bool) -> Ask | None:
+    def _ask(self, state: GroupState, sweep: bool) -> FetchRequest | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
-        lane, handler = group.lane, group.handler
-        if self._members.is_left_to_others(group):
-            return Ask(lane, 0, most_new=0)  # tells which patterns are in force
+        group, handler = state.group, state.handler
+        if self._members.is_left_to_others(state):
+            return FetchRequest(group, 0, most_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
-            new = 0 if group.is_together else through
-            return Ask(lane, through, sweep=sweep, most_new=new) if through else None
-        room = self._share.room(group)
-        held = None if room is None else group.held.everywhere + room
-        most = limit(handler, group.mean_us, self._processes, self._service.settings)
-        if group.has_begun and not sweep:
+            new = 0 if state.is_together else through
+            return FetchRequest(group, through, sweep=sweep, most_new=new) if through else None
+        room = self._share.room(state)
+        held = None if room is None else state.held.everywhere + room
+        most = limit(handler, state.mean_us, self._processes, self._service.settings)
+        if state.has_begun and not sweep:
             # The last ones needed a task each, and so may the next.
-            most = min(most, group.queued + max(1, self._tasks.room(group)))
-        if self._tasks.has_enough(group):
+            most = min(most, state.queued + max(1, self._tasks.room(state)))
+        if self._tasks.has_enough(state):
             # Lost hints count as waiting too, so a sweep needs its room to send them anew.
-            return Ask(lane, most if sweep else 0, sweep=sweep, most_new=0)
-        if group.is_together:
+            return FetchRequest(group, most if sweep else 0, sweep=sweep, most_new=0)
+        if state.is_together:
             # What is new is read for all of them.
-            return Ask(lane, most, sweep=sweep, most_held=held, most_new=0)
-        return Ask(lane, most, sweep=sweep, most_held=held)
+            return FetchRequest(group, most, sweep=sweep, most_held=held, most_new=0)
+        return FetchRequest(group, most, sweep=sweep, most_held=held)
 
-    def accept(self, group: GroupState, ask: Ask, taken: Taken) -> int:
+    def accept(self, state: GroupState, ask: FetchRequest, taken: FetchResult) -> int:
         """Send a task for what the handler wants; return how many deliveries that is."""
         if not taken.deliveries:
             return 0
-        handler, lane, given = group.handler, ask.lane, len(taken.deliveries)
-        ledger, worker = self._service.backend.ledger, self._service.worker
-        retired = self._members.retired(group)
-        sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=lane.domain)
-        self._sources.add(lane.domain, sifted.sources)
+        handler, group, given = state.handler, ask.group, len(taken.deliveries)
+        deliveries, worker = self._service.backend.deliveries, self._service.worker
+        retired = self._members.retired(state)
+        sifted = sift(handler, taken.deliveries, taken.patterns, retired, domain=group.domain)
+        self._sources.add(group.domain, sifted.sources)
         for entry in sifted.gone:
-            log.error("%s: entry %s was trimmed by another hand; it is lost", lane, entry)
+            logger.error("%s: entry %s was trimmed by another hand; it is lost", group, entry)
         for entry, error in sifted.invalid:
-            ledger.bury_invalid(worker, lane, entry, error)
-            log.error("entry %s of %s is no event: %s", entry, lane.domain, error)
+            deliveries.dead_letter_invalid(worker, group, entry, error)
+            logger.error("entry %s of %s is no event: %s", entry, group.domain, error)
         unwanted = sifted.unwanted
         wanted, put_off = run_apart(sifted.wanted, self._service.settings.lease)
         unwanted += put_off
         if handler.per_second is not None and wanted:
             wanted, put_off = self._within_rate(handler, wanted)
             unwanted += put_off
-        wanted, put_off = self._within_tasks(group, wanted)
+        wanted, put_off = self._within_tasks(state, wanted)
         unwanted += put_off
-        wanted, put_off = self._within_share(group, wanted)
+        wanted, put_off = self._within_share(state, wanted)
         unwanted += put_off
         if unwanted:
-            self._unwanted.append((lane, unwanted))
+            self._unwanted.append((group, unwanted))
         # All that was asked for came, so there is a backlog.
         more = given >= min(ask.most_new, ask.limit - taken.queued)
         chunks = split(
-            handler, lane, wanted, taken.mean_us, self._processes, self._service.settings, more=more
+            handler,
+            group,
+            wanted,
+            taken.mean_us,
+            self._processes,
+            self._service.settings,
+            more=more,
         )
-        if self._share.leaves_room(group):
+        if self._share.leaves_room(state):
             # Counted here, so it has to run here, and not where others are slow already.
             chunks = [replace(chunk, stays=True) for chunk in chunks]
         self._tasks.add(chunks)
@@ -151,13 +159,13 @@ class PendingDeliveries:
     def skip(self) -> None:
         """Settle what handlers do not want. Runs last: if it fails, lease expiry recovers it."""
         unwanted, self._unwanted = self._unwanted, []
-        self._service.backend.ledger.skip_many(self._service.worker, unwanted)
+        self._service.backend.deliveries.skip_many(self._service.worker, unwanted)
 
     def _within_rate(
         self, handler: Handler, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+    ) -> tuple[list[Item], list[Completion]]:
         assert handler.per_second is not None
-        granted, wait_ms = self._service.backend.ledger.grant(
+        granted, wait_ms = self._service.backend.deliveries.grant(
             handler.id, len(wanted), handler.per_second
         )
         step = 1000 / handler.per_second
@@ -165,28 +173,28 @@ class PendingDeliveries:
         return wanted[:granted], put_off
 
     def _within_tasks(
-        self, group: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+        self, state: GroupState, wanted: list[Item]
+    ) -> tuple[list[Item], list[Completion]]:
         """What was begun before needs a task each: no more of it than hints may wait, so that a
         handler that kills its processes does not fill the queue before others."""
         begun = [item for item in wanted if item.attempts]
         if not begun:
-            group.has_begun = False
+            state.has_begun = False
             return wanted, []
-        group.has_begun = True
-        room = max(0, self._tasks.room(group))
+        state.has_begun = True
+        room = max(0, self._tasks.room(state))
         late = {item.entry for item in begun[room:]}
         kept = [item for item in wanted if item.entry not in late]
         return kept, [item.put_off(0) for item in begun[room:]]
 
     def _within_share(
-        self, group: GroupState, wanted: list[Item]
-    ) -> tuple[list[Item], list[Settled]]:
+        self, state: GroupState, wanted: list[Item]
+    ) -> tuple[list[Item], list[Completion]]:
         """Several slow handlers were asked for at once, each for all the room that there is."""
-        room = self._share.room(group)
+        room = self._share.room(state)
         if room is None:
             return wanted, []
         kept, others = first_calls(wanted, room)
         put_off = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in others]
-        self._share.took(group, len(kept))
+        self._share.took(state, len(kept))
         return kept, put_off

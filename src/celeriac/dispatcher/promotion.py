@@ -11,7 +11,7 @@ import redis
 from celeriac.service import Service
 from celeriac.store.redis.connection import is_refused
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Domains without a bell for this service, or that rang none: so many are asked for at each call, in
 # turn. It is all of them where there are no more.
@@ -67,7 +67,7 @@ class Promotion:
 
     def _promote(self, domains: list[str]) -> Sequence[tuple[int, int | None]]:
         try:
-            return self._service.backend.log.promote_many(domains)
+            return self._service.backend.event_log.promote_many(domains)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
@@ -75,12 +75,12 @@ class Promotion:
 
     def _alone(self, domain: str) -> tuple[int, int | None]:
         try:
-            return self._service.backend.log.promote(domain)
+            return self._service.backend.event_log.promote(domain)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
             self._refused.add(domain)
-            log.info(
+            logger.info(
                 "celeriac: postponed events of %s are left to the workers of a service that "
                 "emits it, with CELERIAC_EMITTED_DOMAINS=%s: the ACL of Redis forbids it here",
                 domain,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import Taken
+from celeriac.delivery import FetchResult
 from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -39,32 +39,32 @@ class Share:
         """Return what is known of the handler."""
         return self._handlers.setdefault(id, HandlerState(id))
 
-    def note(self, group: GroupState, taken: Taken) -> bool:
+    def note(self, state: GroupState, taken: FetchResult) -> bool:
         """What the store answered of a group; whether its handler has turned slow just now."""
-        self._hold(group, taken.held, taken.own)
-        return self.note_run_time(group, taken.mean_us)
+        self._hold(state, taken.held, taken.own)
+        return self.note_run_time(state, taken.mean_us)
 
-    def note_run_time(self, group: GroupState, mean_us: int) -> bool:
+    def note_run_time(self, state: GroupState, mean_us: int) -> bool:
         """The same for its run time alone."""
-        group.mean_us = mean_us
-        return self._set_slow(group, mean_us * (group.handler.batch or 1) >= self._slow_us)
+        state.mean_us = mean_us
+        return self._set_slow(state, mean_us * (state.handler.batch or 1) >= self._slow_us)
 
-    def drop(self, group: GroupState) -> None:
+    def drop(self, state: GroupState) -> None:
         """The group is not served here any more, and what is held of it is in nobody's way."""
-        self._hold(group, 0, 0)
-        self._set_slow(group, False)
+        self._hold(state, 0, 0)
+        self._set_slow(state, False)
 
     def is_slow(self, handler: str) -> bool:
         return self.handler(handler).is_slow
 
-    def room(self, group: GroupState) -> int | None:
+    def room(self, state: GroupState) -> int | None:
         """Return how many more deliveries of the group may be held; None for no bound but the usual
         one."""
-        rooms, handler = [], group.handler
+        rooms, handler = [], state.handler
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - group.of.held.everywhere)
-        if self.leaves_room(group):
-            held = self._held_by_slow if group.of.is_slow else group.of.held
+            rooms.append(handler.concurrency - state.of.held.everywhere)
+        if self.leaves_room(state):
+            held = self._held_by_slow if state.of.is_slow else state.of.held
             allowed = self.processes.get(handler.id, 0)
             if allowed > 0:
                 rooms.append(allowed - held.everywhere)
@@ -72,47 +72,47 @@ class Share:
                 rooms.append((self.here if allowed > 0 else 1) - held.here)
         return max(0, min(rooms)) if rooms else None
 
-    def leaves_room(self, group: GroupState) -> bool:
+    def leaves_room(self, state: GroupState) -> bool:
         """Return whether it may not have all processes: others may need one, and it is slow, or was
         not measured yet. Were more of it queued until it is, their tasks would be in the queue
         before those of others, and run what is taken later meanwhile."""
-        return (group.of.is_slow or not group.mean_us) and self._others(group.of)
+        return (state.of.is_slow or not state.mean_us) and self._others(state.of)
 
     def holding(self, handler: HandlerState) -> list[GroupState]:
         """Return the groups whose deliveries are in the way of the handler's, as it seems."""
         slow = [one for one in self._handlers.values() if one.is_slow]
         others = slow if handler.is_slow else [handler]
-        return [group for one in others for group in one.groups if group.held.everywhere > 0]
+        return [state for one in others for state in one.groups if state.held.everywhere > 0]
 
-    def took(self, group: GroupState, deliveries: int) -> None:
+    def took(self, state: GroupState, deliveries: int) -> None:
         """So many more of the group are held now, ahead of what the store says next."""
-        self._hold(group, group.held.everywhere + deliveries, group.held.here + deliveries)
+        self._hold(state, state.held.everywhere + deliveries, state.held.here + deliveries)
         self._serial += 1
-        group.served = self._serial
+        state.served = self._serial
 
-    def turn_of(self, group: GroupState) -> int:
+    def turn_of(self, state: GroupState) -> int:
         """Slow handlers take turns: a number that is lower the longer it was not served."""
-        return group.served if group.of.is_slow else 0
+        return state.served if state.of.is_slow else 0
 
     def _others(self, handler: HandlerState) -> bool:
         """Whether there is another handler, and not all of them are slow: none would wait then."""
         return any(other != handler.id and not self.is_slow(other) for other in self.processes)
 
-    def _set_slow(self, group: GroupState, is_slow: bool) -> bool:
+    def _set_slow(self, state: GroupState, is_slow: bool) -> bool:
         """Whether the handler was not slow before, and is now."""
-        handler, was = group.of, group.of.is_slow
-        handler.slow_groups += is_slow - group.is_slow
-        group.is_slow = is_slow
+        handler, was = state.of, state.of.is_slow
+        handler.slow_groups += is_slow - state.is_slow
+        state.is_slow = is_slow
         if handler.is_slow != was:
             sign = 1 if handler.is_slow else -1
             self._held_by_slow.add(sign * handler.held.everywhere, sign * handler.held.here)
         return handler.is_slow and not was
 
-    def _hold(self, group: GroupState, everywhere: int, here: int) -> None:
-        more = everywhere - group.held.everywhere, here - group.held.here
-        group.held.add(*more)
-        group.of.held.add(*more)
-        if group.of.is_slow:
+    def _hold(self, state: GroupState, everywhere: int, here: int) -> None:
+        more = everywhere - state.held.everywhere, here - state.held.here
+        state.held.add(*more)
+        state.of.held.add(*more)
+        if state.of.is_slow:
             self._held_by_slow.add(*more)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from celeriac.contract import read_data
-from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Delivery, Outcome, Settled
+from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Completion, Delivery, Outcome
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
@@ -31,7 +31,7 @@ class Sifted:
     `sources` are those of the events that the ledger will have rows of, each with an entry."""
 
     wanted: list[Item] = field(default_factory=list)
-    unwanted: list[Settled] = field(default_factory=list)
+    unwanted: list[Completion] = field(default_factory=list)
     invalid: list[tuple[str, str]] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def sift(
             if outcome is Outcome.SKIPPED:
                 sifted.sources[event.source] = delivery.entry
             sifted.unwanted.append(
-                Settled(delivery.entry, event.key, delivery.attempts, outcome, type=event.type)
+                Completion(delivery.entry, event.key, delivery.attempts, outcome, type=event.type)
             )
     return sifted
 

@@ -29,38 +29,38 @@ class TaskSender:
         """Send these with the next call of `flush`."""
         self._unsent += chunks
 
-    def drop(self, group: GroupState) -> None:
+    def drop(self, state: GroupState) -> None:
         """Send none of the group: what they name is given back."""
-        self._unsent = [chunk for chunk in self._unsent if chunk.lane != group.lane]
+        self._unsent = [chunk for chunk in self._unsent if chunk.group != state.group]
 
     def flush(self) -> None:
         """Send them. One that the broker did not take is kept, and sent at the next call."""
         while self._unsent:
             self._send(self._unsent[0])
             chunk = self._unsent.pop(0)
-            group = self._groups.get(chunk.lane)
-            if group is not None and not chunk.id:
-                note_sent(group, len(chunk.items))
+            state = self._groups.get(chunk.group)
+            if state is not None and not chunk.id:
+                note_sent(state, len(chunk.items))
             self._doors.sent(chunk.handler.id)
 
-    def has_enough(self, group: GroupState) -> bool:
+    def has_enough(self, state: GroupState) -> bool:
         """Return whether as many tasks of the group's handler wait as may."""
-        return group.of.waiting_tasks >= TASKS_AHEAD * self._processes
+        return state.of.waiting_tasks >= TASKS_AHEAD * self._processes
 
-    def room(self, group: GroupState) -> int:
+    def room(self, state: GroupState) -> int:
         """Return how many more may wait; negative where more do."""
-        unsent = sum(chunk.handler.id == group.of.id for chunk in self._unsent if not chunk.id)
-        return TASKS_AHEAD * self._processes - group.of.waiting_tasks - unsent
+        unsent = sum(chunk.handler.id == state.of.id for chunk in self._unsent if not chunk.id)
+        return TASKS_AHEAD * self._processes - state.of.waiting_tasks - unsent
 
 
-def note_sent(group: GroupState, deliveries: int) -> None:
+def note_sent(state: GroupState, deliveries: int) -> None:
     """A task with so many pending deliveries was sent. Tasks are taken in about that order."""
-    group.sent.append(deliveries)
-    group.of.waiting_tasks += 1
+    state.sent.append(deliveries)
+    state.of.waiting_tasks += 1
 
 
-def note_queued(group: GroupState, queued: int) -> None:
+def note_queued(state: GroupState, queued: int) -> None:
     """So many deliveries are not claimed yet: the latest ones that were sent."""
-    while group.sent and sum(group.sent) - group.sent[0] >= queued:
-        group.sent.popleft()
-        group.of.waiting_tasks -= 1
+    while state.sent and sum(state.sent) - state.sent[0] >= queued:
+        state.sent.popleft()
+        state.of.waiting_tasks -= 1

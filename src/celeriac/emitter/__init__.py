@@ -2,13 +2,15 @@ from collections.abc import Callable
 
 from celeriac.emitter.aio import AsyncEmitter
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
-from celeriac.event_log import AsyncLog, EventLog
+from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.observability.tracing import tracing_of
 from celeriac.settings import Settings
 
 
 def make_emitters(
-    settings: Settings, log: Callable[[], EventLog], async_log: Callable[[], AsyncLog]
+    settings: Settings,
+    event_log: Callable[[], EventLog],
+    async_event_log: Callable[[], AsyncEventLog],
 ) -> tuple[Emitter, AsyncEmitter]:
     """The emitters of a bus, traced where the settings say so.
 
@@ -16,12 +18,12 @@ def make_emitters(
     """
     tracing = tracing_of(settings)
     if tracing is None:
-        emitter = Emitter(settings, log)
-        return emitter, AsyncEmitter(emitter, async_log)
+        emitter = Emitter(settings, event_log)
+        return emitter, AsyncEmitter(emitter, async_event_log)
     from celeriac.emitter.traced import TracedAsyncEmitter, TracedEmitter
 
-    traced = TracedEmitter(settings, log, tracing)
-    return traced, TracedAsyncEmitter(traced, async_log)
+    traced = TracedEmitter(settings, event_log, tracing)
+    return traced, TracedAsyncEmitter(traced, async_event_log)
 
 
 __all__ = ["AsyncEmitter", "Emission", "Emitter", "check_recipients", "make_emitters"]

@@ -20,7 +20,7 @@ from celeriac.emitter.emitter import (
 )
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, made_ms, new_event_ids, note_effects
-from celeriac.event_log import AsyncLog, Item, time_ms, tried_at
+from celeriac.event_log import AsyncEventLog, Item, time_ms, tried_at
 from celeriac.store.redis.connection import explain, is_transient, pauses
 from celeriac.store.redis.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
@@ -31,16 +31,16 @@ Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Ma
 class AsyncEmitter:
     """Emits for coroutines, from any event loop."""
 
-    def __init__(self, emitter: Emitter, log: Callable[[], AsyncLog]) -> None:
+    def __init__(self, emitter: Emitter, event_log: Callable[[], AsyncEventLog]) -> None:
         self.emitter = emitter
         self.settings = emitter.settings
-        self._log = log
+        self._log = event_log
         self._announced = Announced()
 
-    def into(self, log: AsyncLog) -> Self:
+    def into(self, event_log: AsyncEventLog) -> Self:
         """The same emitter, appending to another log."""
         other = copy(self)
-        other._log = lambda: log
+        other._log = lambda: event_log
         other._announced = Announced()
         return other
 
@@ -55,26 +55,28 @@ class AsyncEmitter:
         """Appends the event, now or later; returns its id. See Emitter.emit."""
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
-        log = self._log()
+        event_log = self._log()
         kind, since = NEW if made else self.emitter.kind_of_id(event.id)
 
         async def append() -> None:
             nonlocal since
-            await self._announce(log, [event.domain])
+            await self._announce(event_log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
-                    await log.append(event.domain, body, kind, since)
+                    await event_log.append(event.domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
                         since = made_ms(event.id)
                     raise
             else:
                 held = self.emitter.kind_postponed(kind)
-                await log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
+                await event_log.postpone(
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held
+                )
 
         await self._persist(append, len(body))
         note_effects((event,))
-        log.note_emitted((event.type,))
+        event_log.note_emitted((event.type,))
         return event.id
 
     async def emit_many(self, events: Emissions) -> int:
@@ -106,14 +108,14 @@ class AsyncEmitter:
         return emitted + len(chunk)
 
     async def _emit_chunk(self, items: list[Item], before: int) -> None:
-        log, done, items = self._log(), 0, self.emitter.signed(items)
+        event_log, done, items = self._log(), 0, self.emitter.signed(items)
 
         async def append() -> None:
             nonlocal done
-            await self._announce(log, [item[0] for item in items[done:]])
+            await self._announce(event_log, [item[0] for item in items[done:]])
             began = time_ms()
             try:
-                await log.append_many(items[done:])
+                await event_log.append_many(items[done:])
             except (redis.RedisError, LogFull) as error:
                 # Those before the failure are confirmed: only the rest is tried again.
                 done += getattr(error, "appended", 0)
@@ -134,10 +136,10 @@ class AsyncEmitter:
         """Closes the connections of the running event loop."""
         await self._log().close()
 
-    async def _announce(self, log: AsyncLog, domains: Iterable[str]) -> None:
-        new = self._announced.missing(log, domains)
+    async def _announce(self, event_log: AsyncEventLog, domains: Iterable[str]) -> None:
+        new = self._announced.missing(event_log, domains)
         if new:
-            await log.announce(new)
+            await event_log.announce(new)
             self._announced.add(new)
 
     async def _persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:

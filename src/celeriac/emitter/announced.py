@@ -20,10 +20,10 @@ class Announced:
         self._clock = clock
         self._until: dict[str, float] = {}
 
-    def missing(self, log: object, domains: Iterable[str]) -> list[str]:
+    def missing(self, event_log: object, domains: Iterable[str]) -> list[str]:
         """Those not yet announced to this log. Another log than before knows none."""
-        if log is not self._log:
-            self._log, self._until = log, {}
+        if event_log is not self._log:
+            self._log, self._until = event_log, {}
         now, until = self._clock(), self._until
         return [one for one in dict.fromkeys(domains) if until.get(one, 0.0) <= now]
 

@@ -46,7 +46,7 @@ NEW = (MADE, 0)
 class Emitter:
     """Emits into one log. Thread-safe, fork-safe; connects at the first emit."""
 
-    def __init__(self, settings: Settings, log: Callable[[], EventLog]) -> None:
+    def __init__(self, settings: Settings, event_log: Callable[[], EventLog]) -> None:
         self.settings = settings
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
@@ -54,13 +54,13 @@ class Emitter:
         # Whoever reads these events need not have the same setting.
         self._named = tuple(f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names))
         self._encrypter: Encrypter | None = None
-        self._log = log
+        self._log = event_log
         self._announced = Announced()
 
-    def into(self, log: Any) -> Self:
+    def into(self, event_log: Any) -> Self:
         """The same emitter, appending to another log."""
         other = copy(self)
-        other._log = lambda: log
+        other._log = lambda: event_log
         other._announced = Announced()
         return other
 
@@ -127,33 +127,33 @@ class Emitter:
         """
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
-        log = self._log()
+        event_log = self._log()
         kind, since = NEW if made else self.kind_of_id(event.id)
 
         def append() -> None:
             nonlocal since
-            self._announce(log, [event.domain])
+            self._announce(event_log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
-                    log.append(event.domain, body, kind, since)
+                    event_log.append(event.domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
                         since = made_ms(event.id)
                     raise
             else:
                 held = self.kind_postponed(kind)
-                log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
+                event_log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
 
         self._persist(append, len(body))
         note_effects((event,))
-        log.note_emitted((event.type,))
+        event_log.note_emitted((event.type,))
         return event.id
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
         """Appends events of any number, at most PIPELINE and PORTION_BYTES at a time; returns how
         many. See EventBus."""
         emitted = 0
-        log = self._log()
+        event_log = self._log()
         given = iter(events)
         while chosen := self._encoded(given, emitted):
             chosen_events, items = chosen
@@ -161,10 +161,10 @@ class Emitter:
 
             def append(items: list[Item] = items) -> None:
                 nonlocal done
-                self._announce(log, {item[0] for item in items[done:]})
+                self._announce(event_log, {item[0] for item in items[done:]})
                 began = time_ms()
                 try:
-                    log.append_many(items[done:])
+                    event_log.append_many(items[done:])
                 except (redis.RedisError, LogFull) as error:
                     # Those before the failure are confirmed: only the rest is tried again.
                     done += getattr(error, "appended", 0)
@@ -177,7 +177,7 @@ class Emitter:
                 error.emitted = emitted + done
                 raise
             note_effects(chosen_events)
-            log.note_emitted([event.type for event in chosen_events])
+            event_log.note_emitted([event.type for event in chosen_events])
             emitted += len(items)
         return emitted
 
@@ -265,10 +265,10 @@ class Emitter:
             known = "type, data, and the attributes that emit takes"
             raise InvalidEvent(f"cannot emit {sorted(given)}: a mapping has {known}") from error
 
-    def _announce(self, log: EventLog, domains: Iterable[str]) -> None:
-        new = self._announced.missing(log, domains)
+    def _announce(self, event_log: EventLog, domains: Iterable[str]) -> None:
+        new = self._announced.missing(event_log, domains)
         if new:
-            log.announce(new)
+            event_log.announce(new)
             self._announced.add(new)
 
     def _persist(self, call: Callable[[], T], size: int) -> T:

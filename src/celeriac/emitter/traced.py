@@ -11,7 +11,7 @@ from typing import Any
 from celeriac.emitter.aio import AsyncEmitter, Emissions
 from celeriac.emitter.emitter import Emission, Emitter
 from celeriac.event import Event
-from celeriac.event_log import AsyncLog, EventLog
+from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.observability.tracing.tracing import Tracing
 from celeriac.settings import Settings
 
@@ -24,8 +24,10 @@ _put: ContextVar[Callable[[Event[Any]], Event[Any]] | None] = ContextVar(
 class TracedEmitter(Emitter):
     """See Emitter for the promises."""
 
-    def __init__(self, settings: Settings, log: Callable[[], EventLog], tracing: Tracing) -> None:
-        super().__init__(settings, log)
+    def __init__(
+        self, settings: Settings, event_log: Callable[[], EventLog], tracing: Tracing
+    ) -> None:
+        super().__init__(settings, event_log)
         self.tracing = tracing
 
     def emit(
@@ -51,8 +53,8 @@ class TracedEmitter(Emitter):
 class TracedAsyncEmitter(AsyncEmitter):
     """See AsyncEmitter for the promises."""
 
-    def __init__(self, emitter: TracedEmitter, log: Callable[[], AsyncLog]) -> None:
-        super().__init__(emitter, log)
+    def __init__(self, emitter: TracedEmitter, event_log: Callable[[], AsyncEventLog]) -> None:
+        super().__init__(emitter, event_log)
         self.tracing = emitter.tracing
 
     async def emit(

@@ -17,8 +17,8 @@ from celeriac.event.sensitive import ALL, ANY, DEEP, MAX_PATHS, MAX_STEPS
 MAX_COST = 50_000  # places looked at for one event: some 20 ms
 
 Path: TypeAlias = tuple[str, ...]
-Place: TypeAlias = tuple[int, int]  # the number of a path, and of the step that comes next
-State: TypeAlias = frozenset[Place]
+DeliveryState: TypeAlias = tuple[int, int]  # the number of a path, and of the step that comes next
+State: TypeAlias = frozenset[DeliveryState]
 
 
 class TooCostly(Exception):
@@ -32,7 +32,7 @@ class Walk:
         self._paths = _paths(attribute)
         self._cost = 0
         self._ends: dict[State, bool] = {}
-        self._onward: dict[State, tuple[State, dict[str, set[Place]]]] = {}
+        self._onward: dict[State, tuple[State, dict[str, set[DeliveryState]]]] = {}
         self._members: dict[tuple[State, str], State] = {}
         self.start = self._closed((number, 0) for number in range(len(self._paths)))
 
@@ -64,14 +64,14 @@ class Walk:
             self._members[state, name] = known
         return known
 
-    def _leads(self, state: State) -> tuple[State, dict[str, set[Place]]]:
+    def _leads(self, state: State) -> tuple[State, dict[str, set[DeliveryState]]]:
         """What any step leads to, and where the step to a named member leads beside that."""
         known = self._onward.get(state)
         if known is not None:
             return known
         self._spend(len(state))
-        anything: set[Place] = set()
-        named: dict[str, set[Place]] = {}
+        anything: set[DeliveryState] = set()
+        named: dict[str, set[DeliveryState]] = {}
         for path, step in state:
             steps = self._paths[path]
             if step == len(steps):
@@ -85,9 +85,9 @@ class Walk:
         known = self._onward[state] = self._closed(anything), named
         return known
 
-    def _closed(self, places: Iterable[Place]) -> State:
+    def _closed(self, places: Iterable[DeliveryState]) -> State:
         """With what `**` reaches without a step."""
-        found: set[Place] = set()
+        found: set[DeliveryState] = set()
         for path, step in places:
             steps = self._paths[path]
             found.add((path, step))

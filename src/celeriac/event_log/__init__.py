@@ -1,10 +1,10 @@
-from celeriac.event_log.async_event_log import AsyncLog, ImmediateLog
+from celeriac.event_log.async_event_log import AsyncEventLog, SyncLogAdapter
 from celeriac.event_log.clock_step import ClockStep
 from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
     EventLog,
-    Group,
+    GroupInfo,
     Item,
     Trimmed,
     Volume,
@@ -17,14 +17,14 @@ from celeriac.event_log.event_log import (
 )
 
 __all__ = [
-    "AsyncLog",
+    "AsyncEventLog",
     "ClockStep",
     "Entry",
     "EntryKind",
     "EventLog",
-    "Group",
-    "ImmediateLog",
+    "GroupInfo",
     "Item",
+    "SyncLogAdapter",
     "Trimmed",
     "Volume",
     "entry_key",

@@ -8,7 +8,7 @@ from typing import Protocol
 from celeriac.event_log.event_log import EntryKind, EventLog, Item
 
 
-class AsyncLog(Protocol):
+class AsyncEventLog(Protocol):
     """The appending half of EventLog, with the same promises, for any running event loop.
 
     Nothing blocks the loop. Raises redis.RedisError as it came; callers translate.
@@ -43,11 +43,11 @@ class AsyncLog(Protocol):
         """Closes what was opened in the running event loop. Idempotent."""
 
 
-class ImmediateLog:
+class SyncLogAdapter:
     """An AsyncLog on an EventLog that never waits, as the one in memory."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, event_log: EventLog) -> None:
+        self._log = event_log
 
     async def announce(self, domains: Iterable[str]) -> None:
         self._log.announce(domains)

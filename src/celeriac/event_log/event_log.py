@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupInfo:
     """Where one handler stands in one domain's log.
 
     `pending` counts all that it was given and has not finished; `lag` all that it was not given
@@ -314,13 +314,13 @@ class EventLog(Protocol):
         """Forgets workers long gone that hold nothing in any group; returns how many."""
         ...
 
-    def groups(self, domain: str) -> list[Group]:
+    def groups(self, domain: str) -> list[GroupInfo]:
         """Every group on the domain's log."""
         ...
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         """Blocks until an entry newer than `seen[domain]` comes or something falls due at once
-        (`seen["bell <domain>"]`), and no longer than `seconds`.
+        (`seen["wakeup <domain>"]`), and no longer than `seconds`.
 
         Returns `seen` with the newest known ids put in.
         """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from celeriac.delivery import Claimed, Outcome, Settled, Verdict
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Claimed, Completion, Outcome, Verdict
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.executor.completion import with_key
@@ -29,14 +29,14 @@ def abandon_chunk(
     due at once, with no attempt counted; where several may be the culprit, none is given up for it.
     Idempotent; blocks for some round trips. Return how many attempts failed.
     """
-    group, chunks, worker = handler.lane(domain), process.service.backend.chunks, process.worker
+    group, chunks, worker = handler.group(domain), process.service.backend.chunks, process.worker
     owners = (f"running:{worker}", f"queued:{worker}")
     held = {one.id: one for one in chunks.open_chunks(group) if one.owner in owners}
     # A thread that ended leaves its process, where others go on.
     failed = 0
     place = None if pid == os.getpid() else process.at_hand.chunk_of(pid)
     if place is not None and place.first and (one := held.get(place.chunk)) is not None:
-        entries = process.service.backend.log.read(
+        entries = process.service.backend.event_log.read(
             domain, start=f"({one.after}", end=one.upto, count=one.count
         )
         completion = _completion(process, handler, domain, one, entries, place.of(entries), error)
@@ -57,12 +57,12 @@ def _completion(
     entries: Sequence[Entry],
     suspects: range,
     error: BaseException,
-) -> Completion | None:
+) -> ChunkCompletion | None:
     if not suspects:
         return None
-    failed: list[Settled] = []
+    failed: list[Completion] = []
 
-    def keep(settled: Sequence[Settled]) -> type[list[str]]:
+    def keep(settled: Sequence[Completion]) -> type[list[str]]:
         failed.extend(settled)
         return list
 
@@ -72,9 +72,9 @@ def _completion(
         work.fail(claimed, "", type_of(entry.body), error, 0, final=len(suspects) == 1)
     work.flush()
     # Perhaps they ran, and it was not reported: they run again.
-    before = [Settled(one.id, "", 1, Outcome.RELEASED) for one in entries[: suspects.start]]
+    before = [Completion(one.id, "", 1, Outcome.REQUEUED) for one in entries[: suspects.start]]
     bodies = {entry.id: entry for entry in entries}
-    return Completion(
+    return ChunkCompletion(
         until=entries[suspects.stop - 1].id,
         done=suspects.stop,
         exceptions=[with_key(one, bodies[one.entry]) for one in (*before, *failed)],

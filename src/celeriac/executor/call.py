@@ -89,7 +89,7 @@ def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
 
     loop, context, result = _greenlet_loop(), copy_context(), AsyncResult()
 
-    def finish(task: asyncio.Task[Any]) -> None:
+    def complete(task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             result.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
@@ -98,7 +98,7 @@ def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
             result.set(None)
 
     def begin() -> None:
-        loop.create_task(coroutine, context=context).add_done_callback(finish)
+        loop.create_task(coroutine, context=context).add_done_callback(complete)
 
     loop.call_soon_threadsafe(begin)
     result.get()

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import redis
 
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import FetchRequest, new_chunk_id
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkRequest, new_chunk_id
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.event_log import Entry
 from celeriac.executor.process import ExecutorProcess
@@ -32,7 +32,7 @@ class ChunkExecutor:
 
     def __init__(self, process: ExecutorProcess) -> None:
         self.process = process
-        self._sizes: dict[Lane, FetchSize] = {}
+        self._sizes: dict[Group, FetchSize] = {}
         self._slow_at: dict[str, float] = {}
 
     def execute(
@@ -50,14 +50,14 @@ class ChunkExecutor:
         all is reported. Raises BusUnavailable where the store cannot be reached for a lease's
         time: other workers then get what was not reported.
         """
-        group, report = handler.lane(domain), Report()
+        group, report = handler.group(domain), Report()
         sure_at = time.monotonic()
         others = False  # whether other versions of the handler want more than this code
         if entries is not None:
             entries = entries if self._begin(group, chunk, read=False) is not None else ()
         elif entries := self._begin(group, chunk):
             # The dispatcher that queued it may be of another version.
-            find = self.process.service.backend.ledger.patterns
+            find = self.process.service.backend.deliveries.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
         size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
         ends_at = time.monotonic() + DRAIN
@@ -83,9 +83,9 @@ class ChunkExecutor:
                 request = None
                 if more and time.monotonic() < ends_at:
                     count = size.count(self.process.run_time_us(handler), handler.batch)
-                    request = FetchRequest(group, new_chunk_id(), count, running=True)
+                    request = ChunkRequest(group, new_chunk_id(), count, running=True)
                 sure_at = time.monotonic()
-                fetched = running.finish(request)
+                fetched = running.complete(request)
                 if request is None or fetched is None:
                     break
                 held[:] = [request.chunk]
@@ -93,10 +93,10 @@ class ChunkExecutor:
                 entries, more = fetched.entries, len(fetched.entries) >= request.count
                 others = _want_more(handler, fetched.patterns)
         with suppress(redis.RedisError):  # noted with the next event of the source
-            self.process.sources.flush(self.process.service.backend.ledger)
+            self.process.sources.flush(self.process.service.backend.deliveries)
         return report
 
-    def _begin(self, group: Lane, chunk: str, *, read: bool = True) -> Sequence[Entry] | None:
+    def _begin(self, group: Group, chunk: str, *, read: bool = True) -> Sequence[Entry] | None:
         """Its entries; None where it is not this process that runs it."""
         process, tries = self.process, 0
         chunks = process.service.backend.chunks
@@ -113,7 +113,7 @@ class ChunkExecutor:
             return None
         return entries
 
-    def _requeue(self, group: Lane, chunk: str) -> None:
+    def _requeue(self, group: Group, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, group, chunk))
 

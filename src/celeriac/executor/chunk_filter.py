@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from celeriac.delivery import Outcome, Settled
+from celeriac.delivery import Completion, Outcome
 from celeriac.delivery.repetition import Repetitions
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, meant_for, peek
@@ -35,21 +35,21 @@ class ChunkFilter:
         found once these are verified."""
         return entry.kind is EntryKind.FOREIGN and not self.handler.signed
 
-    def look(self, entry: Entry) -> Peek | Settled | None:
+    def look(self, entry: Entry) -> Peek | Completion | None:
         """The addressing of an event that runs; else what becomes of the entry, None for nothing
         that is recorded."""
         try:
             event = peek(entry.body or b"", self.domain)
         except InvalidEvent:
-            return Settled(entry.id, "", 1, Outcome.RELEASED)
+            return Completion(entry.id, "", 1, Outcome.REQUEUED)
         matches = self.handler.matcher.matches(event.type)
         if not meant_for(self.handler.id, matches, event.handlers):
-            released = Settled(entry.id, event.key, 1, Outcome.RELEASED)
+            released = Completion(entry.id, event.key, 1, Outcome.REQUEUED)
             return released if self._others else None
         if self._is_claimed(entry):
-            return Settled(entry.id, event.key, 1, Outcome.RELEASED)
+            return Completion(entry.id, event.key, 1, Outcome.REQUEUED)
         repeated = self._repeated.get(entry.id)
-        return event if repeated is None else Settled(entry.id, "", 1, repeated)
+        return event if repeated is None else Completion(entry.id, "", 1, repeated)
 
     def find_repetitions(
         self,
@@ -61,5 +61,5 @@ class ChunkFilter:
         doubtful = [(entry, found.key) for entry, found in looked if isinstance(found, Peek)]
         if doubtful:
             repeated = find(doubtful)
-            self._repeated = dict.fromkeys(repeated.possible, Outcome.RELEASED)
+            self._repeated = dict.fromkeys(repeated.possible, Outcome.REQUEUED)
             self._repeated |= dict.fromkeys(repeated.certain, Outcome.IGNORED)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from celeriac.delivery import Outcome, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Completion, Outcome
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.counters import tally_processed
 from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
 from celeriac.event_log import Entry
@@ -38,7 +38,7 @@ class Unreported:
 
     processed: dict[str, ProcessedEntries] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    exceptions: list[Settled] = field(default_factory=list)
+    exceptions: list[Completion] = field(default_factory=list)
 
     def of_type(self, type: str) -> ProcessedEntries:
         """Return the processed entries of an event type, to add to."""
@@ -47,7 +47,7 @@ class Unreported:
             found = self.processed[type] = ProcessedEntries()
         return found
 
-    def add(self, settled: Settled, entry: Entry) -> None:
+    def add(self, settled: Completion, entry: Entry) -> None:
         if settled.outcome is Outcome.IGNORED:
             self.ignored.append(entry.id)
         elif settled.outcome is Outcome.PROCESSED and not settled.effects:
@@ -64,7 +64,7 @@ class Unreported:
 
     def completion(
         self, until: str, done: int, worker: str, now_ms: int, mean_us: int
-    ) -> Completion:
+    ) -> ChunkCompletion:
         """Return what to report: of so many entries, up to and with `until`."""
         entries = [entry for some in self.processed.values() for entry in some.entries]
         took_us = [took for some in self.processed.values() for took in some.took_us]
@@ -74,7 +74,7 @@ class Unreported:
             tallies |= tally_processed(type, some.entries, some.took_us, now_ms)
         codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
         recorded = entries + self.ignored
-        return Completion(
+        return ChunkCompletion(
             until=until,
             done=done,
             record=pack_runs(worker, now_ms, recorded, codes, until) if recorded else b"",
@@ -93,7 +93,7 @@ class Unreported:
             yield "claimed", ran
 
 
-def with_key(settled: Settled, entry: Entry) -> Settled:
+def with_key(settled: Completion, entry: Entry) -> Completion:
     """Return it with the event's key, which plainly processed events do not need."""
     if settled.event_key:
         return settled

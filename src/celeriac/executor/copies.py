@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import Lane, Place, Verdict
+from celeriac.delivery import DeliveryState, Group, Verdict
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import Peek, peek
 from celeriac.executor.admission import Admission
@@ -18,7 +18,7 @@ from celeriac.executor.process import ExecutorProcess
 
 def find_copies(
     process: ExecutorProcess,
-    group: Lane,
+    group: Group,
     admission: Admission,
     entries: Iterable[tuple[str, bytes | None]],
 ) -> dict[str, str]:
@@ -32,12 +32,12 @@ def find_copies(
             verified.append((entry, event.key))
     if not verified:
         return {}
-    ledger = process.service.backend.ledger
-    return process.persist(lambda: ledger.note_verified(group, verified))
+    deliveries = process.service.backend.deliveries
+    return process.persist(lambda: deliveries.note_verified(group, verified))
 
 
 def verdicts_on(
-    process: ExecutorProcess, group: Lane, copies: Mapping[str, str]
+    process: ExecutorProcess, group: Group, copies: Mapping[str, str]
 ) -> dict[str, Verdict]:
     """Return the verdict on each copy: while the other entry may still be refused, it waits.
 
@@ -50,8 +50,12 @@ def verdicts_on(
     chunks = process.persist(lambda: backend.chunks.open_chunks(group))
     verdicts = {}
     for copy, other in copies.items():
-        pending = process.persist(lambda other=other: backend.ledger.pending(group, other))  # type: ignore[misc]
-        has_run = pending is not None and pending.owner == Place.DUE and pending.attempts > 0
+        pending = process.persist(lambda other=other: backend.deliveries.pending(group, other))  # type: ignore[misc]
+        has_run = (
+            pending is not None
+            and pending.owner == DeliveryState.SCHEDULED
+            and pending.attempts > 0
+        )
         is_open = pending is not None or any(chunk.has(other) for chunk in chunks)
         verdicts[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
     return verdicts

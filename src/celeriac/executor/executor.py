@@ -16,7 +16,7 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import Claimed, Lane, Outcome, Settled, Verdict
+from celeriac.delivery import Claimed, Completion, Group, Outcome, Verdict
 from celeriac.event_log import entry_key
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
@@ -50,26 +50,26 @@ class Executor:
         Raises BusUnavailable where the ledger cannot be reached for a lease's time: what was
         claimed is then taken again by another worker when its lease is over.
         """
-        lane = handler.lane(domain)
+        group = handler.group(domain)
         breaking = self._breaking(handler)
         if breaking is not None and not breaking.circuit.flows:
             # Its events stay queued as they are; the dispatcher that holds them gives them back.
             return Report(hinted=len(hinted))
         sure_at = time.monotonic()
-        claimed = self.process.persist(lambda: self._claim(handler, lane, hinted))
+        claimed = self.process.persist(lambda: self._claim(handler, group, hinted))
         keys = dict(hinted)
         held = {c.entry: c.attempt for c in claimed}
-        work = self._work(handler, lane, len(hinted), held)
+        work = self._work(handler, group, len(hinted), held)
         work.breaking = breaking
         if len(hinted) > 1:
             self.process.at_hand.begin(handler.id, domain, hinted)
-        with self.process.leases.keeping(lane, work.held):
+        with self.process.leases.keeping(group, work.held):
             try:
                 if handler.signed:
-                    claimed = self._without_copies(work, lane, claimed)
+                    claimed = self._without_copies(work, group, claimed)
                 if time.monotonic() - sure_at >= self.service.settings.lease:
                     # Perhaps this process was frozen, and another has run some of it.
-                    claimed = self._still_held(lane, work, claimed)
+                    claimed = self._still_held(group, work, claimed)
                 self._run(work, _slices(claimed, handler.batch), keys)
             finally:
                 # Also where the process is told to end: what is done must not run again.
@@ -117,13 +117,13 @@ class Executor:
         The delivery that the process `pid` was running failed with `error`. The others that it had
         not finished are due at once, with no attempt counted. Where several may be the culprit,
         none is given up for it: each runs again, alone, whatever its retries."""
-        lane = handler.lane(domain)
+        group = handler.group(domain)
         places = self.process.at_hand.of(pid, handler.id, domain, hinted)
         suspects = {
             entry for entry, _ in (hinted[places.start : places.stop] if places else hinted)
         }
-        left = self._still_running(lane, hinted)
-        work = self._work(handler, lane, len(hinted), {})
+        left = self._still_running(group, hinted)
+        work = self._work(handler, group, len(hinted), {})
         keys = dict(hinted)
         for one in left:
             if one.entry in suspects:
@@ -139,13 +139,13 @@ class Executor:
             breaking.flush()
         return len(work.report.failures)
 
-    def _still_running(self, lane: Lane, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
+    def _still_running(self, group: Group, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
         """What of it this worker holds, without the bodies; in the order of the log."""
-        ledger, owner = self.service.backend.ledger, f"running:{self.service.worker}"
+        deliveries, owner = self.service.backend.deliveries, f"running:{self.service.worker}"
         asked = {entry for entry, _ in hinted}
         first, last = (edge(asked, key=entry_key) for edge in (min, max))
         found: list[Claimed] = []
-        while some := ledger.pending_between(lane, first, last, PAGE):
+        while some := deliveries.pending_between(group, first, last, PAGE):
             found += [
                 Claimed(one.entry, Verdict.RUN, one.attempts, None, one.lost_runs)
                 for one in some
@@ -163,55 +163,55 @@ class Executor:
 
         def tell(calls: int, failures: int, reason: str) -> Circuit:
             return self.process.persist(
-                lambda: circuits.tell(handler.id, breaker, calls, failures, reason)
+                lambda: circuits.record(handler.id, breaker, calls, failures, reason)
             )
 
         return Breaking(self.process.persist(lambda: circuits.get(handler.id)), tell)
 
     def _body(self, domain: str, entry: str) -> bytes | None:
-        entries = self.service.backend.log.read(domain, start=entry, end=entry, count=1)
+        entries = self.service.backend.event_log.read(domain, start=entry, end=entry, count=1)
         return entries[0].body if entries else None
 
     def _claim(
-        self, handler: Handler, lane: Lane, hinted: Sequence[tuple[str, str]]
+        self, handler: Handler, group: Group, hinted: Sequence[tuple[str, str]]
     ) -> list[Claimed]:
-        ledger, worker = self.service.backend.ledger, self.service.worker
+        deliveries, worker = self.service.backend.deliveries, self.service.worker
         most = handler.failure.most_attempts
-        return ledger.claim(worker, lane, hinted, most, verifies=handler.signed)
+        return deliveries.claim(worker, group, hinted, most, verifies=handler.signed)
 
-    def _without_copies(self, work: Work, lane: Lane, claimed: list[Claimed]) -> list[Claimed]:
+    def _without_copies(self, work: Work, group: Group, claimed: list[Claimed]) -> list[Claimed]:
         """The same, with the verdicts on those that repeat the verified event of another entry."""
         bodies = [(one.entry, one.body) for one in claimed if one.verdict is Verdict.RUN]
-        copies = find_copies(self.process, lane, work.admission, bodies)
-        verdicts = verdicts_on(self.process, lane, copies)
+        copies = find_copies(self.process, group, work.admission, bodies)
+        verdicts = verdicts_on(self.process, group, copies)
         return [replace(one, verdict=verdicts.get(one.entry, one.verdict)) for one in claimed]
 
-    def _still_held(self, lane: Lane, work: Work, claimed: list[Claimed]) -> list[Claimed]:
+    def _still_held(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renews the leases of a chunk; returns what no other worker has now."""
-        ledger, worker = self.service.backend.ledger, self.service.worker
+        deliveries, worker = self.service.backend.deliveries, self.service.worker
         held = list(work.held.items())
-        work.lose(self.process.persist(lambda: ledger.renew(worker, lane, held)))
+        work.lose(self.process.persist(lambda: deliveries.renew(worker, group, held)))
         return [one for one in claimed if one.entry in work.held]
 
-    def _work(self, handler: Handler, lane: Lane, hinted: int, held: dict[str, int]) -> Work:
-        def finish(settled: Sequence[Settled]) -> Callable[[], list[str]]:
+    def _work(self, handler: Handler, group: Group, hinted: int, held: dict[str, int]) -> Work:
+        def complete(settled: Sequence[Completion]) -> Callable[[], list[str]]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
             mean = self.process.note_run_times(handler, ran)
-            return self._told((self.service.worker, lane, settled, mean))
+            return self._told((self.service.worker, group, settled, mean))
 
-        work = self.process.work(handler, lane.domain, held, finish)
+        work = self.process.work(handler, group.domain, held, complete)
         work.report.hinted = hinted
         return work
 
-    def _told(self, told: tuple[str, Lane, Sequence[Settled], int]) -> Callable[[], list[str]]:
+    def _told(self, told: tuple[str, Group, Sequence[Completion], int]) -> Callable[[], list[str]]:
         """Begins to tell the ledger; what could not be sent, or had no answer, is told again when
         the answer is waited for."""
-        ledger = self.service.backend.ledger
+        deliveries = self.service.backend.deliveries
         tries: list[Callable[[], list[str]]] = []
         with suppress(redis.RedisError):
-            tries.append(ledger.begin_finish(*told))
+            tries.append(deliveries.begin_complete(*told))
         return lambda: self.process.persist_result(
-            lambda: tries.pop()() if tries else ledger.finish(*told)
+            lambda: tries.pop()() if tries else deliveries.complete(*told)
         )
 
 

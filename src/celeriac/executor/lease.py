@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.fork import after_fork_in_child
 from celeriac.service import Service
 
@@ -36,31 +36,31 @@ class LeaseKeeper:
 
     def begin_anew(self) -> None:
         """Forgets what was held, as the child of a fork must."""
-        self._held: dict[int, tuple[Lane, dict[str, int]]] = {}
-        self._chunks: dict[int, tuple[Lane, list[str]]] = {}
+        self._held: dict[int, tuple[Group, dict[str, int]]] = {}
+        self._chunks: dict[int, tuple[Group, list[str]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keeping(self, lane: Lane, held: dict[str, int]) -> Iterator[None]:
+    def keeping(self, group: Group, held: dict[str, int]) -> Iterator[None]:
         """Renews the leases of entry → attempt every third of a lease.
 
         The caller removes from `held` what it has finished.
         """
-        with self._kept(self._held, lane, held):
+        with self._kept(self._held, group, held):
             yield
 
     @contextmanager
-    def keeping_chunks(self, lane: Lane, chunks: list[str]) -> Iterator[None]:
+    def keeping_chunks(self, group: Group, chunks: list[str]) -> Iterator[None]:
         """The same for open chunks; the caller keeps the list as it is in the store."""
-        with self._kept(self._chunks, lane, chunks):
+        with self._kept(self._chunks, group, chunks):
             yield
 
     @contextmanager
-    def _kept(self, of_kind: dict[int, Any], lane: Lane, held: Any) -> Iterator[None]:
+    def _kept(self, of_kind: dict[int, Any], group: Group, held: Any) -> Iterator[None]:
         key = id(held)
         with self._lock:
-            of_kind[key] = (lane, held)
+            of_kind[key] = (group, held)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="celeriac-leases", daemon=True
@@ -81,30 +81,30 @@ class LeaseKeeper:
                 if not self._held and not self._chunks:
                     self._thread = None
                     return
-                held = [(lane, list(entries.items())) for lane, entries in self._held.values()]
-                chunks = [(lane, list(some)) for lane, some in self._chunks.values()]
-            renewed = [self._renew(lane, pairs, failing) for lane, pairs in held if pairs]
-            renewed += [self._renew_chunks(lane, some, failing) for lane, some in chunks if some]
+                held = [(group, list(entries.items())) for group, entries in self._held.values()]
+                chunks = [(group, list(some)) for group, some in self._chunks.values()]
+            renewed = [self._renew(group, pairs, failing) for group, pairs in held if pairs]
+            renewed += [self._renew_chunks(group, some, failing) for group, some in chunks if some]
             failing = not all(renewed)
 
-    def _renew_chunks(self, lane: Lane, chunks: list[str], failing: bool) -> bool:
+    def _renew_chunks(self, group: Group, chunks: list[str], failing: bool) -> bool:
         """As `_renew`. Of a chunk that was lost the process hears when it reports."""
         try:
-            self._service.backend.chunks.renew(self._service.worker, lane, chunks)
+            self._service.backend.chunks.renew(self._service.worker, group, chunks)
         except Exception as error:
             level = logging.DEBUG if failing else logging.WARNING
-            logger.log(level, "%s: chunks were not renewed: %s", lane.handler, error)
+            logger.log(level, "%s: chunks were not renewed: %s", group.handler, error)
             return False
         return True
 
-    def _renew(self, lane: Lane, entries: list[tuple[str, int]], failing: bool) -> bool:
+    def _renew(self, group: Group, entries: list[tuple[str, int]], failing: bool) -> bool:
         """Returns False where it has to be tried again. `failing` keeps the log quiet then."""
         try:
-            lost = self._service.backend.ledger.renew(self._service.worker, lane, entries)
+            lost = self._service.backend.deliveries.renew(self._service.worker, group, entries)
         except Exception as error:
             # Whatever it is: without this thread every handler would lose its lease.
             level = logging.DEBUG if failing else logging.WARNING
-            logger.log(level, "%s: leases were not renewed: %s", lane.handler, error)
+            logger.log(level, "%s: leases were not renewed: %s", group.handler, error)
             return False
         # What was finished meanwhile is no longer held, and that is no loss. Its thread may still
         # be waiting for the answer: this one runs just while that one waits.
@@ -116,7 +116,7 @@ class LeaseKeeper:
         if lost:
             logger.warning(
                 "%s: lost the lease of %s while running; another worker runs it as well",
-                lane.handler,
+                group.handler,
                 ", ".join(lost),
             )
         return True

@@ -14,8 +14,8 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import Claimed, Lane, Settled, Verdict
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery import Claimed, Completion, Group, Verdict
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, Peek, decode_unchecked
 from celeriac.event_log import Entry
@@ -30,7 +30,7 @@ from celeriac.handler import Handler
 logger = logging.getLogger(__name__)
 
 # An event that runs; else what becomes of the entry, None for nothing that is recorded.
-Read = Event[Any] | Settled | None
+Read = Event[Any] | Completion | None
 
 
 class RunningChunk:
@@ -44,7 +44,7 @@ class RunningChunk:
         self,
         process: ExecutorProcess,
         handler: Handler,
-        group: Lane,
+        group: Group,
         chunk: str,
         entries: Sequence[Entry],
         report: Report,
@@ -119,7 +119,7 @@ class RunningChunk:
                 else:
                     self._work.settle_run(_claim(entry), "", found, took_us, error, effects)
                     self._note([(entry, None)])
-            elif isinstance(found, Settled):
+            elif isinstance(found, Completion):
                 self._unreported.add(found, entry)
             self._next += 1
         return not self.lost
@@ -161,7 +161,7 @@ class RunningChunk:
         for entry, found in read:
             if type(found) is Event:
                 self._unreported.of_type(found.type).add(entry.id, share)
-            elif isinstance(found, Settled):
+            elif isinstance(found, Completion):
                 self._unreported.add(found, entry)
         self._report.processed += len(events)
 
@@ -188,7 +188,7 @@ class RunningChunk:
         settled = {one.entry: one for one in self._work.take_settled()}
         for entry, found in read:
             became = settled.get(entry.id, found)
-            if isinstance(became, Settled):
+            if isinstance(became, Completion):
                 self._unreported.add(became, entry)
 
     def _goes_on(self, now: float, ends_at: float) -> bool:
@@ -210,7 +210,7 @@ class RunningChunk:
             self._lose(len(self._entries) - self._reported)
         self._sure_at = now
 
-    def finish(self, request: FetchRequest | None) -> Fetched | None:
+    def complete(self, request: ChunkRequest | None) -> Fetched | None:
         """Report the rest, and fetch what is requested; None where nothing was fetched."""
         completion = self._completion()
         if completion is None:
@@ -234,7 +234,7 @@ class RunningChunk:
             self._complete(completion)
         self._report_at = time.monotonic() + TELL_AFTER
 
-    def _completion(self) -> Completion | None:
+    def _completion(self) -> ChunkCompletion | None:
         """What to report, which is reported no more; None where there is nothing."""
         done = self._next - self._reported
         if done == 0 or self.lost:
@@ -246,7 +246,7 @@ class RunningChunk:
         until = self._entries[self._next - 1].id
         return unreported.completion(until, done, self.process.worker, now_ms, mean_us)
 
-    def _complete(self, completion: Completion) -> None:
+    def _complete(self, completion: ChunkCompletion) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
         held = self.process.persist_result(
@@ -254,7 +254,9 @@ class RunningChunk:
         )
         self._note_held(held, sure_at, completion)
 
-    def _complete_and_fetch(self, completion: Completion, request: FetchRequest) -> Fetched | None:
+    def _complete_and_fetch(
+        self, completion: ChunkCompletion, request: ChunkRequest
+    ) -> Fetched | None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
         self.process.at_hand.expect_chunk(request.chunk)
@@ -274,7 +276,7 @@ class RunningChunk:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, self.group, chunk))
 
-    def _note_held(self, held: bool, sure_at: float, completion: Completion) -> None:
+    def _note_held(self, held: bool, sure_at: float, completion: ChunkCompletion) -> None:
         if held:
             self._sure_at = sure_at
         else:

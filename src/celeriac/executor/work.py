@@ -12,9 +12,9 @@ from celeriac.delivery import (
     LONGEST_PUT_OFF_MS,
     PUT_OFF_MS,
     Claimed,
+    Completion,
     Failure,
     Outcome,
-    Settled,
     Verdict,
 )
 from celeriac.errors import Exhausted, InvalidEvent, Retry
@@ -39,10 +39,10 @@ from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.handler import Decision, Handler, decide
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Tells the ledger what is settled; what it returns waits for the entries that were no longer held.
-Finish = Callable[[Sequence[Settled]], Callable[[], list[str]]]
+Finish = Callable[[Sequence[Completion]], Callable[[], list[str]]]
 
 TELL_AFTER = 0.010  # seconds
 
@@ -64,12 +64,12 @@ class Work:
         admission: Admission,
     ) -> None:
         self.worker, self.handler = worker, handler
-        self.finish = finish
+        self.complete = finish
         self.admission = admission
         self.held = held
         self.report = Report(hinted=hinted)
         self.breaking: Breaking | None = None
-        self.settled: list[Settled] = []
+        self.settled: list[Completion] = []
         self.told_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
@@ -102,7 +102,7 @@ class Work:
                 self._settle(one, key, Outcome.IGNORED)
                 return None
             # If the one that runs is refused, this may be the true event. Else it is a duplicate.
-            self._settle(one, key, Outcome.RELEASED, delay_ms=_concurrent_ms(one.entry))
+            self._settle(one, key, Outcome.REQUEUED, delay_ms=_concurrent_ms(one.entry))
             return None
         try:
             if one.verdict is Verdict.EXHAUSTED:
@@ -111,11 +111,11 @@ class Work:
             check_domain(event.type, self.admission.domain)
             if key and event_key(event.id, event.source) != key:
                 # The hint is not from a dispatcher. Back with it, as if it had never been.
-                self._settle(one, key, Outcome.RELEASED)
+                self._settle(one, key, Outcome.REQUEUED)
                 return None
             if not self.handler.matcher.matches(event.type):
                 # Newer code of this handler wants it, and this is the older.
-                self._settle(one, key, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+                self._settle(one, key, Outcome.REQUEUED, delay_ms=PUT_OFF_MS)
                 return None
             return self._admitted_event(one, key, event)
         except Exception as error:
@@ -207,7 +207,7 @@ class Work:
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
         for one in claimed:
-            self._settle(one, keys[one.entry], Outcome.RELEASED)
+            self._settle(one, keys[one.entry], Outcome.REQUEUED)
 
     def call(
         self, argument: Any, cause: Event[Any], attempt: int
@@ -282,7 +282,7 @@ class Work:
         """Once in the log: with its traceback if nothing follows but a person."""
         retried = decision.outcome is Outcome.RETRY
         level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
-        log.log(
+        logger.log(
             level if retried else logging.ERROR,
             "%s failed on %s %s in attempt %d (%s): %s",
             self.handler.id,
@@ -315,7 +315,7 @@ class Work:
         effects: Effects = NO_EFFECTS,
     ) -> None:
         self.settled.append(
-            Settled(
+            Completion(
                 one.entry,
                 key,
                 one.attempt,
@@ -335,14 +335,14 @@ class Work:
             self.held.pop(entry, None)
         self.report.lost += entries
         if entries:
-            log.warning(
+            logger.warning(
                 "%s: the leases of %d deliveries ran out before they were begun; another worker "
                 "runs them",
                 self.handler.id,
                 len(entries),
             )
 
-    def take_settled(self) -> list[Settled]:
+    def take_settled(self) -> list[Completion]:
         """Return what is settled and not told yet; it is told no more."""
         settled, self.settled = self.settled, []
         return settled
@@ -360,7 +360,7 @@ class Work:
         # From here on there is no lease to keep: either it is finished, or it was lost before.
         for one in settled:
             self.held.pop(one.entry, None)
-        self._answer = self.finish(settled)
+        self._answer = self.complete(settled)
         self.told_at = time.monotonic()
 
     def _hear(self) -> None:
@@ -370,7 +370,7 @@ class Work:
         if lost := answer():
             # A second try after a lost answer also finds nothing to finish, and that is no loss.
             self.report.lost += lost
-            log.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
+            logger.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
 
 
 def _us(started: float) -> int:

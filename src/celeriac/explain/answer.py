@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 
 
 class Verdict(StrEnum):
@@ -37,7 +37,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = ""
     entry: str | None = None
     time_ms: int | None = None
-    state: State | None = None
+    state: DeliveryState | None = None
     checks: tuple[Check, ...] = ()
     deciding: int = 0
 

@@ -9,7 +9,7 @@ from celeriac.explain.fact import Facts
 from celeriac.explain.outcome import outcome_checks
 from celeriac.explain.progress import progress_checks, readiness_checks
 from celeriac.explain.reach import reach_checks
-from celeriac.tracking import UNFINISHED, State
+from celeriac.tracking import UNFINISHED, DeliveryState
 
 
 def explain(facts: Facts) -> Explanation:
@@ -46,6 +46,6 @@ def _checks(facts: Facts) -> Iterator[Check]:
     if not facts.emitted:
         yield from readiness_checks(facts)
     elif facts.state in UNFINISHED:
-        yield from progress_checks(facts, facts.state or State.WAITING)
+        yield from progress_checks(facts, facts.state or DeliveryState.WAITING)
     else:
         yield from outcome_checks(facts)

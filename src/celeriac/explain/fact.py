@@ -8,10 +8,10 @@ from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import DeadLetter, History, Pending, Row
 from celeriac.delivery.run_record import Run
 from celeriac.event import RawEvent
-from celeriac.event_log import Group
+from celeriac.event_log import GroupInfo
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord, WorkerRecord
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Other:
     entry: str
     event_id: str = ""
     subject: str = ""
-    state: State | None = None
+    state: DeliveryState | None = None
     due_ms: int | None = None
     attempts: int = 0
     error: str = ""
@@ -39,7 +39,7 @@ class Facts:
     that is postponed to `time_ms`. `record` is None for a handler that is not registered, `removed`
     says that an operator removed it, `from_code` that the record was made of code.
 
-    `group`, `row`, `pending`, `chunk`, `run`, `repeats` and `state` are those of the matrix.
+    `info`, `row`, `pending`, `chunk`, `run`, `repeats` and `state` are those of the matrix.
     `original` is the entry that this one repeats. `subscribed`: the handler took part when the
     entry was appended. `earlier` are the deliveries before it in its sequence, `holding` those that
     use up the concurrency limit, of which `held` are in flight. `workers` are the living ones of
@@ -66,9 +66,9 @@ class Facts:
     removed: bool = False
     registered: tuple[str, ...] = ()
     subscribed: bool = True
-    group: Group | None = None
+    info: GroupInfo | None = None
 
-    state: State | None = None
+    state: DeliveryState | None = None
     row: Row | None = None
     pending: Pending | None = None
     chunk: OpenChunk | None = None

@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import cached_property
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import IN_FLIGHT, DeadLetter, Lane, Pending, Row, refused_field
+from celeriac.delivery import IN_FLIGHT, DeadLetter, Group, Pending, Row, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, peek
 from celeriac.explain.code import Code, Judgement
 from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
-from celeriac.tracking import Located, State, state_of
+from celeriac.tracking import DeliveryState, Located, state_of
 from celeriac.tracking.page import Found, Item, page_cells
 from celeriac.tracking.position import Stand, stands
 
@@ -54,7 +54,7 @@ class Reading:
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
-        return tuple(sorted(self.backend.log.domains()))
+        return tuple(sorted(self.backend.event_log.domains()))
 
     @cached_property
     def circuits(self) -> Mapping[str, Circuit]:
@@ -109,7 +109,7 @@ def gather(reading: Reading, located: Located, names: Sequence[str]) -> list[Fac
         for name in names
     ]
     records = [facts.record for facts in every if facts.record is not None]
-    there = {stand.record.id: stand for stand in stands(backend.log, records, domain)}
+    there = {stand.record.id: stand for stand in stands(backend.event_log, records, domain)}
     found: dict[str, Found] = {}
     if located.entry is not None and records:
         item = Item.of(located.entry, event, located.kind)
@@ -131,10 +131,10 @@ def _of_event(
         record.id, compile_patterns(*record.patterns).matches(event.type), event.handlers
     )
     if located.entry is None:
-        return replace(facts, state=State.WAITING if wanted else None)
+        return replace(facts, state=DeliveryState.WAITING if wanted else None)
     if stand is not None:
         subscribed = stand.was_subscribed(located.entry, event)
-        facts = replace(facts, group=stand.group, subscribed=subscribed)
+        facts = replace(facts, info=stand.info, subscribed=subscribed)
     if found is None:
         return facts
     facts = replace(
@@ -153,40 +153,42 @@ def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bo
     """With what explains the state: failures, the dead letter, other deliveries in the way."""
     assert facts.record is not None
     assert located.entry is not None
-    lane = Lane(facts.domain, facts.handler, facts.record.flow_control)
+    group = Group(facts.domain, facts.handler, facts.record.flow_control)
     key = event_key(located.event.id, located.event.source)
     if facts.repeats:
-        original = backend.log.registered(facts.domain, [key])[0]
+        original = backend.event_log.registered(facts.domain, [key])[0]
         facts = replace(facts, original=original or "")
     if facts.attempts:
         field = refused_field(located.entry) if refused else key
-        facts = replace(facts, history=backend.ledger.history(lane, field))
-    if facts.state is State.DEAD:
-        letter = find_letter(backend, lane, key, facts.row, refused_entry=located.entry)
+        facts = replace(facts, history=backend.deliveries.history(group, field))
+    if facts.state is DeliveryState.DEAD:
+        letter = find_letter(backend, group, key, facts.row, refused_entry=located.entry)
         return replace(facts, letter=letter)
-    if facts.state is State.BLOCKED:
-        earlier = backend.ledger.earlier_in_sequence(lane, located.entry)
-        others = tuple(_other(backend, lane, entry) for entry in earlier[:MAX_OTHERS])
+    if facts.state is DeliveryState.BLOCKED:
+        earlier = backend.deliveries.earlier_in_sequence(group, located.entry)
+        others = tuple(_other(backend, group, entry) for entry in earlier[:MAX_OTHERS])
         return replace(facts, earlier=others, earlier_count=len(earlier))
-    if facts.state in (State.WAITING, State.SCHEDULED):
-        return _with_limits(backend, facts, lane)
+    if facts.state in (DeliveryState.WAITING, DeliveryState.SCHEDULED):
+        return _with_limits(backend, facts, group)
     return facts
 
 
 def find_letter(
-    backend: Backend, lane: Lane, key: str, row: Row | None, *, refused_entry: str = ""
+    backend: Backend, group: Group, key: str, row: Row | None, *, refused_entry: str = ""
 ) -> DeadLetter | None:
     """The dead letter of a delivery. It was written when its row was."""
     if row is None:
         return None
-    for letter in backend.ledger.dead(lane.domain, after=f"{row.at_ms - 1}-0", count=LETTERS_READ):
+    for letter in backend.deliveries.dead(
+        group.domain, after=f"{row.at_ms - 1}-0", count=LETTERS_READ
+    ):
         is_own = letter.event_key == key or letter.entry == refused_entry
-        if letter.handler == lane.handler and is_own:
+        if letter.handler == group.handler and is_own:
             return letter
     return None
 
 
-def _with_limits(backend: Backend, facts: Facts, lane: Lane) -> Facts:
+def _with_limits(backend: Backend, facts: Facts, group: Group) -> Facts:
     assert facts.record is not None
     options = facts.record.options
     limit, rate = _number(options.get("concurrency")), _number(options.get("rate", "")[:-2])
@@ -194,7 +196,7 @@ def _with_limits(backend: Backend, facts: Facts, lane: Lane) -> Facts:
         held, holding = _holding(backend, facts.record)
         facts = replace(facts, concurrency=int(limit), held=held, holding=holding)
     if rate:
-        wait_ms = backend.ledger.rate_wait_ms(lane.handler, rate)
+        wait_ms = backend.deliveries.rate_wait_ms(group.handler, rate)
         facts = replace(facts, rate_wait_ms=wait_ms)
     return facts
 
@@ -203,22 +205,22 @@ def _holding(backend: Backend, record: HandlerRecord) -> tuple[int, tuple[Other,
     """How many deliveries of the handler are queued or running, in all domains, and the first."""
     held, found = 0, list[Other]()
     for domain in sorted(record.since):
-        lane = Lane(domain, record.id, record.flow_control)
-        group = next((g for g in backend.log.groups(domain) if g.handler == record.id), None)
-        for owner, count in (group.holders if group is not None else {}).items():
+        group = Group(domain, record.id, record.flow_control)
+        info = next((g for g in backend.event_log.groups(domain) if g.handler == record.id), None)
+        for owner, count in (info.holders if info is not None else {}).items():
             if not owner.startswith(("queued:", "running:")):
                 continue
             held += count
             if len(found) < MAX_OTHERS:
                 most = MAX_OTHERS - len(found)
-                pending = backend.ledger.pending_between(lane, "-", "+", most, owner=owner)
-                found += [_other(backend, lane, one.entry, one) for one in pending]
+                pending = backend.deliveries.pending_between(group, "-", "+", most, owner=owner)
+                found += [_other(backend, group, one.entry, one) for one in pending]
     return held, tuple(found)
 
 
-def _other(backend: Backend, lane: Lane, entry: str, pending: Pending | None = None) -> Other:
-    pending = pending or backend.ledger.pending(lane, entry)
-    read = backend.log.read(lane.domain, start=entry, end=entry, count=1)
+def _other(backend: Backend, group: Group, entry: str, pending: Pending | None = None) -> Other:
+    pending = pending or backend.deliveries.pending(group, entry)
+    read = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
     try:
         event = peek(read[0].body or b"") if read else None
     except InvalidEvent:
@@ -232,7 +234,7 @@ def _other(backend: Backend, lane: Lane, entry: str, pending: Pending | None = N
         return other
     error = ""
     if pending.attempts and event is not None:
-        failures = backend.ledger.failures(lane, event.key)
+        failures = backend.deliveries.failures(group, event.key)
         error = failures[-1].error if failures else ""
     return replace(
         other,
@@ -278,13 +280,15 @@ def _unfound(
     facts = replace(reading.common(handler, event_id), is_partial=is_partial)
     record = facts.record
     for domain in sorted(record.since) if record is not None else ():
-        lane = Lane(domain, handler)
-        sources = [source] if source is not None else backend.ledger.sources(domain)
+        group = Group(domain, handler)
+        sources = [source] if source is not None else backend.deliveries.sources(domain)
         keys = [event_key(event_id, one) for one in sources]
-        for key, row in zip(keys, backend.ledger.rows(lane, keys), strict=True):
+        for key, row in zip(keys, backend.deliveries.rows(group, keys), strict=True):
             if row is None:
                 continue
-            pending = backend.ledger.pending(lane, row.entry) if row.state in IN_FLIGHT else None
+            pending = (
+                backend.deliveries.pending(group, row.entry) if row.state in IN_FLIGHT else None
+            )
             return replace(
                 facts,
                 domain=domain,
@@ -292,8 +296,8 @@ def _unfound(
                 pending=pending,
                 entry=row.entry,
                 state=state_of(pending.owner if pending is not None else row.state),
-                history=backend.ledger.history(lane, key),
-                letter=find_letter(backend, lane, key, row),
+                history=backend.deliveries.history(group, key),
+                letter=find_letter(backend, group, key, row),
             )
     return facts
 
@@ -303,7 +307,7 @@ def _body(reading: Reading, located: Located) -> bytes:
     if not reading.code or located.entry is None:
         return b""
     entry = located.entry
-    read = reading.backend.log.read(located.domain, start=entry, end=entry, count=1)
+    read = reading.backend.event_log.read(located.domain, start=entry, end=entry, count=1)
     return (read[0].body or b"") if read else b""
 
 

@@ -12,7 +12,7 @@ from celeriac.explain.command import redrive, replay
 from celeriac.explain.fact import Facts
 from celeriac.explain.progress import share_checks
 from celeriac.time_text import age, took, when
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 
 # The checks that ended a delivery before the handler ran, by the type of their error.
 _REFUSED = {
@@ -26,26 +26,26 @@ _REFUSED = {
 
 def outcome_checks(facts: Facts) -> Iterator[Check]:
     state = facts.state
-    if state is State.SKIPPED:
+    if state is DeliveryState.SKIPPED:
         outside = [one for one in share_checks(facts) if one.verdict is Verdict.FAILED]
         yield from outside or [_skipped(facts)]
         return
-    if state is State.COALESCED:
+    if state is DeliveryState.COALESCED:
         yield failed("coalesced", _at(_coalesced(facts), facts), replay(facts))
         return
-    if state is State.DEAD:
+    if state is DeliveryState.DEAD:
         yield from _dead(facts)
         return
-    if state is State.IGNORED:
+    if state is DeliveryState.IGNORED:
         text = "ignored by the worker: the code that fetched it did not subscribe to it"
         yield failed("ignored", text, replay(facts))
         return
-    if state is State.FORGOTTEN:
+    if state is DeliveryState.FORGOTTEN:
         text = f"older than the records, which are kept for {age(facts.dedup_window_s)}"
         remedy = "celeriac config set dedup_window SECONDS, for later events"
         yield unknown("forgotten", text, remedy)
         return
-    if state is State.MISSING:
+    if state is DeliveryState.MISSING:
         yield _missing(facts)
         return
     if state is None:
@@ -111,7 +111,7 @@ def _dead(facts: Facts) -> Iterator[Check]:
 
 
 def _missing(facts: Facts) -> Check:
-    if facts.group is None:
+    if facts.info is None:
         text = f"lost its consumer group in {facts.domain}, and has no record of the event"
         return failed("missing", text, f"restart a worker of {_service(facts)}: it joins again")
     text = "should have had it, and has no record of it: Redis lost data, or a key was deleted"

@@ -14,7 +14,7 @@ from celeriac.explain.fact import Facts, Other
 from celeriac.flow_control import FlowControl
 from celeriac.handler.share import in_share, position, sharing_subject
 from celeriac.time_text import age, when
-from celeriac.tracking import State
+from celeriac.tracking import DeliveryState
 from celeriac.visible import listed
 
 
@@ -27,31 +27,31 @@ def readiness_checks(facts: Facts) -> Iterator[Check]:
     yield passed("delivered", f"would be delivered, through the queue {queue}")
 
 
-def progress_checks(facts: Facts, state: State) -> Iterator[Check]:
-    if state is not State.RUNNING:
+def progress_checks(facts: Facts, state: DeliveryState) -> Iterator[Check]:
+    if state is not DeliveryState.RUNNING:
         yield from _admission(facts)
         yield from _circuit(facts)
     if facts.entry is None:
         yield _postponed(facts)
         return
-    if state is State.BLOCKED:
+    if state is DeliveryState.BLOCKED:
         yield _sequence(facts)
-    if state is State.SCHEDULED and not _is_due(facts):
+    if state is DeliveryState.SCHEDULED and not _is_due(facts):
         yield _scheduled(facts)
         yield from _worker(facts)
         return
-    if state in (State.WAITING, State.SCHEDULED):
+    if state in (DeliveryState.WAITING, DeliveryState.SCHEDULED):
         yield from _concurrency(facts)
         yield from _rate(facts)
-    if state is not State.RUNNING:
+    if state is not DeliveryState.RUNNING:
         yield from _worker(facts)
-    if state is State.RUNNING:
+    if state is DeliveryState.RUNNING:
         yield _running(facts)
-    elif state is State.QUEUED:
+    elif state is DeliveryState.QUEUED:
         yield _queued(facts)
-    elif state is State.SCHEDULED:
+    elif state is DeliveryState.SCHEDULED:
         yield _scheduled(facts)
-    elif state is State.WAITING:
+    elif state is DeliveryState.WAITING:
         yield _behind(facts)
 
 
@@ -274,7 +274,7 @@ def _postponed(facts: Facts) -> Check:
 
 
 def _behind(facts: Facts) -> Check:
-    group = facts.group
+    group = facts.info
     if group is None:
         text = f"no worker has joined {facts.domain} for it yet"
         return waiting("fetched", text)

@@ -23,7 +23,7 @@ from celeriac.store.redis.connection import explain
 from celeriac.tracking import Matrix
 from celeriac.worker.installed import services_of
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_SUGGESTED = 500  # names to choose from in one field
@@ -179,7 +179,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         # What a person got wrong, or Redis being away, is no fault of the program.
         if isinstance(value, (CeleriacError, MissingArgumentError)):
-            log.info("%s: %s", self.request.path, value)
+            logger.info("%s: %s", self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
 

@@ -9,32 +9,34 @@ from typing import Any
 
 import msgspec
 
-from celeriac.tracking import MEANINGS, Cell, State
+from celeriac.tracking import MEANINGS, Cell, DeliveryState
 from celeriac.visible import listed as listed
 
 # The worst first: what an event is as a whole is the first of these that one of its cells is.
 GRAVITY = (
-    State.DEAD,
-    State.MISSING,
-    State.SCHEDULED,
-    State.RUNNING,
-    State.QUEUED,
-    State.BLOCKED,
-    State.WAITING,
-    State.FORGOTTEN,
-    State.PROCESSED,
-    State.SKIPPED,
-    State.COALESCED,
-    State.IGNORED,
+    DeliveryState.DEAD,
+    DeliveryState.MISSING,
+    DeliveryState.SCHEDULED,
+    DeliveryState.RUNNING,
+    DeliveryState.QUEUED,
+    DeliveryState.BLOCKED,
+    DeliveryState.WAITING,
+    DeliveryState.FORGOTTEN,
+    DeliveryState.PROCESSED,
+    DeliveryState.SKIPPED,
+    DeliveryState.COALESCED,
+    DeliveryState.IGNORED,
 )
-DONE = frozenset({State.PROCESSED, State.SKIPPED, State.COALESCED, State.IGNORED})
+DONE = frozenset(
+    {DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.COALESCED, DeliveryState.IGNORED}
+)
 
 
-def meaning(state: State) -> str:
+def meaning(state: DeliveryState) -> str:
     return MEANINGS[state]
 
 
-def whole(cells: Iterable[Cell]) -> State | None:
+def whole(cells: Iterable[Cell]) -> DeliveryState | None:
     """What an event is as a whole; None where no handler takes part."""
     there = {cell.state for cell in cells}
     return next((state for state in GRAVITY if state in there), None)
@@ -42,7 +44,7 @@ def whole(cells: Iterable[Cell]) -> State | None:
 
 def first_dead(cells: Iterable[Cell]) -> Cell | None:
     """The first handler that gave up the event with a known error, if any."""
-    return next((cell for cell in cells if cell.state is State.DEAD and cell.error), None)
+    return next((cell for cell in cells if cell.state is DeliveryState.DEAD and cell.error), None)
 
 
 def done(cells: Iterable[Cell]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tornado.template import DictLoader
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # File of Flower → what is looked for, and what is put before it. Only its first place counts.
 PATCHES = {
@@ -35,7 +35,7 @@ def loader(flower_templates: str) -> DictLoader:
         if place in found.get(name, ""):
             found[name] = found[name].replace(place, text + place, 1)
         else:
-            log.warning("this Flower's %s looks different: it does not lead to our pages", name)
+            logger.warning("this Flower's %s looks different: it does not lead to our pages", name)
     ours = files("celeriac.flower") / "template"
     found |= {f"celeriac-{one.name}": one.read_text("utf-8") for one in ours.iterdir()}
     return DictLoader(found)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.circuit_breaker import Breaker
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
 from celeriac.event import Matcher, compile_patterns
 from celeriac.flow_control import MAX_TOGETHER, ORDERED, FlowControl
@@ -65,8 +65,8 @@ class Handler:
     # At its first start, until an operator resumes it.
     paused: bool = False
 
-    def lane(self, domain: str) -> Lane:
-        return Lane(domain=domain, handler=self.id, flow=self.flow)
+    def group(self, domain: str) -> Group:
+        return Group(domain=domain, handler=self.id, flow=self.flow)
 
     @property
     def ordered(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from celeriac.errors import ConfigurationError
 from celeriac.inbox.receiver import Key
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TABLE = "celeriac_inbox"
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
@@ -89,4 +89,4 @@ def before(keep_ms: int) -> dict[str, int]:
 
 def not_pruned(error: Exception) -> None:
     """A row that stays longer does no harm."""
-    log.warning("celeriac: old rows of %s were not removed: %s", TABLE, error)
+    logger.warning("celeriac: old rows of %s were not removed: %s", TABLE, error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celeriac.outbox.session import AnyAsyncSession, AnySession
 
 
-class OutboxLog:
+class OutboxEventLog:
     """The appending half of EventLog. What it is given is published if the transaction commits."""
 
     def __init__(self, write: Callable[[Sequence[Values]], None]) -> None:
@@ -52,7 +52,7 @@ class OutboxLog:
         """The relay's business."""
 
 
-class AsyncOutboxLog:
+class AsyncOutboxEventLog:
     """An AsyncLog. See OutboxLog."""
 
     def __init__(self, write: Callable[[Sequence[Values]], Awaitable[None]]) -> None:
@@ -87,7 +87,7 @@ class AsyncOutboxLog:
         """The caller's business."""
 
 
-def log_in(session: AnySession | None, using: str | None) -> OutboxLog | None:
+def log_in(session: AnySession | None, using: str | None) -> OutboxEventLog | None:
     """The log in this session's transaction, or in the one that Django has open; None where there
     is none, and what is emitted goes to Redis.
 
@@ -96,17 +96,17 @@ def log_in(session: AnySession | None, using: str | None) -> OutboxLog | None:
     if session is not None:
         if using is not None:
             raise ConfigurationError("give session= (SQLAlchemy) or using= (Django), not both")
-        return OutboxLog(partial(write, session))
+        return OutboxEventLog(partial(write, session))
     if transaction.find is None:
         raise ConfigurationError(
             f"using={using!r} names a database of Django; put 'celeriac.contrib.django' into "
             "INSTALLED_APPS. With SQLAlchemy give session="
         )
     found = transaction.find(using)
-    return None if found is None else OutboxLog(found)
+    return None if found is None else OutboxEventLog(found)
 
 
-def async_log_in(session: AnyAsyncSession) -> AsyncOutboxLog:
+def async_log_in(session: AnyAsyncSession) -> AsyncOutboxEventLog:
     """The log in this session's transaction."""
     wanted: Any = session
-    return AsyncOutboxLog(partial(awrite, wanted))
+    return AsyncOutboxEventLog(partial(awrite, wanted))

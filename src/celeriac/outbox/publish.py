@@ -48,9 +48,9 @@ class Published:
 class Publisher:
     """Publishes into one log. Keeps which domains it has announced."""
 
-    def __init__(self, settings: Settings, log: EventLog) -> None:
+    def __init__(self, settings: Settings, event_log: EventLog) -> None:
         self.settings = settings
-        self._log = log
+        self._log = event_log
         self._announced = Announced()
         self._types: dict[int, str] = {}
         self._disk = Disk(settings) if settings.outbox_fsync else None

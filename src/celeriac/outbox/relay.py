@@ -23,9 +23,9 @@ from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
 from celeriac.outbox.publish import OutboxRow, Published, Publisher
 from celeriac.settings import Settings
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.event_log import redis_event_log
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_ROWS, MOST_BYTES = 500, 8_000_000
 PAUSE, PAUSE_MOST = 0.25, 5.0
@@ -53,15 +53,15 @@ class Relay:
         self,
         database: Database,
         settings: Settings,
-        log: EventLog | None = None,
+        event_log: EventLog | None = None,
         *,
         gate: AbstractContextManager[object] | None = None,
     ) -> None:
         self.database = database
         self.published = 0
         # A turn holds the right to publish: where a log is full, it must not wait there.
-        log = log or redis_log(replace(settings, log_full="raise"))
-        self._publisher = Publisher(settings, log)
+        event_log = event_log or redis_event_log(replace(settings, log_full="raise"))
+        self._publisher = Publisher(settings, event_log)
         self._full: dict[str, float] = {}
         self._gate = gate or nullcontext()
         self._stop = threading.Event()
@@ -108,10 +108,10 @@ class Relay:
             _settle(execute, published)
         self.published += len(published.done)
         for domain, reason in published.full.items():
-            log.warning("celeriac: events of %s wait in the outbox: %s", domain, reason)
+            logger.warning("celeriac: events of %s wait in the outbox: %s", domain, reason)
             self._full[domain] = time.monotonic() + FULL_FOR
         for id, error in published.parked:
-            log.error("celeriac: row %d of %s is parked: %s", id, statement.TABLE, error)
+            logger.error("celeriac: row %d of %s is parked: %s", id, statement.TABLE, error)
         return Turn(
             published=len(published.done),
             parked=len(published.parked),
@@ -136,7 +136,7 @@ class Relay:
             self._failed(turn.failure)
             return False
         if self._said and turn.active:
-            log.info("celeriac: the relay goes on")
+            logger.info("celeriac: the relay goes on")
             self._said = ""
         self._pause = 0.0
         return turn.more
@@ -145,7 +145,7 @@ class Relay:
         # SQLAlchemy shows the statement in the lines below.
         said = f"{type(error).__name__}: {error}".partition("\n")[0]
         if said != self._said:
-            log.warning("celeriac: the relay of %s waits: %s", self.database.name, said)
+            logger.warning("celeriac: the relay of %s waits: %s", self.database.name, said)
             self._said = said
         self._pause = min(PAUSE_MOST, max(PAUSE, self._pause * 2))
 
@@ -170,7 +170,7 @@ def _take(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]
             break
         chosen += 1
     ids = [int(id) for id, _ in sizes[:chosen]]
-    rows = execute(statement.take(len(ids)), statement.numbered(ids))
+    rows = execute(statement.fetch(len(ids)), statement.numbered(ids))
     return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
 
 

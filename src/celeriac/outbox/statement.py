@@ -49,7 +49,7 @@ def sizes(held: int) -> str:
     return f"{_SIZES}{_but(held)} ORDER BY id LIMIT :most"
 
 
-def take(count: int) -> str:
+def fetch(count: int) -> str:
     """So many rows with their bodies, by `:i0`, `:i1`, …
 
     Not by `id <= :last`: a transaction that took its numbers earlier may have been committed since

@@ -1,7 +1,7 @@
 """The spool: events wait in a local file while Redis is away, and follow in their order."""
 
 from celeriac.spool.file import Spooled, SpoolFile
-from celeriac.spool.log import SpooledLog
-from celeriac.spool.log_aio import AsyncSpooledLog
+from celeriac.spool.log import SpooledEventLog
+from celeriac.spool.log_aio import AsyncSpooledEventLog
 
-__all__ = ["AsyncSpooledLog", "SpoolFile", "Spooled", "SpooledLog"]
+__all__ = ["AsyncSpooledEventLog", "SpoolFile", "Spooled", "SpooledEventLog"]

@@ -21,7 +21,7 @@ from celeriac.spool.file import Spooled, SpoolFile
 from celeriac.store.redis.connection import is_transient
 from celeriac.store.redis.refusal import nothing_written
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 0.5  # seconds for which Redis is tried before the spool is
@@ -33,7 +33,7 @@ RETRY_MOST = 1.0
 _jitter = random.Random()
 
 
-class SpooledLog:
+class SpooledEventLog:
     """The appending half of EventLog, for an emitter.
 
     While anything is in the spool, newer events queue behind it, so the order is that of the emits
@@ -182,7 +182,7 @@ class SpooledLog:
     def note_away(self, error: Exception) -> None:
         """Redis took nothing: the next emits do not wait for it."""
         if not self._away:
-            log.warning("celeriac: events are spooled in %s (%s)", self.file.path, error)
+            logger.warning("celeriac: events are spooled in %s (%s)", self.file.path, error)
         self._away = True
 
     def _append(self, some: Sequence[Spooled]) -> None:
@@ -213,7 +213,7 @@ class SpooledLog:
             try:
                 left = self.file.count()
                 if self.drain(RETRY_MOST) and self._away:
-                    log.info("celeriac: the spool %s is empty again", self.file.path)
+                    logger.info("celeriac: the spool %s is empty again", self.file.path)
                     self._away = False
                 with self._starting:
                     if not self.file.waits():
@@ -222,7 +222,7 @@ class SpooledLog:
                 moved = self.file.count() < left
             except Exception:
                 # Whatever it is: without this thread the spool would be filled and never drained.
-                log.exception("celeriac: draining the spool %s failed; going on", self.file.path)
+                logger.exception("celeriac: draining the spool %s failed; going on", self.file.path)
                 moved = False
             pause = 0.05 if moved else min(RETRY_MOST, pause * 2)
             time.sleep(pause * _jitter.uniform(0.5, 1))
@@ -251,7 +251,7 @@ def _registered(item: Item) -> Item:
     return item if since or kind is not EntryKind.MADE else (domain, body, EntryKind.GIVEN, 0)
 
 
-_logs: WeakSet[SpooledLog] = WeakSet()
+_logs: WeakSet[SpooledEventLog] = WeakSet()
 
 
 def _after_in_child() -> None:

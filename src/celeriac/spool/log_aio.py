@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import redis
 
 from celeriac.errors import LogFull
-from celeriac.event_log import AsyncLog, EntryKind, Item, time_ms, tried_at
-from celeriac.spool.log import SpooledLog
+from celeriac.event_log import AsyncEventLog, EntryKind, Item, time_ms, tried_at
+from celeriac.spool.log import SpooledEventLog
 from celeriac.store.redis.connection import is_transient
 from celeriac.store.redis.refusal import nothing_written
 
 
-class AsyncSpooledLog:
+class AsyncSpooledEventLog:
     """An AsyncLog over the same spool. See SpooledLog for the promises."""
 
-    def __init__(self, inner: AsyncLog, spooled: SpooledLog) -> None:
+    def __init__(self, inner: AsyncEventLog, spooled: SpooledEventLog) -> None:
         self.inner, self._spooled = inner, spooled
 
     async def announce(self, domains: Iterable[str]) -> None:

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from celeriac.bus_settings import BusSettings
 from celeriac.circuit_breaker import Circuits
 from celeriac.contract.store import ContractStore
-from celeriac.delivery import Ledger
+from celeriac.delivery import DeliveryStore
 from celeriac.delivery.chunk_store import ChunkStore
-from celeriac.event_log import AsyncLog, EventLog
+from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.invalid_record import InvalidRecords
 from celeriac.registry import Registry
 from celeriac.settings import Settings
 from celeriac.store.memory.contracts import MemoryContracts
-from celeriac.store.redis.async_event_log import async_redis_log
+from celeriac.store.redis.async_event_log import async_redis_event_log
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.circuits import RedisCircuits
 from celeriac.store.redis.contracts import RedisContracts
-from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.deliveries import RedisDeliveryStore
+from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
 
 
@@ -28,11 +28,11 @@ class Backend:
     """Log, ledger, chunks, registry, circuits and contracts, which must lie in the same store.
     `invalid` lists the stored records that they skipped."""
 
-    log: EventLog
-    ledger: Ledger
+    event_log: EventLog
+    deliveries: DeliveryStore
     chunks: ChunkStore
     registry: Registry
-    async_log: AsyncLog
+    async_event_log: AsyncEventLog
     circuits: Circuits
     invalid: InvalidRecords = field(default_factory=InvalidRecords)
     contracts: ContractStore = field(default_factory=MemoryContracts)
@@ -40,20 +40,20 @@ class Backend:
     @property
     def bus(self) -> BusSettings:
         """The settings that the whole bus shares."""
-        return self.log.bus
+        return self.event_log.bus
 
 
 def redis_backend(settings: Settings) -> Backend:
     """Does not connect yet."""
-    log = redis_log(settings)
-    ledger = RedisLedger(settings, log.client, log.invalid, log.bus)
+    event_log = redis_event_log(settings)
+    deliveries = RedisDeliveryStore(settings, event_log.client, event_log.invalid, event_log.bus)
     return Backend(
-        log=log,
-        ledger=ledger,
-        chunks=RedisChunks(ledger),
-        registry=RedisRegistry(settings, log.client, log.invalid),
-        async_log=async_redis_log(settings, log.bus),
-        circuits=RedisCircuits(settings, log.client, log.invalid),
-        invalid=log.invalid,
-        contracts=RedisContracts(settings, log.client, log.invalid),
+        event_log=event_log,
+        deliveries=deliveries,
+        chunks=RedisChunks(deliveries),
+        registry=RedisRegistry(settings, event_log.client, event_log.invalid),
+        async_event_log=async_redis_event_log(settings, event_log.bus),
+        circuits=RedisCircuits(settings, event_log.client, event_log.invalid),
+        invalid=event_log.invalid,
+        contracts=RedisContracts(settings, event_log.client, event_log.invalid),
     )

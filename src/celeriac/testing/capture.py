@@ -18,4 +18,4 @@ def capture() -> Iterator[Captured]:
     """
     store = Store(Settings.load({}))
     with store.in_place():
-        yield Captured(store.log.emitted)
+        yield Captured(store.event_log.emitted)

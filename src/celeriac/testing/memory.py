@@ -10,7 +10,7 @@ from typing import Any
 
 from celeriac.bus import EventBus
 from celeriac.default import default_bus
-from celeriac.delivery import Lane, Outcome, Place
+from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
@@ -19,7 +19,7 @@ from celeriac.event_log import entry_key
 from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
-from celeriac.testing.store import ProcessDied, Store, recorded
+from celeriac.testing.store import SimulatedCrash, Store, recorded
 from celeriac.testing.unfinished import MOST, next_time_ms, unfinished
 from celeriac.testing.worker import MemoryWorker
 
@@ -45,10 +45,10 @@ class MemoryBus:
 
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
-        self.emitted = Captured(store.log.emitted)
+        self.emitted = Captured(store.event_log.emitted)
         self._workers = [MemoryWorker(bus) for bus in buses]
         self._errors: dict[tuple[str, str], BaseException] = {}
-        store.log.before_emit = self.join
+        store.event_log.before_emit = self.join
 
     def join(self) -> None:
         """Lets handlers take part that were subscribed since. Every emit does it."""
@@ -72,11 +72,11 @@ class MemoryBus:
         random = None if shuffle is None else Random(shuffle)
         result = RunResult()
         for _ in range(max_steps):
-            appended = self.store.log.appended
+            appended = self.store.event_log.appended
             sent = [(w, chunk) for w in self._workers for chunk in w.turn(random)]
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
-            if not sent and appended == self.store.log.appended and not self._go_on(jump):
+            if not sent and appended == self.store.event_log.appended and not self._go_on(jump):
                 return result
         left = list(unfinished(self.store.backend, self._lanes()))
         raise NeverIdle(max_steps, left)
@@ -97,8 +97,10 @@ class MemoryBus:
     @property
     def dead(self) -> list[Dead]:
         """The dead letters, oldest first."""
-        ledger, log = self.store.ledger, self.store.log
-        letters = [one for name in sorted(log.domains()) for one in ledger.dead(name, count=MOST)]
+        deliveries, event_log = self.store.deliveries, self.store.event_log
+        letters = [
+            one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
+        ]
         return [
             Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
             for letter in sorted(letters, key=lambda letter: letter.last_failed_ms)
@@ -114,7 +116,7 @@ class MemoryBus:
 
     def processed(self, handler: Named) -> Captured:
         """The events that the handler processed, in the order in which they were emitted."""
-        done = [one for lane in self._lanes_of(handler) for one in self._done_in(lane)]
+        done = [one for group in self._lanes_of(handler) for one in self._done_in(group)]
         done.sort(key=lambda pair: entry_key(pair[0]))
         return Captured([recorded(body) for _, body in done])
 
@@ -126,26 +128,30 @@ class MemoryBus:
 
         A handler is idempotent if nothing differs afterwards.
         """
-        lanes = self._lanes() if handler is None else self._lanes_of(handler)
+        groups = self._lanes() if handler is None else self._lanes_of(handler)
         return sum(
-            self.store.ledger.schedule(lane, [(entry, peek(body).key)])
-            for lane in lanes
-            for entry, body in self._done_in(lane)
+            self.store.deliveries.schedule(group, [(entry, peek(body).key)])
+            for group in groups
+            for entry, body in self._done_in(group)
         )
 
     def duplicate_all(self) -> int:
         """Appends every event so far once more, with its id, as a producer does that got no answer.
         Returns how many. The bus takes the same id for one event: no handler runs again."""
-        sent = [one for one in self.store.log.emitted if one.delay_ms is None and one.at_ms is None]
-        with self.store.log.silence():
+        sent = [
+            one
+            for one in self.store.event_log.emitted
+            if one.delay_ms is None and one.at_ms is None
+        ]
+        with self.store.event_log.silence():
             for one in sent:
-                self.store.log.append(one.event.domain, one.body)
+                self.store.event_log.append(one.event.domain, one.body)
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
         """Lets the process die the next `times` times between a handler's end and its record.
         `settle` goes on when the lease is over, as any other worker would."""
-        self.store.ledger.deaths += times
+        self.store.deliveries.deaths += times
 
     # --
 
@@ -154,7 +160,7 @@ class MemoryBus:
     ) -> None:
         try:
             report = worker.run(chunk, random)
-        except ProcessDied:
+        except SimulatedCrash:
             result.crashed += 1
             return
         result.add(report)
@@ -165,7 +171,7 @@ class MemoryBus:
     def _go_on(self, jump: bool) -> bool:
         """Jumps to when something can go on; False where nothing can."""
         store = self.store
-        time_ms = next_time_ms(store.backend, self._lanes(), store.ledger.lease_ms)
+        time_ms = next_time_ms(store.backend, self._lanes(), store.deliveries.lease_ms)
         if time_ms is None:
             return False
         ahead = time_ms - store.clock.now_ms()
@@ -175,25 +181,25 @@ class MemoryBus:
             store.clock.advance(ahead)
         return True
 
-    def _lanes(self) -> dict[Lane, Handler]:
-        return {lane: h for worker in self._workers for lane, h in worker.lanes.items()}
+    def _lanes(self) -> dict[Group, Handler]:
+        return {group: h for worker in self._workers for group, h in worker.groups.items()}
 
-    def _lanes_of(self, named: Named) -> list[Lane]:
-        found = [lane for lane, h in self._lanes().items() if named in (h.id, h.name, h.function)]
+    def _lanes_of(self, named: Named) -> list[Group]:
+        found = [group for group, h in self._lanes().items() if named in (h.id, h.name, h.function)]
         if not found:
-            known = ", ".join(sorted({lane.handler for lane in self._lanes()}))
+            known = ", ".join(sorted({group.handler for group in self._lanes()}))
             raise LookupError(f"no handler {named!r} took part; there are {known or 'none'}")
         return found
 
-    def _done_in(self, lane: Lane) -> list[tuple[str, bytes]]:
+    def _done_in(self, group: Group) -> list[tuple[str, bytes]]:
         """The entries that the handler processed, and their bodies."""
         done = []
-        for entry in self.store.log.read(lane.domain, count=MOST):
+        for entry in self.store.event_log.read(group.domain, count=MOST):
             with suppress(InvalidEvent):
                 body = entry.body or b""
-                row = self.store.ledger.rows(lane, [peek(body).key])[0]
-                run = self.store.backend.chunks.runs(lane, [entry.id])[0]
-                by_row = row and row.entry == entry.id and row.state is Place.PROCESSED
+                row = self.store.deliveries.rows(group, [peek(body).key])[0]
+                run = self.store.backend.chunks.runs(group, [entry.id])[0]
+                by_row = row and row.entry == entry.id and row.state is DeliveryState.PROCESSED
                 in_chunk = row is None and run and run.outcome is RunOutcome.PROCESSED
                 if by_row or in_chunk:
                     done.append((entry.id, body))

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac.delivery import Lane, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Completion, Group
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event import Event, decode, decode_data
-from celeriac.event_log import EntryKind, ImmediateLog
+from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
 from celeriac.store.memory.contracts import MemoryContracts
-from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 
 
@@ -36,7 +36,7 @@ def recorded(body: bytes, delay_ms: int | None = None, at_ms: int | None = None)
     return Emitted(decode_data(decode(body), Any), body, delay_ms, at_ms)
 
 
-class RecordingLog(MemoryLog):
+class RecordingEventLog(MemoryEventLog):
     """A log that notes what is emitted. `before_emit` is called ahead of each."""
 
     def __init__(self, settings: Settings, clock: MemoryClock) -> None:
@@ -86,34 +86,34 @@ class RecordingLog(MemoryLog):
         self.emitted.append(recorded(body, delay_ms, at_ms))
 
 
-class ProcessDied(BaseException):
+class SimulatedCrash(BaseException):
     """Stands for the death of a worker's process: nobody catches it but the test's runner."""
 
 
-class MortalLedger(MemoryLedger):
+class CrashingDeliveryStore(MemoryDeliveryStore):
     """A ledger whose next `deaths` finishes never arrive, as if the process had died before."""
 
     deaths = 0
 
-    def finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         if self.deaths > 0:
             self.deaths -= 1
-            raise ProcessDied
-        return super().finish(worker, lane, settled, mean_us)
+            raise SimulatedCrash
+        return super().complete(worker, group, settled, mean_us)
 
 
-class MortalChunks(MemoryChunks):
-    """Chunks whose executors may die before they report, as those of `ledger` do."""
+class CrashingChunkStore(MemoryChunks):
+    """Chunks whose executors may die before they report, as those of `deliveries` do."""
 
-    ledger: MortalLedger
+    deliveries: CrashingDeliveryStore
 
-    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
-        if self.ledger.deaths > 0:
-            self.ledger.deaths -= 1
-            raise ProcessDied
-        return super().complete(worker, lane, chunk, completion)
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
+        if self.deliveries.deaths > 0:
+            self.deliveries.deaths -= 1
+            raise SimulatedCrash
+        return super().complete(worker, group, chunk, completion)
 
 
 class Store:
@@ -121,15 +121,15 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
-        self.log = RecordingLog(settings, self.clock)
-        self.ledger = MortalLedger(settings, self.log)
+        self.event_log = RecordingEventLog(settings, self.clock)
+        self.deliveries = CrashingDeliveryStore(settings, self.event_log)
         self.registry = MemoryRegistry(self.clock)
         self.backend = Backend(
-            log=self.log,
-            ledger=self.ledger,
-            chunks=MortalChunks(self.ledger),
+            event_log=self.event_log,
+            deliveries=self.deliveries,
+            chunks=CrashingChunkStore(self.deliveries),
             registry=self.registry,
-            async_log=ImmediateLog(self.log),
+            async_event_log=SyncLogAdapter(self.event_log),
             circuits=MemoryCircuits(self.clock),
             contracts=MemoryContracts(self.clock),
         )

@@ -12,7 +12,7 @@ from random import Random
 from typing import TypeVar
 
 from celeriac.bus import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.groups import join
 from celeriac.executor import Executor, Report
@@ -29,7 +29,7 @@ class MemoryWorker:
 
     def __init__(self, bus: EventBus) -> None:
         self.service = bus.service
-        self.lanes: dict[Lane, Handler] = {}
+        self.groups: dict[Group, Handler] = {}
         self._executor = Executor(self.service)
         self._hints: list[Chunk] = []
         self._served: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ class MemoryWorker:
 
     def join(self) -> None:
         """Gives each handler its groups, so that it gets what is emitted from now on."""
-        domains = self.service.backend.log.domains()
+        domains = self.service.backend.event_log.domains()
         subscribed = self._served != self.service.handlers.keys()
         if subscribed or domains != self._domains:
             self._served, self._domains = frozenset(self.service.handlers), domains
@@ -71,14 +71,14 @@ class MemoryWorker:
         if chunk.id:
             return _outside_of_loops(
                 lambda: self._executor.chunks.execute(
-                    chunk.handler, chunk.lane.domain, chunk.id, more=chunk.more
+                    chunk.handler, chunk.group.domain, chunk.id, more=chunk.more
                 )
             )
         hinted = chunk.hinted
         if random is not None:
             random.shuffle(hinted)
         return _outside_of_loops(
-            lambda: self._executor.execute(chunk.handler, chunk.lane.domain, hinted)
+            lambda: self._executor.execute(chunk.handler, chunk.group.domain, hinted)
         )
 
     def _find_lanes(self, domains: frozenset[str]) -> None:
@@ -89,8 +89,8 @@ class MemoryWorker:
             if handler.paused and handler.id not in self._served_before:
                 self.service.backend.circuits.resume(handler.id)
         self._served_before |= {handler.id for handler in handlers}
-        self.lanes = {
-            handler.lane(domain): handler
+        self.groups = {
+            handler.group(domain): handler
             for handler, record in zip(handlers, records, strict=True)
             for domain in record.since
         }

@@ -1,11 +1,12 @@
 """The matrix H(event, handler), read: what became of each event with each handler."""
 
+from celeriac.delivery import DeliveryState
 from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
 from celeriac.tracking.locate import EventNotFound
 from celeriac.tracking.matrix import Matrix
 from celeriac.tracking.overview import HandlerView, Minute, TypeView
 from celeriac.tracking.search import EventPage, Query
-from celeriac.tracking.state import MEANINGS, UNFINISHED, State, state_of
+from celeriac.tracking.state import MEANINGS, UNFINISHED, state_of
 from celeriac.tracking.tree import Cause, Tree
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "UNFINISHED",
     "Cause",
     "Cell",
+    "DeliveryState",
     "EventNotFound",
     "EventPage",
     "EventStatus",
@@ -22,7 +24,6 @@ __all__ = [
     "Matrix",
     "Minute",
     "Query",
-    "State",
     "Totals",
     "Tree",
     "TypeView",

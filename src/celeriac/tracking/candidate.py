@@ -6,20 +6,22 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from celeriac.delivery import Lane, Ledger
-from celeriac.event_log import EntryKind, EventLog, Group, entry_key, entry_time_ms
+from celeriac.delivery import DeliveryState, DeliveryStore, Group
+from celeriac.event_log import EntryKind, EventLog, GroupInfo, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.position import stands
-from celeriac.tracking.state import IN_FLIGHT, State, state_of
+from celeriac.tracking.state import IN_FLIGHT, state_of
 from celeriac.transfer import FIRST_PAGE, next_page
 
 READ = 200  # entries of one domain at a time, at most: see transfer.py
 PENDING = 1000  # deliveries of one holder at a time
 FIRST_WINDOW_MS = 1000
 # States that an entry has only behind the position of the consumer group.
-BEHIND = frozenset({State.PROCESSED, State.SKIPPED, State.COALESCED, State.IGNORED})
+BEHIND = frozenset(
+    {DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.COALESCED, DeliveryState.IGNORED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def candidates(
     backend: Backend,
     chosen: Sequence[HandlerRecord],
     domains: Sequence[str],
-    state: State | None,
+    state: DeliveryState | None,
     span: Span,
 ) -> Iterator[Candidate]:
     """Entries that may have a cell of a chosen handler in that state, newest first.
@@ -84,22 +86,22 @@ def candidates(
     names = frozenset(record.id for record in chosen)
 
     def of(domain: str) -> Iterator[Candidate]:
-        if state is State.DEAD:
-            return _dead(backend.ledger, domain, names, span)
-        if state is State.WAITING:
-            return _ahead(backend.log, chosen, domain, span)
+        if state is DeliveryState.DEAD:
+            return _dead(backend.deliveries, domain, names, span)
+        if state is DeliveryState.WAITING:
+            return _ahead(backend.event_log, chosen, domain, span)
         if state is not None and state in IN_FLIGHT:
             return _held(backend, chosen, domain, state, span)
         if state is not None and state in BEHIND:
-            return _behind(backend.log, chosen, domain, span)
-        return _logged(backend.log, domain, span.first, span.last(domain))
+            return _behind(backend.event_log, chosen, domain, span)
+        return _logged(backend.event_log, domain, span.first, span.last(domain))
 
     return heapq.merge(*map(of, domains), key=lambda one: one.key, reverse=True)
 
 
-def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candidate]:
+def _logged(event_log: EventLog, domain: str, start: str, end: str) -> Iterator[Candidate]:
     count = FIRST_PAGE
-    while some := log.read(domain, start=start, end=end, count=count, newest_first=True):
+    while some := event_log.read(domain, start=start, end=end, count=count, newest_first=True):
         end = f"({some[-1].id}"
         yield from (Candidate(domain, one.id, one.body, one.id, one.kind) for one in some)
         if len(some) < count:
@@ -108,31 +110,33 @@ def _logged(log: EventLog, domain: str, start: str, end: str) -> Iterator[Candid
 
 
 def _ahead(
-    log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
 ) -> Iterator[Candidate]:
     """What is newer than the last entry that the slowest handler was given."""
     starts = [
-        "0-0" if stand.group is None else stand.group.last_delivered
-        for stand in stands(log, chosen, domain)
-        if stand.group is not None or stand.since is None
+        "0-0" if stand.info is None else stand.info.last_delivered
+        for stand in stands(event_log, chosen, domain)
+        if stand.info is not None or stand.since is None
     ]
     if not starts:
         return
     slowest = min(starts, key=entry_key)
     since = span.since_ms
     started = since is None or entry_key(slowest) >= (since, 0)
-    yield from _logged(log, domain, f"({slowest}" if started else span.first, span.last(domain))
+    yield from _logged(
+        event_log, domain, f"({slowest}" if started else span.first, span.last(domain)
+    )
 
 
 def _behind(
-    log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
 ) -> Iterator[Candidate]:
     """What the group that is furthest ahead was given: however much waits, it is not read."""
-    groups = [stand.group for stand in stands(log, chosen, domain) if stand.group is not None]
-    positions = [group.last_delivered for group in groups]
+    groups = [stand.info for stand in stands(event_log, chosen, domain) if stand.info is not None]
+    positions = [info.last_delivered for info in groups]
     if positions:
         end = _earlier(span.last(domain), max(positions, key=entry_key))
-        yield from _logged(log, domain, span.first, end)
+        yield from _logged(event_log, domain, span.first, end)
 
 
 def _earlier(end: str, position: str) -> str:
@@ -145,13 +149,15 @@ def _earlier(end: str, position: str) -> str:
     return end if key <= entry_key(position) else position
 
 
-def _dead(ledger: Ledger, domain: str, handlers: frozenset[str], span: Span) -> Iterator[Candidate]:
+def _dead(
+    deliveries: DeliveryStore, domain: str, handlers: frozenset[str], span: Span
+) -> Iterator[Candidate]:
     after, count = "", FIRST_PAGE
     reached, _, bound = span.before.rpartition("/")
     if bound:
         ms, sequence = entry_key(bound)
         after = bound if domain >= reached else f"{ms}-{sequence + 1}"
-    while some := ledger.dead(domain, after=after, count=count, newest_first=True):
+    while some := deliveries.dead(domain, after=after, count=count, newest_first=True):
         for letter in some:
             if span.since_ms is not None and entry_time_ms(letter.id) < span.since_ms:
                 return  # it cannot have died before it was emitted
@@ -168,25 +174,25 @@ def _held(
     backend: Backend,
     chosen: Sequence[HandlerRecord],
     domain: str,
-    state: State,
+    state: DeliveryState,
     span: Span,
 ) -> Iterator[Candidate]:
     """Entries that a holder has in that state: only the holders' own are read."""
     there = [
-        (stand.lane, stand.group)
-        for stand in stands(backend.log, chosen, domain)
-        if stand.group is not None
+        (stand.group, stand.info)
+        for stand in stands(backend.event_log, chosen, domain)
+        if stand.info is not None
     ]
     held = [
-        _of_chunk(backend.log, domain, chunk, span)
-        for _, group in there
-        for chunk in group.chunks
+        _of_chunk(backend.event_log, domain, chunk, span)
+        for _, info in there
+        for chunk in info.chunks
         if state_of(chunk.owner) is state
     ]
     held += [
-        _of_holder(backend, lane, group, owner, count, span)
-        for lane, group in there
-        for owner, count in group.holders.items()
+        _of_holder(backend, group, info, owner, count, span)
+        for group, info in there
+        for owner, count in info.holders.items()
         if count and state_of(owner) is state
     ]
     previous = ""
@@ -196,35 +202,37 @@ def _held(
             yield candidate
 
 
-def _of_chunk(log: EventLog, domain: str, chunk: OpenChunk, span: Span) -> Iterator[Candidate]:
+def _of_chunk(
+    event_log: EventLog, domain: str, chunk: OpenChunk, span: Span
+) -> Iterator[Candidate]:
     """The entries of an open chunk, newest first."""
     end = _earlier(span.last(domain), chunk.upto)
-    for candidate in _logged(log, domain, f"({chunk.after}", end):
+    for candidate in _logged(event_log, domain, f"({chunk.after}", end):
         if not span.has(candidate.entry):
             return
         yield candidate
 
 
 def _of_holder(
-    backend: Backend, lane: Lane, group: Group, owner: str, count: int, span: Span
+    backend: Backend, group: Group, info: GroupInfo, owner: str, count: int, span: Span
 ) -> Iterator[Candidate]:
     """The pending entries of one holder, newest first."""
-    for entry in _pending_of(backend.ledger, lane, group, owner, count, span):
-        found = backend.log.read(lane.domain, start=entry, end=entry, count=1)
+    for entry in _pending_of(backend.deliveries, group, info, owner, count, span):
+        found = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
         body, kind = (found[0].body, found[0].kind) if found else (None, EntryKind.MADE)
-        yield Candidate(lane.domain, entry, body, entry, kind)
+        yield Candidate(group.domain, entry, body, entry, kind)
 
 
 def _pending_of(
-    ledger: Ledger, lane: Lane, group: Group, owner: str, count: int, span: Span
+    deliveries: DeliveryStore, group: Group, info: GroupInfo, owner: str, count: int, span: Span
 ) -> Iterator[str]:
     """The pending entries of one holder, newest first.
 
     Redis lists pending entries forwards only. So they are read by windows of time, whose width
     follows how dense they are; one window is enough where the holder has few.
     """
-    oldest = entry_time_ms(group.oldest_pending or "0-0")
-    newest = entry_time_ms(group.last_delivered)
+    oldest = entry_time_ms(info.oldest_pending or "0-0")
+    newest = entry_time_ms(info.last_delivered)
     _, _, bound = span.before.rpartition("/")
     if bound:
         newest = min(newest, entry_time_ms(bound))
@@ -235,14 +243,14 @@ def _pending_of(
     width = FIRST_WINDOW_MS if count >= PENDING else newest - oldest + 1
     while newest >= oldest:
         first = max(oldest, newest - width + 1)
-        some = ledger.pending_between(lane, str(first), str(newest), PENDING, owner=owner)
+        some = deliveries.pending_between(group, str(first), str(newest), PENDING, owner=owner)
         if len(some) == PENDING and first < newest:
             width = max(1, (newest - first + 1) // 8)
             continue
         entries = [pending.entry for pending in some]
         while len(some) == PENDING:  # more than that in one millisecond
             last = f"({some[-1].entry}"
-            some = ledger.pending_between(lane, last, str(newest), PENDING, owner=owner)
+            some = deliveries.pending_between(group, last, str(newest), PENDING, owner=owner)
             entries += (pending.entry for pending in some)
         yield from reversed(entries)
         newest = first - 1

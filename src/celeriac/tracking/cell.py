@@ -10,10 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Failure, Restart
+from celeriac.delivery import DeliveryState, Failure, Restart
 from celeriac.event import RawEvent, event_key
 from celeriac.event_log import EntryKind
-from celeriac.tracking.state import State
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +28,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     handler: str
     service: str
-    state: State
+    state: DeliveryState
     attempts: int = 0
     took_us: int | None = None
     at_ms: int | None = None
@@ -78,7 +77,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         return event_key(self.id, self.source)
 
-    def has(self, state: State) -> bool:
+    def has(self, state: DeliveryState) -> bool:
         """Whether any cell is in that state."""
         return any(cell.state is state for cell in self.cells)
 

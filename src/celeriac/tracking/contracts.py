@@ -76,11 +76,11 @@ def read_catalog(backend: Backend) -> list[EventInfo]:
 
 def _seen(backend: Backend) -> dict[str, Seen]:
     """How often each type was emitted, and when last among the newest entries of its domain."""
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     found: dict[str, Seen] = {}
-    for domain, volume in zip(domains, backend.log.volumes(domains), strict=True):
+    for domain, volume in zip(domains, backend.event_log.volumes(domains), strict=True):
         last: dict[str, int] = {}
-        for entry in backend.log.read(domain, count=MAX_LOOKED_AT, newest_first=True):
+        for entry in backend.event_log.read(domain, count=MAX_LOOKED_AT, newest_first=True):
             type_ = _type_of(entry.body)
             if type_:
                 last.setdefault(type_, entry.time_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from celeriac.delivery import DeliveryState
 from celeriac.errors import InvalidEvent
 from celeriac.event import peek
 from celeriac.event_log import Entry
@@ -12,7 +13,7 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Totals
 from celeriac.tracking.page import PAGE, Item, page_cells
-from celeriac.tracking.state import IN_FLIGHT, State
+from celeriac.tracking.state import IN_FLIGHT
 
 
 class Count:
@@ -22,15 +23,17 @@ class Count:
         self.backend, self.records = backend, records
         self.read = self.total = 0
         self._events: Counter[str] = Counter()
-        self._states: Counter[State] = Counter()
+        self._states: Counter[DeliveryState] = Counter()
 
     def domain(self, domain: str) -> Iterator[None]:
         """Counts one domain as it is now; yields after each page."""
-        log = self.backend.log
-        self._events["postponed"] += log.postponed(domain)
-        newest = log.read(domain, count=1, newest_first=True)
+        event_log = self.backend.event_log
+        self._events["postponed"] += event_log.postponed(domain)
+        newest = event_log.read(domain, count=1, newest_first=True)
         start = "-"
-        while newest and (some := log.read(domain, start=start, end=newest[0].id, count=PAGE)):
+        while newest and (
+            some := event_log.read(domain, start=start, end=newest[0].id, count=PAGE)
+        ):
             self._page(domain, some)
             yield
             start = f"({some[-1].id}"
@@ -62,13 +65,13 @@ class Count:
             postponed=events["postponed"],
             invalid=events["invalid"],
             expected=states.total(),
-            waiting=states[State.WAITING],
+            waiting=states[DeliveryState.WAITING],
             in_flight=sum(states[state] for state in IN_FLIGHT),
-            processed=states[State.PROCESSED],
-            skipped=states[State.SKIPPED],
-            coalesced=states[State.COALESCED],
-            dead=states[State.DEAD],
-            missing=states[State.MISSING],
-            forgotten=states[State.FORGOTTEN],
+            processed=states[DeliveryState.PROCESSED],
+            skipped=states[DeliveryState.SKIPPED],
+            coalesced=states[DeliveryState.COALESCED],
+            dead=states[DeliveryState.DEAD],
+            missing=states[DeliveryState.MISSING],
+            forgotten=states[DeliveryState.FORGOTTEN],
             retried=events["retried"],
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from celeriac.delivery import SETTLED, Pending, Row
+from celeriac.delivery import FINISHED, DeliveryState, Pending, Row
 from celeriac.delivery.run_record import Run, RunOutcome
 from celeriac.event_log.open_chunk import OpenChunk
-from celeriac.tracking.state import State, state_of
+from celeriac.tracking.state import state_of
 
-_RAN = {RunOutcome.PROCESSED: State.PROCESSED, RunOutcome.IGNORED: State.IGNORED}
+_RAN = {RunOutcome.PROCESSED: DeliveryState.PROCESSED, RunOutcome.IGNORED: DeliveryState.IGNORED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +40,16 @@ class Evidence:
     repeats: bool = False
 
 
-def delivery_state(evidence: Evidence) -> State | None:
+def delivery_state(evidence: Evidence) -> DeliveryState | None:
     """Return the state of the delivery; None where the handler is not expected to get the event.
 
     An unwanted delivery without a row is IGNORED once the group's position is past it.
     """
     row = evidence.row
-    if row is not None and row.state in SETTLED:
+    if row is not None and row.state in FINISHED:
         return state_of(row.state)
     if row is None and not evidence.wanted:
-        return State.IGNORED if _is_passed(evidence) else None
+        return DeliveryState.IGNORED if _is_passed(evidence) else None
     if evidence.pending is not None:
         # A later life, if there is a run record too: the delivery was replayed.
         return state_of(evidence.pending.owner)
@@ -58,7 +58,7 @@ def delivery_state(evidence: Evidence) -> State | None:
     if evidence.chunk is not None:
         return state_of(evidence.chunk.owner)
     if evidence.ahead:
-        return State.WAITING if row is None else state_of(row.state)
+        return DeliveryState.WAITING if row is None else state_of(row.state)
     return _state_without_record(evidence)
 
 
@@ -67,14 +67,14 @@ def _is_passed(evidence: Evidence) -> bool:
     return evidence.subscribed and not held
 
 
-def _state_without_record(evidence: Evidence) -> State | None:
+def _state_without_record(evidence: Evidence) -> DeliveryState | None:
     """Of a delivery that is behind the group's position."""
     if evidence.row is None and evidence.repeats:
-        return State.IGNORED
+        return DeliveryState.IGNORED
     if evidence.row is None and not evidence.subscribed:
         return None
     if not evidence.remembered:
-        return State.FORGOTTEN
+        return DeliveryState.FORGOTTEN
     # The run record was trimmed with the entry.
     done = evidence.trimmed and evidence.row is None
-    return State.PROCESSED if done else State.MISSING
+    return DeliveryState.PROCESSED if done else DeliveryState.MISSING

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from celeriac.delivery import Lane, Ledger
+from celeriac.delivery import DeliveryState, DeliveryStore, Group
 from celeriac.event import compile_patterns
-from celeriac.event_log import EventLog, Group, entry_time_ms
+from celeriac.event_log import EventLog, GroupInfo, entry_time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import HandlerLag
 from celeriac.tracking.position import Stand, stands
-from celeriac.tracking.state import State, state_of
+from celeriac.tracking.state import state_of
 
 PAGE = 500
 # Where Redis cannot tell how many entries a group has before it, more are not counted either.
@@ -21,23 +21,23 @@ MOST_WAITING_COUNTED = 100_000
 
 def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> list[HandlerLag]:
     """Every handler of one domain, and every group that belongs to no handler."""
-    dead = _dead_by_handler(backend.ledger, domain)
+    dead = _dead_by_handler(backend.deliveries, domain)
     now = backend.registry.now_ms()
-    there = stands(backend.log, records, domain)
+    there = stands(backend.event_log, records, domain)
     known = {stand.record.id for stand in there}
-    groups = backend.log.groups(domain)
-    orphans = [_orphan(domain, group) for group in groups if group.handler not in known]
-    stats = backend.ledger.stats_many([stand.lane for stand in (*there, *orphans)])
+    groups = backend.event_log.groups(domain)
+    orphans = [_orphan(domain, info) for info in groups if info.handler not in known]
+    stats = backend.deliveries.stats_many([stand.group for stand in (*there, *orphans)])
     return [
         _lag(backend, stand, counts, dead, now, registered=n < len(there))
         for n, (stand, counts) in enumerate(zip((*there, *orphans), stats, strict=True))
     ]
 
 
-def _orphan(domain: str, group: Group) -> Stand:
-    service = group.handler.partition(".")[0]
-    record = HandlerRecord(id=group.handler, service=service, patterns=("#",), queue="")
-    return Stand(record, compile_patterns("#"), Lane(domain, group.handler), group)
+def _orphan(domain: str, info: GroupInfo) -> Stand:
+    service = info.handler.partition(".")[0]
+    record = HandlerRecord(id=info.handler, service=service, patterns=("#",), queue="")
+    return Stand(record, compile_patterns("#"), Group(domain, info.handler), info)
 
 
 def _lag(
@@ -49,21 +49,21 @@ def _lag(
     *,
     registered: bool,
 ) -> HandlerLag:
-    domain, group, record = stand.lane.domain, stand.group, stand.record
-    waiting = _waiting(backend.log, stand)
-    held: Counter[State] = Counter()
-    for owner, count in group.holders.items() if group is not None else ():
+    domain, info, record = stand.group.domain, stand.info, stand.record
+    waiting = _waiting(backend.event_log, stand)
+    held: Counter[DeliveryState] = Counter()
+    for owner, count in info.holders.items() if info is not None else ():
         held[state_of(owner)] += count
-    oldest = _oldest(backend.log, stand) if waiting or held else None
+    oldest = _oldest(backend.event_log, stand) if waiting or held else None
     return HandlerLag(
         handler=record.id,
         service=record.service,
         domain=domain,
         waiting=waiting,
-        queued=held[State.QUEUED],
-        running=held[State.RUNNING],
-        scheduled=held[State.SCHEDULED],
-        blocked=held[State.BLOCKED],
+        queued=held[DeliveryState.QUEUED],
+        running=held[DeliveryState.RUNNING],
+        scheduled=held[DeliveryState.SCHEDULED],
+        blocked=held[DeliveryState.BLOCKED],
         dead=dead.get(record.id, 0),
         processed=stats.get("processed", 0),
         retried=stats.get("retry", 0),
@@ -71,37 +71,39 @@ def _lag(
         failed=stats.get("dead", 0),
         oldest_s=None if oldest is None else max(0, now_ms - oldest) / 1000,
         mean_us=stats.get("mean_us", 0),
-        joined=group is not None,
+        joined=info is not None,
         registered=registered,
     )
 
 
-def _waiting(log: EventLog, stand: Stand) -> int:
-    domain, group = stand.lane.domain, stand.group
-    if group is None:
-        return log.length(domain) if stand.since is None else 0
-    if group.lag is not None:
-        return group.lag
-    count, start = 0, f"({group.last_delivered}"
-    while count < MOST_WAITING_COUNTED and (some := log.read(domain, start=start, count=PAGE)):
+def _waiting(event_log: EventLog, stand: Stand) -> int:
+    domain, info = stand.group.domain, stand.info
+    if info is None:
+        return event_log.length(domain) if stand.since is None else 0
+    if info.lag is not None:
+        return info.lag
+    count, start = 0, f"({info.last_delivered}"
+    while count < MOST_WAITING_COUNTED and (
+        some := event_log.read(domain, start=start, count=PAGE)
+    ):
         count += len(some)
         start = f"({some[-1].id}"
     return count
 
 
-def _oldest(log: EventLog, stand: Stand) -> int | None:
+def _oldest(event_log: EventLog, stand: Stand) -> int | None:
     """The time of the oldest entry that is not finished."""
-    group = stand.group
-    pending = None if group is None else group.oldest_pending
-    start = pending or ("-" if group is None else f"({group.last_delivered}")
-    found = log.read(stand.lane.domain, start=start, count=1)
+    info = stand.info
+    pending = None if info is None else info.oldest_pending
+    start = pending or ("-" if info is None else f"({info.last_delivered}")
+    found = event_log.read(stand.group.domain, start=start, count=1)
     if found:
         return found[0].time_ms
     return None if pending is None else entry_time_ms(pending)
 
 
-def _dead_by_handler(ledger: Ledger, domain: str) -> Mapping[str, int]:
+def _dead_by_handler(deliveries: DeliveryStore, domain: str) -> Mapping[str, int]:
     counted: Counter[str] = Counter()
-    for group in ledger.dead_groups(domain):
-        counted[group.handler] += group.count
+    for info in deliveries.dead_groups(domain):
+        counted[info.handler] += info.count
     return counted

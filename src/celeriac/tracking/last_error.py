@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from celeriac.delivery import History, Lane, refused_field
+from celeriac.delivery import DeliveryState, Group, History, refused_field
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, EventStatus
-from celeriac.tracking.state import State
 
-FAILED = frozenset({State.DEAD, State.SCHEDULED})
+FAILED = frozenset({DeliveryState.DEAD, DeliveryState.SCHEDULED})
 
 
 def with_errors(backend: Backend, events: Sequence[EventStatus]) -> list[EventStatus]:
@@ -21,20 +20,20 @@ def with_errors(backend: Backend, events: Sequence[EventStatus]) -> list[EventSt
 
     Reads once for each handler with such a cell, however many events there are.
     """
-    asked: dict[Lane, list[EventStatus]] = defaultdict(list)
+    asked: dict[Group, list[EventStatus]] = defaultdict(list)
     for event in events:
         for cell in event.cells:
             if _has_failed(cell):
-                asked[Lane(event.domain, cell.handler)].append(event)
+                asked[Group(event.domain, cell.handler)].append(event)
     found: dict[tuple[str, str, str], History] = {}
-    for lane, several in asked.items():
+    for group, several in asked.items():
         # An entry that was refused has a history of its own, beside that of its event's key.
         fields = [field for event in several for field in _fields(event)]
-        histories = backend.ledger.histories(lane, fields)
+        histories = backend.deliveries.histories(group, fields)
         for n, event in enumerate(several):
             own, of_key = histories[2 * n : 2 * n + 2]
             history = own if own.failures else of_key
-            found[lane.domain, event.entry or "", lane.handler] = history
+            found[group.domain, event.entry or "", group.handler] = history
     return [_with_errors(event, found) for event in events] if found else list(events)
 
 

@@ -48,7 +48,7 @@ def locate(
     is bounded, however long the logs are; `deep` reads all of them. `progress` is called with the
     number of events read.
     """
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     wanted = Wanted(event_id, source)
     reading = Reading(deep=deep, progress=progress)
     for events in _places(backend, records, domains, wanted, near, reading):
@@ -60,9 +60,9 @@ def locate(
     raise EventNotFound(_not_found(wanted, domains, reading), is_partial=reading.is_partial)
 
 
-def locate_entry(log: EventLog, domain: str, entry: str) -> Located:
+def locate_entry(event_log: EventLog, domain: str, entry: str) -> Located:
     """The event of an entry. Raises EventNotFound where the log does not have it, InvalidEvent."""
-    found = log.read(domain, start=entry, end=entry, count=1) if is_entry(entry) else []
+    found = event_log.read(domain, start=entry, end=entry, count=1) if is_entry(entry) else []
     if not found or found[0].body is None:
         text = f"no entry {entry} in the log of {domain}; it was trimmed, or never there"
         raise EventNotFound(text, is_partial=False)
@@ -105,27 +105,29 @@ def _places(
     reading: Reading,
 ) -> Iterator[Iterable[Located]]:
     """The wanted events of each place, those of the cheaper places first."""
-    log = backend.log
+    event_log = backend.event_log
     domain, _, entry = near.rpartition("/")
     if domain in domains and is_entry(entry):
-        yield _at(log, domain, (entry,), wanted)
+        yield _at(event_log, domain, (entry,), wanted)
     at = id_time_ms(wanted.id)
     if made_ms(wanted.id):
-        yield _around(log, domains, made_ms(wanted.id), WINDOWS_MS[0], wanted, reading)
+        yield _around(event_log, domains, made_ms(wanted.id), WINDOWS_MS[0], wanted, reading)
     yield _by_records(backend, records, domains, wanted)
     if at is not None:
         for window in WINDOWS_MS:
             reading.begin()
-            yield _around(log, domains, at, window, wanted, reading)
+            yield _around(event_log, domains, at, window, wanted, reading)
     reading.begin()
-    yield _postponed(log, domains, wanted, reading)
+    yield _postponed(event_log, domains, wanted, reading)
     reading.begin()
-    yield islice(_newest(log, domains, wanted, reading), 1)
+    yield islice(_newest(event_log, domains, wanted, reading), 1)
 
 
-def _at(log: EventLog, domain: str, entries: Iterable[str], wanted: Wanted) -> Iterator[Located]:
+def _at(
+    event_log: EventLog, domain: str, entries: Iterable[str], wanted: Wanted
+) -> Iterator[Located]:
     for entry in entries:
-        yield from _wanted(domain, log.read(domain, start=entry, end=entry, count=1), wanted)
+        yield from _wanted(domain, event_log.read(domain, start=entry, end=entry, count=1), wanted)
 
 
 def _by_records(
@@ -133,19 +135,21 @@ def _by_records(
 ) -> Iterator[Located]:
     """Where the event's key is registered, or a handler has a row of it."""
     for domain in domains:
-        known = [wanted.source] if wanted.source is not None else backend.ledger.sources(domain)
+        known = [wanted.source] if wanted.source is not None else backend.deliveries.sources(domain)
         keys = [event_key(wanted.id, source) for source in known]
         if not keys:
             continue
-        entries = [entry for entry in backend.log.registered(domain, keys) if entry is not None]
-        for stand in stands(backend.log, records, domain):
-            rows = backend.ledger.rows(stand.lane, keys)
+        entries = [
+            entry for entry in backend.event_log.registered(domain, keys) if entry is not None
+        ]
+        for stand in stands(backend.event_log, records, domain):
+            rows = backend.deliveries.rows(stand.group, keys)
             entries += [row.entry for row in rows if row is not None]
-        yield from _at(backend.log, domain, dict.fromkeys(entries), wanted)
+        yield from _at(backend.event_log, domain, dict.fromkeys(entries), wanted)
 
 
 def _around(
-    log: EventLog,
+    event_log: EventLog,
     domains: Sequence[str],
     at_ms: int,
     window_ms: int,
@@ -156,11 +160,11 @@ def _around(
         # Forwards from its time first: an event enters the log after it was made.
         spans = ((at_ms, at_ms + window_ms, False), (max(0, at_ms - window_ms), at_ms - 1, True))
         for start, end, newest_first in spans:
-            for some in reading.pages(log, domain, str(start), str(end), newest_first):
+            for some in reading.pages(event_log, domain, str(start), str(end), newest_first):
                 yield from _wanted(domain, some, wanted)
 
 
-def entries_near_ids(log: EventLog, domain: str, ids: Mapping[str, str]) -> dict[str, str]:
+def entries_near_ids(event_log: EventLog, domain: str, ids: Mapping[str, str]) -> dict[str, str]:
     """Return event key → entry of events whose ids `emit` made, where the entry is of that time.
 
     `ids` maps event keys to ids. Reads at most MAX_ENTRIES entries.
@@ -171,7 +175,7 @@ def entries_near_ids(log: EventLog, domain: str, ids: Mapping[str, str]) -> dict
         at = made_ms(id)
         if not at or wanted in found:
             continue
-        for some in reading.pages(log, domain, str(at), str(at + WINDOWS_MS[0]), False):
+        for some in reading.pages(event_log, domain, str(at), str(at + WINDOWS_MS[0]), False):
             for entry in some:
                 key = _key_of(entry, domain)
                 if key in ids:
@@ -187,18 +191,18 @@ def _key_of(entry: Entry, domain: str) -> str:
 
 
 def _newest(
-    log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
 ) -> Iterator[Located]:
     for domain in domains:
-        for some in reading.pages(log, domain, "-", "+", newest_first=True):
+        for some in reading.pages(event_log, domain, "-", "+", newest_first=True):
             yield from _wanted(domain, some, wanted)
 
 
 def _postponed(
-    log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
 ) -> Iterator[Located]:
     for domain in domains:
-        for time_ms, body in reading.upcoming(log, domain):
+        for time_ms, body in reading.upcoming(event_log, domain):
             if wanted.is_in(domain, body):
                 yield Located(
                     domain=domain,

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import refused_field
+from celeriac.delivery import DeliveryState, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import Event, event_key, masked, peek
 from celeriac.registry import HandlerRecord
@@ -24,7 +24,6 @@ from celeriac.tracking.overview import HandlerView, overview
 from celeriac.tracking.page import Found, Item, page_cells
 from celeriac.tracking.position import Stand, stands
 from celeriac.tracking.search import EventPage, Query, search
-from celeriac.tracking.state import State
 from celeriac.tracking.tree import Tree, tree
 
 NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
@@ -79,7 +78,7 @@ class Matrix:
 
     def at_entry(self, domain: str, entry: str) -> Located:
         """The event of an entry of a log. Raises NotFound, InvalidEvent."""
-        return locate_entry(self.backend.log, domain, entry)
+        return locate_entry(self.backend.event_log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
         """The event, and one cell for every handler it concerns. Raises NotFound."""
@@ -89,8 +88,8 @@ class Matrix:
         """The same of an event that was found."""
         records, event = self._records(), located.event
         if located.entry is None:
-            there = stands(self.backend.log, records, located.domain)
-            waiting = Found(State.WAITING)
+            there = stands(self.backend.event_log, records, located.domain)
+            waiting = Found(DeliveryState.WAITING)
             cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
         else:
             item = Item.of(located.entry, event, located.kind)
@@ -117,12 +116,12 @@ class Matrix:
         if found.is_plain:
             return cell
         if cell.into is not None:
-            into = self._event_id(stand.lane.domain, cell.into)
+            into = self._event_id(stand.group.domain, cell.into)
             cell = msgspec.structs.replace(cell, into=into)
         field = event_key(event.id, event.source)
         if found.refused and found.row:
             field = refused_field(found.row.entry)
-        history = self.backend.ledger.history(stand.lane, field)
+        history = self.backend.deliveries.history(stand.group, field)
         with_history = msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts
         )
@@ -130,7 +129,7 @@ class Matrix:
 
     def _event_id(self, domain: str, entry: str) -> str:
         """The id of the event of an entry; the entry itself where it was trimmed."""
-        entries = self.backend.log.read(domain, start=entry, end=entry, count=1)
+        entries = self.backend.event_log.read(domain, start=entry, end=entry, count=1)
         with suppress(InvalidEvent):
             return peek(entries[0].body or b"").id if entries else entry
         return entry
@@ -142,7 +141,7 @@ class Matrix:
         pattern: str | None = None,
         limit: int = 50,
         since: datetime | None = None,
-        state: State | None = None,
+        state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
         """Up to `limit` events of the log, newest first: the events of `newest`."""
@@ -164,7 +163,7 @@ class Matrix:
         pattern: str | None = None,
         limit: int = 50,
         since: datetime | None = None,
-        state: State | None = None,
+        state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> EventPage:
         """Return up to `limit` events of the log, newest first, and whether the search stopped.
@@ -227,7 +226,7 @@ class Matrix:
         records = self._records()
         domains = self._domains(records)
         count = Count(self.backend, records)
-        count.total = sum(map(self.backend.log.length, domains))
+        count.total = sum(map(self.backend.event_log.length, domains))
         for domain in domains:
             for _ in count.domain(domain):
                 if progress is not None:
@@ -239,4 +238,4 @@ class Matrix:
 
     def _domains(self, records: Sequence[HandlerRecord]) -> list[str]:
         joined = {domain for record in records for domain in record.since}
-        return sorted(self.backend.log.domains() | joined)
+        return sorted(self.backend.event_log.domains() | joined)

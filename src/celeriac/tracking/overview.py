@@ -7,7 +7,7 @@ from itertools import groupby
 
 import msgspec
 
-from celeriac.delivery import Lane, Tallies, Tally, sum_tallies
+from celeriac.delivery import Group, Tallies, Tally, sum_tallies
 from celeriac.event import compile_patterns
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -91,14 +91,14 @@ def overview(
     """Every handler in the order of their names, and groups that belong to none. `lags` is what
     `Matrix.lag` answers. The rest is read in three round trips."""
     by_id = {record.id: record for record in records}
-    lanes = [Lane(one.domain, one.handler) for one in lags]
-    ever = backend.ledger.tallies(lanes)
-    by_minute = backend.ledger.tallies_by_minute(lanes, MINUTES)
+    groups = [Group(one.domain, one.handler) for one in lags]
+    ever = backend.deliveries.tallies(groups)
+    by_minute = backend.deliveries.tallies_by_minute(groups, MINUTES)
     into_minute = backend.registry.now_ms() % 60_000 / 1000
     there = sorted(zip(lags, ever, by_minute, strict=True), key=lambda one: one[0].handler)
     found = []
-    for handler, group in groupby(there, key=lambda one: one[0].handler):
-        own = list(group)
+    for handler, info in groupby(there, key=lambda one: one[0].handler):
+        own = list(info)
         minutes = [sum_tallies(m.get(k, {}) for _, _, m in own) for k in sorted(own[0][2])]
         found.append(
             _view(

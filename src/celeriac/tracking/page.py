@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from celeriac.delivery import IN_FLIGHT, Ledger, Pending, Row, refused_field
+from celeriac.delivery import IN_FLIGHT, DeliveryState, DeliveryStore, Pending, Row, refused_field
 from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.delivery.run_record import Run
 from celeriac.event import Peek, RawEvent, event_key
@@ -17,7 +17,6 @@ from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell
 from celeriac.tracking.delivery_state import Evidence, delivery_state
 from celeriac.tracking.position import Stand, stands
-from celeriac.tracking.state import State
 
 PAGE = 1000
 
@@ -41,7 +40,7 @@ class Found:
     """What is known of one cell. `run` is of an earlier life where there is a row or a pending
     delivery too."""
 
-    state: State
+    state: DeliveryState
     row: Row | None = None
     pending: Pending | None = None
     chunk: OpenChunk | None = None
@@ -71,7 +70,7 @@ class Found:
     @property
     def _ran(self) -> Run | None:
         """The run that led to the state. Of a run whose record cannot be read no time is known."""
-        own = self.state is State.PROCESSED and self.is_plain
+        own = self.state is DeliveryState.PROCESSED and self.is_plain
         return self.run if own and self.run is not None and self.run.at_ms else None
 
     @property
@@ -81,7 +80,10 @@ class Found:
             return self.pending.owner.partition(":")[2] or None
         if self._ran is not None:
             return self._ran.worker
-        in_chunk = self.chunk is not None and self.state in (State.QUEUED, State.RUNNING)
+        in_chunk = self.chunk is not None and self.state in (
+            DeliveryState.QUEUED,
+            DeliveryState.RUNNING,
+        )
         return self.chunk.worker if in_chunk and self.chunk is not None else None
 
     def cell(self, record: HandlerRecord) -> Cell:
@@ -126,7 +128,7 @@ def page_cells(
     cells: list[list[tuple[Stand, Found]]] = [[] for _ in items]
     if not items:
         return cells
-    view = _View(backend.ledger.remembers_from_ms(), ignored=ignored)
+    view = _View(backend.deliveries.remembers_from_ms(), ignored=ignored)
     columns = _columns(backend, records, domain, items, view)
     # A replay may have taken a row and made the delivery pending between the two looks. Or there
     # never was a record, or it was trimmed with the entry.
@@ -136,7 +138,7 @@ def page_cells(
         pairs = [(Entry(item.entry, None, item.kind), item.key) for item in some]
         view = replace(
             view,
-            trimmed_to=_trimmed_to(backend.log, domain),
+            trimmed_to=_trimmed_to(backend.event_log, domain),
             repeated=backend.chunks.repetitions(domain, pairs).certain,
         )
         again = _columns(backend, records, domain, some, view)
@@ -150,14 +152,14 @@ def page_cells(
     return cells
 
 
-def _trimmed_to(log: EventLog, domain: str) -> tuple[int, int]:
+def _trimmed_to(event_log: EventLog, domain: str) -> tuple[int, int]:
     """Return the key of the oldest entry in the log, the largest of all where it is empty."""
-    oldest = log.read(domain, count=1)
+    oldest = event_log.read(domain, count=1)
     return entry_key(oldest[0].id) if oldest else (sys.maxsize, 0)
 
 
 def _is_missing(found: Found | None) -> bool:
-    return found is not None and found.state is State.MISSING
+    return found is not None and found.state is DeliveryState.MISSING
 
 
 def _columns(
@@ -167,7 +169,7 @@ def _columns(
     items: Sequence[Item],
     view: _View,
 ) -> list[tuple[Stand, list[Found | None]]]:
-    there = stands(backend.log, records, domain)
+    there = stands(backend.event_log, records, domain)
     return [(stand, list(_column(backend, stand, items, view))) for stand in there]
 
 
@@ -175,21 +177,21 @@ def _column(
     backend: Backend, stand: Stand, items: Sequence[Item], view: _View
 ) -> Iterator[Found | None]:
     """The cells of one handler. Everything is read in the order that Evidence asks for."""
-    ledger = backend.ledger
+    deliveries = backend.deliveries
     chunks = stand.in_chunks(item.entry for item in items)
-    in_flight = _in_flight(ledger, stand, items)
-    rows, refused = _rows(ledger, stand, items)
+    in_flight = _in_flight(deliveries, stand, items)
+    rows, refused = _rows(deliveries, stand, items)
     runs = _runs(backend.chunks, stand, items, rows, {*chunks, *in_flight})
     for item, row in zip(items, rows, strict=True):
         entry, chunk, pending = item.entry, chunks.get(item.entry), in_flight.get(item.entry)
         ahead, wanted = stand.is_ahead(entry), stand.wants(item.event)
         dead = refused.get(entry)
         if dead and (row or wanted) and not (pending or ahead or (row and row.entry == entry)):
-            yield Found(State.DEAD, dead, refused=True)
+            yield Found(DeliveryState.DEAD, dead, refused=True)
             continue
         if row is not None and row.entry != entry and row.state in IN_FLIGHT:
             # the same event came twice, and its other entry is the one under way
-            pending = ledger.pending(stand.lane, row.entry) or pending
+            pending = deliveries.pending(stand.group, row.entry) or pending
         run = runs.get(entry)
         state = delivery_state(
             Evidence(
@@ -201,12 +203,12 @@ def _column(
                 wanted=wanted,
                 subscribed=stand.was_subscribed(entry, item.event),
                 remembered=entry_time_ms(entry) >= view.remembered_from_ms,
-                trimmed=stand.group is not None and entry_key(entry) < view.trimmed_to,
+                trimmed=stand.info is not None and entry_key(entry) < view.trimmed_to,
                 repeats=entry in view.repeated,
             )
         )
-        repeats = entry in view.repeated and state is State.IGNORED
-        is_shown = state is not State.IGNORED or wanted or view.ignored
+        repeats = entry in view.repeated and state is DeliveryState.IGNORED
+        is_shown = state is not DeliveryState.IGNORED or wanted or view.ignored
         if state is None or not is_shown:
             yield None
         else:
@@ -214,11 +216,11 @@ def _column(
 
 
 def _rows(
-    ledger: Ledger, stand: Stand, items: Sequence[Item]
+    deliveries: DeliveryStore, stand: Stand, items: Sequence[Item]
 ) -> tuple[list[Row | None], dict[str, Row]]:
     """The row of each event, and entry → row of those entries that were refused."""
     fields = [*(item.key for item in items), *(refused_field(item.entry) for item in items)]
-    rows = ledger.rows(stand.lane, fields)
+    rows = deliveries.rows(stand.group, fields)
     own, refused = rows[: len(items)], rows[len(items) :]
     pairs = zip(items, refused, strict=True)
     return own, {item.entry: row for item, row in pairs if row is not None}
@@ -240,18 +242,20 @@ def _runs(
         and not stand.is_ahead(item.entry)
         and (row is not None or stand.wants(item.event))
     ]
-    found = chunks.runs(stand.lane, asked) if asked else []
+    found = chunks.runs(stand.group, asked) if asked else []
     return {entry: run for entry, run in zip(asked, found, strict=True) if run is not None}
 
 
-def _in_flight(ledger: Ledger, stand: Stand, items: Sequence[Item]) -> dict[str, Pending]:
-    if stand.group is None:
+def _in_flight(
+    deliveries: DeliveryStore, stand: Stand, items: Sequence[Item]
+) -> dict[str, Pending]:
+    if stand.info is None:
         return {}
     entries = sorted((item.entry for item in items), key=entry_key)
     found: dict[str, Pending] = {}
     first = entries[0]
     while True:
-        some = ledger.pending_between(stand.lane, first, entries[-1], PAGE)
+        some = deliveries.pending_between(stand.group, first, entries[-1], PAGE)
         found.update((pending.entry, pending) for pending in some)
         if len(some) < PAGE:
             return found

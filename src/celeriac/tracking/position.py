@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event import Matcher, Peek, RawEvent, compile_patterns, meant_for
-from celeriac.event_log import EventLog, Group, entry_key, entry_time_ms
+from celeriac.event_log import EventLog, GroupInfo, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """One handler in one domain. `group` is None where it has none."""
+    """One handler in one domain. `info` is None where it has none."""
 
     record: HandlerRecord
     matcher: Matcher
-    lane: Lane
-    group: Group | None
+    group: Group
+    info: GroupInfo | None
 
     @property
     def since(self) -> str | None:
         """The entry after which it takes part; None: it joins from the first when it is started."""
-        return self.record.since.get(self.lane.domain)
+        return self.record.since.get(self.group.domain)
 
     def is_ahead(self, entry: str) -> bool:
         """Whether the handler is still to be given the entry."""
-        if self.group is None:
+        if self.info is None:
             return self.since is None
-        return entry_key(entry) > entry_key(self.group.last_delivered)
+        return entry_key(entry) > entry_key(self.info.last_delivered)
 
     def wants(self, event: Peek | RawEvent) -> bool:
         return meant_for(self.record.id, self.matcher.matches(event.type), event.handlers)
@@ -53,9 +53,9 @@ class Stand:
 
     def in_chunks(self, entries: Iterable[str]) -> dict[str, OpenChunk]:
         """Return entry → open chunk, for those of the entries that are in one."""
-        if self.group is None or not self.group.chunks:
+        if self.info is None or not self.info.chunks:
             return {}
-        bounds = [(entry_key(one.after), entry_key(one.upto), one) for one in self.group.chunks]
+        bounds = [(entry_key(one.after), entry_key(one.upto), one) for one in self.info.chunks]
         found = {}
         for entry in entries:
             key = entry_key(entry)
@@ -65,14 +65,14 @@ class Stand:
         return found
 
 
-def stands(log: EventLog, records: Iterable[HandlerRecord], domain: str) -> list[Stand]:
+def stands(event_log: EventLog, records: Iterable[HandlerRecord], domain: str) -> list[Stand]:
     """Every handler that takes part in the domain, or will once it is started."""
-    groups = {group.handler: group for group in log.groups(domain)}
+    groups = {info.handler: info for info in event_log.groups(domain)}
     found = []
     for record in records:
         matcher = compile_patterns(*record.patterns)
         reaches = matcher.domains is None or domain in matcher.domains
         if reaches or domain in record.since:
-            lane = Lane(domain, record.id, record.flow_control)
-            found.append(Stand(record, matcher, lane, groups.get(record.id)))
+            group = Group(domain, record.id, record.flow_control)
+            found.append(Stand(record, matcher, group, groups.get(record.id)))
     return found

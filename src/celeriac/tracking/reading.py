@@ -30,11 +30,11 @@ class Reading:
         self._entries_left, self._bytes_left = MAX_ENTRIES, MAX_BYTES
 
     def pages(
-        self, log: EventLog, domain: str, start: str, end: str, newest_first: bool
+        self, event_log: EventLog, domain: str, start: str, end: str, newest_first: bool
     ) -> Iterator[Sequence[Entry]]:
         """The entries of a span of the log, from one end of it."""
         count = FIRST_PAGE
-        while some := self._page(log, domain, start, end, count, newest_first):
+        while some := self._page(event_log, domain, start, end, count, newest_first):
             yield some
             if len(some) < count:
                 return
@@ -45,19 +45,19 @@ class Reading:
             count = next_page(_sizes(some), PAGE)
 
     def _page(
-        self, log: EventLog, domain: str, start: str, end: str, count: int, newest_first: bool
+        self, event_log: EventLog, domain: str, start: str, end: str, count: int, newest_first: bool
     ) -> Sequence[Entry]:
         if not self._may_read():
             return ()
-        some = log.read(domain, start=start, end=end, count=count, newest_first=newest_first)
+        some = event_log.read(domain, start=start, end=end, count=count, newest_first=newest_first)
         self._note(_sizes(some))
         return some
 
-    def upcoming(self, log: EventLog, domain: str) -> Iterator[tuple[int, bytes]]:
+    def upcoming(self, event_log: EventLog, domain: str) -> Iterator[tuple[int, bytes]]:
         """The postponed events of the domain with their times, the next one first."""
         start, count = 0, FIRST_PAGE
         while self._may_read():
-            some = log.upcoming(domain, start=start, count=count)
+            some = event_log.upcoming(domain, start=start, count=count)
             sizes = [len(body) for _, body in some]
             self._note(sizes)
             yield from some

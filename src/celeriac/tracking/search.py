@@ -14,6 +14,7 @@ from itertools import groupby
 
 import msgspec
 
+from celeriac.delivery import DeliveryState
 from celeriac.errors import InvalidEvent
 from celeriac.event import Peek, compile_patterns, literal_domain, peek
 from celeriac.event_log import EventLog, entry_key
@@ -22,7 +23,6 @@ from celeriac.store.factory import Backend
 from celeriac.tracking.candidate import Candidate, Span, candidates
 from celeriac.tracking.cell import Cell, EventStatus
 from celeriac.tracking.page import Item, page_cells
-from celeriac.tracking.state import State
 
 # Events whose cells are looked up at a time, where these decide: at first as many as are wanted,
 # since most events are in most of the states that are asked for.
@@ -48,7 +48,7 @@ class Query:
     subject: str | None = None
     service: str | None = None
     handler: str | None = None
-    state: State | None = None
+    state: DeliveryState | None = None
     since_ms: int | None = None
     until_ms: int | None = None
 
@@ -86,7 +86,7 @@ def search(
     fits = _event_test(query)
     chosen = [record for record in records if _serves(query, record)]
     span = Span(since_ms=query.since_ms, until_ms=query.until_ms, before=before)
-    domains = _domains(backend.log, query, chosen)
+    domains = _domains(backend.event_log, query, chosen)
     entries = candidates(backend, chosen, domains, query.state, span)
     found: list[EventStatus] = []
     if most_read is None:
@@ -128,8 +128,8 @@ def statuses(
     """Events of any domains with their cells, in the order given; `ignored` as in `page_cells`."""
     by_place: dict[tuple[str, str], EventStatus] = {}
     ordered = sorted(some, key=lambda one: one[0].domain)
-    for domain, group in groupby(ordered, key=lambda one: one[0].domain):
-        items = [Item.of(one.entry, event, one.kind) for one, event in group]
+    for domain, info in groupby(ordered, key=lambda one: one[0].domain):
+        items = [Item.of(one.entry, event, one.kind) for one, event in info]
         rows = page_cells(backend, records, domain, items, ignored=ignored)
         for item, found in zip(items, rows, strict=True):
             cells = tuple(one.cell(stand.record) for stand, one in found)
@@ -165,9 +165,9 @@ def _serves(query: Query, record: HandlerRecord) -> bool:
     return query.service in (None, record.service) and query.handler in (None, record.id)
 
 
-def _domains(log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
+def _domains(event_log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
     """Where there may be such events at all."""
-    domains = log.domains() if query.domain is None else frozenset({query.domain})
+    domains = event_log.domains() if query.domain is None else frozenset({query.domain})
     if query.pattern is not None and (literal := literal_domain(query.pattern)) is not None:
         domains = domains & {literal}
     if query.service or query.handler:
@@ -186,7 +186,7 @@ def _fitting(
     query: Query,
     some: Sequence[Seen],
 ) -> list[EventStatus]:
-    ignored = query.state is State.IGNORED
+    ignored = query.state is DeliveryState.IGNORED
     if query.asks_for_cells and len(chosen) < len(records):
         # First only what decides; the whole row for those that fit.
         there = statuses(backend, chosen, some, ignored=ignored)

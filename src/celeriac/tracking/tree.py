@@ -142,9 +142,9 @@ def _effects(
     answer: list[Cause] = []
     unnamed = 0
     for domain, nodes in _by_domain(level):
-        for stand in stands(backend.log, records, domain):
+        for stand in stands(backend.event_log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.ledger.effects(stand.lane, [node.key for node in wanting])
+            emitted = backend.deliveries.effects(stand.group, [node.key for node in wanting])
             for node, effects in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
@@ -169,7 +169,7 @@ def _placed(
     """The same with entries, where they are found, and with cells."""
     done: dict[str, Cause] = {}
     for domain, nodes in _by_domain(level):
-        there = stands(backend.log, records, domain)
+        there = stands(backend.event_log, records, domain)
         entries = _entries(backend, domain, there, nodes)
         items = [
             Item(entries[node.key], _peek(node), node.key) for node in nodes if node.key in entries
@@ -195,14 +195,14 @@ def _entries(
     found = {node.key: node.entry for node in nodes if node.entry is not None}
     for stand in there:
         missing = [node.key for node in nodes if node.key not in found and _wants(stand, node)]
-        for key, row in zip(missing, backend.ledger.rows(stand.lane, missing), strict=True):
+        for key, row in zip(missing, backend.deliveries.rows(stand.group, missing), strict=True):
             if row is not None:
                 found[key] = row.entry
     missing = [node.key for node in nodes if node.key not in found]
-    registered = backend.log.registered(domain, missing)
+    registered = backend.event_log.registered(domain, missing)
     found |= {key: entry for key, entry in zip(missing, registered, strict=True) if entry}
     ids = {node.key: node.id for node in nodes if node.key not in found}
-    return found | entries_near_ids(backend.log, domain, ids)
+    return found | entries_near_ids(backend.event_log, domain, ids)
 
 
 def _wants(stand: Stand, node: Cause) -> bool:

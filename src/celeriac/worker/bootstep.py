@@ -35,7 +35,7 @@ from celeriac.worker.task_events import sends_task_events
 from celeriac.worker.task_name import check_task, refuse_taken_names
 from celeriac.worker.unknown import put_off_unknown
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def install(app: Celery, service: Service, *, own: bool = False) -> None:
@@ -116,7 +116,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             # After the pool has forked: the connection is this process's own.
             self._contracts.declare()
         except ContractChanged as error:
-            log.critical("celeriac: the worker does not start: %s", error)
+            logger.critical("celeriac: the worker does not start: %s", error)
             raise SystemExit(1) from None
         log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
@@ -148,9 +148,9 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._dispatcher.stop()
         self._thread.join(timeout=5)
         try:
-            self._dispatcher.hand_back()
+            self._dispatcher.requeue()
         except Exception as error:
-            log.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+            logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
         self._dispatcher = self._thread = None
 
     def terminate(self, parent: Any) -> None:
@@ -177,7 +177,7 @@ def log_start(service: Service, queues: Collection[str]) -> None:
     ]
     # The dispatcher reports those that no other worker runs.
     others = [f"{h.id} (queue {h.queue})" for h in handlers if h.queue not in queues]
-    log.info(
+    logger.info(
         "celeriac: %s on %s runs %s%s",
         service.settings.service,
         address(service.settings.redis_url),

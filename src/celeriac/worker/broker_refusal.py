@@ -19,7 +19,7 @@ from celeriac.store.redis.refusal import passing_refusal, refusal_code
 
 # Seconds before a refused consumer connects again. To Celery, five a second are critical.
 PAUSE, MAX_PAUSE = 0.25, 2.0
-SETTLED = 10.0  # seconds without a refusal, after which the pause begins small again
+FINISHED = 10.0  # seconds without a refusal, after which the pause begins small again
 
 
 def survive_refusals(app: Celery) -> None:
@@ -51,7 +51,7 @@ class PassingRefusals(bootsteps.Step):  # type: ignore[misc]
                 raise error
             reconnect(error)
             now = time.monotonic()
-            grows = now - self._refused_at < SETTLED
+            grows = now - self._refused_at < FINISHED
             self._pause = min(MAX_PAUSE, self._pause * 2) if grows else PAUSE
             self._refused_at = now
             time.sleep(self._pause)

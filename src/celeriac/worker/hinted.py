@@ -66,8 +66,8 @@ def check_headers(headers: Mapping[str, Any]) -> None:
 def write_chunk(chunk: Chunk) -> dict[str, Any]:
     """The arguments of a delivery task, as JSON has them."""
     if not chunk.id:
-        return {"domain": chunk.lane.domain, "events": write_pairs(chunk.hinted)}
-    named: dict[str, Any] = {"domain": chunk.lane.domain, "chunk": chunk.id, "more": chunk.more}
+        return {"domain": chunk.group.domain, "events": write_pairs(chunk.hinted)}
+    named: dict[str, Any] = {"domain": chunk.group.domain, "chunk": chunk.id, "more": chunk.more}
     if chunk.entries is not None:
         named["entries"] = [
             [one.id, one.kind.value, None if one.body is None else one.body.decode()]

@@ -24,7 +24,7 @@ from celery.worker import state
 from kombu.message import Message
 from kombu.serialization import dumps
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WAKING_KOMBU = (5, 7)
 """The first kombu whose `Hub.call_soon` wakes the loop from another thread."""
@@ -65,7 +65,7 @@ class LocalWay:
         # Once: the consumer opens again after each lost connection.
         if not self._reported:
             self._reported = True
-            log.info(
+            logger.info(
                 "celeriac: every delivery task passes through the broker: kombu %s cannot wake the "
                 "worker's loop. Install kombu 5.7 or later for direct delivery.",
                 kombu.__version__,

@@ -39,8 +39,8 @@ class OldMaster:
         kombu connects again, to the master that it is told. Blocks for the Sentinels' answer where
         the masters differ. Raises nothing that Redis or a Sentinel causes.
         """
-        log = cast("Any", self._service.backend.log)
-        master = log.client.connection_pool.master_address
+        event_log = cast("Any", self._service.backend.event_log)
+        master = event_log.client.connection_pool.master_address
         for pool in (channel.pool, channel.async_pool):
             if master is None or pool.master_address in (None, master):
                 continue

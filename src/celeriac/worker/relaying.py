@@ -14,7 +14,7 @@ from celeriac.service import Service
 from celeriac.store.redis.connection import address
 from celeriac.worker.fork_gate import fork_gate
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def install_relay(app: Celery, service: Service) -> None:
@@ -46,7 +46,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._relay = Relay(open_database(settings.outbox_url), settings, gate=fork_gate())
         self._thread = threading.Thread(target=self._relay.run, name="celeriac-relay", daemon=True)
         self._thread.start()
-        log.info("celeriac: relaying the outbox of %s", address(settings.outbox_url))
+        logger.info("celeriac: relaying the outbox of %s", address(settings.outbox_url))
 
     def stop(self, parent: Any) -> None:
         if self._relay is None or self._thread is None:

@@ -22,7 +22,7 @@ from celeriac.worker.hinted import check_headers, check_message
 from celeriac.worker.local import LocalMessage
 from celeriac.worker.time_limits import limit_as_task
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _thread = threading.local()
 
@@ -118,4 +118,4 @@ class HintRequest(GuardedRequest):
             # Which process it was, Celery knows once that has said that it begins.
             self._failed_attempts = abandon(self.kwargs, error, self.worker_pid)
         except Exception:
-            log.exception("%s: the lease will heal what %s left behind", self.name, error)
+            logger.exception("%s: the lease will heal what %s left behind", self.name, error)

@@ -12,13 +12,13 @@ from typing import Any
 
 from celery import signals
 
-from celeriac.delivery import PUT_OFF_MS, Lane, Outcome, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import PUT_OFF_MS, Completion, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event.attributes import check_handler
 from celeriac.service import Service
 from celeriac.worker.hinted import read_chunk, read_pairs
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ANY_ATTEMPTS = 1_000_000
 
@@ -35,39 +35,41 @@ def _receiver(service: Service) -> Callable[..., None]:
         try:
             _, kwargs, _ = message.decode()
             check_handler(name)
-            lane = Lane(kwargs["domain"], name)
+            group = Group(kwargs["domain"], name)
             if "chunk" in kwargs:
-                put_off_chunk(service, lane, read_chunk(lane.domain, kwargs["chunk"]))
+                put_off_chunk(service, group, read_chunk(group.domain, kwargs["chunk"]))
             else:
-                put_off(service, lane, read_pairs(lane.domain, kwargs["events"]))
+                put_off(service, group, read_pairs(group.domain, kwargs["events"]))
         except Exception as error:
-            log.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
+            logger.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
 
     return on_unknown
 
 
-def put_off(service: Service, lane: Lane, hinted: list[tuple[str, str]]) -> None:
+def put_off(service: Service, group: Group, hinted: list[tuple[str, str]]) -> None:
     """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
-    ledger, worker = service.backend.ledger, service.worker
-    claimed = ledger.claim(worker, lane, hinted, ANY_ATTEMPTS)
+    deliveries, worker = service.backend.deliveries, service.worker
+    claimed = deliveries.claim(worker, group, hinted, ANY_ATTEMPTS)
     keys = dict(hinted)
-    ledger.finish(
+    deliveries.complete(
         worker,
-        lane,
+        group,
         [
-            Settled(c.entry, keys[c.entry], c.attempt, Outcome.RELEASED, delay_ms=PUT_OFF_MS)
+            Completion(c.entry, keys[c.entry], c.attempt, Outcome.REQUEUED, delay_ms=PUT_OFF_MS)
             for c in claimed
         ],
     )
-    log.warning("%s is not in this worker's code; another worker gets its event", lane.handler)
+    logger.warning("%s is not in this worker's code; another worker gets its event", group.handler)
 
 
-def put_off_chunk(service: Service, lane: Lane, chunk: str) -> None:
+def put_off_chunk(service: Service, group: Group, chunk: str) -> None:
     """Begins an open chunk and releases its entries at once: due in a moment, one by one."""
     chunks, worker = service.backend.chunks, service.worker
-    entries = chunks.begin(worker, lane, chunk)
+    entries = chunks.begin(worker, group, chunk)
     if not entries:
         return
-    released = [Settled(one.id, "", 1, Outcome.RELEASED, delay_ms=PUT_OFF_MS) for one in entries]
-    chunks.complete(worker, lane, chunk, Completion(entries[-1].id, len(entries), b"", released))
-    log.warning("%s is not in this worker's code; another worker gets its events", lane.handler)
+    released = [Completion(one.id, "", 1, Outcome.REQUEUED, delay_ms=PUT_OFF_MS) for one in entries]
+    chunks.complete(
+        worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", released)
+    )
+    logger.warning("%s is not in this worker's code; another worker gets its events", group.handler)

@@ -16,7 +16,7 @@ from celeriac.delivery import Outcome
 from celeriac.executor import FailedAttempt, Report, describe
 from celeriac.handler import Handler
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def show_failures(task: Any, handler: Handler, report: Report) -> None:
@@ -29,7 +29,7 @@ def show_failures(task: Any, handler: Handler, report: Report) -> None:
             for failure in report.failures:
                 _show(dispatcher, handler, failure)
     except Exception as error:
-        log.warning("%s: monitors were not told of failures: %s", handler.id, error)
+        logger.warning("%s: monitors were not told of failures: %s", handler.id, error)
 
 
 def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 from celeriac import Event, EventBus
 
-log = logging.getLogger("observed")
+logger = logging.getLogger("observed")
 
 
 class FileExporter(SpanExporter):
@@ -47,9 +47,9 @@ if bus.settings.service == "billing":
 
     @bus.on("order.placed", retries=2, backoff=0.05)
     def charge(event: Event[Any]) -> None:
-        log.info("charging")
+        logger.info("charging")
         run = copy_context().run
-        thread = threading.Thread(target=run, args=(log.info, "from a thread"))
+        thread = threading.Thread(target=run, args=(logger.info, "from a thread"))
         thread.start()
         thread.join()
         if event.data["fails"] and "failed" not in globals():
@@ -63,6 +63,6 @@ if bus.settings.service == "shipping":
     @bus.on("payment.captured")
     async def send(event: Event[Any]) -> None:
         await asyncio.sleep(0)
-        log.info("from a coroutine")
-        await asyncio.to_thread(log.info, "from a thread of it")
+        logger.info("from a coroutine")
+        await asyncio.to_thread(logger.info, "from a thread of it")
         await bus.aemit("shipment.sent", {}, id=f"{event.id}.shipment")

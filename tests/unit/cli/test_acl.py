@@ -27,8 +27,8 @@ from celeriac import BusUnavailable, ConfigurationError, Event, EventBus
 from celeriac.cli.acl.rules import Part, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.dispatcher import Dispatcher
 from celeriac.event import encode
 from celeriac.event_log import EntryKind, time_ms
@@ -36,7 +36,7 @@ from celeriac.event_log.backpressure import Backlog
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.security.generate import generate
 from celeriac.settings import Settings
-from celeriac.store.redis.bounded_event_log import BoundedRedisLog
+from celeriac.store.redis.bounded_event_log import BoundedRedisEventLog
 from celeriac.store.redis.emitted import flush_emitted
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.script import Script
@@ -93,7 +93,7 @@ OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua",
 }  # fmt: skip
-OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "tell.lua", "update.lua"}
+OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
     {
         path.name
@@ -172,9 +172,9 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     # As foreign producers do, and as an event that was tried again.
     foreign = encode(orders.event("order.placed", {"n": 8}, id="foreign"))
     client.xadd(KEYS.events("order"), {"event": foreign})
-    log: Any = orders.service.backend.log
+    event_log: Any = orders.service.backend.event_log
     tried = encode(orders.event("order.placed", {"n": 9}, id="tried"))
-    log.append("order", tried, EntryKind.MADE, time_ms())
+    event_log.append("order", tried, EntryKind.MADE, time_ms())
     ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
     # What failed, and both that are not signed.
@@ -183,7 +183,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
         for one in turning:
             one.turn()
     for one in turning:
-        one.hand_back()
+        one.requeue()
     assert {f"{id}.paid" for id in ids} <= shipped
     assert {*ids} - {"foreign", "tried"} <= audited
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
@@ -317,7 +317,7 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
     session = Session(Settings.load({}, redis_url=server.url))
     answer = shown("--service", "billing", "--emits", "payment", "--yes", session=session)
     assert "billing reads order and has the queues billing" in answer.stderr
-    assert "(~celeriac:{order}:events ~celeriac:{order}:bell +xread " in answer.stdout
+    assert "(~celeriac:{order}:events ~celeriac:{order}:wakeup +xread " in answer.stdout
     assert shown("--service", "nobody", session=session).exit_code == 1
     assert shown(session=session).exit_code == 2
     assert shown("--service", "a", "--operator", "b", session=session).exit_code == 2
@@ -379,12 +379,12 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     bus.emit("cart.filled", {"n": 1})
     bus.emit_many([("cart.filled", {"n": 2})])
     bus.emit("cart.filled", {"n": 3}, delay=5)
-    log: Any = bus.service.backend.log
+    event_log: Any = bus.service.backend.event_log
     events, (ids, older) = KEYS.events("cart"), KEYS.ids("cart")
     for _ in range(2):
         bus.emit("cart.filled", {"n": 4}, id="given")
         tried = encode(bus.event("cart.filled", {"n": 5}, id="tried"))
-        log.append("cart", tried, EntryKind.MADE, time_ms())
+        event_log.append("cart", tried, EntryKind.MADE, time_ms())
     # The generations change.
     admin.hset(ids, "", "1 1")
     bus.emit("cart.filled", {"n": 6}, id="other")
@@ -412,7 +412,7 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         assert is_refused(server, "web", *command), command
     for call in ("'XRANGE', KEYS[1], '-', '+'", "'UNLINK', KEYS[1]", "'RENAME', KEYS[2], KEYS[1]"):
         with pytest.raises(redis.ResponseError, match=r"ACL|can't run"):
-            log.client.eval(f"return redis.call({call})", 2, events, ids)
+            event_log.client.eval(f"return redis.call({call})", 2, events, ids)
     admin.close()
 
 
@@ -476,20 +476,20 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
         ).service.backend
         for name in ("desk", "press", "radio")
     )  # fmt: skip
-    lanes = [Lane("news", handler) for handler in ("press.print", "radio.read")]
-    for lane, backend in zip(lanes, (press, radio), strict=True):
-        backend.log.join("news", lane.handler, "0")
-    entries = [desk.log.append("news", b"{}", EntryKind.MADE) for _ in range(3)]
+    groups = [Group("news", handler) for handler in ("press.print", "radio.read")]
+    for group, backend in zip(groups, (press, radio), strict=True):
+        backend.event_log.join("news", group.handler, "0")
+    entries = [desk.event_log.append("news", b"{}", EntryKind.MADE) for _ in range(3)]
     admin.execute_command("ACL", "LOG", "RESET")
-    for lane, backend in zip(lanes, (press, radio), strict=True):
-        backend.chunks.fetch("w", [FetchRequest(lane, lane.handler, 10, running=True)])
-    assert radio.chunks.complete("w", lanes[1], "radio.read", Completion(entries[2], 3))
-    assert (0, 0) == radio.log.trim("news", exact=True)
-    assert isinstance(desk.log, BoundedRedisLog)
-    assert desk.log.backlog("news") == Backlog(3, "press.print")
-    assert [3, 0] == [group.pending for group in radio.log.groups("news")]
-    assert press.chunks.complete("w", lanes[0], "press.print", Completion(entries[2], 3))
-    assert (2, 0) == radio.log.trim("news", exact=True)
+    for group, backend in zip(groups, (press, radio), strict=True):
+        backend.chunks.fetch("w", [ChunkRequest(group, group.handler, 10, running=True)])
+    assert radio.chunks.complete("w", groups[1], "radio.read", ChunkCompletion(entries[2], 3))
+    assert (0, 0) == radio.event_log.trim("news", exact=True)
+    assert isinstance(desk.event_log, BoundedRedisEventLog)
+    assert desk.event_log.backlog("news") == Backlog(3, "press.print")
+    assert [3, 0] == [group.pending for group in radio.event_log.groups("news")]
+    assert press.chunks.complete("w", groups[0], "press.print", ChunkCompletion(entries[2], 3))
+    assert (2, 0) == radio.event_log.trim("news", exact=True)
     assert [] == admin.execute_command("ACL", "LOG")
     admin.close()
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
@@ -30,7 +30,7 @@ def graves(shop: Shop) -> list[str]:
     return [
         f"{domain}/{letter.id}"
         for domain in ("order", "parcel")
-        for letter in shop.backend.ledger.dead(domain)
+        for letter in shop.backend.deliveries.dead(domain)
     ]
 
 
@@ -180,13 +180,13 @@ def test_replay_moves_large_events_a_few_at_a_time(
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
     shop.run_until_idle()
     moved: list[int] = []
-    schedule = shop.backend.ledger.schedule
+    schedule = shop.backend.deliveries.schedule
 
-    def watched(lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def watched(group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         moved.append(len(entries))
-        return schedule(lane, entries, note)
+        return schedule(group, entries, note)
 
-    monkeypatch.setattr(shop.backend.ledger, "schedule", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "schedule", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
     assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
     assert [2, 2] == moved
@@ -196,7 +196,7 @@ def test_replay_says_that_an_inbox_lets_nothing_run_again(shop: Shop, run: Run) 
     shop.on("billing.charge", "order.#", inbox=create_engine("sqlite://"))
     shop.start()
     shop.emit("order.placed")
-    shop.backend.log.join("order", "billing.charge", "0")
+    shop.backend.event_log.join("order", "billing.charge", "0")
     shop.run_until_idle()
     assert "celeriac_inbox" in run("replay", "billing.charge", "--since", "1h", "--yes").err
 
@@ -214,7 +214,7 @@ def test_replay_needs_a_handler_with_a_group(shop: Shop, run: Run) -> None:
     assert 1 == run("replay", "nope", "--since", "1h").exit_code
     shop.on("billing.charge", "order.#")
     shop.start()
-    shop.backend.log.leave("order", "billing.charge")
+    shop.backend.event_log.leave("order", "billing.charge")
     answer = run("replay", "billing.charge", "--since", "1h")
     assert 1 == answer.exit_code
     assert "has no group" in answer.err
@@ -227,7 +227,7 @@ def test_a_removed_handler_holds_nothing_back(shop: Shop, run: Run) -> None:
     answer = run("handlers", "remove", "billing.charge", input="y\n")
     assert "drop 1 unfinished event?" in answer.out
     assert {} == shop.backend.registry.handlers()
-    assert [] == shop.backend.log.groups("order") + shop.backend.log.groups("payment")
+    assert [] == shop.backend.event_log.groups("order") + shop.backend.event_log.groups("payment")
     assert shop.backend.registry.was_removed("billing.charge")
     assert 1 == run("handlers", "remove", "nope").exit_code
 
@@ -239,10 +239,10 @@ def test_removing_tells_of_the_dead_letters_that_stay(run: Run, graves: list[str
 
 
 def test_a_group_that_is_nobodys_can_be_removed(shop: Shop, run: Run) -> None:
-    shop.backend.log.join("order", "old.handler", "0")
+    shop.backend.event_log.join("order", "old.handler", "0")
     assert 0 == run("handlers", "remove", "old.handler", "--yes").exit_code
-    assert [] == shop.backend.log.groups("order")
-    assert 0 == shop.backend.ledger.due(Lane("order", "old.handler"))
+    assert [] == shop.backend.event_log.groups("order")
+    assert 0 == shop.backend.deliveries.due(Group("order", "old.handler"))
 
 
 @pytest.mark.parametrize(("delay", "shown"), [("1h", "in 60 min"), ("90", "in 90 s")])
@@ -285,7 +285,7 @@ def test_discard_names_what_it_discards_before_it_asks(run: Run, graves: list[st
 def test_status_shows_the_attempts_before_a_redrive(
     shop: Shop, run: Run, graves: list[str]
 ) -> None:
-    id = shop.backend.ledger.dead("parcel")[0].event_id
+    id = shop.backend.deliveries.dead("parcel")[0].event_id
     run("dead", "redrive", "--handler", "mail.send", "--yes")
     shop.run_until_idle()
     lines = [line.split() for line in run("status", id).out.splitlines()]

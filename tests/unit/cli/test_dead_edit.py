@@ -45,7 +45,7 @@ def die(shop: Shop, events: int = 1, **given: Any) -> list[DeadLetter]:
     for n in range(events):
         shop.emit("order.placed", {"card": "tok_1", "n": n}, subject=f"order/{n}", **given)
     shop.run_until_idle()
-    return shop.backend.ledger.dead("order")
+    return shop.backend.deliveries.dead("order")
 
 
 def editing(monkeypatch: pytest.MonkeyPatch, change: Any) -> list[str]:
@@ -72,8 +72,8 @@ def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
     assert '"card": "tok_1"' in seen[0]
     assert '-    "card": "tok_1"' in answer.out and '+    "card": "tok_2"' in answer.out
     assert "1 dead letter edited" in answer.out
-    assert 0 == shop.backend.ledger.dead_count("order")
-    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    assert 0 == shop.backend.deliveries.dead_count("order")
+    edited = decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
     assert edited.id in answer.out
     assert (letter.event_id, letter.event_id) == (edited.causationid, edited.correlationid)
     assert ("billing.charge",) == edited.handlers
@@ -93,7 +93,7 @@ def test_the_audit_log_and_the_history_name_who_edited_what_and_why(shop: Shop, 
     )  # fmt: skip
     assert act.note.who
     assert json.loads(act.note.diff) == json.loads(FIX)
-    edited = decode(shop.backend.log.read("order", newest_first=True)[0].body or b"")
+    edited = decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
     [found] = run("history", letter.event_id, "billing.charge", "--json").json
     assert ["emitted", "dead", "edit"] == [step["did"] for step in found["steps"]]
     assert edited.id == found["steps"][-1]["edited"]
@@ -111,7 +111,7 @@ def test_a_dry_run_shows_the_first_differences_and_changes_nothing(shop: Shop, r
     assert 3 == answer.out.count('+    "card": "tok_2"')
     assert "and 2 more dead letters" in answer.out
     assert "5 dead letters would be edited; nothing was changed" in answer.out
-    assert 5 == shop.backend.ledger.dead_count("order")
+    assert 5 == shop.backend.deliveries.dead_count("order")
     assert [] == acts(shop.backend)
 
 
@@ -130,7 +130,7 @@ def test_a_patch_edits_a_whole_group_from_a_file(shop: Shop, run: Run, tmp_path:
     assert "Edit 5 dead letters? [y/N]: y" in answer.out
     assert "5 dead letters edited" in answer.out
     shop.run_until_idle()
-    assert 0 == shop.backend.ledger.dead_count("order")
+    assert 0 == shop.backend.deliveries.dead_count("order")
     [act] = acts(shop.backend)
     assert (5, "5 dead letters") == (act.count, act.note.what)
 
@@ -142,7 +142,7 @@ def test_letters_that_the_patch_does_not_fit_are_left_and_counted(shop: Shop, ru
     assert 1 == answer.exit_code
     assert "1 dead letter edited" in answer.out
     assert "2 not edited: the patch does not fit: JsonPatchTestFailed" in answer.err
-    assert 2 == shop.backend.ledger.dead_count("order")
+    assert 2 == shop.backend.deliveries.dead_count("order")
 
 
 def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None:
@@ -152,7 +152,7 @@ def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None
     assert "only sensitive values differ" in answer.out
     assert "tok_" not in acts(shop.backend)[0].note.diff
     shop.run_until_idle()
-    assert 0 == shop.backend.ledger.dead_count("order")
+    assert 0 == shop.backend.deliveries.dead_count("order")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_bad_edit_is_refused_and_changes_nothing(
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", patch, "--yes")
     assert 0 != answer.exit_code
     assert message in answer.err
-    assert [letter] == shop.backend.ledger.dead("order")
+    assert [letter] == shop.backend.deliveries.dead("order")
     assert [] == acts(shop.backend)
 
 
@@ -186,14 +186,14 @@ def test_an_editor_that_is_left_without_saving_changes_nothing(
     [letter] = die(shop)
     editing(monkeypatch, lambda _: None)
     assert 1 == run("dead", "edit", f"order/{letter.id}").exit_code
-    assert 1 == shop.backend.ledger.dead_count("order")
+    assert 1 == shop.backend.deliveries.dead_count("order")
 
 
 def test_encrypted_events_are_refused(shop: Shop, run: Run) -> None:
     letter, *_ = die(shop, datacontenttype="application/jose+json")
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
     assert "is encrypted and cannot be edited" in answer.err
-    assert letter in shop.backend.ledger.dead("order")
+    assert letter in shop.backend.deliveries.dead("order")
 
 
 def test_a_handler_that_demands_signatures_needs_a_key(shop: Shop, run: Run) -> None:
@@ -204,7 +204,7 @@ def test_a_handler_that_demands_signatures_needs_a_key(shop: Shop, run: Run) -> 
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
     assert 1 == answer.exit_code
     assert "set CELERIAC_SIGNING_KEY" in answer.err
-    assert 1 == shop.backend.ledger.dead_count("order")
+    assert 1 == shop.backend.deliveries.dead_count("order")
 
 
 def test_with_the_code_the_data_is_checked_before(
@@ -218,7 +218,7 @@ def test_with_the_code_the_data_is_checked_before(
     name, app = f"order/{letter.id}", ("-A", "edited_billing")
     answer = run("dead", "edit", name, "--patch", wrong, "--yes", *app)
     assert 1 == answer.exit_code and "not edited" in answer.err
-    assert 1 == shop.backend.ledger.dead_count("order")
+    assert 1 == shop.backend.deliveries.dead_count("order")
     assert 0 == run("dead", "edit", name, "--patch", FIX, "--yes", *app).exit_code
 
 

@@ -22,7 +22,7 @@ def test_dead_letters_are_masked_by_the_setting(
     shop.start()
     shop.emit("order.placed", {"card": "4111-1111", "n": 7})
     shop.run_until_idle()
-    (letter,) = shop.backend.ledger.dead("order")
+    (letter,) = shop.backend.deliveries.dead("order")
     session = Session(replace(shop.settings, sensitive="card"), shop.backend)
     name = (f"order/{letter.id}",) if command == "show" else ()
     answer = CliRunner().invoke(main, ["dead", command, *name, *options], obj=session)

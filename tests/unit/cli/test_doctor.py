@@ -18,7 +18,7 @@ from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.event_log import ClockStep, EntryKind, Group, Volume
+from celeriac.event_log import ClockStep, EntryKind, GroupInfo, Volume
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
@@ -129,8 +129,8 @@ def test_a_handler_that_another_worker_serves_is_no_fault(shop: Shop, run: Run) 
 def test_groups_and_handlers_that_do_not_belong_together_fail(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
-    shop.backend.log.leave("order", "billing.charge")
-    shop.backend.log.join("order", "old.handler", "0")
+    shop.backend.event_log.leave("order", "billing.charge")
+    shop.backend.event_log.join("order", "old.handler", "0")
     out = run("doctor").out
     assert "billing.charge in order has lost its group" in out
     assert "celeriac handlers remove old.handler" in out
@@ -148,7 +148,7 @@ def test_a_group_that_a_living_worker_serves_is_not_called_nobodys(shop: Shop, r
     refused = run("handlers", "remove", "billing.charge", "--yes")
     assert refused.exit_code == 1
     assert "is no orphan" in refused.err
-    assert "billing.charge" in {g.handler for g in shop.backend.log.groups("order")}
+    assert "billing.charge" in {g.handler for g in shop.backend.event_log.groups("order")}
     shop.backend.registry.register(record)
     removed = run("handlers", "remove", "billing.charge", "--yes")
     assert removed.exit_code == 0
@@ -177,7 +177,7 @@ def test_ids_of_the_future_are_named(newest: str, text: str | None) -> None:
 def test_entries_that_were_removed_before_a_group_had_them_are_counted(
     read: int | None, lost: int
 ) -> None:
-    group = Group("billing.charge", "1-0", 0, None, read, {}, None)
+    group = GroupInfo("billing.charge", "1-0", 0, None, read, {}, None)
     volume = Volume("order", length=6, appended=10, newest="10-0")
     sick = patient(HEALTHY, now_ms=NOW, volumes=[volume], groups={"order": [group]})
     found = list(check_streams(sick))

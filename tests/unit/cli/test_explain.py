@@ -88,7 +88,7 @@ def test_an_entry_can_be_explained(shop: Shop, run: Run) -> None:
     shop.on("mail.send", "order.*")
     shop.start()
     id = shop.emit("order.placed")
-    [entry] = shop.backend.log.read("order")
+    [entry] = shop.backend.event_log.read("order")
     [found] = run("explain", f"order/{entry.id}", "mail.send", "--json").json
     assert (id, "waiting", "fetched") == (found["id"], found["state"], found["decision"])
     missing = run("explain", "order/1-1", "mail.send", "--json").json[0]
@@ -107,7 +107,7 @@ def test_an_event_is_explained_before_it_is_emitted(shop: Shop, run: Run) -> Non
     assert "▶ ✓ delivered    would be delivered, through the queue mail" in answer.out
     addressed = run(*described, "--handlers", "billing.charge", "mail.send", "--json").json[0]
     assert "addressed" == addressed["decision"]
-    assert 0 == shop.backend.log.length("order")
+    assert 0 == shop.backend.event_log.length("order")
 
 
 @pytest.mark.parametrize(("cents", "decision"), [(100, "when"), (101, "worker")])

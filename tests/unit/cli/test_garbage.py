@@ -70,7 +70,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
         "sources",
     ):
         found[name] = getattr(keys, name)(DOMAIN)
-    for name in ("due", "tally", "patterns", "stats"):
+    for name in ("scheduled", "tally", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
     for name in ("matrix", "failures", "effects"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)[0]
@@ -79,8 +79,8 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 NAMES = [
     "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
-    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "due", "tally", "patterns",
-    "stats", "matrix", "failures", "effects",
+    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "tally",
+    "patterns", "stats", "matrix", "failures", "effects",
 ]  # fmt: skip
 COMMANDS = [
     ["lag"], ["doctor"], ["handlers"], ["workers"], ["status", "one"], ["status", "later"],
@@ -166,9 +166,9 @@ def works(settings: Settings, client: Any, name: str) -> None:
                 shop.run()
             finally:
                 shop.chunks = waiting
-    [lane] = [g.lane for g in shop.dispatchers["mail"]._groups if g.lane.domain == "mail"]
-    [newest] = shop.backend.log.read("mail", count=1, newest_first=True)
-    [run] = shop.backend.chunks.runs(lane, [newest.id])
+    [group] = [g.group for g in shop.dispatchers["mail"]._groups if g.group.domain == "mail"]
+    [newest] = shop.backend.event_log.read("mail", count=1, newest_first=True)
+    [run] = shop.backend.chunks.runs(group, [newest.id])
     assert run is not None
     assert run.outcome is RunOutcome.PROCESSED
     client.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from celeriac.cli.top.view import Watch
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
 from celeriac.flower.view.event import read_event
@@ -17,7 +17,7 @@ from celeriac.tracking import Matrix
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 WORKER = "billing@host/1-ab"
 
 
@@ -34,13 +34,13 @@ def ids(shop: Shop, clock: MemoryClock) -> list[str]:
     processed = [entry.id for entry in entries[:2]]
     at_ms = shop.backend.registry.now_ms()
     record = pack_runs(WORKER, at_ms, processed, codes)
-    completion = Completion(processed[-1], 2, record, counts={"processed": 2})
+    completion = ChunkCompletion(processed[-1], 2, record, counts={"processed": 2})
     assert shop.backend.chunks.complete(WORKER, LANE, "running", completion)
     return ids
 
 
 def fetch(shop: Shop, chunk: str, count: int, *, running: bool) -> tuple[Entry, ...]:
-    request = FetchRequest(LANE, chunk, count, running)
+    request = ChunkRequest(LANE, chunk, count, running)
     [fetched] = shop.backend.chunks.fetch(WORKER, [request])
     return fetched.entries
 
@@ -78,7 +78,7 @@ def test_an_event_that_the_handler_did_not_want_is_listed_as_ignored(
     shop.emit("order.amended")
     assert [] == run("events", "--state", "ignored", "--json").json
     fetch(shop, "last", 10, running=True)
-    completion = Completion(shop.backend.log.groups("order")[0].last_delivered, 2)
+    completion = ChunkCompletion(shop.backend.event_log.groups("order")[0].last_delivered, 2)
     assert shop.backend.chunks.complete(WORKER, LANE, "last", completion)
     [one] = run("events", "--state", "ignored", "--json").json
     assert ("order.amended", ["ignored"]) == (one["type"], [c["state"] for c in one["cells"]])
@@ -93,7 +93,7 @@ def test_lag_counts_what_is_in_chunks(shop: Shop, run: Run, ids: list[str]) -> N
     )  # fmt: skip
     [row] = Watch(shop.backend).view().handlers
     assert (1, 1, 3, 5) == (row.waiting, row.queued, row.running, row.lag)
-    [state] = take_snapshot(shop.backend).lanes
+    [state] = take_snapshot(shop.backend).groups
     assert (1, 1, 3) == (state.lag.waiting, state.lag.queued, state.lag.running)
     assert 5 == read_front(Matrix(shop.backend)).unfinished
 

@@ -51,8 +51,8 @@ def test_status_counts_what_waits_and_once_publishes_it(
     assert out.startswith("2 events waiting, the oldest for ")
     assert run(settings, "relay", "--database", url, "--once").stdout == "2 events published\n"
     found = json.loads(run(settings, "outbox", "status", "--database", url, "--json").stdout)
-    assert (found["waiting"], found["oldest_s"], found["parked"]) == (0, None, 0)
-    assert live.service.backend.log.length("order") == 2
+    assert (found["waiting"], found["oldest_s"], found["blocked"]) == (0, None, 0)
+    assert live.service.backend.event_log.length("order") == 2
 
 
 def test_what_is_parked_is_listed_given_back_and_discarded(

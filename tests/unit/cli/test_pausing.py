@@ -42,7 +42,7 @@ def test_resume_says_whether_it_was_paused(run: Run, shop: Shop) -> None:
 
 
 def test_an_open_breaker_is_told_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:
-    shop.backend.circuits.tell(
+    shop.backend.circuits.record(
         H, Breaker(failures=1, recovery_timeout=60), 1, 1, "ConnectionError: down"
     )
     assert "ConnectionError: down" in run("doctor").out

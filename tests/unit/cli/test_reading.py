@@ -42,7 +42,7 @@ def test_status_as_json(shop: Shop, run: Run) -> None:
 def test_status_ends_with_3_where_a_handler_misses_the_event(shop: Shop, run: Run) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
-    shop.backend.log.leave("order", "billing.charge")
+    shop.backend.event_log.leave("order", "billing.charge")
     answer = run("status", shop.emit("order.placed"))
     assert 3 == answer.exit_code
     assert "missing" in answer.out

@@ -35,13 +35,13 @@ def drain(follower: Follower) -> list[str]:
 
 
 def test_it_begins_now_and_gives_each_entry_once_in_the_order_they_came(shop: Shop) -> None:
-    log = shop.backend.log
-    log.announce(["order", "payment"])
-    log.append("order", b"before")
-    follower = Follower(log)
+    event_log = shop.backend.event_log
+    event_log.announce(["order", "payment"])
+    event_log.append("order", b"before")
+    follower = Follower(event_log)
     assert [] == drain(follower)
     for n in range(6):
-        log.append("payment" if n % 2 else "order", str(n).encode())
+        event_log.append("payment" if n % 2 else "order", str(n).encode())
     assert sorted("012345") == sorted(drain(follower))
     assert [] == drain(follower)
 
@@ -50,32 +50,32 @@ def test_a_domain_that_appears_later_is_followed_from_its_first_entry(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "LOOK_EVERY", 0.0)
-    log = shop.backend.log
-    follower = Follower(log)
+    event_log = shop.backend.event_log
+    follower = Follower(event_log)
     assert [] == drain(follower)
-    log.announce(["order"])
-    log.append("order", b"first")
+    event_log.announce(["order"])
+    event_log.append("order", b"first")
     assert ["first"] == drain(follower)
 
 
 def test_a_backlog_of_several_domains_comes_as_one_in_order(shop: Shop, clock: MemoryClock) -> None:
-    log = shop.backend.log
-    log.announce(["order", "payment"])
+    event_log = shop.backend.event_log
+    event_log.announce(["order", "payment"])
     for n in range(3 * PAGE):
         clock.advance(1)
         # one domain has far more than the other: its pages end earlier
-        log.append("payment" if n % 7 == 0 else "order", str(n).encode())
-    follower = Follower(log, since_ms=0)
+        event_log.append("payment" if n % 7 == 0 else "order", str(n).encode())
+    follower = Follower(event_log, since_ms=0)
     assert [str(n) for n in range(3 * PAGE)] == drain(follower)
 
 
 def test_since_is_a_time_and_what_is_older_stays_away(shop: Shop, clock: MemoryClock) -> None:
-    log = shop.backend.log
-    log.announce(["order"])
-    log.append("order", b"old")
+    event_log = shop.backend.event_log
+    event_log.announce(["order"])
+    event_log.append("order", b"old")
     clock.advance(1000)
-    log.append("order", b"new")
-    assert ["new"] == drain(Follower(log, since_ms=clock.now_ms()))
+    event_log.append("order", b"new")
+    assert ["new"] == drain(Follower(event_log, since_ms=clock.now_ms()))
 
 
 def test_a_pattern_chooses_among_types_and_domains(
@@ -115,8 +115,8 @@ def test_each_line_of_json_is_one_event_with_its_place(shop: Shop, run: Run) -> 
 
 
 def test_what_is_no_event_is_told_and_stops_nothing(shop: Shop, run: Run) -> None:
-    shop.backend.log.announce(["order"])
-    shop.backend.log.append("order", b"\xff\x1b[2Jnonsense")
+    shop.backend.event_log.announce(["order"])
+    shop.backend.event_log.append("order", b"\xff\x1b[2Jnonsense")
     shop.emit("order.placed")
     lines = run("tail", "--since", "1h", "--limit", "2").out.splitlines()
     assert "no event: entry" in lines[0] and "\x1b" not in lines[0]

@@ -243,7 +243,7 @@ def test_it_is_live_on_a_terminal_survives_redis_and_ends_with_q(
 ) -> None:
     terminal.until("no handlers yet")
     bus = EventBus(service="billing", redis_url=server.url)
-    bus.service.backend.log.join("order", "billing.charge", "0")
+    bus.service.backend.event_log.join("order", "billing.charge", "0")
     terminal.until("billing.charge")
     server.kill()
     terminal.until("Redis does not answer")

@@ -12,7 +12,7 @@ from celeriac.cli.trace import draw as drawing
 from celeriac.cli.trace.draw import draw, milliseconds
 from celeriac.cli.trace.line import lines, span
 from celeriac.store.memory.event_log import MemoryClock
-from celeriac.tracking import Cause, Cell, State, Tree
+from celeriac.tracking import Cause, Cell, DeliveryState, Tree
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
 
@@ -21,18 +21,18 @@ TREE = Tree(
         Cause(
             id="o", key="o", type="order.placed", domain="order", entry="1000-0", time_ms=1000,
             cells=(
-                Cell(handler="mail.send", service="mail", state=State.PROCESSED,
+                Cell(handler="mail.send", service="mail", state=DeliveryState.PROCESSED,
                      attempts=1, took_us=5_000, at_ms=1010),
-                Cell(handler="billing.charge", service="billing", state=State.PROCESSED,
+                Cell(handler="billing.charge", service="billing", state=DeliveryState.PROCESSED,
                      attempts=2, took_us=20_000, at_ms=2000),
-                Cell(handler="stats.count", service="stats", state=State.WAITING),
+                Cell(handler="stats.count", service="stats", state=DeliveryState.WAITING),
             ),
         ),
         Cause(
             id="p", key="p", type="payment.captured", domain="payment", depth=1,
             entry="1990-0", time_ms=1990, parent="o", handler="billing.charge",
             cells=(
-                Cell(handler="ship.pack", service="ship", state=State.DEAD,
+                Cell(handler="ship.pack", service="ship", state=DeliveryState.DEAD,
                      attempts=1, took_us=10_000, at_ms=3000),
             ),
         ),

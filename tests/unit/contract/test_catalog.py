@@ -185,10 +185,10 @@ def backend() -> Backend:
 
 def test_the_live_catalog_has_workers_counts_and_handlers_of_older_workers() -> None:
     made = backend()
-    made.log.announce(["order"])
+    made.event_log.announce(["order"])
     for type_ in ("order.placed", "order.paid"):
-        made.log.append("order", encode(build_event(type_, {}, source="s")))
-    made.log.note_emitted(["order.placed"] * 3)
+        made.event_log.append("order", encode(build_event(type_, {}, source="s")))
+    made.event_log.note_emitted(["order.placed"] * 3)
     paid, placed = read_catalog(made)
     assert ("order.paid", 0) == (paid.type, paid.seen.emitted)
     assert ("order.placed", 3) == (placed.type, placed.seen.emitted)

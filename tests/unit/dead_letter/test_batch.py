@@ -20,7 +20,7 @@ from celeriac.dead_letter import (
     page,
     redrive_batch,
 )
-from celeriac.delivery import DeadLetter, Lane
+from celeriac.delivery import DeadLetter, Group
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
 from tests.unit.tracking.shop import Shop, memory_backend
@@ -99,7 +99,7 @@ def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
     records = shop.backend.registry.handlers()
     first = redrive_batch(shop.backend, records, choice)
     while shop.backend.registry.now_ms() <= until:
-        shop.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+        shop.backend.event_log.clock.advance(1)  # type: ignore[attr-defined]
     shop.run_until_idle()
     assert 3 == first.done
     assert 3 == count_batch(shop.backend, Choice(handler="mail.send")).chosen
@@ -128,7 +128,7 @@ def test_those_of_a_handler_that_was_removed_are_refused(shop: Shop) -> None:
 
 
 def test_a_note_that_cannot_be_read_is_shown_as_it_is(shop: Shop) -> None:
-    shop.backend.ledger.record("order", b"\xff not json")
+    shop.backend.deliveries.record("order", b"\xff not json")
     [act] = acts(shop.backend)
     assert "not json" in act.note.what
     assert msgspec.json.encode(act)
@@ -153,13 +153,15 @@ def test_large_letters_are_redriven_a_few_at_a_time(
 ) -> None:
     """One script gets no more bytes than it can carry out in a short time."""
     moved: list[int] = []
-    redrive = shop.backend.ledger.redrive
+    redrive = shop.backend.deliveries.redrive
 
-    def watched(lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b"") -> int:
+    def watched(
+        group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+    ) -> int:
         moved.append(sum(len(addressed) for _, addressed in letters))
-        return redrive(lane, letters, note)
+        return redrive(group, letters, note)
 
-    monkeypatch.setattr(shop.backend.ledger, "redrive", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "redrive", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 400)
     records = shop.backend.registry.handlers()
     assert 9 == redrive_batch(shop.backend, records, Choice()).done
@@ -170,14 +172,14 @@ def test_large_letters_are_read_a_few_at_a_time(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    dead = shop.backend.ledger.dead
+    dead = shop.backend.deliveries.dead
 
     def watched(domain: str, **options: Any) -> list[DeadLetter]:
         found = dead(domain, **options)
         read.append(sum(len(letter.event) for letter in found))
         return found
 
-    monkeypatch.setattr(shop.backend.ledger, "dead", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "dead", watched)
     monkeypatch.setattr(batch, "FIRST_PAGE", 1)
     monkeypatch.setattr(page, "FIRST_PAGE", 1)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 1)

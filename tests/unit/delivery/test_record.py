@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import Failure, History, Place, Restart, Row
+from celeriac.delivery import DeliveryState, Failure, History, Restart, Row
 from celeriac.delivery.record import format_row, parse_history, parse_row
 
-ROW = Row(state=Place.PROCESSED, entry="1700000000000-3", attempt=2, at_ms=1700000000250, took_us=9)
+ROW = Row(
+    state=DeliveryState.PROCESSED,
+    entry="1700000000000-3",
+    attempt=2,
+    at_ms=1700000000250,
+    took_us=9,
+)
 
 
 def test_a_row_is_written_relative_to_the_time_of_its_entry() -> None:
@@ -18,7 +24,7 @@ def test_a_row_may_lie_before_its_entry_where_a_clock_was_put_back() -> None:
 
 
 def test_the_dead_letter_behind_a_row_is_passed_over() -> None:
-    assert Place.DEAD == parse_row(b"dead 1700000000000-0 1 5 0 1700000000005-0").state
+    assert DeliveryState.DEAD == parse_row(b"dead 1700000000000-0 1 5 0 1700000000005-0").state
 
 
 def test_failures_are_one_a_line_and_hold_any_text() -> None:

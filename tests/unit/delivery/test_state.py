@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import IN_FLIGHT, MOVES, SETTLED, Place
+from celeriac.delivery import FINISHED, IN_FLIGHT, MOVES, DeliveryState
 
 
-def reachable(start: Place) -> set[Place]:
+def reachable(start: DeliveryState) -> set[DeliveryState]:
     found, ahead = {start}, [start]
     while ahead:
         here = ahead.pop()
@@ -17,20 +17,20 @@ def reachable(start: Place) -> set[Place]:
 
 
 def test_every_place_is_of_one_kind() -> None:
-    assert not IN_FLIGHT & SETTLED
-    assert set(Place) == IN_FLIGHT | SETTLED | {Place.WAITING}
+    assert not IN_FLIGHT & FINISHED
+    assert set(DeliveryState) == IN_FLIGHT | FINISHED | {DeliveryState.WAITING}
 
 
 def test_from_everywhere_a_delivery_can_be_processed_or_die() -> None:
-    for place in Place:
-        assert {Place.PROCESSED, Place.DEAD} <= reachable(place)
+    for place in DeliveryState:
+        assert {DeliveryState.PROCESSED, DeliveryState.DEAD} <= reachable(place)
 
 
 def test_a_delivery_runs_only_when_it_was_claimed() -> None:
-    assert {(Place.QUEUED, "claim"), (Place.RUNNING, "renew")} == {
-        move for move, places in MOVES.items() if Place.RUNNING in places
+    assert {(DeliveryState.QUEUED, "claim"), (DeliveryState.RUNNING, "renew")} == {
+        move for move, places in MOVES.items() if DeliveryState.RUNNING in places
     }
 
 
 def test_what_is_settled_comes_back_only_by_an_operator_s_hand() -> None:
-    assert {"schedule", "redrive"} == {call for place, call in MOVES if place in SETTLED}
+    assert {"schedule", "redrive"} == {call for place, call in MOVES if place in FINISHED}

@@ -40,11 +40,11 @@ def test_other_lines_are_none() -> None:
 
 
 def test_only_what_is_new_is_read_and_only_whole_lines(tmp_path: Path) -> None:
-    log, failures = tmp_path / "billing.log", FailureLog(tmp_path, keep=2)
+    event_log, failures = tmp_path / "billing.log", FailureLog(tmp_path, keep=2)
     assert failures.latest() == ()
     first, second = logged("A: 1"), logged("B: 2")
-    log.write_text(f"{first}\n{second[:40]}")
+    event_log.write_text(f"{first}\n{second[:40]}")
     assert [failure.error for failure in failures.latest()] == ["A: 1"]
-    with log.open("a") as more:
+    with event_log.open("a") as more:
         more.write(f"{second[40:]}\n{logged('C: 3')}\n")
     assert [failure.error for failure in failures.latest()] == ["B: 2", "C: 3"]

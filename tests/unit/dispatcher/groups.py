@@ -15,6 +15,6 @@ def make_group(domain: str, name: str = "charge", of: HandlerState | None = None
 
     handler = make_handler(function, (f"{domain}.#",), service="billing", name=name)
     of = of or HandlerState(handler.id)
-    group = GroupState(handler.lane(domain), handler, of, FetchSize(100))
-    of.groups.append(group)
-    return group
+    state = GroupState(handler.group(domain), handler, of, FetchSize(100))
+    of.groups.append(state)
+    return state

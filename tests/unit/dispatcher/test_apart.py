@@ -26,7 +26,7 @@ def test_after_more_each_waits_for_a_random_time_with_no_attempt_counted() -> No
     assert [("3-0", 3, 0), ("4-0", 4, 60_000)] == [
         (one.entry, one.attempt, one.delay_ms) for one in later
     ]
-    assert {Outcome.RELEASED} == {one.outcome for one in later}
+    assert {Outcome.REQUEUED} == {one.outcome for one in later}
 
 
 def test_the_time_doubles_up_to_ten_leases() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from celeriac.delivery import Ask
+from celeriac.delivery import FetchRequest
 from celeriac.dispatcher.group_table import wake
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.event import event_key
@@ -20,25 +20,25 @@ def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
     shop.on("billing.charge", "order.#")
     shop.start()
     handler = shop.services["billing"].handlers["billing.charge"]
-    ledger, lane = shop.backend.ledger, handler.lane("order")
+    deliveries, group = shop.backend.deliveries, handler.group("order")
     ids = [shop.emit("order.placed") for _ in range(EVENTS)]
     keys = [event_key(id, shop.settings.source) for id in ids]
-    entries = [one.id for one in shop.backend.log.read("order")]
+    entries = [one.id for one in shop.backend.event_log.read("order")]
     dead = "gone"
-    ledger.take(dead, [Ask(lane, EVENTS)])
-    assert EVENTS == len(ledger.claim(dead, lane, list(zip(entries, keys, strict=True)), 3))
-    shop.backend.log.clock.advance(int(settings.lease * 1000))  # type: ignore[attr-defined]
+    deliveries.fetch(dead, [FetchRequest(group, EVENTS)])
+    assert EVENTS == len(deliveries.claim(dead, group, list(zip(entries, keys, strict=True)), 3))
+    shop.backend.event_log.clock.advance(int(settings.lease * 1000))  # type: ignore[attr-defined]
     dispatcher = shop.dispatchers["billing"]
     most = 0
     for _ in range(3 * EVENTS):
         wake(dispatcher._groups)
-        dispatcher._groups[lane].swept_at = -math.inf
+        dispatcher._groups[group].swept_at = -math.inf
         shop.dispatch()
         most = max(most, len(shop.chunks))
         shop.chunks, rest = shop.chunks[:1], shop.chunks[1:]
         shop.run()
         shop.chunks = rest
-    rows = ledger.rows(lane, keys)
+    rows = deliveries.rows(group, keys)
     assert {"processed"} == {row.state.value for row in rows if row}
     assert EVENTS == len([row for row in rows if row])
     assert most <= TASKS_AHEAD, "of one process"

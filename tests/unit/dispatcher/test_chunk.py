@@ -90,35 +90,35 @@ def sizes(chunks: list[Chunk]) -> list[list[str]]:
 
 def test_a_split_keeps_the_order_of_the_log() -> None:
     some = handler()
-    chunks = split(some, some.lane("order"), items(0, 0, 0, 0, 0), 20_000, 1, SETTINGS)
+    chunks = split(some, some.group("order"), items(0, 0, 0, 0, 0), 20_000, 1, SETTINGS)
     assert [["e1", "e2"], ["e3", "e4"], ["e5"]] == sizes(chunks)
 
 
 def test_what_was_begun_before_goes_alone_and_first() -> None:
     some = handler()
-    chunks = split(some, some.lane("order"), items(0, 1, 0, 2), 10, 1, SETTINGS)
+    chunks = split(some, some.group("order"), items(0, 1, 0, 2), 10, 1, SETTINGS)
     assert [["e2"], ["e4"], ["e1", "e3"]] == sizes(chunks)
 
 
 def test_an_event_of_a_failed_batch_goes_alone() -> None:
     some = handler(batch=10)
-    chunks = split(some, some.lane("order"), items(1, 1, 0), 10, 1, SETTINGS)
+    chunks = split(some, some.group("order"), items(1, 1, 0), 10, 1, SETTINGS)
     assert [["e1"], ["e2"], ["e3"]] == sizes(chunks)
 
 
 def test_nothing_makes_no_chunk() -> None:
     some = handler()
-    assert [] == split(some, some.lane("order"), [], 10, 1, SETTINGS)
+    assert [] == split(some, some.group("order"), [], 10, 1, SETTINGS)
 
 
 def test_people_see_type_and_id_and_never_data() -> None:
     some = handler()
     event = Peek(id="e1", source="s", type="order.placed", subject="order/1")
-    one = Chunk(some, some.lane("order"), (Item("1-0", 2, event),))
+    one = Chunk(some, some.group("order"), (Item("1-0", 2, event),))
     assert {"event": "order.placed", "id": "e1", "subject": "order/1", "attempt": 3} == (
         one.describe()
     )
-    many = Chunk(some, some.lane("order"), tuple(items(0, 0, 0)))
+    many = Chunk(some, some.group("order"), tuple(items(0, 0, 0)))
     assert {"events": 3, "event": "order.placed", "id": "e1", "last": "e3"} == many.describe()
     assert [("1-0", "e1"), ("2-0", "e2"), ("3-0", "e3")] == [
         (entry, key_id(key)) for entry, key in many.hinted
@@ -130,15 +130,15 @@ def test_with_more_to_come_a_chunk_is_not_spread_over_the_processes(
     more: bool, sizes: list[int]
 ) -> None:
     some = handler()
-    chunks = split(some, some.lane("order"), items(*[0] * 400), 10, 2, SETTINGS, more=more)
+    chunks = split(some, some.group("order"), items(*[0] * 400), 10, 2, SETTINGS, more=more)
     assert sizes == [len(chunk.items) for chunk in chunks]
 
 
 def test_what_flower_keeps_of_a_task_is_short_whatever_the_events_say() -> None:
     some = handler()
     event = Peek(id="e1", source="s", type="order.placed", subject="x" * 1024)
-    one = Chunk(some, some.lane("order"), (Item("1-0", 0, event),))
+    one = Chunk(some, some.group("order"), (Item("1-0", 0, event),))
     assert "x" * 254 + "…" == one.describe()["subject"]
     types = [Peek(id="e", source="s", type=f"order.{'t' * 200}{n}") for n in range(50)]
-    many = Chunk(some, some.lane("order"), tuple(Item("1-0", 0, event) for event in types))
+    many = Chunk(some, some.group("order"), tuple(Item("1-0", 0, event) for event in types))
     assert len(many.describe()["event"]) == 255

@@ -8,7 +8,7 @@ import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Ask
+from celeriac.delivery import FetchRequest
 from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
@@ -28,8 +28,8 @@ def test_nothing_is_taken_for_a_paused_handler(
     bus.emit("order.placed", {})
     made.turn()
     assert sent == []
-    [group] = store.log.groups("order")
-    assert (group.lag, group.pending) == (1, 0)
+    [state] = store.event_log.groups("order")
+    assert (state.lag, state.pending) == (1, 0)
     store.backend.circuits.resume("billing.charge")
     made.turn()
     assert len(sent) == 1
@@ -45,8 +45,8 @@ def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
     [hint] = sent
     store.backend.circuits.pause("billing.charge")
     made.turn()
-    lane = bus.service.handlers["billing.charge"].lane("order")
-    assert store.ledger.claim("w", lane, hint.hinted, 5) == []
+    group = bus.service.handlers["billing.charge"].group("order")
+    assert store.deliveries.claim("w", group, hint.hinted, 5) == []
     sent.clear()
     store.backend.circuits.resume("billing.charge")
     made.turn()
@@ -79,15 +79,15 @@ def test_all_that_is_queued_goes_back_however_much_it_is(
     subscribed(bus)
     made = dispatcher()
     bus.emit_many([("order.placed", {})] * 1001)
-    lane = bus.service.handlers["billing.charge"].lane("order")
-    [taken] = store.ledger.take(bus.service.worker, [Ask(lane, 2000, most_new=2000)])
+    group = bus.service.handlers["billing.charge"].group("order")
+    [taken] = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, 2000, most_new=2000)])
     assert len(taken.deliveries) == 1001
     if way == "pause":
         store.backend.circuits.pause("billing.charge")
         made.turn()
     else:
-        made.hand_back()
-    assert store.ledger.due(lane) == 1001
+        made.requeue()
+    assert store.deliveries.due(group) == 1001
 
 
 def test_a_neighbour_is_served_meanwhile(
@@ -112,7 +112,7 @@ def test_of_a_handler_on_trial_one_event_is_sent(
     subscribed(bus, breaker=breaker)
     made = dispatcher()
     circuits = store.backend.circuits
-    circuits.tell("billing.charge", breaker, 1, 1, "down")
+    circuits.record("billing.charge", breaker, 1, 1, "down")
     first, *_ = [bus.emit("order.placed", {}) for _ in range(3)]
     made.turn()
     assert sent == []
@@ -121,11 +121,11 @@ def test_of_a_handler_on_trial_one_event_is_sent(
         made.turn()
     assert sent.ids == [[first]]
     # also where it runs, so that none is queued
-    assert store.ledger.claim(bus.service.worker, sent[0].lane, sent[0].hinted, 5)
+    assert store.deliveries.claim(bus.service.worker, sent[0].group, sent[0].hinted, 5)
     made.turn()
     assert sent.ids == [[first]]
     assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN
-    circuits.tell("billing.charge", breaker, 1, 0)
+    circuits.record("billing.charge", breaker, 1, 0)
     made.turn()
     assert len(sent) > 1
 
@@ -137,7 +137,7 @@ def test_a_trial_waits_for_an_event_to_come(
     breaker = Breaker(failures=1, recovery_timeout=1.0)
     subscribed(bus, breaker=breaker)
     made = dispatcher()
-    store.backend.circuits.tell("billing.charge", breaker, 1, 1, "down")
+    store.backend.circuits.record("billing.charge", breaker, 1, 1, "down")
     store.clock.advance(1001)
     made.turn()
     made.turn()

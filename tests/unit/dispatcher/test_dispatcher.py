@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
-from celeriac.delivery import Lane, Place
+from celeriac.delivery import DeliveryState, Group
 from celeriac.dispatcher.pause import BUSY, IDLE
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
-ORDER = Lane("order", "billing.charge")
+ORDER = Group("order", "billing.charge")
 
 
 def charge(event: Event) -> None: ...
@@ -58,7 +58,7 @@ def test_a_new_event_is_hinted_once(
     turning.turn()
     turning.turn()
     assert [["a"]] == sent.ids
-    assert ORDER == sent[0].lane
+    assert ORDER == sent[0].group
 
 
 def test_what_came_before_the_first_start_is_not_for_it(
@@ -79,7 +79,7 @@ def test_a_worker_holds_no_more_than_its_limit(
     # unmeasured: one event a chunk, two chunks read ahead for each of two processes
     assert [["a"], ["b"], ["c"], ["d"]] == sent.ids
     assert BUSY <= pause <= IDLE
-    assert 4 == store.log.groups("order")[0].lag
+    assert 4 == store.event_log.groups("order")[0].lag
 
 
 def test_room_is_filled_again(taking: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> None:
@@ -99,9 +99,9 @@ def test_what_the_handler_does_not_want_is_settled_in_passing_without_a_pause(
     turns = 1
     while turning.turn() == 0.0:
         turns += 1
-    (group,) = store.log.groups("order")
+    (state,) = store.event_log.groups("order")
     assert [] == sent
-    assert (0, 0) == (group.pending, group.lag)
+    assert (0, 0) == (state.pending, state.lag)
     assert 1 < turns <= 4
 
 
@@ -109,7 +109,7 @@ def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
     charging: EventBus, dispatcher: MakeDispatcher, store: Store
 ) -> None:
     turning = dispatcher()
-    store.ledger._book(ORDER).stats["mean_us"] = 10_000_000
+    store.deliveries._book(ORDER).stats["mean_us"] = 10_000_000
     emit(charging, *"abcdef", type="order.paid")
     assert [0.0, 0.0, 0.0] == [turning.turn() for _ in range(3)]
 
@@ -198,19 +198,19 @@ def test_a_handler_that_is_removed_while_it_joins_a_new_domain_is_served_no_more
     bus.on("ship.#")(bill)
     now = [0.0]
     turning = dispatcher(clock=lambda: now[0])
-    make_group = store.log.join
+    make_group = store.event_log.join
 
     def make_group_after_removal(domain: str, handler: str, start: str) -> bool:
         store.registry.unregister("billing.charge")
         return make_group(domain, handler, start)
 
-    monkeypatch.setattr(store.log, "join", make_group_after_removal)
+    monkeypatch.setattr(store.event_log, "join", make_group_after_removal)
     emit(bus, "a", type="ship.sent")
     now[0] += 60
     turning.turn()
     assert "billing.charge was removed by an operator" in caplog.text
     assert {"billing.bill"} == store.registry.handlers().keys()
-    assert ["billing.bill"] == [group.handler for group in store.log.groups("ship")]
+    assert ["billing.bill"] == [state.handler for state in store.event_log.groups("ship")]
     assert {"bill"} == {chunk.handler.name for chunk in sent}
 
 
@@ -223,7 +223,7 @@ def test_a_removed_handler_stops_being_served_in_all_its_domains(
     turning = dispatcher()
     store.registry.unregister("billing.charge")
     for domain in ("order", "payment"):
-        store.log.leave(domain, "billing.charge")
+        store.event_log.leave(domain, "billing.charge")
     with caplog.at_level(logging.WARNING):
         turning.turn()
     assert "billing.charge was removed by an operator" in caplog.text
@@ -240,8 +240,8 @@ def test_a_handler_whose_group_was_lost_joins_again(
     bus.on(pattern)(charge)
     emit(bus, "old")
     turning = dispatcher()
-    store.log.store.clear()
-    store.log._announced.clear()
+    store.event_log.store.clear()
+    store.event_log._announced.clear()
     store.registry._handlers.clear()
     emit(bus, "new")
     turning.turn()
@@ -272,14 +272,17 @@ def test_a_rate_limit_puts_off_what_is_over_it(
     run(bus, sent)
     turning.turn()
     assert [] == sent.ids
-    due = [one.due_ms or 0 for one in store.ledger.pending_between(ORDER, "-", "+")]
+    due = [one.due_ms or 0 for one in store.deliveries.pending_between(ORDER, "-", "+")]
     assert [0, 500] == [at - due[0] for at in due]
     for _ in range(8):
         store.clock.advance(500)
         turning.turn()
         assert 1 >= len(sent)
         run(bus, sent)
-    assert (0, 0) == (store.log.groups("order")[0].pending, store.log.groups("order")[0].lag)
+    assert (0, 0) == (
+        store.event_log.groups("order")[0].pending,
+        store.event_log.groups("order")[0].lag,
+    )
 
 
 def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
@@ -288,8 +291,8 @@ def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
     turning = dispatcher()
     emit(taking, "a")
     turning.turn()
-    store.ledger.claim("dead worker", ORDER, sent[0].hinted, 9)
-    store.clock.advance(store.ledger.lease_ms)
+    store.deliveries.claim("dead worker", ORDER, sent[0].hinted, 9)
+    store.clock.advance(store.deliveries.lease_ms)
     turning.turn()
     assert [["a"], ["a"]] == sent.ids
     assert sent[1].items[0].attempts == 1
@@ -300,12 +303,12 @@ def test_what_is_no_event_is_a_dead_letter_once_for_all_handlers(
 ) -> None:
     charging.on("order.placed")(bill)
     turning = dispatcher()
-    with store.log.silence():
-        store.log.append("order", b"not an event")
+    with store.event_log.silence():
+        store.event_log.append("order", b"not an event")
     turning.turn()
-    (letter,) = store.ledger.dead("order")
+    (letter,) = store.deliveries.dead("order")
     assert b"not an event" == letter.event
-    assert [0, 0] == [group.pending for group in store.log.groups("order")]
+    assert [0, 0] == [state.pending for state in store.event_log.groups("order")]
     assert [] == sent
 
 
@@ -331,10 +334,12 @@ def test_handing_back_makes_what_is_queued_due_for_others(
     emit(taking, *"ab")
     turning.turn()
     assert [taking.service.worker] == [worker.name for worker in store.registry.workers()]
-    store.ledger.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
-    turning.hand_back()
-    places = [store.ledger.pending(ORDER, c.items[0].entry) for c in sent]
-    assert [Place.RUNNING, Place.DUE] == [p and p.owner.partition(":")[0] for p in places]
+    store.deliveries.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
+    turning.requeue()
+    places = [store.deliveries.pending(ORDER, c.items[0].entry) for c in sent]
+    assert [DeliveryState.RUNNING, DeliveryState.SCHEDULED] == [
+        p and p.owner.partition(":")[0] for p in places
+    ]
     assert [] == store.registry.workers()
 
 
@@ -397,7 +402,7 @@ def test_only_lanes_for_which_somebody_rang_are_asked_for(
     emit(charging, "b", type="item.sold")
     turning.turn({"item"})
     assert [["b"]] == sent.ids
-    turning.turn({"bell order"})
+    turning.turn({"wakeup order"})
     assert [["b"], ["a"]] == sent.ids
 
 
@@ -409,7 +414,7 @@ def test_a_retry_is_asked_for_when_its_time_has_come_though_nobody_rings(
     emit(bus, "a")
     turning.turn({"order"})
     run(bus, sent)
-    turning.turn({"bell order"})  # finish rings, so that the time is known
+    turning.turn({"wakeup order"})  # finish rings, so that the time is known
     assert [] == sent
     store.clock.advance(30_000)
     turning.turn(())

@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Ask, Lane, Taken
+from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched
 from celeriac.dispatcher import Dispatcher, domain_reader
 from celeriac.dispatcher.domain_reading import SHARED_FROM
 from celeriac.event_log import EntryKind
@@ -30,21 +30,21 @@ class Asked:
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self._names: list[str] = []
-        take, fetch = store.ledger.take, store.backend.chunks.fetch
+        take, fetch = store.deliveries.fetch, store.backend.chunks.fetch
 
-        def noted_take(worker: str, asks: Sequence[Ask]) -> list[Taken]:
-            self._note(ask.lane for ask in asks)
+        def noted_take(worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
+            self._note(ask.group for ask in asks)
             return take(worker, asks)
 
-        def noted_fetch(worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
-            self._note(request.lane for request in requests)
+        def noted_fetch(worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
+            self._note(request.group for request in requests)
             return fetch(worker, requests)
 
-        monkeypatch.setattr(store.ledger, "take", noted_take)
+        monkeypatch.setattr(store.deliveries, "fetch", noted_take)
         monkeypatch.setattr(store.backend.chunks, "fetch", noted_fetch)
 
-    def _note(self, groups: Iterable[Lane]) -> None:
-        self._names += [group.handler.partition(".")[2] for group in groups]
+    def _note(self, groups: Iterable[Group]) -> None:
+        self._names += [state.handler.partition(".")[2] for state in groups]
 
     def names(self) -> list[str]:
         names, self._names = self._names, []
@@ -64,13 +64,13 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     """A fast handler for each type `order.t0` …; they stand together, with no chunk open."""
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}", backoff=0.0, jitter=0.0)(handle)
-        store.ledger._book(Lane("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher()
     bus.emit("order.other", id="first")
     wake(made)
     wake(made)
-    for group in made._groups:
-        assert group.is_together
+    for state in made._groups:
+        assert state.is_together
     asked.names()
     return made
 
@@ -91,8 +91,8 @@ def run_all(bus: EventBus, sent: Sent) -> list[tuple[str, str]]:
 
 
 def behind(store: Store) -> dict[str, int | None]:
-    groups = store.log.groups("order")
-    return {group.handler: group.lag for group in groups if group.lag or group.pending}
+    groups = store.event_log.groups("order")
+    return {state.handler: state.lag for state in groups if state.lag or state.pending}
 
 
 def test_what_one_handler_wants_is_a_chunk_for_it_and_the_others_are_moved_on(
@@ -114,14 +114,14 @@ def test_an_event_moves_only_the_groups_that_want_it_and_a_look_moves_all(
     now = [0.0]
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}")(handle)
-        store.ledger._book(Lane("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher(clock=lambda: now[0])
     wake(made)
     moved: list[str] = []
     advance = store.backend.chunks.advance
 
     def noted(worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        moved.extend(move.lane.handler for move in moves)
+        moved.extend(move.group.handler for move in moves)
         return advance(worker, moves)
 
     monkeypatch.setattr(store.backend.chunks, "advance", noted)
@@ -134,7 +134,7 @@ def test_an_event_moves_only_the_groups_that_want_it_and_a_look_moves_all(
     now[0] += 2.0
     wake(made)
     assert {"billing.h3", "billing.h4"} == set(behind(store)), "their chunks are open"
-    assert {0} == {group.lag for group in store.log.groups("order")}
+    assert {0} == {state.lag for state in store.event_log.groups("order")}
 
 
 def test_an_event_that_no_handler_wants_costs_no_chunk(
@@ -176,14 +176,14 @@ def test_each_handler_runs_what_it_wants_once_whatever_comes_in_whatever_order(
     wanted = [(f"h{n * n % 17}", f"e{n}") for n in range(200) if n * n % 17 < MANY]
     assert sorted(wanted) == sorted(ran)
     assert {} == behind(store)
-    assert all(group.is_together for group in many._groups)
+    assert all(state.is_together for state in many._groups)
 
 
 def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
-    lane = Lane("order", "billing.h3")
-    store.ledger._book(lane).stats["mean_us"] = many._groups[lane].mean_us = 5000
+    group = Group("order", "billing.h3")
+    store.deliveries._book(group).stats["mean_us"] = many._groups[group].mean_us = 5000
     for n in range(10):
         bus.emit("order.t3", id=f"a{n}")
     bus.emit("order.t4", id="b")
@@ -191,12 +191,12 @@ def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
         wake(many)
     ran = [(chunk.handler.name, item.event.id) for chunk in sent for item in chunk.items]
     assert ("h4", "b") in ran
-    assert not many._groups[lane].is_together
+    assert not many._groups[group].is_together
     for _ in range(40):
         run_all(bus, sent)
         wake(many)
     assert {} == behind(store)
-    assert many._groups[lane].is_together
+    assert many._groups[group].is_together
 
 
 @pytest.mark.parametrize("options", [{"ordered": True}, {"concurrency": 2}])
@@ -216,7 +216,7 @@ def test_a_handler_whose_deliveries_come_one_by_one_takes_them_by_itself(
         ran += run_all(bus, sent)
     assert sorted((f"h{n % 15}", f"e{n}") for n in range(60) if n % 15 < MANY) == sorted(ran)
     assert {} == behind(store)
-    assert all(group.is_together for group in made._groups)
+    assert all(state.is_together for state in made._groups)
 
 
 def test_what_is_due_is_found_at_the_bell(
@@ -225,7 +225,7 @@ def test_what_is_due_is_found_at_the_bell(
     bus.emit("order.t3", id="a")
     wake(many)
     chunk = sent.pop()
-    assert 1 == store.backend.chunks.requeue(bus.service.worker, chunk.lane, chunk.id)
+    assert 1 == store.backend.chunks.requeue(bus.service.worker, chunk.group, chunk.id)
     wake(many)
     wake(many)
     assert [["a"]] == sent.ids
@@ -238,7 +238,7 @@ def test_a_chunk_whose_lease_expired_is_found(
     bus.emit("order.t3", id="a")
     wake(many)
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     wake(many)
     wake(many)
     assert [["a"]] == sent.ids
@@ -248,7 +248,7 @@ def test_a_chunk_whose_lease_expired_is_found(
 def test_a_group_that_is_gone_is_joined_again(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
-    store.log.leave("order", "billing.h3")
+    store.event_log.leave("order", "billing.h3")
     wake(many)
     wake(many)
     bus.emit("order.t3", id="a")
@@ -260,7 +260,7 @@ def test_a_group_that_is_gone_is_joined_again(
 def test_what_only_newer_code_wants_is_left_to_it(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
-    store.ledger.note_patterns(Lane("order", "billing.h3"), ["order.t3", "order.new"])
+    store.deliveries.note_patterns(Group("order", "billing.h3"), ["order.t3", "order.new"])
     bus.emit("order.new", id="a")
     for _ in range(3):
         wake(many)
@@ -275,8 +275,8 @@ def test_a_group_that_was_set_back_is_given_all_of_it_again(
     bus.emit("order.t4", id="b")
     wake(many)
     run_all(bus, sent)
-    with store.log.lock:
-        store.log.store["order"].groups["billing.h3"].last = (0, 0)
+    with store.event_log.lock:
+        store.event_log.store["order"].groups["billing.h3"].last = (0, 0)
     bus.emit("order.other", id="c")
     ran = []
     for _ in range(10):
@@ -289,7 +289,7 @@ def test_an_entry_that_is_no_event_is_dead_and_holds_up_no_group(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
     bus.emit("order.t3", id="a")
-    store.log._append("order", b"no event", EntryKind.FOREIGN)
+    store.event_log._append("order", b"no event", EntryKind.FOREIGN)
     bus.emit("order.t4", id="b")
     ran = []
     for _ in range(20):
@@ -297,15 +297,15 @@ def test_an_entry_that_is_no_event_is_dead_and_holds_up_no_group(
         ran += run_all(bus, sent)
     assert [("h3", "a"), ("h4", "b")] == sorted(ran)
     assert {} == behind(store)
-    assert 1 == len(store.ledger.dead("order"))
+    assert 1 == len(store.deliveries.dead("order"))
 
 
 def test_a_group_that_another_worker_moved_on_misses_nothing(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
     bus.emit("order.t3", id="a")
-    lane = Lane("order", "billing.h3")
-    [other] = store.backend.chunks.fetch("other", [FetchRequest(lane, "chunk", 1, running=True)])
+    group = Group("order", "billing.h3")
+    [other] = store.backend.chunks.fetch("other", [ChunkRequest(group, "chunk", 1, running=True)])
     bus.emit("order.t3", id="b")
     for _ in range(3):
         wake(many)
@@ -338,14 +338,14 @@ def test_where_few_groups_are_left_each_fetches_for_itself(
 ) -> None:
     for number in range(SHARED_FROM - 1, MANY):
         store.registry.unregister(f"billing.h{number}")
-        store.log.leave("order", f"billing.h{number}")
+        store.event_log.leave("order", f"billing.h{number}")
     for _ in range(3):
         wake(many)
     assert "order" not in many._reader
     bus.emit("order.t0", id="a")
     wake(many)
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     wake(many)
     assert [["a"]] == sent.ids
 
@@ -354,14 +354,14 @@ def test_a_handler_that_wants_most_of_a_backlog_fetches_it_for_itself(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(domain_reader, "MAX_PAGES", 1)
-    lane = Lane("order", "billing.h0")
+    group = Group("order", "billing.h0")
     bus.emit_many([("order.t0", {})] * 1200)
     wake(many)
     assert [True] == [chunk.more for chunk in sent[:1]]
-    assert not many._groups[lane].is_together
+    assert not many._groups[group].is_together
     ran = []
     for _ in range(40):
         ran += run_all(bus, sent)
         wake(many)
-    assert 1200 == store.ledger.stats(lane)["processed"]
+    assert 1200 == store.deliveries.stats(group)["processed"]
     assert {} == behind(store)

@@ -10,7 +10,7 @@ from celeriac.dispatcher.eviction import EvictionWatch
 from celeriac.event_log.event_log import Eviction
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import open_client
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.event_log import redis_event_log
 
 
 def test_it_is_said_at_the_first_look_and_when_more_is_lost(
@@ -31,7 +31,7 @@ def test_the_servers_policy_is_read_and_no_password_is_shown(redis_url: str) -> 
     before = client.config_get("maxmemory-policy")["maxmemory-policy"]
     client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        (found,) = redis_log(Settings.load({}, redis_url=redis_url)).evictions()
+        (found,) = redis_event_log(Settings.load({}, redis_url=redis_url)).evictions()
     finally:
         client.config_set("maxmemory-policy", before)
     assert found.policy == "allkeys-lru"

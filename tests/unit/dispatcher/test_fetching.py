@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from celeriac import Breaker, Event, EventBus
-from celeriac.delivery import Lane, Place
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import DeliveryState, Group
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import encode
@@ -21,7 +21,7 @@ from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 
 
 def charge(event: Event[Any]) -> None: ...
@@ -42,7 +42,7 @@ def settle(turning: Dispatcher) -> float:
 
 def run(bus: EventBus, chunk: Chunk, **more: Any) -> None:
     Executor(bus.service).chunks.execute(
-        chunk.handler, chunk.lane.domain, chunk.id, chunk.entries, more=chunk.more, **more
+        chunk.handler, chunk.group.domain, chunk.id, chunk.entries, more=chunk.more, **more
     )
 
 
@@ -58,8 +58,8 @@ def test_what_emit_made_is_fetched_in_a_chunk_and_leaves_no_delivery_behind(
     assert (chunk.id, f"queued:{bus.service.worker}") == (opened.id, opened.owner)
     run(bus, chunk)
     assert [] == store.backend.chunks.open_chunks(GROUP)
-    [group] = store.log.groups("order")
-    assert (0, 0) == (group.pending, group.lag)
+    [state] = store.event_log.groups("order")
+    assert (0, 0) == (state.pending, state.lag)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_decided_delivery_by_delivery_comes_in_no_chunk(
 
 def append_foreign(bus: EventBus, store: Store, id: str) -> None:
     """As any producer may, by XADD."""
-    store.log.append("order", encode(bus.event("order.placed", id=id)), EntryKind.FOREIGN)
+    store.event_log.append("order", encode(bus.event("order.placed", id=id)), EntryKind.FOREIGN)
 
 
 def test_what_may_be_a_duplicate_is_taken_by_itself_in_the_same_turn(
@@ -110,13 +110,13 @@ def test_a_copy_of_an_event_that_ran_in_a_chunk_is_ignored(
     settle(turning)
     [copy] = sent
     assert (0, "") == (run_task(bus.service, copy).processed, copy.id)
-    assert 1 == store.ledger.stats(GROUP)["processed"]
+    assert 1 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     event = bus.emit("order.placed")
@@ -126,23 +126,23 @@ def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
     while sent:
         run_task(bus.service, sent.pop(0))
         settle(turning)
-    assert 2 == store.ledger.stats(GROUP)["processed"]
-    assert [] == store.ledger.pending_between(GROUP, "-", "+")
+    assert 2 == store.deliveries.stats(GROUP)["processed"]
+    assert [] == store.deliveries.pending_between(GROUP, "-", "+")
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store, together: bool
 ) -> None:
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     body = encode(bus.event("order.placed", id="a"))
-    store.log.append("order", body, EntryKind.MADE, since_ms=store.clock.now_ms())
+    store.event_log.append("order", body, EntryKind.MADE, since_ms=store.clock.now_ms())
     ran: list[str] = []
     for _ in range(2):
         if not together or not ran:
-            store.log._append("order", body, EntryKind.MADE)
+            store.event_log._append("order", body, EntryKind.MADE)
         other = bus.emit("order.placed")
         settle(turning)
         while sent:
@@ -151,7 +151,7 @@ def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
             settle(turning)
         assert other in ran
     assert 1 == ran.count("a")
-    assert 3 == store.ledger.stats(GROUP)["processed"]
+    assert 3 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_a_chunk_in_which_nothing_is_repeated_runs_as_any_other(
@@ -160,7 +160,7 @@ def test_a_chunk_in_which_nothing_is_repeated_runs_as_any_other(
     turning = dispatcher()
     event = bus.emit("order.placed")
     now_ms = store.clock.now_ms()
-    store.log.store["order"].ids.note_ambiguous(now_ms, now_ms)
+    store.event_log.store["order"].ids.note_ambiguous(now_ms, now_ms)
     settle(turning)
     [chunk] = sent
     assert [[event]] == sent.ids
@@ -191,8 +191,8 @@ def test_what_the_handler_does_not_want_costs_no_task(
     bus.emit_many([("order.paid", {})] * 50)
     settle(turning)
     assert ([], []) == (list(sent), store.backend.chunks.open_chunks(GROUP))
-    [group] = store.log.groups("order")
-    assert (0, 0) == (group.pending, group.lag)
+    [state] = store.event_log.groups("order")
+    assert (0, 0) == (state.pending, state.lag)
 
 
 def test_a_free_process_is_given_the_entries_of_the_chunk(
@@ -207,7 +207,7 @@ def test_a_free_process_is_given_the_entries_of_the_chunk(
     assert chunk.entries is not None
     assert [chunk.items[0].entry] == [entry.id for entry in chunk.entries]
     run(bus, chunk)
-    assert 1 == store.ledger.stats(GROUP)["processed"]
+    assert 1 == store.deliveries.stats(GROUP)["processed"]
 
 
 def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(
@@ -221,7 +221,7 @@ def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(
     event = bus.emit("order.placed")
     fetch = store.backend.chunks.fetch
 
-    def lose(worker: str, requests: Sequence[FetchRequest]) -> Any:
+    def lose(worker: str, requests: Sequence[ChunkRequest]) -> Any:
         fetch(worker, requests)
         monkeypatch.setattr(store.backend.chunks, "fetch", fetch)
         raise redis.ConnectionError("reset")
@@ -240,11 +240,11 @@ def test_a_chunk_whose_lease_expired_becomes_deliveries_of_their_own(
     event = bus.emit("order.placed")
     settle(turning)
     lost = sent.pop()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     settle(turning)
     assert ([[event]], [""]) == (sent.ids, [chunk.id for chunk in sent])
     run(bus, lost)
-    assert "processed" not in store.ledger.stats(GROUP)
+    assert "processed" not in store.deliveries.stats(GROUP)
 
 
 def test_a_stop_gives_back_what_is_queued(
@@ -253,10 +253,10 @@ def test_a_stop_gives_back_what_is_queued(
     turning = dispatcher()
     bus.emit("order.placed")
     settle(turning)
-    turning.hand_back()
+    turning.requeue()
     [chunk] = sent
     assert [] == store.backend.chunks.open_chunks(GROUP)
-    assert Place.DUE == store.ledger.pending_between(GROUP, "-", "+")[0].owner
+    assert DeliveryState.SCHEDULED == store.deliveries.pending_between(GROUP, "-", "+")[0].owner
     assert None is store.backend.chunks.begin("other", GROUP, chunk.id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -14,8 +14,8 @@ SECOND_MS = 1000
 def forget(store: Store, domain: str) -> None:
     """What the janitor of another worker does."""
     store.clock.advance(WEEK_MS + SECOND_MS)
-    store.log.trim(domain)
-    assert store.log.forget_domain(domain, WEEK_MS)
+    store.event_log.trim(domain)
+    assert store.event_log.forget_domain(domain, WEEK_MS)
 
 
 def since(store: Store, handler: str) -> set[str]:
@@ -30,14 +30,14 @@ def test_a_wildcard_leaves_a_domain_that_is_gone_and_joins_it_again_when_it_is_b
 
     turning = dispatcher()
     # Not emitted: the worker ignores what came before it knew of the domain.
-    store.log.announce(["brief"])
+    store.event_log.announce(["brief"])
     turning.turn()
     assert {"brief"} == since(store, "billing.audit")
     forget(store, "brief")
     turning.turn()
     turning.turn()
     assert set() == since(store, "billing.audit")
-    assert frozenset() == store.log.domains()
+    assert frozenset() == store.event_log.domains()
     bus.emit("brief.again", id="a")
     for _ in range(3):
         turning.turn()
@@ -62,8 +62,8 @@ def test_a_handler_that_names_the_domain_keeps_it(
     for _ in range(3):
         turning.turn()
     assert {"brief"} == since(store, "billing.handle")
-    assert {"billing.handle"} <= {group.handler for group in store.log.groups("brief")}
+    assert {"billing.handle"} <= {state.handler for state in store.event_log.groups("brief")}
     bus.emit("brief.again", id="a")
     for _ in range(3):
         turning.turn()
-    assert Lane("brief", "billing.handle") in {chunk.lane for chunk in sent}
+    assert Group("brief", "billing.handle") in {chunk.group for chunk in sent}

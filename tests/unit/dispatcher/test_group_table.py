@@ -22,22 +22,22 @@ ORDER, ITEM, FRAUD = ("order", "charge"), ("item", "count"), ("order", "check")
 def table(*named: tuple[str, str]) -> tuple[GroupTable, list[GroupState]]:
     """With groups that are looked at at 100 s."""
     made, groups = GroupTable(), [make_group(*one) for one in named]
-    for group in groups:
-        made.add(group)
-        look_at(group, 100.0)
+    for state in groups:
+        made.add(state)
+        look_at(state, 100.0)
     return made, groups
 
 
 def test_a_new_group_is_looked_at_at_once() -> None:
-    made, group = GroupTable(), make_group("order")
-    made.add(group)
-    assert [group] == made.ready(0.0)
+    made, state = GroupTable(), make_group("order")
+    made.add(state)
+    assert [state] == made.ready(0.0)
 
 
 def test_a_group_is_looked_at_when_its_time_has_come() -> None:
-    made, [group] = table(ORDER)
-    look_at(group, 5.0)
-    assert ([], [group]) == (made.ready(4.9), made.ready(5.0))
+    made, [state] = table(ORDER)
+    look_at(state, 5.0)
+    assert ([], [state]) == (made.ready(4.9), made.ready(5.0))
     assert made.next_look() == 5.0
 
 
@@ -49,8 +49,8 @@ def test_the_groups_of_a_domain_are_known() -> None:
 
 def test_a_bell_wakes_for_what_is_new_or_for_what_is_pending() -> None:
     made, [order, item] = table(ORDER, ITEM)
-    for group in (order, item):
-        group.fetch_at = group.take_at = 50.0
+    for state in (order, item):
+        state.fetch_at = state.take_at = 50.0
     wake([order], new=True)
     wake([item], pending=True)
     assert [order, item] == made.ready(0.0)
@@ -89,8 +89,8 @@ def test_a_group_that_rests_without_end_is_not_looked_at() -> None:
 
 def test_what_a_bell_rang_for_is_held_up_by_nothing_that_rested() -> None:
     made, groups = table(*[("item", f"a{n}") for n in range(3 * FEW_RESTED)], ORDER)
-    for group in groups[:-1]:
-        rest(group, 1.0)
+    for state in groups[:-1]:
+        rest(state, 1.0)
     wake(groups[-1:])
     ready = made.ready(2.0)
     assert (FEW_RESTED + 1, groups[-1]) == (len(ready), ready[0])
@@ -98,24 +98,24 @@ def test_what_a_bell_rang_for_is_held_up_by_nothing_that_rested() -> None:
 
 def test_of_a_thousand_each_has_its_turn_soon_though_there_is_always_other_work() -> None:
     made, groups = table(*[("item", f"a{n}") for n in range(1000)], ORDER)
-    for group in groups[:-1]:
-        rest(group, 1.0)
-    turns, left = 0, {group.lane for group in groups[:-1]}
+    for state in groups[:-1]:
+        rest(state, 1.0)
+    turns, left = 0, {state.group for state in groups[:-1]}
     while left:
         turns += 1
         wake(groups[-1:])
-        for group in made.ready(2.0):
-            rest(group, 100.0)
-            left.discard(group.lane)
+        for state in made.ready(2.0):
+            rest(state, 100.0)
+            left.discard(state.group)
     assert turns < 20
 
 
 def test_those_that_had_no_turn_have_the_next() -> None:
     made, groups = table(*[("item", f"a{n}") for n in range(MANY_RESTED + 1)])
-    for group in groups:
-        rest(group, 1.0)
-    for group in made.ready(2.0):
-        rest(group, 100.0)
+    for state in groups:
+        rest(state, 1.0)
+    for state in made.ready(2.0):
+        rest(state, 100.0)
     assert groups[-1:] == made.ready(2.0)
 
 
@@ -129,9 +129,9 @@ def test_a_group_is_looked_at_no_later_than_is_asked_for() -> None:
 
 def test_a_group_that_is_served_no_more_is_forgotten() -> None:
     made, [order, item] = table(ORDER, ITEM)
-    assert [order] == made.keep({item.lane})
-    assert (1, [item], None) == (len(made), list(made), made.get(order.lane))
-    assert order.lane not in made
+    assert [order] == made.keep({item.group})
+    assert (1, [item], None) == (len(made), list(made), made.get(order.group))
+    assert order.group not in made
 
 
 def test_without_groups_there_is_no_next_time() -> None:

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from celeriac import Event
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
 from celeriac.handler import Handler, make_handler
 from celeriac.registry import HandlerRecord
 from celeriac.testing.store import Store
 
 
-def take(event: Event) -> None: ...
+def fetch(event: Event) -> None: ...
 
 
 def handler(*patterns: str, start: Any = "now") -> Handler:
-    return make_handler(take, patterns, service="billing", start=start)
+    return make_handler(fetch, patterns, service="billing", start=start)
 
 
 def known(*patterns: str, **since: str) -> HandlerRecord:
@@ -72,52 +72,52 @@ def test_a_start_before_the_epoch_is_the_beginning_of_time() -> None:
 
 
 def test_joining_now_takes_part_after_the_newest_entry(store: Store) -> None:
-    with store.log.silence():
-        entry = store.log.append("order", b"{}")
+    with store.event_log.silence():
+        entry = store.event_log.append("order", b"{}")
     (record,) = join(store.backend, [handler("order.placed")], set())
     assert {"order": entry} == record.since
-    assert entry == store.log.groups("order")[0].last_delivered
+    assert entry == store.event_log.groups("order")[0].last_delivered
 
 
 def test_joining_twice_changes_nothing(store: Store) -> None:
     first = join(store.backend, [handler("order.placed")], set())
-    with store.log.silence():
-        store.log.append("order", b"{}")
+    with store.event_log.silence():
+        store.event_log.append("order", b"{}")
     store.clock.advance(1000)
     assert first == join(store.backend, [handler("order.placed")], set())
     assert {"billing.take": first[0]} == dict(store.registry.handlers())
 
 
 def test_a_group_that_was_lost_is_made_again_where_it_began(store: Store) -> None:
-    with store.log.silence():
-        entry = store.log.append("order", b"{}")
+    with store.event_log.silence():
+        entry = store.event_log.append("order", b"{}")
     join(store.backend, [handler("order.placed")], set())
-    store.log.leave("order", "billing.take")
+    store.event_log.leave("order", "billing.take")
     join(store.backend, [handler("order.placed")], set())
-    assert entry == store.log.groups("order")[0].last_delivered
+    assert entry == store.event_log.groups("order")[0].last_delivered
 
 
 def test_who_was_removed_does_not_rejoin(store: Store) -> None:
     some = handler("order.placed")
     join(store.backend, [some], set())
     store.registry.unregister(some.id)
-    store.log.leave("order", some.id)
+    store.event_log.leave("order", some.id)
     assert rejoin(store.backend, some, "order") is None
-    assert [] == store.log.groups("order")
+    assert [] == store.event_log.groups("order")
 
 
 @pytest.mark.parametrize("removed_at", ["before its group is made", "after its group is made"])
 def test_a_removal_while_a_worker_joins_a_new_domain_wins(
     store: Store, monkeypatch: pytest.MonkeyPatch, removed_at: str
 ) -> None:
-    some, make_group = handler("#"), store.log.join
+    some, make_group = handler("#"), store.event_log.join
     join(store.backend, [some], {"order"})
 
     def remove() -> None:
         """As `celeriac handlers remove`."""
         store.registry.unregister(some.id)
-        for domain in store.log.domains():
-            store.log.leave(domain, some.id)
+        for domain in store.event_log.domains():
+            store.event_log.leave(domain, some.id)
 
     def make_group_beside_removal(domain: str, name: str, start: str) -> bool:
         if removed_at.startswith("before"):
@@ -127,12 +127,12 @@ def test_a_removal_while_a_worker_joins_a_new_domain_wins(
             remove()
         return made
 
-    monkeypatch.setattr(store.log, "join", make_group_beside_removal)
-    for joined in ([Lane("order", some.id)], []):
+    monkeypatch.setattr(store.event_log, "join", make_group_beside_removal)
+    for joined in ([Group("order", some.id)], []):
         assert [] == join(store.backend, [some], {"order", "ship"}, joined, [some.id])
         assert {} == store.registry.handlers()
         assert store.registry.was_removed(some.id)
-        assert [] == store.log.groups("order") == store.log.groups("ship")
+        assert [] == store.event_log.groups("order") == store.event_log.groups("ship")
     monkeypatch.undo()
     # A worker that starts registers it again.
     assert join(store.backend, [some], {"order", "ship"})
@@ -142,11 +142,11 @@ def test_a_removal_while_a_worker_joins_a_new_domain_wins(
 @pytest.mark.parametrize("pattern", ["order.placed", "#"])
 def test_who_lost_everything_rejoins_from_the_first_entry(store: Store, pattern: str) -> None:
     some = handler(pattern)
-    with store.log.silence():
-        store.log.append("order", b"{}")
+    with store.event_log.silence():
+        store.event_log.append("order", b"{}")
     record = rejoin(store.backend, some, "order")
     assert record and {"order": FIRST} == record.since
-    assert 1 == store.log.groups("order")[0].lag
+    assert 1 == store.event_log.groups("order")[0].lag
 
 
 def test_older_code_that_joins_later_keeps_the_patterns_and_domains_of_the_newer(
@@ -162,14 +162,14 @@ def test_older_code_that_joins_later_keeps_the_patterns_and_domains_of_the_newer
 def test_a_wildcard_whose_record_is_gone_misses_no_domain_that_appeared_meanwhile(
     store: Store,
 ) -> None:
-    with store.log.silence():
-        store.log.append("order", b"{}")
+    with store.event_log.silence():
+        store.event_log.append("order", b"{}")
     join(store.backend, [handler("#")], {"order"})
     store.registry._handlers.clear() if hasattr(
         store.registry, "_handlers"
     ) else store.registry.client.delete(store.registry.keys.handlers)  # type: ignore[attr-defined]
-    with store.log.silence():
-        store.log.append("ship", b"{}")
+    with store.event_log.silence():
+        store.event_log.append("ship", b"{}")
     (record,) = join(store.backend, [handler("#")], {"order", "ship"})
     assert FIRST == record.since["ship"]
     assert FIRST != record.since["order"]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend
 from celeriac.tracking import Matrix
@@ -45,7 +45,7 @@ def registered(shop: Shop) -> set[str]:
 
 
 def test_a_deleted_registry_is_whole_again_after_a_beat(shop: Shop) -> None:
-    keys, client = shop.backend.log.keys, shop.backend.log.client  # type: ignore[attr-defined]
+    keys, client = shop.backend.event_log.keys, shop.backend.event_log.client  # type: ignore[attr-defined]
     before = dict(shop.backend.registry.handlers())
     for key in (keys.handlers, keys.workers, keys.domains):
         client.delete(key)
@@ -53,13 +53,13 @@ def test_a_deleted_registry_is_whole_again_after_a_beat(shop: Shop) -> None:
     next_beat(shop)
     assert before == shop.backend.registry.handlers(), "with all that was known of them"
     assert [shop.services["billing"].worker] == [w.name for w in shop.backend.registry.workers()]
-    assert "order" in shop.backend.log.domains()
+    assert "order" in shop.backend.event_log.domains()
 
 
 def test_a_record_that_cannot_be_read_is_replaced_after_a_beat(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys, client = shop.backend.log.keys, shop.backend.log.client  # type: ignore[attr-defined]
+    keys, client = shop.backend.event_log.keys, shop.backend.event_log.client  # type: ignore[attr-defined]
     client.hset(keys.handlers, "billing.charge", b"\xff")
     with caplog.at_level(logging.WARNING):
         next_beat(shop)
@@ -107,15 +107,15 @@ def test_a_registration_that_older_code_wrote_over_is_whole_again_after_a_beat(s
     record = shop.backend.registry.handlers()["billing.charge"]
     assert {"order.placed", "order.amended"} == set(record.patterns)
     assert {"order"} == set(record.since)
-    lane = Lane("order", "billing.charge")
-    assert "order.placed" in shop.backend.ledger.patterns(lane)
+    group = Group("order", "billing.charge")
+    assert "order.placed" in shop.backend.deliveries.patterns(group)
 
 
 def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_noticed(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lane = Lane("order", "billing.charge")
-    shop.backend.ledger.note_patterns(lane, ["order.placed", "order.#"])
+    group = Group("order", "billing.charge")
+    shop.backend.deliveries.note_patterns(group, ["order.placed", "order.#"])
     register(shop, "order.placed", "order.#")
     next_beat(shop)
     record = shop.backend.registry.handlers()["billing.charge"]
@@ -127,7 +127,7 @@ def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_notice
     record = shop.backend.registry.handlers()["billing.charge"]
     assert ("order.placed",) == record.patterns
     assert {"order.#"} == set(record.retired)
-    assert ("order.placed",) == shop.backend.ledger.patterns(lane)
+    assert ("order.placed",) == shop.backend.deliveries.patterns(group)
 
 
 def test_a_worker_that_has_a_leaving_pattern_keeps_it(shop: Shop) -> None:
@@ -140,7 +140,7 @@ def test_a_worker_that_has_a_leaving_pattern_keeps_it(shop: Shop) -> None:
 
 
 def test_after_a_server_lost_all_everything_comes_back(shop: Shop) -> None:
-    client = shop.backend.log.client  # type: ignore[attr-defined]
+    client = shop.backend.event_log.client  # type: ignore[attr-defined]
     for key in client.scan_iter(f"{shop.settings.namespace}:*"):
         client.delete(key)
     next_beat(shop)

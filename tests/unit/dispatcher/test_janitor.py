@@ -49,10 +49,10 @@ def test_what_is_over_the_retention_goes(bus: EventBus, store: Store) -> None:
     store.clock.advance(int(bus.settings.retention * 1000) + 1)
     clock.time = TRIM_EVERY - 0.1
     janitor.turn(["order"], discover=False)
-    assert 1 == store.log.length("order")
+    assert 1 == store.event_log.length("order")
     clock.time = TRIM_EVERY
     janitor.turn(["order"], discover=False)
-    assert 0 == store.log.length("order")
+    assert 0 == store.event_log.length("order")
 
 
 def test_logs_of_foreign_producers_are_found_where_a_wildcard_needs_them(
@@ -60,12 +60,12 @@ def test_logs_of_foreign_producers_are_found_where_a_wildcard_needs_them(
 ) -> None:
     clock = Clock()
     janitor = Janitor(lambda: store.backend, lambda: record(bus), clock)
-    with store.log.silence():
-        store.log.append("foreign", b"{}")
+    with store.event_log.silence():
+        store.event_log.append("foreign", b"{}")
     assert not janitor.turn((), discover=False)
-    assert frozenset() == store.log.domains()
+    assert frozenset() == store.event_log.domains()
     assert janitor.turn((), discover=True)
-    assert {"foreign"} == store.log.domains()
+    assert {"foreign"} == store.event_log.domains()
     clock.time = DISCOVER_EVERY - 0.1
     assert not janitor.turn((), discover=True)
 
@@ -94,11 +94,11 @@ class Forgetting:
     def empty(self, *domains: str) -> None:
         """Each gets an event, which nobody handles and which is over the retention then."""
         for domain in domains:
-            self.store.log.append(domain, b"{}")
+            self.store.event_log.append(domain, b"{}")
         self.there += domains
         self.pass_time(WEEK + 1)
         self.turn()
-        assert {0} == {self.store.log.length(domain) for domain in domains}
+        assert {0} == {self.store.event_log.length(domain) for domain in domains}
 
     def turn_until_due(self) -> bool:
         """The turn at which what was found empty is forgotten."""
@@ -108,15 +108,15 @@ class Forgetting:
 
 @pytest.fixture
 def forgetting(bus: EventBus, store: Store) -> Iterator[Forgetting]:
-    with store.log.silence():
+    with store.event_log.silence():
         yield Forgetting(bus, store)
 
 
 def test_a_domain_that_is_empty_and_silent_goes(forgetting: Forgetting) -> None:
     forgetting.empty("gone")
-    assert "gone" not in forgetting.store.log.forgotten()
+    assert "gone" not in forgetting.store.event_log.forgotten()
     assert forgetting.turn_until_due()
-    assert {"gone"} == forgetting.store.log.forgotten()
+    assert {"gone"} == forgetting.store.event_log.forgotten()
 
 
 def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forgetting) -> None:
@@ -127,7 +127,7 @@ def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forge
     assert not forgetting.turn()
     forgetting.pass_time(1)
     assert forgetting.turn()
-    assert {"gone"} == forgetting.store.log.forgotten()
+    assert {"gone"} == forgetting.store.event_log.forgotten()
 
 
 def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
@@ -139,7 +139,7 @@ def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
     forgetting.turn()
     forgetting.pass_time(1)
     assert forgetting.turn()
-    assert {"second"} == forgetting.store.log.forgotten()
+    assert {"second"} == forgetting.store.event_log.forgotten()
 
 
 def test_a_domain_that_is_not_silent_yet_is_asked_about_once_a_minute(
@@ -152,7 +152,7 @@ def test_a_domain_that_is_not_silent_yet_is_asked_about_once_a_minute(
         return False
 
     forgetting.empty("later")
-    monkeypatch.setattr(forgetting.store.log, "forget_domain", refuse)
+    monkeypatch.setattr(forgetting.store.event_log, "forget_domain", refuse)
     for _ in range(12):
         forgetting.pass_time(FORGET_EVERY / 4)
         forgetting.turn()
@@ -163,7 +163,7 @@ def test_a_worker_without_a_wildcard_leaves_domains_alone(forgetting: Forgetting
     forgetting.empty("gone")
     forgetting.pass_time(FORGET_EVERY)
     assert not forgetting.turn(discover=False)
-    assert frozenset() == forgetting.store.log.forgotten()
+    assert frozenset() == forgetting.store.event_log.forgotten()
 
 
 def test_a_domain_that_a_handler_names_stays(forgetting: Forgetting) -> None:
@@ -173,7 +173,7 @@ def test_a_domain_that_a_handler_names_stays(forgetting: Forgetting) -> None:
     forgetting.store.registry.register(named)
     forgetting.empty("named", "gone")
     forgetting.turn_until_due()
-    assert {"gone"} == forgetting.store.log.forgotten()
+    assert {"gone"} == forgetting.store.event_log.forgotten()
 
 
 def test_a_domain_that_was_emitted_to_lately_stays_until_it_is_silent(
@@ -181,41 +181,41 @@ def test_a_domain_that_was_emitted_to_lately_stays_until_it_is_silent(
 ) -> None:
     """It may be empty for other reasons than its age: here it is over the number of events."""
     store = forgetting.store
-    store.log.bus.establish()
-    store.log.bus.set("retention_count", "0")
-    store.log.bus.set("retention", "1")
+    store.event_log.bus.establish()
+    store.event_log.bus.set("retention_count", "0")
+    store.event_log.bus.set("retention", "1")
     forgetting.there = ["busy"]
-    store.log.append("busy", b"{}")
+    store.event_log.append("busy", b"{}")
     forgetting.turn()
-    assert 0 == store.log.length("busy")
+    assert 0 == store.event_log.length("busy")
     forgetting.turn_until_due()
-    assert frozenset() == store.log.forgotten()
+    assert frozenset() == store.event_log.forgotten()
     forgetting.pass_time(SILENT_LEAST)
     forgetting.turn()
-    assert {"busy"} == store.log.forgotten()
+    assert {"busy"} == store.event_log.forgotten()
 
 
 def test_an_event_that_comes_in_time_keeps_its_domain(forgetting: Forgetting) -> None:
     """Found empty before, it is not when it would be forgotten; and the wait begins again."""
     forgetting.empty("again")
-    forgetting.store.log.append("again", b"{}")
+    forgetting.store.event_log.append("again", b"{}")
     forgetting.turn_until_due()
-    assert 1 == forgetting.store.log.length("again")
-    assert frozenset() == forgetting.store.log.forgotten()
+    assert 1 == forgetting.store.event_log.length("again")
+    assert frozenset() == forgetting.store.event_log.forgotten()
 
 
 def test_of_many_empty_domains_a_turn_forgets_some(forgetting: Forgetting) -> None:
     names = [f"d{n}" for n in range(2 * TRIM_AT_ONCE)]
     forgetting.there = names[:]
     for name in names:
-        forgetting.store.log.append(name, b"{}")
+        forgetting.store.event_log.append(name, b"{}")
     forgetting.pass_time(WEEK + 1)
     forgetting.turn()
     forgetting.turn()
     forgetting.turn_until_due()
-    assert TRIM_AT_ONCE == len(forgetting.store.log.forgotten())
+    assert TRIM_AT_ONCE == len(forgetting.store.event_log.forgotten())
     forgetting.turn_until_due()
-    assert frozenset(names) == forgetting.store.log.forgotten()
+    assert frozenset(names) == forgetting.store.event_log.forgotten()
 
 
 def test_where_the_acl_forbids_it_others_do_it(
@@ -227,7 +227,7 @@ def test_where_the_acl_forbids_it_others_do_it(
         asked.append(domain)
         raise NoPermissionError("User billing has no permissions")
 
-    monkeypatch.setattr(forgetting.store.log, "forget_domain", refuse)
+    monkeypatch.setattr(forgetting.store.event_log, "forget_domain", refuse)
     forgetting.empty("one", "two")
     for _ in range(3):
         forgetting.turn_until_due()
@@ -240,7 +240,7 @@ def test_another_refusal_is_not_passed_over(
     def refuse(domain: str, silent_ms: int) -> bool:
         raise redis.ResponseError("WRONGTYPE")
 
-    monkeypatch.setattr(forgetting.store.log, "forget_domain", refuse)
+    monkeypatch.setattr(forgetting.store.event_log, "forget_domain", refuse)
     forgetting.empty("gone")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         forgetting.turn_until_due()

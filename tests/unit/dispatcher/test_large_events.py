@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import Fetched, FetchRequest
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched
 from celeriac.delivery.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
 from celeriac.dispatcher.fetching import MAX_FIRST
 from celeriac.testing.store import Store
@@ -17,7 +17,7 @@ from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 from tests.unit.dispatcher.test_fetching import settle
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 
 
 @pytest.mark.parametrize("size", [10_000, 30_000, 100_000])
@@ -39,13 +39,13 @@ def test_after_the_first_chunk_none_holds_more_than_its_bytes(
         ran.append(event.id)
 
     turning = dispatcher(is_free=lambda queue: free)
-    store.ledger._book(GROUP).stats["mean_us"] = 1  # so fast that only the bytes bound a chunk
+    store.deliveries._book(GROUP).stats["mean_us"] = 1  # so fast that only the bytes bound a chunk
     bus.emit_many([("order.placed", "x" * size)] * 500)
     held: list[tuple[int, int]] = []
     chunks: Any = store.backend.chunks
-    fetch: Callable[[str, FetchRequest], Fetched] = chunks._fetch
+    fetch: Callable[[str, ChunkRequest], Fetched] = chunks._fetch
 
-    def measured(worker: str, request: FetchRequest) -> Fetched:
+    def measured(worker: str, request: ChunkRequest) -> Fetched:
         fetched = fetch(worker, request)
         if fetched.entries:
             sizes = [len(entry.body or b"") for entry in fetched.entries]
@@ -72,7 +72,7 @@ def test_one_chunk_alone_is_larger_where_events_become_large_all_at_once(
     """Redis tells no size without the event: a chunk is bounded by what was fetched before it."""
     bus.on("order.placed", name="charge")(lambda event: None)
     turning = dispatcher()
-    store.ledger._book(GROUP).stats["mean_us"] = 1
+    store.deliveries._book(GROUP).stats["mean_us"] = 1
     counts = []
     for body in ("x", "x" * 100_000):
         bus.emit_many([("order.placed", body)] * 1050)

@@ -35,7 +35,7 @@ def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
         turning.turn()
     assert len(sent) == TASKS_AHEAD, "as many hints as may wait"
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
     bus.emit("order.placed", id="new")
     turning.turn()
     assert sorted(id for some in sent.ids for id in some) == ids, "and nothing new beside them"
@@ -55,14 +55,14 @@ def test_no_lease_is_taken_over_right_after_a_wait_that_the_server_held_up(
     bus.emit("order.placed", id="a")
     turning.turn()
     sent.clear()
-    store.clock.advance(store.ledger.lease_ms)
+    store.clock.advance(store.deliveries.lease_ms)
 
     def hold_up(seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         nonlocal now
         now += 4.0
         return seen
 
-    monkeypatch.setattr(bus.service.backend.log, "wait", hold_up)
+    monkeypatch.setattr(bus.service.backend.event_log, "wait", hold_up)
     turning._wait(1.0)
     turning.turn()
     assert [] == sent.ids

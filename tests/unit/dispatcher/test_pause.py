@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.delivery import Ask, Delivery, Lane, Taken
+from celeriac.delivery import Delivery, FetchRequest, FetchResult, Group
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_room, until_share
 
 
@@ -28,38 +28,38 @@ def test_it_waits_till_something_is_due_and_no_longer_than_idle(due_ms: int, pau
     assert pause == until(due_ms, now_ms=1000)
 
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
-def taken(count: int = 0, **more: Any) -> Taken:
+def taken(count: int = 0, **more: Any) -> FetchResult:
     given = tuple(Delivery(f"{n}-0", b"{}", 0) for n in range(1, count + 1))
-    return Taken(deliveries=given, now_ms=1000, mean_us=1000, **more)
+    return FetchResult(deliveries=given, now_ms=1000, mean_us=1000, **more)
 
 
 @pytest.mark.parametrize(
     ("ask", "found", "wanted", "enough", "pause"),
     [
         # nothing is known to come, or it is known when
-        (Ask(LANE, 100), taken(), 0, False, None),
-        (Ask(LANE, 100), taken(3), 3, False, None),
-        (Ask(LANE, 100), taken(next_due_ms=1200), 0, False, 0.2),
-        (Ask(LANE, 100), taken(next_due_ms=900), 0, False, BUSY),
-        (Ask(LANE, 100), taken(next_due_ms=90_000), 0, False, 2.0),
+        (FetchRequest(LANE, 100), taken(), 0, False, None),
+        (FetchRequest(LANE, 100), taken(3), 3, False, None),
+        (FetchRequest(LANE, 100), taken(next_due_ms=1200), 0, False, 0.2),
+        (FetchRequest(LANE, 100), taken(next_due_ms=900), 0, False, BUSY),
+        (FetchRequest(LANE, 100), taken(next_due_ms=90_000), 0, False, 2.0),
         # it was given all that it asked for: there may be more
-        (Ask(LANE, 100, most_new=10), taken(10), 10, False, 0.0),
-        (Ask(LANE, 100), taken(100), 20, False, 0.0),
+        (FetchRequest(LANE, 100, most_new=10), taken(10), 10, False, 0.0),
+        (FetchRequest(LANE, 100), taken(100), 20, False, 0.0),
         # it holds all that it may
-        (Ask(LANE, 100), taken(100), 100, False, until_room(100_000, 2)),
-        (Ask(LANE, 100), taken(40, queued=60), 40, False, until_room(100_000, 2)),
+        (FetchRequest(LANE, 100), taken(100), 100, False, until_room(100_000, 2)),
+        (FetchRequest(LANE, 100), taken(40, queued=60), 40, False, until_room(100_000, 2)),
         # hints enough are under way
-        (Ask(LANE, 0, most_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
-        (Ask(LANE, 0, most_new=0), taken(queued=400), 0, False, 0.0),
+        (FetchRequest(LANE, 0, most_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
+        (FetchRequest(LANE, 0, most_new=0), taken(queued=400), 0, False, 0.0),
         # slow handlers hold their share, unless what was given was not wanted
-        (Ask(LANE, 100, most_held=2), taken(1, held=1), 1, False, until_share(1000)),
-        (Ask(LANE, 100, most_held=2), taken(1, held=1), 0, False, 0.0),
+        (FetchRequest(LANE, 100, most_held=2), taken(1, held=1), 1, False, until_share(1000)),
+        (FetchRequest(LANE, 100, most_held=2), taken(1, held=1), 0, False, 0.0),
     ],
 )
 def test_when_a_lane_is_asked_for_again(
-    ask: Ask, found: Taken, wanted: int, enough: bool, pause: float | None
+    ask: FetchRequest, found: FetchResult, wanted: int, enough: bool, pause: float | None
 ) -> None:
     assert pause == until_asked(ask, found, wanted, enough, processes=2, longest=2.0)

@@ -97,14 +97,14 @@ class Life:
             self.workers[which] = self.worker("again", newer=True)
         self.turn(which)
         if self.random.random() < 0.01:
-            keys = self.emitter.service.backend.log.keys  # type: ignore[attr-defined]
-            client = self.emitter.service.backend.log.client  # type: ignore[attr-defined]
+            keys = self.emitter.service.backend.event_log.keys  # type: ignore[attr-defined]
+            client = self.emitter.service.backend.event_log.client  # type: ignore[attr-defined]
             name = f"billing.h{self.random.randrange(2, HANDLERS)}"
             client.xgroup_setid(keys.events("order"), name, "0-0")
             self.set_back.add(name.partition(".h")[2])
 
     def left(self) -> dict[str, tuple[int, int | None]]:
-        groups = self.emitter.service.backend.log.groups("order")
+        groups = self.emitter.service.backend.event_log.groups("order")
         return {g.handler: (g.pending, g.lag) for g in groups if g.pending or g.lag != 0}
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher import Dispatcher
 from celeriac.dispatcher.served import Unserved
 from celeriac.handler import Handler, make_handler
@@ -62,7 +62,9 @@ def test_what_was_queued_for_it_goes_to_another_worker_at_once(
     assert ("slow", "a") in ran(sent)
     queues.remove("slow")
     turning.turn()
-    (taken,) = store.ledger.take("other", [Ask(Lane("order", "billing.slow"), limit=9)])
+    (taken,) = store.deliveries.fetch(
+        "other", [FetchRequest(Group("order", "billing.slow"), limit=9)]
+    )
     assert [delivery.attempts for delivery in taken.deliveries] == [0]
 
 
@@ -117,7 +119,7 @@ def test_a_change_that_fails_is_made_in_the_next_turn(
 
     queues.remove("slow")
     with monkeypatch.context() as patch:
-        patch.setattr(store.ledger, "hand_back", away)
+        patch.setattr(store.deliveries, "requeue", away)
         with pytest.raises(ConnectionError):
             turning.turn()
     emit(bus, "a")
@@ -129,7 +131,7 @@ def test_an_operator_s_removal_outlives_a_change_of_queues(
     bus: EventBus, store: Store, turning: Dispatcher, queues: set[str], sent: Sent
 ) -> None:
     store.registry.unregister("billing.here")
-    store.log.leave("order", "billing.here")
+    store.event_log.leave("order", "billing.here")
     turning.turn()
     queues.remove("slow")
     turning.turn()

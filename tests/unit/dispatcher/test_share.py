@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import Event
-from celeriac.delivery import Lane, Taken
+from celeriac.delivery import FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.share import Share, processes_for_slow
@@ -26,12 +26,12 @@ def named(name: str, **options: Any) -> Handler:
     return make_handler(function, ("order.placed",), service="billing", name=name, **options)
 
 
-def lane(handler: Handler) -> Lane:
-    return handler.lane("order")
+def group(handler: Handler) -> Group:
+    return handler.group("order")
 
 
-def held(mean_us: int, everywhere: int, here: int = 0) -> Taken:
-    return Taken(mean_us=mean_us, held=everywhere, own=here)
+def held(mean_us: int, everywhere: int, here: int = 0) -> FetchResult:
+    return FetchResult(mean_us=mean_us, held=everywhere, own=here)
 
 
 class Known:
@@ -39,29 +39,29 @@ class Known:
 
     def __init__(self) -> None:
         self.share = Share(Settings.load({}))
-        self._groups: dict[Lane, GroupState] = {}
+        self._groups: dict[Group, GroupState] = {}
 
-    def group(self, handler: Handler, lane: Lane) -> GroupState:
-        if lane not in self._groups:
+    def state(self, handler: Handler, group: Group) -> GroupState:
+        if group not in self._groups:
             of = self.share.handler(handler.id)
-            self._groups[lane] = GroupState(lane, handler, of, FetchSize(100))
-            of.groups.append(self._groups[lane])
-        return self._groups[lane]
+            self._groups[group] = GroupState(group, handler, of, FetchSize(100))
+            of.groups.append(self._groups[group])
+        return self._groups[group]
 
-    def note(self, handler: Handler, lane: Lane, taken: Taken) -> bool:
-        return self.share.note(self.group(handler, lane), taken)
+    def note(self, handler: Handler, group: Group, taken: FetchResult) -> bool:
+        return self.share.note(self.state(handler, group), taken)
 
-    def room(self, handler: Handler, lane: Lane) -> int | None:
-        return self.share.room(self.group(handler, lane))
+    def room(self, handler: Handler, group: Group) -> int | None:
+        return self.share.room(self.state(handler, group))
 
-    def leaves_room(self, handler: Handler, lane: Lane) -> bool:
-        return self.share.leaves_room(self.group(handler, lane))
+    def leaves_room(self, handler: Handler, group: Group) -> bool:
+        return self.share.leaves_room(self.state(handler, group))
 
-    def took(self, lane: Lane, deliveries: int) -> None:
-        self.share.took(self._groups[lane], deliveries)
+    def took(self, group: Group, deliveries: int) -> None:
+        self.share.took(self._groups[group], deliveries)
 
-    def turn_of(self, lane: Lane) -> int:
-        return self.share.turn_of(self._groups[lane])
+    def turn_of(self, group: Group) -> int:
+        return self.share.turn_of(self._groups[group])
 
 
 def share(
@@ -73,118 +73,118 @@ def share(
     made.share.here = here
     made.share.processes = {handler.id: processes for handler, _, _ in handlers}
     for handler, mean_us, everywhere in handlers:
-        made.note(handler, lane(handler), held(mean_us, everywhere))
+        made.note(handler, group(handler), held(mean_us, everywhere))
     return made
 
 
 def test_a_fast_handler_has_no_bound_but_the_usual_one() -> None:
     fast, slow = named("fast"), named("slow")
-    assert share((fast, FAST, 500), (slow, SLOW, 0)).room(fast, lane(fast)) is None
+    assert share((fast, FAST, 500), (slow, SLOW, 0)).room(fast, group(fast)) is None
 
 
 def test_a_slow_one_leaves_processes_free() -> None:
     fast, slow = named("fast"), named("slow")
-    assert share((fast, FAST, 0), (slow, SLOW, 0)).room(slow, lane(slow)) == 3
-    assert share((fast, FAST, 0), (slow, SLOW, 2)).room(slow, lane(slow)) == 1
-    assert share((fast, FAST, 0), (slow, SLOW, 9)).room(slow, lane(slow)) == 0
+    assert share((fast, FAST, 0), (slow, SLOW, 0)).room(slow, group(slow)) == 3
+    assert share((fast, FAST, 0), (slow, SLOW, 2)).room(slow, group(slow)) == 1
+    assert share((fast, FAST, 0), (slow, SLOW, 9)).room(slow, group(slow)) == 0
 
 
 def test_slow_ones_share_what_they_may_hold() -> None:
     """Two of them together do not hold all either."""
     fast, one, two = named("fast"), named("one"), named("two")
     found = share((fast, FAST, 0), (one, SLOW, 2), (two, SLOW, 0))
-    assert found.room(two, lane(two)) == 1
-    found.took(lane(two), 1)
-    assert found.room(one, lane(one)) == found.room(two, lane(two)) == 0
+    assert found.room(two, group(two)) == 1
+    found.took(group(two), 1)
+    assert found.room(one, group(one)) == found.room(two, group(two)) == 0
 
 
 def test_the_one_that_waited_longest_is_served_first() -> None:
     fast, one, two = named("fast"), named("one"), named("two")
     found = share((fast, FAST, 0), (one, SLOW, 0), (two, SLOW, 0))
-    found.took(lane(one), 1)
-    found.took(lane(two), 1)
-    found.took(lane(one), 1)
-    order = sorted([lane(one), lane(two), lane(fast)], key=found.turn_of)
-    assert order == [lane(fast), lane(two), lane(one)]
+    found.took(group(one), 1)
+    found.took(group(two), 1)
+    found.took(group(one), 1)
+    order = sorted([group(one), group(two), group(fast)], key=found.turn_of)
+    assert order == [group(fast), group(two), group(one)]
 
 
 def test_where_all_are_slow_nothing_is_left_free() -> None:
     one, two = named("one"), named("two")
-    assert share((one, SLOW, 3), (two, SLOW, 0)).room(two, lane(two)) is None
+    assert share((one, SLOW, 3), (two, SLOW, 0)).room(two, group(two)) is None
 
 
 def test_a_handler_alone_has_all_processes() -> None:
     slow = named("slow")
-    assert share((slow, SLOW, 3)).room(slow, lane(slow)) is None
+    assert share((slow, SLOW, 3)).room(slow, group(slow)) is None
 
 
 def test_one_that_was_not_measured_yet_does_not_hold_all_by_itself() -> None:
     fast, new = named("fast"), named("new")
-    assert share((fast, FAST, 0), (new, 0, 2)).room(new, lane(new)) == 1
+    assert share((fast, FAST, 0), (new, 0, 2)).room(new, group(new)) == 1
 
 
 def test_where_nobody_has_one_to_spare_it_has_one_delivery_until_it_is_measured() -> None:
     """What was queued ahead of that would stand before others, if it turned out to be slow."""
     fast, new = named("fast"), named("new")
     found = share((fast, FAST, 0), (new, 0, 0), processes=0, here=0)
-    assert found.room(new, lane(new)) == 1
-    found.took(lane(new), 1)
-    assert found.room(new, lane(new)) == 0
-    found.note(new, lane(new), held(FAST, 1, 1))
-    assert found.room(new, lane(new)) is None
+    assert found.room(new, group(new)) == 1
+    found.took(group(new), 1)
+    assert found.room(new, group(new)) == 0
+    found.note(new, group(new), held(FAST, 1, 1))
+    assert found.room(new, group(new)) is None
 
 
 def test_each_worker_leaves_processes_of_its_own_free() -> None:
     """Whatever there is room for elsewhere; and what others hold takes nothing from it."""
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (other, SLOW, 0), processes=6, here=2)
-    assert found.room(slow, lane(slow)) == 2
-    found.note(other, lane(other), held(SLOW, 3, here=1))
-    assert found.room(slow, lane(slow)) == 1
-    found.took(lane(slow), 1)
-    assert found.room(slow, lane(slow)) == found.room(other, lane(other)) == 0
-    found.note(other, lane(other), held(FAST, 3, here=1))
-    assert found.room(slow, lane(slow)) == 1
+    assert found.room(slow, group(slow)) == 2
+    found.note(other, group(other), held(SLOW, 3, here=1))
+    assert found.room(slow, group(slow)) == 1
+    found.took(group(slow), 1)
+    assert found.room(slow, group(slow)) == found.room(other, group(other)) == 0
+    found.note(other, group(other), held(FAST, 3, here=1))
+    assert found.room(slow, group(slow)) == 1
 
 
 def test_a_worker_with_none_to_spare_leaves_slow_ones_to_those_that_have() -> None:
     fast, slow, new = named("fast"), named("slow"), named("new")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0), processes=3, here=0)
-    assert found.room(slow, lane(slow)) == found.room(new, lane(new)) == 0
+    assert found.room(slow, group(slow)) == found.room(new, group(new)) == 0
 
 
 def test_where_nobody_has_one_to_spare_each_worker_has_one_slow_delivery() -> None:
     """A fast one then waits for one slow one, and not for all that are queued."""
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 5), (other, SLOW, 0), processes=0, here=0)
-    assert found.room(slow, lane(slow)) == 1
-    found.note(other, lane(other), held(SLOW, 1, here=1))
-    assert found.room(slow, lane(slow)) == 0
-    assert found.room(fast, lane(fast)) is None
+    assert found.room(slow, group(slow)) == 1
+    found.note(other, group(other), held(SLOW, 1, here=1))
+    assert found.room(slow, group(slow)) == 0
+    assert found.room(fast, group(fast)) is None
 
 
 def test_a_dispatcher_without_a_pool_is_bound_by_what_all_may_hold_alone() -> None:
     fast, slow = named("fast"), named("slow")
     found = share((fast, FAST, 0), (slow, SLOW, 0))
-    found.note(slow, lane(slow), held(SLOW, 2, here=2))
-    assert found.room(slow, lane(slow)) == 1
-    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, lane(slow)) is None
+    found.note(slow, group(slow), held(SLOW, 2, here=2))
+    assert found.room(slow, group(slow)) == 1
+    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, group(slow)) is None
 
 
 def test_what_has_to_leave_room_for_others_stays_in_this_worker() -> None:
     fast, slow, new = named("fast"), named("slow"), named("new")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0))
-    assert [found.leaves_room(one, lane(one)) for one in (fast, slow, new)] == [False, True, True]
-    assert not share((slow, SLOW, 0)).leaves_room(slow, lane(slow))
+    assert [found.leaves_room(one, group(one)) for one in (fast, slow, new)] == [False, True, True]
+    assert not share((slow, SLOW, 0)).leaves_room(slow, group(slow))
 
 
 def test_turning_slow_is_told_once() -> None:
     fast, other = named("fast"), named("other")
     found = share((fast, FAST, 0), (other, FAST, 0))
-    assert found.note(other, lane(other), held(SLOW, 4))
-    assert not found.note(other, lane(other), held(SLOW, 4))
-    assert not found.note(other, lane(other), held(FAST, 4))
-    assert found.room(other, lane(other)) is None
+    assert found.note(other, group(other), held(SLOW, 4))
+    assert not found.note(other, group(other), held(SLOW, 4))
+    assert not found.note(other, group(other), held(FAST, 4))
+    assert found.room(other, group(other)) is None
 
 
 def test_a_batch_holds_a_process_for_all_its_events() -> None:
@@ -196,23 +196,23 @@ def test_a_batch_holds_a_process_for_all_its_events() -> None:
 
 def test_concurrency_bounds_a_handler_whatever_its_speed() -> None:
     fast, other = named("fast", concurrency=2), named("other")
-    assert share((fast, FAST, 1), (other, FAST, 0)).room(fast, lane(fast)) == 1
-    assert share((fast, FAST, 2), (other, FAST, 0)).room(fast, lane(fast)) == 0
-    assert share((fast, FAST, 0)).room(fast, lane(fast)) == 2
+    assert share((fast, FAST, 1), (other, FAST, 0)).room(fast, group(fast)) == 1
+    assert share((fast, FAST, 2), (other, FAST, 0)).room(fast, group(fast)) == 0
+    assert share((fast, FAST, 0)).room(fast, group(fast)) == 2
 
 
 def test_concurrency_is_over_all_domains_of_the_handler() -> None:
     handler = named("h", concurrency=2)
     found = share((handler, FAST, 1))
-    found.note(handler, handler.lane("payment"), held(FAST, 1))
-    assert found.room(handler, lane(handler)) == 0
+    found.note(handler, handler.group("payment"), held(FAST, 1))
+    assert found.room(handler, group(handler)) == 0
 
 
 def test_a_group_that_is_served_no_more_is_in_no_way() -> None:
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 3), (other, SLOW, 0))
-    found.share.drop(found.group(slow, lane(slow)))
-    assert (3, False) == (found.room(other, lane(other)), found.share.is_slow(slow.id))
+    found.share.drop(found.state(slow, group(slow)))
+    assert (3, False) == (found.room(other, group(other)), found.share.is_slow(slow.id))
 
 
 def worker(name: str, processes: int, *handlers: str, queues: tuple[str, ...] = ("q",)) -> Any:
@@ -243,18 +243,18 @@ def test_what_slow_ones_hold_is_counted_whoever_turns_slow_or_fast(
 ) -> None:
     """Each note is of a handler and one of its domains: is it slow there, and what does it hold."""
     handlers, fast = [named(f"h{n}") for n in range(4)], named("fast")
-    known: dict[Lane, tuple[bool, int]] = {}
+    known: dict[Group, tuple[bool, int]] = {}
     found = share(
         (fast, FAST, 0), *((handler, FAST, 0) for handler in handlers), processes=100, here=40
     )
     for number, domain, slow, count in notes:
-        one = handlers[number].lane(f"d{domain}")
+        one = handlers[number].group(f"d{domain}")
         known[one] = (slow, count)
         found.note(handlers[number], one, held(SLOW if slow else FAST, count, here=count // 2))
     slow_ones = {one.handler for one, (slow, _) in known.items() if slow}
     held_by_slow = sum(count for one, (_, count) in known.items() if one.handler in slow_ones)
     here = sum(count // 2 for one, (_, count) in known.items() if one.handler in slow_ones)
     for handler in handlers:
-        room = found.room(handler, handler.lane("order"))
+        room = found.room(handler, handler.group("order"))
         bound = max(0, min(100 - held_by_slow, 40 - here))
         assert room == (bound if handler.id in slow_ones else None)

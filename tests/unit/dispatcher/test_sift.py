@@ -15,11 +15,11 @@ from celeriac.event.encrypted import ENCRYPTED
 from celeriac.handler import Handler, make_handler
 
 
-def take(event: Event) -> None: ...
+def fetch(event: Event) -> None: ...
 def take_int(event: Event[int]) -> None: ...
 
 
-def handler(*patterns: str, function: Any = take, when: Any = None) -> Handler:
+def handler(*patterns: str, function: Any = fetch, when: Any = None) -> Handler:
     return make_handler(
         function, patterns or ("order.placed",), service="billing", name="take", when=when
     )
@@ -124,7 +124,7 @@ def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
     newest = ("order.placed", "order.amended")
     deliveries = [delivery("order.amended"), delivery("order.shipped")]
     unwanted = sift(handler(), deliveries, newest, domain="order").unwanted
-    assert [one.outcome for one in unwanted] == [Outcome.RELEASED, Outcome.IGNORED]
+    assert [one.outcome for one in unwanted] == [Outcome.REQUEUED, Outcome.IGNORED]
     addressed = delivery("order.amended", handlers=("shipping.pack",))
     (settled,) = sift(handler(), [addressed], newest, domain="order").unwanted
     assert settled.outcome is Outcome.IGNORED
@@ -139,7 +139,7 @@ def test_events_of_a_pattern_that_went_out_of_force_are_skipped_and_so_recorded(
     assert settled.outcome is Outcome.IGNORED, "it came later"
 
 
-@pytest.mark.parametrize("options", [{}, {"when": lambda event: True}, {"function": take}])
+@pytest.mark.parametrize("options", [{}, {"when": lambda event: True}, {"function": fetch}])
 def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, Any]) -> None:
     """A service that may write to the log of `order` only must not have payments handled."""
     one = handler("payment.*", "order.*", **options)
@@ -159,7 +159,7 @@ def test_when_does_not_decide_on_what_was_not_opened_or_verified_yet(signed: boo
         asked.append(event)
         return False
 
-    made = make_handler(take, ("order.placed",), service="billing", when=when, signed=signed)
+    made = make_handler(fetch, ("order.placed",), service="billing", when=when, signed=signed)
     event = build_event("order.placed", "a.b.c.d.e", source="test", id="e1")
     if not signed:
         event = msgspec.structs.replace(event, datacontenttype=ENCRYPTED)

@@ -12,7 +12,7 @@ import pytest
 
 from celeriac import Event, EventBus
 from celeriac.dead_letter import redrive_letter
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.dispatcher.group_state import is_plain
 from celeriac.event import event_key, peek
 from celeriac.event.signature import redriven_for
@@ -24,7 +24,7 @@ from tests.unit.delivery_task import run_task
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 from tests.unit.dispatcher.test_fetching import settle
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 MADE, GIVEN, FOREIGN, REDRIVEN = (
     EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN, EntryKind.REDRIVEN,
 )  # fmt: skip
@@ -53,7 +53,7 @@ def ran(bus: EventBus, store: Store) -> list[str]:
         if event.id.startswith("bad"):
             raise ValueError("bad")
 
-    store.ledger._book(GROUP).stats["mean_us"] = 100
+    store.deliveries._book(GROUP).stats["mean_us"] = 100
     return found
 
 
@@ -109,35 +109,35 @@ def test_a_copy_in_any_field_does_not_run(
 ) -> None:
     bodies = signed(orders, count)
     for body in bodies:
-        store.log._append("order", body, original)
+        store.event_log._append("order", body, original)
     if not together:
         assert drain()
     for _ in range(2):
         for body in bodies:
-            store.log._append("order", body, copy)
+            store.event_log._append("order", body, copy)
         drain()
     assert count == len(ran) == len(set(ran))
-    assert count == store.ledger.stats(GROUP)["processed"]
-    assert not store.ledger.dead("order")
-    [group] = store.log.groups("order")
-    assert (0, 0) == (group.pending, group.lag)
+    assert count == store.deliveries.stats(GROUP)["processed"]
+    assert not store.deliveries.dead("order")
+    [state] = store.event_log.groups("order")
+    assert (0, 0) == (state.pending, state.lag)
 
 
 def test_a_copy_of_a_dead_letter_does_not_run_and_redriven_it_does(
     orders: EventBus, store: Store, ran: list[str], drain: Drain
 ) -> None:
     [body] = signed(orders, id="bad-1")
-    store.log._append("order", body, MADE)
+    store.event_log._append("order", body, MADE)
     drain()
-    store.log._append("order", body, MADE)
+    store.event_log._append("order", body, MADE)
     drain()
-    [letter] = store.ledger.dead("order")
-    store.log.trim("order", exact=True)
+    [letter] = store.deliveries.dead("order")
+    store.event_log.trim("order", exact=True)
     assert 1 == len(ran)
     assert redrive_letter(store.backend, store.registry.handlers(), "order", letter.id)
     drain()
     assert 2 == len(ran)
-    store.log._append("order", body, REDRIVEN)
+    store.event_log._append("order", body, REDRIVEN)
     drain()
     assert 2 == len(ran)
 
@@ -157,13 +157,13 @@ def test_a_forged_event_takes_no_id_from_the_true_one(
 ) -> None:
     [true] = signed(orders, id="order-42")
     forged = bus.emitter.encode(bus.event("order.placed", id="order-42", source="orders"))
-    store.log._append("order", forged, forged_kind)
+    store.event_log._append("order", forged, forged_kind)
     if not together:
         drain()
-    store.log._append("order", true, true_kind)
+    store.event_log._append("order", true, true_kind)
     drain()
     assert ["order-42"] == ran
-    [letter] = store.ledger.dead("order")
+    [letter] = store.deliveries.dead("order")
     assert letter.error.startswith("UntrustedEvent")
 
 
@@ -175,9 +175,9 @@ def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
     """Whoever may emit into the domain can write the registry, and that entries are ambiguous."""
     [body] = signed(orders)
     now_ms = store.clock.now_ms()
-    true = store.log._append("order", body, kind)
+    true = store.event_log._append("order", body, kind)
     ms, number = entry_key(true)
-    ids = store.log.store["order"].ids
+    ids = store.event_log.store["order"].ids
     other = f"{ms}-{number + 7}" if entry == "behind" else entry
     ids.put(peek(body).key, Registered(other), now_ms)
     ids.note_ambiguous(now_ms - 1000, now_ms + 1000)
@@ -203,18 +203,18 @@ def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
     def count(event: Event[dict[str, int]]) -> None:
         numbers.append(event.data["n"])
 
-    store.ledger._book(Lane("order", "billing.count")).stats["mean_us"] = 100
+    store.deliveries._book(Group("order", "billing.count")).stats["mean_us"] = 100
     drain = drain_with(bus, dispatcher, sent)
     for data in ("no number", 7, 7):
         event = orders.event("order.counted", {"n": data}, id="order-42")
-        store.log._append("order", orders.emitter.encode(event), kind)
+        store.event_log._append("order", orders.emitter.encode(event), kind)
         if not together:
             drain()
     for _ in range(3):
         drain()
         store.clock.advance(60_000)
     assert [7] == numbers
-    [letter] = store.ledger.dead("order")
+    [letter] = store.deliveries.dead("order")
     assert letter.error.startswith("InvalidData")
 
 
@@ -229,9 +229,9 @@ def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
     else:
         event = orders.emit("order.placed", {"n": 1}, id=id, delay=5)
     now_ms = store.clock.now_ms()
-    store.log.store["order"].ids.put(event_key(event, "orders"), Registered("1-0"), now_ms)
+    store.event_log.store["order"].ids.put(event_key(event, "orders"), Registered("1-0"), now_ms)
     store.clock.advance(6000)
-    store.log.promote("order")
+    store.event_log.promote("order")
     drain()
     assert [event] == ran
 
@@ -243,7 +243,7 @@ def test_a_postponed_event_that_is_emitted_twice_runs_once(
         orders.emit("order.placed", {"n": 1}, id="order-42", delay=delay)
     drain()
     store.clock.advance(10_000)
-    store.log.promote("order")
+    store.event_log.promote("order")
     drain()
     assert ["order-42"] == ran
 
@@ -253,9 +253,9 @@ def test_what_emit_tries_again_runs_once(
 ) -> None:
     """The first try may arrive after its own retry."""
     [body] = signed(orders)
-    store.log.append("order", body, MADE, since_ms=store.clock.now_ms())
+    store.event_log.append("order", body, MADE, since_ms=store.clock.now_ms())
     drain()
-    store.log._append("order", body, MADE)
+    store.event_log._append("order", body, MADE)
     drain()
     assert 1 == len(ran)
 
@@ -265,9 +265,9 @@ def test_a_copy_that_is_fetched_first_runs_instead(
 ) -> None:
     """It is the same event, byte for byte; what counts is that one of them runs."""
     [body] = signed(orders)
-    key = store.log._append("order", body, MADE)
-    copy = store.log._append("order", body, MADE)
-    assert {} == store.ledger.note_verified(GROUP, [(copy, peek(body).key)])
+    key = store.event_log._append("order", body, MADE)
+    copy = store.event_log._append("order", body, MADE)
+    assert {} == store.deliveries.note_verified(GROUP, [(copy, peek(body).key)])
     drain()
     assert key != copy
     assert 1 == len(ran)
@@ -278,7 +278,7 @@ def test_a_signed_event_for_another_handler_is_no_copy(
 ) -> None:
     """A member behind the signature narrows whom it is for: it then claims nothing here."""
     [body] = signed(orders)
-    store.log._append("order", redriven_for(body, "mail.send"), MADE)
-    store.log._append("order", body, MADE)
+    store.event_log._append("order", redriven_for(body, "mail.send"), MADE)
+    store.event_log._append("order", body, MADE)
     drain()
     assert 1 == len(ran)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Ask, Outcome, Settled
-from celeriac.delivery.chunk_store import Completion
+from celeriac.delivery import Completion, FetchRequest, Outcome
+from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
 from celeriac.event import peek
 from celeriac.testing.store import Store
@@ -28,14 +28,14 @@ def handlers(bus: EventBus) -> None:
 
 def measure(bus: EventBus, store: Store, name: str, type: str, mean_us: int) -> None:
     """Lets the handler process one event, with this run time."""
-    lane = bus.service.handlers[f"billing.{name}"].lane(type.partition(".")[0])
+    group = bus.service.handlers[f"billing.{name}"].group(type.partition(".")[0])
     bus.emit(type)
-    [taken] = store.ledger.take("other", [Ask(lane, 1)])
+    [taken] = store.deliveries.fetch("other", [FetchRequest(group, 1)])
     [delivery] = taken.deliveries
     event_id = peek(delivery.body or b"").id
-    [claimed] = store.ledger.claim("other", lane, [(delivery.entry, event_id)], 5)
-    said = Settled(delivery.entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=mean_us)
-    store.ledger.finish("other", lane, [said], mean_us)
+    [claimed] = store.deliveries.claim("other", group, [(delivery.entry, event_id)], 5)
+    said = Completion(delivery.entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=mean_us)
+    store.deliveries.complete("other", group, [said], mean_us)
 
 
 def hints(sent: Sent, name: str) -> int:
@@ -57,8 +57,8 @@ def test_a_slow_handler_leaves_a_process_free_and_its_backlog_in_the_log(
     for _ in range(5):
         made.turn()
     assert hints(sent, "quick") == 20
-    [group] = store.log.groups("order")
-    assert group.lag is not None and group.lag + group.holders.get("due", 0) == 18
+    [state] = store.event_log.groups("order")
+    assert state.lag is not None and state.lag + state.holders.get("scheduled", 0) == 18
 
 
 def test_what_ends_makes_room_for_the_next(
@@ -72,11 +72,11 @@ def test_what_ends_makes_room_for_the_next(
     for _ in range(5):
         made.turn()
     [first, _] = sent
-    lane = bus.service.handlers["billing.slow"].lane("order")
-    [claimed] = store.ledger.claim(bus.service.worker, lane, first.hinted, 5)
+    group = bus.service.handlers["billing.slow"].group("order")
+    [claimed] = store.deliveries.claim(bus.service.worker, group, first.hinted, 5)
     [(entry, event_id)] = first.hinted
-    said = Settled(entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=SLOW)
-    store.ledger.finish(bus.service.worker, lane, [said], SLOW)
+    said = Completion(entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=SLOW)
+    store.deliveries.complete(bus.service.worker, group, [said], SLOW)
     for _ in range(5):
         made.turn()
     assert hints(sent, "slow") == 3
@@ -96,19 +96,19 @@ def test_a_handler_that_turns_slow_gives_back_what_waits(
     before = list(sent)
     assert len(before) == OPEN_CHUNKS * 3
     assert hints(sent, "slow") > 50
-    lane = bus.service.handlers["billing.slow"].lane("order")
+    group = bus.service.handlers["billing.slow"].group("order")
     chunk, *waiting = before
-    begun = store.backend.chunks.begin("other", lane, chunk.id)
+    begun = store.backend.chunks.begin("other", group, chunk.id)
     assert begun
     first = begun[0]
-    done = Completion(first.id, 1, counts={"processed": 1}, mean_us=SLOW)
-    assert store.backend.chunks.complete("other", lane, chunk.id, done)
+    done = ChunkCompletion(first.id, 1, counts={"processed": 1}, mean_us=SLOW)
+    assert store.backend.chunks.complete("other", group, chunk.id, done)
     sent.clear()
     for _ in range(5):
         made.turn()
     assert hints(sent, "slow") == 2
     for one in waiting:
-        assert None is store.backend.chunks.begin("other", lane, one.id)
+        assert None is store.backend.chunks.begin("other", group, one.id)
 
 
 def test_concurrency_bounds_what_is_sent(

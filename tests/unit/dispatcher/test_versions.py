@@ -67,13 +67,13 @@ def test_a_worker_with_older_code_that_joins_later_leaves_events_to_the_newer(
 
 
 def what_was_put_off_is_due(shop: Shop) -> None:
-    ledger = shop.backend.ledger
-    keys = getattr(ledger, "keys", None)
+    deliveries = shop.backend.deliveries
+    keys = getattr(deliveries, "keys", None)
     if keys is None:
-        shop.backend.log.clock.advance(2000)  # type: ignore[attr-defined]
+        shop.backend.event_log.clock.advance(2000)  # type: ignore[attr-defined]
         return
-    for entry in ledger.client.zrange(keys.due("order", "billing.take"), 0, -1):  # type: ignore[attr-defined]
-        ledger.client.zadd(keys.due("order", "billing.take"), {entry: 1})  # type: ignore[attr-defined]
+    for entry in deliveries.client.zrange(keys.scheduled("order", "billing.take"), 0, -1):  # type: ignore[attr-defined]
+        deliveries.client.zadd(keys.scheduled("order", "billing.take"), {entry: 1})  # type: ignore[attr-defined]
 
 
 def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipped(
@@ -81,7 +81,7 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
 ) -> None:
     old, new = shops
     start(new, "new", NEW)
-    new.dispatchers["billing"].hand_back()  # it departs
+    new.dispatchers["billing"].requeue()  # it departs
     start(old, "old", OLD)
     event = old.emit("payment.made")
     beat(old)
@@ -98,8 +98,8 @@ def test_after_a_roll_back_events_of_the_removed_pattern_wait_and_are_then_skipp
     wake(dispatcher._groups)
     old.run_until_idle()
     assert state(old, event) == "skipped"
-    if not hasattr(old.backend.ledger, "keys"):
-        old.backend.log.clock.advance(1)  # type: ignore[attr-defined]
+    if not hasattr(old.backend.deliveries, "keys"):
+        old.backend.event_log.clock.advance(1)  # type: ignore[attr-defined]
     later = old.emit("payment.made")
     old.run_until_idle()
     assert state(old, later) is None, "nobody subscribes to it any more"

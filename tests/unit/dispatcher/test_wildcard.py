@@ -19,5 +19,5 @@ def test_a_wildcard_joins_domains_that_its_neighbour_announced(
     def audit(event: Event) -> None: ...
 
     dispatcher().turn()
-    groups = {group.handler for group in store.log.groups("order")}
+    groups = {state.handler for state in store.event_log.groups("order")}
     assert groups == {"billing.charge", "billing.audit"}

@@ -15,7 +15,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError
 from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
 from celeriac.emitter.emitter import PIPELINE, when_ms
 from celeriac.event import decode, encode, masked, new_event_ids
-from celeriac.event_log import EntryKind, ImmediateLog
+from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
@@ -40,18 +40,18 @@ def test_an_event_enters_the_log_of_its_domain(
     bus: EventBus, store: Store, asynchronous: bool
 ) -> None:
     assert "a" == emit(bus, asynchronous, "order.placed", {"n": 1}, id="a", subject="order/1")
-    (emitted,) = store.log.emitted
+    (emitted,) = store.event_log.emitted
     assert ("a", "billing", {"n": 1}) == (
         emitted.event.id,
         emitted.event.source,
         emitted.event.data,
     )
-    assert 1 == store.log.length("order")
-    assert {"order"} == store.log.domains()
+    assert 1 == store.event_log.length("order")
+    assert {"order"} == store.event_log.domains()
 
 
 def kinds(store: Store) -> list[EntryKind]:
-    return [entry.kind for entry in store.log.read("order")]
+    return [entry.kind for entry in store.event_log.read("order")]
 
 
 @both
@@ -81,7 +81,7 @@ def test_a_second_try_of_what_may_be_written_says_so(
         if found := next(errors, None):
             raise found
 
-    store.log.before_emit = fail
+    store.event_log.before_emit = fail
     emit(bus, asynchronous, "order.placed")
     assert [kind] == kinds(store)
 
@@ -92,16 +92,16 @@ def test_what_is_over_the_limit_is_not_sent(asynchronous: bool) -> None:
     store = Store(bus.settings)
     with store.in_place(), pytest.raises(EventTooLarge, match="CELERIAC_MAX_EVENT_BYTES"):
         emit(bus, asynchronous, "order.placed", "x" * 300)
-    assert [] == store.log.emitted
+    assert [] == store.event_log.emitted
 
 
 @both
 def test_a_delay_puts_it_off(bus: EventBus, store: Store, asynchronous: bool) -> None:
     emit(bus, asynchronous, "order.placed", delay=1.5)
     emit(bus, asynchronous, "order.placed", at=datetime(2100, 1, 1, tzinfo=UTC))
-    assert (0, 2) == (store.log.length("order"), store.log.postponed("order"))
+    assert (0, 2) == (store.event_log.length("order"), store.event_log.postponed("order"))
     assert [(1500, None), (None, 4102444800000)] == [
-        (one.delay_ms, one.at_ms) for one in store.log.emitted
+        (one.delay_ms, one.at_ms) for one in store.event_log.emitted
     ]
 
 
@@ -146,19 +146,19 @@ class FlakyLog:
         self.batches: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.store.log, name)
+        return getattr(self.store.event_log, name)
 
     def announce(self, domains: Any) -> None:
         self.announced.append(list(domains))
-        self.store.log.announce(domains)
+        self.store.event_log.announce(domains)
 
     def append_many(self, items: Any) -> int:
         self.batches.append(len(items))
         error = next(self.failures, None)
         if error is not None:
-            self.store.log.append_many(items[: getattr(error, "appended", 0)])
+            self.store.event_log.append_many(items[: getattr(error, "appended", 0)])
             raise error
-        return self.store.log.append_many(items)
+        return self.store.event_log.append_many(items)
 
 
 def failing(error: Exception, after: int) -> Exception:
@@ -167,19 +167,19 @@ def failing(error: Exception, after: int) -> Exception:
 
 
 def flaky(bus: EventBus, store: Store, *failures: Exception | None) -> FlakyLog:
-    log = FlakyLog(store, list(failures))
-    like: Any = log
-    Service.instead = replace(store.backend, log=like, async_log=ImmediateLog(like))
-    return log
+    event_log = FlakyLog(store, list(failures))
+    like: Any = event_log
+    Service.instead = replace(store.backend, event_log=like, async_event_log=SyncLogAdapter(like))
+    return event_log
 
 
 @both
 def test_a_domain_is_announced_once(bus: EventBus, store: Store, asynchronous: bool) -> None:
-    log = flaky(bus, store)
+    event_log = flaky(bus, store)
     for _ in range(3):
         emit(bus, asynchronous, "order.placed")
     emit(bus, asynchronous, "payment.failed")
-    assert [["order"], ["payment"]] == log.announced
+    assert [["order"], ["payment"]] == event_log.announced
 
 
 @both
@@ -188,24 +188,24 @@ def test_another_log_is_told_of_the_domain_too(bus: EventBus, asynchronous: bool
     for store in stores:
         with store.in_place():
             emit(bus, asynchronous, "order.placed")
-    assert [{"order"}, {"order"}] == [store.log.domains() for store in stores]
+    assert [{"order"}, {"order"}] == [store.event_log.domains() for store in stores]
 
 
 @both
 def test_many_go_in_pipelines_and_in_order(bus: EventBus, store: Store, asynchronous: bool) -> None:
-    log = flaky(bus, store)
+    event_log = flaky(bus, store)
     events = (("order.placed", n) for n in range(PIPELINE + 1))
     assert PIPELINE + 1 == emit_many(bus, events, asynchronous)
-    assert [PIPELINE, 1] == log.batches
-    assert list(range(PIPELINE + 1)) == [one.event.data for one in store.log.emitted]
+    assert [PIPELINE, 1] == event_log.batches
+    assert list(range(PIPELINE + 1)) == [one.event.data for one in store.event_log.emitted]
 
 
 @both
 def test_only_the_rest_is_tried_again(bus: EventBus, store: Store, asynchronous: bool) -> None:
-    log = flaky(bus, store, failing(redis.ConnectionError("gone"), 3))
+    event_log = flaky(bus, store, failing(redis.ConnectionError("gone"), 3))
     assert 5 == emit_many(bus, [("order.placed", n) for n in range(5)], asynchronous)
-    assert [5, 2] == log.batches
-    assert [0, 1, 2, 3, 4] == [one.event.data for one in store.log.emitted]
+    assert [5, 2] == event_log.batches
+    assert [0, 1, 2, 3, 4] == [one.event.data for one in store.event_log.emitted]
     assert [MADE, MADE, MADE, GIVEN, GIVEN] == kinds(store)
 
 
@@ -236,7 +236,7 @@ def test_an_invalid_event_in_the_middle_counts_what_was_published(
 
     with pytest.raises(InvalidEvent) as caught:
         emit_many(bus, events(), asynchronous)
-    assert PIPELINE == caught.value.emitted == len(store.log.emitted)
+    assert PIPELINE == caught.value.emitted == len(store.event_log.emitted)
 
 
 @both
@@ -248,7 +248,7 @@ def test_each_form_of_an_event_is_taken(bus: EventBus, store: Store, asynchronou
     ]
     assert 3 == emit_many(bus, given, asynchronous)
     assert ["order.placed", "order.paid", "order.sent"] == [
-        one.event.type for one in store.log.emitted
+        one.event.type for one in store.event_log.emitted
     ]
 
 
@@ -280,7 +280,7 @@ def test_declared_data_is_checked_before_it_is_sent(bus: EventBus, store: Store)
     bus.declare("order.placed", dict[str, int])
     with pytest.raises(InvalidData, match=r"order\.placed does not fit"):
         bus.emit("order.placed", {"n": "text"})
-    assert [] == store.log.emitted
+    assert [] == store.event_log.emitted
     bus.emit("order.placed", {"n": 1})
 
 

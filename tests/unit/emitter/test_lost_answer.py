@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
-from celeriac.delivery.chunk_store import FetchRequest
+from celeriac.delivery import Group
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.event import peek
 from celeriac.event_log import EntryKind
 
@@ -129,23 +129,25 @@ def test_the_event_runs_once(
     given: dict[str, Any] = {"spool": str(tmp_path / "spool.db")} if spooled else {}
     bus = EventBus(redis_url=link.url, namespace=namespace, emit_timeout=4, **given)
     reader = EventBus(service="billing", redis_url=redis_url, namespace=namespace)
-    backend, lane = reader.service.backend, Lane("order", "billing.charge")
-    backend.log.announce(["order"])
+    backend, group = reader.service.backend, Group("order", "billing.charge")
+    backend.event_log.announce(["order"])
     bus.emitter._announced.add(["order"])
-    backend.log.join("order", lane.handler, "0")
+    backend.event_log.join("order", group.handler, "0")
     EMITS[how](bus, count)
     deadline = time.monotonic() + 10
-    while backend.log.length("order") < (count if link.hold else 2 * count):
+    while backend.event_log.length("order") < (count if link.hold else 2 * count):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     if link.hold:
         link.release()
-        while backend.log.length("order") < 2 * count:
+        while backend.event_log.length("order") < 2 * count:
             assert time.monotonic() < deadline
             time.sleep(0.01)
     kinds = [MADE] * count + [GIVEN] * count
-    assert (kinds[::-1] if link.hold else kinds) == [e.kind for e in backend.log.read("order")]
-    [fetched] = backend.chunks.fetch("w", [FetchRequest(lane, "chunk", 10, running=True)])
+    assert (kinds[::-1] if link.hold else kinds) == [
+        e.kind for e in backend.event_log.read("order")
+    ]
+    [fetched] = backend.chunks.fetch("w", [ChunkRequest(group, "chunk", 10, running=True)])
     assert fetched.is_ambiguous
     entries = [(entry, peek(entry.body or b"").key) for entry in fetched.entries]
     ignored = backend.chunks.repetitions("order", entries).certain

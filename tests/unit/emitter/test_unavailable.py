@@ -83,10 +83,10 @@ def test_a_full_log_refuses_and_nothing_is_lost(tmp_path: Path, emit: Callable[.
             emit(bus, sent)
         emitted = caught.value.emitted
         assert 0 < emitted < 100
-        assert emitted <= bus.service.backend.log.length("order") <= 100
+        assert emitted <= bus.service.backend.event_log.length("order") <= 100
         with pytest.raises(LogFull, match="maxmemory with noeviction") as caught:
             for _ in range(100):
                 emit(bus, ("order.placed", "x" * 100_000))
         for part in (server.url, "CELERIAC_RETENTION", "Nothing was written"):
             assert part in str(caught.value)
-        bus.service.backend.log.client.close()  # type: ignore[attr-defined]
+        bus.service.backend.event_log.client.close()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from celeriac import EventBus
 from celeriac.errors import LogFull
 from celeriac.event_log.backpressure import FRESH_FOR, MOST_CREDIT, SHARE, Bound
 from celeriac.settings import Settings
-from celeriac.store.redis.bounded_event_log import BoundedRedisLog
+from celeriac.store.redis.bounded_event_log import BoundedRedisEventLog
 
 
 class Clock:
@@ -63,12 +63,12 @@ def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
 def test_the_usual_emit_is_one_command(redis_url: str, namespace: str) -> None:
     """Of a thousand emits a few ask how full the log is, in the same round trip."""
     settings = Settings.load({}, redis_url=redis_url, namespace=namespace, max_backlog=100_000)
-    log = BoundedRedisLog(settings)
-    log.append("order", b"{}")
-    before = log.client.info("commandstats")
+    event_log = BoundedRedisEventLog(settings)
+    event_log.append("order", b"{}")
+    before = event_log.client.info("commandstats")
     for _ in range(1000):
-        log.append("order", b"{}")
-    after = log.client.info("commandstats")
+        event_log.append("order", b"{}")
+    after = event_log.client.info("commandstats")
 
     def calls(name: str) -> int:
         key = f"cmdstat_{name}"
@@ -84,15 +84,15 @@ def test_two_processes_overshoot_by_no_more_than_their_credits(
     settings = Settings.load(
         {}, redis_url=redis_url, namespace=namespace, max_backlog=500, log_full="raise"
     )
-    logs = [BoundedRedisLog(settings) for _ in range(4)]
+    logs = [BoundedRedisEventLog(settings) for _ in range(4)]
     logs[0].join("order", "billing.charge", "0")
     open_logs = list(logs)
     while open_logs:
-        for log in list(open_logs):
+        for event_log in list(open_logs):
             try:
-                log.append("order", b"{}")
+                event_log.append("order", b"{}")
             except LogFull:
-                open_logs.remove(log)
+                open_logs.remove(event_log)
     assert 500 <= logs[0].length("order") <= 500 + len(logs) * 2
 
 
@@ -101,7 +101,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=50,
         log_full="raise", emit_timeout=1,
     )  # fmt: skip
-    bus.service.backend.log.join("order", "billing.charge", "0")
+    bus.service.backend.event_log.join("order", "billing.charge", "0")
 
     async def emit() -> int:
         try:
@@ -115,7 +115,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
         finally:
             await bus.aclose()
 
-    assert asyncio.run(emit()) == 50 == bus.service.backend.log.length("order")
+    assert asyncio.run(emit()) == 50 == bus.service.backend.event_log.length("order")
 
 
 def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
@@ -124,7 +124,7 @@ def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) 
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,
         log_full="raise",
     )  # fmt: skip
-    bus.service.backend.log.join("order", "billing.charge", "0")
+    bus.service.backend.event_log.join("order", "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
         bus.emit_many(("order.placed", {}) for _ in iter(int, 1))
     assert caught.value.emitted == 2000

@@ -15,7 +15,7 @@ from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind, time_ms
 from celeriac.event_log.registered import MAX_EVENTS, event_of, is_plain, postponed, runs
 from celeriac.settings import Settings
-from celeriac.store.redis.event_log import RedisLog, redis_log
+from celeriac.store.redis.event_log import RedisEventLog, redis_event_log
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.repetitions import RESOLVE_IDS
 from celeriac.testing.server import start_server
@@ -37,7 +37,7 @@ def make_bus(request: pytest.FixtureRequest, namespace: str) -> MakeBus:
 
 
 def kinds(bus: EventBus) -> list[EntryKind]:
-    return [entry.kind for entry in bus.service.backend.log.read("order")]
+    return [entry.kind for entry in bus.service.backend.event_log.read("order")]
 
 
 def test_coroutines_append_a_given_id_once(make_bus: MakeBus) -> None:
@@ -64,14 +64,14 @@ def test_coroutines_postpone_a_given_id_once(make_bus: MakeBus) -> None:
         await bus.aclose()
 
     asyncio.run(emit())
-    assert (2, None) == bus.service.backend.log.promote("order")
+    assert (2, None) == bus.service.backend.event_log.promote("order")
     assert [GIVEN] == kinds(bus)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["emit", "aemit"])
 def test_the_bound_holds_for_given_ids(make_bus: MakeBus, asynchronous: bool) -> None:
     bus = make_bus(max_backlog=20, log_full="raise")
-    bus.service.backend.log.join("order", "billing.charge", "0")
+    bus.service.backend.event_log.join("order", "billing.charge", "0")
     events = [bus.event("order.placed", n) for n in range(100)]
 
     async def emit() -> None:
@@ -85,7 +85,7 @@ def test_the_bound_holds_for_given_ids(make_bus: MakeBus, asynchronous: bool) ->
     assert 20 == caught.value.emitted == len(kinds(bus))
     with pytest.raises(LogFull):
         bus.emit("order.placed", id="a")
-    bus.service.backend.log.leave("order", "billing.charge")
+    bus.service.backend.event_log.leave("order", "billing.charge")
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_what_a_server_without_memory_refuses_is_not_registered(
 
 def test_a_server_that_forgot_its_scripts_appends_in_order(make_bus: MakeBus) -> None:
     bus = make_bus()
-    client: Any = bus.service.backend.log.client  # type: ignore[attr-defined]
+    client: Any = bus.service.backend.event_log.client  # type: ignore[attr-defined]
     bus.emit("order.placed", id="a")
     client.script_flush()
     bus.emit("order.placed", id="b")
@@ -145,53 +145,53 @@ def test_a_server_that_forgot_its_scripts_appends_in_order(make_bus: MakeBus) ->
 
 @pytest.mark.parametrize("name", ["ids", "older", "ambiguous"])
 def test_a_key_of_another_type_stops_nothing(settings: Settings, name: str) -> None:
-    log = redis_log(settings)
-    ids, older = log.keys.ids("order")
-    key = {"ids": ids, "older": older, "ambiguous": log.keys.ambiguous("order")}[name]
-    log.client.lpush(key, "x")
+    event_log = redis_event_log(settings)
+    ids, older = event_log.keys.ids("order")
+    key = {"ids": ids, "older": older, "ambiguous": event_log.keys.ambiguous("order")}[name]
+    event_log.client.lpush(key, "x")
     body = event(new_event_id())
-    entries = {log.append("order", body, MADE, time_ms()) for _ in range(2)}
-    assert 1 == len(entries) == log.length("order")
-    log.client.hset(ids, "", "\xff")
-    log.append("order", event("b"), GIVEN)
-    assert entries == {log.append("order", body, GIVEN)}
+    entries = {event_log.append("order", body, MADE, time_ms()) for _ in range(2)}
+    assert 1 == len(entries) == event_log.length("order")
+    event_log.client.hset(ids, "", "\xff")
+    event_log.append("order", event("b"), GIVEN)
+    assert entries == {event_log.append("order", body, GIVEN)}
 
 
 def test_an_expired_registry_leaves_nothing(settings: Settings) -> None:
-    log: RedisLog = redis_log(settings)
-    log.append("order", event("a"), MADE, time_ms())
+    event_log: RedisEventLog = redis_event_log(settings)
+    event_log.append("order", event("a"), MADE, time_ms())
     window_ms = int(settings.dedup_window * 1000)
-    for key in (log.keys.ids("order")[0], log.keys.ambiguous("order")):
-        assert 2 * window_ms - 60_000 < log.client.pttl(key) <= 2 * window_ms + 3_600_000
+    for key in (event_log.keys.ids("order")[0], event_log.keys.ambiguous("order")):
+        assert 2 * window_ms - 60_000 < event_log.client.pttl(key) <= 2 * window_ms + 3_600_000
 
 
 def test_intervals_that_are_close_are_one_and_their_number_is_bounded(settings: Settings) -> None:
-    log = redis_log(settings)
+    event_log = redis_event_log(settings)
     now = time_ms()
     hour = 3_600_000
     for age in (0, 30_000, 600_000):
-        log.append("order", event(new_event_id()), MADE, now - age)
-    [interval] = log.client.get(log.keys.ambiguous("order")).decode().split()
+        event_log.append("order", event(new_event_id()), MADE, now - age)
+    [interval] = event_log.client.get(event_log.keys.ambiguous("order")).decode().split()
     first, last = map(int, interval.split(":"))
     assert -5000 <= first - (now - 600_000 - 1000) <= 5000 and 0 <= last - now - hour <= 5000
     times = " ".join(f"{now - n * hour}:{now - n * hour}" for n in range(40, 20, -1))
-    log.client.set(log.keys.ambiguous("order"), times)
-    log.append("order", event("a"), MADE, now)
-    intervals = log.client.get(log.keys.ambiguous("order")).decode().split()
+    event_log.client.set(event_log.keys.ambiguous("order"), times)
+    event_log.append("order", event("a"), MADE, now)
+    intervals = event_log.client.get(event_log.keys.ambiguous("order")).decode().split()
     assert 16 == len(intervals)
     first, last = map(int, intervals[0].split(":"))
     assert (now - 40 * hour, now - 35 * hour) == (first, last)
 
 
 def test_a_value_is_resolved_only_while_it_is_what_was_read(settings: Settings) -> None:
-    log = redis_log(settings)
-    ids, older = log.keys.ids("order")
-    log.client.hset(ids, mapping={"a": "2-0?1:", "b": "9-0"})
-    log.client.hset(older, "a", "2-0?1:")
+    event_log = redis_event_log(settings)
+    ids, older = event_log.keys.ids("order")
+    event_log.client.hset(ids, mapping={"a": "2-0?1:", "b": "9-0"})
+    event_log.client.hset(older, "a", "2-0?1:")
     words = ("a", "2-0?1:", "1-0", "b", "2-0?1:", "1-0", "c", "2-0?1:", "1-0")
-    assert 2 == RESOLVE_IDS.on_keys(log.client, (ids, older), *words)
-    assert {b"a": b"1-0", b"b": b"9-0"} == log.client.hgetall(ids)
-    assert {b"a": b"1-0"} == log.client.hgetall(older)
+    assert 2 == RESOLVE_IDS.on_keys(event_log.client, (ids, older), *words)
+    assert {b"a": b"1-0", b"b": b"9-0"} == event_log.client.hgetall(ids)
+    assert {b"a": b"1-0"} == event_log.client.hgetall(older)
 
 
 def test_commands_are_bounded_and_keep_the_order() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Ask, Lane, Place, Row
+from celeriac.delivery import DeliveryState, FetchRequest, Group, Row
 from celeriac.event import event_key, peek
 from celeriac.executor import Executor, Report
 from celeriac.handler import Handler
@@ -25,14 +25,14 @@ class Bench:
     def subscribe(self, function: Callable[..., Any], **options: Any) -> Handler:
         self.bus.on("order.placed", name="handle", **options)(function)
         self.handler = self.bus.service.handlers["billing.handle"]
-        self.lane: Lane = self.handler.lane("order")
-        self.store.log.join("order", self.handler.id, "0")
+        self.group: Group = self.handler.group("order")
+        self.store.event_log.join("order", self.handler.id, "0")
         return self.handler
 
     def queue(self) -> list[tuple[str, str]]:
         """The hint for all that can be taken now: what waits, what is due, whose lease is over."""
-        (taken,) = self.store.ledger.take(
-            self.bus.service.worker, [Ask(self.lane, limit=100, sweep=True)]
+        (taken,) = self.store.deliveries.fetch(
+            self.bus.service.worker, [FetchRequest(self.group, limit=100, sweep=True)]
         )
         return [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
 
@@ -45,9 +45,9 @@ class Bench:
         return event_key(event_id, self.bus.service.settings.source)
 
     def row(self, event_id: str) -> Row | None:
-        return self.store.ledger.rows(self.lane, [self.key(event_id)])[0]
+        return self.store.deliveries.rows(self.group, [self.key(event_id)])[0]
 
-    def place(self, event_id: str) -> Place | None:
+    def place(self, event_id: str) -> DeliveryState | None:
         row = self.row(event_id)
         return row.state if row else None
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celeriac import Event
-from celeriac.delivery import Place
+from celeriac.delivery import DeliveryState
 from celeriac.executor.at_hand import AtHand
 from tests.unit.executor.conftest import Bench
 
@@ -68,7 +68,7 @@ def crashed(bench: Bench, at: str, **options: Any) -> None:
     worker = bench.bus.service.worker
     most = handler.failure.most_attempts
     pid = in_child(lambda: bench.execute(hint))
-    bench.store.ledger.claim(worker, bench.lane, hint, most)
+    bench.store.deliveries.claim(worker, bench.group, hint, most)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"), pid)
 
 
@@ -76,13 +76,15 @@ def test_a_crash_in_company_counts_for_the_event_at_hand_alone(bench: Bench) -> 
     crashed(bench, at="c", backoff=60.0)
     taken = [(id, attempts) for id, attempts in due(bench)]
     assert [(id, 0) for id in "abde"] == taken
-    assert ["c"] == [id for id in "abcde" if bench.store.ledger.failures(bench.lane, bench.key(id))]
-    assert Place.DUE is bench.place("c")
+    assert ["c"] == [
+        id for id in "abcde" if bench.store.deliveries.failures(bench.group, bench.key(id))
+    ]
+    assert DeliveryState.SCHEDULED is bench.place("c")
 
 
 def test_a_crash_in_company_without_retries_is_final_for_the_event_at_hand(bench: Bench) -> None:
     crashed(bench, at="c", retries=0)
-    assert ["c"] == [letter.event_id for letter in bench.store.ledger.dead("order")]
+    assert ["c"] == [letter.event_id for letter in bench.store.deliveries.dead("order")]
     assert list("abde") == [id for id, _ in due(bench)]
 
 
@@ -96,8 +98,8 @@ def test_neighbours_of_a_crash_run_in_company_again(bench: Bench) -> None:
 
 
 def due(bench: Bench) -> list[tuple[str, int]]:
-    pending = bench.store.ledger.pending_between(bench.lane, "-", "+")
-    ids = {e.id: id for e, id in zip(bench.store.log.read("order"), "abcde", strict=True)}
+    pending = bench.store.deliveries.pending_between(bench.group, "-", "+")
+    ids = {e.id: id for e, id in zip(bench.store.event_log.read("order"), "abcde", strict=True)}
     now = bench.store.registry.now_ms()
     return [
         (ids[one.entry], one.attempts)

@@ -46,8 +46,8 @@ def test_it_opens_and_burns_no_further_attempt() -> None:
         assert circuit.state is CircuitState.OPEN
         assert circuit.reason == "ConnectionError: the gateway is down"
         assert len(ran) == 3
-        lane = bus.service.handlers["billing.charge"].lane("order")
-        held = bus.service.backend.ledger.pending_between(lane, "-", "+")
+        group = bus.service.handlers["billing.charge"].group("order")
+        held = bus.service.backend.deliveries.pending_between(group, "-", "+")
         assert sum(one.attempts for one in held) == 3
         assert not any(one.owner.startswith(("queued", "running")) for one in held)
 

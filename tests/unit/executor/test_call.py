@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event
-from celeriac.delivery import Place
+from celeriac.delivery import DeliveryState
 from celeriac.executor import call
 from tests.unit.executor.conftest import Bench
 from tests.unit.test_fork import in_child
@@ -66,7 +66,7 @@ def test_an_awaitable_is_awaited_before_the_event_counts_as_processed(
     bench.subscribe(lambda event: make(done, None))
     bench.emit("a")
     bench.execute()
-    assert (done, bench.place("a")) == (["done"], Place.PROCESSED)
+    assert (done, bench.place("a")) == (["done"], DeliveryState.PROCESSED)
 
 
 @pytest.mark.parametrize("make", AWAITABLES)
@@ -76,14 +76,14 @@ def test_an_awaitable_that_fails_is_a_failed_attempt(
     bench.subscribe(lambda event: make([], ValueError("no")), retries=0)
     bench.emit("a")
     bench.execute()
-    assert bench.place("a") == Place.DEAD
+    assert bench.place("a") == DeliveryState.DEAD
 
 
 @pytest.mark.parametrize(
-    ("error", "place"), [(None, Place.PROCESSED), (ValueError("no"), Place.DEAD)]
+    ("error", "place"), [(None, DeliveryState.PROCESSED), (ValueError("no"), DeliveryState.DEAD)]
 )
 def test_a_task_of_a_loop_that_does_not_run_is_run_in_it(
-    bench: Bench, error: Exception | None, place: Place
+    bench: Bench, error: Exception | None, place: DeliveryState
 ) -> None:
     loop = asyncio.new_event_loop()
     bench.subscribe(lambda event: loop.create_task(work([], error)), retries=0)
@@ -106,10 +106,10 @@ def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.mark.parametrize(
-    ("error", "place"), [(None, Place.PROCESSED), (ValueError("no"), Place.DEAD)]
+    ("error", "place"), [(None, DeliveryState.PROCESSED), (ValueError("no"), DeliveryState.DEAD)]
 )
 def test_a_task_of_a_loop_that_runs_in_another_thread_is_waited_for(
-    bench: Bench, error: Exception | None, place: Place
+    bench: Bench, error: Exception | None, place: DeliveryState
 ) -> None:
     with running_loop() as loop:
 
@@ -147,7 +147,7 @@ def test_a_generator_behind_a_decorator_is_a_failed_attempt(
     bench.subscribe(lambda event: function(event), retries=0)
     bench.emit("a")
     bench.execute()
-    assert bench.place("a") == Place.DEAD
+    assert bench.place("a") == DeliveryState.DEAD
     assert "billing.handle returned a generator" in caplog.text
 
 
@@ -156,4 +156,4 @@ def test_any_other_answer_is_ignored(bench: Bench, answer: Any) -> None:
     bench.subscribe(lambda event: answer)
     bench.emit("a")
     bench.execute()
-    assert bench.place("a") == Place.PROCESSED
+    assert bench.place("a") == DeliveryState.PROCESSED

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from celeriac import Event, EventBus, Retry
-from celeriac.delivery import Lane, Outcome, Place
-from celeriac.delivery.chunk_store import Fetched, FetchRequest, new_chunk_id
+from celeriac.delivery import DeliveryState, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkRequest, Fetched, new_chunk_id
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
 from celeriac.event import encode
@@ -21,7 +21,7 @@ from celeriac.event_log import EntryKind, time_ms
 from celeriac.executor import Executor, Report, chunk_executor
 from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.handler import Handler
-from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.testing.store import Store
 
 
@@ -42,14 +42,14 @@ class Bench:
         handle.__annotations__["event"] = list[Event[Any]] if "batch" in options else Event[Any]
         self.bus.on("order.placed", name="handle", **options)(handle)
         self.handler: Handler = self.bus.service.handlers["billing.handle"]
-        self.group: Lane = self.handler.lane("order")
-        self.store.log.join("order", self.handler.id, "0")
+        self.group: Group = self.handler.group("order")
+        self.store.event_log.join("order", self.handler.id, "0")
 
     def emit(self, count: int, type: str = "order.placed") -> list[str]:
         return [self.bus.emit(type) for _ in range(count)]
 
     def fetch(self, count: int = 100, *, running: bool = False) -> tuple[str, Fetched]:
-        request = FetchRequest(self.group, new_chunk_id(), count, running)
+        request = ChunkRequest(self.group, new_chunk_id(), count, running)
         [fetched] = self.chunks.fetch(self.bus.service.worker, [request])
         return request.chunk, fetched
 
@@ -59,10 +59,10 @@ class Bench:
 
     @property
     def stats(self) -> dict[str, int]:
-        return dict(self.store.ledger.stats(self.group))
+        return dict(self.store.deliveries.stats(self.group))
 
     def pending(self) -> list[tuple[str, int]]:
-        found = self.store.ledger.pending_between(self.group, "-", "+")
+        found = self.store.deliveries.pending_between(self.group, "-", "+")
         return [(one.owner, one.attempts) for one in found]
 
 
@@ -83,7 +83,7 @@ def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench:
     assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
     stats = bench.stats
     assert (3, 3, 1) == (stats["processed"], stats["claimed"], stats["chunk 2"])
-    tally = bench.store.ledger.tallies([bench.group])[0]["order.placed"]
+    tally = bench.store.deliveries.tallies([bench.group])[0]["order.placed"]
     assert (3, 3, 3) == (tally.processed, tally.run.count, tally.total.count)
 
 
@@ -130,11 +130,11 @@ def test_one_that_fails_takes_no_neighbour_with_it(bench: Bench) -> None:
     assert [(second, 1, Outcome.RETRY)] == [
         (one.event_id, one.attempt, one.outcome) for one in report.failures
     ]
-    assert [("due", 1)] == bench.pending()
+    assert [("scheduled", 1)] == bench.pending()
     key = report.failures[0].event_key
-    [row] = bench.store.ledger.rows(bench.group, [key])
+    [row] = bench.store.deliveries.rows(bench.group, [key])
     assert row is not None
-    assert (Place.DUE, 1) == (row.state, row.attempt)
+    assert (DeliveryState.SCHEDULED, 1) == (row.state, row.attempt)
     assert (2, 1) == (bench.stats["processed"], bench.stats["retry"])
 
 
@@ -151,7 +151,7 @@ def test_what_emits_skips_or_dies_gets_a_row_of_its_own(bench: Bench) -> None:
     report = bench.execute()
     assert (1, 1, 1) == (report.processed, report.skipped, len(report.failures))
     assert (1, 1, 1) == tuple(bench.stats[name] for name in ("processed", "skipped", "dead"))
-    assert 1 == bench.store.ledger.dead_count("order")
+    assert 1 == bench.store.deliveries.dead_count("order")
     assert [] == bench.pending()
 
 
@@ -163,19 +163,19 @@ def test_what_cannot_be_decided_in_a_chunk_becomes_due_by_itself(bench: Bench) -
         (encode(event), EntryKind.FOREIGN),
         (encode(bench.bus.event("stock.moved")), EntryKind.MADE),
     ):
-        MemoryLog.append(bench.store.log, "order", body, kind)
+        MemoryEventLog.append(bench.store.event_log, "order", body, kind)
     [last] = bench.emit(1)
     bench.execute()
     assert [last] == bench.ran
-    assert [("due", 0)] * 3 == bench.pending()
+    assert [("scheduled", 0)] * 3 == bench.pending()
 
 
 def test_a_repetition_is_recorded_as_ignored(bench: Bench) -> None:
     bench.subscribe()
     body = encode(bench.bus.event("order.placed"))
-    first = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE)
+    first = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE)
     # Tried again, since the answer was lost.
-    again = MemoryLog.append(bench.store.log, "order", body, EntryKind.MADE, time_ms())
+    again = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE, time_ms())
     assert 1 == bench.execute(1, more=True).processed
     runs = bench.chunks.runs(bench.group, [first, again])
     assert [RunOutcome.PROCESSED, RunOutcome.IGNORED] == [run and run.outcome for run in runs]
@@ -187,7 +187,7 @@ def test_the_sources_of_what_ran_are_noted(bench: Bench) -> None:
     bench.emit(1)
     bench.bus.emit("order.placed", source="till")
     bench.execute()
-    assert {"billing", "till"} == set(bench.store.ledger.sources("order"))
+    assert {"billing", "till"} == set(bench.store.deliveries.sources("order"))
 
 
 def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> None:
@@ -195,9 +195,9 @@ def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> No
     bench.subscribe()
     bench.emit(1)
     bench.emit(2, "order.amended")
-    bench.store.ledger.note_patterns(bench.group, ["order.placed", "order.amended"])
+    bench.store.deliveries.note_patterns(bench.group, ["order.placed", "order.amended"])
     bench.execute(1, more=True)
-    assert [("due", 0)] * 2 == bench.pending()
+    assert [("scheduled", 0)] * 2 == bench.pending()
 
 
 def test_a_chunk_that_another_version_queued_is_not_passed_over(bench: Bench) -> None:
@@ -205,9 +205,9 @@ def test_a_chunk_that_another_version_queued_is_not_passed_over(bench: Bench) ->
     bench.subscribe()
     bench.emit(1, "order.amended")
     chunk, _ = bench.fetch()
-    bench.store.ledger.note_patterns(bench.group, ["order.placed", "order.amended"])
+    bench.store.deliveries.note_patterns(bench.group, ["order.placed", "order.amended"])
     bench.executor.chunks.execute(bench.handler, "order", chunk)
-    assert [("due", 0)] == bench.pending()
+    assert [("scheduled", 0)] == bench.pending()
 
 
 def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> None:
@@ -242,7 +242,7 @@ def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
     report = bench.execute(1, more=True)
     assert 4 == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
-    [group] = bench.store.log.groups("order")
+    [group] = bench.store.event_log.groups("order")
     assert 50 - report.processed == group.lag
 
 
@@ -271,7 +271,7 @@ def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
     bench.subscribe()
     bench.emit(2)
     assert 1 == bench.execute(1).processed
-    [group] = bench.store.log.groups("order")
+    [group] = bench.store.event_log.groups("order")
     assert 1 == group.lag
 
 
@@ -290,7 +290,7 @@ def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
     bench.subscribe(fail, batch=3)
     bench.emit(3)
     assert 3 == len(bench.execute().failures)
-    assert [("due", 1)] * 3 == bench.pending()
+    assert [("scheduled", 1)] * 3 == bench.pending()
 
 
 def test_progress_is_reported_while_the_chunk_goes_on(
@@ -318,7 +318,7 @@ def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.Mon
     )
     assert events[:1] == bench.ran
     assert 1 == len(report.lost)
-    assert [("due", 0)] * 3 == bench.pending()
+    assert [("scheduled", 0)] * 3 == bench.pending()
 
 
 def test_a_chunk_that_was_given_back_while_its_task_waited_does_not_run(bench: Bench) -> None:
@@ -357,10 +357,10 @@ def test_a_handler_that_becomes_slow_gives_back_the_rest(
     events = bench.emit(6)
     bench.execute(3)
     assert events[:1] == bench.ran
-    assert [("due", 0)] * 2 == bench.pending()
+    assert [("scheduled", 0)] * 2 == bench.pending()
     bench.execute(3)
     assert events[:1] == bench.ran, "nor does the next chunk hold the process"
-    assert [("due", 0)] * 5 == bench.pending()
+    assert [("scheduled", 0)] * 5 == bench.pending()
 
 
 def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_back(
@@ -377,7 +377,7 @@ def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_ba
     monkeypatch.setattr(bench.chunks, "complete_and_fetch", lose)
     bench.execute(1, more=True)
     assert 1 == bench.stats["processed"]
-    assert [("due", 0)] == bench.pending()
+    assert [("scheduled", 0)] == bench.pending()
 
 
 def test_a_begin_whose_answer_was_lost_is_given_back(
@@ -397,7 +397,7 @@ def test_a_begin_whose_answer_was_lost_is_given_back(
 
     monkeypatch.setattr(bench.chunks, "begin", lose)
     bench.executor.chunks.execute(bench.handler, "order", chunk)
-    assert ([], [("due", 0)]) == (bench.ran, bench.pending())
+    assert ([], [("scheduled", 0)]) == (bench.ran, bench.pending())
 
 
 def test_a_store_that_stays_away_ends_the_task(
@@ -424,7 +424,7 @@ def test_what_ends_the_process_reports_what_was_done_and_gives_back_the_rest(ben
     with pytest.raises(KeyboardInterrupt):
         bench.execute()
     assert 1 == bench.stats["processed"]
-    assert [("due", 0)] * 2 == bench.pending()
+    assert [("scheduled", 0)] * 2 == bench.pending()
 
 
 # -- a process that died
@@ -454,7 +454,12 @@ def test_the_event_that_was_being_run_failed_and_its_neighbours_did_not(
     die(bench, chunk, 3, 2)
     for _ in range(2):  # idempotent
         abandon(bench, chunk, monkeypatch)
-    assert [("due", 0), ("due", 1), ("due", 0), ("due", 0)] == bench.pending()
+    assert [
+        ("scheduled", 0),
+        ("scheduled", 1),
+        ("scheduled", 0),
+        ("scheduled", 0),
+    ] == bench.pending()
     assert [] == bench.chunks.open_chunks(bench.group)
     assert 1 == bench.stats["retry"]
 
@@ -467,7 +472,7 @@ def test_a_process_that_died_before_the_first_event_costs_no_attempt(
     chunk, _ = bench.fetch()
     die(bench, chunk, None)
     abandon(bench, chunk, monkeypatch)
-    assert [("due", 0)] * 2 == bench.pending()
+    assert [("scheduled", 0)] * 2 == bench.pending()
 
 
 def test_the_chunk_that_was_fetched_since_is_settled_as_well(
@@ -479,7 +484,7 @@ def test_the_chunk_that_was_fetched_since_is_settled_as_well(
     die(bench, second, 1)
     bench.executor.process.at_hand.expect_chunk(third)
     abandon(bench, first, monkeypatch)
-    assert [("due", 0), ("due", 1), ("due", 0)] == bench.pending()
+    assert [("scheduled", 0), ("scheduled", 1), ("scheduled", 0)] == bench.pending()
 
 
 def test_of_a_batch_none_is_given_up_for_the_death(
@@ -490,7 +495,10 @@ def test_of_a_batch_none_is_given_up_for_the_death(
     chunk, _ = bench.fetch()
     die(bench, chunk, 2)
     abandon(bench, chunk, monkeypatch)
-    assert ([("due", 1)] * 2, 0) == (bench.pending(), bench.store.ledger.dead_count("order"))
+    assert ([("scheduled", 1)] * 2, 0) == (
+        bench.pending(),
+        bench.store.deliveries.dead_count("order"),
+    )
 
 
 def test_a_lone_event_without_retries_is_dead(
@@ -501,9 +509,9 @@ def test_a_lone_event_without_retries_is_dead(
     chunk, _ = bench.fetch()
     die(bench, chunk, 2, 1)
     abandon(bench, chunk, monkeypatch)
-    [letter] = bench.store.ledger.dead("order")
+    [letter] = bench.store.deliveries.dead("order")
     assert "SIGSEGV" in letter.error
-    assert [("due", 0)] == bench.pending()
+    assert [("scheduled", 0)] == bench.pending()
 
 
 def test_the_chunk_of_another_worker_is_let_be(
@@ -511,7 +519,7 @@ def test_the_chunk_of_another_worker_is_let_be(
 ) -> None:
     bench.subscribe()
     bench.emit(1)
-    [_] = bench.chunks.fetch("other", [FetchRequest(bench.group, "0" * 16, 1, running=True)])
+    [_] = bench.chunks.fetch("other", [ChunkRequest(bench.group, "0" * 16, 1, running=True)])
     die(bench, "0" * 16, 1)
     abandon(bench, "0" * 16, monkeypatch)
     assert ["0" * 16] == [one.id for one in bench.chunks.open_chunks(bench.group)]

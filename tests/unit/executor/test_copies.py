@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Ask, Failure, Lane, Outcome, Settled, Verdict
-from celeriac.delivery.chunk_store import Completion, FetchRequest
+from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome, Verdict
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.event import encode, peek
 from celeriac.event_log import EntryKind
 from celeriac.executor import Executor
 from celeriac.executor.copies import verdicts_on
 from celeriac.testing.store import Store
 
-GROUP = Lane("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 CONCURRENT, DUPLICATE = Verdict.CONCURRENT, Verdict.DUPLICATE
 
 
 @pytest.fixture
 def entry(bus: EventBus, store: Store) -> str:
     """Of an event that waits for the handler."""
-    store.log.join("order", GROUP.handler, "0")
-    return store.log.append("order", encode(bus.event("order.placed")), EntryKind.MADE)
+    store.event_log.join("order", GROUP.handler, "0")
+    return store.event_log.append("order", encode(bus.event("order.placed")), EntryKind.MADE)
 
 
 def verdict(bus: EventBus, entry: str) -> Verdict:
@@ -33,27 +33,27 @@ def test_while_the_other_one_is_in_an_open_chunk_it_waits(
     bus: EventBus, store: Store, entry: str
 ) -> None:
     chunks = store.backend.chunks
-    chunks.fetch("w2", [FetchRequest(GROUP, "chunk", 10, running=True)])
+    chunks.fetch("w2", [ChunkRequest(GROUP, "chunk", 10, running=True)])
     assert verdict(bus, entry) is CONCURRENT
-    assert chunks.complete("w2", GROUP, "chunk", Completion(entry, 1))
+    assert chunks.complete("w2", GROUP, "chunk", ChunkCompletion(entry, 1))
     assert verdict(bus, entry) is DUPLICATE
 
 
 def test_while_the_other_one_is_pending_and_has_not_run_it_waits(
     bus: EventBus, store: Store, entry: str
 ) -> None:
-    chunks, ledger = store.backend.chunks, store.ledger
-    chunks.fetch("w2", [FetchRequest(GROUP, "chunk", 10, running=True)])
+    chunks, deliveries = store.backend.chunks, store.deliveries
+    chunks.fetch("w2", [ChunkRequest(GROUP, "chunk", 10, running=True)])
     chunks.requeue("w2", GROUP, "chunk")
     assert verdict(bus, entry) is CONCURRENT
-    [taken] = ledger.take("w2", [Ask(GROUP, 10)])
+    [taken] = deliveries.fetch("w2", [FetchRequest(GROUP, 10)])
     assert verdict(bus, entry) is CONCURRENT
     key = peek(taken.deliveries[0].body or b"").key
-    ledger.claim("w2", GROUP, [(entry, key)], 10, verifies=True)
+    deliveries.claim("w2", GROUP, [(entry, key)], 10, verifies=True)
     assert verdict(bus, entry) is CONCURRENT
     failure = Failure(attempt=1, at=1, error="x")
-    retried = Settled(entry, key, 1, Outcome.RETRY, delay_ms=60_000, failure=failure)
-    assert not ledger.finish("w2", GROUP, [retried])
+    retried = Completion(entry, key, 1, Outcome.RETRY, delay_ms=60_000, failure=failure)
+    assert not deliveries.complete("w2", GROUP, [retried])
     assert verdict(bus, entry) is DUPLICATE, "the handler was given it, so it was not refused"
 
 

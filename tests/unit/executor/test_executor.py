@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from celeriac import Event, Reject, Retry, current_attempt, current_event
-from celeriac.delivery import MAX_LOST_RUNS, Ask, Lane, Outcome, Place
+from celeriac.delivery import MAX_LOST_RUNS, DeliveryState, FetchRequest, Group, Outcome
 from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.process import typical_us
 from celeriac.executor.work import TELL_AFTER
-from celeriac.testing.store import ProcessDied
+from celeriac.testing.store import SimulatedCrash
 from tests.unit.executor.conftest import Bench
 
 ran: list[Any] = []
@@ -45,8 +45,8 @@ def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
     report = bench.execute()
     assert ["a", "b", "c"] == ran
     assert (3, 3, "3 processed") == (report.hinted, report.processed, str(report))
-    assert {Place.PROCESSED} == {bench.place(id) for id in "abc"}
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "abc"}
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_a_failure_leaves_its_neighbours_alone(bench: Bench) -> None:
@@ -54,7 +54,9 @@ def test_a_failure_leaves_its_neighbours_alone(bench: Bench) -> None:
     bench.emit(*"abc")
     report = bench.execute()
     assert ["a", "b", "c"] == ran
-    assert [Place.PROCESSED, Place.DUE, Place.PROCESSED] == [bench.place(id) for id in "abc"]
+    assert [DeliveryState.PROCESSED, DeliveryState.SCHEDULED, DeliveryState.PROCESSED] == [
+        bench.place(id) for id in "abc"
+    ]
     (failure,) = report.failures
     assert ("b", "order.placed", 1, Outcome.RETRY) == (
         failure.event_id, failure.event_type, failure.attempt, failure.outcome
@@ -72,11 +74,11 @@ def test_each_failed_attempt_is_recorded_and_the_last_is_dead(bench: Bench) -> N
     assert (failure := bench.execute().sole_failure) and isinstance(failure.error, ValueError)
     bench.store.clock.advance(1000)
     assert "1 dead" == str(bench.execute())
-    failures = bench.store.ledger.failures(bench.lane, bench.key("b"))
+    failures = bench.store.deliveries.failures(bench.group, bench.key("b"))
     assert [(1, "ValueError: not b"), (2, "ValueError: not b")] == [
         (f.attempt, f.error) for f in failures
     ]
-    (letter,) = bench.store.ledger.dead("order")
+    (letter,) = bench.store.deliveries.dead("order")
     assert ("billing.handle", "b", 2) == (letter.handler, letter.event_id, letter.attempts)
     assert "Traceback" in letter.traceback and "not b" in letter.traceback
 
@@ -97,7 +99,7 @@ def test_a_failed_batch_is_retried_one_by_one(bench: Bench) -> None:
     for hint in bench.queue():
         bench.execute([hint])
     assert [["a"], ["b"]] == ran[2:]
-    assert {Place.PROCESSED} == {bench.place(id) for id in "abc"}
+    assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "abc"}
 
 
 def test_coroutines_run_in_one_loop_that_is_kept(bench: Bench) -> None:
@@ -158,7 +160,9 @@ def test_what_ends_the_process_passes_and_what_was_done_is_told(bench: Bench) ->
     bench.emit(*"abc")
     with pytest.raises(KeyboardInterrupt):
         bench.execute()
-    assert [Place.PROCESSED, Place.RUNNING, Place.RUNNING] == [bench.place(id) for id in "abc"]
+    assert [DeliveryState.PROCESSED, DeliveryState.RUNNING, DeliveryState.RUNNING] == [
+        bench.place(id) for id in "abc"
+    ]
 
 
 def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
@@ -167,7 +171,7 @@ def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
     report = bench.execute()
     assert ["a", "b"] == ran
     assert 2 == report.processed
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
@@ -183,16 +187,16 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     bench.subscribe(note, retries=1)
     bench.emit("a")
     for _ in range(MAX_LOST_RUNS):
-        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
-        bench.store.clock.advance(bench.store.ledger.lease_ms)
+        bench.store.deliveries.claim("dead", bench.group, bench.queue(), 2)
+        bench.store.clock.advance(bench.store.deliveries.lease_ms)
     report = bench.execute()
     assert [] == ran
     assert "1 dead" == str(report)
-    (letter,) = bench.store.ledger.dead("order")
+    (letter,) = bench.store.deliveries.dead("order")
     assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
     # the claim that gave it up was no attempt to run it
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
-    (row,) = bench.store.ledger.rows(bench.lane, [bench.key("a")])
+    (failure,) = bench.store.deliveries.failures(bench.group, bench.key("a"))
+    (row,) = bench.store.deliveries.rows(bench.group, [bench.key("a")])
     assert row is not None
     told = {failure.attempt, letter.attempts, row.attempt, report.failures[0].attempt}
     assert {MAX_LOST_RUNS} == told
@@ -208,12 +212,12 @@ def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) 
     bench.subscribe(fail, retries=1, backoff=0.0)
     bench.emit("a")
     for _ in range(MAX_LOST_RUNS - 1):
-        bench.store.ledger.claim("dead", bench.lane, bench.queue(), 2)
-        bench.store.clock.advance(bench.store.ledger.lease_ms)
+        bench.store.deliveries.claim("dead", bench.group, bench.queue(), 2)
+        bench.store.clock.advance(bench.store.deliveries.lease_ms)
     bench.execute()
-    assert Place.DUE is bench.place("a")
+    assert DeliveryState.SCHEDULED is bench.place("a")
     bench.execute()
-    assert Place.DEAD is bench.place("a")
+    assert DeliveryState.DEAD is bench.place("a")
     assert ["a", "a"] == ran
 
 
@@ -225,9 +229,9 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
     report = bench.execute([(entry, forged)])
     assert [] == ran
     assert "nothing to do: done, due or held elsewhere" == str(report)
-    pending = bench.store.ledger.pending(bench.lane, entry)
-    assert pending and (Place.DUE, 0) == (pending.owner, pending.attempts)
-    assert [None] == bench.store.ledger.rows(bench.lane, [forged])
+    pending = bench.store.deliveries.pending(bench.group, entry)
+    assert pending and (DeliveryState.SCHEDULED, 0) == (pending.owner, pending.attempts)
+    assert [None] == bench.store.deliveries.rows(bench.group, [forged])
     bench.execute()
     assert ["a"] == ran
 
@@ -235,7 +239,9 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
 def test_a_hint_for_what_is_not_queued_runs_nothing(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
-    bench.execute([("1-1", bench.key("a")), (bench.store.log.read("order")[0].id, bench.key("a"))])
+    bench.execute(
+        [("1-1", bench.key("a")), (bench.store.event_log.read("order")[0].id, bench.key("a"))]
+    )
     assert [] == ran
 
 
@@ -248,16 +254,16 @@ def test_data_that_does_not_fit_is_dead_at_once(bench: Bench) -> None:
     bench.emit("b", data=2)
     assert "1 processed, 1 dead" == str(bench.execute())
     assert [2] == ran
-    assert "does not fit int" in bench.store.ledger.dead("order")[0].error
+    assert "does not fit int" in bench.store.deliveries.dead("order")[0].error
 
 
 def test_an_envelope_that_breaks_the_standard_is_dead_at_once(bench: Bench) -> None:
     bench.subscribe(note)
     body = encode(build_event("order.placed", 1, source="x", id="a")).replace(b'"x"', b'""')
-    with bench.store.log.silence():
-        bench.store.log.append("order", body)
+    with bench.store.event_log.silence():
+        bench.store.event_log.append("order", body)
     assert "1 dead" == str(bench.execute())
-    assert "InvalidEvent" in bench.store.ledger.dead("order")[0].error
+    assert "InvalidEvent" in bench.store.deliveries.dead("order")[0].error
 
 
 def test_retry_and_reject_are_control_flow(bench: Bench) -> None:
@@ -267,7 +273,7 @@ def test_retry_and_reject_are_control_flow(bench: Bench) -> None:
     bench.subscribe(handle)
     bench.emit(*"ab")
     assert "1 retried, 1 dead" == str(bench.execute())
-    assert "Reject: no such customer" == bench.store.ledger.dead("order")[0].error
+    assert "Reject: no such customer" == bench.store.deliveries.dead("order")[0].error
     bench.store.clock.advance(29_999)
     assert [] == bench.queue()
     bench.store.clock.advance(1)
@@ -281,7 +287,9 @@ def test_when_is_asked_again_and_its_failure_counts(bench: Bench) -> None:
     bench.emit("c", data={})
     report = bench.execute()
     assert "1 processed, 1 skipped, 1 retried" == str(report)
-    assert [Place.SKIPPED, Place.PROCESSED, Place.DUE] == [bench.place(id) for id in "abc"]
+    assert [DeliveryState.SKIPPED, DeliveryState.PROCESSED, DeliveryState.SCHEDULED] == [
+        bench.place(id) for id in "abc"
+    ]
 
 
 def test_cause_and_correlation_follow_by_themselves(bench: Bench) -> None:
@@ -294,7 +302,7 @@ def test_cause_and_correlation_follow_by_themselves(bench: Bench) -> None:
     bench.execute()
     ((event, attempt),) = ran
     assert ("cause", 1) == (event.id, attempt)
-    effect = bench.store.log.emitted[-1].event
+    effect = bench.store.event_log.emitted[-1].event
     assert ("cause", "chain") == (effect.causationid, effect.correlationid)
     assert (None, 0) == (current_event(), current_attempt())
 
@@ -303,14 +311,14 @@ def test_what_a_lost_lease_gave_away_is_reported(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     def handle(event: Event) -> None:
-        bench.store.clock.advance(bench.store.ledger.lease_ms)
+        bench.store.clock.advance(bench.store.deliveries.lease_ms)
         bench.queue()
 
     bench.subscribe(handle)
     bench.emit("a")
     assert "1 processed, 1 lease lost" == str(bench.execute())
     assert "no longer held" in caplog.text
-    assert bench.place("a") is Place.RUNNING
+    assert bench.place("a") is DeliveryState.RUNNING
 
 
 def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
@@ -323,7 +331,10 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
     bench.subscribe(handle)
     bench.emit(*"ab")
     bench.execute()
-    assert [[Place.RUNNING, Place.RUNNING], [Place.PROCESSED, Place.RUNNING]] == places
+    assert [
+        [DeliveryState.RUNNING, DeliveryState.RUNNING],
+        [DeliveryState.PROCESSED, DeliveryState.RUNNING],
+    ] == places
 
 
 def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,9 +343,9 @@ def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.Mon
     held: list[dict[str, int]] = []
     keeping = bench.executor.process.leases.keeping
 
-    def noted(lane: Lane, entries: dict[str, int]) -> Any:
+    def noted(group: Group, entries: dict[str, int]) -> Any:
         held.append(entries)
-        return keeping(lane, entries)
+        return keeping(group, entries)
 
     monkeypatch.setattr(bench.executor.process.leases, "keeping", noted)
     bench.subscribe(lambda event: ran.append([*held[0]]))
@@ -356,28 +367,28 @@ def test_what_could_not_be_told_is_told_again(
         ran.append("lost")
         raise redis.ConnectionError
 
-    def begin(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> Any:
+    def begin(worker: str, group: Any, settled: Any, mean_us: int = 0) -> Any:
         return fail if in_answer else fail()
 
-    monkeypatch.setattr(bench.store.ledger, "begin_finish", begin)
+    monkeypatch.setattr(bench.store.deliveries, "begin_finish", begin)
     monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
     bench.subscribe(note)
     bench.emit(*"ab")
     assert "2 processed" == str(bench.execute())
     assert (["a", "b", "lost", "lost"] if in_answer else ["a", "lost", "b", "lost"]) == ran
-    assert {Place.PROCESSED} == {bench.place(id) for id in "ab"}
-    assert 0 == bench.store.log.groups("order")[0].pending
+    assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "ab"}
+    assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
 def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    finish = bench.store.ledger.finish
+    finish = bench.store.deliveries.complete
 
-    def counted(worker: str, lane: Any, settled: Any, mean_us: int = 0) -> list[str]:
+    def counted(worker: str, group: Any, settled: Any, mean_us: int = 0) -> list[str]:
         told.append(len(settled))
-        return finish(worker, lane, settled, mean_us)
+        return finish(worker, group, settled, mean_us)
 
-    monkeypatch.setattr(bench.store.ledger, "finish", counted)
+    monkeypatch.setattr(bench.store.deliveries, "complete", counted)
     monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
@@ -389,7 +400,7 @@ def test_the_run_time_is_measured_for_the_dispatcher(bench: Bench) -> None:
     bench.subscribe(lambda event: time.sleep(0.002))
     bench.emit("a")
     bench.execute()
-    assert 2000 <= bench.store.ledger.stats(bench.lane)["mean_us"] < 200_000
+    assert 2000 <= bench.store.deliveries.stats(bench.group)["mean_us"] < 200_000
 
 
 def test_a_handler_that_hangs_is_known_to_be_slow_at_its_first_event(bench: Bench) -> None:
@@ -432,13 +443,15 @@ def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> Non
     bench.emit(*"abc")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint[:1], 9)
-    bench.store.ledger.claim("another", bench.lane, hint[1:2], 9)
+    bench.store.deliveries.claim(worker, bench.group, hint[:1], 9)
+    bench.store.deliveries.claim("another", bench.group, hint[1:2], 9)
     for _ in range(2):
         bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"))
-    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
-    assert [Place.DUE, "running:another", f"queued:{worker}"] == [o and o.owner for o in owners]
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
+    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in hint]
+    assert [DeliveryState.SCHEDULED, "running:another", f"queued:{worker}"] == [
+        o and o.owner for o in owners
+    ]
+    (failure,) = bench.store.deliveries.failures(bench.group, bench.key("a"))
     assert (1, "RuntimeError: SIGKILL") == (failure.attempt, failure.error)
 
 
@@ -448,10 +461,10 @@ def test_a_crash_in_company_gives_none_up_even_without_retries(bench: Bench) -> 
     bench.emit(*"ab")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.most_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
-    owners = [bench.store.ledger.pending(bench.lane, entry) for entry, _ in hint]
-    assert [Place.DUE, Place.DUE] == [o and o.owner for o in owners]
+    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in hint]
+    assert [DeliveryState.SCHEDULED, DeliveryState.SCHEDULED] == [o and o.owner for o in owners]
 
 
 def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
@@ -459,9 +472,9 @@ def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
     bench.emit("a")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.ledger.claim(worker, bench.lane, hint, handler.failure.most_attempts)
+    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.most_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
-    assert ["a"] == [letter.event_id for letter in bench.store.ledger.dead("order")]
+    assert ["a"] == [letter.event_id for letter in bench.store.deliveries.dead("order")]
 
 
 def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
@@ -477,9 +490,9 @@ def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
             real = time.monotonic
             monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
             rest = [pair for pair in hint if pair[1] != bench.key("a")]
-            bench.store.ledger.lease_ms = 0
-            bench.store.ledger.take("w2", [Ask(bench.lane, 9, sweep=True)])
-            bench.store.ledger.claim("w2", bench.lane, rest, 9)
+            bench.store.deliveries.lease_ms = 0
+            bench.store.deliveries.fetch("w2", [FetchRequest(bench.group, 9, sweep=True)])
+            bench.store.deliveries.claim("w2", bench.group, rest, 9)
 
     bench.subscribe(handle)
     bench.emit(*"abc")
@@ -521,18 +534,18 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
     bench.subscribe(note)
     bench.emit(*"ab")
     hint = bench.queue()
-    ledger = bench.store.ledger
-    claim, real = ledger.claim, time.monotonic
+    deliveries = bench.store.deliveries
+    claim, real = deliveries.claim, time.monotonic
 
     def frozen_after(worker: str, *rest: Any, **options: Any) -> Any:
         claimed = claim(worker, *rest, **options)
         monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
         with monkeypatch.context() as lease:
-            lease.setattr(ledger, "lease_ms", 0)
-            ledger.take("w2", [Ask(bench.lane, 1, sweep=True)])
+            lease.setattr(deliveries, "lease_ms", 0)
+            deliveries.fetch("w2", [FetchRequest(bench.group, 1, sweep=True)])
         return claimed
 
-    monkeypatch.setattr(ledger, "claim", frozen_after)
+    monkeypatch.setattr(deliveries, "claim", frozen_after)
     report = bench.execute(hint)
     assert ["b"] == ran
     assert [hint[0][0]] == report.lost
@@ -541,10 +554,10 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
 def test_an_executor_that_dies_before_it_tells_leaves_all_running(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
-    bench.store.ledger.deaths = 1
-    with pytest.raises(ProcessDied):
+    bench.store.deliveries.deaths = 1
+    with pytest.raises(SimulatedCrash):
         bench.execute()
-    assert bench.place("a") is Place.RUNNING
+    assert bench.place("a") is DeliveryState.RUNNING
 
 
 class Mute(Exception):
@@ -569,7 +582,7 @@ def test_any_error_can_be_described_and_stored(bench: Bench, error: Exception, t
     bench.subscribe(handle)
     bench.emit("a")
     assert "1 retried" == str(bench.execute())
-    (failure,) = bench.store.ledger.failures(bench.lane, bench.key("a"))
+    (failure,) = bench.store.deliveries.failures(bench.group, bench.key("a"))
     assert text == failure.error
     failure.encode()
 
@@ -582,10 +595,10 @@ def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> N
     """Also where a forged hint leads to it past the dispatcher."""
     bench.bus.on("payment.captured", "order.placed", name="handle")(note)
     bench.handler = bench.bus.service.handlers["billing.handle"]
-    bench.lane = bench.handler.lane("order")
-    bench.store.log.join("order", "billing.handle", "0")
+    bench.group = bench.handler.group("order")
+    bench.store.event_log.join("order", "billing.handle", "0")
     foreign = encode(build_event("payment.captured", None, source="x", id="p"))
-    bench.store.log.append("order", foreign)
+    bench.store.event_log.append("order", foreign)
     report = bench.execute()
     assert ran == []
     (failure,) = report.failures

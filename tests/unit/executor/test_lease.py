@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.testing.store import Store
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def test_what_is_held_is_renewed_until_it_is_finished(
 ) -> None:
     renewed: list[Any] = []
 
-    def renew(worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
-        renewed.append((worker, lane, held))
+    def renew(worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+        renewed.append((worker, group, held))
         return []
 
-    monkeypatch.setattr(store.ledger, "renew", renew)
+    monkeypatch.setattr(store.deliveries, "renew", renew)
     keeper, held = LeaseKeeper(bus.service), {"1-0": 1, "2-0": 3}
     before = threads()
     with keeper.keeping(LANE, held):
@@ -61,14 +61,14 @@ def test_each_round_renews_the_leases_of_every_lane(
     bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a pool of threads or greenlets one process runs several chunks at once."""
-    renewed: list[Lane] = []
+    renewed: list[Group] = []
 
-    def renew(worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
-        renewed.append(lane)
+    def renew(worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+        renewed.append(group)
         return []
 
-    monkeypatch.setattr(store.ledger, "renew", renew)
-    keeper, other = LeaseKeeper(bus.service), Lane("payment", "billing.charge")
+    monkeypatch.setattr(store.deliveries, "renew", renew)
+    keeper, other = LeaseKeeper(bus.service), Group("payment", "billing.charge")
     with keeper.keeping(LANE, {"1-0": 1}), keeper.keeping(other, {"1-0": 1}):
         assert eventually(lambda: len(renewed) >= 4)
     assert [LANE, other] * 2 == renewed[:4]
@@ -83,7 +83,7 @@ def test_any_failure_of_a_renewal_is_survived(
         calls.append(1)
         raise RuntimeError("what was that")
 
-    monkeypatch.setattr(store.ledger, "renew", renew)
+    monkeypatch.setattr(store.deliveries, "renew", renew)
     with LeaseKeeper(bus.service).keeping(LANE, {"1-0": 1}):
         assert eventually(lambda: len(calls) >= 2)
     assert "leases were not renewed: what was that" in caplog.text
@@ -92,7 +92,7 @@ def test_any_failure_of_a_renewal_is_survived(
 def test_a_lost_lease_is_told_unless_it_was_finished(
     bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store.ledger, "renew", lambda *_: ["1-0", "finished"])
+    monkeypatch.setattr(store.deliveries, "renew", lambda *_: ["1-0", "finished"])
     with LeaseKeeper(bus.service).keeping(LANE, {"1-0": 1}):
         assert eventually(lambda: "lost the lease of 1-0 while running" in caplog.text)
 
@@ -107,7 +107,7 @@ def test_what_is_finished_in_the_very_moment_of_a_renewal_is_not_told_as_lost(
         asked.set()
         return ["1-0", "2-0"]
 
-    monkeypatch.setattr(store.ledger, "renew", renew)
+    monkeypatch.setattr(store.deliveries, "renew", renew)
     with LeaseKeeper(bus.service).keeping(LANE, held):
         assert asked.wait(5)
         del held["1-0"]

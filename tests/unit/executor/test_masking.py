@@ -30,8 +30,8 @@ def decline(event: Event[dict[str, Any]]) -> None:
 
 def said(bench: Bench, caplog: pytest.LogCaptureFixture) -> str:
     """All that is kept and logged of the failure."""
-    (letter,) = bench.store.ledger.dead("order")
-    failures = bench.store.ledger.failures(bench.lane, "a")
+    (letter,) = bench.store.deliveries.dead("order")
+    failures = bench.store.deliveries.failures(bench.group, "a")
     records = [logging.Formatter().format(record) for record in caplog.records]
     return "\n".join([letter.error, letter.traceback, *(f.error for f in failures), *records])
 
@@ -49,7 +49,7 @@ def test_the_value_is_in_no_record_and_no_log(
     assert str(failure.error) == "*** was declined"
     assert type(failure.error).__name__ == "ValueError"
     # the dead letter keeps the event as it was, to be redriven
-    assert CARD.encode() in bench.store.ledger.dead("order")[0].event
+    assert CARD.encode() in bench.store.deliveries.dead("order")[0].event
 
 
 def test_a_name_of_the_setting_will_do(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +65,7 @@ def test_without_anything_sensitive_the_error_is_what_was_raised(bench: Bench) -
     bench.bus.emit("order.placed", {"card": CARD}, id="a")
     (failure,) = bench.execute().failures
     assert type(failure.error) is ValueError and CARD in str(failure.error)
-    assert CARD in bench.store.ledger.dead("order")[0].traceback
+    assert CARD in bench.store.deliveries.dead("order")[0].traceback
 
 
 def test_an_error_that_does_not_hold_the_value_is_what_was_raised(bench: Bench) -> None:
@@ -86,7 +86,7 @@ def test_the_values_of_a_whole_batch_are_taken_out_of_each_of_its_failures(bench
     for n in range(3):
         bench.bus.emit("order.placed", {"card": f"{CARD}{n}"}, sensitive=["card"])
     bench.execute()
-    errors = {letter.error for letter in bench.store.ledger.dead("order")}
+    errors = {letter.error for letter in bench.store.deliveries.dead("order")}
     assert errors == {"ValueError: none of ['***', '***', '***']"}
 
 
@@ -97,7 +97,7 @@ def test_what_a_filter_raises_is_masked_too(bench: Bench) -> None:
     bench.subscribe(decline, retries=0, when=when)
     bench.bus.emit("order.placed", {"card": CARD}, id="a", sensitive=["card"])
     bench.execute()
-    assert bench.store.ledger.dead("order")[0].error == "ValueError: ***?"
+    assert bench.store.deliveries.dead("order")[0].error == "ValueError: ***?"
 
 
 BODY = (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.delivery import Lane, Outcome, Settled
+from celeriac.delivery import Completion, Group, Outcome
 from celeriac.executor import executor as module
 from celeriac.settings import Settings
 
@@ -19,26 +19,26 @@ def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
 
-    class Ledger:
+    class DeliveryStore:
         calls = 0
 
-        def begin_finish(self, *told: Any) -> Any:
+        def begin_complete(self, *told: Any) -> Any:
             raise ResponseError("MISCONF unable to persist to disk")
 
-        def finish(self, *told: Any) -> list[str]:
+        def complete(self, *told: Any) -> list[str]:
             self.calls += 1
             if now[0] < 600:
                 raise ResponseError("MISCONF unable to persist to disk")
             return []
 
-    ledger = Ledger()
+    deliveries = DeliveryStore()
     service: Any = SimpleNamespace(
         settings=Settings.load({}, service="billing", lease=1),
-        backend=SimpleNamespace(ledger=ledger),
+        backend=SimpleNamespace(deliveries=deliveries),
     )
     monkeypatch.setattr("celeriac.executor.process.LeaseKeeper", lambda service: None)
     executor = module.Executor(service)
-    settled = Settled("1-0", "a", 1, Outcome.PROCESSED)
-    answer = executor._told(("w", Lane("billing.h", "order"), [settled], 0))
+    settled = Completion("1-0", "a", 1, Outcome.PROCESSED)
+    answer = executor._told(("w", Group("billing.h", "order"), [settled], 0))
     assert answer() == []
-    assert ledger.calls > 100
+    assert deliveries.calls > 100

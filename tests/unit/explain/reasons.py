@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event import encode
 from celeriac.event.build import build_event
 from celeriac.event_log import EntryKind
-from celeriac.store.memory.event_log import MemoryLog
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.memory.event_log import MemoryEventLog
+from celeriac.store.redis.event_log import RedisEventLog
 from tests.unit.tracking.shop import Shop
 
 CHARGE = "billing.charge"
@@ -29,8 +29,8 @@ def decline(_: object) -> None:
     raise ValueError("declined")
 
 
-def lane() -> Lane:
-    return Lane("order", CHARGE)
+def group() -> Group:
+    return Group("order", CHARGE)
 
 
 def started(shop: Shop, *patterns: str, **options: Any) -> None:
@@ -52,7 +52,7 @@ def processed_and_trimmed(shop: Shop) -> Asked:
     shop.backend.bus.set("retention_count", "1")
     shop.emit("order.placed")
     shop.run_until_idle()
-    shop.backend.log.trim("order", exact=True)
+    shop.backend.event_log.trim("order", exact=True)
     return Asked(id, CHARGE)
 
 
@@ -110,10 +110,10 @@ def duplicate(shop: Shop) -> Asked:
     """The second entry of an event whose first is processed; it is the one that is found."""
     started(shop, retries=1, backoff=0.0, function=fail_once())
     event = encode(build_event("order.placed", None, source="shop", id="order-1"))
-    shop.backend.log.append("order", event, EntryKind.FOREIGN)
+    shop.backend.event_log.append("order", event, EntryKind.FOREIGN)
     shop.run_until_idle()
     shop.run_until_idle()
-    second = shop.backend.log.append("order", event, EntryKind.FOREIGN)
+    second = shop.backend.event_log.append("order", event, EntryKind.FOREIGN)
     shop.run_until_idle()
     return Asked("order-1", CHARGE, f"order/{second}")
 
@@ -163,7 +163,7 @@ def breaker_open(shop: Shop) -> Asked:
 
     started(shop)
     breaker = Breaker(failures=1, window=60, recovery_timeout=30)
-    shop.backend.circuits.tell(CHARGE, breaker, 1, 1, "ConnectionError: bank")
+    shop.backend.circuits.record(CHARGE, breaker, 1, 1, "ConnectionError: bank")
     return Asked(shop.emit("order.placed"), CHARGE)
 
 
@@ -225,7 +225,7 @@ def running_on_a_dead_worker(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(_, chunk)] = shop.chunks
-    shop.backend.ledger.claim("gone@host/1", chunk.lane, chunk.hinted, 5)
+    shop.backend.deliveries.claim("gone@host/1", chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
@@ -234,7 +234,7 @@ def running_elsewhere(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(service, chunk)] = shop.chunks
-    shop.backend.ledger.claim(service.worker, chunk.lane, chunk.hinted, 5)
+    shop.backend.deliveries.claim(service.worker, chunk.group, chunk.hinted, 5)
     return Asked(id, CHARGE)
 
 
@@ -266,22 +266,25 @@ def dead(shop: Shop) -> Asked:
 def lost_its_group(shop: Shop) -> Asked:
     started(shop)
     id = shop.emit("order.placed")
-    shop.backend.log.leave("order", CHARGE)
+    shop.backend.event_log.leave("order", CHARGE)
     return Asked(id, CHARGE)
 
 
 def forgotten(shop: Shop) -> Asked:
     """A record that is gone, of an entry older than the window."""
     started(shop)
-    body, log = encode(build_event("order.placed", None, source="shop", id="old")), shop.backend.log
-    if isinstance(log, RedisLog):
-        log.client.xadd(log.keys.events("order"), {"event": body}, id="1000-0")
+    body, event_log = (
+        encode(build_event("order.placed", None, source="shop", id="old")),
+        shop.backend.event_log,
+    )
+    if isinstance(event_log, RedisEventLog):
+        event_log.client.xadd(event_log.keys.events("order"), {"event": body}, id="1000-0")
     else:
-        log.append("order", body)
+        event_log.append("order", body)
     shop.run_until_idle()
-    shop.backend.ledger.forget(lane())
-    if isinstance(log, MemoryLog):
-        log.clock.advance(10 * 86_400_000)
+    shop.backend.deliveries.forget(group())
+    if isinstance(event_log, MemoryEventLog):
+        event_log.clock.advance(10 * 86_400_000)
     return Asked("old", CHARGE)
 
 

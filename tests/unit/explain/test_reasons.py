@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.explain import Explanation, Reading, Verdict, explain, gather, gather_unfound
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.event_log import RedisEventLog
 from celeriac.tracking import EventNotFound, Matrix
 from tests.unit.explain import reasons
 from tests.unit.explain.reasons import CHARGE, Asked
@@ -143,23 +143,23 @@ def test_checks_come_in_the_order_from_emit_to_processed(shop: Shop) -> None:
 def test_explaining_changes_nothing(shop: Shop) -> None:
     asked = reasons.behind_its_sequence(shop)
     before = Matrix(shop.backend).status(asked[0])
-    rate = shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+    rate = shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0)
     assert explained(shop, asked).checks
     assert before.cells == Matrix(shop.backend).status(asked[0]).cells
-    assert rate == shop.backend.ledger.rate_wait_ms(CHARGE, 1.0) == 0
+    assert rate == shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0) == 0
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\x00", b"", b"7"])
 def test_what_cannot_be_read_of_a_sequence_is_passed_over(shop: Shop, garbage: bytes) -> None:
     asked = reasons.behind_its_sequence(shop)
-    if isinstance(shop.backend.log, RedisLog):
-        keys, client = shop.backend.log.keys, shop.backend.log.client
+    if isinstance(shop.backend.event_log, RedisEventLog):
+        keys, client = shop.backend.event_log.keys, shop.backend.event_log.client
         keyed, blocked, *_ = keys.of_flow("order", CHARGE)
         client.hset(keyed, b"\xff", garbage)
         client.zadd(blocked, {b"\xff" + garbage: 0})
         client.set(f"{keys.rate(CHARGE)}tat", garbage)
     assert "sequence" == explained(shop, asked).decision.name
-    assert 0 <= shop.backend.ledger.rate_wait_ms(CHARGE, 1.0)
+    assert 0 <= shop.backend.deliveries.rate_wait_ms(CHARGE, 1.0)
 
 
 def test_of_many_handlers_what_they_share_is_read_once(
@@ -172,7 +172,7 @@ def test_of_many_handlers_what_they_share_is_read_once(
     shop.run_until_idle()
     calls: list[str] = []
     for owner, name in ((shop.backend.registry, "handlers"), (shop.backend.registry, "workers"),
-                        (shop.backend.log, "groups")):  # fmt: skip
+                        (shop.backend.event_log, "groups")):  # fmt: skip
         real = getattr(owner, name)
 
         def counted(*args: object, name: str = name, real: Callable[..., Any] = real) -> Any:

@@ -15,14 +15,14 @@ from tests.unit.tracking.shop import memory_backend
 def backend_with(*handlers: str) -> Backend:
     """A bus on which each of the handlers is registered."""
     backend = memory_backend(Settings.load({}))
-    backend.log.append("order", b"{}")
+    backend.event_log.append("order", b"{}")
     for name in handlers:
         service, since = name.partition(".")[0], {"order": "0-0"}
         record = HandlerRecord(
             id=name, service=service, patterns=("order.#",), queue=service, since=since
         )
         backend.registry.register(record)
-        backend.log.join("order", name, "$" if name.endswith("quick") else "0")
+        backend.event_log.join("order", name, "$" if name.endswith("quick") else "0")
     return backend
 
 

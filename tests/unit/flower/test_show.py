@@ -9,7 +9,7 @@ from celeriac.flower import show
 from celeriac.flower.picture.attempts import attempts_of, spans
 from celeriac.flower.picture.causes import HEIGHT, picture
 from celeriac.flower.picture.sparkline import sparkline
-from celeriac.tracking import MEANINGS, Cause, Cell, Minute, State
+from celeriac.tracking import MEANINGS, Cause, Cell, DeliveryState, Minute
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,22 @@ def test_rates_counts_and_shares_are_short() -> None:
 
 
 def test_an_event_is_as_bad_as_its_worst_cell() -> None:
-    cells = [cell(state=State.PROCESSED), cell(state=State.DEAD), cell(state=State.WAITING)]
-    assert State.DEAD == show.whole(cells)
+    cells = [
+        cell(state=DeliveryState.PROCESSED),
+        cell(state=DeliveryState.DEAD),
+        cell(state=DeliveryState.WAITING),
+    ]
+    assert DeliveryState.DEAD == show.whole(cells)
     assert 1 == show.done(cells)
     assert "1 dead, 1 waiting, 1 processed" == show.summary(cells)
     assert None is show.whole([])
 
 
 def test_every_state_is_told_in_words() -> None:
-    assert set(State) == set(show.GRAVITY) == set(MEANINGS)
+    assert set(DeliveryState) == set(show.GRAVITY) == set(MEANINGS)
 
 
-def cell(state: State = State.PROCESSED, **more: object) -> Cell:
+def cell(state: DeliveryState = DeliveryState.PROCESSED, **more: object) -> Cell:
     return Cell(handler="billing.charge", service="billing", state=state, **more)  # type: ignore[arg-type]
 
 
@@ -73,7 +77,9 @@ def test_each_attempt_has_its_wait_and_its_run() -> None:
 
 
 def test_the_last_attempt_of_a_dead_delivery_is_the_one_that_failed() -> None:
-    dead = cell(State.DEAD, attempts=2, at_ms=3000, failures=(failure(1, 2000), failure(2, 3000)))
+    dead = cell(
+        DeliveryState.DEAD, attempts=2, at_ms=3000, failures=(failure(1, 2000), failure(2, 3000))
+    )
     assert ["failed", "dead"] == [one.result for one in attempts_of(dead, 1000, 9000)]
 
 
@@ -103,12 +109,12 @@ def test_what_a_replayed_delivery_did_before_stays() -> None:
 
 
 def test_an_attempt_under_way_runs_until_now() -> None:
-    [running] = attempts_of(cell(State.RUNNING, attempts=1, at_ms=2000), 1000, 6000)
+    [running] = attempts_of(cell(DeliveryState.RUNNING, attempts=1, at_ms=2000), 1000, 6000)
     assert ("running", 1.0, 4.0) == (running.result, running.waited_s, running.ran_s)
 
 
 def test_what_has_not_begun_has_no_attempt() -> None:
-    assert [] == attempts_of(cell(State.WAITING), 1000, 6000)
+    assert [] == attempts_of(cell(DeliveryState.WAITING), 1000, 6000)
 
 
 def test_clocks_that_differ_do_not_make_times_negative() -> None:

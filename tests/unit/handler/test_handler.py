@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, RetryPolicy
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
 from celeriac.handler import Handler, make_handler
 
@@ -36,7 +36,7 @@ def test_it_is_named_after_service_and_function() -> None:
     handler = made()
     assert ("billing.charge", "charge", "billing") == (handler.id, handler.name, handler.queue)
     assert handler.doc == "Charges the card."
-    assert Lane("order", "billing.charge") == handler.lane("order")
+    assert Group("order", "billing.charge") == handler.group("order")
 
 
 def test_a_name_of_its_own_is_its_identity() -> None:

@@ -63,7 +63,7 @@ def test_a_limit_for_each_key_is_none_for_the_handler() -> None:
     handler = made(key="data.tenant", concurrency=PerKey(2), rate_limit=PerKey("10/s"), fair=True)
     assert (None, None) == (handler.concurrency, handler.per_second)
     assert handler.flow == FlowControl(key="data.tenant", concurrency=2, per_second=10.0, fair=True)
-    assert handler.flow == handler.lane("report").flow
+    assert handler.flow == handler.group("report").flow
 
 
 def test_limits_for_each_key_and_for_the_handler_go_together() -> None:

@@ -9,7 +9,7 @@ from celery import Celery
 
 from celeriac import Event, EventBus
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
 from celeriac.handler import in_share, make_handler
 from celeriac.handler.share import position
@@ -52,7 +52,7 @@ def test_a_handler_gets_its_share_of_the_subjects_and_skips_the_rest(shop: Shop)
         shop.emit("order.placed", subject=subject)
     shop.run_until_idle()
     assert sorted(got) == sorted(one for one in subjects if in_share(one, 0.3))
-    [tallies] = shop.backend.ledger.tallies([Lane("order", "billing.new")])
+    [tallies] = shop.backend.deliveries.tallies([Group("order", "billing.new")])
     assert len(got) == tallies["order.placed"].processed
     assert len(subjects) - len(got) == tallies["order.placed"].skipped
 

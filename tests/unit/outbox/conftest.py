@@ -45,14 +45,14 @@ def database(engine: Engine, database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def relay(database: Database, live: EventBus) -> Relay:
-    return Relay(database, live.settings, live.service.backend.log)
+    return Relay(database, live.settings, live.service.backend.event_log)
 
 
 def published(bus: EventBus, domain: str = "order") -> list[str]:
     """The ids in the log, in its order."""
     return [
         decode(entry.body).id
-        for entry in bus.service.backend.log.read(domain, count=100_000)
+        for entry in bus.service.backend.event_log.read(domain, count=100_000)
         if entry.body is not None
     ]
 

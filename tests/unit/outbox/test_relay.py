@@ -51,7 +51,7 @@ def test_what_is_committed_is_published_in_order_and_removed(
     assert published(live) == ["a", "b", "c"]
     assert left(engine) == []
     assert relay.drain() == 0
-    assert live.service.backend.log.domains() == {"order"}
+    assert live.service.backend.event_log.domains() == {"order"}
 
 
 def test_what_is_not_committed_yet_is_not_published(
@@ -87,9 +87,9 @@ def test_delayed_events_are_held_until_their_time(
         live.emit("order.placed", id="later", delay=3600, session=session)
         live.emit("order.placed", id="now", session=session)
     relay.drain()
-    log = live.service.backend.log
+    event_log = live.service.backend.event_log
     assert published(live) == ["now"]
-    ((time_ms, body),) = log.upcoming("order")
+    ((time_ms, body),) = event_log.upcoming("order")
     assert abs(time_ms / 1000 - time.time() - 3600) < 60
     assert b"later" in body
 
@@ -155,7 +155,9 @@ def test_the_limit_of_the_relay_is_of_the_event_before_it_was_signed(
     signing = EventBus(service="orders", signing_key=json.dumps(private), **options)
     largest = len(signing.emitter.encode_unsigned(signing.event("order.placed", "x" * 5000)))
     relay = Relay(
-        database, Settings.load({}, max_event_bytes=largest, **options), live.service.backend.log
+        database,
+        Settings.load({}, max_event_bytes=largest, **options),
+        live.service.backend.event_log,
     )
     with Session(engine) as session, session.begin():
         signing.emit_many([("order.placed", "x" * 5000)] * events, session=session)
@@ -182,7 +184,7 @@ def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     strict = Settings.load(
         {}, redis_url=settings.redis_url, namespace=settings.namespace, max_event_bytes=2000
     )
-    relay = Relay(database, strict, live.service.backend.log)
+    relay = Relay(database, strict, live.service.backend.event_log)
     assert relay.drain() == 2
     # What stood behind the refused one in the same pipeline was written, and is written again.
     assert list(dict.fromkeys(published(live))) == ["a", "b"]
@@ -203,7 +205,7 @@ def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     assert relay.drain() == 1
     assert published(live, "stock") == ["taken"]
     state.retry(database)
-    assert Relay(database, live.settings, live.service.backend.log).drain() == 1
+    assert Relay(database, live.settings, live.service.backend.event_log).drain() == 1
     assert left(engine) == []
     assert list(dict.fromkeys(published(live))) == ["a", "b", "large"]
 
@@ -218,7 +220,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
         {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
     )
     relay = Relay(database, bounded)
-    live.service.backend.log.join("order", "billing.slow", "0")
+    live.service.backend.event_log.join("order", "billing.slow", "0")
     emit(live, engine, *(f"order-{n}" for n in range(25)))
     emit(live, engine, "low", type="stock.low")
     started = time.monotonic()
@@ -229,7 +231,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     waiting = len(left(engine))
     assert waiting >= 20
     assert published(live) == [f"order-{n}" for n in range(25 - waiting)]
-    live.service.backend.log.leave("order", "billing.slow")
+    live.service.backend.event_log.leave("order", "billing.slow")
     until(lambda: relay.turn().more is False and not left(engine))
     assert published(live) == [f"order-{n}" for n in range(25)]
 
@@ -250,7 +252,7 @@ def test_rows_stay_while_redis_is_away(engine: Engine, database: Database, tmp_p
     (tmp_path / "data").mkdir()
     with start_server(tmp_path / "data") as server:
         bus = EventBus(service="billing", redis_url=server.url, emit_timeout=0.5)
-        relay = Relay(database, bus.settings, bus.service.backend.log)
+        relay = Relay(database, bus.settings, bus.service.backend.event_log)
         emit(bus, engine, "a")
         relay.drain()
         server.stop()
@@ -269,7 +271,7 @@ def test_two_relays_never_publish_at_once(
 ) -> None:
     """While one is at it, the other stands by; when it is done, or gone, the other takes over."""
     other = open_database(database_url)
-    relay = Relay(other, live.settings, live.service.backend.log)
+    relay = Relay(other, live.settings, live.service.backend.event_log)
     emit(live, engine, "a")
     with database.turn() as execute:
         assert execute is not None
@@ -291,10 +293,10 @@ def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
         bus.emit("order.placed", id="order-42", session=connection)
         bus.emit("order.placed", delay=3600, session=connection)
     assert relay.drain() == 3
-    log: Any = live.service.backend.log
-    assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in log.read("order")]
+    event_log: Any = live.service.backend.event_log
+    assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in event_log.read("order")]
     # What is held until its time can be read meanwhile.
-    [member] = log.client.zrange(log.keys.delayed("order"), 0, -1)
+    [member] = event_log.client.zrange(event_log.keys.delayed("order"), 0, -1)
     assert not is_keyed(member)
 
 
@@ -324,7 +326,7 @@ def test_a_running_relay_is_woken_by_a_commit(
 ) -> None:
     """On PostgreSQL it would else look only after a minute, and publishes at once all the same."""
     monkeypatch.setattr(turns, "POLL_WOKEN", 60.0)
-    relay = Relay(database, live.settings, live.service.backend.log)
+    relay = Relay(database, live.settings, live.service.backend.event_log)
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
@@ -361,7 +363,7 @@ def test_a_running_relay_outlives_its_database_connection(
 ) -> None:
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no connections that others can cut")
-    relay = Relay(database, live.settings, live.service.backend.log)
+    relay = Relay(database, live.settings, live.service.backend.event_log)
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
@@ -378,7 +380,7 @@ def test_a_running_relay_outlives_its_database_connection(
 
 def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: str) -> None:
     database = open_database(database_url)
-    relay = Relay(database, live.settings, live.service.backend.log)
+    relay = Relay(database, live.settings, live.service.backend.event_log)
     with pytest.raises(ConfigurationError, match="create_outbox"):
         relay.turn()
     database.close()

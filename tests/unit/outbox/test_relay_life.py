@@ -22,7 +22,7 @@ from celeriac.outbox import create_outbox
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox.relay import Relay
 from celeriac.outbox.sql_database import SQLDatabase
-from celeriac.store.memory.event_log import MemoryLog
+from celeriac.store.memory.event_log import MemoryEventLog
 
 BUS = EventBus(service="shop", redis_url="redis://127.0.0.1:1/0")
 
@@ -31,7 +31,7 @@ class Died(BaseException):
     """The death of the relay's process."""
 
 
-class FlakyLog(MemoryLog):
+class FlakyLog(MemoryEventLog):
     """Takes only so many events before its server is gone; None: all."""
 
     room: int | None = None
@@ -53,7 +53,7 @@ class RelayLife(RuleBasedStateMachine):
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
         )
         create_outbox(self.engine)
-        self.log = FlakyLog(Settings.load({}))
+        self.event_log = FlakyLog(Settings.load({}))
         self.committed: list[str] = []
         self.rolled_back: set[str] = set()
         self.count = 0
@@ -63,7 +63,7 @@ class RelayLife(RuleBasedStateMachine):
         """A new process: it knows nothing of what the one before had published."""
         database = SQLDatabase("sqlite://")
         database._engine = self.engine
-        self.relay = Relay(database, BUS.settings, self.log)
+        self.relay = Relay(database, BUS.settings, self.event_log)
 
     def ids(self, number: int) -> list[str]:
         self.count += number
@@ -88,9 +88,9 @@ class RelayLife(RuleBasedStateMachine):
 
     @rule(room=st.integers(0, 6))
     def turn_while_the_server_goes(self, room: int) -> None:
-        self.log.room = room
+        self.event_log.room = room
         self.relay.turn()
-        self.log.room = None
+        self.event_log.room = None
 
     @rule()
     def turn_that_ends_before_the_commit(self) -> None:
@@ -103,7 +103,7 @@ class RelayLife(RuleBasedStateMachine):
         self.start_relay()
 
     def published(self) -> list[str]:
-        entries = self.log.read("order", count=100_000)
+        entries = self.event_log.read("order", count=100_000)
         ids = [decode(entry.body).id for entry in entries if entry.body is not None]
         return list(dict.fromkeys(ids))
 

@@ -275,7 +275,7 @@ def test_recipients_run_and_the_others_have_a_dead_letter_with_the_reason(
     memory.run_until_idle()
     assert {("billing", "1"), ("shipping", "1"), ("mail", "2"), ("billing", "2")} <= {*ran}
     assert ("mail", "1") not in ran and ("when", "mail", "1") not in ran
-    (letter,) = memory.store.ledger.dead("order")
+    (letter,) = memory.store.deliveries.dead("order")
     assert (letter.handler, letter.attempts) == ("mail.handle", 1)
     assert letter.error == (
         "EncryptionError: cannot be opened: it is encrypted for the keys billing, shipping, and "
@@ -307,7 +307,9 @@ def test_no_value_of_it_is_in_what_is_kept_of_a_failure(
     orders, memory = running
     orders.emit("order.placed", {"card": SECRET}, encrypt_for=["billing", "shipping"])
     memory.run_until_idle()
-    letters = [one for one in memory.store.ledger.dead("order") if one.handler == "billing.handle"]
+    letters = [
+        one for one in memory.store.deliveries.dead("order") if one.handler == "billing.handle"
+    ]
     assert [one.error for one in letters] == ["ValueError: *** was declined"]
     assert SECRET not in letters[0].traceback + caplog.text
     assert SECRET.encode() not in letters[0].event
@@ -321,12 +323,12 @@ def test_redriven_it_is_opened_again(
         "order.placed", {"card": SECRET}, encrypt_for=["billing"], handlers=["billing.handle"]
     )
     memory.run_until_idle()
-    (letter,) = memory.store.ledger.dead("order")
+    (letter,) = memory.store.deliveries.dead("order")
     backend, records = memory.store.backend, memory.store.registry.handlers()
     assert redrive_letter(backend, records, "order", letter.id)
     memory.run_until_idle()
     assert ran.count(("billing", SECRET)) == 2
-    (again,) = memory.store.ledger.dead("order")
+    (again,) = memory.store.deliveries.dead("order")
     assert bytes(open_with(ring["billing"][0], again.event).data) == b'{"card":"4111111111111111"}'
 
 
@@ -342,7 +344,7 @@ def test_every_way_to_emit_encrypts(running: tuple[EventBus, MemoryBus]) -> None
     orders.emit_many([{"type": "order.placed", "data": {"card": "b"}, **to}])
     orders.emit_many([orders.event("order.placed", {"card": "e"}, **to)])
     asyncio.run(emit())
-    assert all(is_encrypted(one.event) for one in memory.store.log.emitted)
+    assert all(is_encrypted(one.event) for one in memory.store.event_log.emitted)
     memory.run_until_idle()
     assert sorted(one[1] for one in ran if one[0] == "billing") == ["a", "b", "c", "d", "e"]
 
@@ -374,7 +376,7 @@ def test_what_is_signed_is_the_encrypted_event(
         forger.emit("order.placed", 1, encrypt_for=["billing"], id="forged")
         memory.run_until_idle()
         assert ran == [("good", 1)]
-        (letter,) = memory.store.ledger.dead("order")
+        (letter,) = memory.store.deliveries.dead("order")
         assert "untrusted: it is not signed" in letter.error
 
 

@@ -281,7 +281,7 @@ def test_emit_many_signs_together_and_emit_alone(pair: tuple[str, str]) -> None:
         orders.emit_many([(kind, {"n": n}) for n in range(5) for kind in ("order.a", "stock.b")])
         orders.emit("order.placed", {"n": 5})
         memory.run_until_idle()
-        bodies = [entry.body or b"" for entry in memory.store.log.read("order")]
+        bodies = [entry.body or b"" for entry in memory.store.event_log.read("order")]
         assert not memory.dead
     assert sorted([*range(5)] * 2 + [5]) == sorted(ran)
     found = [split(body) for body in bodies]

@@ -21,7 +21,7 @@ from celeriac.event_log import EntryKind
 from celeriac.security import Verifier, make_signer, make_verifier
 from celeriac.settings import Settings
 from celeriac.testing import MemoryBus, in_memory
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.security.conftest import Keys, together
 
 ran: list[Any] = []
@@ -243,7 +243,7 @@ def test_what_is_signed_is_run_and_what_is_not_is_dead_and_never_run(
     # a handler that demands nothing takes both
     assert {("note", "good"), ("note", "forged")} <= {*ran}
     assert not {("charge", "forged"), ("when", "forged")} & {one[:2] for one in ran}
-    (letter,) = memory.store.ledger.dead("order")
+    (letter,) = memory.store.deliveries.dead("order")
     assert letter.error == (
         "UntrustedEvent: untrusted: it is not signed, and the handler demands a signature"
     )
@@ -258,7 +258,7 @@ def test_an_unsigned_event_keeps_no_signed_one_with_its_id_from_the_handler(
     forged: dict[str, Any] = {"id": "order-42", "source": "orders"}
     if through == "foreign":
         event = encode(billing.event("order.placed", {"n": 0}, **forged))
-        memory.store.log.append("order", event)
+        memory.store.event_log.append("order", event)
     else:
         billing.emit("order.placed", {"n": 0}, **forged)
     if through == "emit_many":
@@ -280,19 +280,19 @@ def test_a_signed_event_whose_id_nobody_can_guess_enters_the_log_once(
     event = orders.event("order.placed", {"n": 1})
     for _ in range(2):
         orders.emit_many([event])
-    assert [EntryKind.GIVEN] == [entry.kind for entry in memory.store.log.read("order")]
+    assert [EntryKind.GIVEN] == [entry.kind for entry in memory.store.event_log.read("order")]
 
 
 def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus]) -> None:
     _, billing, memory = pair
     billing.emit("order.placed", {"n": 1}, id="forged")
     memory.run_until_idle()
-    (letter,) = memory.store.ledger.dead("order")
+    (letter,) = memory.store.deliveries.dead("order")
     assert redrive_letter(
         memory.store.backend, memory.store.registry.handlers(), "order", letter.id
     )
     memory.run_until_idle()
-    (again,) = memory.store.ledger.dead("order")
+    (again,) = memory.store.deliveries.dead("order")
     assert again.id != letter.id and "untrusted" in again.error
     assert ("charge", "forged") not in {one[:2] for one in ran}
 
@@ -337,7 +337,7 @@ def test_every_way_to_emit_signs(pair: tuple[EventBus, EventBus, MemoryBus]) -> 
     asyncio.run(emit())
     memory.run_until_idle()
     assert [one[0] for one in ran].count("charge") == 6
-    assert not memory.store.ledger.dead("order")
+    assert not memory.store.deliveries.dead("order")
 
 
 def test_without_any_key_nothing_is_signed_and_cryptography_is_not_imported() -> None:
@@ -356,7 +356,7 @@ def test_a_forged_event_does_not_take_the_id_of_the_true_one(
     orders.emit("order.placed", {"n": 1}, id="order-42")
     memory.run_until_idle()
     assert ran.count(("charge", "order-42", "orders-1")) == 1
-    (letter,) = memory.store.ledger.dead("order")
+    (letter,) = memory.store.deliveries.dead("order")
     assert letter.error.startswith("UntrustedEvent")
 
 
@@ -368,5 +368,5 @@ def test_what_was_refused_is_shown_as_dead_with_its_error(
     memory.run_until_idle()
     cells = Matrix(memory.store.backend).status("forged").cells
     (cell,) = [cell for cell in cells if cell.handler == "billing.charge"]
-    assert (cell.state, cell.attempts) == (State.DEAD, 1)
+    assert (cell.state, cell.attempts) == (DeliveryState.DEAD, 1)
     assert (cell.error or "").startswith("UntrustedEvent: untrusted: it is not signed")

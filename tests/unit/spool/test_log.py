@@ -43,13 +43,13 @@ class Site:
     def ids(self, domain: str = "order") -> list[str]:
         if self._reader is None:
             self._reader = self._opened(EventBus(service="reader", redis_url=self.url))
-        entries = self._reader.service.backend.log.read(domain, count=100_000)
+        entries = self._reader.service.backend.event_log.read(domain, count=100_000)
         return [peek(entry.body or b"").id for entry in entries]
 
     def close(self) -> None:
         for bus in self._buses:
-            log: Any = bus.service.backend.log
-            log.client.connection_pool.disconnect()
+            event_log: Any = bus.service.backend.event_log
+            event_log.client.connection_pool.disconnect()
 
     def _opened(self, bus: EventBus) -> EventBus:
         self._buses.append(bus)
@@ -98,7 +98,7 @@ def test_what_is_emitted_while_redis_is_away_follows_in_its_order(site: Site, up
     until(lambda: len(site.ids()) == 1400)
     assert site.ids()[:200] == ids
     assert len(set(site.ids())) == 1400
-    assert "order" in bus.service.backend.log.domains()
+    assert "order" in bus.service.backend.event_log.domains()
 
 
 def test_newer_events_queue_behind_those_that_wait(site: Site, up: Up) -> None:
@@ -116,7 +116,7 @@ def test_with_redis_there_nothing_is_spooled(site: Site, up: Up) -> None:
     ids = [bus.emit("order.placed") for _ in range(5)]
     assert site.ids() == ids
     bus.emit("order.placed", delay=60)
-    assert bus.service.backend.log.postponed("order") == 1
+    assert bus.service.backend.event_log.postponed("order") == 1
 
 
 def test_what_is_put_off_keeps_its_time(site: Site, up: Up) -> None:
@@ -124,9 +124,9 @@ def test_what_is_put_off_keeps_its_time(site: Site, up: Up) -> None:
     before = time.time() * 1000
     bus.emit("order.placed", delay=600)
     up()
-    log = bus.service.backend.log
-    until(lambda: log.postponed("order") == 1)
-    [(time_ms, _)] = log.upcoming("order")
+    event_log = bus.service.backend.event_log
+    until(lambda: event_log.postponed("order") == 1)
+    [(time_ms, _)] = event_log.upcoming("order")
     assert 600_000 <= time_ms - before < 610_000
 
 
@@ -144,7 +144,7 @@ def test_coroutines_spool_as_well(site: Site, up: Up) -> None:
     up()
     until(lambda: len(site.ids()) == 50)
     assert site.ids()[:20] == ids
-    until(lambda: bus.service.backend.log.postponed("order") == 1)
+    until(lambda: bus.service.backend.event_log.postponed("order") == 1)
 
 
 def test_a_full_spool_refuses_with_the_remedy(site: Site) -> None:
@@ -187,7 +187,7 @@ def test_a_doubled_drain_appends_each_event_once(site: Site, up: Up) -> None:
     """A process that dies between appending and removing leaves the events for the next."""
     bus = site.bus()
     first = bus.emit("order.placed")
-    file = bus.service.emitting.log.file  # type: ignore[attr-defined]
+    file = bus.service.emitting.event_log.file  # type: ignore[attr-defined]
     [left] = file.oldest(10)
     up()
     until(lambda: site.ids() == [first])

@@ -158,9 +158,9 @@ def test_dead_letters_are_listed_and_asserted_on(billing: EventBus) -> None:
 def test_what_is_no_event_is_dead_without_one(billing: EventBus) -> None:
     billing.on("order.placed", name="note")(lambda event: None)
     with in_memory(billing) as memory:
-        memory.store.log.announce(["order"])
-        with memory.store.log.silence():
-            memory.store.log.append("order", b"{}")
+        memory.store.event_log.announce(["order"])
+        with memory.store.event_log.silence():
+            memory.store.event_log.append("order", b"{}")
         memory.run_until_idle()
         (dead,) = memory.dead
     assert dead.event is None and "no event at all" in str(dead)
@@ -268,8 +268,8 @@ def test_an_event_in_the_log_of_another_domain_is_dead_once_and_handled_by_nobod
     with in_memory(billing) as memory:
         billing.emit("order.placed")
         memory.run_until_idle()
-        with memory.store.log.silence():
-            memory.store.log.append("order", foreign)
+        with memory.store.event_log.silence():
+            memory.store.event_log.append("order", foreign)
         memory.run_until_idle()
         billing.emit("order.placed")
         memory.run_until_idle()
@@ -288,7 +288,7 @@ def test_two_sources_may_use_one_id(billing: EventBus, ran: list[Any]) -> None:
             billing.emit("order.placed", id="a")
             billing.emit("order.placed", id="a", source="rival")
             body = encode(build_event("order.placed", None, source="php", id="a"))
-            memory.store.log.append("order", body)
+            memory.store.event_log.append("order", body)
         memory.run_until_idle()
         assert ["billing", "php", "rival"] == sorted(ran)
         memory.duplicate_all()

@@ -42,15 +42,15 @@ def tried_event(bus: EventBus, n: int = 0) -> bytes:
 def test_an_event_that_was_tried_again_runs_once(
     bus: EventBus, memory: MemoryBus, settled: bool
 ) -> None:
-    log = memory.store.log
+    event_log = memory.store.event_log
     for late in (False, True):
         body, began = tried_event(bus), time_ms()
         for since in (began, 0) if late else (0, began):
-            log.append("order", body, MADE, since)
+            event_log.append("order", body, MADE, since)
             if settled:
                 memory.run_until_idle()
     memory.run_until_idle()
-    assert 4 == log.length("order")
+    assert 4 == event_log.length("order")
     assert [1, 1] == [*ran.values()]
 
 
@@ -78,7 +78,7 @@ def test_an_event_that_was_appended_and_postponed_runs_once(
 def test_a_copy_of_any_event_runs_nothing(bus: EventBus, memory: MemoryBus) -> None:
     bus.emit("order.placed")
     bus.emit("order.placed", id="a")
-    memory.store.log.append("order", encode(bus.event("order.placed", id="b")))
+    memory.store.event_log.append("order", encode(bus.event("order.placed", id="b")))
     memory.run_until_idle()
     assert 3 == memory.duplicate_all()
     memory.run_until_idle()

@@ -9,7 +9,7 @@ from typing import Any
 from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.emitter import Emitter
 from celeriac.event import Event
-from celeriac.event_log import ImmediateLog
+from celeriac.event_log import SyncLogAdapter
 from celeriac.handler import make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
@@ -17,22 +17,22 @@ from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
-from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from tests.unit.delivery_task import run_task
 
 
 def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Backend:
     clock = clock or MemoryClock()
-    log = MemoryLog(settings, clock)
-    ledger = MemoryLedger(settings, log)
+    event_log = MemoryEventLog(settings, clock)
+    deliveries = MemoryDeliveryStore(settings, event_log)
     return Backend(
-        log=log,
-        ledger=ledger,
-        chunks=MemoryChunks(ledger),
+        event_log=event_log,
+        deliveries=deliveries,
+        chunks=MemoryChunks(deliveries),
         registry=MemoryRegistry(clock),
-        async_log=ImmediateLog(log),
+        async_event_log=SyncLogAdapter(event_log),
         circuits=MemoryCircuits(clock),
     )
 
@@ -42,7 +42,7 @@ class Shop:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.backend, self.settings = backend, settings
-        self.emitter = Emitter(settings, lambda: backend.log)
+        self.emitter = Emitter(settings, lambda: backend.event_log)
         self.services: dict[str, Service] = {}
         self.dispatchers: dict[str, Dispatcher] = {}
         self.chunks: list[tuple[Service, Chunk]] = []

@@ -11,9 +11,9 @@ import pytest
 from celeriac import SubscriptionError
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop, memory_backend
 
 
@@ -38,7 +38,7 @@ def test_events_are_filtered(shop: Shop, matrix: Matrix) -> None:
     shop.run_until_idle()
     assert [cancelled] == [one.id for one in matrix.events(pattern="*.cancelled")]
     assert {placed, cancelled} == {one.id for one in matrix.events(pattern="order.#")}
-    assert [placed] == [one.id for one in matrix.events(state=State.DEAD)]
+    assert [placed] == [one.id for one in matrix.events(state=DeliveryState.DEAD)]
     assert 2 == len(matrix.events(domain="order"))
     assert 1 == len(matrix.events(limit=1))
     assert [] == matrix.events(since=datetime.now(UTC) + timedelta(minutes=1))
@@ -64,7 +64,7 @@ def test_a_page_has_the_cells_of_each_event(shop: Shop, matrix: Matrix) -> None:
 
 def test_what_is_no_event_is_passed_over(shop: Shop, backend: Backend, matrix: Matrix) -> None:
     shop.emit("order.placed")
-    backend.log.append("order", b"no event")
+    backend.event_log.append("order", b"no event")
     assert 1 == len(matrix.events())
     assert 1 == matrix.totals().invalid
 
@@ -78,8 +78,8 @@ def test_totals_count_every_delivery_once(shop: Shop, matrix: Matrix) -> None:
         shop.emit("order.placed", {"n": n})
     shop.emit("order.placed", {"n": 0}, id="twice")
     # As a foreign producer repeats it.
-    [entry] = shop.backend.log.read("order", count=1, newest_first=True)
-    shop.backend.log.append("order", entry.body or b"")
+    [entry] = shop.backend.event_log.read("order", count=1, newest_first=True)
+    shop.backend.event_log.append("order", entry.body or b"")
     shop.emit("order.placed", {"n": 1}, delay=60)
     shop.run_until_idle("billing", "mail")
     shop.run_until_idle("billing", "mail")
@@ -127,8 +127,8 @@ def test_lag_names_groups_that_are_nobodys_and_handlers_without_one(
 ) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
-    backend.log.leave("order", "billing.charge")
-    backend.log.join("order", "old.handler", "0")
+    backend.event_log.leave("order", "billing.charge")
+    backend.event_log.join("order", "old.handler", "0")
     shop.emit("order.placed")
     found = {one.handler: one for one in matrix.lag()}
     assert (False, True) == (found["billing.charge"].joined, found["billing.charge"].registered)
@@ -150,7 +150,7 @@ def test_answers_are_json(shop: Shop, matrix: Matrix) -> None:
 def test_what_the_ledger_no_longer_remembers_is_not_called_missing() -> None:
     settings, clock = Settings.load({}, dedup_window=60), MemoryClock()
     backend = memory_backend(settings, clock)
-    assert isinstance(backend.ledger, MemoryLedger)
+    assert isinstance(backend.deliveries, MemoryDeliveryStore)
     shop, matrix = Shop(backend, settings), Matrix(backend)
     # Deliveries with a limit have rows, which are forgotten.
     shop.on("billing.charge", "order.placed", concurrency=5)

@@ -39,7 +39,7 @@ def test_a_handler_is_one_line_over_all_its_domains(shop: Shop, matrix: Matrix) 
 
 
 def test_a_group_that_belongs_to_no_handler_is_listed(shop: Shop, matrix: Matrix) -> None:
-    shop.backend.log.join("order", "old.handler", "0")
+    shop.backend.event_log.join("order", "old.handler", "0")
     [orphan] = matrix.overview()
     assert (False, "old", ()) == (orphan.registered, orphan.service, orphan.patterns)
     assert not orphan.wants("order.placed")

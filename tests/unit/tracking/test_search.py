@@ -11,8 +11,8 @@ import pytest
 from celeriac import NotFound, Retry, SubscriptionError
 from celeriac.event_log import EventLog
 from celeriac.registry import HandlerRecord
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
-from celeriac.tracking import Matrix, Query, State
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.tracking import DeliveryState, Matrix, Query
 from tests.unit.tracking.shop import Shop
 
 
@@ -83,10 +83,10 @@ def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> 
     assert {placed, joined} == set(found(matrix, service="mail"))
     assert (
         {placed, amended}
-        == set(found(matrix, state=State.DEAD))
+        == set(found(matrix, state=DeliveryState.DEAD))
         == set(found(matrix, handler="billing.charge"))
     )
-    assert set() == set(found(matrix, service="mail", state=State.DEAD))
+    assert set() == set(found(matrix, service="mail", state=DeliveryState.DEAD))
     assert {placed} == set(found(matrix, service="mail", pattern="order.#"))
     assert set() == set(found(matrix, service="nobody"))
     [row] = matrix.page(Query(service="mail", pattern="order.#")).events
@@ -112,7 +112,7 @@ def test_a_page_reads_little_of_a_long_log(
 ) -> None:
     for _ in range(3000):
         shop.emit("order.placed")
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert 20 == len(matrix.page(Query(), limit=20).events)
     assert sum(read) <= 200
 
@@ -124,24 +124,24 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     shop.start()
     ids = [shop.emit(f"{domain}.x") for domain in "abc" for _ in range(3)]
     shop.run_until_idle()
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
     assert [3, 3, 3] == read
     counts = count_asked(shop.backend, monkeypatch)
-    assert 6 == len(matrix.page(Query(state=State.DEAD), limit=20).events)
+    assert 6 == len(matrix.page(Query(state=DeliveryState.DEAD), limit=20).events)
     assert [3, 3, 0] == counts[:3]
 
 
-def count_reads(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_reads(event_log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
-    original = log.read
+    original = event_log.read
 
     def read(*args: Any, **options: Any) -> Any:
         found = original(*args, **options)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(log, "read", read)
+    monkeypatch.setattr(event_log, "read", read)
     return counts
 
 
@@ -153,7 +153,7 @@ def test_an_event_is_found_where_it_was_seen(
 ) -> None:
     shop.emit("order.placed", id="mine")
     [row] = matrix.page(Query()).events
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     assert "mine" == matrix.find("mine", near=f"order/{row.entry}").event.id
     assert [1] == read
 
@@ -173,7 +173,7 @@ def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     shop.emit("order.placed", id="old")
     for _ in range(100):
         shop.emit("order.placed")
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
         matrix.find("old")
     assert 25 == sum(read)
@@ -193,7 +193,7 @@ def test_large_events_end_a_look_up_sooner(
     shop.emit("order.placed", id="old")
     for _ in range(20):
         shop.emit("order.placed", data={"text": "x" * 4_000})
-    read = count_reads(shop.backend.log, monkeypatch)
+    read = count_reads(shop.backend.event_log, monkeypatch)
     with pytest.raises(NotFound, match="--deep"):
         matrix.find("old")
     assert sum(read) <= 4
@@ -205,11 +205,11 @@ def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
     monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 10)
     for _ in range(50):
         shop.emit("order.placed")
-    log = shop.backend.log
-    if isinstance(log, MemoryLog):
-        log.clock = MemoryClock()
+    event_log = shop.backend.event_log
+    if isinstance(event_log, MemoryEventLog):
+        event_log.clock = MemoryClock()
         # It stands still. The id is made before this time, however slow the machine is.
-        log.clock.advance(100_000)
+        event_log.clock.advance(100_000)
     sleep(0.002)  # so that no entry before is of the same millisecond
     id = shop.emit("order.placed")
     for _ in range(50):
@@ -224,7 +224,8 @@ def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each read of the log or of the ledger returned."""
     counts: list[int] = []
     for owner, name in (
-        (backend.log, "read"), (backend.ledger, "dead"), (backend.ledger, "pending_between"),
+        (backend.event_log, "read"), (backend.deliveries, "dead"),
+        (backend.deliveries, "pending_between"),
     ):  # fmt: skip
         original = getattr(owner, name)
 
@@ -254,10 +255,12 @@ def test_dead_letters_are_found_without_reading_the_log(
     second = shop.emit("order.rare")
     long_log(shop)
     asked = count_asked(shop.backend, monkeypatch)
-    assert [second, first] == [one.id for one in matrix.page(Query(state=State.DEAD)).events]
+    assert [second, first] == [
+        one.id for one in matrix.page(Query(state=DeliveryState.DEAD)).events
+    ]
     assert sum(asked) <= 10
-    assert [second, first] == walk(matrix, Query(state=State.DEAD), 1)
-    assert [] == found(matrix, state=State.DEAD, handler="billing.other")
+    assert [second, first] == walk(matrix, Query(state=DeliveryState.DEAD), 1)
+    assert [] == found(matrix, state=DeliveryState.DEAD, handler="billing.other")
 
 
 def fail_rare(event: Any) -> None:
@@ -279,12 +282,12 @@ def test_deliveries_in_flight_are_found_without_reading_the_log(
     rare = [shop.emit("order.rare") for _ in range(3)]
     long_log(shop)
     asked = count_asked(shop.backend, monkeypatch)
-    page = matrix.page(Query(state=State.SCHEDULED))
+    page = matrix.page(Query(state=DeliveryState.SCHEDULED))
     assert rare[::-1] == [one.id for one in page.events]
     assert 3 == page.read
     assert sum(asked) <= 30
-    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 1)
-    assert [] == found(matrix, state=State.RUNNING)
+    assert rare[::-1] == walk(matrix, Query(state=DeliveryState.SCHEDULED), 1)
+    assert [] == found(matrix, state=DeliveryState.RUNNING)
 
 
 def test_a_holder_of_many_is_read_in_windows(
@@ -298,7 +301,7 @@ def test_a_holder_of_many_is_read_in_windows(
     shop.start()
     rare = [shop.emit("order.rare") for _ in range(40)]
     shop.run_until_idle()
-    assert rare[::-1] == walk(matrix, Query(state=State.SCHEDULED), 7)
+    assert rare[::-1] == walk(matrix, Query(state=DeliveryState.SCHEDULED), 7)
 
 
 def test_waiting_events_are_searched_down_to_the_slowest_handler(
@@ -309,7 +312,7 @@ def test_waiting_events_are_searched_down_to_the_slowest_handler(
     long_log(shop)
     waiting = [shop.emit("order.placed") for _ in range(3)]
     asked = count_asked(shop.backend, monkeypatch)
-    page = matrix.page(Query(state=State.WAITING))
+    page = matrix.page(Query(state=DeliveryState.WAITING))
     assert waiting[::-1] == [one.id for one in page.events]
     assert page.older is None
     assert 3 == page.read

@@ -11,7 +11,7 @@ from celeriac import Debounce, NotFound
 from celeriac.event import new_event_id
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
-from celeriac.tracking import Matrix, State
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop
 
 
@@ -111,10 +111,10 @@ def test_a_replayed_event_has_a_cell_though_it_came_before(
     before = shop.emit("order.placed")
     shop.on("mail.send", "order.placed")
     shop.start()
-    lane = shop.services["mail"].handlers["mail.send"].lane("order")
+    group = shop.services["mail"].handlers["mail.send"].group("order")
     entry = matrix.find(before).entry
     assert entry is not None
-    assert 1 == backend.ledger.schedule(lane, [(entry, before)])
+    assert 1 == backend.deliveries.schedule(group, [(entry, before)])
     assert "scheduled" == states(matrix, before)["mail.send"]
     shop.run_until_idle()
     assert "processed" == states(matrix, before)["mail.send"]
@@ -129,7 +129,7 @@ def test_a_delivery_without_a_trace_is_missing(
     id = shop.emit("order.placed")
     shop.run_until_idle()
     assert {"billing.charge": "processed"} == states(matrix, id)
-    backend.ledger.forget(shop.services["billing"].handlers["billing.charge"].lane("order"))
+    backend.deliveries.forget(shop.services["billing"].handlers["billing.charge"].group("order"))
     found = matrix.status(id)
     assert ["missing"] == [cell.state for cell in found.cells]
     assert 1 == matrix.totals().missing
@@ -140,7 +140,7 @@ def test_a_handler_whose_group_is_gone_misses_the_event(
 ) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
-    backend.log.leave("order", "billing.charge")
+    backend.event_log.leave("order", "billing.charge")
     assert {"billing.charge": "missing"} == states(matrix, shop.emit("order.placed"))
 
 
@@ -246,7 +246,7 @@ def test_an_event_before_its_pattern_was_added_is_not_expected(
     matrix = Matrix(backend)
     assert {} == states(matrix, early)
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "processed"}
-    backend.ledger.forget(after.services["billing"].handlers["billing.charge"].lane("order"))
+    backend.deliveries.forget(after.services["billing"].handlers["billing.charge"].group("order"))
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "missing"}
 
 
@@ -256,8 +256,8 @@ def test_a_coalesced_event_names_the_one_that_stands_for_it(shop: Shop, matrix: 
     first, second = (shop.emit("doc.changed", subject="doc/1") for _ in range(2))
     shop.run_until_idle()
     [cell] = matrix.status(first).cells
-    assert (State.COALESCED, second, 0) == (cell.state, cell.into, cell.attempts)
+    assert (DeliveryState.COALESCED, second, 0) == (cell.state, cell.into, cell.attempts)
     assert {"search.index": "blocked"} == states(matrix, second)
-    assert [first] == [event.id for event in matrix.events(state=State.COALESCED)]
+    assert [first] == [event.id for event in matrix.events(state=DeliveryState.COALESCED)]
     totals = matrix.totals()
     assert (2, 1, 1) == (totals.expected, totals.in_flight, totals.coalesced)

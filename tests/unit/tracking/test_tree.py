@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from celeriac.event import MOST_EFFECTS
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
-from celeriac.tracking import Matrix, State
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop
 
 
@@ -47,7 +47,7 @@ def test_it_is_the_same_tree_from_each_event(chain: Shop, matrix: Matrix, begin:
         (node.depth, node.id, ids.get(node.parent or ""), node.handler) for node in found.nodes
     ]  # fmt: skip
     assert 0 == found.unseen
-    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
+    assert all({DeliveryState.PROCESSED} == {c.state for c in node.cells} for node in found.nodes)
 
 
 @pytest.mark.parametrize("given", [{"id": "p"}, {}], ids=["given id", "made id"])
@@ -57,8 +57,8 @@ def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
     emitted: list[str] = []
 
     def charge(_: Any) -> None:
-        if isinstance(shop.backend.log, MemoryLog):
-            shop.backend.log.clock = MemoryClock()  # the time is now
+        if isinstance(shop.backend.event_log, MemoryEventLog):
+            shop.backend.event_log.clock = MemoryClock()  # the time is now
         emitted.append(shop.emit("payment.captured", **given))
 
     shop.on("billing.charge", "order.placed", function=charge)
@@ -151,4 +151,4 @@ def test_effects_that_keep_the_id_of_their_cause_are_events_of_their_own(
         ("payment.captured", "order.placed", "billing.charge"),
         ("order.sent", "payment.captured", "shipping.send"),
     ] == [(node.type, types.get(node.parent or ""), node.handler) for node in trees[0]]
-    assert all({State.PROCESSED} == {c.state for c in node.cells} for node in trees[0])
+    assert all({DeliveryState.PROCESSED} == {c.state for c in node.cells} for node in trees[0])

@@ -46,7 +46,7 @@ class Published:
 
     def send(self, *events: Peek, watched: bool = False) -> dict[str, Any]:
         items = tuple(Item(f"{n}-0", 0, event) for n, event in enumerate(events, 1))
-        chunk = Chunk(self.handler, self.handler.lane("order"), items)
+        chunk = Chunk(self.handler, self.handler.group("order"), items)
         hint_sender(self.app, self.service, watched=lambda: watched)(chunk)
         return self.options
 
@@ -170,7 +170,7 @@ def test_a_hint_goes_to_its_handlers_queue_whatever_the_app_says_of_its_own_task
 
     bus.on("order.placed", queue="billing-hints")(charge)
     handler = bus.service.handlers["billing.charge"]
-    chunk = Chunk(handler, handler.lane("order"), (Item("1-0", 0, event("a")),))
+    chunk = Chunk(handler, handler.group("order"), (Item("1-0", 0, event("a")),))
     hint_sender(app, bus.service, watched=lambda: False)(chunk)
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("billing-hints").get(block=False)

@@ -18,7 +18,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import FetchRequest, Group
 from celeriac.event import event_key
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
@@ -233,10 +233,10 @@ def test_a_message_in_any_serializer_of_the_app_is_given_to_celery(
     """A triple is a list in JSON, and a tuple in pickle."""
     received: list[Any] = []
 
-    def take(message: Any, body: Any) -> None:
+    def fetch(message: Any, body: Any) -> None:
         received.append(message)
 
-    monkeypatch.setattr("celeriac.worker.request.default", lambda *_, **__: take)
+    monkeypatch.setattr("celeriac.worker.request.default", lambda *_, **__: fetch)
     content_type, encoding, body = dumps(((), {}, {}), serializer=serializer)
     one = Message(body=body, content_type=content_type, content_encoding=encoding,
                   headers={"id": "1", "task": "billing.charge"}, accept={content_type})  # fmt: skip
@@ -255,20 +255,20 @@ def test_a_task_that_is_called_by_another_is_bounded_as_well(task: Any, store: S
 
 def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, store: Store) -> None:
     """Another domain, another handler's entry, an entry that is done: the claim finds nothing."""
-    lane = Lane("order", "billing.charge")
-    store.log.join("order", lane.handler, "0")
+    group = Group("order", "billing.charge")
+    store.event_log.join("order", group.handler, "0")
     bus.emit("payment.captured", id="p")
     id = bus.emit("order.placed")
     key = event_key(id, "billing")
-    entry = store.log.read("order")[0].id
-    foreign = store.log.read("payment")[0].id
+    entry = store.event_log.read("order")[0].id
+    foreign = store.event_log.read("payment")[0].id
     for domain, events in (
         ("order", f"{entry} {key}"),  # not taken by a dispatcher yet
         ("payment", f"{foreign} p"),  # no group of this handler there
         ("order", f"{foreign} p"),  # no such entry
     ):
         assert "nothing to do" in task.run(domain=domain, events=events)
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=1)])
+    (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=1)])
     hint = {"domain": "order", "events": f"{taken.deliveries[0].entry} {key}"}
     assert task.run(**hint) == "1 processed"
     assert "nothing to do" in task.run(**hint)
@@ -291,7 +291,7 @@ def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
     def claimed(*_: Any) -> Any:
         raise AssertionError("it was claimed")
 
-    setattr(store.ledger, "claim", claimed)  # noqa: B010
+    setattr(store.deliveries, "claim", claimed)  # noqa: B010
     signals.task_unknown.send(sender=None, message=message(kwargs=kwargs), name=name)
 
 

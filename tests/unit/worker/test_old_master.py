@@ -37,8 +37,8 @@ def channel(*pools: Pool) -> Any:
 
 
 def old_master(address: tuple[str, int] | None = NEW) -> OldMaster:
-    log = SimpleNamespace(client=SimpleNamespace(connection_pool=Pool(address, address)))
-    return OldMaster(cast("Any", SimpleNamespace(backend=SimpleNamespace(log=log))))
+    event_log = SimpleNamespace(client=SimpleNamespace(connection_pool=Pool(address, address)))
+    return OldMaster(cast("Any", SimpleNamespace(backend=SimpleNamespace(event_log=event_log))))
 
 
 def test_connections_to_another_master_are_closed_once_the_sentinels_name_the_new_one() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import FetchRequest, Group
 from celeriac.event import event_key
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
@@ -24,10 +24,10 @@ def test_a_memory_error_in_a_handler_does_not_end_the_main_process(
         raise MemoryError("no more")
 
     bus.on("order.placed")(handle)
-    lane = Lane("order", "billing.handle")
-    store.log.join("order", lane.handler, "0")
+    group = Group("order", "billing.handle")
+    store.event_log.join("order", group.handler, "0")
     id = bus.emit("order.placed")
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=1)])
+    (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=1)])
     task = bus.app.tasks["billing.handle"]
     with pytest.raises(HandlerExited, match="MemoryError: no more"):
         task.run(

@@ -12,7 +12,7 @@ from celery import Celery, Task
 from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import FetchRequest, Group
 from celeriac.event import peek
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
@@ -25,11 +25,11 @@ def charge(event: Event) -> None:
 
 def call(bus: EventBus, store: Store, *ids: str) -> Any:
     """What a pool process does with the hint of these events."""
-    lane = Lane("order", "billing.handle")
-    store.log.join("order", lane.handler, "0")
+    group = Group("order", "billing.handle")
+    store.event_log.join("order", group.handler, "0")
     for id in ids:
         bus.emit("order.placed", id=id)
-    (taken,) = store.ledger.take(bus.service.worker, [Ask(lane, limit=100)])
+    (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=100)])
     hinted = write_pairs((d.entry, peek(d.body or b"").key) for d in taken.deliveries)
     return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
 

@@ -91,7 +91,7 @@ def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
     if reads:
         found += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
         found += _shared(keys)
-        found.append(_selector([f(d) for f in (keys.events, keys.bell) for d in reads], READ))
+        found.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], READ))
         found.append(_selector([keys.dead(domain) for domain in reads], BURY))
         found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
         found.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
@@ -113,7 +113,7 @@ def _emitting(
         yield _selector([keys.domains], ANNOUNCE)
         yield _selector([keys.config], ("hgetall",), "%R~")
     if reads or emits:
-        yield _selector([keys.bell(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
+        yield _selector([keys.wakeup(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
     if emits:
         yield _selector([keys.emitted(domain) for domain in emits], COUNT)
     for domain in sorted({*emits, *moves}):
@@ -122,7 +122,7 @@ def _emitting(
         yield _selector([keys.ambiguous(domain)], ("get", "set"))
         # A script needs every key that it is given, whatever it does with it: here it may do no
         # more than what the other rules allow.
-        given = [keys.events(domain), *registry, keys.delayed(domain), keys.bell(domain)]
+        given = [keys.events(domain), *registry, keys.delayed(domain), keys.wakeup(domain)]
         given += [keys.emitted(domain)] if domain in emits else []
         given += [keys.clock(domain)] if domain in moves else []
         given += [keys.chunks(domain, "*")] if domain in emits and part.bounded else []
@@ -156,7 +156,7 @@ def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
     """The keys that the scripts of a worker are given. A trim is given those of all handlers."""
     yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
-        yield from (keys.events(domain), keys.bell(domain), keys.delayed(domain))
+        yield from (keys.events(domain), keys.wakeup(domain), keys.delayed(domain))
         yield from (keys.clock(domain), *keys.ids(domain), keys.ambiguous(domain))
         yield from (keys.dead(domain), keys.dead_groups(domain), keys.dead_newest(domain))
         yield from keys.no_events(domain)
@@ -218,7 +218,7 @@ def operator_rules(keys: Keys) -> list[str]:
 def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
-    kinds = ("due", "matrix", "verified", "failures", "effects", "tally", "patterns", "stats")
+    kinds = ("scheduled", "matrix", "verified", "failures", "effects", "tally", "patterns", "stats")
     for kind in (*kinds, *FLOW_TYPES, "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 

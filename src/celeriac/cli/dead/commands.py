@@ -86,7 +86,7 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
         fold={"handler": 12, "event": 12, "error": 20},
         shed=("tries", "age"),
     )
-    total = sum(map(session.backend.ledger.dead_count, session.backend.log.domains()))
+    total = sum(map(session.backend.deliveries.dead_count, session.backend.event_log.domains()))
     if total > len(found):
         echo(f"\n{len(found):,} shown of {total:,}")
 

@@ -25,12 +25,12 @@ from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.event_log import ClockStep, EventLog
 from celeriac.redis_url import is_cluster
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.connection import address
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.event_log import RedisEventLog
 
 MAX_SHOWN = 20
 CHECKS = (
@@ -77,7 +77,7 @@ def examine(session: Session) -> Patient:
     before = time.time()
     now_ms = backend.registry.now_ms()
     here_ms = int((before + time.time()) / 2 * 1000)
-    handlers, domains = backend.registry.handlers(), sorted(backend.log.domains())
+    handlers, domains = backend.registry.handlers(), sorted(backend.event_log.domains())
     found = Patient(
         settings=session.settings,
         servers=_servers(session),
@@ -86,21 +86,21 @@ def examine(session: Session) -> Patient:
         handlers=handlers,
         workers=backend.registry.workers(),
         lags=session.matrix.lag(),
-        dead={domain: backend.ledger.dead_count(domain) for domain in domains},
+        dead={domain: backend.deliveries.dead_count(domain) for domain in domains},
         circuits=backend.circuits.all(),
         outbox=look_at_outbox(session.settings),
-        volumes=backend.log.volumes(domains),
-        groups={domain: backend.log.groups(domain) for domain in domains},
-        clock_steps=_clock_steps(backend.log, domains),
+        volumes=backend.event_log.volumes(domains),
+        groups={domain: backend.event_log.groups(domain) for domain in domains},
+        clock_steps=_clock_steps(backend.event_log, domains),
         record=backend.bus.record,
     )
     # Read for what is invalid there.
-    lanes = [Lane(one.domain, one.handler) for one in found.lags]
-    backend.ledger.tallies(lanes)
+    groups = [Group(one.domain, one.handler) for one in found.lags]
+    backend.deliveries.tallies(groups)
     if isinstance(backend.chunks, RedisChunks):
-        backend.chunks.inspect(lanes)
+        backend.chunks.inspect(groups)
     for domain in domains:
-        backend.log.upcoming(domain)
+        backend.event_log.upcoming(domain)
     _look_at_keys(session, domains, handlers)
     return replace(found, invalid=tuple(backend.invalid))
 
@@ -115,31 +115,31 @@ def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
             yield Finding(check=check, level=level, text=text, remedy="celeriac doctor --json")
 
 
-def _clock_steps(log: EventLog, domains: Sequence[str]) -> dict[str, ClockStep]:
-    found = ((domain, log.clock_step(domain)) for domain in domains)
+def _clock_steps(event_log: EventLog, domains: Sequence[str]) -> dict[str, ClockStep]:
+    found = ((domain, event_log.clock_step(domain)) for domain in domains)
     return {domain: step for domain, step in found if step is not None}
 
 
 def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[str]) -> None:
     """Reports every key that holds another type of value than celeriac writes."""
-    log, names = session.backend.log, list(handlers)
-    if not isinstance(log, RedisLog):
+    event_log, names = session.backend.event_log, list(handlers)
+    if not isinstance(event_log, RedisEventLog):
         return
-    expected = log.keys.shared_types()
+    expected = event_log.keys.shared_types()
     for domain in domains:
-        for handler in {*names, *(one.handler for one in log.groups(domain))}:
-            expected |= log.keys.types(domain, handler)
-    session.backend.invalid.inspect(log.client, expected)
+        for handler in {*names, *(one.handler for one in event_log.groups(domain))}:
+            expected |= event_log.keys.types(domain, handler)
+    session.backend.invalid.inspect(event_log.client, expected)
 
 
 def _servers(session: Session) -> Mapping[str, Mapping[str, Any]]:
-    log, url = session.backend.log, session.settings.redis_url
-    if not isinstance(log, RedisLog):
+    event_log, url = session.backend.event_log, session.settings.redis_url
+    if not isinstance(event_log, RedisEventLog):
         return {}
     if not is_cluster(url):
-        return {address(url): log.client.info()}
+        return {address(url): event_log.client.info()}
     found = {}
-    for node in log.client.masters():
+    for node in event_log.client.masters():
         at = node.connection_pool.connection_kwargs
         found[f"{at['host']}:{at['port']}"] = node.info()
     return found

@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.bus_settings.record import Record
 from celeriac.circuit_breaker import Circuit
-from celeriac.event_log import ClockStep, Group, Volume
+from celeriac.event_log import ClockStep, GroupInfo, Volume
 from celeriac.invalid_record import InvalidRecord
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -49,7 +49,7 @@ class Patient:
     outbox: OutboxStatus | str | None = None
     invalid: Sequence[InvalidRecord] = ()
     volumes: Sequence[Volume] = ()
-    groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[GroupInfo]] = field(default_factory=dict)
     clock_steps: Mapping[str, ClockStep] = field(default_factory=dict)
     record: Record = field(default_factory=lambda: Record({}))
 

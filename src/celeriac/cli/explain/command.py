@@ -128,7 +128,7 @@ def _of_event(
 def _located(session: Session, event_id: str, source: str | None) -> list[Located]:
     """The events with the id, or the one of the entry `domain/entry`."""
     domain, _, entry = event_id.rpartition("/")
-    if is_entry(entry) and domain in session.backend.log.domains():
+    if is_entry(entry) and domain in session.backend.event_log.domains():
         return [session.matrix.at_entry(domain, entry)]
     return session.matrix.find_all(event_id, source=source)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Lane, Tallies, Tally
+from celeriac.delivery import Group, Tallies, Tally
 from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
@@ -97,11 +97,11 @@ class Watch:
         """The first frame has the rates of the last minute or two, the others live ones."""
         backend = self._backend
         lags = self._matrix.lag()
-        lanes = [Lane(one.domain, one.handler) for one in lags]
-        ever = _by_handler(lanes, backend.ledger.tallies(lanes))
-        minutes = backend.ledger.tallies_by_minute(lanes, 2)
-        lately = _by_handler(lanes, (t for lane in minutes for t in [*lane.values()]), each=2)
-        volumes = backend.log.volumes(sorted(backend.log.domains()))
+        groups = [Group(one.domain, one.handler) for one in lags]
+        ever = _by_handler(groups, backend.deliveries.tallies(groups))
+        minutes = backend.deliveries.tallies_by_minute(groups, 2)
+        lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
+        volumes = backend.event_log.volumes(sorted(backend.event_log.domains()))
         now_ms, read_at = backend.registry.now_ms(), time.monotonic()
         appended = sum(volume.appended for volume in volumes)
         rates = _Rates(self._counted, (read_at, ever, appended), lately, 60 + now_ms / 1000 % 60)
@@ -146,13 +146,13 @@ class _Rates:
 
 
 def _by_handler(
-    lanes: Sequence[Lane], tallies: Iterable[Tallies], each: int = 1
+    groups: Sequence[Group], tallies: Iterable[Tallies], each: int = 1
 ) -> dict[str, Tally]:
     """All types, domains and minutes of a handler together; `each` tallies belong to a lane."""
     found: defaultdict[str, Tally] = defaultdict(Tally)
     for n, of_lane in enumerate(tallies):
         for tally in of_lane.values():
-            found[lanes[n // each].handler].add(tally)
+            found[groups[n // each].handler].add(tally)
     return dict(found)
 
 

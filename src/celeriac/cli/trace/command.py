@@ -10,10 +10,10 @@ from celeriac.cli.session import Session, pass_session
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.cli.trace.draw import draw
-from celeriac.delivery import Lane
-from celeriac.tracking import State, Tree
+from celeriac.delivery import Group
+from celeriac.tracking import DeliveryState, Tree
 
-FAILED = (State.DEAD, State.SCHEDULED)
+FAILED = (DeliveryState.DEAD, DeliveryState.SCHEDULED)
 
 
 @click.command()
@@ -45,8 +45,8 @@ def _errors(session: Session, tree: Tree) -> dict[tuple[str, str], str]:
     for node in tree.nodes:
         for cell in node.cells:
             if cell.attempts > 1 or cell.state in FAILED:
-                lane = Lane(node.domain, cell.handler)
-                failures = session.backend.ledger.failures(lane, node.key)
+                group = Group(node.domain, cell.handler)
+                failures = session.backend.deliveries.failures(group, node.key)
                 if failures:
                     found[node.key, cell.handler] = failures[-1].error
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from celeriac.dead_letter import restart_text
 from celeriac.delivery import Restart
-from celeriac.tracking import Cell, State
+from celeriac.tracking import Cell, DeliveryState
 
 SCALE = 1000  # units from the emit to the end of the last attempt of any handler
 LEAST = 4  # units of the shortest run, so that it is seen
@@ -55,7 +55,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     for number in range(1, life + 1):
         restart = begun.get(number)
         if restart is not None:
-            if restart.ended in (State.PROCESSED, State.SKIPPED):
+            if restart.ended in (DeliveryState.PROCESSED, DeliveryState.SKIPPED):
                 found.append(_ended(restart, free, by))
             free, by = max(free, float(restart.at)), restart_text(restart)
         for failure in cell.failures:
@@ -63,7 +63,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
                 continue
             ended = max(float(failure.at), free)
             started = max(free, ended - failure.took / 1000)
-            dead = cell.state is State.DEAD and failure is cell.failures[-1]
+            dead = cell.state is DeliveryState.DEAD and failure is cell.failures[-1]
             found.append(
                 Attempt(
                     failure.attempt, "dead" if dead else "failed", free, started, ended,
@@ -75,7 +75,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     if cell.attempts <= known or cell.at_ms is None:
         return found
     at, worker = max(float(cell.at_ms), free), cell.worker or ""
-    if cell.state in (State.PROCESSED, State.SKIPPED, State.DEAD):
+    if cell.state in (DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.DEAD):
         started = max(free, at - (cell.took_us or 0) / 1000)
         found.append(
             Attempt(
@@ -83,7 +83,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
                 worker=worker, life=life, begun_by=by,
             )
         )  # fmt: skip
-    elif cell.state is State.RUNNING:
+    elif cell.state is DeliveryState.RUNNING:
         end = max(at, float(now_ms))
         found.append(
             Attempt(cell.attempts, "running", free, at, end, worker=worker, life=life, begun_by=by)

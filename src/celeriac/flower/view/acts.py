@@ -24,7 +24,7 @@ from celeriac.dead_letter import (
     redrive_letter,
 )
 from celeriac.dead_letter.edit import MAX_DIFF, unmasked_change
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import CeleriacError, NotFound
 from celeriac.event_log import is_entry
 from celeriac.flower import guard
@@ -135,7 +135,7 @@ class Act(Page):
             status_code, said = 400, str(error)
         self.set_status(status_code)
         self.write({"error": said})
-        self.finish()
+        self.complete()
 
 
 class Redrive(Act):
@@ -170,7 +170,7 @@ class Edit(Act):
 
     def act(self, asked: Asked) -> dict[str, Any]:
         domain, id = asked.place()
-        letter = self.backend.ledger.dead_letter(domain, id)
+        letter = self.backend.deliveries.dead_letter(domain, id)
         if letter is None:
             return {"done": 0, "gone": 1}
         settings = self.service.settings
@@ -252,9 +252,9 @@ class Replay(Act):
         if located.entry is None:
             raise NotFound(f"{asked.event} is postponed: its time is to come")
         record = _record(self.backend, asked.handler)
-        lane = Lane(located.domain, record.id, record.flow_control)
+        group = Group(located.domain, record.id, record.flow_control)
         note = self.note(f"{record.id} {located.event.type} {asked.event}", asked.reason)
-        done = self.backend.ledger.schedule(lane, [(located.entry, located.key)], note)
+        done = self.backend.deliveries.schedule(group, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
 
@@ -277,8 +277,8 @@ class Switch(Act):
         record = _record(self.backend, asked.handler)
         note = self.note(record.id, asked.reason)
         # Recorded first: an act that nobody can be named for must not be.
-        for domain in sorted(record.since) or sorted(self.backend.log.domains())[:1]:
-            self.backend.ledger.record(domain, note)
+        for domain in sorted(record.since) or sorted(self.backend.event_log.domains())[:1]:
+            self.backend.deliveries.record(domain, note)
             break
         return {"done": int(self.switch(record.id, asked.reason))}
 

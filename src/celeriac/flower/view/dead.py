@@ -24,7 +24,7 @@ FILTERS = ("handler", "exception", "type", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeadGroupView:
     """Dead letters of one handler and error, domains together; `newest` is the last that came."""
 
     handler: str
@@ -60,7 +60,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    groups: list[Group]
+    groups: list[DeadGroupView]
     more_groups: int
     total: int
     page: DeadPage | None
@@ -114,7 +114,9 @@ def said(choice: Choice) -> dict[str, str]:
 def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> Read:
     """The groups, and where anything is chosen a page of letters. Blocks."""
     backend = matrix.backend
-    found = [g for domain in backend.log.domains() for g in backend.ledger.dead_groups(domain)]
+    found = [
+        g for domain in backend.event_log.domains() for g in backend.deliveries.dead_groups(domain)
+    ]
     by_key = _merged(found)
     page, letters = None, []
     if choice != Choice():
@@ -139,10 +141,10 @@ def _merged(found: list[DeadGroup]) -> list[tuple[int, list[DeadGroup]]]:
     return [(counted[key], by_key[key]) for key in sorted(by_key, key=lambda k: (-counted[k], k))]
 
 
-def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> Group:
+def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> DeadGroupView:
     last = max(own, key=lambda one: one.newest)
-    newest = matrix.backend.ledger.dead_letter(last.domain, last.newest)
-    return Group(last.handler, last.exception, count, newest)
+    newest = matrix.backend.deliveries.dead_letter(last.domain, last.newest)
+    return DeadGroupView(last.handler, last.exception, count, newest)
 
 
 def _shown(letter: DeadLetter, matrix: Matrix, may_edit: bool) -> Letter:

@@ -11,11 +11,11 @@ from celeriac.delivery import DeadLetter, Restart
 from celeriac.flower.page import Page
 from celeriac.flower.picture.attempts import Span, attempts_of, spans
 from celeriac.flower.picture.causes import Picture, picture
-from celeriac.tracking import UNFINISHED, Cell, EventStatus, Located, Matrix, State, Tree
+from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, Located, Matrix, Tree
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.
 MOST_TASKS = 20_000
-REPEATABLE = frozenset(State) - UNFINISHED
+REPEATABLE = frozenset(DeliveryState) - UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Part:
     @property
     def is_unresolved(self) -> bool:
         """Whether the handler did not get to it, and no edited event stands for it."""
-        return self.cell.state in (State.DEAD, State.MISSING) and not self.edits
+        return self.cell.state in (DeliveryState.DEAD, DeliveryState.MISSING) and not self.edits
 
     @property
     def edits(self) -> list[Restart]:
@@ -120,10 +120,10 @@ def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
 
 def _letter(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:
     """The dead letter of a delivery, which has its traceback. It was written when the row was."""
-    if cell.state is not State.DEAD or cell.at_ms is None:
+    if cell.state is not DeliveryState.DEAD or cell.at_ms is None:
         return None
-    ledger = matrix.backend.ledger
-    for letter in ledger.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
+    deliveries = matrix.backend.deliveries
+    for letter in deliveries.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
         if letter.handler == cell.handler and letter.event_key == status.key:
             return letter
     return None

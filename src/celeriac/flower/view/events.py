@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from celeriac.delivery import Lane
+from celeriac.delivery import Group
 from celeriac.errors import InvalidEvent
 from celeriac.flower.page import MAX_SUGGESTED, Page, now_ms
-from celeriac.tracking import EventPage, Matrix, Query, State
+from celeriac.tracking import DeliveryState, EventPage, Matrix, Query
 
 LIMIT = 50
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}
@@ -37,7 +37,7 @@ class EventsPage(Page):
             page=page,
             choices=choices,
             before=before,
-            states=tuple(State),
+            states=tuple(DeliveryState),
             spans=SPANS,
             address=lambda **change: self._address({**asked, "before": before, **change}),
             explain_url=self.explain_url,
@@ -54,15 +54,15 @@ class EventsPage(Page):
 def query_of(asked: dict[str, str | None], now: int) -> Query:
     """What the filters ask for. Raises InvalidEvent for what is no choice."""
     state, last, until = asked["state"], asked["last"], asked["until"]
-    if state is not None and state not in State.__members__.values():
-        raise InvalidEvent(f"state={state!r}: there are {', '.join(State)}")
+    if state is not None and state not in DeliveryState.__members__.values():
+        raise InvalidEvent(f"state={state!r}: there are {', '.join(DeliveryState)}")
     if last is not None and last not in SPANS:
         raise InvalidEvent(f"last={last!r}: there are {', '.join(SPANS)}")
     return Query(
         pattern=asked["type"],
         service=asked["service"],
         handler=asked["handler"],
-        state=State(state) if state else None,
+        state=DeliveryState(state) if state else None,
         since_ms=now - SPANS[last] * 1000 if last else None,
         until_ms=_time_ms(until) if until else None,
         id=asked["id"],
@@ -94,16 +94,18 @@ def _read(matrix: Matrix, query: Query, before: str) -> EventPage:
 def read_choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
     """How much there is in all; for a whole page also what there is to choose from."""
     backend = matrix.backend
-    domains = sorted(backend.log.domains())
+    domains = sorted(backend.event_log.domains())
     found: dict[str, Any] = {
-        "length": sum(backend.log.length(domain) for domain in domains),
+        "length": sum(backend.event_log.length(domain) for domain in domains),
         "domains": len(domains),
-        "postponed": sum(backend.log.postponed(domain) for domain in domains),
+        "postponed": sum(backend.event_log.postponed(domain) for domain in domains),
     }
     if whole:
         records = backend.registry.handlers()
-        lanes = [Lane(domain, record.id) for record in records.values() for domain in record.since]
-        types = {type for tallies in backend.ledger.tallies(lanes) for type in tallies}
+        groups = [
+            Group(domain, record.id) for record in records.values() for domain in record.since
+        ]
+        types = {type for tallies in backend.deliveries.tallies(groups) for type in tallies}
         found["types"] = sorted(types)[:MAX_SUGGESTED]
         handlers, services = sorted(records), sorted({one.service for one in records.values()})
         found["handlers"], found["services"] = handlers[:MAX_SUGGESTED], services[:MAX_SUGGESTED]

@@ -49,14 +49,14 @@ class DeadCount(Page):
 def read_front(matrix: Matrix) -> Front:
     """Blocks."""
     backend = matrix.backend
-    lags, domains = matrix.lag(), backend.log.domains()
+    lags, domains = matrix.lag(), backend.event_log.domains()
     workers, now = backend.registry.workers(), backend.registry.now_ms()
     alive = [worker for worker in workers if is_alive(worker, now)]
     records = backend.registry.handlers().values()
     services = {record.service for record in records}
     oldest = max(lags, key=_age, default=None)
     return Front(
-        events=sum(backend.log.length(domain) for domain in domains),
+        events=sum(backend.event_log.length(domain) for domain in domains),
         domains=len(domains),
         handlers=len(records),
         services=len(services),
@@ -73,7 +73,7 @@ def read_front(matrix: Matrix) -> Front:
 def count_dead(matrix: Matrix) -> int:
     """Blocks."""
     backend = matrix.backend
-    return sum(backend.ledger.dead_count(domain) for domain in backend.log.domains())
+    return sum(backend.deliveries.dead_count(domain) for domain in backend.event_log.domains())
 
 
 def _age(one: HandlerLag) -> float:

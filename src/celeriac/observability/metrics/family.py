@@ -67,7 +67,7 @@ def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> 
 
 def _of_lanes(made: Mapping[str, Family], snapshot: Snapshot) -> None:
     circuits: dict[tuple[str, str], CircuitState] = {}
-    for state in snapshot.lanes:
+    for state in snapshot.groups:
         lag, labels = state.lag, _labels(state.lag)
         for place in PLACES:
             made["celeriac_deliveries"].add_metric([*labels, place], getattr(lag, place))
@@ -99,7 +99,7 @@ def _add_chunks(family: Family, labels: Sequence[str], stats: Mapping[str, int])
 
 
 def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
-    by_type = _by_type(snapshot.lanes, bounds)
+    by_type = _by_type(snapshot.groups, bounds)
     for labels, tally in sorted(by_type.items()):
         counts = {
             "delivered": tally.wait.count,
@@ -122,9 +122,9 @@ def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) ->
             made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
 
 
-def _by_type(lanes: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]:
+def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]:
     found: defaultdict[Labels, Tally] = defaultdict(Tally)
-    for state in lanes:
+    for state in groups:
         bounds.types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
         for type, tally in state.tallies.items():
             found[state.lag.service, state.lag.handler, bounds.label(type)].add(tally)
@@ -154,6 +154,6 @@ def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:
     for one in snapshot.workers:
         processes[one.service] += one.processes
     # A service without a worker is told as 0, so that an alert has a series to look at.
-    for service in sorted({*workers, *(state.lag.service for state in snapshot.lanes)}):
+    for service in sorted({*workers, *(state.lag.service for state in snapshot.groups)}):
         made["celeriac_workers"].add_metric([service], workers[service])
         made["celeriac_processes"].add_metric([service], processes[service])

@@ -16,7 +16,7 @@ from celeriac.observability.metrics.family import families, family
 from celeriac.observability.metrics.snapshot import take_snapshot
 from celeriac.store.factory import Backend
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FRESH = 1.0  # seconds: scraped more often, it answers what it read before
 
@@ -71,7 +71,7 @@ class BusCollector(Collector):
         try:
             metrics = families(take_snapshot(self._backend), self._bounds)
         except Exception as error:
-            log.warning("celeriac: no metrics: %s: %s", type(error).__name__, error)
+            logger.warning("celeriac: no metrics: %s: %s", type(error).__name__, error)
         with self._lock:
             self._metrics, self._reading = metrics, None
             self._read_at = time.monotonic()

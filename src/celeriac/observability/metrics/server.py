@@ -16,7 +16,7 @@ from celeriac.observability.metrics import collector
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TRY_EVERY = 5.0  # seconds
 
@@ -55,7 +55,9 @@ class MetricsServer:
                 self._stopped.wait(TRY_EVERY)
                 continue
             self._server = server
-            log.info("celeriac: metrics at http://%s:%d/metrics", self.address, server.server_port)
+            logger.info(
+                "celeriac: metrics at http://%s:%d/metrics", self.address, server.server_port
+            )
             self._stopped.wait()
             server.shutdown()
             server.server_close()
@@ -67,14 +69,14 @@ class MetricsServer:
 
 def _tell(address: str, port: int, error: OSError) -> None:
     if error.errno == errno.EADDRINUSE:
-        log.info(
+        logger.info(
             "celeriac: %s:%d is taken, by another worker of this host if all is well; this one "
             "serves the metrics when it is free",
             address,
             port,
         )
     else:
-        log.error(
+        logger.error(
             "celeriac: no metrics at %s:%d: %s. CELERIAC_METRICS_ADDRESS and CELERIAC_METRICS_PORT "
             "name an address of this host and a port that this user may open",
             address,
@@ -91,6 +93,6 @@ def metrics_server(settings: Settings, backend: Backend) -> MetricsServer | None
     try:
         server.start()
     except ConfigurationError as error:
-        log.error("celeriac: CELERIAC_METRICS_PORT is set, and there are no metrics: %s", error)
+        logger.error("celeriac: CELERIAC_METRICS_PORT is set, and there are no metrics: %s", error)
         return None
     return server

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from celeriac.delivery import Lane, Tallies
+from celeriac.delivery import Group, Tallies
 from celeriac.event_log import Volume
 from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
@@ -29,7 +29,7 @@ class LaneState:
 class Snapshot:
     """`took_s` is how long the reading took."""
 
-    lanes: tuple[LaneState, ...]
+    groups: tuple[LaneState, ...]
     volumes: tuple[Volume, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
@@ -39,13 +39,13 @@ def take_snapshot(backend: Backend) -> Snapshot:
     """Blocks for some round trips. Raises redis.RedisError."""
     started = time.monotonic()
     lags = Matrix(backend).lag()
-    lanes = [Lane(one.domain, one.handler) for one in lags]
-    tallies, stats = backend.ledger.tallies(lanes), backend.ledger.stats_many(lanes)
+    groups = [Group(one.domain, one.handler) for one in lags]
+    tallies, stats = backend.deliveries.tallies(groups), backend.deliveries.stats_many(groups)
     states = (LaneState(*one) for one in zip(lags, tallies, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
-        lanes=tuple(states),
-        volumes=tuple(backend.log.volumes(sorted(backend.log.domains()))),
+        groups=tuple(states),
+        volumes=tuple(backend.event_log.volumes(sorted(backend.event_log.domains()))),
         workers=tuple(one for one in backend.registry.workers() if one.beat_ms >= oldest),
         took_s=time.monotonic() - started,
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.counters import Tally, add_tally
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
-from celeriac.delivery.state import Place
-from celeriac.delivery.store import Lane
+from celeriac.delivery.state import DeliveryState
+from celeriac.delivery.store import Group
 from celeriac.event_log import Entry, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
-from celeriac.store.memory.deliveries import MemoryLedger
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.stream import Held, HeldChunk, entry_id
 from celeriac.store.memory.transitions import Moves
@@ -22,32 +22,32 @@ from celeriac.store.memory.transitions import Moves
 class MemoryChunks:
     """Shares the store and the lock of the ledger, which takes the exceptions."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
-        self.ledger = ledger
-        self._lock = ledger.log.lock
+    def __init__(self, deliveries: MemoryDeliveryStore) -> None:
+        self.deliveries = deliveries
+        self._lock = deliveries.event_log.lock
 
-    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+    def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
         with self._lock:
             return [self._fetch(worker, request) for request in requests]
 
-    def _fetch(self, worker: str, request: FetchRequest) -> Fetched:
-        moves = self.ledger.moves(request.lane)
+    def _fetch(self, worker: str, request: ChunkRequest) -> Fetched:
+        moves = self.deliveries.moves(request.group)
         if moves is None:
             return Fetched(removed=True)
-        group = moves.group
-        found, is_ambiguous = moves.store.events.after(group.last, request.count), False
+        consumers = moves.consumers
+        found, is_ambiguous = moves.store.events.after(consumers.last, request.count), False
         if found:
-            times = group.last[0], entry_time_ms(found[-1][0])
+            times = consumers.last[0], entry_time_ms(found[-1][0])
             is_ambiguous = moves.store.ids.is_ambiguous(*times)
             owner = f"{'running' if request.running else 'queued'}:{worker}"
             upto = entry_key(found[-1][0])
-            group.chunks[request.chunk] = HeldChunk(group.last, upto, owner, moves.now)
-            group.last = upto
+            consumers.chunks[request.chunk] = HeldChunk(consumers.last, upto, owner, moves.now)
+            consumers.last = upto
         return Fetched(
             entries=tuple(moves.store.entry(entry, body) for entry, body in found),
-            position=entry_id(group.last),
+            position=entry_id(consumers.last),
             now_ms=moves.now,
-            open_chunks=self._count_open(worker, request.lane),
+            open_chunks=self._count_open(worker, request.group),
             patterns=moves.book.patterns,
             mean_us=moves.book.stats["mean_us"],
             is_ambiguous=is_ambiguous,
@@ -58,39 +58,39 @@ class MemoryChunks:
             return [self._advance(worker, move) for move in moves]
 
     def _advance(self, worker: str, move: Advance) -> Advanced:
-        moves, chunk = self.ledger.moves(move.lane), move.chunk
+        moves, chunk = self.deliveries.moves(move.group), move.chunk
         if moves is None:
             return Advanced()
-        group, book, is_ambiguous = moves.group, moves.book, False
+        consumers, book, is_ambiguous = moves.consumers, moves.book, False
         is_moved = (
-            entry_id(group.last) == move.after
+            entry_id(consumers.last) == move.after
             and moves.store.events.get(move.upto) is not None
             and (not book.patterns or book.patterns == tuple(sorted(set(move.patterns))))
         )
-        has_open = bool(group.pending or group.chunks)
+        has_open = bool(consumers.pending or consumers.chunks)
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
-            group.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
+            consumers.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
             is_ambiguous = moves.store.ids.is_ambiguous(after[0], upto[0])
         if is_moved:
-            group.last = entry_key(move.upto)
+            consumers.last = entry_key(move.upto)
         is_opened = is_moved and chunk is not None
         return Advanced(
             is_moved=is_moved,
-            position=entry_id(group.last),
+            position=entry_id(consumers.last),
             now_ms=moves.now,
             is_ambiguous=is_ambiguous,
             has_open=has_open,
-            open_chunks=self._count_open(worker, move.lane) if is_opened else 0,
+            open_chunks=self._count_open(worker, move.group) if is_opened else 0,
             mean_us=book.stats["mean_us"] if is_opened else 0,
         )
 
     def begin(
-        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+        self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
         with self._lock:
-            moves = self.ledger.moves(lane)
-            held = moves.group.chunks.get(chunk) if moves else None
+            moves = self.deliveries.moves(group)
+            held = moves.consumers.chunks.get(chunk) if moves else None
             if moves is None or held is None or not held.owner.startswith("queued:"):
                 return None
             held.owner, held.since_ms = f"running:{worker}", moves.now
@@ -98,9 +98,9 @@ class MemoryChunks:
                 return []
             return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
 
-    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
-            moves, owner = self.ledger.moves(lane), f"running:{worker}"
+            moves, owner = self.deliveries.moves(group), f"running:{worker}"
             held = _held_by(moves, worker, chunk)
             if moves is None or held is None:
                 return False
@@ -109,9 +109,9 @@ class MemoryChunks:
                 return True
             held.after, held.since_ms = until, moves.now
             if until == held.upto:
-                del moves.group.chunks[chunk]
+                del moves.consumers.chunks[chunk]
             for one in completion.exceptions:
-                moves.group.pending[one.entry] = Held(owner, moves.now, 2)
+                moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
             book = moves.book
             record = RunRecord("0-0", completion.until, (worker,), completion.record)
             book.runs |= {run.entry: run for run in parse_runs(record)}
@@ -120,16 +120,21 @@ class MemoryChunks:
             if completion.mean_us:
                 book.stats["mean_us"] = completion.mean_us
             self._tally(moves, completion)
-            self.ledger.finish(worker, lane, completion.exceptions)
+            self.deliveries.complete(worker, group, completion.exceptions)
             return True
 
     def complete_and_fetch(
-        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        completion: ChunkCompletion,
+        request: ChunkRequest,
     ) -> tuple[bool, Fetched]:
-        completed = self.complete(worker, lane, chunk, completion)
+        completed = self.complete(worker, group, chunk, completion)
         return completed, self.fetch(worker, [request])[0]
 
-    def _tally(self, moves: Moves, completion: Completion) -> None:
+    def _tally(self, moves: Moves, completion: ChunkCompletion) -> None:
         told: dict[str, Tally] = {}
         for name, number in completion.tallies.items():
             add_tally(told, name, str(number).encode())
@@ -138,9 +143,9 @@ class MemoryChunks:
             for type, tally in told.items():
                 tallies.setdefault(type, Tally()).add(tally)
 
-    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
+    def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
-            moves, lost = self.ledger.moves(lane), []
+            moves, lost = self.deliveries.moves(group), []
             for chunk in chunks:
                 held = _held_by(moves, worker, chunk)
                 if moves is None or held is None:
@@ -149,54 +154,54 @@ class MemoryChunks:
                     held.since_ms = moves.now
             return lost
 
-    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str) -> int:
         with self._lock:
-            moves = self.ledger.moves(lane)
+            moves = self.deliveries.moves(group)
             held = _held_by(moves, worker, chunk)
             return _make_pending(moves, chunk, held) if moves and held else 0
 
-    def reclaim(self, lanes: Sequence[Lane]) -> int:
-        return sum(map(self._reclaim, lanes))
+    def reclaim(self, groups: Sequence[Group]) -> int:
+        return sum(map(self._reclaim, groups))
 
-    def _reclaim(self, lane: Lane) -> int:
+    def _reclaim(self, group: Group) -> int:
         with self._lock:
-            moves = self.ledger.moves(lane)
+            moves = self.deliveries.moves(group)
             if moves is None:
                 return 0
-            for held in moves.group.chunks.values():
+            for held in moves.consumers.chunks.values():
                 # The clock stepped back: the lease lasts no longer than its length from here on.
                 held.since_ms = min(held.since_ms, moves.now)
             expired = [
                 (chunk, held)
-                for chunk, held in moves.group.chunks.items()
-                if moves.now - held.since_ms >= self.ledger.lease_ms
+                for chunk, held in moves.consumers.chunks.items()
+                if moves.now - held.since_ms >= self.deliveries.lease_ms
             ]
             return sum(_lose(moves, chunk, held) for chunk, held in expired)
 
-    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+    def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
         with self._lock:
-            return [self._count_open(worker, lane) for lane in lanes]
+            return [self._count_open(worker, group) for group in groups]
 
-    def _count_open(self, worker: str, lane: Lane) -> int:
-        moves = self.ledger.moves(lane)
-        chunks = moves.group.chunks if moves else {}
+    def _count_open(self, worker: str, group: Group) -> int:
+        moves = self.deliveries.moves(group)
+        chunks = moves.consumers.chunks if moves else {}
         return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         with self._lock:
-            return check_entries(self.ledger.log, domain, entries)
+            return check_entries(self.deliveries.event_log, domain, entries)
 
     def now_ms(self) -> int:
-        return self.ledger.log.clock.now_ms()
+        return self.deliveries.event_log.clock.now_ms()
 
-    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
+    def open_chunks(self, group: Group) -> list[OpenChunk]:
         with self._lock:
-            moves = self.ledger.moves(lane)
-            return moves.store.open_chunks(moves.group) if moves else []
+            moves = self.deliveries.moves(group)
+            return moves.store.open_chunks(moves.consumers) if moves else []
 
-    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
+    def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         with self._lock:
-            moves = self.ledger.moves(lane)
+            moves = self.deliveries.moves(group)
             return [_run_of(moves, entry) if moves else None for entry in entries]
 
 
@@ -210,7 +215,7 @@ def _left(moves: Moves, held: HeldChunk) -> list[tuple[str, bytes]]:
 
 
 def _held_by(moves: Moves | None, worker: str, chunk: str) -> HeldChunk | None:
-    held = moves.group.chunks.get(chunk) if moves else None
+    held = moves.consumers.chunks.get(chunk) if moves else None
     owners = (f"queued:{worker}", f"running:{worker}")
     return held if held is not None and held.owner in owners else None
 
@@ -219,7 +224,7 @@ def _lose(moves: Moves, chunk: str, held: HeldChunk) -> int:
     """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
     a run."""
     place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
-    runs = 1 if place == Place.RUNNING else 0
+    runs = 1 if place == DeliveryState.RUNNING else 0
     if runs:
         moves.book.lost_runs |= dict.fromkeys(entries, runs)
     if entries:
@@ -230,9 +235,11 @@ def _lose(moves: Moves, chunk: str, held: HeldChunk) -> int:
 def _make_pending(moves: Moves, chunk: str, held: HeldChunk, runs: int = 0) -> int:
     """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
     left = _left(moves, held)
-    del moves.group.chunks[chunk]
+    del moves.consumers.chunks[chunk]
     for entry, _ in left:
-        moves.group.pending[entry] = Held(Place.DUE, moves.now, 1 + runs, moves.now)
+        moves.consumers.pending[entry] = Held(
+            DeliveryState.SCHEDULED, moves.now, 1 + runs, moves.now
+        )
     if left:
         moves.ring()
     return len(left)

@@ -40,17 +40,17 @@ class MemoryCircuits:
         with self._lock:
             return self._circuits.get(handler, Circuit(handler=handler))
 
-    def tell(
+    def record(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
     ) -> Circuit:
         with self._lock:
             now, circuit = self.clock.now_ms(), self.get(handler)
             if circuit.state is CircuitState.HALF_OPEN:
                 if not failures and calls:
-                    return self._move("tell", Circuit(handler=handler))
+                    return self._move("record", Circuit(handler=handler))
                 if not failures:
                     since = max(now, circuit.since_ms or 0)
-                    return self._move("tell", replace(circuit, trial="", since_ms=since))
+                    return self._move("record", replace(circuit, trial="", since_ms=since))
             elif circuit.state is not CircuitState.CLOSED or not self._is_too_much(
                 handler, breaker, calls, failures
             ):
@@ -60,7 +60,7 @@ class MemoryCircuits:
                 handler=handler, state=CircuitState.OPEN, since_ms=now, reason=reason,
                 until_ms=now + int(breaker.recovery_timeout * 1000),
             )  # fmt: skip
-            return self._move("tell", opened)
+            return self._move("record", opened)
 
     def probe(self, handler: str, worker: str, lease_ms: int) -> Probe:
         with self._lock:

@@ -12,109 +12,112 @@ from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row
 from celeriac.delivery.repetition import verdicts_on
-from celeriac.delivery.state import Outcome, Place, Verdict
+from celeriac.delivery.state import DeliveryState, Outcome, Verdict
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
-    Ask,
     Claimed,
+    Completion,
     DeadLetter,
     EditedLetter,
-    Lane,
+    FetchRequest,
+    FetchResult,
+    Group,
     Pending,
-    Settled,
-    Taken,
 )
 from celeriac.errors import NotFound
 from celeriac.event import Effect, Effects
 from celeriac.event_log import Entry, EntryKind, entry_key
 from celeriac.settings import Settings
-from celeriac.store.memory.event_log import MemoryLog
-from celeriac.store.memory.fetch import take
+from celeriac.store.memory.event_log import MemoryEventLog
+from celeriac.store.memory.fetch import fetch
 from celeriac.store.memory.handler_store import Book, Remembered
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.transitions import Moves
 
 
-class MemoryLedger:
+class MemoryDeliveryStore:
     """See Ledger for the promises. Thread-safe; shares the store and the lock of the log."""
 
-    def __init__(self, settings: Settings, log: MemoryLog) -> None:
+    def __init__(self, settings: Settings, event_log: MemoryEventLog) -> None:
         self.lease_ms = int(settings.lease * 1000)
-        self.log = log
-        self._lock = log.lock
+        self.event_log = event_log
+        self._lock = event_log.lock
         self._books: dict[tuple[str, str], Book] = {}
         self._invalid: dict[str, Remembered[str]] = {}
         self._arrivals: dict[str, float] = {}
         self._sources: dict[str, dict[str, int]] = {}
 
     def window_ms(self) -> int:
-        return int(self.log.bus.current.dedup_window * 1000)
+        return int(self.event_log.bus.current.dedup_window * 1000)
 
     # -- the dispatcher's side
 
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         with self._lock:
-            found = [(ask, self.moves(ask.lane)) for ask in asks]
+            found = [(ask, self.moves(ask.group)) for ask in asks]
             return [
-                take(moves, f"queued:{worker}", ask, self.lease_ms)
+                fetch(moves, f"queued:{worker}", ask, self.lease_ms)
                 if moves
-                else Taken(removed=True)
+                else FetchResult(removed=True)
                 for ask, moves in found
             ]
 
     def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
-        with self.log.lock:
-            stores = [self.log.store.get(domain) for domain in domains]
+        with self.event_log.lock:
+            stores = [self.event_log.store.get(domain) for domain in domains]
             return [
-                {name: len(group.pending) for name, group in store.groups.items()} if store else {}
+                {name: len(consumers.pending) for name, consumers in store.groups.items()}
+                if store
+                else {}
                 for store in stores
             ]
 
-    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         with self._lock:
-            moves = self.moves(lane)
-            held = moves.group.held_by(f"queued:{worker}")[:most] if moves else []
+            moves = self.moves(group)
+            held = moves.consumers.held_by(f"queued:{worker}")[:most] if moves else []
             for entry in held:
                 assert moves
-                moves.hand_back(entry)
+                moves.requeue(entry)
             if held and moves:
                 moves.ring()
             return len(held)
 
-    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         with self._lock:
-            moves = self.moves(lane)
-            held = moves.group.pending.get(entry) if moves else None
+            moves = self.moves(group)
+            held = moves.consumers.pending.get(entry) if moves else None
             if moves is None or held is None or held.owner != f"queued:{worker}":
                 return False
-            met = self._invalid.setdefault(lane.domain, Remembered(self.window_ms))
+            met = self._invalid.setdefault(group.domain, Remembered(self.window_ms))
             first = met.get(entry, moves.now) is None
             if first:
-                met.put(entry, lane.handler, moves.now)
+                met.put(entry, group.handler, moves.now)
                 moves.bury(
                     DeadLetter(
-                        id="", domain=lane.domain, handler=lane.handler, entry=entry, event_key="",
-                        attempts=0, error=error, traceback="", first_failed_ms=moves.now,
-                        last_failed_ms=moves.now, event=moves.body(entry) or b"",
+                        id="", domain=group.domain, handler=group.handler, entry=entry,
+                        event_key="", attempts=0, error=error, traceback="",
+                        first_failed_ms=moves.now, last_failed_ms=moves.now,
+                        event=moves.body(entry) or b"",
                     )
                 )  # fmt: skip
                 moves.book.stats["dead"] += 1
-            moves.settle(entry, Place.DEAD if first else Place.IGNORED)
+            moves.settle(entry, DeliveryState.DEAD if first else DeliveryState.IGNORED)
             return first
 
-    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
-        return self._finish(f"queued:{worker}", lane, settled, 0)
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
+        return self._finish(f"queued:{worker}", group, settled, 0)
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
-        for lane, settled in skipped:
-            self.skip(worker, lane, settled)
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
+        for group, settled in skipped:
+            self.skip(worker, group, settled)
 
     def note_patterns(
-        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+        self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         with self._lock:
-            book, own = self._book(lane), tuple(sorted(set(patterns)))
+            book, own = self._book(group), tuple(sorted(set(patterns)))
             others = [p for p in book.patterns if p not in own and p not in gone]
             if {*own, *others} != set(book.patterns):
                 book.patterns = (*own, *others)
@@ -128,13 +131,13 @@ class MemoryLedger:
             for source in self._by_age(domain)[MAX_SOURCES:]:
                 del known[source]
 
-    def patterns(self, lane: Lane) -> tuple[str, ...]:
+    def patterns(self, group: Group) -> tuple[str, ...]:
         with self._lock:
-            return self._book(lane).patterns
+            return self._book(group).patterns
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         with self._lock:
-            now, step = self.log.clock.now_ms(), 1000 / per_second
+            now, step = self.event_log.clock.now_ms(), 1000 / per_second
             depth = max(1000.0, step)
             # No later than a full bucket, as in rate.lua: the clock may have stepped back.
             arrival = min(max(self._arrivals.get(handler, 0.0), now), now + depth)
@@ -147,26 +150,28 @@ class MemoryLedger:
     def claim(
         self,
         worker: str,
-        lane: Lane,
+        group: Group,
         hinted: Sequence[tuple[str, str]],
         most_attempts: int,
         *,
         verifies: bool = False,
     ) -> list[Claimed]:
         with self._lock:
-            moves = self.moves(lane)
+            moves = self.moves(group)
             claimed = []
             for entry, event_key in hinted if moves else ():
                 assert moves
-                held, body = moves.group.pending.get(entry), moves.body(entry)
+                held, body = moves.consumers.pending.get(entry), moves.body(entry)
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
                 lost = moves.book.lost_runs.get(entry, 0)
                 if attempt > 1 and len(hinted) > 1:
                     continue  # alone only: it may be what ended its process
-                before = moves.book.came_before(event_key, entry, moves.group.pending, moves.now)
-                if before is Place.RUNNING:
+                before = moves.book.came_before(
+                    event_key, entry, moves.consumers.pending, moves.now
+                )
+                if before is DeliveryState.RUNNING:
                     verdict = Verdict.CONCURRENT
                 elif before is not None:
                     verdict = Verdict.DUPLICATE
@@ -174,7 +179,9 @@ class MemoryLedger:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
-                    moves.book.record(event_key, Place.RUNNING, entry, attempt, 0, moves.now)
+                    moves.book.record(
+                        event_key, DeliveryState.RUNNING, entry, attempt, 0, moves.now
+                    )
                     if not verifies:
                         found = moves.store.entry(entry, body)
                         verdict = self._on_repetition(moves, found, event_key)
@@ -184,19 +191,19 @@ class MemoryLedger:
                 moves.book.stats["claimed"] += len(claimed)
             return claimed
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
+    def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         with self._lock:
-            return self._book(lane).note_verified(verified, self.log.clock.now_ms())
+            return self._book(group).note_verified(verified, self.event_log.clock.now_ms())
 
     def _on_repetition(self, moves: Moves, entry: Entry, event_key: str) -> Verdict:
         is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
         if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
             return Verdict.RUN
         pair = [(entry, event_key)]
-        found = check_entries(self.log, moves.lane.domain, pair, note_foreign=True)
+        found = check_entries(self.event_log, moves.group.domain, pair, note_foreign=True)
         if entry.id in found.certain:
             return Verdict.DUPLICATE
-        chunks = moves.group.chunks.values()
+        chunks = moves.consumers.chunks.values()
         running = {
             other
             for other in found.possible.values()
@@ -205,22 +212,22 @@ class MemoryLedger:
         verdicts = verdicts_on(found.possible, moves.book.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)
 
-    def finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        return self._finish(f"running:{worker}", lane, settled, mean_us)
+        return self._finish(f"running:{worker}", group, settled, mean_us)
 
-    def begin_finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        lost = self.finish(worker, lane, settled, mean_us)
+        lost = self.complete(worker, group, settled, mean_us)
         return lambda: lost
 
     def _finish(
-        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
     ) -> list[str]:
         with self._lock:
-            moves = self.moves(lane)
+            moves = self.moves(group)
             if moves is None or not settled:
                 return [one.entry for one in settled]
             lost, book, running = [], moves.book, owner.startswith("running:")
@@ -231,10 +238,10 @@ class MemoryLedger:
                 outcome = one.outcome
                 # settled in passing: unlike a claimed one, not compared with what came before
                 if not running and book.came_before(
-                    one.event_key, one.entry, moves.group.pending, moves.now
+                    one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED
-                moves.finish(one, outcome)
+                moves.complete(one, outcome)
                 if outcome is Outcome.REFUSED:
                     outcome = Outcome.DEAD
                 book.stats[outcome.value] += 1
@@ -246,9 +253,9 @@ class MemoryLedger:
                 book.stats["mean_us"] = mean_us
             return lost
 
-    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
         with self._lock:
-            moves, owner, lost = self.moves(lane), f"running:{worker}", []
+            moves, owner, lost = self.moves(group), f"running:{worker}", []
             for entry, attempt in held:
                 if moves and moves.held(entry, owner, attempt):
                     moves.renew(entry, owner)
@@ -266,43 +273,43 @@ class MemoryLedger:
         known = self._sources.get(domain, {})
         return sorted(known, key=lambda source: (known[source], source), reverse=True)
 
-    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+    def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
         with self._lock:
-            rows, now = self._book(lane).rows, self.log.clock.now_ms()
+            rows, now = self._book(group).rows, self.event_log.clock.now_ms()
             return [rows.get(event_key, now) for event_key in event_keys]
 
-    def history(self, lane: Lane, event_key: str) -> History:
+    def history(self, group: Group, event_key: str) -> History:
         with self._lock:
-            return self._book(lane).history(event_key, self.log.clock.now_ms())
+            return self._book(group).history(event_key, self.event_log.clock.now_ms())
 
-    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
-        return [self.history(lane, event_key) for event_key in event_keys]
+    def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
+        return [self.history(group, event_key) for event_key in event_keys]
 
-    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
-        return list(self.history(lane, event_key).failures)
+    def failures(self, group: Group, event_key: str) -> list[Failure]:
+        return list(self.history(group, event_key).failures)
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
         with self._lock:
-            effects, now = self._book(lane).effects, self.log.clock.now_ms()
+            effects, now = self._book(group).effects, self.event_log.clock.now_ms()
             return [effects.get(event_key, now) or Effects() for event_key in event_keys]
 
-    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
+    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
         with self._lock:
-            return [sum_tallies([self._book(lane).tallies]) for lane in lanes]
+            return [sum_tallies([self._book(group).tallies]) for group in groups]
 
     def tallies_by_minute(
-        self, lanes: Sequence[Lane], minutes: int = 60
+        self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Tallies]]:
         with self._lock:
-            this = self.log.clock.now_ms() // 60_000
+            this = self.event_log.clock.now_ms() // 60_000
             span = range(this - min(minutes, 60) + 1, this + 1)
-            books = [self._book(lane).minutes for lane in lanes]
+            books = [self._book(group).minutes for group in groups]
             return [{m: sum_tallies([book.get(m, {})]) for m in span} for book in books]
 
-    def pending(self, lane: Lane, entry: str) -> Pending | None:
+    def pending(self, group: Group, entry: str) -> Pending | None:
         with self._lock:
-            moves = self.moves(lane)
-            held = moves.group.pending.get(entry) if moves else None
+            moves = self.moves(group)
+            held = moves.consumers.pending.get(entry) if moves else None
             if moves is None or held is None:
                 return None
             since = moves.now - held.since_ms
@@ -310,42 +317,44 @@ class MemoryLedger:
             return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
 
     def pending_between(
-        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         with self._lock:
-            moves = self.moves(lane)
-            held = moves.group.between(first, last) if moves else []
-            found = (self.pending(lane, entry) for entry in held)
+            moves = self.moves(group)
+            held = moves.consumers.between(first, last) if moves else []
+            found = (self.pending(group, entry) for entry in held)
             fitting = (one for one in found if one is not None and owner in ("", one.owner))
             return list(islice(fitting, most))
 
-    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
+    def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
         with self._lock:
-            return self._book(lane).keyed.earlier(entry)
+            return self._book(group).keyed.earlier(entry)
 
-    def blocked_until_ms(self, lane: Lane) -> int | None:
+    def blocked_until_ms(self, group: Group) -> int | None:
         with self._lock:
-            return self._book(lane).keyed.next_ms()
+            return self._book(group).keyed.next_ms()
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         with self._lock:
             arrival = self._arrivals.get(handler, 0.0)
-            return rate_wait(arrival, self.log.clock.now_ms(), 1000 / per_second)
+            return rate_wait(arrival, self.event_log.clock.now_ms(), 1000 / per_second)
 
     def remembers_from_ms(self) -> int:
-        return max(self.log.clock.now_ms() - self.window_ms(), self.log.bus.remembers_from_ms)
+        return max(
+            self.event_log.clock.now_ms() - self.window_ms(), self.event_log.bus.remembers_from_ms
+        )
 
-    def due(self, lane: Lane) -> int:
+    def due(self, group: Group) -> int:
         with self._lock:
-            moves = self.moves(lane)
-            return len(moves.group.held_by(Place.DUE)) if moves else 0
+            moves = self.moves(group)
+            return len(moves.consumers.held_by(DeliveryState.SCHEDULED)) if moves else 0
 
-    def stats(self, lane: Lane) -> Mapping[str, int]:
+    def stats(self, group: Group) -> Mapping[str, int]:
         with self._lock:
-            return dict(self._book(lane).stats)
+            return dict(self._book(group).stats)
 
-    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
-        return [self.stats(lane) for lane in lanes]
+    def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
+        return [self.stats(group) for group in groups]
 
     # -- the operator's side
 
@@ -354,7 +363,7 @@ class MemoryLedger:
     ) -> list[DeadLetter]:
         bound = f"({after}" if after else ""
         with self._lock:
-            letters = self.log.store[domain].dead
+            letters = self.event_log.store[domain].dead
             if newest_first:
                 found = letters.range("-", bound or "+")[::-1]
             else:
@@ -364,40 +373,40 @@ class MemoryLedger:
     def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
         try:
             with self._lock:
-                found = self.log.store[domain].dead.get(letter)
+                found = self.event_log.store[domain].dead.get(letter)
         except ValueError:  # not an id at all
             return None
         return replace(found, id=letter) if found else None
 
     def dead_count(self, domain: str) -> int:
         with self._lock:
-            return len(self.log.store[domain].dead)
+            return len(self.event_log.store[domain].dead)
 
     def dead_groups(self, domain: str) -> list[DeadGroup]:
         found: dict[tuple[str, str], list[str]] = {}
         with self._lock:
-            for id, letter in self.log.store[domain].dead.range("-", "+"):
+            for id, letter in self.event_log.store[domain].dead.range("-", "+"):
                 found.setdefault((letter.handler, exception_of(letter.error)), []).append(id)
         return [DeadGroup(domain, *key, len(ids), ids[-1]) for key, ids in sorted(found.items())]
 
     def redrive(
-        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
         if not letters:
             return 0
         with self._lock:
-            moves = self._of_group(lane)
+            moves = self._of_group(group)
             done = sum(
                 self._redrive(moves, letter, addressed, note) for letter, addressed in letters
             )
             if done:
                 moves.ring()
-                self._audit(lane.domain, note, done)
+                self._audit(group.domain, note, done)
             return done
 
     def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes, note: bytes) -> bool:
-        domain = moves.lane.domain
-        if letter.entry in moves.group.pending or not moves.store.dead.remove(letter.id):
+        domain = moves.group.domain
+        if letter.entry in moves.consumers.pending or not moves.store.dead.remove(letter.id):
             return False
         moves.book.verified.drop(letter.event_key)
         moves.book.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
@@ -405,19 +414,19 @@ class MemoryLedger:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
         if body is None:
-            self.log.append(domain, addressed, EntryKind.REDRIVEN)
-        elif not moves.group.waits_for(letter.entry):
-            moves.revive(letter.entry, body, "redrive", Place.DEAD)
+            self.event_log.append(domain, addressed, EntryKind.REDRIVEN)
+        elif not moves.consumers.waits_for(letter.entry):
+            moves.revive(letter.entry, body, "redrive", DeliveryState.DEAD)
         return True
 
-    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
         if not edited:
             return 0
         with self._lock:
-            moves = self._of_group(lane)
+            moves = self._of_group(group)
             done = sum(self._edit(moves, one, note) for one in edited)
             if done:
-                self._audit(lane.domain, note, done)
+                self._audit(group.domain, note, done)
             return done
 
     def _edit(self, moves: Moves, one: EditedLetter, note: bytes) -> bool:
@@ -426,30 +435,32 @@ class MemoryLedger:
             return False
         moves.book.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
         moves.book.add_effects(key, Effects((Effect(one.type, one.key),)), moves.now)
-        self.log.append(moves.lane.domain, one.body, EntryKind.MADE)
+        self.event_log.append(moves.group.domain, one.body, EntryKind.MADE)
         return True
 
     def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
         with self._lock:
-            done = sum(map(self.log.store[domain].dead.remove, letters))
+            done = sum(map(self.event_log.store[domain].dead.remove, letters))
             if done:
                 self._audit(domain, note, done)
             return done
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         with self._lock:
-            moves, scheduled = self._of_group(lane), 0
+            moves, scheduled = self._of_group(group), 0
             for entry, event_key in entries:
                 if moves.schedule(entry, event_key, note):
                     scheduled += 1
             if scheduled:
                 moves.ring()
-                self._audit(lane.domain, note, scheduled)
+                self._audit(group.domain, note, scheduled)
             return scheduled
 
     def _audit(self, domain: str, note: bytes, count: int) -> None:
         if note:
-            self.log.store[domain].actions.append(self.log.clock.now_ms(), (note, count))
+            self.event_log.store[domain].actions.append(
+                self.event_log.clock.now_ms(), (note, count)
+            )
 
     def record(self, domain: str, note: bytes) -> None:
         with self._lock:
@@ -457,26 +468,26 @@ class MemoryLedger:
 
     def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         with self._lock:
-            actions = self.log.store[domain].actions
+            actions = self.event_log.store[domain].actions
             found = actions.range("-", f"({before}" if before else "+")[::-1]
             return [Audited(id, domain, note, done) for id, (note, done) in found[:count]]
 
-    def forget(self, lane: Lane) -> None:
+    def forget(self, group: Group) -> None:
         with self._lock:
-            self._books.pop((lane.domain, lane.handler), None)
+            self._books.pop((group.domain, group.handler), None)
 
     # --
 
-    def _book(self, lane: Lane) -> Book:
-        return self._books.setdefault((lane.domain, lane.handler), Book(self.window_ms))
+    def _book(self, group: Group) -> Book:
+        return self._books.setdefault((group.domain, group.handler), Book(self.window_ms))
 
-    def moves(self, lane: Lane) -> Moves | None:
+    def moves(self, group: Group) -> Moves | None:
         """None where the handler has no group any more."""
-        group = self.log.store[lane.domain].groups.get(lane.handler)
-        return Moves(self.log, lane, group, self._book(lane)) if group else None
+        consumers = self.event_log.store[group.domain].groups.get(group.handler)
+        return Moves(self.event_log, group, consumers, self._book(group)) if consumers else None
 
-    def _of_group(self, lane: Lane) -> Moves:
-        moves = self.moves(lane)
+    def _of_group(self, group: Group) -> Moves:
+        moves = self.moves(group)
         if moves is None:
-            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+            raise NotFound(f"{group.handler} is subscribed to nothing in the domain {group.domain}")
         return moves

@@ -21,7 +21,7 @@ from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
     Eviction,
-    Group,
+    GroupInfo,
     Item,
     Trimmed,
     Volume,
@@ -42,7 +42,7 @@ from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
 from celeriac.store.memory.stream import Key, MemoryGroup, Stream, entry_id, following
 
 FOREIGN = EntryKind.FOREIGN
-BELL = "bell"
+WAKEUP = "wakeup"
 
 
 class MemoryClock:
@@ -75,7 +75,7 @@ class MemoryDomain:
         self.at_time_of_day: set[bytes] = set()
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
-        self.bell: Key = (0, 0)
+        self.wakeup: Key = (0, 0)
         self.clock_steps = ClockSteps()
 
     def entry(self, id: str, body: bytes) -> Entry:
@@ -92,21 +92,21 @@ class MemoryDomain:
     def unfinished(self) -> Key | None:
         """The smallest id that some group was not given or has not finished."""
         ids: list[Key] = []
-        for group in self.groups.values():
-            ids += map(entry_key, group.pending)
-            before = [group.last, *(chunk.after for chunk in group.chunks.values())]
+        for consumers in self.groups.values():
+            ids += map(entry_key, consumers.pending)
+            before = [consumers.last, *(chunk.after for chunk in consumers.chunks.values())]
             ids += [(ms, sequence + 1) for ms, sequence in before]
         return min(ids, default=None)
 
-    def held(self, group: MemoryGroup) -> dict[str, str]:
+    def held(self, consumers: MemoryGroup) -> dict[str, str]:
         """Entry → owner of all that the group was given and has not finished, in order."""
-        held = {entry: one.owner for entry, one in group.pending.items()}
-        for chunk in group.chunks.values():
+        held = {entry: one.owner for entry, one in consumers.pending.items()}
+        for chunk in consumers.chunks.values():
             entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
             held |= {entry: chunk.owner for entry, _ in entries}
         return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
 
-    def open_chunks(self, group: MemoryGroup) -> list[OpenChunk]:
+    def open_chunks(self, consumers: MemoryGroup) -> list[OpenChunk]:
         """The open chunks of the group, in the order of the log."""
         return in_log_order(
             OpenChunk(
@@ -117,20 +117,20 @@ class MemoryDomain:
                 owner=held.owner,
                 renewed_ms=held.since_ms,
             )
-            for id, held in group.chunks.items()
+            for id, held in consumers.chunks.items()
         )
 
     def backlog(self) -> Backlog:
         behind = {
-            name: self.events.count_after(group.last) + len(self.held(group))
-            for name, group in self.groups.items()
+            name: self.events.count_after(consumers.last) + len(self.held(consumers))
+            for name, consumers in self.groups.items()
         }
         slowest = max(behind, key=behind.__getitem__, default="")
         events = behind.get(slowest, 0)
         return Backlog(events + len(self.delayed), slowest if events else "")
 
 
-class MemoryLog:
+class MemoryEventLog:
     """See EventLog for the promises. Every method is thread-safe; only `wait` blocks."""
 
     def __init__(self, settings: Settings, clock: MemoryClock | None = None) -> None:
@@ -172,7 +172,7 @@ class MemoryLog:
             kept_ms = int(self.bus.current.dead_retention * 1000)
             if store.actions.last[0] > self.clock.now_ms() - kept_ms:
                 return False
-            if any(store.held(group) for group in store.groups.values()):
+            if any(store.held(consumers) for consumers in store.groups.values()):
                 return False
             # As lua/forget.lua: an event that is appended again is still known.
             self.store[domain] = MemoryDomain()
@@ -354,10 +354,12 @@ class MemoryLog:
         # a worker is nothing here but the name of an owner
         return 0
 
-    def groups(self, domain: str) -> list[Group]:
+    def groups(self, domain: str) -> list[GroupInfo]:
         with self.lock:
             store = self.store[domain]
-            return [_group(name, store, group) for name, group in sorted(store.groups.items())]
+            return [
+                _group(name, store, consumers) for name, consumers in sorted(store.groups.items())
+            ]
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
         with self.lock:
@@ -383,7 +385,7 @@ class MemoryLog:
     def ring(self, domain: str) -> None:
         """Wakes who waits for something to fall due. Called under the lock."""
         store = self.store[domain]
-        store.bell = following(store.bell, self.clock.now_ms())
+        store.wakeup = following(store.wakeup, self.clock.now_ms())
         self.lock.notify_all()
 
     def _wait_for_room(self, domain: str) -> None:
@@ -403,7 +405,7 @@ class MemoryLog:
 
     def _newest(self, name: str) -> Key:
         kind, _, domain = name.rpartition(" ")
-        return self.store[domain].bell if kind == BELL else self.store[domain].events.last
+        return self.store[domain].wakeup if kind == WAKEUP else self.store[domain].events.last
 
 
 def _volume(name: str, domain: MemoryDomain) -> Volume:
@@ -418,15 +420,15 @@ def _volume(name: str, domain: MemoryDomain) -> Volume:
     )
 
 
-def _group(name: str, store: MemoryDomain, group: MemoryGroup) -> Group:
-    held = store.held(group)
-    return Group(
+def _group(name: str, store: MemoryDomain, consumers: MemoryGroup) -> GroupInfo:
+    held = store.held(consumers)
+    return GroupInfo(
         handler=name,
-        last_delivered=entry_id(group.last),
+        last_delivered=entry_id(consumers.last),
         pending=len(held),
-        lag=store.events.count_after(group.last),
-        read=store.events.appended - store.events.count_after(group.last),
+        lag=store.events.count_after(consumers.last),
+        read=store.events.appended - store.events.count_after(consumers.last),
         holders=dict(sorted(Counter(held.values()).items())),
         oldest_pending=next(iter(held), None),
-        chunks=tuple(store.open_chunks(group)),
+        chunks=tuple(store.open_chunks(consumers)),
     )

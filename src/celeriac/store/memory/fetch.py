@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac.delivery.state import Place
-from celeriac.delivery.store import Ask, Delivery, Taken
+from celeriac.delivery.state import DeliveryState
+from celeriac.delivery.store import Delivery, FetchRequest, FetchResult
 from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.flow_control import MAX_TOGETHER, FlowControl
 from celeriac.store.memory.transitions import Moves
@@ -12,14 +12,17 @@ from celeriac.store.memory.transitions import Moves
 MAX_READ_AHEAD = 500
 
 
-def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
+def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchResult:
     """See Ledger.take, for one ask."""
-    group, room = moves.group, ask.limit
+    consumers, room = moves.consumers, ask.limit
     moves.correct_times()
     moves.sync()
-    queued = len(group.held_by(owner))
-    parked = group.held_by(Place.PARKED)
-    held = sum(one.owner not in (Place.DUE, Place.PARKED) for one in group.pending.values())
+    queued = len(consumers.held_by(owner))
+    parked = consumers.held_by(DeliveryState.BLOCKED)
+    held = sum(
+        one.owner not in (DeliveryState.SCHEDULED, DeliveryState.BLOCKED)
+        for one in consumers.pending.values()
+    )
     running = owner.replace("queued:", "running:", 1)
     room -= queued
     taken: list[Delivery] = []
@@ -46,22 +49,22 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
     left = max(0, room - len(taken))
     for_new = 1 if left == 1 and not ask.due_first else left // 2
     from_due = left - min(for_new, ask.most_new)
-    if ask.lane.flow is not None:
+    if ask.group.flow is not None:
         want, given = _take_keyed(moves, owner, ask, room, from_due, taken)
     else:
         take_over(_ready(moves), from_due)
         # the handler limited keys before; nobody else would ever free these
         take_over(parked, room - len(taken))
         want = min(room - len(taken), ask.most_new)
-        found = moves.store.events.after(group.last, want) if want > 0 else []
+        found = moves.store.events.after(consumers.last, want) if want > 0 else []
         given = len(found)
         for entry, body in found:
             moves.receive(entry, body, owner)
             taken.append(Delivery(entry, body, 0))
-            group.last = max(group.last, entry_key(entry))
+            consumers.last = max(consumers.last, entry_key(entry))
         take_over(_ready(moves), room - len(taken))
-    has_more = ask.lane.flow is not None and 0 < want <= given
-    return Taken(
+    has_more = ask.group.flow is not None and 0 < want <= given
+    return FetchResult(
         deliveries=tuple(taken),
         queued=queued,
         next_due_ms=moves.now if has_more else moves.next_ms(),
@@ -69,17 +72,17 @@ def take(moves: Moves, owner: str, ask: Ask, lease_ms: int) -> Taken:
         mean_us=moves.book.stats.get("mean_us", 0),
         patterns=moves.book.patterns,
         held=held,
-        own=queued + len(group.held_by(running)),
+        own=queued + len(consumers.held_by(running)),
         is_at_end=given < want,
     )
 
 
 def _take_keyed(
-    moves: Moves, owner: str, ask: Ask, room: int, from_due: int, taken: list[Delivery]
+    moves: Moves, owner: str, ask: FetchRequest, room: int, from_due: int, taken: list[Delivery]
 ) -> tuple[int, int]:
     """What is due, whose turn it is, and what is new, as far as each key allows. Returns how many
     new entries were asked for, and how many were read."""
-    flow, group = moves.flow, moves.group
+    flow, consumers = moves.flow, moves.consumers
     assert flow is not None
 
     def give(entry: str, together: str = "") -> None:
@@ -111,7 +114,7 @@ def _take_keyed(
     if not flow.fair:
         serve()
     want = _unread(flow, moves, ask, room - len(taken))
-    new = moves.store.events.after(group.last, want) if want > 0 else []
+    new = moves.store.events.after(consumers.last, want) if want > 0 else []
     for entry, body in new:
         pair = moves.debounce(entry, body, owner)
         if pair:
@@ -121,7 +124,7 @@ def _take_keyed(
             pass
         elif moves.receive(entry, body, owner, has_room=len(taken) < room):
             taken.append(Delivery(entry, body, 0))
-        group.last = max(group.last, entry_key(entry))
+        consumers.last = max(consumers.last, entry_key(entry))
     # A key is not quiet while an unread entry may be of it, unless so many entries are blocked that
     # no more are read.
     read_until = moves.now if ask.most_new else 0
@@ -133,10 +136,10 @@ def _take_keyed(
     return want, len(new)
 
 
-def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
+def _unread(flow: FlowControl, moves: Moves, ask: FetchRequest, left: int) -> int:
     """How many new entries are read: also those that there is no room for, where keys take turns or
     wait until they are quiet."""
-    blocked = len(moves.group.held_by(Place.PARKED))
+    blocked = len(moves.consumers.held_by(DeliveryState.BLOCKED))
     want = min(ask.most_new, flow.max_blocked - blocked)
     return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
 
@@ -144,8 +147,8 @@ def _unread(flow: FlowControl, moves: Moves, ask: Ask, left: int) -> int:
 def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:
     """Holder → its entries whose lease is over. Parked and due entries have none."""
     over: dict[str, list[str]] = {}
-    for entry, held in moves.group.sorted():
-        process = held.owner not in (Place.DUE, Place.PARKED)
+    for entry, held in moves.consumers.sorted():
+        process = held.owner not in (DeliveryState.SCHEDULED, DeliveryState.BLOCKED)
         if process and moves.now - held.since_ms >= lease_ms:
             over.setdefault(held.owner, []).append(entry)
     return dict(sorted(over.items()))
@@ -155,7 +158,7 @@ def _ready(moves: Moves) -> list[str]:
     """What is due, in the order of time."""
     found = [
         (held.due_ms, entry)
-        for entry, held in moves.group.pending.items()
+        for entry, held in moves.consumers.pending.items()
         if held.due_ms is not None and held.due_ms <= moves.now
     ]
     return [entry for _, entry in sorted(found)]

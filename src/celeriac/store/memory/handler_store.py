@@ -11,8 +11,8 @@ import msgspec
 from celeriac.delivery.counters import UNCOUNTED, Tallies, Tally, tally_settled
 from celeriac.delivery.record import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.delivery.run_record import Run
-from celeriac.delivery.state import Outcome, Place
-from celeriac.delivery.store import Settled
+from celeriac.delivery.state import DeliveryState, Outcome
+from celeriac.delivery.store import Completion
 from celeriac.event import Effects
 from celeriac.event_log import entry_time_ms
 from celeriac.store.memory.keyed_entries import KeyedEntries
@@ -69,7 +69,7 @@ class Book:
     def record(
         self,
         event_key: str,
-        state: Place,
+        state: DeliveryState,
         entry: str,
         attempt: int,
         took_us: int,
@@ -99,19 +99,19 @@ class Book:
     def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
         """Takes the row of this entry's run back; False if it is of another, or there is none."""
         row = self.rows.get(event_key, now_ms)
-        if row is None or row.entry != entry or row.state is not Place.RUNNING:
+        if row is None or row.entry != entry or row.state is not DeliveryState.RUNNING:
             return False
         self.rows.drop(event_key)
         return True
 
     def came_before(
         self, event_key: str, entry: str, pending: Container[str], now_ms: int
-    ) -> Place | None:
+    ) -> DeliveryState | None:
         """The state of the event, if it is settled or in flight in another entry."""
         row = self.rows.get(event_key, now_ms)
         if row is None:
             return None
-        if row.state not in (Place.RUNNING, Place.DUE):
+        if row.state not in (DeliveryState.RUNNING, DeliveryState.SCHEDULED):
             return row.state
         return row.state if row.entry != entry and row.entry in pending else None
 
@@ -166,7 +166,7 @@ class Book:
             whole = known.and_those_of(effects) if known else effects
             self.effects.put(event_key, whole, now_ms)
 
-    def tally(self, one: Settled, outcome: Outcome, now_ms: int) -> None:
+    def tally(self, one: Completion, outcome: Outcome, now_ms: int) -> None:
         """Counts what was settled, for all time and for the minute."""
         if outcome in UNCOUNTED:
             return

@@ -8,14 +8,14 @@ from typing import Literal
 import msgspec
 
 from celeriac.delivery.record import refused_field
-from celeriac.delivery.state import IN_FLIGHT, MOVES, SETTLED, Outcome, Place
-from celeriac.delivery.store import DeadLetter, Lane, Settled
+from celeriac.delivery.state import FINISHED, IN_FLIGHT, MOVES, DeliveryState, Outcome
+from celeriac.delivery.store import Completion, DeadLetter, Group
 from celeriac.errors import InvalidEvent, SubscriptionError
 from celeriac.event import compile_patterns, meant_for
 from celeriac.event.addressing import narrowed, split_handlers
 from celeriac.event_log import EntryKind, entry_time_ms
 from celeriac.flow_control import FlowControl, key_of
-from celeriac.store.memory.event_log import MemoryDomain, MemoryLog
+from celeriac.store.memory.event_log import MemoryDomain, MemoryEventLog
 from celeriac.store.memory.handler_store import Book
 from celeriac.store.memory.keyed_entries import KeyedEntries, position_behind, position_of
 from celeriac.store.memory.stream import Held, MemoryGroup
@@ -24,54 +24,56 @@ from celeriac.store.memory.stream import Held, MemoryGroup
 Pair = tuple[str, str]
 
 _RECORDED = {
-    Outcome.PROCESSED: Place.PROCESSED,
-    Outcome.SKIPPED: Place.SKIPPED,
-    Outcome.COALESCED: Place.COALESCED,
-    Outcome.DEAD: Place.DEAD,
+    Outcome.PROCESSED: DeliveryState.PROCESSED,
+    Outcome.SKIPPED: DeliveryState.SKIPPED,
+    Outcome.COALESCED: DeliveryState.COALESCED,
+    Outcome.DEAD: DeliveryState.DEAD,
 }
 
 
 class Moves:
     """One handler in one domain at one moment. Used under the lock of the log."""
 
-    def __init__(self, log: MemoryLog, lane: Lane, group: MemoryGroup, book: Book) -> None:
-        self.lane = lane
+    def __init__(
+        self, event_log: MemoryEventLog, group: Group, consumers: MemoryGroup, book: Book
+    ) -> None:
         self.group = group
+        self.consumers = consumers
         self.book = book
-        self.store: MemoryDomain = log.store[lane.domain]
-        self.now = log.clock.now_ms()
-        self.flow = lane.flow
-        self._log = log
+        self.store: MemoryDomain = event_log.store[group.domain]
+        self.now = event_log.clock.now_ms()
+        self.flow = group.flow
+        self._log = event_log
 
     def correct_times(self) -> None:
         """After the clock stepped back: what is scheduled moves along, and leases begin again."""
         steps = self.store.clock_steps
-        step = steps.note(self.lane.handler, self.now)
+        step = steps.note(self.group.handler, self.now)
         if step:
             self.book.keyed.forget_times()
-        for held in self.group.pending.values() if step else ():
+        for held in self.consumers.pending.values() if step else ():
             if held.due_ms is None:
                 held.since_ms = self.now
             else:
                 held.due_ms -= step
 
     def ring(self) -> None:
-        self._log.ring(self.lane.domain)
+        self._log.ring(self.group.domain)
 
     def body(self, entry: str) -> bytes | None:
         return self.store.events.get(entry)
 
     def held(self, entry: str, owner: str, attempt: int) -> Held | None:
         """The pending entry, if this owner holds it under this attempt."""
-        held = self.group.pending.get(entry)
+        held = self.consumers.pending.get(entry)
         return held if held and held.owner == owner and held.count == attempt + 1 else None
 
     # -- the dispatcher's moves
 
     def queue(self, entry: str, owner: str) -> int:
         """To `queued:W` from wherever it may be taken; returns the attempts begun."""
-        held = self.group.pending.get(entry) or Held(owner, self.now)
-        return self._move(entry, "take", owner, held.count).count - 1
+        held = self.consumers.pending.get(entry) or Held(owner, self.now)
+        return self._move(entry, "fetch", owner, held.count).count - 1
 
     def lose_run(self, entry: str, owner: str) -> int:
         """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
@@ -83,12 +85,12 @@ class Moves:
     def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
         """A new entry; False if it waits for its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.lane.handler, self.book.patterns)
+            key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
             self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
-                self._move(entry, "take", Place.PARKED)
+                self._move(entry, "fetch", DeliveryState.BLOCKED)
                 return False
-        self._move(entry, "take", owner)
+        self._move(entry, "fetch", owner)
         return True
 
     def debounce(self, entry: str, body: bytes, owner: str) -> Pair | Literal[False] | None:
@@ -101,17 +103,17 @@ class Moves:
         flow = self.flow
         if flow is None or not flow.quiet_ms:
             return False
-        key = key_in_force(body, flow, self.lane.handler, self.book.patterns)
+        key = key_in_force(body, flow, self.group.handler, self.book.patterns)
         if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
             return False
         self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
         pair = self.book.keyed.debounce(entry, flow)
-        self._move(entry, "take", Place.PARKED)
+        self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
             self.book.keyed.leave(pair[0], flow, self.now)
             self.book.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
             self.book.keyed.entries[pair[0]].into = pair[1]
-            self._move(pair[0], "take", owner)
+            self._move(pair[0], "fetch", owner)
         return pair
 
     def _may_repeat(self, entry: str, body: bytes) -> bool:
@@ -125,7 +127,7 @@ class Moves:
         flow = self.flow
         if flow is None or not flow.quiet_ms or flow.keep != "all":
             return []
-        pending = self.group.pending
+        pending = self.consumers.pending
         if pending[entry].count > 1:
             return []  # what was begun before runs alone
         return self.book.keyed.together_with(
@@ -138,7 +140,7 @@ class Moves:
         if one is None or flow is None or not one.rides:
             return False
         one.rides = False
-        self._move(entry, "take", Place.PARKED, self.group.pending[entry].count)
+        self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
         self.book.keyed.block(entry, flow, self.now)
         return True
 
@@ -149,8 +151,8 @@ class Moves:
     def take_due(self, entry: str, *, may_start: bool = True) -> bool:
         """What waited for its time; False if it waits for its key now."""
         if self._waits_for_key(entry) and not self._enter(entry, may_start):
-            held = self.group.pending[entry]
-            self._move(entry, "take", Place.PARKED, held.count)
+            held = self.consumers.pending[entry]
+            self._move(entry, "fetch", DeliveryState.BLOCKED, held.count)
             return False
         return True
 
@@ -160,7 +162,7 @@ class Moves:
 
     def next_ms(self) -> int | None:
         """When something pending may run, as far as it waits for a time."""
-        times = [held.due_ms for held in self.group.pending.values() if held.due_ms]
+        times = [held.due_ms for held in self.consumers.pending.values() if held.due_ms]
         throttled = self.book.keyed.next_ms()
         return min(times if throttled is None else [*times, throttled], default=None)
 
@@ -180,8 +182,14 @@ class Moves:
         assert self.flow is not None
         return self.book.keyed.enter(entry, self.flow, self.now, has_room=has_room)
 
-    def hand_back(self, entry: str) -> None:
-        self._move(entry, "hand_back", Place.DUE, self.group.pending[entry].count, self.now)
+    def requeue(self, entry: str) -> None:
+        self._move(
+            entry,
+            "requeue",
+            DeliveryState.SCHEDULED,
+            self.consumers.pending[entry].count,
+            self.now,
+        )
         self._give_up_slot(entry)
 
     def _give_up_slot(self, entry: str) -> None:
@@ -195,23 +203,23 @@ class Moves:
         self._move(entry, "claim", owner, attempt + 1)
 
     def renew(self, entry: str, owner: str) -> None:
-        self._move(entry, "renew", owner, self.group.pending[entry].count)
+        self._move(entry, "renew", owner, self.consumers.pending[entry].count)
 
-    def finish(self, one: Settled, outcome: Outcome) -> None:
-        held, book = self.group.pending[one.entry], self.book
+    def complete(self, one: Completion, outcome: Outcome) -> None:
+        held, book = self.consumers.pending[one.entry], self.book
         if outcome is Outcome.RETRY:
             book.add_failure(one.event_key, one.failure, self.now)
-            self._record(one, Place.DUE, one.attempt, one.took_us)
+            self._record(one, DeliveryState.SCHEDULED, one.attempt, one.took_us)
             self._postpone(one, held.count)
-        elif outcome is Outcome.RELEASED:
+        elif outcome is Outcome.REQUEUED:
             running = held.owner.startswith("running:")
             if running and book.unrecord(one.event_key, one.entry, self.now) and one.attempt > 1:
-                self._record(one, Place.DUE, one.attempt - 1, 0)
+                self._record(one, DeliveryState.SCHEDULED, one.attempt - 1, 0)
             self._postpone(one, held.count - running)
         elif outcome is Outcome.IGNORED:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
-            self.settle(one.entry, Place.IGNORED)
+            self.settle(one.entry, DeliveryState.IGNORED)
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
                 book.unrecord(one.event_key, one.entry, self.now)
@@ -219,36 +227,36 @@ class Moves:
             book.forget_refused(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
-            book.record(field, Place.DEAD, one.entry, one.attempts, one.took_us, self.now)
-            self.settle(one.entry, Place.DEAD)
+            book.record(field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now)
+            self.settle(one.entry, DeliveryState.DEAD)
         else:
             if outcome is Outcome.DEAD:
                 self._bury(one, one.event_key)
             self._record(one, _RECORDED[outcome], one.attempts, one.took_us)
             self.settle(one.entry, _RECORDED[outcome])
 
-    def settle(self, entry: str, place: Place) -> None:
+    def settle(self, entry: str, place: DeliveryState) -> None:
         """Out of the pending entries; what waited for its slot is looked for."""
-        self._move(entry, "finish", place)
+        self._move(entry, "complete", place)
         self.book.lost_runs.pop(entry, None)
         if self.flow is not None and self.book.keyed.leave(entry, self.flow, self.now):
             self.ring()
 
-    def _record(self, one: Settled, state: Place, attempt: int, took_us: int) -> None:
+    def _record(self, one: Completion, state: DeliveryState, attempt: int, took_us: int) -> None:
         self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into)
 
-    def _postpone(self, one: Settled, count: int) -> None:
-        self._move(one.entry, "finish", Place.DUE, count, self.now + one.delay_ms)
+    def _postpone(self, one: Completion, count: int) -> None:
+        self._move(one.entry, "complete", DeliveryState.SCHEDULED, count, self.now + one.delay_ms)
         self._give_up_slot(one.entry)
         self.ring()
 
-    def _bury(self, one: Settled, field: str) -> None:
+    def _bury(self, one: Completion, field: str) -> None:
         history = self.book.add_failure(field, one.failure, self.now)
         self.bury(
             DeadLetter(
                 id="",
-                domain=self.lane.domain,
-                handler=self.lane.handler,
+                domain=self.group.domain,
+                handler=self.group.handler,
                 entry=one.entry,
                 event_key=one.event_key,
                 attempts=one.attempts,
@@ -267,16 +275,20 @@ class Moves:
 
     def schedule(self, entry: str, event_key: str, note: bytes) -> bool:
         """Replays a settled delivery; False if it is not, or the event is in flight elsewhere."""
-        body, pending = self.body(entry), self.group.pending
-        if body is None or entry in pending or self.group.waits_for(entry):
+        body, pending = self.body(entry), self.consumers.pending
+        if body is None or entry in pending or self.consumers.waits_for(entry):
             return False
-        rows, was = self.book.rows, Place.IGNORED
+        rows, was = self.book.rows, DeliveryState.IGNORED
         row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
-        if row is not None and row.state in (Place.RUNNING, Place.DUE) and row.entry in pending:
+        if (
+            row is not None
+            and row.state in (DeliveryState.RUNNING, DeliveryState.SCHEDULED)
+            and row.entry in pending
+        ):
             return False
-        if row is not None and row.state is Place.DEAD:
+        if row is not None and row.state is DeliveryState.DEAD:
             self._unbury(row.entry)
-        if row is not None and row.entry == entry and row.state in SETTLED:
+        if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
         self.book.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
@@ -284,40 +296,42 @@ class Moves:
 
     def _unbury(self, entry: str) -> None:
         for id, letter in self.store.dead.range("-", "+"):
-            if letter.handler == self.lane.handler and letter.entry == entry:
+            if letter.handler == self.group.handler and letter.entry == entry:
                 self.store.dead.remove(id)
 
-    def revive(self, entry: str, body: bytes, call: str, was: Place) -> None:
+    def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """A settled entry is pending again: due at once, or behind those of its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.lane.handler, self.book.patterns)
+            key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
             behind = position_behind(self.store.events.last, entry)
             self.book.keyed.note(entry, key, behind, has_slot=False)
             if self.flow.ordered and key is not None and not self._enter(entry):
-                self._move(entry, call, Place.PARKED, was=was)
+                self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
-        self._move(entry, call, Place.DUE, due_ms=self.now, was=was)
+        self._move(entry, call, DeliveryState.SCHEDULED, due_ms=self.now, was=was)
 
     # -- keys
 
     def sync(self) -> None:
         """Note every pending entry, and forget all others: the group may be another one, or the
         handler had another flow control before."""
-        keyed, pending, flow = self.book.keyed, self.group.pending, self.flow
+        keyed, pending, flow = self.book.keyed, self.consumers.pending, self.flow
         if flow is None:
             if keyed.entries:
                 self.book.keyed = KeyedEntries()
             return
         for entry in [entry for entry in keyed.entries if entry not in pending]:
             keyed.leave(entry, flow, self.now)
-        for entry, held in self.group.sorted():
+        for entry, held in self.consumers.sorted():
             if entry in keyed.entries:
                 continue
             body, place = self.body(entry) or b"", _place(held.owner)
-            key = key_in_force(body, flow, self.lane.handler, self.book.patterns)
-            runs = place in (Place.QUEUED, Place.RUNNING) or (flow.ordered and place is Place.DUE)
+            key = key_in_force(body, flow, self.group.handler, self.book.patterns)
+            runs = place in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
+                flow.ordered and place is DeliveryState.SCHEDULED
+            )
             keyed.note(entry, key, position_of(entry), has_slot=runs)
-            if place is Place.PARKED and key is not None:
+            if place is DeliveryState.BLOCKED and key is not None:
                 keyed.block(entry, flow, self.now)
 
     # -- the one place where anything is moved
@@ -329,22 +343,22 @@ class Moves:
         owner: str,
         count: int = 1,
         due_ms: int | None = None,
-        was: Place = Place.WAITING,
+        was: DeliveryState = DeliveryState.WAITING,
     ) -> Held:
-        held = self.group.pending.get(entry)
+        held = self.consumers.pending.get(entry)
         before = _place(held.owner) if held else was
         after = _place(owner)
         if after not in MOVES.get((before, call), frozenset()):
             raise AssertionError(f"{call} must not move {entry} from {before} to {after}")
         moved = Held(owner, self.now, count, due_ms)
-        self.group.pending.pop(entry, None)
+        self.consumers.pending.pop(entry, None)
         if after in IN_FLIGHT:
-            self.group.pending[entry] = moved
+            self.consumers.pending[entry] = moved
         return moved
 
 
-def _place(owner: str) -> Place:
-    return Place(owner.partition(":")[0])
+def _place(owner: str) -> DeliveryState:
+    return DeliveryState(owner.partition(":")[0])
 
 
 def key_in_force(

@@ -14,12 +14,12 @@ from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.event_log.registered import is_registered
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
-from celeriac.store.redis.async_event_log import AsyncRedisLog
+from celeriac.store.redis.async_event_log import AsyncRedisEventLog
 from celeriac.store.redis.bounded_event_log import BACKLOG, backlog_of
 from celeriac.store.redis.known_groups import KnownGroups
 
 
-class BoundedAsyncRedisLog(AsyncRedisLog):
+class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
     """See AsyncLog and BoundedRedisLog for the promises."""
 
     def __init__(self, settings: Settings) -> None:
@@ -91,13 +91,13 @@ class BoundedAsyncRedisLog(AsyncRedisLog):
                 return answer
 
 
-def bounded_async_log(settings: Settings) -> AsyncRedisLog:
+def bounded_async_log(settings: Settings) -> AsyncRedisEventLog:
     """For one server, or for a cluster. Does not connect yet."""
     if not is_cluster(settings.redis_url):
-        return BoundedAsyncRedisLog(settings)
-    from celeriac.store.redis.async_cluster_event_log import AsyncRedisClusterLog
+        return BoundedAsyncRedisEventLog(settings)
+    from celeriac.store.redis.async_cluster_event_log import AsyncRedisClusterEventLog
 
-    class BoundedAsyncRedisClusterLog(BoundedAsyncRedisLog, AsyncRedisClusterLog):
+    class BoundedAsyncRedisClusterEventLog(BoundedAsyncRedisEventLog, AsyncRedisClusterEventLog):
         """BoundedAsyncRedisLog on the log of a cluster."""
 
-    return BoundedAsyncRedisClusterLog(settings)
+    return BoundedAsyncRedisClusterEventLog(settings)

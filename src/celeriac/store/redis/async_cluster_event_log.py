@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.event_log.registered import is_plain, is_registered
-from celeriac.store.redis.async_event_log import AsyncRedisLog
+from celeriac.store.redis.async_event_log import AsyncRedisEventLog
 from celeriac.store.redis.packing import refuse_first
 
 
-class AsyncRedisClusterLog(AsyncRedisLog):
+class AsyncRedisClusterEventLog(AsyncRedisEventLog):
     """See AsyncLog and RedisClusterLog for the promises."""
 
     async def append(

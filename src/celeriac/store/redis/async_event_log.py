@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from celeriac.store.redis.sentinel import AsyncMasterWatch
 
 
-def async_redis_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisLog:
+def async_redis_event_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisEventLog:
     """With the settings of the bus. Does not connect yet."""
     from celeriac.store.redis.async_bounded_event_log import bounded_async_log
 
-    log = bounded_async_log(settings)
-    log.bus = bus or log.bus
-    return log
+    event_log = bounded_async_log(settings)
+    event_log.bus = bus or event_log.bus
+    return event_log
 
 
-class AsyncRedisLog:
+class AsyncRedisEventLog:
     """See AsyncLog for the promises. Each event loop gets a client of its own."""
 
     def __init__(self, settings: Settings) -> None:

@@ -12,13 +12,13 @@ from celeriac.event_log.backpressure import Backlog, Bound, affordable, full_mes
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.event_log import RedisEventLog
 from celeriac.store.redis.script import Script
 
 BACKLOG = Script("backlog.lua")
 
 
-class BoundedRedisLog(RedisLog):
+class BoundedRedisEventLog(RedisEventLog):
     """See EventLog for the promises. Where `max_backlog` events of a domain are unfinished, what
     appends blocks for `emit_timeout` at most, or not at all (`log_full`), and raises LogFull.
     """
@@ -105,16 +105,16 @@ class BoundedRedisLog(RedisLog):
             time.sleep(pause)
 
 
-def bounded_log(settings: Settings) -> RedisLog:
+def bounded_log(settings: Settings) -> RedisEventLog:
     """For one server, or for a cluster. Does not connect yet."""
     if not is_cluster(settings.redis_url):
-        return BoundedRedisLog(settings)
-    from celeriac.store.redis.cluster_event_log import RedisClusterLog
+        return BoundedRedisEventLog(settings)
+    from celeriac.store.redis.cluster_event_log import RedisClusterEventLog
 
-    class BoundedRedisClusterLog(BoundedRedisLog, RedisClusterLog):
+    class BoundedRedisClusterEventLog(BoundedRedisEventLog, RedisClusterEventLog):
         """BoundedRedisLog on the log of a cluster."""
 
-    return BoundedRedisClusterLog(settings)
+    return BoundedRedisClusterEventLog(settings)
 
 
 def backlog_of(answer: list[object]) -> Backlog:

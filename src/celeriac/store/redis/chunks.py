@@ -8,10 +8,10 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import Completion, Fetched, FetchRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
-from celeriac.delivery.store import Lane
+from celeriac.delivery.store import Group
 from celeriac.event_log import Entry, read_entry
 from celeriac.event_log.open_chunk import (
     OpenChunk,
@@ -22,7 +22,7 @@ from celeriac.event_log.open_chunk import (
 )
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.deliveries import RedisLedger, as_mapping, unless_no_group
+from celeriac.store.redis.deliveries import RedisDeliveryStore, as_mapping, unless_no_group
 from celeriac.store.redis.delivery_script import pack_lists, parse_patterns, patterns_text
 from celeriac.store.redis.repetitions import read_repetitions
 from celeriac.store.redis.run_records import find_runs, inspect_runs
@@ -43,38 +43,38 @@ MAX_GROUPS = 256
 class RedisChunks:
     """Shares client, keys and lease with the ledger, which takes the exceptions."""
 
-    def __init__(self, ledger: RedisLedger) -> None:
-        self.ledger = ledger
-        self.client, self.keys = ledger.client, ledger.keys
-        self.clock = ledger.clock
+    def __init__(self, deliveries: RedisDeliveryStore) -> None:
+        self.deliveries = deliveries
+        self.client, self.keys = deliveries.client, deliveries.keys
+        self.clock = deliveries.clock
 
-    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[Fetched]:
+    def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
         answers = self.client.transact_many([self._fetching(worker, one) for one in requests])
         _raise_if_all_away(answers)
         return [
-            self._fetched(one.lane, answer) for one, answer in zip(requests, answers, strict=True)
+            self._fetched(one.group, answer) for one, answer in zip(requests, answers, strict=True)
         ]
 
-    def _fetching(self, worker: str, request: FetchRequest) -> Sequence[Sequence[Any]]:
-        lane = request.lane
-        begin, end = self._keys(_fetch_begin, lane), self._keys(_fetch_end, lane)
+    def _fetching(self, worker: str, request: ChunkRequest) -> Sequence[Sequence[Any]]:
+        group = request.group
+        begin, end = self._keys(_fetch_begin, group), self._keys(_fetch_end, group)
         owner = f"{'running' if request.running else 'queued'}:{worker}"
-        stream = self.keys.events(lane.domain)
-        read = ("GROUP", lane.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", stream)
+        stream = self.keys.events(group.domain)
+        read = ("GROUP", group.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", stream)
         return (
-            _fetch_begin.in_full(begin, lane.handler),
+            _fetch_begin.in_full(begin, group.handler),
             ("XREADGROUP", *read, ">"),
-            _fetch_end.in_full(end, lane.handler, request.chunk, owner, request.count),
+            _fetch_end.in_full(end, group.handler, request.chunk, owner, request.count),
         )
 
-    def _fetched(self, lane: Lane, answer: list[Any] | Exception) -> Fetched:
+    def _fetched(self, group: Group, answer: list[Any] | Exception) -> Fetched:
         failed = answer if isinstance(answer, Exception) else _first_error(answer)
         if failed is not None:
             if "NOGROUP" in str(failed):
                 return Fetched(removed=True)
             if is_wrong_type(failed):
                 # The other groups go on.
-                self.ledger.inspect(lane)
+                self.deliveries.inspect(group)
                 return Fetched()
             if is_transient(failed):
                 return Fetched(is_unknown=True)
@@ -96,11 +96,11 @@ class RedisChunks:
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        domains = dict.fromkeys(move.lane.domain for move in moves)
+        domains = dict.fromkeys(move.group.domain for move in moves)
         calls = [
             chosen
             for domain in domains
-            for chosen in batched([n for n, m in enumerate(moves) if m.lane.domain == domain])
+            for chosen in batched([n for n, m in enumerate(moves) if m.group.domain == domain])
         ]
         answers = _advance.on_keys_many(
             self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
@@ -111,7 +111,7 @@ class RedisChunks:
             if not isinstance(answer, Exception):
                 found.update(zip(call, self._advanced(answer), strict=True))
             elif is_wrong_type(answer):
-                self.ledger.inspect(moves[call[0]].lane)
+                self.deliveries.inspect(moves[call[0]].group)
             elif not is_transient(answer):
                 raise answer
         return [found.get(n, Advanced(is_unknown=True)) for n in range(len(moves))]
@@ -120,11 +120,11 @@ class RedisChunks:
         self, worker: str, moves: Sequence[Advance]
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """The keys, and the arguments, of advance.lua."""
-        keys, first = self.keys, moves[0].lane
+        keys, first = self.keys, moves[0].group
         domain, named = first.domain, [*self._keys(_advance, first)]
         args: list[Any] = []
         for move in moves:
-            handler, chunk = move.lane.handler, move.chunk
+            handler, chunk = move.group.handler, move.chunk
             named += (
                 keys.chunks(domain, handler),
                 keys.patterns(domain, handler),
@@ -151,52 +151,57 @@ class RedisChunks:
         ]
 
     def begin(
-        self, worker: str, lane: Lane, chunk: str, *, read: bool = True
+        self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
-        interval = self._on(_begin, lane, lane.handler, chunk, worker)
+        interval = self._on(_begin, group, group.handler, chunk, worker)
         if interval is None:
             return None
         if not read:
             return []
         after, upto = (entry.decode() for entry in interval)
         [found] = self.client.execute_many(
-            [("XRANGE", self.keys.events(lane.domain), f"({after}", upto)]
+            [("XRANGE", self.keys.events(group.domain), f"({after}", upto)]
         )
         return list(_entries(found))
 
-    def complete(self, worker: str, lane: Lane, chunk: str, completion: Completion) -> bool:
+    def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:
 
             def complete() -> Any:
-                completing = self._completing(worker, lane, chunk, completion)
+                completing = self._completing(worker, group, chunk, completion)
                 return _complete.on_keys(self.client, *completing)
 
             return bool(unless_no_group(lambda: self.clock.corrected(complete)))
-        completing = self._completing(worker, lane, chunk, completion)
-        finishing = self._finishing(worker, lane, chunk, completion)
+        completing = self._completing(worker, group, chunk, completion)
+        finishing = self._finishing(worker, group, chunk, completion)
         [answer] = self.client.transact_many([(_complete.of_keys(*completing), *finishing)])
-        return self._completed(answer, worker, lane, chunk, completion)
+        return self._completed(answer, worker, group, chunk, completion)
 
     def complete_and_fetch(
-        self, worker: str, lane: Lane, chunk: str, completion: Completion, request: FetchRequest
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        completion: ChunkCompletion,
+        request: ChunkRequest,
     ) -> tuple[bool, Fetched]:
-        completing = self._completing(worker, lane, chunk, completion)
-        finishing = self._finishing(worker, lane, chunk, completion)
+        completing = self._completing(worker, group, chunk, completion)
+        finishing = self._finishing(worker, group, chunk, completion)
         answer, fetched = self.client.transact_many(
             [(_complete.of_keys(*completing), *finishing), self._fetching(worker, request)]
         )
         _raise_if_all_away([answer, fetched])
-        completed = self._completed(answer, worker, lane, chunk, completion)
-        return completed, self._fetched(request.lane, fetched)
+        completed = self._completed(answer, worker, group, chunk, completion)
+        return completed, self._fetched(request.group, fetched)
 
     def _completing(
-        self, worker: str, lane: Lane, chunk: str, completion: Completion
+        self, worker: str, group: Group, chunk: str, completion: ChunkCompletion
     ) -> tuple[Any, ...]:
         """The keys, and the arguments, of complete_chunk.lua."""
         now_ms = self.clock.now_ms()
         return (
-            _complete.keys(self.keys, lane.domain, lane.handler, now_ms),
-            lane.handler,
+            _complete.keys(self.keys, group.domain, group.handler, now_ms),
+            group.handler,
             chunk,
             worker,
             completion.until,
@@ -211,31 +216,31 @@ class RedisChunks:
         )
 
     def _finishing(
-        self, worker: str, lane: Lane, chunk: str, completion: Completion
+        self, worker: str, group: Group, chunk: str, completion: ChunkCompletion
     ) -> Sequence[Sequence[Any]]:
         """The command that settles the exceptions, if there are any."""
         if not completion.exceptions:
             return ()
         owner = f"running:{worker}"
-        return (self.ledger.finishing_command(owner, lane, completion.exceptions, chunk),)
+        return (self.deliveries.finishing_command(owner, group, completion.exceptions, chunk),)
 
     def _completed(
         self,
         answer: list[Any] | Exception,
         worker: str,
-        lane: Lane,
+        group: Group,
         chunk: str,
-        completion: Completion,
+        completion: ChunkCompletion,
     ) -> bool:
-        """What the transaction of complete_chunk.lua and perhaps finish.lua answered."""
+        """What the transaction of complete_chunk.lua and perhaps complete.lua answered."""
         if isinstance(answer, list) and (
             isinstance(answer[0], NoScriptError) or is_wrong_clock(answer[0])
         ):
-            # What finish.lua found is no completion, so it did nothing.
+            # What complete.lua found is no completion, so it did nothing.
             if is_wrong_clock(answer[0]):
                 self.clock.forget()
-            completing = self._completing(worker, lane, chunk, completion)
-            finishing = self._finishing(worker, lane, chunk, completion)
+            completing = self._completing(worker, group, chunk, completion)
+            finishing = self._finishing(worker, group, chunk, completion)
             [answer] = self.client.transact_many([(_complete.in_full(*completing), *finishing)])
         if isinstance(answer, Exception):
             answer = [answer]
@@ -248,39 +253,39 @@ class RedisChunks:
             isinstance(one, NoScriptError) or is_wrong_clock(one) for one in finished
         ):
             # The exceptions are this worker's running deliveries already.
-            self.ledger.finish(worker, lane, completion.exceptions)
+            self.deliveries.complete(worker, group, completion.exceptions)
         elif failed := _first_error(finished):
             raise failed
         return bool(completed)
 
-    def renew(self, worker: str, lane: Lane, chunks: Sequence[str]) -> list[str]:
-        lost = self._on(_renew, lane, lane.handler, worker, *chunks) if chunks else []
+    def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
+        lost = self._on(_renew, group, group.handler, worker, *chunks) if chunks else []
         return [chunk.decode() for chunk in lost or ()]
 
-    def requeue(self, worker: str, lane: Lane, chunk: str) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str) -> int:
         try:
-            return int(self._on(_requeue, lane, lane.handler, chunk, worker) or 0)
+            return int(self._on(_requeue, group, group.handler, chunk, worker) or 0)
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            self.ledger.inspect(lane)
+            self.deliveries.inspect(group)
             return 0
 
-    def reclaim(self, lanes: Sequence[Lane]) -> int:
-        lease_ms = self.ledger.lease_ms
-        calls = [(self._keys(_reclaim, lane), (lane.handler, lease_ms)) for lane in lanes]
+    def reclaim(self, groups: Sequence[Group]) -> int:
+        lease_ms = self.deliveries.lease_ms
+        calls = [(self._keys(_reclaim, group), (group.handler, lease_ms)) for group in groups]
         answers = _reclaim.on_keys_many(self.client, calls) if calls else []
-        for lane, answer in zip(lanes, answers, strict=True):
+        for group, answer in zip(groups, answers, strict=True):
             if not isinstance(answer, Exception) or "NOGROUP" in str(answer):
                 continue
             if not is_wrong_type(answer):
                 raise answer
-            self.ledger.inspect(lane)
+            self.deliveries.inspect(group)
         return sum(int(answer) for answer in answers if not isinstance(answer, Exception))
 
-    def count_open(self, worker: str, lanes: Sequence[Lane]) -> list[int]:
+    def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
         owners = {f"queued:{worker}", f"running:{worker}"}
-        keys = [self.keys.chunks(lane.domain, lane.handler) for lane in lanes]
+        keys = [self.keys.chunks(group.domain, group.handler) for group in groups]
         answers = self.client.execute_many([("HGETALL", key) for key in keys]) if keys else []
         failed = [one for one in answers if isinstance(one, Exception) and not is_wrong_type(one)]
         if failed:
@@ -288,34 +293,34 @@ class RedisChunks:
         stored = [{} if isinstance(one, Exception) else as_mapping(one) for one in answers]
         return [sum(chunk.owner in owners for chunk in parse_chunks(one)) for one in stored]
 
-    def open_chunks(self, lane: Lane) -> list[OpenChunk]:
-        key, invalid = self.keys.chunks(lane.domain, lane.handler), self.ledger.invalid
+    def open_chunks(self, group: Group) -> list[OpenChunk]:
+        key, invalid = self.keys.chunks(group.domain, group.handler), self.deliveries.invalid
         stored = invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
         found = chunks_by_id(stored)
         return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
-    def runs(self, lane: Lane, entries: Sequence[str]) -> list[Run | None]:
-        key = self.keys.runs(lane.domain, lane.handler)
-        found = find_runs(self.client, key, self.ledger.invalid, entries)
+    def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
+        key = self.keys.runs(group.domain, group.handler)
+        found = find_runs(self.client, key, self.deliveries.invalid, entries)
         return [found.get(entry) for entry in entries]
 
-    def inspect(self, lanes: Sequence[Lane]) -> None:
+    def inspect(self, groups: Sequence[Group]) -> None:
         """Report open chunks and run records that cannot be read, of the latter the newest ones."""
-        for lane in lanes:
-            self.open_chunks(lane)
-        keys = [self.keys.runs(lane.domain, lane.handler) for lane in lanes]
-        inspect_runs(self.client, keys, self.ledger.invalid)
+        for group in groups:
+            self.open_chunks(group)
+        keys = [self.keys.runs(group.domain, group.handler) for group in groups]
+        inspect_runs(self.client, keys, self.deliveries.invalid)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         return read_repetitions(self.client, self.keys, domain, entries)
 
-    def _on(self, script: Script, lane: Lane, *args: Any) -> Any:
+    def _on(self, script: Script, group: Group, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more."""
-        keys = self._keys(script, lane)
+        keys = self._keys(script, group)
         return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
-    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
-        return script.keys(self.keys, lane.domain, lane.handler)
+    def _keys(self, script: Script, group: Group) -> tuple[str, ...]:
+        return script.keys(self.keys, group.domain, group.handler)
 
     def now_ms(self) -> int:
         return self.clock.now_ms()

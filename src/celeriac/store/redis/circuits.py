@@ -14,7 +14,7 @@ from celeriac.store.redis.connection import Client, service_client
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.script import Script
 
-_tell, _probe, _switch = (Script(f"{name}.lua") for name in ("tell", "probe", "switch"))
+_record, _probe, _switch = (Script(f"{name}.lua") for name in ("record_calls", "probe", "switch"))
 
 
 class _Stored(msgspec.Struct):
@@ -54,11 +54,11 @@ class RedisCircuits:
         except (ValueError, msgspec.MsgspecError, RecursionError):
             return Circuit(handler=handler)  # as the scripts take it; `all` reports it
 
-    def tell(
+    def record(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
     ) -> Circuit:
         answer = self._call(
-            _tell, handler, calls, failures, breaker.failures,
+            _record, handler, calls, failures, breaker.failures,
             int(breaker.window * 1000), breaker.failure_rate,
             int(breaker.recovery_timeout * 1000), reason, BUCKETS,
         )  # fmt: skip

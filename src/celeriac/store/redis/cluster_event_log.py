@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.event_log.registered import is_registered
 from celeriac.store.redis.connection import Client
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.event_log import RedisEventLog
 from celeriac.store.redis.packing import refuse_first
 
 
-class RedisClusterLog(RedisLog):
+class RedisClusterEventLog(RedisEventLog):
     """See EventLog for the promises.
 
     `append_many` sends each node its own at once. Where a node is away, those that follow on other

@@ -1,4 +1,4 @@
-"""The ledger on Redis or Valkey: each move is one Lua script of `ledger/lua`."""
+"""The ledger on Redis or Valkey: each move is one Lua script of `deliveries/lua`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from celeriac.delivery.state import Verdict
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
-    Ask,
     Claimed,
+    Completion,
     DeadLetter,
     EditedLetter,
-    Lane,
-    Settled,
-    Taken,
+    FetchRequest,
+    FetchResult,
+    Group,
 )
 from celeriac.errors import NotFound
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import parse_chunks
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.delivery_reader import RedisLedgerReader
+from celeriac.store.redis.delivery_reader import RedisDeliveryReader
 from celeriac.store.redis.delivery_script import (
     doubtful_entries,
     format_effects,
@@ -46,7 +46,7 @@ from celeriac.store.redis.server_clock import is_wrong_clock
 from celeriac.store.redis.verified import forget_verified, note_verified
 
 _take, _claim, _finish, _renew, _hand_back = (
-    Script(f"{name}.lua") for name in ("take", "claim", "finish", "renew", "hand_back")
+    Script(f"{name}.lua") for name in ("fetch", "claim", "complete", "renew", "requeue")
 )
 _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
     Script(f"{name}.lua")
@@ -54,23 +54,23 @@ _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
 )
 
 
-class RedisLedger(RedisLedgerReader):
+class RedisDeliveryStore(RedisDeliveryReader):
     """See Ledger for the promises. What only reads is in RedisLedgerReader."""
 
-    def take(self, worker: str, asks: Sequence[Ask]) -> list[Taken]:
+    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
         if not asks:
             return []
         calls = [
             (
-                self._keys(_take, ask.lane),
+                self._keys(_take, ask.group),
                 (
-                    ask.lane.handler,
+                    ask.group.handler,
                     f"queued:{worker}",
                     ask.limit,
                     self.lease_ms,
                     int(ask.sweep),
-                    pack_flow(ask.lane.flow),
-                    ask.lane.flow.max_blocked if ask.lane.flow else 0,
+                    pack_flow(ask.group.flow),
+                    ask.group.flow.max_blocked if ask.group.flow else 0,
                     ask.most_new,
                     "" if ask.most_held is None else ask.most_held,
                     int(ask.due_first),
@@ -82,20 +82,20 @@ class RedisLedger(RedisLedgerReader):
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
-            Taken() if gone and not all(away) else self._taken(ask.lane, answer)
+            FetchResult() if gone and not all(away) else self._taken(ask.group, answer)
             for gone, ask, answer in zip(away, asks, answers, strict=True)
         ]
 
-    def _taken(self, lane: Lane, answer: Any) -> Taken:
+    def _taken(self, group: Group, answer: Any) -> FetchResult:
         if isinstance(answer, ResponseError) and is_wrong_type(answer):
             # The other lanes go on.
-            self.inspect(lane)
-            return Taken()
+            self.inspect(group)
+            return FetchResult()
         return parse_taken(answer)
 
-    def inspect(self, lane: Lane) -> None:
+    def inspect(self, group: Group) -> None:
         """Report the lane's keys of another type."""
-        keys, domain, handler = self.keys, lane.domain, lane.handler
+        keys, domain, handler = self.keys, group.domain, group.handler
         self.invalid.inspect(self.client, keys.types(domain, handler))
 
     def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
@@ -103,36 +103,36 @@ class RedisLedger(RedisLedgerReader):
         answers = self.client.execute_many(commands) if commands else []
         return [_pending_counts(answer) for answer in answers]
 
-    def hand_back(self, worker: str, lane: Lane, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
         answer = self._unless_removed(
-            _hand_back, lane, lane.handler, f"queued:{worker}", most, pack_flow(lane.flow)
+            _hand_back, group, group.handler, f"queued:{worker}", most, pack_flow(group.flow)
         )
         return int(answer or 0)
 
-    def bury_invalid(self, worker: str, lane: Lane, entry: str, error: str) -> bool:
-        arguments = (lane.handler, self.window_ms, f"queued:{worker}", pack_flow(lane.flow))
-        answer = self._unless_removed(_invalid, lane, *arguments, entry, error)
+    def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
+        arguments = (group.handler, self.window_ms, f"queued:{worker}", pack_flow(group.flow))
+        answer = self._unless_removed(_invalid, group, *arguments, entry, error)
         return bool(answer)
 
-    def skip(self, worker: str, lane: Lane, settled: Sequence[Settled]) -> list[str]:
-        return self._finish(f"queued:{worker}", lane, settled, 0)
+    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
+        return self._finish(f"queued:{worker}", group, settled, 0)
 
-    def skip_many(self, worker: str, skipped: Sequence[tuple[Lane, Sequence[Settled]]]) -> None:
+    def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         owner = f"queued:{worker}"
-        calls = [self._finishing(owner, lane, settled, 0) for lane, settled in skipped]
+        calls = [self._finishing(owner, group, settled, 0) for group, settled in skipped]
         answers = _finish.on_keys_many(self.client, calls) if calls else ()
-        for (lane, settled), answer in zip(skipped, answers, strict=False):
+        for (group, settled), answer in zip(skipped, answers, strict=False):
             if is_wrong_clock(answer):
                 self.clock.forget()
-                self._finish(owner, lane, settled, 0)
+                self._finish(owner, group, settled, 0)
             elif isinstance(answer, Exception) and "NOGROUP" not in str(answer):
                 raise answer
 
     def note_patterns(
-        self, lane: Lane, patterns: Sequence[str], gone: Collection[str] = ()
+        self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
-        key = self.keys.patterns(lane.domain, lane.handler)
-        told = lane.handler, patterns_text(patterns), patterns_text(gone)
+        key = self.keys.patterns(group.domain, group.handler)
+        told = group.handler, patterns_text(patterns), patterns_text(gone)
         answer = self.invalid.unless_wrong_type(
             key, lambda: _patterns.on_keys(self.client, (key,), *told), b""
         )
@@ -151,8 +151,8 @@ class RedisLedger(RedisLedgerReader):
 
         self.invalid.unless_wrong_type(key, write, None)
 
-    def patterns(self, lane: Lane) -> tuple[str, ...]:
-        key = self.keys.patterns(lane.domain, lane.handler)
+    def patterns(self, group: Group) -> tuple[str, ...]:
+        key = self.keys.patterns(group.domain, group.handler)
         return parse_patterns(self._read([("get", key)], None)[0] or b"")
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
@@ -163,7 +163,7 @@ class RedisLedger(RedisLedgerReader):
     def claim(
         self,
         worker: str,
-        lane: Lane,
+        group: Group,
         hinted: Sequence[tuple[str, str]],
         most_attempts: int,
         *,
@@ -171,9 +171,9 @@ class RedisLedger(RedisLedgerReader):
     ) -> list[Claimed]:
         if not hinted:
             return []
-        stream, entries = self.keys.events(lane.domain), [entry for entry, _ in hinted]
+        stream, entries = self.keys.events(group.domain), [entry for entry, _ in hinted]
         arguments = (
-            lane.handler,
+            group.handler,
             self.window_ms,
             f"running:{worker}",
             most_attempts,
@@ -181,12 +181,12 @@ class RedisLedger(RedisLedgerReader):
             pack_lists([entries, [key for _, key in hinted]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
-        intervals = ("GET", self.keys.ambiguous(lane.domain))
+        intervals = ("GET", self.keys.ambiguous(group.domain))
         answer, found, noted = self.client.execute_many(
-            [_claim.of_keys(self._keys(_claim, lane), *arguments), span, intervals]
+            [_claim.of_keys(self._keys(_claim, group), *arguments), span, intervals]
         )
         if isinstance(answer, NoScriptError):
-            answer = self._unless_removed(_claim, lane, *arguments)
+            answer = self._unless_removed(_claim, group, *arguments)
         if isinstance(answer, Exception):
             if "NOGROUP" in str(answer):
                 return []
@@ -201,7 +201,7 @@ class RedisLedger(RedisLedgerReader):
             for one in found:
                 there |= parse_entries(one)
         doubtful = [] if verifies else doubtful_entries(claimed, there, dict(hinted), noted)
-        repeated = self._repeated(lane, doubtful) if doubtful else {}
+        repeated = self._repeated(group, doubtful) if doubtful else {}
         return [
             Claimed(
                 entry,
@@ -213,36 +213,38 @@ class RedisLedger(RedisLedgerReader):
             for entry, verdict, attempt, lost in claimed
         ]
 
-    def note_verified(self, lane: Lane, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
-        return note_verified(self.client, self.keys, lane, self.window_ms, verified)
+    def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
+        return note_verified(self.client, self.keys, group, self.window_ms, verified)
 
-    def _repeated(self, lane: Lane, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
+    def _repeated(self, group: Group, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
         """Entry → the verdict on it, for those that repeat an event."""
         keys, client = self.keys, self.client
-        found = read_repetitions(client, keys, lane.domain, entries, self.window_ms)
+        found = read_repetitions(client, keys, group.domain, entries, self.window_ms)
         verdicts = dict.fromkeys(found.certain, Verdict.DUPLICATE)
         if found.possible:
             # Chunks first: what is in none of them any more has its run recorded.
-            key, others = keys.chunks(lane.domain, lane.handler), set(found.possible.values())
+            key, others = keys.chunks(group.domain, group.handler), set(found.possible.values())
             stored = self.invalid.unless_wrong_type(key, lambda: client.hgetall(key), {})
-            runs = find_runs(client, keys.runs(lane.domain, lane.handler), self.invalid, [*others])
+            runs = find_runs(
+                client, keys.runs(group.domain, group.handler), self.invalid, [*others]
+            )
             chunks = parse_chunks(stored)
             running = {one for one in others if any(chunk.has(one) for chunk in chunks)}
             verdicts |= verdicts_on(found.possible, runs, running)
         return verdicts
 
-    def finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        return self._finish(f"running:{worker}", lane, settled, mean_us)
+        return self._finish(f"running:{worker}", group, settled, mean_us)
 
-    def begin_finish(
-        self, worker: str, lane: Lane, settled: Sequence[Settled], mean_us: int = 0
+    def begin_complete(
+        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
         if not settled:
             return list
         owner = f"running:{worker}"
-        keys, arguments = self._finishing(owner, lane, settled, mean_us)
+        keys, arguments = self._finishing(owner, group, settled, mean_us)
         answer = _finish.begin(self.client, keys, *arguments)
 
         def no_longer_held() -> list[str]:
@@ -252,37 +254,43 @@ class RedisLedger(RedisLedgerReader):
                 if not is_wrong_clock(error):
                     raise
                 self.clock.forget()
-                return self._finish(owner, lane, settled, mean_us)
+                return self._finish(owner, group, settled, mean_us)
             return _no_longer_held(settled, lost)
 
         return no_longer_held
 
     def _finish(
-        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
     ) -> list[str]:
         if not settled:
             return []
 
-        def finish() -> Any:
-            keys, arguments = self._finishing(owner, lane, settled, mean_us)
+        def complete() -> Any:
+            keys, arguments = self._finishing(owner, group, settled, mean_us)
             return _finish.on_keys(self.client, keys, *arguments)
 
-        lost = unless_no_group(lambda: self.clock.corrected(finish))
+        lost = unless_no_group(lambda: self.clock.corrected(complete))
         return _no_longer_held(settled, lost)
 
     def finishing_command(
-        self, owner: str, lane: Lane, settled: Sequence[Settled], chunk: str
+        self, owner: str, group: Group, settled: Sequence[Completion], chunk: str
     ) -> tuple[Any, ...]:
         """`finish`, as the command after the completion of the chunk in one transaction."""
-        keys, arguments = self._finishing(owner, lane, settled, 0, chunk)
+        keys, arguments = self._finishing(owner, group, settled, 0, chunk)
         return _finish.of_keys(keys, *arguments)
 
     def _finishing(
-        self, owner: str, lane: Lane, settled: Sequence[Settled], mean_us: int, chunk: str = ""
+        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int, chunk: str = ""
     ) -> tuple[Sequence[str], list[Any]]:
-        """The keys, and the arguments, of finish.lua."""
+        """The keys, and the arguments, of complete.lua."""
         plain, others = plain_and_other(settled)
-        arguments: list[Any] = [lane.handler, self.window_ms, owner, pack_flow(lane.flow), mean_us]
+        arguments: list[Any] = [
+            group.handler,
+            self.window_ms,
+            owner,
+            pack_flow(group.flow),
+            mean_us,
+        ]
         arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
         for one in others:
             failure = one.failure
@@ -291,30 +299,30 @@ class RedisLedger(RedisLedgerReader):
                 failure.encode() if failure else b"", failure.error if failure else one.into,
                 one.traceback, one.type, format_effects(one.effects),
             )  # fmt: skip
-        keys = _finish.keys(self.keys, lane.domain, lane.handler, self.clock.now_ms())
+        keys = _finish.keys(self.keys, group.domain, group.handler, self.clock.now_ms())
         return keys, arguments
 
-    def renew(self, worker: str, lane: Lane, held: Sequence[tuple[str, int]]) -> list[str]:
+    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
         pairs = (value for pair in held for value in pair)
-        lost = self._unless_removed(_renew, lane, lane.handler, f"running:{worker}", *pairs)
+        lost = self._unless_removed(_renew, group, group.handler, f"running:{worker}", *pairs)
         if lost is None:
             return [entry for entry, _ in held]
         return [entry.decode() for entry in lost]
 
     def redrive(
-        self, lane: Lane, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
         if not letters:
             return 0
         # One whose entry was trimmed is appended again.
         known = [letter.event_key for letter, _ in letters]
-        forget_verified(self.client, self.keys, lane, known)
+        forget_verified(self.client, self.keys, group, known)
         answer = self._of_group(
             _redrive,
-            lane,
-            lane.handler,
+            group,
+            group.handler,
             self.window_ms,
-            pack_flow(lane.flow),
+            pack_flow(group.flow),
             note,
             *(
                 value
@@ -324,13 +332,13 @@ class RedisLedger(RedisLedgerReader):
         )
         return int(answer)
 
-    def edit(self, lane: Lane, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
         if not edited:
             return 0
         answer = self._of_group(
             _edit,
-            lane,
-            lane.handler,
+            group,
+            group.handler,
             self.window_ms,
             note,
             *(
@@ -352,13 +360,13 @@ class RedisLedger(RedisLedgerReader):
         keys = _discard.keys(self.keys, domain)
         return int(_discard.on_keys(self.client, keys, "", note, *letters))
 
-    def schedule(self, lane: Lane, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
             _schedule,
-            lane,
-            lane.handler,
+            group,
+            group.handler,
             self.window_ms,
-            pack_flow(lane.flow),
+            pack_flow(group.flow),
             note,
             *(value for pair in entries for value in pair),
         )
@@ -368,9 +376,9 @@ class RedisLedger(RedisLedgerReader):
         key = self.keys.audit(domain)
         self.client.xadd(key, {"note": note, "count": 0}, maxlen=10_000, approximate=True)
 
-    def forget(self, lane: Lane) -> None:
-        keys, domain, handler = self.keys, lane.domain, lane.handler
-        doomed = [keys.due(domain, handler), keys.stats(domain, handler)]
+    def forget(self, group: Group) -> None:
+        keys, domain, handler = self.keys, group.domain, group.handler
+        doomed = [keys.scheduled(domain, handler), keys.stats(domain, handler)]
         doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
@@ -382,18 +390,18 @@ class RedisLedger(RedisLedgerReader):
         self.client.unlink(*doomed)
         self.client.hdel(keys.clock(domain), handler)
 
-    def _unless_removed(self, script: Script, lane: Lane, *args: Any) -> Any:
+    def _unless_removed(self, script: Script, group: Group, *args: Any) -> Any:
         """The script's answer; None where the handler has no group any more, so holds nothing."""
-        keys = self._keys(script, lane)
+        keys = self._keys(script, group)
         return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
-    def _keys(self, script: Script, lane: Lane) -> tuple[str, ...]:
-        return script.keys(self.keys, lane.domain, lane.handler)
+    def _keys(self, script: Script, group: Group) -> tuple[str, ...]:
+        return script.keys(self.keys, group.domain, group.handler)
 
-    def _of_group(self, script: Script, lane: Lane, *args: Any) -> Any:
-        answer = self._unless_removed(script, lane, *args)
+    def _of_group(self, script: Script, group: Group, *args: Any) -> Any:
+        answer = self._unless_removed(script, group, *args)
         if answer is None:
-            raise NotFound(f"{lane.handler} is subscribed to nothing in the domain {lane.domain}")
+            raise NotFound(f"{group.handler} is subscribed to nothing in the domain {group.domain}")
         return answer
 
 
@@ -407,8 +415,8 @@ def unless_no_group(answer: Callable[[], Any]) -> Any:
         raise
 
 
-def _no_longer_held(settled: Sequence[Settled], lost: Any) -> list[str]:
-    """What finish.lua answers; of a handler without a group, all."""
+def _no_longer_held(settled: Sequence[Completion], lost: Any) -> list[str]:
+    """What complete.lua answers; of a handler without a group, all."""
     if lost is None:
         return [one.entry for one in settled]
     return [entry.decode() for entry in lost]

@@ -13,7 +13,7 @@ from celeriac.delivery.counters import Tallies, add_tally
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
-from celeriac.delivery.store import DeadLetter, Lane, Pending
+from celeriac.delivery.store import DeadLetter, Group, Pending
 from celeriac.event import Effects
 from celeriac.event_log import entry_key, is_entry
 from celeriac.invalid_record import InvalidRecords, clamped_time
@@ -24,7 +24,7 @@ from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.server_clock import ServerClock
 
 
-class RedisLedgerReader:
+class RedisDeliveryReader:
     """The reading half of Ledger. Moves nothing."""
 
     def __init__(
@@ -45,10 +45,10 @@ class RedisLedgerReader:
     def window_ms(self) -> int:
         return int(self.bus.current.dedup_window * 1000)
 
-    def rows(self, lane: Lane, event_keys: Sequence[str]) -> list[Row | None]:
+    def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
         if not event_keys:
             return []
-        keys = self.keys.matrix(lane.domain, lane.handler)
+        keys = self.keys.matrix(group.domain, group.handler)
         none: list[bytes | None] = [None] * len(event_keys)
         current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         stored = {
@@ -59,13 +59,13 @@ class RedisLedgerReader:
         rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
         return [rows.get(key) for key in event_keys]
 
-    def history(self, lane: Lane, event_key: str) -> History:
-        return self.histories(lane, [event_key])[0]
+    def history(self, group: Group, event_key: str) -> History:
+        return self.histories(group, [event_key])[0]
 
-    def histories(self, lane: Lane, event_keys: Sequence[str]) -> list[History]:
+    def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
         if not event_keys:
             return []
-        keys = self.keys.failures(lane.domain, lane.handler)
+        keys = self.keys.failures(group.domain, group.handler)
         none: list[bytes | None] = [None] * len(event_keys)
         current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         stored = {
@@ -76,13 +76,13 @@ class RedisLedgerReader:
         found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
         return [found.get(event_key, History()) for event_key in event_keys]
 
-    def failures(self, lane: Lane, event_key: str) -> list[Failure]:
-        return list(self.history(lane, event_key).failures)
+    def failures(self, group: Group, event_key: str) -> list[Failure]:
+        return list(self.history(group, event_key).failures)
 
-    def effects(self, lane: Lane, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
         if not event_keys:
             return []
-        keys = self.keys.effects(lane.domain, lane.handler)
+        keys = self.keys.effects(group.domain, group.handler)
         none: list[bytes | None] = [None] * len(event_keys)
         current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         return [
@@ -90,17 +90,17 @@ class RedisLedgerReader:
             for event_key, new, old in zip(event_keys, current, older, strict=True)
         ]
 
-    def tallies(self, lanes: Sequence[Lane]) -> list[Tallies]:
-        return self._tallies([self.keys.tally(lane.domain, lane.handler) for lane in lanes])
+    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
+        return self._tallies([self.keys.tally(group.domain, group.handler) for group in groups])
 
     def tallies_by_minute(
-        self, lanes: Sequence[Lane], minutes: int = 60
+        self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Tallies]]:
         this = int(self.client.time()[0]) // 60
         span = range(this - min(minutes, 60) + 1, this + 1)
-        keys = [self.keys.tally(lane.domain, lane.handler, m) for lane in lanes for m in span]
+        keys = [self.keys.tally(group.domain, group.handler, m) for group in groups for m in span]
         found = iter(self._tallies(keys))
-        return [{minute: next(found) for minute in span} for _ in lanes]
+        return [{minute: next(found) for minute in span} for _ in groups]
 
     def _tallies(self, keys: Sequence[str]) -> list[Tallies]:
         answers = self._read([("hgetall", key) for key in keys], {})
@@ -123,24 +123,24 @@ class RedisLedgerReader:
             for (_, key, *_), answer in zip(commands, answers, strict=True)
         ]
 
-    def pending(self, lane: Lane, entry: str) -> Pending | None:
-        return next(iter(self.pending_between(lane, entry, entry, 1)), None)
+    def pending(self, group: Group, entry: str) -> Pending | None:
+        return next(iter(self.pending_between(group, entry, entry, 1)), None)
 
     def pending_between(
-        self, lane: Lane, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
-        key = self.keys.events(lane.domain)
+        key = self.keys.events(group.domain)
         try:
             found = self.client.xpending_range(
-                key, lane.handler, min=first, max=last, count=most, consumername=owner or None
+                key, group.handler, min=first, max=last, count=most, consumername=owner or None
             )
         except ResponseError:  # no such group
             return []
         if not found:
             return []
         entries = [one["message_id"].decode() for one in found]
-        due, none = self.keys.due(lane.domain, lane.handler), [None] * len(entries)
-        lost = self.keys.lost_runs(lane.domain, lane.handler)
+        due, none = self.keys.scheduled(group.domain, group.handler), [None] * len(entries)
+        lost = self.keys.lost_runs(group.domain, group.handler)
         times, runs = self._read([("zmscore", due, entries), ("hmget", lost, entries)], none)
         return [
             Pending(
@@ -154,8 +154,8 @@ class RedisLedgerReader:
             for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
         ]
 
-    def earlier_in_sequence(self, lane: Lane, entry: str) -> list[str]:
-        keyed, blocked, *_ = self.keys.of_flow(lane.domain, lane.handler)
+    def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
+        keyed, blocked, *_ = self.keys.of_flow(group.domain, group.handler)
         [found] = self._read([("hgetall", keyed)], {})
         # What is no entry cannot be one that is waited for.
         named = ((name.decode(errors="replace"), value) for name, value in found.items())
@@ -176,9 +176,9 @@ class RedisLedgerReader:
         )
         return sorted(started, key=entry_key) + list(filter(is_entry, blocked_before))
 
-    def blocked_until_ms(self, lane: Lane) -> int | None:
+    def blocked_until_ms(self, group: Group) -> int | None:
         names = ("throttled", "quiet_until")
-        keys = [self.keys.flow_key(name, lane.domain, lane.handler) for name in names]
+        keys = [self.keys.flow_key(name, group.domain, group.handler) for name in names]
         heads = self._read([("zrange", key, 0, 0, False, True) for key in keys], [])
         return min((int(at) for head in heads for _, at in head), default=None)
 
@@ -201,14 +201,14 @@ class RedisLedgerReader:
         now_ms = server_time_ms(self.client)
         return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
 
-    def due(self, lane: Lane) -> int:
-        return int(self._read([("zcard", self.keys.due(lane.domain, lane.handler))], 0)[0])
+    def due(self, group: Group) -> int:
+        return int(self._read([("zcard", self.keys.scheduled(group.domain, group.handler))], 0)[0])
 
-    def stats(self, lane: Lane) -> Mapping[str, int]:
-        return self.stats_many([lane])[0]
+    def stats(self, group: Group) -> Mapping[str, int]:
+        return self.stats_many([group])[0]
 
-    def stats_many(self, lanes: Sequence[Lane]) -> list[Mapping[str, int]]:
-        keys = [self.keys.stats(lane.domain, lane.handler) for lane in lanes]
+    def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
+        keys = [self.keys.stats(group.domain, group.handler) for group in groups]
         answers = self._read([("hgetall", key) for key in keys], {})
         return [
             self.invalid.decode_all(key, stored, lambda _, number: int(number))

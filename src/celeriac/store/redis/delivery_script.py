@@ -11,7 +11,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from celeriac.delivery.state import Outcome, Verdict
-from celeriac.delivery.store import DeadLetter, Delivery, Settled, Taken
+from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
 from celeriac.event import Effect, Effects
 from celeriac.event.pattern import check_pattern
@@ -45,8 +45,8 @@ def pack_lists(lists: Iterable[Sequence[Any]]) -> bytes:
     return b"".join(map(_encode, lists))
 
 
-def pack_plain(settled: Sequence[Settled]) -> bytes:
-    """Of what is plainly processed, the four lists that finish.lua is told."""
+def pack_plain(settled: Sequence[Completion]) -> bytes:
+    """Of what is plainly processed, the four lists that complete.lua is told."""
     return pack_lists(
         (
             [one.entry for one in settled],
@@ -92,11 +92,11 @@ def parse_noted(stored: bytes) -> Noted:
 
 
 def plain_and_other(
-    settled: Sequence[Settled],
-) -> tuple[Sequence[Settled], Sequence[Settled]]:
-    """Those of which finish.lua is told in few words, and the others."""
-    plain: list[Settled] = []
-    others: list[Settled] = []
+    settled: Sequence[Completion],
+) -> tuple[Sequence[Completion], Sequence[Completion]]:
+    """Those of which complete.lua is told in few words, and the others."""
+    plain: list[Completion] = []
+    others: list[Completion] = []
     for one in settled:
         well = one.outcome is Outcome.PROCESSED and not one.effects
         if well and (not plain or one.type == plain[0].type):
@@ -143,13 +143,13 @@ def doubtful_entries(
     return found
 
 
-def parse_taken(answer: Any) -> Taken:
+def parse_taken(answer: Any) -> FetchResult:
     if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
-        return Taken(removed=True)
+        return FetchResult(removed=True)
     if isinstance(answer, Exception):
         raise answer
     queued, next_due, mean, patterns, held, deliveries, now, own, at_end = answer
-    return Taken(
+    return FetchResult(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts), int(lost), into.decode(), list_.decode())
             for entry, body, attempts, lost, into, list_ in deliveries

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from celeriac.fork import after_fork_in_child
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FLUSH_EVERY = 1.0  # seconds
 MOST_NOTED = 1_000_000  # more than a process emits in a second
@@ -68,7 +68,7 @@ class EmittedTally:
         try:
             self._tell(counts)
         except Exception as error:
-            log.debug("%d emitted events are not in the statistics: %s", counts.total(), error)
+            logger.debug("%d emitted events are not in the statistics: %s", counts.total(), error)
 
 
 _tallies: WeakSet[EmittedTally] = WeakSet()

@@ -19,7 +19,7 @@ from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
     Eviction,
-    Group,
+    GroupInfo,
     Item,
     Trimmed,
     Volume,
@@ -51,7 +51,7 @@ FORGET_CONSUMER_AFTER_MS = 3_600_000
 # call, which is not waited for.
 MOST_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
-BELL = "bell"
+WAKEUP = "wakeup"
 FOREIGN = EntryKind.FOREIGN
 
 
@@ -64,21 +64,21 @@ class Streams(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         kind, _, domain = name.rpartition(" ")
-        key = self._keys.bell(domain) if kind == BELL else self._keys.events(domain)
+        key = self._keys.wakeup(domain) if kind == WAKEUP else self._keys.events(domain)
         self[name] = key
         return key
 
 
-def redis_log(settings: Settings) -> RedisLog:
+def redis_event_log(settings: Settings) -> RedisEventLog:
     """For one server, or for a cluster, with the settings of the bus. Does not connect yet."""
     from celeriac.store.redis.bounded_event_log import bounded_log
 
-    log = bounded_log(settings)
-    log.bus = BusSettings(settings, RedisSettingsStore(settings, log.client))
-    return log
+    event_log = bounded_log(settings)
+    event_log.bus = BusSettings(settings, RedisSettingsStore(settings, event_log.client))
+    return event_log
 
 
-class RedisLog:
+class RedisEventLog:
     """See EventLog for the promises."""
 
     def __init__(self, settings: Settings) -> None:
@@ -380,11 +380,11 @@ class RedisLog:
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
         return (
-            keys.due, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
+            keys.scheduled, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
             keys.chunks, keys.runs, *(partial(keys.flow_key, name) for name in FLOW_TYPES),
         )  # fmt: skip
 
-    def groups(self, domain: str) -> list[Group]:
+    def groups(self, domain: str) -> list[GroupInfo]:
         key = self.keys.events(domain)
         try:
             found = self.client.xinfo_groups(key)
@@ -399,7 +399,7 @@ class RedisLog:
         answers = iter(pipeline.execute(raise_on_error=False) if found else ())
         return [self._group(domain, info, next(answers), next(answers)) for info in found]
 
-    def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> Group:
+    def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> GroupInfo:
         key = self.keys.chunks(domain, info["name"].decode())
         found = chunks_by_id(self.invalid.answer(key, stored, {}))
         chunks = self.invalid.decode_all(key, found, parse_chunk)
@@ -456,7 +456,7 @@ def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
     _emitted.on_keys_many(client, calls)
 
 
-def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> Group:
+def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> GroupInfo:
     holders: Counter[str] = Counter()
     oldest = []
     if isinstance(pending, dict):
@@ -469,7 +469,7 @@ def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -
         holders[chunk.owner] += chunk.count
         oldest.append(next_id(chunk.after))
     lag, read = info.get("lag"), info.get("entries-read")
-    return Group(
+    return GroupInfo(
         handler=info["name"].decode(),
         last_delivered=info["last-delivered-id"].decode(),
         pending=int(info["pending"]) + in_chunks,

@@ -129,13 +129,13 @@ class Keys:
         generations."""
         return _generations(f"{self.base(domain)}invalid")
 
-    def bell(self, domain: str) -> str:
+    def wakeup(self, domain: str) -> str:
         """Stream of one entry: rung when something became due at once."""
-        return f"{self.namespace}:{{{domain}}}:bell"
+        return f"{self.namespace}:{{{domain}}}:wakeup"
 
-    def due(self, domain: str, handler: str) -> str:
+    def scheduled(self, domain: str, handler: str) -> str:
         """Sorted set: pending entries that wait for their time in ms."""
-        return f"{self.base(domain)}due:{handler}"
+        return f"{self.base(domain)}scheduled:{handler}"
 
     def matrix(self, domain: str, handler: str) -> tuple[str, str]:
         """Hashes: event key → row; the current generation and the one before it."""
@@ -214,10 +214,10 @@ class Keys:
             self.dead_newest(domain): "hash",
             self.audit(domain): "stream",
             self.sources(domain): "zset",
-            self.bell(domain): "stream",
+            self.wakeup(domain): "stream",
         }
         for handler in handlers:
-            found[self.due(domain, handler)] = "zset"
+            found[self.scheduled(domain, handler)] = "zset"
             found[self.chunks(domain, handler)] = "hash"
             found[self.runs(domain, handler)] = "zset"
             found[self.tally(domain, handler)] = "hash"

@@ -14,7 +14,7 @@ from celeriac.store.redis.keys import FLOW_TYPES, Keys
 # What a script calls a key → the key.
 OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
     "stream": Keys.events,
-    "bell": Keys.bell,
+    "wakeup": Keys.wakeup,
     "delayed": Keys.delayed,
     "clocks": Keys.clock,
     "emitted": Keys.emitted,
@@ -30,7 +30,7 @@ OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
     "sources": Keys.sources,
 }
 OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
-    "due": Keys.due,
+    "scheduled": Keys.scheduled,
     "stats": Keys.stats,
     "patterns": Keys.patterns,
     "lost_runs": Keys.lost_runs,

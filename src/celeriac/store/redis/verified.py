@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from celeriac.delivery.store import Lane
+from celeriac.delivery.store import Group
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import Client
 from celeriac.store.redis.keys import Keys
@@ -16,10 +16,10 @@ MAX_NOTED = 500  # events of one call: it takes half a millisecond of the server
 
 
 def note_verified(
-    client: Client, keys: Keys, lane: Lane, window_ms: int, verified: Sequence[tuple[str, str]]
+    client: Client, keys: Keys, group: Group, window_ms: int, verified: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
     """See Ledger.note_verified."""
-    named = _note_verified.keys(keys, lane.domain, lane.handler)
+    named = _note_verified.keys(keys, group.domain, group.handler)
     calls = []
     for start in range(0, len(verified), MAX_NOTED):
         pairs = verified[start : start + MAX_NOTED]
@@ -34,9 +34,9 @@ def note_verified(
     return copies
 
 
-def forget_verified(client: Client, keys: Keys, lane: Lane, event_keys: Sequence[str]) -> None:
+def forget_verified(client: Client, keys: Keys, group: Group, event_keys: Sequence[str]) -> None:
     """The entries with these events that are noted next are no copies. Blocks for a round trip."""
-    named = keys.verified(lane.domain, lane.handler)
+    named = keys.verified(group.domain, group.handler)
     for answer in client.execute_many([("HDEL", key, *event_keys) for key in named]):
         if isinstance(answer, Exception) and not is_wrong_type(answer):
             raise answer

@@ -27,15 +27,15 @@ def event() -> Event[dict[str, str]]:
 
 @pytest.fixture
 def record() -> Callable[..., logging.LogRecord]:
-    """Makes a record as `log.warning(message, *args, extra=extra)` does."""
+    """Makes a record as `logger.warning(message, *args, extra=extra)` does."""
 
     def make(
         message: str, *args: object, error: bool = False, **extra: object
     ) -> logging.LogRecord:
-        log = logging.getLogger("handlers.billing")
+        logger = logging.getLogger("handlers.billing")
         info = sys.exc_info() if error else None
-        return log.makeRecord(
-            log.name, logging.WARNING, "billing.py", 3, message, args, info, extra=extra or None
+        return logger.makeRecord(
+            logger.name, logging.WARNING, "billing.py", 3, message, args, info, extra=extra or None
         )
 
     return make

@@ -65,16 +65,16 @@ def test_what_a_line_says_of_itself_stays(record: Make, event: Event[Any]) -> No
 
 
 def test_extra_fields_of_these_names_are_not_refused(event: Event[Any]) -> None:
-    """A record factory would make `log.info(…, extra={"handler": …})` raise KeyError."""
-    log = logging.getLogger("tests.extra")
+    """A record factory would make `logger.info(…, extra={"handler": …})` raise KeyError."""
+    logger = logging.getLogger("tests.extra")
     seen: list[logging.LogRecord] = []
-    log.addHandler(keep := _Keep(seen))
+    logger.addHandler(keep := _Keep(seen))
     keep.addFilter(EventContext())
     try:
         with Handling(event, 2, "billing.charge_card"):
-            log.error("x", extra={"handler": "mine"})
+            logger.error("x", extra={"handler": "mine"})
     finally:
-        log.removeHandler(keep)
+        logger.removeHandler(keep)
     assert "mine" == seen[0].__dict__["handler"]
 
 
@@ -127,14 +127,14 @@ def test_behind_a_queue_the_filter_keeps_what_was_true_when_the_line_was_written
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     hand_over = QueueHandler(queue)
     hand_over.addFilter(EventContext())
-    log = logging.getLogger("tests.queue")
-    log.addHandler(hand_over)
+    logger = logging.getLogger("tests.queue")
+    logger.addHandler(hand_over)
     try:
         with Handling(event, 2, "billing.charge_card"):
-            log.error("first")
-        log.error("then")
+            logger.error("first")
+        logger.error("then")
     finally:
-        log.removeHandler(hand_over)
+        logger.removeHandler(hand_over)
     assert EXPECTED == fields_of(queue.get())
     later = queue.get()
     with Handling(event, 2, "billing.charge_card"):

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.samples import Sample
 
 from celeriac import EventBus
-from celeriac.delivery import Ask, Lane
+from celeriac.delivery import FetchRequest, Group
 from celeriac.observability.metrics import collector
 from celeriac.observability.metrics.definition import METRICS
 from celeriac.testing import in_memory
@@ -79,10 +79,10 @@ def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
     bus.on("order.placed", name="charge")(lambda event: None)
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", n) for n in range(5)])
-        lane = Lane("order", "billing.charge")
-        memory.store.ledger.take("w1", [Ask(lane, 2)])
+        group = Group("order", "billing.charge")
+        memory.store.deliveries.fetch("w1", [FetchRequest(group, 2)])
         memory.advance(90)
-        memory.store.ledger.take("w2", [Ask(lane, 1, sweep=True, most_new=0)])
+        memory.store.deliveries.fetch("w2", [FetchRequest(group, 1, sweep=True, most_new=0)])
         found = scrape(memory.store.backend)
     places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
     assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
@@ -203,13 +203,13 @@ def test_a_redis_that_is_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
 def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
     """The times of the readings, each of which takes so long."""
     reads: list[float] = []
-    ledger = shop.store.backend.ledger
-    tallies = ledger.tallies
+    deliveries = shop.store.backend.deliveries
+    tallies = deliveries.tallies
 
     def slowly(*args: Any) -> Any:
         reads.append(time.monotonic())
         time.sleep(seconds)
         return tallies(*args)
 
-    monkeypatch.setattr(ledger, "tallies", slowly)
+    monkeypatch.setattr(deliveries, "tallies", slowly)
     return reads

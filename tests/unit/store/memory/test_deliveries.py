@@ -7,42 +7,46 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.memory.deliveries import MemoryLedger
-from celeriac.store.memory.event_log import MemoryClock, MemoryLog
+from celeriac.store.memory.deliveries import MemoryDeliveryStore
+from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.handler_store import Remembered
 from celeriac.store.memory.transitions import Moves
 
-LANE = Lane("order", "billing.charge")
+LANE = Group("order", "billing.charge")
 
 
 @pytest.fixture
-def log() -> MemoryLog:
-    log = MemoryLog(Settings.load({}), MemoryClock(1_700_000_000_000))
-    log.join("order", LANE.handler, "0")
-    return log
+def event_log() -> MemoryEventLog:
+    event_log = MemoryEventLog(Settings.load({}), MemoryClock(1_700_000_000_000))
+    event_log.join("order", LANE.handler, "0")
+    return event_log
 
 
 @pytest.fixture
-def ledger(log: MemoryLog) -> MemoryLedger:
-    return MemoryLedger(log.settings, log)
+def deliveries(event_log: MemoryEventLog) -> MemoryDeliveryStore:
+    return MemoryDeliveryStore(event_log.settings, event_log)
 
 
-def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) -> None:
-    log.append_many([("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)])
+def test_many_threads_run_each_event_once(
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
+) -> None:
+    event_log.append_many(
+        [("order", b'{"id": "%d"}' % n, EntryKind.FOREIGN, 0) for n in range(400)]
+    )
 
     def work(worker: str) -> list[str]:
         done: list[str] = []
         while True:
-            [taken] = ledger.take(worker, [Ask(LANE, 10)])
+            [taken] = deliveries.fetch(worker, [FetchRequest(LANE, 10)])
             if not taken.deliveries:
                 return done
             hint = [(d.entry, d.entry) for d in taken.deliveries]
-            for claimed in ledger.claim(worker, LANE, hint + hint, 3):
-                said = Settled(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
-                assert [] == ledger.finish(worker, LANE, [said])
+            for claimed in deliveries.claim(worker, LANE, hint + hint, 3):
+                said = Completion(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
+                assert [] == deliveries.complete(worker, LANE, [said])
                 done.append(claimed.entry)
 
     with ThreadPoolExecutor(4) as pool:
@@ -51,24 +55,28 @@ def test_many_threads_run_each_event_once(log: MemoryLog, ledger: MemoryLedger) 
     assert {1} == set(ran.values())
 
 
-def test_a_move_that_is_not_in_the_table_is_a_bug(log: MemoryLog, ledger: MemoryLedger) -> None:
-    entry = log.append("order", b"{}")
-    ledger.take("w1", [Ask(LANE, 10)])
-    moves = ledger.moves(LANE)
+def test_a_move_that_is_not_in_the_table_is_a_bug(
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
+) -> None:
+    entry = event_log.append("order", b"{}")
+    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    moves = deliveries.moves(LANE)
     assert isinstance(moves, Moves)
     with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
         moves.renew(entry, "running:w1")
 
 
-def test_time_passes_only_when_the_clock_is_told(log: MemoryLog, ledger: MemoryLedger) -> None:
-    entry = log.append("order", b"{}")
-    ledger.take("w1", [Ask(LANE, 10)])
-    ledger.claim("w1", LANE, [(entry, "a")], 3)
-    ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
-    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+def test_time_passes_only_when_the_clock_is_told(
+    event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
+) -> None:
+    entry = event_log.append("order", b"{}")
+    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
     assert ((), 1_700_000_005_000) == (taken.deliveries, taken.next_due_ms)
-    log.clock.advance(5000)
-    [taken] = ledger.take("w1", [Ask(LANE, 10)])
+    event_log.clock.advance(5000)
+    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
     assert [entry] == [delivery.entry for delivery in taken.deliveries]
 
 

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
-from celeriac.delivery import Ask, Failure, FlowControl, Lane, Outcome, Settled
+from celeriac.delivery import Completion, Failure, FetchRequest, FlowControl, Group, Outcome
 from celeriac.settings import Settings
-from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.deliveries import RedisDeliveryStore
+from celeriac.store.redis.event_log import RedisEventLog
 
-LANE = Lane("order", "billing.charge")
-ORDERED = Lane("order", "billing.ledger", FlowControl(ordered=True, concurrency=1))
+LANE = Group("order", "billing.charge")
+ORDERED = Group("order", "billing.ledger", FlowControl(ordered=True, concurrency=1))
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
@@ -24,239 +24,258 @@ def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def log(settings: Settings) -> RedisLog:
-    log = RedisLog(settings)
-    for lane in (LANE, ORDERED):
-        log.join(lane.domain, lane.handler, "0")
-    return log
+def event_log(settings: Settings) -> RedisEventLog:
+    event_log = RedisEventLog(settings)
+    for group in (LANE, ORDERED):
+        event_log.join(group.domain, group.handler, "0")
+    return event_log
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> RedisLedger:
-    return RedisLedger(settings)
+def deliveries(settings: Settings) -> RedisDeliveryStore:
+    return RedisDeliveryStore(settings)
 
 
 def event(event_id: str) -> bytes:
     return b'{"id": "%s", "subject": "s"}' % event_id.encode()
 
 
-def take(ledger: RedisLedger, lane: Lane, *, over: bool = False) -> dict[str, bytes | None]:
-    ledger.lease_ms = 0 if over else 30_000
-    [taken] = ledger.take("w1", [Ask(lane, 100, sweep=over)])
+def fetch(
+    deliveries: RedisDeliveryStore, group: Group, *, over: bool = False
+) -> dict[str, bytes | None]:
+    deliveries.lease_ms = 0 if over else 30_000
+    [taken] = deliveries.fetch("w1", [FetchRequest(group, 100, sweep=over)])
     return {delivery.entry: delivery.body for delivery in taken.deliveries}
 
 
-def test_a_life_from_the_log_to_the_matrix(log: RedisLog, ledger: RedisLedger) -> None:
-    entry = log.append("order", event("a"))
-    assert {entry: event("a")} == take(ledger, LANE)
-    pending = ledger.pending(LANE, entry)
+def test_a_life_from_the_log_to_the_matrix(
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
+) -> None:
+    entry = event_log.append("order", event("a"))
+    assert {entry: event("a")} == fetch(deliveries, LANE)
+    pending = deliveries.pending(LANE, entry)
     assert pending is not None and ("queued:w1", 0) == (pending.owner, pending.attempts)
-    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
-    said = Settled(entry, "a", claimed.attempt, Outcome.RETRY, took_us=5)
-    assert [] == ledger.finish("w1", LANE, [said], mean_us=5)
-    pending = ledger.pending(LANE, entry)
+    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    said = Completion(entry, "a", claimed.attempt, Outcome.RETRY, took_us=5)
+    assert [] == deliveries.complete("w1", LANE, [said], mean_us=5)
+    pending = deliveries.pending(LANE, entry)
     assert pending is not None and pending.due_ms is not None
-    assert 1 == ledger.due(LANE)
-    assert [entry] == list(take(ledger, LANE))
-    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
-    assert [] == ledger.finish(
+    assert 1 == deliveries.due(LANE)
+    assert [entry] == list(fetch(deliveries, LANE))
+    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    assert [] == deliveries.complete(
         "w1", LANE, [msgspec.structs.replace(said, attempt=2, outcome=Outcome.DEAD)]
     )
-    [letter] = ledger.dead("order")
-    assert letter == ledger.dead_letter("order", letter.id)
+    [letter] = deliveries.dead("order")
+    assert letter == deliveries.dead_letter("order", letter.id)
     assert event("a") == letter.event
-    [row] = ledger.rows(LANE, ["a"])
+    [row] = deliveries.rows(LANE, ["a"])
     assert row is not None and 2 == row.attempt
     counts = {"retry": 1, "dead": 1, "busy_us": 10, "mean_us": 5}
-    assert counts.items() <= ledger.stats(LANE).items()
+    assert counts.items() <= deliveries.stats(LANE).items()
 
 
 def test_a_log_entry_without_an_event_is_taken_as_empty_and_buried(
-    log: RedisLog, ledger: RedisLedger
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
-    entry = log.client.xadd(log.keys.events("order"), {"data": "x"}).decode()
-    for lane in (LANE, ORDERED):
-        assert {entry: b""} == take(ledger, lane)
-        assert {entry: b""} == take(ledger, lane, over=True)
-        ledger.bury_invalid("w1", lane, entry, "no event")
-        assert {} == take(ledger, lane, over=True)
-    assert [b""] == [letter.event for letter in ledger.dead("order")]
+    entry = event_log.client.xadd(event_log.keys.events("order"), {"data": "x"}).decode()
+    for group in (LANE, ORDERED):
+        assert {entry: b""} == fetch(deliveries, group)
+        assert {entry: b""} == fetch(deliveries, group, over=True)
+        deliveries.dead_letter_invalid("w1", group, entry, "no event")
+        assert {} == fetch(deliveries, group, over=True)
+    assert [b""] == [letter.event for letter in deliveries.dead("order")]
 
 
 def test_what_is_begun_is_finished_by_a_server_that_forgot_the_scripts(
-    log: RedisLog, ledger: RedisLedger
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
-    entry = log.append("order", event("a"))
-    take(ledger, LANE)
-    [claimed] = ledger.claim("w1", LANE, [(entry, "a")], 3)
-    ledger.client.script_flush()
-    said = [Settled(entry, "a", claimed.attempt, Outcome.PROCESSED)]
-    assert [] == ledger.begin_finish("w1", LANE, said)()
-    assert None is ledger.pending(LANE, entry)
+    entry = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    deliveries.client.script_flush()
+    said = [Completion(entry, "a", claimed.attempt, Outcome.PROCESSED)]
+    assert [] == deliveries.begin_complete("w1", LANE, said)()
+    assert None is deliveries.pending(LANE, entry)
 
 
-@pytest.mark.parametrize("before", ["queued", "running", "due"])
+@pytest.mark.parametrize("before", ["queued", "running", "scheduled"])
 @pytest.mark.parametrize("lane", [LANE, ORDERED], ids=["plain", "ordered"])
 def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(
-    log: RedisLog, ledger: RedisLedger, lane: Lane, before: str
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore, group: Group, before: str
 ) -> None:
-    entry, following = log.append("order", event("a")), log.append("order", event("b"))
-    take(ledger, lane)
+    entry, following = event_log.append("order", event("a")), event_log.append("order", event("b"))
+    fetch(deliveries, group)
     if before != "queued":
-        ledger.claim("w1", lane, [(entry, "a")], 3)
-    if before == "due":
-        ledger.finish("w1", lane, [Settled(entry, "a", 1, Outcome.RETRY)])
-    log.client.xdel(log.keys.events("order"), entry)
-    taken = take(ledger, lane, over=True)
+        deliveries.claim("w1", group, [(entry, "a")], 3)
+    if before == "scheduled":
+        deliveries.complete("w1", group, [Completion(entry, "a", 1, Outcome.RETRY)])
+    event_log.client.xdel(event_log.keys.events("order"), entry)
+    taken = fetch(deliveries, group, over=True)
     assert taken[entry] is None
-    assert None is ledger.pending(lane, entry)
-    taken |= take(ledger, lane)
+    assert None is deliveries.pending(group, entry)
+    taken |= fetch(deliveries, group)
     assert event("b") == taken[following]
-    assert entry not in take(ledger, lane, over=True)
+    assert entry not in fetch(deliveries, group, over=True)
 
 
 def test_what_another_hand_deleted_is_not_claimed_but_left_for_the_sweep(
-    log: RedisLog, ledger: RedisLedger
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
-    entry = log.append("order", event("a"))
-    take(ledger, LANE)
-    log.client.xdel(log.keys.events("order"), entry)
-    assert [] == ledger.claim("w1", LANE, [(entry, "a")], 3)
-    assert {entry: None} == take(ledger, LANE, over=True)
+    entry = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    event_log.client.xdel(event_log.keys.events("order"), entry)
+    assert [] == deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    assert {entry: None} == fetch(deliveries, LANE, over=True)
 
 
 @pytest.mark.parametrize("deleted", ["1000-0", "2000-0", "3000-0"])
 def test_of_a_chunk_the_entry_that_another_hand_deleted_is_not_claimed(
-    log: RedisLog, ledger: RedisLedger, deleted: str
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore, deleted: str
 ) -> None:
     """XCLAIM would drop it unseen. The ends of the log do not tell that its middle has a hole."""
     pairs = [("1000-0", "a"), ("2000-0", "b"), ("3000-0", "c")]
     for entry, event_id in pairs:
-        log.client.xadd(log.keys.events("order"), {"event": event(event_id)}, id=entry)
-    take(ledger, LANE)
-    log.client.xdel(log.keys.events("order"), deleted)
+        event_log.client.xadd(event_log.keys.events("order"), {"event": event(event_id)}, id=entry)
+    fetch(deliveries, LANE)
+    event_log.client.xdel(event_log.keys.events("order"), deleted)
     # alone, and after those that are there
     alone = [pair for pair in pairs if pair[0] == deleted]
     for hinted in (alone, pairs):
-        claimed = [one.entry for one in ledger.claim("w1", LANE, hinted, 3)]
+        claimed = [one.entry for one in deliveries.claim("w1", LANE, hinted, 3)]
         assert claimed == [entry for entry, _ in hinted if entry != deleted]
-    assert take(ledger, LANE, over=True)[deleted] is None
+    assert fetch(deliveries, LANE, over=True)[deleted] is None
 
 
-def test_one_removed_handler_asked_alone_is_told_so(log: RedisLog, ledger: RedisLedger) -> None:
-    [taken] = ledger.take("w1", [Ask(Lane("order", "gone"), 10)])
+def test_one_removed_handler_asked_alone_is_told_so(
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
+) -> None:
+    [taken] = deliveries.fetch("w1", [FetchRequest(Group("order", "gone"), 10)])
     assert taken.removed
-    [taken] = ledger.take("w1", [Ask(Lane("nothing", "gone"), 10)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(Group("nothing", "gone"), 10)])
     assert taken.removed
 
 
 def test_a_log_of_another_type_is_reported_and_other_lanes_are_taken(
-    log: RedisLog, ledger: RedisLedger
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
-    entry = log.append("order", event("a"))
-    log.client.set(log.keys.events("odd"), "no stream")
-    odd = Lane("odd", "billing.charge")
-    none, taken = ledger.take("w1", [Ask(odd, 10), Ask(LANE, 10)])
+    entry = event_log.append("order", event("a"))
+    event_log.client.set(event_log.keys.events("odd"), "no stream")
+    odd = Group("odd", "billing.charge")
+    none, taken = deliveries.fetch("w1", [FetchRequest(odd, 10), FetchRequest(LANE, 10)])
     assert (none.deliveries, none.removed) == ((), False)
     assert [entry] == [one.entry for one in taken.deliveries]
-    assert [log.keys.events("odd")] == [one.key for one in ledger.invalid]
+    assert [event_log.keys.events("odd")] == [one.key for one in deliveries.invalid]
 
 
-def test_another_error_of_a_script_is_raised(log: RedisLog, ledger: RedisLedger) -> None:
-    log.client.set(log.keys.events("odd"), "no stream")
+def test_another_error_of_a_script_is_raised(
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
+) -> None:
+    event_log.client.set(event_log.keys.events("odd"), "no stream")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        ledger.claim("w1", Lane("odd", "billing.charge"), [("1-1", "a")], 3)
+        deliveries.claim("w1", Group("odd", "billing.charge"), [("1-1", "a")], 3)
     no_number: Any = "x"
     with pytest.raises(ResponseError):
-        ledger.take("w1", [Ask(LANE, no_number), Ask(ORDERED, 10)])
+        deliveries.fetch("w1", [FetchRequest(LANE, no_number), FetchRequest(ORDERED, 10)])
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(
-    log: RedisLog, ledger: RedisLedger
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
-    entry = log.append("order", event("a"))
-    log.client.script_flush()
-    asks = [Ask(LANE, 10), Ask(ORDERED, 10)]
-    assert [1, 1] == [len(taken.deliveries) for taken in ledger.take("w1", asks)]
-    log.client.script_flush()
-    assert 1 == len(ledger.claim("w1", LANE, [(entry, "a")], 3))
+    entry = event_log.append("order", event("a"))
+    event_log.client.script_flush()
+    asks = [FetchRequest(LANE, 10), FetchRequest(ORDERED, 10)]
+    assert [1, 1] == [len(taken.deliveries) for taken in deliveries.fetch("w1", asks)]
+    event_log.client.script_flush()
+    assert 1 == len(deliveries.claim("w1", LANE, [(entry, "a")], 3))
 
 
-def test_a_row_outlives_one_window_and_not_two(settings: Settings, log: RedisLog) -> None:
-    ledger = RedisLedger(replace(settings, dedup_window=60))
-    entry = log.append("order", event("a"))
-    take(ledger, LANE)
-    ledger.claim("w1", LANE, [(entry, "a")], 3)
-    ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.PROCESSED)])
-    [key] = log.client.scan_iter(f"{log.keys.base('order')}matrix:*")
-    assert 60_000 < log.client.pttl(key) <= 120_000
-    began, longest = log.client.hget(key, "").split()
-    log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
-    [row] = ledger.rows(LANE, ["a"])
+def test_a_row_outlives_one_window_and_not_two(
+    settings: Settings, event_log: RedisEventLog
+) -> None:
+    deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
+    entry = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.PROCESSED)])
+    [key] = event_log.client.scan_iter(f"{event_log.keys.base('order')}matrix:*")
+    assert 60_000 < event_log.client.pttl(key) <= 120_000
+    began, longest = event_log.client.hget(key, "").split()
+    event_log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
+    [row] = deliveries.rows(LANE, ["a"])
     assert row is not None
-    again = log.append("order", event("a"))
-    take(ledger, LANE)
-    assert ["duplicate"] == [c.verdict for c in ledger.claim("w1", LANE, [(again, "a")], 3)]
+    again = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    assert ["duplicate"] == [c.verdict for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
 
 
-def test_of_two_generations_the_row_of_the_newer_holds(settings: Settings, log: RedisLog) -> None:
+def test_of_two_generations_the_row_of_the_newer_holds(
+    settings: Settings, event_log: RedisEventLog
+) -> None:
     """The older one still says that the event runs; another entry of it would run a second time."""
-    ledger = RedisLedger(replace(settings, dedup_window=60))
-    entry = log.append("order", event("a"))
-    take(ledger, LANE)
-    ledger.claim("w1", LANE, [(entry, "a")], 3)
-    [key] = log.client.scan_iter(f"{log.keys.base('order')}matrix:*")
-    began, longest = log.client.hget(key, "").split()
-    log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
-    assert [] == ledger.finish("w1", LANE, [Settled(entry, "a", 1, Outcome.PROCESSED)])
-    older, newer = log.client.hget(f"{key.decode()}:older", "a"), log.client.hget(key, "a")
+    deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
+    entry = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    [key] = event_log.client.scan_iter(f"{event_log.keys.base('order')}matrix:*")
+    began, longest = event_log.client.hget(key, "").split()
+    event_log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
+    assert [] == deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.PROCESSED)])
+    older, newer = (
+        event_log.client.hget(f"{key.decode()}:older", "a"),
+        event_log.client.hget(key, "a"),
+    )
     assert (b"running", b"processed") == (older.split()[0], newer.split()[0])
-    again = log.append("order", event("a"))
-    take(ledger, LANE)
-    assert ["duplicate"] == [c.verdict for c in ledger.claim("w1", LANE, [(again, "a")], 3)]
-    skipped = log.append("order", event("a"))
-    take(ledger, LANE)
-    assert [] == ledger.skip("w1", LANE, [Settled(skipped, "a", 0, Outcome.SKIPPED)])
-    [row] = ledger.rows(LANE, ["a"])
+    again = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    assert ["duplicate"] == [c.verdict for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
+    skipped = event_log.append("order", event("a"))
+    fetch(deliveries, LANE)
+    assert [] == deliveries.skip("w1", LANE, [Completion(skipped, "a", 0, Outcome.SKIPPED)])
+    [row] = deliveries.rows(LANE, ["a"])
     assert row is not None and row.state == "processed"
 
 
-def test_forgetting_a_handler_leaves_no_key_of_it(log: RedisLog, ledger: RedisLedger) -> None:
+def test_forgetting_a_handler_leaves_no_key_of_it(
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore
+) -> None:
     for name in "abc":
-        log.append("order", event(name))
-    [head] = take(ledger, ORDERED)
-    ledger.claim("w1", ORDERED, [(head, "a")], 3)
-    ledger.finish("w1", ORDERED, [Settled(head, "a", 1, Outcome.RETRY, took_us=1)])
-    log.leave("order", ORDERED.handler)
-    ledger.forget(ORDERED)
-    assert [] == list(log.client.scan_iter(f"{log.keys.namespace}:*{ORDERED.handler}*"))
+        event_log.append("order", event(name))
+    [head] = fetch(deliveries, ORDERED)
+    deliveries.claim("w1", ORDERED, [(head, "a")], 3)
+    deliveries.complete("w1", ORDERED, [Completion(head, "a", 1, Outcome.RETRY, took_us=1)])
+    event_log.leave("order", ORDERED.handler)
+    deliveries.forget(ORDERED)
+    assert [] == list(event_log.client.scan_iter(f"{event_log.keys.namespace}:*{ORDERED.handler}*"))
 
 
-def test_nothing_that_grows_with_events_is_kept_for_ever(settings: Settings, log: RedisLog) -> None:
+def test_nothing_that_grows_with_events_is_kept_for_ever(
+    settings: Settings, event_log: RedisEventLog
+) -> None:
     """Rows, failures and effects expire within two windows; what is settled leaves no due time and
     no lane; the rest is the log and the dead letters, which are trimmed, and sums."""
-    ledger = RedisLedger(replace(settings, dedup_window=60))
+    deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
     for n in range(30):
-        log.append("order", b'{"id": "e%d", "subject": "order/%d"}' % (n, n))
-    for lane in (LANE, ORDERED):
+        event_log.append("order", b'{"id": "e%d", "subject": "order/%d"}' % (n, n))
+    for group in (LANE, ORDERED):
         for outcome in (Outcome.RETRY, Outcome.DEAD):
-            for entry, body in take(ledger, lane).items():
+            for entry, body in fetch(deliveries, group).items():
                 event_id = msgspec.json.decode(body or b"")["id"]
-                [claimed] = ledger.claim("w1", lane, [(entry, event_id)], 9)
+                [claimed] = deliveries.claim("w1", group, [(entry, event_id)], 9)
                 failure = Failure(attempt=claimed.attempt, at=1, error="boom")
-                said = Settled(entry, event_id, claimed.attempt, outcome, failure=failure)
-                assert ledger.finish("w1", lane, [said]) == []
-    assert ledger.dead_count("order") == 60
-    base = log.keys.base("order")
+                said = Completion(entry, event_id, claimed.attempt, outcome, failure=failure)
+                assert deliveries.complete("w1", group, [said]) == []
+    assert deliveries.dead_count("order") == 60
+    base = event_log.keys.base("order")
     lasting: set[str] = set()
     expiring: set[str] = set()
-    for key in log.client.scan_iter(f"{base}*"):
+    for key in event_log.client.scan_iter(f"{base}*"):
         name = key.decode().removeprefix(base).split(":")[0]
-        ttl = log.client.pttl(key)
+        ttl = event_log.client.pttl(key)
         assert ttl <= 120_000 or name not in ("matrix", "failures", "effects")
         (lasting if ttl < 0 else expiring).add(name)
     assert {"matrix", "failures"} <= expiring
     assert lasting <= {
-        "events", "dead", "dead_groups", "dead_newest", "bell", "stats", "patterns", "tally",
+        "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "tally",
         "clock",
     }  # fmt: skip

@@ -14,7 +14,7 @@ import redis
 from celeriac.settings import Settings
 from celeriac.store.redis import emitted
 from celeriac.store.redis.emitted import EmittedTally
-from celeriac.store.redis.event_log import RedisLog, tell_emitted
+from celeriac.store.redis.event_log import RedisEventLog, tell_emitted
 from celeriac.store.redis.keys import Keys
 
 
@@ -106,16 +106,16 @@ def test_a_process_tells_the_rest_when_it_ends(settings: Settings) -> None:
         "bus.emit('order.placed'); bus.emit_many([('order.paid', n) for n in range(700)])"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-    [volume] = RedisLog(settings).volumes(["order"])
+    [volume] = RedisEventLog(settings).volumes(["order"])
     assert {"order.placed": 1, "order.paid": 700} == volume.emitted
     assert 701 == volume.appended
 
 
 def test_types_without_bound_are_counted_as_other(settings: Settings) -> None:
-    log, keys = RedisLog(settings), Keys(settings.namespace)
-    tell_emitted(log.client, keys, {f"order.n{n}": 1 for n in range(1200)})
-    tell_emitted(log.client, keys, {"order.n1": 5, "order.late": 1})
-    [volume] = log.volumes(["order"])
+    event_log, keys = RedisEventLog(settings), Keys(settings.namespace)
+    tell_emitted(event_log.client, keys, {f"order.n{n}": 1 for n in range(1200)})
+    tell_emitted(event_log.client, keys, {"order.n1": 5, "order.late": 1})
+    [volume] = event_log.volumes(["order"])
     assert 1001 == len(volume.emitted)
     assert (6, 201) == (volume.emitted["order.n1"], volume.emitted["other"])
     assert 1206 == sum(volume.emitted.values())

@@ -10,31 +10,31 @@ from redis.exceptions import ResponseError
 
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.redis.event_log import RedisLog
+from celeriac.store.redis.event_log import RedisEventLog
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
-def log(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RedisLog]:
+def event_log(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RedisEventLog]:
     url = f"{settings.redis_url}?protocol={request.param}"
-    yield RedisLog(replace(settings, redis_url=url))
+    yield RedisEventLog(replace(settings, redis_url=url))
 
 
-def test_waiting_understands_the_answer(log: RedisLog) -> None:
-    newest = [log.append("order", b"%d" % n) for n in range(3)][-1]
-    other = log.append("payment", b"x")
-    seen = log.wait({"order": "0", "bell order": "0", "payment": "0"}, 1)
-    assert {"order": newest, "bell order": "0", "payment": other} == seen
-    assert seen == log.wait(seen, 0.01)
-    log.postpone("order", b"x", delay_ms=0, at_ms=None)
-    assert "0" != log.wait(seen, 1)["bell order"]
+def test_waiting_understands_the_answer(event_log: RedisEventLog) -> None:
+    newest = [event_log.append("order", b"%d" % n) for n in range(3)][-1]
+    other = event_log.append("payment", b"x")
+    seen = event_log.wait({"order": "0", "wakeup order": "0", "payment": "0"}, 1)
+    assert {"order": newest, "wakeup order": "0", "payment": other} == seen
+    assert seen == event_log.wait(seen, 0.01)
+    event_log.postpone("order", b"x", delay_ms=0, at_ms=None)
+    assert "0" != event_log.wait(seen, 1)["wakeup order"]
 
 
-def test_groups_are_told_with_and_without_pending_entries(log: RedisLog) -> None:
+def test_groups_are_told_with_and_without_pending_entries(event_log: RedisEventLog) -> None:
     for name in ("b.idle", "a.busy"):
-        log.join("order", name, "0")
-    entry = log.append("order", b"{}")
-    log.client.xreadgroup("a.busy", "queued:w1", {log.keys.events("order"): ">"})
-    busy, idle = log.groups("order")
+        event_log.join("order", name, "0")
+    entry = event_log.append("order", b"{}")
+    event_log.client.xreadgroup("a.busy", "queued:w1", {event_log.keys.events("order"): ">"})
+    busy, idle = event_log.groups("order")
     assert ("a.busy", 1, 0, {"queued:w1": 1}, entry) == (
         busy.handler, busy.pending, busy.lag, busy.holders, busy.oldest_pending
     )  # fmt: skip
@@ -44,47 +44,51 @@ def test_groups_are_told_with_and_without_pending_entries(log: RedisLog) -> None
     assert ("0-0", entry) == (idle.last_delivered, busy.last_delivered)
 
 
-def test_an_entry_without_an_event_has_no_body(log: RedisLog) -> None:
-    log.client.xadd(log.keys.events("order"), {"data": "x"})
-    assert [None] == [entry.body for entry in log.read("order")]
+def test_an_entry_without_an_event_has_no_body(event_log: RedisEventLog) -> None:
+    event_log.client.xadd(event_log.keys.events("order"), {"data": "x"})
+    assert [None] == [entry.body for entry in event_log.read("order")]
 
 
-def test_of_many_that_were_not_all_appended_the_error_tells_how_many_were(log: RedisLog) -> None:
-    log.client.set(log.keys.events("odd"), "no stream")
+def test_of_many_that_were_not_all_appended_the_error_tells_how_many_were(
+    event_log: RedisEventLog,
+) -> None:
+    event_log.client.set(event_log.keys.events("odd"), "no stream")
     with pytest.raises(ResponseError, match="WRONGTYPE") as told:
-        log.append_many([(name, b"1", EntryKind.MADE, 0) for name in ("order", "odd", "order")])
+        event_log.append_many(
+            [(name, b"1", EntryKind.MADE, 0) for name in ("order", "odd", "order")]
+        )
     assert 1 == told.value.appended  # type: ignore[attr-defined]
 
 
-def test_only_streams_of_the_own_namespace_are_discovered(log: RedisLog) -> None:
-    mine = log.keys.namespace
-    log.client.xadd(f"{mine}:{{order}}:events", {"event": "{}"})
-    log.client.xadd(f"{mine}x:{{other}}:events", {"event": "{}"})
-    log.client.set(f"{mine}:{{text}}:events", "no stream")
-    assert {"order"} == log.discover()
+def test_only_streams_of_the_own_namespace_are_discovered(event_log: RedisEventLog) -> None:
+    mine = event_log.keys.namespace
+    event_log.client.xadd(f"{mine}:{{order}}:events", {"event": "{}"})
+    event_log.client.xadd(f"{mine}x:{{other}}:events", {"event": "{}"})
+    event_log.client.set(f"{mine}:{{text}}:events", "no stream")
+    assert {"order"} == event_log.discover()
 
 
-def test_other_errors_than_a_group_that_is_there_are_raised(log: RedisLog) -> None:
+def test_other_errors_than_a_group_that_is_there_are_raised(event_log: RedisEventLog) -> None:
     with pytest.raises(ResponseError, match="Invalid stream ID"):
-        log.join("odd", "billing.charge", "no id")
+        event_log.join("odd", "billing.charge", "no id")
 
 
-def test_a_log_of_another_type_is_reported_and_not_joined(log: RedisLog) -> None:
-    log.client.set(log.keys.events("odd"), "no stream")
-    assert not log.join("odd", "billing.charge", "0")
-    assert [log.keys.events("odd")] == [one.key for one in log.invalid]
+def test_a_log_of_another_type_is_reported_and_not_joined(event_log: RedisEventLog) -> None:
+    event_log.client.set(event_log.keys.events("odd"), "no stream")
+    assert not event_log.join("odd", "billing.charge", "0")
+    assert [event_log.keys.events("odd")] == [one.key for one in event_log.invalid]
 
 
 def test_consumers_long_gone_are_tidied_unless_they_hold_something(
-    log: RedisLog, monkeypatch: pytest.MonkeyPatch
+    event_log: RedisEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.join("order", "billing.charge", "0")
-    key, group = log.keys.events("order"), "billing.charge"
-    log.append("order", b"{}")
-    log.client.xreadgroup(group, "queued:holds", {key: ">"})
-    log.client.xgroup_createconsumer(key, group, "queued:gone")
-    assert 0 == log.tidy("order")
+    event_log.join("order", "billing.charge", "0")
+    key, group = event_log.keys.events("order"), "billing.charge"
+    event_log.append("order", b"{}")
+    event_log.client.xreadgroup(group, "queued:holds", {key: ">"})
+    event_log.client.xgroup_createconsumer(key, group, "queued:gone")
+    assert 0 == event_log.tidy("order")
     monkeypatch.setattr("celeriac.store.redis.event_log.FORGET_CONSUMER_AFTER_MS", -1)
-    assert 1 == log.tidy("order")
-    consumers = log.client.xinfo_consumers(key, group)
+    assert 1 == event_log.tidy("order")
+    consumers = event_log.client.xinfo_consumers(key, group)
     assert [b"queued:holds"] == [consumer["name"] for consumer in consumers]

@@ -18,7 +18,7 @@ def test_keys_begin_with_the_namespace() -> None:
 
 def test_the_keys_of_a_handler_in_a_domain() -> None:
     keys = Keys()
-    assert "celeriac:{order}:due:billing.charge" == keys.due("order", "billing.charge")
+    assert "celeriac:{order}:due:billing.charge" == keys.scheduled("order", "billing.charge")
     assert "celeriac:{order}:matrix:billing.charge" == keys.matrix("order", "billing.charge")[0]
     assert "celeriac:{order}:failures:b.c:older" == keys.failures("order", "b.c")[1]
     assert "celeriac:{order}:stats:b.c" == keys.stats("order", "b.c")
@@ -27,7 +27,7 @@ def test_the_keys_of_a_handler_in_a_domain() -> None:
     assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
 
 
-@pytest.mark.parametrize("name", ["events", "delayed", "emitted", "dead", "bell", "sources"])
+@pytest.mark.parametrize("name", ["events", "delayed", "emitted", "dead", "wakeup", "sources"])
 def test_every_key_of_a_domain_begins_with_its_base(name: str) -> None:
     keys = Keys("shop")
     assert f"{keys.base('order')}{name}" == getattr(keys, name)("order")
@@ -37,7 +37,7 @@ def test_everything_of_a_domain_is_in_one_slot_of_a_cluster() -> None:
     keys = Keys()
     of_order = [
         keys.base("order"), keys.events("order"), keys.delayed("order"), keys.dead("order"),
-        keys.bell("order"), keys.due("order", "b.c"), *keys.matrix("order", "b.c"),
+        keys.wakeup("order"), keys.scheduled("order", "b.c"), *keys.matrix("order", "b.c"),
         *keys.failures("order", "b.c"), keys.stats("order", "b.c"),
     ]  # fmt: skip
     assert 1 == len({key_slot(key.encode()) for key in of_order})

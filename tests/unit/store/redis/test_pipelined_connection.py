@@ -182,7 +182,7 @@ def test_parts_of_an_answer_are_none_yet() -> None:
 
 def test_many_coroutines_share_one_connection(redis_server: EmbeddedServer) -> None:
     bus = EventBus(redis_url=redis_server.url, namespace="pipelined", source="t")
-    client = bus.service.backend.log.client  # type: ignore[attr-defined]
+    client = bus.service.backend.event_log.client  # type: ignore[attr-defined]
     # Those of other tests on this server, which may have appended last.
     others = {one["id"] for one in client.client_list()}
 
@@ -191,7 +191,7 @@ def test_many_coroutines_share_one_connection(redis_server: EmbeddedServer) -> N
         return [one["cmd"] for one in client.client_list() if one["id"] not in others]
 
     assert asyncio.run(run()).count("xadd") == 1
-    assert bus.service.backend.log.length("order") == 200
+    assert bus.service.backend.event_log.length("order") == 200
 
 
 def test_where_nobody_listens_each_caller_gets_its_own_error() -> None:
@@ -227,8 +227,8 @@ def test_a_connection_that_the_server_closed_is_made_again(redis_server: Embedde
     async def run() -> None:
         for _ in range(3):
             await bus.aemit("order.placed", 1)
-            client = bus.service.backend.log.client  # type: ignore[attr-defined]
+            client = bus.service.backend.event_log.client  # type: ignore[attr-defined]
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     asyncio.run(run())
-    assert bus.service.backend.log.length("order") == 3
+    assert bus.service.backend.event_log.length("order") == 3

@@ -28,7 +28,7 @@ def test_a_script_touches_no_key_that_it_is_not_given(name: str) -> None:
 
 
 def test_all_scripts_are_looked_at() -> None:
-    assert {"take.lua", "append_once.lua", "tell.lua", "update.lua"} < {*SCRIPTS}
+    assert {"fetch.lua", "append_once.lua", "record_calls.lua", "update.lua"} < {*SCRIPTS}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_is_no_lua_is_refused(source: str) -> None:
 
 
 def test_a_script_binds_the_keys_that_it_declares_in_the_order_of_its_calls() -> None:
-    script = Script("finish.lua")
+    script = Script("complete.lua")
     named = script.keys(Keys("shop"), "order", "billing.charge", 120_000)
     assert len(named) == len(script.names) == len(set(named))
     where = dict(zip(script.names, named, strict=True))

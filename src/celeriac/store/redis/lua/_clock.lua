@@ -1,8 +1,8 @@
--- Included by take: the server's clock may step back, as when it was corrected, or when a replica
+-- Included by fetch: the server's clock may step back, as when it was corrected, or when a replica
 -- with another clock took over. The group's times were set by the clock as it was before.
 -- The hash `clock` has for each handler the time of the last look, the last step back in ms, and when
 -- that was seen: doctor names it. As in log/lua/promote.lua.
---! keys stream due clocks
+--! keys stream scheduled clocks
 local CLOCK_TOLERANCE_MS = 1000
 
 -- Moves what is scheduled by as much as the clock was moved, and begins the leases again. True if it
@@ -15,13 +15,13 @@ local function correct_times(pending)
   if step > 0 then last_step, stepped_at = step, now end
   redis.call('HSET', clocks, handler, string.format('%.0f %.0f %.0f', now, last_step or 0, stepped_at or 0))
   if step < 0 then return end
-  local scheduled = redis.call('ZRANGE', due, 0, -1, 'WITHSCORES')
+  local scheduled = redis.call('ZRANGE', scheduled, 0, -1, 'WITHSCORES')
   for i = 1, #scheduled, 2 do
-    redis.call('ZADD', due, scheduled[i + 1] - step, scheduled[i])
+    redis.call('ZADD', scheduled, scheduled[i + 1] - step, scheduled[i])
   end
   for _, consumer in ipairs(pending[4] or {}) do
     local first = '-'
-    while consumer[1] ~= 'due' and consumer[1] ~= 'parked' do
+    while consumer[1] ~= 'scheduled' and consumer[1] ~= 'blocked' do
       local held = redis.call('XPENDING', stream, handler, first, '+', 1000, consumer[1])
       for _, p in ipairs(held) do
         redis.call('XCLAIM', stream, handler, consumer[1], 0, p[1], 'JUSTID')

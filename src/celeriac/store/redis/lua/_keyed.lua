@@ -4,13 +4,13 @@
 -- that stands for it where it was coalesced; else with its position and its key, `+` where it has a slot
 -- of its key, `=` where it was given together with one that has, `~` where it waits until the key is
 -- quiet, `-` where it waits for a slot or for its time. Those that wait for their key are
--- pending under the owner `parked`, and in the lexicographic set `blocked`, by key and position.
+-- pending under the owner `blocked`, and in the lexicographic set `blocked`, by key and position.
 -- `slots` counts the slots of a key that are taken. A key with blocked entries and a free slot is in
 -- `ready`, by the virtual time or the position of its next delivery, or in `throttled`, by the ms at
 -- which its rate allows one. `arrivals` has the arrival times of the generic cell rate algorithm,
 -- `turns` the virtual time, and the finish times of keys that are behind it.
 --! keys stream keyed blocked slots ready throttled arrivals turns
---! include _ring.lua
+--! include _notify.lua
 local flow = given_flow ~= '' and cmsgpack.unpack(given_flow) or nil
 local blocked_count = flow and redis.call('ZCARD', blocked) or 0
 local NOW = '\0'  -- the member of `turns` that is the virtual time; no key has a NUL

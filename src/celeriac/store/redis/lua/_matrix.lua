@@ -61,7 +61,7 @@ end
 local function came_before(known, entry)
   if not known then return false end
   local state, of = string.match(known, '^(%S+) (%S+)')
-  if state ~= 'running' and state ~= 'due' then return true, state end
+  if state ~= 'running' and state ~= 'scheduled' then return true, state end
   return of ~= entry and holder(of) ~= nil, state
 end
 

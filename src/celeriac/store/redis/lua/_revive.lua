@@ -1,22 +1,22 @@
 -- Included by schedule and redrive.
---! keys stream due lost_runs
+--! keys stream scheduled lost_runs
 --! include _keyed.lua
 --! include _key_of.lua
 --! include _waiting.lua
 --! include _history.lua
 
--- Makes a settled entry pending again, without attempts: due at once, or behind those of its key where
+-- Makes a settled entry pending again, without attempts: scheduled at once, or behind those of its key where
 -- these are in order.
 local function revive(entry, body)
-  redis.call('XCLAIM', stream, handler, 'parked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
+  redis.call('XCLAIM', stream, handler, 'blocked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
   redis.call('HDEL', lost_runs, entry)
   if flow then
     local flow_key, position = key_of(body), position_behind_all(entry)
     redis.call('HSET', keyed, entry, flow_key and noted('-', flow_key, position) or '.')
     if flow_key and flow.ordered and not enter(entry, flow_key, position, true) then return end
   end
-  redis.call('XCLAIM', stream, handler, 'due', 0, entry, 'JUSTID')
-  redis.call('ZADD', due, now, entry)
+  redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID')
+  redis.call('ZADD', scheduled, now, entry)
 end
 
 -- The delivery begins another life: its row goes, and its failures stay with a line that says when,

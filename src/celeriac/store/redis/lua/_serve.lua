@@ -1,4 +1,4 @@
--- Included by take: whose turn it is among the keys that have blocked entries.
+-- Included by fetch: whose turn it is among the keys that have blocked entries.
 --! include _keyed.lua
 --! include _key_of.lua
 
@@ -45,15 +45,15 @@ local function note_pending(count)
       return
     end
     local has_slot = mark == '+'
-    if owner == 'parked' then
+    if owner == 'blocked' then
       has_slot = false
     elseif not mark then
-      has_slot = owner ~= 'due' or flow.ordered
+      has_slot = owner ~= 'scheduled' or flow.ordered
     end
     redis.call('HSET', keyed, entry, noted(has_slot and '+' or '-', flow_key, position))
     if has_slot then
       redis.call('HINCRBY', slots, flow_key, 1)
-    elseif owner == 'parked' then
+    elseif owner == 'blocked' then
       blocked_count = blocked_count + redis.call('ZADD', blocked, 0, member_of(flow_key, position, entry))
       waiting[flow_key] = true
     end

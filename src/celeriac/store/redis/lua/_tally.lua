@@ -39,7 +39,7 @@ end
 
 -- One delivery that its holder settled. `wait` is until its first attempt began.
 local function tally_settled(type, outcome, entry, attempt, took)
-  if outcome == 'ignored' or outcome == 'released' or outcome == 'coalesced' then return end
+  if outcome == 'ignored' or outcome == 'requeued' or outcome == 'coalesced' then return end
   tally(type, outcome, 1)
   if outcome == 'skipped' or attempt == 0 then return end
   local total = math.max(0, now - ms_of(entry)) * 1000

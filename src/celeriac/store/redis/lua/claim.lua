@@ -2,7 +2,7 @@
 -- claim: an executor claims the deliveries that a hint names.
 --
 -- Promise: atomically, each delivery that is queued passes to `running:<worker>` with its attempt
--- counted and its lease begun; one that is finished, due, parked, or running elsewhere is left as
+-- counted and its lease begun; one that is finished, scheduled, blocked_total, or running elsewhere is left as
 -- it is and not returned. So a hint that is doubled, late or forged runs nothing twice.
 -- One that was begun before is claimed alone only: it may be what ended its process, and an old copy
 -- of its chunk's hint must not run it beside the others again.

@@ -3,7 +3,7 @@
 --
 -- Promise: atomically, if the worker still holds the chunk, the chunk begins after `until` (or is
 -- gone, with its last entry), its lease is renewed, the run record is kept, the counts are added,
--- and each exception is pending under the worker in its first attempt, for finish.lua in the same
+-- and each exception is pending under the worker in its first attempt, for complete.lua in the same
 -- transaction. Otherwise nothing changes. So does a repetition.
 --
 -- ARGV  handler, chunk id, worker, until, entries done, mean run time µs or 0, run record or '',
@@ -47,7 +47,7 @@ if ARGV[8] ~= '' then
     for _, option in ipairs({'FORCE', 'JUSTID', 'RETRYCOUNT', 2}) do claim[#claim + 1] = option end
     redis.call(unpack(claim))
   end
-  -- For finish.lua, which comes next in this transaction.
+  -- For complete.lua, which comes next in this transaction.
   redis.call('HSET', chunks, '', id)
 end
 

@@ -25,5 +25,5 @@ if first then
   redis.call('HINCRBY', stats, 'dead', 1)
 end
 redis.call('XACK', stream, handler, entry)
-if flow and leave(entry) then ring() end
+if flow and leave(entry) then notify() end
 return first and 1 or 0

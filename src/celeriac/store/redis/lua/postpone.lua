@@ -4,7 +4,7 @@
 --
 -- ARGV  the event, delay ms or '', absolute time ms or ''
 -- Returns the time ms.
---! keys delayed bell
+--! keys delayed wakeup
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local at = ARGV[2] ~= '' and now + tonumber(ARGV[2]) or tonumber(ARGV[3])
@@ -13,5 +13,5 @@ local score = ARGV[2] ~= '' and at or at + 0.5
 redis.call('ZADD', delayed, string.format('%.1f', score), ARGV[1])
 -- Whatever the time: dispatchers ask seldom for domains that nobody rings for. Whether it is the next
 -- one is not looked at, for a service that only emits may not read.
-redis.call('XADD', bell, 'MAXLEN', 1, '*', 'for', 'delayed')
+redis.call('XADD', wakeup, 'MAXLEN', 1, '*', 'for', 'delayed')
 return at

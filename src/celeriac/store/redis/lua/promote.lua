@@ -11,7 +11,7 @@ local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The server's clock may step back. What was postponed by a delay is due as much earlier then; what
+-- The server's clock may step back. What was postponed by a delay is scheduled as much earlier then; what
 -- was postponed until a time of day (see postpone.lua) stays. As in ledger/lua/_clock.lua.
 local CLOCK_TOLERANCE_MS = 1000
 local function correct_times()

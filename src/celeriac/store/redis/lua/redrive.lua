@@ -1,6 +1,6 @@
 -- redrive: dead letters of one handler become deliveries again.
 --
--- Promise: atomically, each named dead letter that is there is gone, and its delivery is due at once
+-- Promise: atomically, each named dead letter that is there is gone, and its delivery is scheduled at once
 -- with no attempts and no row, its earlier failures kept; if its log entry was trimmed, the event is appended to the log
 -- again, addressed to this handler alone. Asked twice, it is done once. Who asked is recorded.
 --
@@ -31,6 +31,6 @@ for i = 5, #ARGV, 4 do
     done = done + 1
   end
 end
-if done > 0 then ring() end
+if done > 0 then notify() end
 audit(ARGV[4], done)
 return done

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- requeue_chunk: the owner of a chunk gives back what is left of it.
 --
--- Promise: atomically, the chunk is gone, and each entry that was left is a pending delivery, due at
+-- Promise: atomically, the chunk is gone, and each entry that was left is a pending delivery, scheduled at
 -- once, with no attempt counted. Where the worker does not hold the chunk, nothing changes.
 --
 -- ARGV  handler, chunk id, worker

@@ -1,7 +1,7 @@
 -- schedule: runs past deliveries of one handler again (replay).
 --
 -- Promise: atomically, each named delivery that is settled has its row of the matrix forgotten, its
--- dead letter removed, and becomes due at once with no attempts; one that is pending or still
+-- dead letter removed, and becomes scheduled at once with no attempts; one that is pending or still
 -- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
 --
 -- ARGV  handler, retention window ms, limits of its keys (see _keyed.lua) or '', note (see _audit.lua), then entry, event key for each
@@ -17,7 +17,7 @@ for i = 5, #ARGV, 2 do
   local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
   local state, of, letter = string.match(row_of(refused_field(entry)) or row_of(event_key) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
-  local running = (state == 'running' or state == 'due') and holder(of)
+  local running = (state == 'running' or state == 'scheduled') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(letter) end
     begin_again(event_key, entry, ARGV[4])
@@ -25,6 +25,6 @@ for i = 5, #ARGV, 2 do
     scheduled = scheduled + 1
   end
 end
-if scheduled > 0 then ring() end
+if scheduled > 0 then notify() end
 audit(ARGV[4], scheduled)
 return scheduled

@@ -19,7 +19,7 @@ from tests.unit.outbox.conftest import published
 
 
 def relay_of(bus: EventBus, alias: str = "default") -> Relay:
-    return Relay(open_database(f"django:{alias}"), bus.settings, bus.service.backend.log)
+    return Relay(open_database(f"django:{alias}"), bus.settings, bus.service.backend.event_log)
 
 
 def test_within_atomic_it_is_published_once_committed(live: EventBus) -> None:
@@ -31,7 +31,7 @@ def test_within_atomic_it_is_published_once_committed(live: EventBus) -> None:
     assert relay_of(live).drain() == 4
     assert published(live) == ["a", "b", "c"]
     assert OutboxRow.objects.count() == 0
-    assert live.service.backend.log.postponed("order") == 1
+    assert live.service.backend.event_log.postponed("order") == 1
 
 
 def test_what_is_rolled_back_never_was(live: EventBus) -> None:

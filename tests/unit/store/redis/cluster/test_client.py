@@ -204,14 +204,14 @@ def test_a_coroutine_gets_the_answers_of_all_nodes(redis_cluster: EmbeddedCluste
 
 def test_streams_of_any_node_wake_who_waits(client: Any, redis_cluster: EmbeddedCluster) -> None:
     bell = open_doorbell(redis_cluster.url)
-    seen = {f"bell:{tag}": "0-0" for tag in TAGS}
+    seen = {f"wakeup:{tag}": "0-0" for tag in TAGS}
     started = time.monotonic()
     assert bell.wait(seen, 0.1) == {}
     assert time.monotonic() - started >= 0.1
     for tag in TAGS[:3]:
-        entry = client.xadd(f"bell:{tag}", {"a": 1}).decode()
-        assert bell.wait(seen, 5) == {f"bell:{tag}": entry}
-        seen[f"bell:{tag}"] = entry
+        entry = client.xadd(f"wakeup:{tag}", {"a": 1}).decode()
+        assert bell.wait(seen, 5) == {f"wakeup:{tag}": entry}
+        seen[f"wakeup:{tag}"] = entry
     # Those that nobody woke are still being read, without a command more
     assert bell.wait(seen, 0.1) == {}
 

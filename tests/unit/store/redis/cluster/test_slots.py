@@ -37,7 +37,7 @@ def test_a_slot_that_nobody_serves_has_no_node() -> None:
 
 def test_all_keys_of_a_domain_are_in_one_slot() -> None:
     keys = Keys("celeriac")
-    streams = {keys.events("order"): "1-0", keys.bell("order"): "0-0", keys.dead("order"): "0-0"}
+    streams = {keys.events("order"): "1-0", keys.wakeup("order"): "0-0", keys.dead("order"): "0-0"}
     assert len(by_slot(streams)) == 1
 
 

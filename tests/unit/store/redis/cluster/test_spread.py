@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from celeriac.delivery import Ask, Lane, Outcome, Settled
+from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event import build_event, encode
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
-from celeriac.store.redis.deliveries import RedisLedger
-from celeriac.store.redis.event_log import redis_log
+from celeriac.store.redis.deliveries import RedisDeliveryStore
+from celeriac.store.redis.event_log import redis_event_log
 from devtools.cluster import EmbeddedCluster
 
 EVENTS = 3000
@@ -28,9 +28,11 @@ def test_three_nodes_share_what_one_would_do(
     claimed and finished. What the busiest node spends on them falls to about a third."""
     settings = Settings.load({}, redis_url=redis_cluster.url, namespace=namespace)
     of_node: dict[Any, list[str]] = {}
-    log = redis_log(settings)
+    event_log = redis_event_log(settings)
     for domain in (f"place{n}" for n in range(100)):
-        of_node.setdefault(log.client.node_of(log.keys.events(domain)), []).append(domain)
+        of_node.setdefault(event_log.client.node_of(event_log.keys.events(domain)), []).append(
+            domain
+        )
     together = next(iter(of_node.values()))[:12]
     apart = [domain for domains in of_node.values() for domain in islice(domains, 12, 16)]
     assert (len(together), len(apart)) == (12, 12)
@@ -59,26 +61,26 @@ def cpu_seconds(pid: int) -> float:
 
 
 def handle(settings: Settings, domains: list[str], count: int) -> None:
-    log, ledger = redis_log(settings), RedisLedger(settings)
-    lanes = [Lane(domain, "billing.note") for domain in domains]
-    for lane in lanes:
-        log.join(lane.domain, lane.handler, "0")
+    event_log, deliveries = redis_event_log(settings), RedisDeliveryStore(settings)
+    groups = [Group(domain, "billing.note") for domain in domains]
+    for group in groups:
+        event_log.join(group.domain, group.handler, "0")
     body = encode(build_event("place.visited", {"n": 1}, source="test"))
     for _ in range(count // (12 * CHUNK) or 1):
-        log.append_many(
+        event_log.append_many(
             [(domain, body, EntryKind.FOREIGN, 0) for domain in domains for _ in range(CHUNK)]
         )
-        for taken, lane in zip(
-            ledger.take("w1", [Ask(lane, 1000, most_new=1000) for lane in lanes]),
-            lanes,
+        for taken, group in zip(
+            deliveries.fetch("w1", [FetchRequest(group, 1000, most_new=1000) for group in groups]),
+            groups,
             strict=True,
         ):
             assert len(taken.deliveries) == CHUNK
-            hinted = [(one.entry, f"{lane.domain}-{one.entry}") for one in taken.deliveries]
-            claimed = ledger.claim("w1", lane, hinted, 10)
+            hinted = [(one.entry, f"{group.domain}-{one.entry}") for one in taken.deliveries]
+            claimed = deliveries.claim("w1", group, hinted, 10)
             ids = dict(hinted)
             done = [
-                Settled(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
+                Completion(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
                 for one in claimed
             ]
-            assert ledger.finish("w1", lane, done) == []
+            assert deliveries.complete("w1", group, done) == []

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- finish: whoever holds deliveries says what became of them.
+-- complete: whoever holds deliveries says what became of them.
 --
 -- Promise: atomically, each delivery still held by this owner under this attempt goes to its next
--- place (processed, skipped, due or dead), the matrix records it, and the statistics count it. A
+-- place (processed, skipped, scheduled or dead), the matrix records it, and the statistics count it. A
 -- delivery whose lease was lost meanwhile is not touched: its new holder decides. Saying it again
 -- after a lost reply changes nothing.
 --
@@ -15,9 +15,9 @@
 --       error, traceback, event type, effects (see _matrix.lua)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · coalesced (recorded, with the entry that stands for it in place of the error)
---         · refused (dead, and no claim on the event key) · retry (due after the delay) · released (due after the delay, the attempt not counted) · dead
+--         · refused (dead, and no claim on the event key) · retry (scheduled after the delay) · released (scheduled after the delay, the attempt not counted) · dead
 -- Returns the entries that were no longer held.
---! keys due chunks lost_runs stats ids older_ids verified older_verified
+--! keys scheduled chunks lost_runs stats ids older_ids verified older_verified
 --! include _delivery.lua
 --! include _tally.lua
 --! include _matrix.lua
@@ -30,7 +30,7 @@ local given_flow = ARGV[4]
 local owner, mean = ARGV[3], tonumber(ARGV[5])
 local running = string.sub(owner, 1, 8) == 'running:'
 local lost, counted, busy = {}, {}, 0
-local bell_wanted = false
+local must_notify = false
 local done, recorded, written, again = {}, {}, {}, {}
 
 local function record(event_key, state, entry, attempt, took, letter)
@@ -39,12 +39,12 @@ local function record(event_key, state, entry, attempt, took, letter)
 end
 
 local function schedule(entry, delay, count)
-  redis.call('XCLAIM', stream, handler, 'due', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
-  redis.call('ZADD', due, now + delay, entry)
+  redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
+  redis.call('ZADD', scheduled, now + delay, entry)
   -- Its key's order is kept across retries, where it has one.
   if flow and not flow.ordered then give_up_slot(entry) end
   -- Whatever the delay: dispatchers ask seldom for a group that nobody rings for.
-  bell_wanted = true
+  must_notify = true
 end
 
 -- What was refused claims no id: a later event with the id enters the log, if this entry is the one
@@ -122,13 +122,13 @@ for i = OTHERS, #ARGV, WORDS do
     if ARGV[i + 10] ~= '' then remember_effects(event_key, ARGV[i + 10]) end
     if outcome == 'retry' then
       remember_failure(event_key, failure)
-      record(event_key, 'due', entry, attempt, took)
+      record(event_key, 'scheduled', entry, attempt, took)
       schedule(entry, delay, count)
-    elseif outcome == 'released' then
+    elseif outcome == 'requeued' then
       if running then
         count = count - 1
         local own = unrecord(event_key, entry)
-        if own and attempt > 1 then record(event_key, 'due', entry, attempt - 1, 0) end
+        if own and attempt > 1 then record(event_key, 'scheduled', entry, attempt - 1, 0) end
       end
       schedule(entry, delay, count)
     else
@@ -156,7 +156,7 @@ end
 
 in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
 if flow then
-  for i = 1, #done do bell_wanted = leave(done[i]) or bell_wanted end
+  for i = 1, #done do must_notify = leave(done[i]) or must_notify end
 end
 if #recorded > 0 then
   in_slices(recorded, function(_, ...) redis.call('HSET', rows, ...) end)
@@ -168,5 +168,5 @@ if busy > 0 then redis.call('HINCRBY', stats, 'busy_us', busy) end
 -- Of a process that was frozen past its leases the time says nothing of the handler.
 if mean > 0 and next(counted) then redis.call('HSET', stats, 'mean_us', mean) end
 write_tallies()
-if bell_wanted then ring() end
+if must_notify then notify() end
 return lost

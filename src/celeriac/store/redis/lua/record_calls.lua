@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- tell: calls of a handler ended, so many of them failed.
+-- record_calls: calls of a handler ended, so many of them failed.
 --
 -- Promise: atomically, a closed circuit counts them and opens where they are too many; one on trial
 -- closes after a success, opens after a failure, and gives the trial away where the call came to
