@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import NoReturn
 
 from celeriac.bus import EventBus
@@ -124,6 +125,7 @@ def _run(bus: EventBus, processes: int, parent_ended: int) -> NoReturn:
         os.setsid()
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)
+        _be_quiet()
         threading.Thread(target=_end_with_parent, args=(parent_ended,), daemon=True).start()
         worker = bus.app.Worker(
             hostname=f"{bus.settings.service}@{os.uname().nodename}",
@@ -141,9 +143,30 @@ def _run(bus: EventBus, processes: int, parent_ended: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
+        # What the parent registered with atexit is the parent's; billiard's directory is ours.
+        with contextlib.suppress(Exception):
+            import_module("billiard.util")._exit_function()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _be_quiet() -> None:
+    """Leave the output to the handlers: no line at the shutdown, no advice on root users."""
+    import warnings
+
+    from celery import signals
+    from celery.exceptions import SecurityWarning
+    from celery.worker import state
+
+    def shut_down(*_: object) -> None:
+        state.should_stop = 0
+
+    def replace_handler(**_: object) -> None:
+        signal.signal(signal.SIGTERM, shut_down)
+
+    warnings.simplefilter("ignore", SecurityWarning)
+    signals.worker_ready.connect(replace_handler, weak=False)
 
 
 def _end_with_parent(parent_ended: int) -> None:
