@@ -78,8 +78,8 @@ def with_figures(readme: str, outcomes: Sequence[Outcome], facts: Mapping[str, s
     ]
     date = facts.get("date", "").partition(" ")[0]
     introduction = (
-        f"Measured on {date} in one run on two cores. Each ratio is the median of its rounds, with\n"
-        "handlers that do nothing. ✗ marks a missed target. [All figures, with their\n"
+        f"Measured on {date} in one run on two cores. Each ratio is the median of its rounds,\n"
+        "with handlers that do nothing. ✗ marks a missed target. [All figures, with their\n"
         "spread](docs/reference/benchmarks.md).\n\n"
     )
     figures = introduction + table(("", "celeriac", "target"), rows) + "\n"

@@ -27,7 +27,7 @@ def python_passages(path: str, source: str, first_line: int = 1) -> Iterator[Pas
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and (docstring := _docstring(node)) is not None:
             docstrings.add(id(docstring))
-            yield Passage(Kind.TEXT, path, docstring.lineno + offset, docstring.value)
+            yield Passage(Kind.TEXT, path, docstring.lineno + offset, str(docstring.value))
     inside: set[int] = set()  # parts of f-strings, which are read with the f-string
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -50,10 +50,9 @@ def classes(source: str) -> Iterator[tuple[str, int]]:
 
 
 def _docstring(node: ast.AST) -> ast.Constant | None:
-    body = getattr(node, "body", None)
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        if isinstance(body[0].value.value, str):
-            return body[0].value
+    match getattr(node, "body", None):
+        case [ast.Expr(value=ast.Constant(value=str()) as docstring), *_]:
+            return docstring
     return None
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from devtools.language.passage import Kind, Passage
@@ -63,7 +63,7 @@ def _pattern(key: str, *, whole_name: bool, raw: bool) -> re.Pattern[str]:
     return re.compile(rf"(?<![A-Za-z])(?:{key.replace(' ', GAP)})(?![A-Za-z])", re.IGNORECASE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def split_name(name: str) -> str:
     """Return the words of a name in lower case, separated by spaces."""
     return " ".join(WORDS.findall(name)).lower()

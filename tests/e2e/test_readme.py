@@ -1,4 +1,4 @@
-"""The example of the README runs as it is; `run_workers` and `start_server` leave nothing behind."""
+"""The README's example runs as it is; `run_workers` and `start_server` leave nothing behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def run(source: str, directory: Path) -> subprocess.CompletedProcess[str]:
     script.write_text(source)
     bare = {name: value for name, value in os.environ.items() if not name.startswith("CELERIAC_")}
     return subprocess.run(
-        [sys.executable, str(script)], cwd=directory, env={**bare, "TMPDIR": str(directory / "tmp")},
+        [sys.executable, str(script)],
+        cwd=directory, env={**bare, "TMPDIR": str(directory / "tmp")},
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
 

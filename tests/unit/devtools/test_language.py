@@ -57,7 +57,9 @@ def page(root: Path, text: str) -> list[str]:
 
 def test_the_rules_of_the_project_find_a_word_of_each_kind(root: Path) -> None:
     (root / "README.md").write_text("The doorbell says so.\n")
-    assert ["doorbell", "says"] == [finding.words for finding in check(root, Rules(), ["README.md"])]
+    assert ["doorbell", "says"] == [
+        finding.words for finding in check(root, Rules(), ["README.md"])
+    ]
 
 
 def test_a_word_in_a_page_is_found_in_any_case(root: Path) -> None:
@@ -168,7 +170,7 @@ def test_an_exception_that_nothing_needs_is_found(root: Path) -> None:
 
 def test_commit_subjects_since_the_base_are_checked(root: Path) -> None:
     def git(*arguments: str) -> None:
-        command = ["git", "-C", root, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=30)
 
     git("init", "-q")
