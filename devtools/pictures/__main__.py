@@ -15,18 +15,18 @@ from devtools.pictures.terminal import draw
 
 IMAGES = ROOT / "docs" / "images"
 COMMAND_WIDTH = 112
-DEAD_ORDER = "order/50"  # its card is unknown: see tasks/checkout.py
-RETRIED_ORDER = "order/53"  # processed in the third attempt
+RETRIED_ORDER = "order/53"  # processed in the third attempt: see tasks/checkout.py
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    options.images.mkdir(parents=True, exist_ok=True)
     with running_shop(options.rate) as shop:
         time.sleep(options.seconds)
         for path in _terminals(shop, options.images):
             print(path)
         if not options.no_flower:
-            event_id = _event_id(shop, DEAD_ORDER)
+            event_id = _event_id(shop, RETRIED_ORDER)
             for path in flower.photograph(shop, event_id, options.images):
                 print(path)
     return 0
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _terminals(shop: RunningShop, images: Path) -> Sequence[Path]:
     screens = {"demo": ("python3 dev.py demo", shop.screen.frame, WIDTH)}
-    with shop.run("top", width=COMMAND_WIDTH, height=20) as top:
+    with shop.run("top", width=COMMAND_WIDTH, height=13) as top:
         frame = top.wait_for(lambda frame: "charge_card" in frame, 20)
         time.sleep(5)  # rates need several readings
         frame = top.frame
@@ -66,8 +66,8 @@ def _event_id(shop: RunningShop, subject: str) -> str:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py pictures", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long the demo runs before")
-    parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long the demo runs before")
+    parser.add_argument("--rate", type=float, default=3.0, help="orders a second")
     parser.add_argument("--images", type=Path, default=IMAGES, help="the folder to write to")
     parser.add_argument("--no-flower", action="store_true", help="the terminals alone")
     return parser.parse_args(arguments)

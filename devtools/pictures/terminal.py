@@ -115,7 +115,7 @@ def draw(screen: str, *, width: int, title: str, name: str) -> str:
         line.no_wrap = True
     while lines and not lines[-1].plain:
         lines.pop()
-    for line in lines:
+    for line in [*lines, Text("")]:  # the border cuts into the last line
         console.print(line, soft_wrap=True)
     svg = console.export_svg(title=title, unique_id=name)
     # fonts that a system has, and none from the network
