@@ -42,7 +42,7 @@ SLOW = (
     "tests/unit/testing/test_server.py",
     "tests/unit/dispatcher/test_reading_lives.py",
     "tests/unit/contrib/django/",
-    "tests/unit/spool/test_log.py",
+    "tests/unit/spool/test_event_log.py",
     "tests/unit/test_deployment.py",
     "tests/unit/test_extra.py",
     "tests/unit/observability/tracing/test_off.py",

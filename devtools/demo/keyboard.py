@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from types import TracebackType
 
-from celeriac.cli.top.keyboard import keys_alone, pressed
+from celeriac.cli.top.keyboard import pressed, raw_keys
 
 
 class Keyboard:
@@ -26,7 +26,7 @@ class Keyboard:
 
     def __enter__(self) -> Keyboard:
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            self._terminal = self._stack.enter_context(keys_alone())
+            self._terminal = self._stack.enter_context(raw_keys())
         return self
 
     def __exit__(

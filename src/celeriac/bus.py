@@ -210,7 +210,7 @@ class EventBus:
         return self.emitter.build(type, data, **given)
 
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
-        from celeriac.outbox.log import log_in
+        from celeriac.outbox.event_log import log_in
 
         event_log = log_in(session, using)
         # In a test on a bus in memory nobody would relay, and there may be no table.
@@ -219,7 +219,7 @@ class EventBus:
         )
 
     def _async_emitter_in(self, session: AnyAsyncSession) -> AsyncEmitter:
-        from celeriac.outbox.log import async_log_in
+        from celeriac.outbox.event_log import async_log_in
 
         return self._async if Service.instead else self._async.into(async_log_in(session))
 

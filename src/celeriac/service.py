@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from celeriac.errors import SubscriptionError
 from celeriac.handler.handler import Handler
 from celeriac.handler.signature import qualified_name
-from celeriac.security import Guard
+from celeriac.security import EventSecurity
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
 
@@ -31,7 +31,7 @@ class Service:
         self._handlers: dict[str, Handler] = {}
         self._backend: Backend | None = None
         self._spooling: tuple[Backend, Backend] | None = None
-        self.guard = Guard(settings)
+        self.guard = EventSecurity(settings)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

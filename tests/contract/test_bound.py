@@ -103,9 +103,9 @@ def test_the_slowest_handler_decides(full: Full) -> None:
 def test_what_is_postponed_counts(make_store: MakeStore) -> None:
     store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(MOST):
-        store.event_log.postpone(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
+        store.event_log.append_delayed(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
     with pytest.raises(LogFull):
-        store.event_log.postpone(DOMAIN, body("more"), delay_ms=60_000, at_ms=None)
+        store.event_log.append_delayed(DOMAIN, body("more"), delay_ms=60_000, at_ms=None)
     with pytest.raises(LogFull):
         store.emit("more")
 

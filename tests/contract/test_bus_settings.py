@@ -10,7 +10,7 @@ import pytest
 from celeriac.bus_settings import BusSettings
 from celeriac.delivery import Completion, Group, Outcome, Verdict
 from celeriac.errors import ConfigurationError, LogFull
-from celeriac.event import Effects
+from celeriac.event import EmittedEvents
 from celeriac.settings import BUS_WIDE, Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
 from celeriac.store.memory.event_log import MemoryClock
@@ -189,7 +189,7 @@ def test_the_name_of_nothing_has_no_row(store: Store, group: Group) -> None:
     processed(store, group, "a")
     assert [None] == store.deliveries.rows(group, [""])
     assert [] == store.deliveries.failures(group, "")
-    assert [Effects()] == store.deliveries.effects(group, [""])
+    assert [EmittedEvents()] == store.deliveries.effects(group, [""])
 
 
 def test_settings_are_told_apart_by_what_was_given() -> None:

@@ -73,21 +73,21 @@ def test_the_lease_of_a_chunk_does_so_too(make_store: MakeStore) -> None:
 
 
 def test_what_was_postponed_by_a_delay_comes_after_it(store: Store) -> None:
-    store.event_log.postpone(DOMAIN, body("a"), delay_ms=100, at_ms=None)
-    store.event_log.promote(DOMAIN)
+    store.event_log.append_delayed(DOMAIN, body("a"), delay_ms=100, at_ms=None)
+    store.event_log.enqueue_due(DOMAIN)
     store.set_clock_back(HOUR_MS)
-    store.event_log.promote(DOMAIN)
+    store.event_log.enqueue_due(DOMAIN)
     store.pass_ms(150)
-    store.event_log.promote(DOMAIN)
+    store.event_log.enqueue_due(DOMAIN)
     assert 1 == store.event_log.length(DOMAIN)
 
 
 def test_what_was_postponed_until_a_time_of_day_comes_then(store: Store) -> None:
     at = store.registry.now_ms() + 10_000
-    assert at == store.event_log.postpone(DOMAIN, body("a"), delay_ms=None, at_ms=at)
-    assert (0, at) == store.event_log.promote(DOMAIN)
+    assert at == store.event_log.append_delayed(DOMAIN, body("a"), delay_ms=None, at_ms=at)
+    assert (0, at) == store.event_log.enqueue_due(DOMAIN)
     store.set_clock_back(HOUR_MS)
-    assert (0, at) == store.event_log.promote(DOMAIN)
+    assert (0, at) == store.event_log.enqueue_due(DOMAIN)
     assert [(at, body("a"))] == store.event_log.upcoming(DOMAIN)
 
 

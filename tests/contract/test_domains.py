@@ -14,16 +14,16 @@ from tests.contract.store import DOMAIN, HOUR_MS, Store
 
 def test_a_domain_beyond_the_bound_is_refused_by_name(make_store: MakeStore) -> None:
     store = make_store(max_domains=2)
-    store.event_log.announce(["a", "b"])
+    store.event_log.register_domains(["a", "b"])
     with pytest.raises(LogFull, match=r"max_domains.*'c' was refused.*celeriac config set"):
-        store.event_log.announce(["a", "c"])
-    store.event_log.announce(["a", "b"])
+        store.event_log.register_domains(["a", "c"])
+    store.event_log.register_domains(["a", "b"])
     assert {"a", "b"} == store.event_log.domains()
 
 
 def test_a_handler_is_not_refused_its_domain(make_store: MakeStore) -> None:
     store = make_store(max_domains=1)
-    store.event_log.announce(["a"])
+    store.event_log.register_domains(["a"])
     assert store.event_log.join("b", "billing.charge", "0")
     assert {"a", "b"} == store.event_log.domains()
 
@@ -75,7 +75,7 @@ def test_a_removed_domain_keeps_what_ids_it_had(make_store: MakeStore) -> None:
 
 
 def test_a_domain_with_an_event_is_not_removed(store: Store) -> None:
-    store.event_log.announce([DOMAIN])
+    store.event_log.register_domains([DOMAIN])
     store.emit("a")
     store.pass_ms(5)
     assert not store.event_log.forget_domain(DOMAIN, 1)
@@ -84,8 +84,8 @@ def test_a_domain_with_an_event_is_not_removed(store: Store) -> None:
 
 
 def test_a_domain_with_a_postponed_event_is_not_removed(store: Store) -> None:
-    store.event_log.announce([DOMAIN])
-    store.event_log.postpone(DOMAIN, b"{}", delay_ms=HOUR_MS, at_ms=None)
+    store.event_log.register_domains([DOMAIN])
+    store.event_log.append_delayed(DOMAIN, b"{}", delay_ms=HOUR_MS, at_ms=None)
     assert not store.event_log.forget_domain(DOMAIN, 0)
 
 

@@ -105,15 +105,15 @@ def test_the_event_of_an_entry_of_any_kind_is_found(
 
 
 def test_a_domain_is_known_once_it_was_announced(store: Store) -> None:
-    store.event_log.announce([])
+    store.event_log.register_domains([])
     assert frozenset() == store.event_log.domains()
-    store.event_log.announce(["order", "payment"])
-    store.event_log.announce(["order"])
+    store.event_log.register_domains(["order", "payment"])
+    store.event_log.register_domains(["order"])
     assert {"order", "payment"} == store.event_log.domains()
 
 
 def test_a_log_that_a_foreign_producer_began_is_discovered_once(store: Store) -> None:
-    store.event_log.announce(["order"])
+    store.event_log.register_domains(["order"])
     store.event_log.append("order", b"{}")
     store.event_log.append("legacy", b"{}")
     assert {"legacy"} == store.event_log.discover()
@@ -126,12 +126,12 @@ def test_a_log_that_a_foreign_producer_began_is_discovered_once(store: Store) ->
 
 def test_a_postponed_event_enters_the_log_when_its_time_has_come(store: Store) -> None:
     now = store.registry.now_ms()
-    at = store.event_log.postpone(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
+    at = store.event_log.append_delayed(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
     assert abs(now + HOUR_MS // 2 - at) < 60_000
-    assert (0, at) == store.event_log.promote(DOMAIN)
+    assert (0, at) == store.event_log.enqueue_due(DOMAIN)
     assert 1 == store.event_log.postponed(DOMAIN)
     store.pass_hour()
-    assert (1, None) == store.event_log.promote(DOMAIN)
+    assert (1, None) == store.event_log.enqueue_due(DOMAIN)
     assert [b"later"] == bodies(store)
     assert 0 == store.event_log.postponed(DOMAIN)
 
@@ -139,18 +139,18 @@ def test_a_postponed_event_enters_the_log_when_its_time_has_come(store: Store) -
 def test_postponed_events_enter_in_the_order_of_their_times_and_once(store: Store) -> None:
     now = store.registry.now_ms()
     for n in (3, 1, 2):
-        store.event_log.postpone(DOMAIN, b"%d" % n, delay_ms=None, at_ms=now - 1000 + n)
-    assert (2, now - 997) == store.event_log.promote(DOMAIN, most=2)
-    assert (1, None) == store.event_log.promote(DOMAIN)
-    assert (0, None) == store.event_log.promote(DOMAIN)
+        store.event_log.append_delayed(DOMAIN, b"%d" % n, delay_ms=None, at_ms=now - 1000 + n)
+    assert (2, now - 997) == store.event_log.enqueue_due(DOMAIN, most=2)
+    assert (1, None) == store.event_log.enqueue_due(DOMAIN)
+    assert (0, None) == store.event_log.enqueue_due(DOMAIN)
     assert [b"1", b"2", b"3"] == bodies(store)
 
 
 def test_the_same_event_postponed_twice_is_one_at_the_later_word(store: Store) -> None:
-    store.event_log.postpone(DOMAIN, b"later", delay_ms=1, at_ms=None)
-    store.event_log.postpone(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
+    store.event_log.append_delayed(DOMAIN, b"later", delay_ms=1, at_ms=None)
+    store.event_log.append_delayed(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
     assert 1 == store.event_log.postponed(DOMAIN)
-    assert 0 == store.event_log.promote(DOMAIN)[0]
+    assert 0 == store.event_log.enqueue_due(DOMAIN)[0]
 
 
 # -- groups
@@ -440,7 +440,7 @@ def test_what_is_handed_back_rings_the_bell(store: Store, group: Group) -> None:
 def test_what_is_postponed_rings_the_bell(store: Store) -> None:
     """So dispatchers need not ask thousands of domains every half second for the next one."""
     seen = {f"wakeup {DOMAIN}": "0"}
-    store.event_log.postpone(DOMAIN, b"far", delay_ms=HOUR_MS, at_ms=None)
+    store.event_log.append_delayed(DOMAIN, b"far", delay_ms=HOUR_MS, at_ms=None)
     first = store.event_log.wait(seen, 5)
     assert seen != first
     assert first == store.event_log.wait(first, 0.01)

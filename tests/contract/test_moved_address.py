@@ -12,7 +12,7 @@ from celery import Celery
 from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
-from celeriac.event import Peek
+from celeriac.event import EventHeader
 from celeriac.store.redis.connection import open_client
 from celeriac.testing.server import start_server
 from celeriac.worker.hint import hint_sender
@@ -34,7 +34,7 @@ def test_a_hint_that_a_demoted_master_refused_goes_to_the_new_one(tmp_path: Path
         bus = EventBus(app, service="billing", redis_url=proxy.url)
         bus.on("order.placed")(charge)
         handler = bus.service.handlers["billing.charge"]
-        event = Peek(id="a", source="shop", type="order.placed")
+        event = EventHeader(id="a", source="shop", type="order.placed")
         chunk = Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
         send = hint_sender(app, bus.service, watched=lambda: False)
         send(chunk)

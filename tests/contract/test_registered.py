@@ -94,7 +94,7 @@ def test_what_a_full_log_refuses_is_not_registered(make_store: MakeStore) -> Non
     with pytest.raises(LogFull):
         store.event_log.append(DOMAIN, event("c"), GIVEN)
     with pytest.raises(LogFull):
-        store.event_log.postpone(DOMAIN, event("c"), delay_ms=0, at_ms=None, kind=GIVEN)
+        store.event_log.append_delayed(DOMAIN, event("c"), delay_ms=0, at_ms=None, kind=GIVEN)
     store.event_log.leave(DOMAIN, group.handler)
     store.pass_ms(1100)
     store.event_log.append(DOMAIN, event("c"), GIVEN)
@@ -103,15 +103,15 @@ def test_what_a_full_log_refuses_is_not_registered(make_store: MakeStore) -> Non
 
 def test_a_postponed_event_enters_the_log_once(store: Store) -> None:
     for kind in (GIVEN, GIVEN, MADE):
-        store.event_log.postpone(
+        store.event_log.append_delayed(
             DOMAIN, event("a", data=str(kind)), delay_ms=0, at_ms=None, kind=kind
         )
     store.event_log.append(DOMAIN, event("b"), GIVEN)
-    store.event_log.postpone(DOMAIN, event("b"), delay_ms=0, at_ms=None, kind=GIVEN)
+    store.event_log.append_delayed(DOMAIN, event("b"), delay_ms=0, at_ms=None, kind=GIVEN)
     assert {event("a", data=str(GIVEN)), event("a", data=str(MADE)), event("b")} == {
         body for _, body in store.event_log.upcoming(DOMAIN)
     }
-    assert (3, None) == store.event_log.promote(DOMAIN)
+    assert (3, None) == store.event_log.enqueue_due(DOMAIN)
     assert 2 == store.event_log.length(DOMAIN)
     promoted = store.event_log.read(DOMAIN)[-1]
     assert promoted.id == store.event_log.append(DOMAIN, event("a"), GIVEN)
@@ -120,8 +120,8 @@ def test_a_postponed_event_enters_the_log_once(store: Store) -> None:
 
 def test_a_foreign_event_may_be_postponed_as_before(store: Store) -> None:
     for _ in range(2):
-        store.event_log.postpone(DOMAIN, event("a"), delay_ms=0, at_ms=None)
-        store.event_log.promote(DOMAIN)
+        store.event_log.append_delayed(DOMAIN, event("a"), delay_ms=0, at_ms=None)
+        store.event_log.enqueue_due(DOMAIN)
     assert [FOREIGN, FOREIGN] == [entry.kind for entry in store.event_log.read(DOMAIN)]
 
 

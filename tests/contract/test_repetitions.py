@@ -14,7 +14,7 @@ from celeriac.delivery import Claimed, Completion, Failure, FetchRequest, Group,
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
-from celeriac.event import made_ms, new_event_id, peek
+from celeriac.event import made_ms, new_event_id, read_header
 from celeriac.event_log import Entry, EntryKind, Item, time_ms
 from tests.contract.store import DOMAIN, MemoryStore, Store
 from tests.contract.test_chunks import completion, fetch
@@ -25,12 +25,12 @@ HOUR_MS = 3_600_000
 
 
 def with_keys(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
-    return [(entry, peek(entry.body or b"").key) for entry in entries]
+    return [(entry, read_header(entry.body or b"").key) for entry in entries]
 
 
 def claim_all(store: Store, group: Group) -> list[Claimed]:
     [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 100)])
-    hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+    hinted = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
     return store.deliveries.claim("w1", group, hinted, 10)
 
 
@@ -202,8 +202,8 @@ def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
 ) -> None:
     store.event_log.append(DOMAIN, event("a"))
     claim_all(store, group)
-    store.event_log.postpone(DOMAIN, event("a"), delay_ms=0, at_ms=None, kind=GIVEN)
-    store.event_log.promote(DOMAIN)
+    store.event_log.append_delayed(DOMAIN, event("a"), delay_ms=0, at_ms=None, kind=GIVEN)
+    store.event_log.enqueue_due(DOMAIN)
     _, fetched = fetch(store, group)
     assert fetched.is_ambiguous
     found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
@@ -264,7 +264,7 @@ class Walk:
         return event(id, domain=self.domain)
 
     def accept(self, *bodies: bytes) -> None:
-        self.accepted |= {peek(body).key for body in bodies}
+        self.accepted |= {read_header(body).key for body in bodies}
 
     # -- what may happen; `n` chooses
 
@@ -352,9 +352,9 @@ class Walk:
     def claim(self, n: int) -> None:
         group = Group(self.domain, GROUPS[n % 2])
         [taken] = self.store.deliveries.fetch("w", [FetchRequest(group, 5, most_new=0)])
-        hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+        hinted = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
         for claimed in self.store.deliveries.claim("w", group, hinted, 10):
-            key, run = peek(claimed.body or b"").key, claimed.verdict is Verdict.RUN
+            key, run = read_header(claimed.body or b"").key, claimed.verdict is Verdict.RUN
             self.runs[group.handler].update([key] * run)
             outcome = Outcome.PROCESSED if run else Outcome.IGNORED
             if claimed.verdict is Verdict.CONCURRENT:

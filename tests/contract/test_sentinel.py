@@ -20,7 +20,7 @@ import celeriac.store.redis.sentinel
 from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
-from celeriac.event import Peek
+from celeriac.event import EventHeader
 from celeriac.store.redis.connection import open_client
 from celeriac.testing.ports import free_port
 from celeriac.testing.process_guard import guarded_popen
@@ -168,7 +168,7 @@ def billing(watched: Watched) -> tuple[EventBus, Chunk]:
     bus = EventBus(service="billing", redis_url=watched.url())
     bus.on("order.placed")(charge)
     handler = bus.service.handlers["billing.charge"]
-    event = Peek(id="a", source="shop", type="order.placed")
+    event = EventHeader(id="a", source="shop", type="order.placed")
     return bus, Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.delivery import Completion, Failure, Group, Outcome
-from celeriac.event import MOST_EFFECTS, Effect, Effects
+from celeriac.event import MAX_EMITTED, EmittedEvent, EmittedEvents
 from tests.contract.store import Store, settled
 
 PLACED, PAID = "order.placed", "order.paid"
@@ -80,14 +80,16 @@ def test_each_minute_has_tallies_of_its_own(store: Store, group: Group) -> None:
 
 def test_what_a_delivery_led_to_is_remembered_over_its_attempts(store: Store, group: Group) -> None:
     store.emit("a")
-    parcel, letter = Effect("shipment.sent", "1"), Effect("mail.sent", "2")
+    parcel, letter = EmittedEvent("shipment.sent", "1"), EmittedEvent("mail.sent", "2")
     [first] = store.run(group)
-    failed = settled(first, Outcome.RETRY, type=PLACED, effects=Effects((parcel,)))
+    failed = settled(first, Outcome.RETRY, type=PLACED, effects=EmittedEvents((parcel,)))
     store.deliveries.complete("w1", group, [failed])
     [second] = store.claim(group, store.fetch(group).deliveries)
-    said = settled(second, Outcome.PROCESSED, type=PLACED, effects=Effects((parcel, letter)))
+    said = settled(second, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((parcel, letter)))
     store.deliveries.complete("w1", group, [said])
-    assert [Effects((parcel, letter)), Effects()] == store.deliveries.effects(group, ["a", "x"])
+    assert [EmittedEvents((parcel, letter)), EmittedEvents()] == store.deliveries.effects(
+        group, ["a", "x"]
+    )
     assert [] == store.deliveries.effects(group, [])
 
 
@@ -95,10 +97,15 @@ def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
     store: Store, group: Group
 ) -> None:
     """Each attempt emits under new ids; what it emits of an id that was given is one event."""
-    named = tuple(Effect("mail.sent", str(n)) for n in range(MOST_EFFECTS))
-    more = (Effect("mail.sent", "new"), named[0], Effect("mail.sent", "newer"))
-    attempts = [Effects(named[:-1]), Effects(more), Effects(named, 7), Effects(named[:1], 40)]
-    found, totals = Effects(), []
+    named = tuple(EmittedEvent("mail.sent", str(n)) for n in range(MAX_EMITTED))
+    more = (EmittedEvent("mail.sent", "new"), named[0], EmittedEvent("mail.sent", "newer"))
+    attempts = [
+        EmittedEvents(named[:-1]),
+        EmittedEvents(more),
+        EmittedEvents(named, 7),
+        EmittedEvents(named[:1], 40),
+    ]
+    found, totals = EmittedEvents(), []
     store.emit("a")
     [run] = store.run(group)
     for effects in attempts:
@@ -115,18 +122,22 @@ def test_what_an_outlived_attempt_led_to_is_not_told(store: Store, group: Group)
     store.emit("a")
     [old] = store.run(group)
     store.claim(group, store.sweep(group).deliveries)
-    said = settled(old, Outcome.PROCESSED, type=PLACED, effects=Effects((Effect("b", "1"),)))
+    said = settled(
+        old, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((EmittedEvent("b", "1"),))
+    )
     assert [old.entry] == store.deliveries.complete("w1", group, [said])
-    assert [Effects()] == store.deliveries.effects(group, ["a"])
+    assert [EmittedEvents()] == store.deliveries.effects(group, ["a"])
     assert [{}] == store.deliveries.tallies([group])
 
 
 def test_forgetting_a_handler_forgets_its_counts(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
-    said = settled(claimed, Outcome.PROCESSED, type=PLACED, effects=Effects((Effect("b", "1"),)))
+    said = settled(
+        claimed, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((EmittedEvent("b", "1"),))
+    )
     store.deliveries.complete("w1", group, [said])
     store.event_log.leave(group.domain, group.handler)
     store.deliveries.forget(group)
     assert [{}] == store.deliveries.tallies([group])
-    assert [Effects()] == store.deliveries.effects(group, ["a"])
+    assert [EmittedEvents()] == store.deliveries.effects(group, ["a"])

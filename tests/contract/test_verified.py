@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome, Verdict
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import EntryKind
 from celeriac.store.redis.verified import MAX_NOTED
 from tests.contract.conftest import MakeStore
@@ -80,7 +80,7 @@ def test_what_a_handler_refuses_does_not_count_any_longer(
     store: Store, group: Group, in_a_chunk: bool
 ) -> None:
     raw = event("a")
-    key = peek(raw).key
+    key = read_header(raw).key
     entry = store.event_log.append(DOMAIN, raw, EntryKind.MADE)
     refused = Completion(
         entry, key, 1, Outcome.REFUSED, failure=Failure(attempt=1, at=1, error="x")
@@ -123,7 +123,7 @@ def test_what_others_register_suppresses_nothing_where_signatures_are_verified(
     forged = store.event_log.append(DOMAIN, raw, EntryKind.GIVEN)
     true = store.event_log.append(DOMAIN, raw, EntryKind.FOREIGN)
     [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10)])
-    key = peek(raw).key
+    key = read_header(raw).key
     for verifies, verdict in ((True, Verdict.RUN), (False, Verdict.DUPLICATE)):
         info = group if verifies else Group(DOMAIN, "mail.send")
         if not verifies:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from celeriac.delivery import Group
-from celeriac.event_log import Volume
+from celeriac.event_log import StreamStats
 from tests.contract.store import DOMAIN, Store
 
 
-def volume(store: Store, domain: str = DOMAIN) -> Volume:
-    [found] = store.event_log.volumes([domain])
+def volume(store: Store, domain: str = DOMAIN) -> StreamStats:
+    [found] = store.event_log.stream_stats([domain])
     return found
 
 
@@ -24,7 +24,7 @@ def test_length_and_all_that_was_ever_appended_are_told(
         store.emit(name)
     for claimed in store.run(group):
         store.complete(group, claimed)
-    store.event_log.postpone(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
+    store.event_log.append_delayed(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
     assert (3, 3, 1) == (volume(store).length, volume(store).appended, volume(store).postponed)
     store.event_log.trim(DOMAIN, exact=True)
     assert (1, 3) == (volume(store).length, volume(store).appended)
@@ -32,10 +32,10 @@ def test_length_and_all_that_was_ever_appended_are_told(
 
 def test_a_domain_that_is_none_is_empty(store: Store) -> None:
     store.emit("a")
-    empty, full = store.event_log.volumes(["nothing", DOMAIN])
-    assert Volume("nothing") == empty
+    empty, full = store.event_log.stream_stats(["nothing", DOMAIN])
+    assert StreamStats("nothing") == empty
     assert 1 == full.appended
-    assert [] == store.event_log.volumes([])
+    assert [] == store.event_log.stream_stats([])
 
 
 def test_what_is_emitted_is_counted_by_type_and_domain_within_seconds(store: Store) -> None:

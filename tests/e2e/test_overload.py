@@ -14,7 +14,7 @@ import redis
 
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.registry import HandlerRecord
 
 # Latency is what most of them measure.
@@ -203,7 +203,7 @@ def test_commands_that_read_stay_small_whatever_there_is_to_read(deployment: Any
     deployment.bus.emit_many(("bulk.one", {"n": n}) for n in range(100_000))
     for _ in range(15):
         [taken] = backend.deliveries.fetch("w", [FetchRequest(group, 200)])
-        hinted = [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+        hinted = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
         claimed = backend.deliveries.claim("w", group, hinted, 5)
         keys = dict(hinted)
         failure = Failure(attempt=1, at=1, error="ValueError: no")

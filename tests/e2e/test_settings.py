@@ -24,7 +24,7 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.cli.doctor.finding import Patient
+from celeriac.cli.doctor.finding import BusSnapshot
 from celeriac.cli.doctor.services import check_workers
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import start_server
@@ -302,12 +302,12 @@ class Run:
         """What the doctor finds once the worker has warned."""
         _until(lambda: "no living worker runs" in self._said())
         backend = self.bus.service.backend
-        patient = Patient(
+        snapshot = BusSnapshot(
             settings=self.bus.settings, servers={}, now_ms=backend.registry.now_ms(),
             clock_off_ms=0, handlers=backend.registry.handlers(),
             workers=backend.registry.workers(), lags=(), dead={},
         )  # fmt: skip
-        return "\n".join(finding.text for finding in check_workers(patient))
+        return "\n".join(finding.text for finding in check_workers(snapshot))
 
     def _joined(self) -> bool:
         """Whether the handler gets events, and is registered, which follows."""

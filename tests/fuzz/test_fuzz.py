@@ -28,7 +28,7 @@ from celeriac.event import (
     encode,
     masked,
     masked_envelope,
-    peek,
+    read_header,
     sensitive_values,
 )
 from celeriac.event.signature import split
@@ -71,7 +71,7 @@ def test_any_bytes_are_an_event_or_refused(raw: bytes) -> None:
         event = decode(raw)
     except InvalidEvent:
         return
-    assert (peek(raw).id, peek(raw).type, peek(raw).handlers) == (
+    assert (read_header(raw).id, read_header(raw).type, read_header(raw).handlers) == (
         event.id,
         event.type,
         event.handlers,
@@ -89,7 +89,7 @@ def test_an_event_with_a_byte_changed_is_an_event_or_refused(raw: bytes, data: A
     with contextlib.suppress(InvalidEvent):
         decode(changed)
     with contextlib.suppress(InvalidEvent):
-        peek(changed)
+        read_header(changed)
 
 
 def naive(pattern: list[str], type_: list[str]) -> bool:

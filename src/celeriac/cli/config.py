@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from celeriac.bus_settings.record import format_number
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import confirm, echo

@@ -8,9 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
+from celeriac.cli.time_param import DURATION
 from celeriac.emitter import Emitter
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from celeriac.cli.document import json_option, print_json
-from celeriac.cli.moment import since_option
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import STYLES, table, when
 from celeriac.cli.terminal import echo
+from celeriac.cli.time_param import since_option
 from celeriac.tracking import DeliveryState, EventStatus
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ class Failure(click.ClickException):
         return visible(self.message)
 
 
-class Misuse(Failure):
+class CommandUsageError(Failure):
     """What was asked for, or a setting, is wrong."""
 
     exit_code = USAGE
@@ -109,7 +109,7 @@ def _failure(error: CeleriacError) -> Failure:
     if isinstance(error, (BusUnavailable, LogFull)):
         return Unreachable(str(error))
     if isinstance(error, (ConfigurationError, InvalidEvent)):
-        return Misuse(str(error))
+        return CommandUsageError(str(error))
     return Failure(str(error))
 
 

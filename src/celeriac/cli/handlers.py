@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from celeriac.cli.circuit import circuit_text
-from celeriac.cli.document import json_option, print_json
-from celeriac.cli.moment import DURATION
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, state_text, table, when
 from celeriac.cli.terminal import confirm, echo
+from celeriac.cli.time_param import DURATION
 from celeriac.delivery import Group
 from celeriac.errors import CeleriacError, NotFound
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive

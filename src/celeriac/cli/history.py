@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, took, when
 from celeriac.cli.source import source_option

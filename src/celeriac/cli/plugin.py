@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 
-class Deferred(click.Group):
+class LazyGroup(click.Group):
     """Celeriac's own group, imported when it is asked for something."""
 
     def _commands(self) -> Any:
@@ -40,7 +40,7 @@ class Deferred(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=Deferred)
+@click.group(cls=LazyGroup)
 @click.pass_context
 def bus(ctx: click.Context) -> None:
     """Looks at the event bus of the app, and operates it."""

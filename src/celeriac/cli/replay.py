@@ -12,15 +12,15 @@ import click
 
 from celeriac.cli.dead.choice import reason_option
 from celeriac.cli.group import Failure
-from celeriac.cli.moment import Moment, since_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, when
 from celeriac.cli.terminal import confirm, echo, make_console
+from celeriac.cli.time_param import TimeParam, since_option
 from celeriac.cli.user import user_name
 from celeriac.dead_letter import Note
 from celeriac.delivery import Group
 from celeriac.errors import InvalidEvent
-from celeriac.event import Matcher, compile_patterns, meant_for, peek
+from celeriac.event import Matcher, compile_patterns, meant_for, read_header
 from celeriac.event_log import GroupInfo, entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -35,7 +35,7 @@ LOOK_AGAIN = 0.2  # seconds
 @click.command()
 @click.argument("handler")
 @since_option("From here: 2026-11-23T07:00Z, or 2h.", required=True)
-@click.option("--until", type=Moment(), metavar="TIME|DURATION", help="Up to here. [now]")
+@click.option("--until", type=TimeParam(), metavar="TIME|DURATION", help="Up to here. [now]")
 @click.option("--type", "pattern", metavar="PATTERN", help="Only these: order.*, #.failed")
 @reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -55,7 +55,7 @@ def replay(
     anyway and is left alone. Interrupting stops it; what was scheduled by then still runs.
     """
     record = session.handler(handler)
-    past = Past(session.backend, record, since, until, pattern)
+    past = Replayer(session.backend, record, since, until, pattern)
     found = sum(len(page) for _, page in past.pages())
     if not found:
         echo(f"No events for {handler} in that time.")
@@ -79,7 +79,7 @@ def replay(
     echo(f"{count(_schedule(past, found, note), 'event')} scheduled for {handler}")
 
 
-class Past:
+class Replayer:
     """What a handler was given of the log in a span of time."""
 
     def __init__(
@@ -130,7 +130,7 @@ class Past:
 
     def _wanted_key(self, domain: str, body: bytes | None) -> str | None:
         try:
-            event = peek(body or b"", domain)
+            event = read_header(body or b"", domain)
         except InvalidEvent:
             return None
         matches = _all_match(event.type, self._own, self._asked)
@@ -151,7 +151,7 @@ def _what(handler: str, since: datetime, until: datetime | None, pattern: str | 
     return f"{handler} since {when(_ms(since))}{to}{of}"
 
 
-def _schedule(past: Past, found: int, note: bytes) -> int:
+def _schedule(past: Replayer, found: int, note: bytes) -> int:
     """Schedules it all, never more than the workers keep up with; returns how many."""
     from rich.progress import Progress
 

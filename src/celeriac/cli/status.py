@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from celeriac.cli.circuit import circuit_text
-from celeriac.cli.document import iso, json_option, print_json
 from celeriac.cli.group import MISSING
+from celeriac.cli.json_output import iso, json_option, print_json
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text, table, took, when

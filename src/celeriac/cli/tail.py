@@ -14,13 +14,21 @@ import msgspec
 import redis
 
 from celeriac.cli.follow import Follower
-from celeriac.cli.moment import since_option
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
 from celeriac.cli.terminal import echo
+from celeriac.cli.time_param import since_option
 from celeriac.errors import InvalidEvent
-from celeriac.event import Pattern, RawEvent, check_domain, decode, masked, masked_envelope, peek
+from celeriac.event import (
+    Pattern,
+    RawEvent,
+    check_domain,
+    decode,
+    masked,
+    masked_envelope,
+    read_header,
+)
 from celeriac.event_log import Entry
 from celeriac.store.redis.connection import is_transient
 from celeriac.visible import visible_json
@@ -115,7 +123,7 @@ def _ending_quietly() -> Iterator[None]:
 def _type_of(domain: str, entry: Entry) -> str:
     """The type; of what is no event, a type that only `#` matches."""
     try:
-        return peek(entry.body or b"", domain).type
+        return read_header(entry.body or b"", domain).type
     except InvalidEvent:
         return "-"
 

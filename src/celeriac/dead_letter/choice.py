@@ -9,7 +9,7 @@ from itertools import islice
 
 from celeriac.delivery import DeadLetter, exception_of
 from celeriac.errors import InvalidEvent, NotFound
-from celeriac.event import compile_patterns, peek
+from celeriac.event import compile_patterns, read_header
 from celeriac.event_log import entry_key
 from celeriac.store.factory import Backend
 
@@ -83,6 +83,6 @@ def letter_at(backend: Backend, name: str) -> DeadLetter:
 def type_of(letter: DeadLetter) -> str:
     """The event's type; empty if it is no event."""
     try:
-        return peek(letter.event).type
+        return read_header(letter.event).type
     except InvalidEvent:
         return ""

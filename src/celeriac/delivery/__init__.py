@@ -1,4 +1,4 @@
-from celeriac.delivery.counters import Histogram, Tallies, Tally, sum_tallies
+from celeriac.delivery.counters import Counters, HandlerStats, Histogram, sum_tallies
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.record import Failure, History, Restart, Row, refused_field
 from celeriac.delivery.state import (
@@ -42,6 +42,7 @@ __all__ = [
     "Audited",
     "Claimed",
     "Completion",
+    "Counters",
     "DeadGroup",
     "DeadLetter",
     "Delivery",
@@ -53,14 +54,13 @@ __all__ = [
     "FetchResult",
     "FlowControl",
     "Group",
+    "HandlerStats",
     "Histogram",
     "History",
     "Outcome",
     "Pending",
     "Restart",
     "Row",
-    "Tallies",
-    "Tally",
     "Verdict",
     "exception_of",
     "refused_field",

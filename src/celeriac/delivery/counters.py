@@ -71,7 +71,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Tally:
+class HandlerStats:
     """One handler and one event type, over all time or one minute.
 
     `retried` counts attempts that failed and are run again, `dead` those given up. `wait` is from
@@ -91,7 +91,7 @@ class Tally:
     def attempts(self) -> int:
         return self.processed + self.retried + self.dead
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: HandlerStats) -> None:
         self.processed += other.processed
         self.retried += other.retried
         self.dead += other.dead
@@ -101,14 +101,14 @@ class Tally:
         self.total.add(other.total)
 
 
-Tallies = dict[str, Tally]  # by event type
+Counters = dict[str, HandlerStats]  # by event type
 
 _DURATIONS = frozenset({"run", "wait", "total"})
 _OUTCOMES = {"processed": "processed", "retry": "retried", "dead": "dead", "skipped": "skipped"}
 
 
 def tally_settled(
-    tally: Tally, outcome: Outcome, attempt: int, took_us: int, total_us: int
+    tally: HandlerStats, outcome: Outcome, attempt: int, took_us: int, total_us: int
 ) -> None:
     """Counts one delivery that its holder settled, of UNCOUNTED none, as `_tally.lua` does."""
     name = _OUTCOMES[outcome.value]
@@ -150,10 +150,10 @@ def tally_processed(
     return fields
 
 
-def add_tally(tallies: Tallies, field: str, value: bytes) -> None:
+def add_tally(tallies: Counters, field: str, value: bytes) -> None:
     """Adds one field that `_tally.lua` writes. Raises ValueError for another."""
     type, what, *bucket = field.split(" ")
-    tally, number = tallies.get(type) or Tally(), int(value)
+    tally, number = tallies.get(type) or HandlerStats(), int(value)
     if not bucket and what in _OUTCOMES:
         setattr(tally, _OUTCOMES[what], number)
     elif bucket == ["us"] and what in _DURATIONS:
@@ -165,10 +165,10 @@ def add_tally(tallies: Tallies, field: str, value: bytes) -> None:
     tallies[type] = tally
 
 
-def sum_tallies(several: Iterable[Tallies]) -> Tallies:
+def sum_tallies(several: Iterable[Counters]) -> Counters:
     """Tallies of the same types added up: of several minutes, domains or handlers."""
-    total: Tallies = {}
+    total: Counters = {}
     for tallies in several:
         for type, tally in tallies.items():
-            total.setdefault(type, Tally()).add(tally)
+            total.setdefault(type, HandlerStats()).add(tally)
     return total

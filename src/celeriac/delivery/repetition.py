@@ -15,7 +15,7 @@ import msgspec
 from celeriac.delivery.run_record import Run, RunOutcome
 from celeriac.delivery.state import Verdict
 from celeriac.errors import InvalidEvent
-from celeriac.event import is_signed, is_unguessable, key_id, made_ms, peek
+from celeriac.event import is_signed, is_unguessable, key_id, made_ms, read_header
 from celeriac.event_log import Entry, EntryKind, entry_key, entry_time_ms
 from celeriac.event_log.registered import CONTESTED, MADE_SPAN_MS, MARGIN_MS, Registered
 from celeriac.transfer import FIRST_PAGE, next_page
@@ -150,7 +150,7 @@ def _is_sought(entry: Entry, sought: Registered) -> bool:
 
 def _key_of(entry: Entry) -> str:
     try:
-        return peek(entry.body or b"").key
+        return read_header(entry.body or b"").key
     except InvalidEvent:
         return ""
 

@@ -15,11 +15,11 @@ from typing import Protocol
 
 import msgspec
 
-from celeriac.delivery.counters import Tallies
+from celeriac.delivery.counters import Counters
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.record import Failure, History, Row
 from celeriac.delivery.state import Outcome, Verdict
-from celeriac.event import Effects, key_id
+from celeriac.event import EmittedEvents, key_id
 from celeriac.flow_control import FlowControl
 
 # How long a delivery waits that only a worker with newer code can run.
@@ -127,7 +127,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     failure: Failure | None = None
     traceback: str = ""
     type: str = ""
-    effects: Effects = Effects()
+    effects: EmittedEvents = EmittedEvents()
     into: str = ""
 
     @property
@@ -306,17 +306,17 @@ class DeliveryStore(Protocol):
         """The failed attempts of its history, oldest first."""
         ...
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
         """What the handler emitted while it handled each event, in order; of all attempts."""
         ...
 
-    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
+    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
         """What each handler did by event type, since it joined; in one round trip for all."""
         ...
 
     def tallies_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
-    ) -> list[dict[int, Tallies]]:
+    ) -> list[dict[int, Counters]]:
         """The same for each of the last `minutes` minutes, at most 60, the present one included.
 
         Keys are minutes since the epoch by the server's clock; each is there, the oldest first. In

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from celeriac.delivery import Completion, Group, Outcome
-from celeriac.event import Peek
+from celeriac.event import EventHeader
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
 from celeriac.settings import Settings
@@ -26,7 +26,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     entry: str
     attempts: int
-    event: Peek
+    event: EventHeader
     lost_runs: int = 0
     together: str = ""
 

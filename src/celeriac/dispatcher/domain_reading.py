@@ -20,7 +20,7 @@ from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSi
 from celeriac.dispatcher.group_state import UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.errors import InvalidEvent
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import Entry, entry_key
 
 SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
@@ -120,7 +120,7 @@ def sort_page(reading: DomainReading, entries: Sequence[Entry], *, is_full: bool
     before, count = reading.upto, reading.count
     for n, entry in enumerate(entries):
         try:
-            event = peek(entry.body or b"", reading.domain)
+            event = read_header(entry.body or b"", reading.domain)
             groups = reading.index.wanting(event)
         except InvalidEvent:
             return Page(before, count, entries[:n], wanted, is_full, is_cut=True)

@@ -23,7 +23,7 @@ def beat(backend: Backend, worker: WorkerRecord, own: MutableMapping[str, Handle
     """
     backend.registry.beat(worker)
     named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
-    backend.event_log.announce(sorted(d for d in named if d is not None), bounded=False)
+    backend.event_log.register_domains(sorted(d for d in named if d is not None), bounded=False)
     for name in backend.registry.unregistered(own):
         if backend.registry.update(own[name]):
             logger.warning(

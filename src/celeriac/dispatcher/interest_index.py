@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from celeriac.delivery import Group
-from celeriac.event import Peek, meant_for
+from celeriac.event import EventHeader, meant_for
 from celeriac.handler import Handler
 
 MAX_TYPES = 4096  # remembered
@@ -25,7 +25,7 @@ class InterestIndex:
             for type in dict.fromkeys(handler.patterns):
                 self._by_type.setdefault(type, []).append(group)
 
-    def wanting(self, event: Peek) -> Sequence[Group]:
+    def wanting(self, event: EventHeader) -> Sequence[Group]:
         """Return the groups that want the event."""
         subscribed = self._found.get(event.type)
         if subscribed is None:

@@ -67,7 +67,7 @@ class Promotion:
 
     def _promote(self, domains: list[str]) -> Sequence[tuple[int, int | None]]:
         try:
-            return self._service.backend.event_log.promote_many(domains)
+            return self._service.backend.event_log.enqueue_due_many(domains)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise
@@ -75,7 +75,7 @@ class Promotion:
 
     def _alone(self, domain: str) -> tuple[int, int | None]:
         try:
-            return self._service.backend.event_log.promote(domain)
+            return self._service.backend.event_log.enqueue_due(domain)
         except redis.ResponseError as error:
             if not is_refused(error):
                 raise

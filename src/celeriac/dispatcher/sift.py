@@ -13,13 +13,13 @@ from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Completion, Delive
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
+    EventHeader,
     Matcher,
-    Peek,
     compile_patterns,
     decode,
     is_encrypted,
     meant_for,
-    peek,
+    read_header,
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.handler import Handler
@@ -60,7 +60,7 @@ def sift(
             sifted.gone.append(delivery.entry)
             continue
         try:
-            event = peek(delivery.body, domain)
+            event = read_header(delivery.body, domain)
             outcome = verdict(handler, event, delivery.body)
         except InvalidEvent as error:
             sifted.invalid.append((delivery.entry, str(error)))
@@ -97,7 +97,7 @@ def until_other_code_ms(entry: str) -> int:
 
 
 def _waited(
-    handler: Handler, entry: str, event: Peek, retired: Sequence[tuple[Matcher, int]]
+    handler: Handler, entry: str, event: EventHeader, retired: Sequence[tuple[Matcher, int]]
 ) -> bool:
     came = entry_time_ms(entry)
     return any(
@@ -106,7 +106,7 @@ def _waited(
     )
 
 
-def verdict(handler: Handler, event: Peek, body: bytes) -> Outcome | None:
+def verdict(handler: Handler, event: EventHeader, body: bytes) -> Outcome | None:
     """None if the handler wants the event; else how it is settled in passing."""
     if not meant_for(handler.id, handler.matcher.matches(event.type), event.handlers):
         return Outcome.IGNORED

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from celeriac.emitter.aio import AsyncEmitter
+from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
 from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.observability.tracing import tracing_of

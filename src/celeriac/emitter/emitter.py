@@ -12,7 +12,7 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.contract import VERSIONS, written_as
-from celeriac.emitter.announced import Announced
+from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import (
     Event,
@@ -22,8 +22,8 @@ from celeriac.event import (
     join_paths,
     made_ms,
     new_event_ids,
-    note_effects,
     plain_event,
+    record_emitted,
     sensitive_attribute,
     validate_for_emit,
 )
@@ -55,13 +55,13 @@ class Emitter:
         self._named = tuple(f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names))
         self._encrypter: Encrypter | None = None
         self._log = event_log
-        self._announced = Announced()
+        self._announced = KnownDomains()
 
     def into(self, event_log: Any) -> Self:
         """The same emitter, appending to another log."""
         other = copy(self)
         other._log = lambda: event_log
-        other._announced = Announced()
+        other._announced = KnownDomains()
         return other
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
@@ -142,10 +142,12 @@ class Emitter:
                     raise
             else:
                 held = self.kind_postponed(kind)
-                event_log.postpone(event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held)
+                event_log.append_delayed(
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held
+                )
 
         self._persist(append, len(body))
-        note_effects((event,))
+        record_emitted((event,))
         event_log.note_emitted((event.type,))
         return event.id
 
@@ -176,7 +178,7 @@ class Emitter:
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
                 raise
-            note_effects(chosen_events)
+            record_emitted(chosen_events)
             event_log.note_emitted([event.type for event in chosen_events])
             emitted += len(items)
         return emitted
@@ -268,7 +270,7 @@ class Emitter:
     def _announce(self, event_log: EventLog, domains: Iterable[str]) -> None:
         new = self._announced.missing(event_log, domains)
         if new:
-            event_log.announce(new)
+            event_log.register_domains(new)
             self._announced.add(new)
 
     def _persist(self, call: Callable[[], T], size: int) -> T:

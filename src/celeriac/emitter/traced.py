@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
-from celeriac.emitter.aio import AsyncEmitter, Emissions
+from celeriac.emitter.async_emitter import AsyncEmitter, Emissions
 from celeriac.emitter.emitter import Emission, Emitter
 from celeriac.event import Event
 from celeriac.event_log import AsyncEventLog, EventLog

@@ -12,21 +12,22 @@ from celeriac.event.codec import (
     encode_data,
 )
 from celeriac.event.correlation import (
-    MOST_EFFECTS,
-    NO_EFFECTS,
+    MAX_EMITTED,
+    NONE_EMITTED,
     Causality,
-    Effect,
-    Effects,
-    Handling,
+    EmittedEvent,
+    EmittedEvents,
+    HandlingContext,
     current_attempt,
     current_event,
     current_handling,
     inherit,
-    note_effects,
+    record_emitted,
 )
 from celeriac.event.encrypted import is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
+from celeriac.event.header import EventHeader, read_header
 from celeriac.event.identity import (
     event_key,
     id_time_ms,
@@ -39,25 +40,24 @@ from celeriac.event.identity import (
 )
 from celeriac.event.masking import masked, masked_envelope, sensitive_values, without
 from celeriac.event.pattern import Matcher, Pattern, compile_patterns, literal_domain
-from celeriac.event.peek import Peek, peek
 from celeriac.event.schema import check_annotation, decode_data, validate_for_emit
 from celeriac.event.sensitive import Sensitive, join_paths, sensitive_attribute
 from celeriac.event.signature import is_signed, unsigned_size
 from celeriac.event.validation import validate
 
 __all__ = [
-    "MOST_EFFECTS",
-    "NO_EFFECTS",
+    "MAX_EMITTED",
+    "NONE_EMITTED",
     "Causality",
-    "Effect",
-    "Effects",
+    "EmittedEvent",
+    "EmittedEvents",
     "Event",
     "ExtensionValue",
     "Extensions",
-    "Handling",
+    "HandlingContext",
     "Matcher",
     "Pattern",
-    "Peek",
+    "EventHeader",
     "RawEvent",
     "Sensitive",
     "build_event",
@@ -90,8 +90,8 @@ __all__ = [
     "meant_for",
     "new_event_id",
     "new_event_ids",
-    "note_effects",
-    "peek",
+    "record_emitted",
+    "read_header",
     "plain_event",
     "sensitive_attribute",
     "unpublished_event_id",

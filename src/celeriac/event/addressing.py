@@ -25,7 +25,7 @@ def split_handlers(text: object) -> tuple[str, ...]:
     return names
 
 
-def narrowed(names: tuple[str, ...], redriven: object) -> tuple[str, ...]:
+def effective_recipients(names: tuple[str, ...], redriven: object) -> tuple[str, ...]:
     """The handlers of an event that was redriven for one of them. Raises InvalidEvent."""
     if redriven is None:
         return names

@@ -13,7 +13,7 @@ from celeriac.event.build import BINARY
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.json_form import fault_in, foreign_form, no_form_of, with_text_keys
-from celeriac.event.thorough import read
+from celeriac.event.strict_decoder import read
 from celeriac.event.validation import validate
 
 

@@ -10,10 +10,10 @@ from celeriac.event.envelope import Event
 from celeriac.event.identity import event_key, key_id
 
 # Of one delivery: more effects than these are counted, and not named.
-MOST_EFFECTS = 100
+MAX_EMITTED = 100
 
 
-class Effect(NamedTuple):
+class EmittedEvent(NamedTuple):
     """An event that was emitted while another was handled. `key` is its event key."""
 
     type: str
@@ -24,45 +24,44 @@ class Effect(NamedTuple):
         return key_id(self.key)
 
 
-class Effects(NamedTuple):
+class EmittedEvents(NamedTuple):
     """What was emitted while an event was handled: the first MOST_EFFECTS by name, and how many
     more there were."""
 
-    named: tuple[Effect, ...] = ()
+    named: tuple[EmittedEvent, ...] = ()
     unnamed: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.named)
 
-    def and_those_of(self, attempt: Effects) -> Effects:
+    def and_those_of(self, attempt: EmittedEvents) -> EmittedEvents:
         """Return these and those of a later attempt, which emits what has no given id again."""
         named = tuple(dict.fromkeys(self.named + attempt.named))
-        unnamed = self.unnamed + attempt.unnamed + max(0, len(named) - MOST_EFFECTS)
-        return Effects(named[:MOST_EFFECTS], unnamed)
+        unnamed = self.unnamed + attempt.unnamed + max(0, len(named) - MAX_EMITTED)
+        return EmittedEvents(named[:MAX_EMITTED], unnamed)
 
 
-NO_EFFECTS = Effects()
+NONE_EMITTED = EmittedEvents()
 
 
-class Handling:
+class HandlingContext:
     """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
 
-    `with Handling(event) as under_way` makes `event` the cause of what is emitted inside, in this
-    thread or asyncio task. Of a batch `event` is the first of `size`. `effect_count` counts all
-    that was emitted.
-    """
+    `with HandlingContext(event) as under_way` makes `event` the cause of what is emitted inside, in
+    this thread or asyncio task. Of a batch `event` is the first of `size`. `effect_count` counts
+    all that was emitted."""
 
     __slots__ = ("_named", "_token", "attempt", "effect_count", "event", "handler", "size")
-    _token: Token[Handling | None]
+    _token: Token[HandlingContext | None]
 
     def __init__(
         self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
     ) -> None:
         self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
-        self._named: list[Effect] | None = None
+        self._named: list[EmittedEvent] | None = None
         self.effect_count = 0
 
-    def __enter__(self) -> Handling:
+    def __enter__(self) -> HandlingContext:
         self._token = _current.set(self)
         return self
 
@@ -70,22 +69,22 @@ class Handling:
         _current.reset(self._token)
 
     @property
-    def effects(self) -> Effects:
+    def effects(self) -> EmittedEvents:
         """The first MOST_EFFECTS that were emitted by name, and how many more there were."""
         if self._named is None:
-            return NO_EFFECTS
-        return Effects(tuple(self._named), self.effect_count - len(self._named))
+            return NONE_EMITTED
+        return EmittedEvents(tuple(self._named), self.effect_count - len(self._named))
 
     def note(self, event: Event[Any]) -> None:
         """Count an event that was emitted."""
         self.effect_count += 1
         if self._named is None:
             self._named = []
-        if len(self._named) < MOST_EFFECTS:
-            self._named.append(Effect(event.type, event_key(event.id, event.source)))
+        if len(self._named) < MAX_EMITTED:
+            self._named.append(EmittedEvent(event.type, event_key(event.id, event.source)))
 
 
-_current: ContextVar[Handling | None] = ContextVar("celeriac_handling", default=None)
+_current: ContextVar[HandlingContext | None] = ContextVar("celeriac_handling", default=None)
 
 
 class Causality(NamedTuple):
@@ -96,7 +95,7 @@ class Causality(NamedTuple):
     traceparent: str | None
 
 
-def note_effects(events: Iterable[Event[Any]]) -> None:
+def record_emitted(events: Iterable[Event[Any]]) -> None:
     """Says what was emitted just now; outside a handler nothing comes of it."""
     under_way = _current.get()
     if under_way is None:
@@ -105,7 +104,7 @@ def note_effects(events: Iterable[Event[Any]]) -> None:
         under_way.note(event)
 
 
-def current_handling() -> Handling | None:
+def current_handling() -> HandlingContext | None:
     """The attempt under way; None outside a handler."""
     return _current.get()
 

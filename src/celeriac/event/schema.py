@@ -9,13 +9,13 @@ import msgspec
 from celeriac.errors import InvalidData
 from celeriac.event.annotation import annotation_name
 from celeriac.event.attributes import is_json
+from celeriac.event.data_decoder import DataMismatch, decoder_for
 from celeriac.event.envelope import Event
-from celeriac.event.reader import Misfit, reader_for
 
 
 def check_annotation(annotation: Any) -> None:
     """Raises SubscriptionError for a type that data cannot be read as."""
-    reader_for(annotation)
+    decoder_for(annotation)
 
 
 def decode_data(event: Event[Any], annotation: Any) -> Event[Any]:
@@ -31,17 +31,17 @@ def decode_data(event: Event[Any], annotation: Any) -> Event[Any]:
 
 def _decoded(event: Event[Any], annotation: Any) -> Any:
     data = event.data
-    reader = reader_for(annotation)
+    reader = decoder_for(annotation)
     try:
         if isinstance(data, msgspec.Raw):
             if annotation is bytes and not is_json(event.datacontenttype):
                 # msgspec would take the text for base64
-                return reader_for(str).from_json(data).encode()
+                return decoder_for(str).from_json(data).encode()
             return reader.from_json(data)
         if isinstance(data, bytes):
             return _binary(event, annotation)
         return reader.from_python(data)
-    except Misfit as misfit:
+    except DataMismatch as misfit:
         reason = "it has no data" if data is None else str(misfit)
         raise InvalidData(
             f"{event.type} {event.id} does not fit {annotation_name(annotation)}: {reason}"
@@ -49,12 +49,12 @@ def _decoded(event: Event[Any], annotation: Any) -> Any:
 
 
 def _binary(event: Event[Any], annotation: Any) -> Any:
-    reader = reader_for(annotation)
+    reader = decoder_for(annotation)
     if not is_json(event.datacontenttype):
         return reader.from_python(event.data)
     try:
         return reader.from_python(event.data)
-    except Misfit:
+    except DataMismatch:
         return reader.from_json(event.data)
 
 
@@ -68,6 +68,6 @@ def validate_for_emit(type_: str, data: Any, annotation: Any) -> Any:
     if annotation is Any:
         return data
     try:
-        return reader_for(annotation).from_python(data)
-    except Misfit as misfit:
+        return decoder_for(annotation).from_python(data)
+    except DataMismatch as misfit:
         raise InvalidData(f"{type_} does not fit {annotation_name(annotation)}: {misfit}") from None

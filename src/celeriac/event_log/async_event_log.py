@@ -14,7 +14,7 @@ class AsyncEventLog(Protocol):
     Nothing blocks the loop. Raises redis.RedisError as it came; callers translate.
     """
 
-    async def announce(self, domains: Iterable[str]) -> None:
+    async def register_domains(self, domains: Iterable[str]) -> None:
         """Puts domains into the set of domains. Idempotent."""
 
     async def append(
@@ -25,7 +25,7 @@ class AsyncEventLog(Protocol):
     async def append_many(self, items: Sequence[Item]) -> None:
         """Appends events in their order; the first failure has `appended` set."""
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -49,8 +49,8 @@ class SyncLogAdapter:
     def __init__(self, event_log: EventLog) -> None:
         self._log = event_log
 
-    async def announce(self, domains: Iterable[str]) -> None:
-        self._log.announce(domains)
+    async def register_domains(self, domains: Iterable[str]) -> None:
+        self._log.register_domains(domains)
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -60,7 +60,7 @@ class SyncLogAdapter:
     async def append_many(self, items: Sequence[Item]) -> None:
         self._log.append_many(items)
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -69,7 +69,7 @@ class SyncLogAdapter:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        self._log.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+        self._log.append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self._log.note_emitted(types)

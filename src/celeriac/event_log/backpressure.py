@@ -37,7 +37,7 @@ class _Credit:
     had_room: bool
 
 
-class Bound:
+class CreditLimiter:
     """The credits of one process, domain by domain. A race of threads lets pass one more each."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,7 +97,7 @@ def waiting(settings: Settings) -> Iterator[float | None]:
     yield None
 
 
-def affordable(bound: Bound, items: Sequence[Item], start: int) -> int:
+def affordable(bound: CreditLimiter, items: Sequence[Item], start: int) -> int:
     """Spends for the items from `start` on, in their order; returns where the credit ends."""
     end = start
     for domain, run in groupby(islice(items, start, None), key=itemgetter(0)):

@@ -65,7 +65,7 @@ class GroupInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class StreamStats:
     """How large one domain's log is, and was.
 
     `length` is what lies in it, `appended` all entries that it ever had, `postponed` what waits to
@@ -172,7 +172,7 @@ class EventLog(Protocol):
 
     bus: BusSettings
 
-    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
+    def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         """Puts domains into the set of domains. Idempotent.
 
         Raises LogFull for a new domain where the bus has `max_domains`; with `bounded=False`, as
@@ -209,7 +209,7 @@ class EventLog(Protocol):
         """
         ...
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -222,17 +222,17 @@ class EventLog(Protocol):
         enters the log as one of kind GIVEN does."""
         ...
 
-    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         """Appends up to `most` postponed events whose time has come.
 
         Returns how many, and the time in ms of the next one.
         """
         ...
 
-    def promote_many(
+    def enqueue_due_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
-        """`promote` for each of the domains, in one round trip for all."""
+        """`enqueue_due` for each of the domains, in one round trip for all."""
         ...
 
     def read(
@@ -256,10 +256,10 @@ class EventLog(Protocol):
         ...
 
     def note_emitted(self, types: Iterable[str]) -> None:
-        """Counts one event of each type as emitted, for `volumes`. Never blocks, never raises."""
+        """Count one event of each type as emitted, for `stream_stats`. Never blocks or raises."""
         ...
 
-    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+    def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
         """How large each log is, in order; in one round trip for all."""
         ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
-from celeriac.event import is_unguessable, made_ms, peek
+from celeriac.event import is_unguessable, made_ms, read_header
 from celeriac.event_log.event_log import EntryKind, Item, is_entry
 
 MAX_EVENTS = 100  # of one call: it takes half a millisecond of the server
@@ -105,7 +105,7 @@ def arguments(items: Sequence[Item], window_ms: int, now_ms: int) -> list[Any]:
     for _, body, kind, since in items:
         age = max(0, now_ms - since) if since else ""
         span = MADE_SPAN_MS if since and kind is not MADE else ""
-        found += (peek(body).key, body, age, span)
+        found += (read_header(body).key, body, age, span)
     return found
 
 
@@ -117,7 +117,7 @@ def parse_intervals(noted: bytes | None) -> list[tuple[int, int]]:
 
 def postponed(body: bytes, kind: EntryKind) -> bytes:
     """Return an event as it is held until its time: behind the key that promote.lua registers."""
-    return body if kind is FOREIGN else peek(body).key.encode() + SEPARATOR + body
+    return body if kind is FOREIGN else read_header(body).key.encode() + SEPARATOR + body
 
 
 def is_keyed(member: bytes) -> bool:

@@ -9,7 +9,7 @@ from celeriac.errors import EncryptionError, UntrustedEvent
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.executor.masking import masked_error
 from celeriac.handler import Handler
-from celeriac.security import Guard
+from celeriac.security import EventSecurity
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Admission:
     """For one chunk: the events are of the log of `domain`. `verified` has entries whose events
     were verified as ones of a source and type."""
 
-    guard: Guard
+    guard: EventSecurity
     domain: str
     sensitive: frozenset[str] = frozenset()
     verified: dict[str, tuple[str, str]] = field(default_factory=dict)

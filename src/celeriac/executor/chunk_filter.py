@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from celeriac.delivery import Completion, Outcome
 from celeriac.delivery.repetition import Repetitions
 from celeriac.errors import InvalidEvent
-from celeriac.event import Peek, meant_for, peek
+from celeriac.event import EventHeader, meant_for, read_header
 from celeriac.event_log import Entry, EntryKind
 from celeriac.handler import Handler
 
@@ -35,11 +35,11 @@ class ChunkFilter:
         found once these are verified."""
         return entry.kind is EntryKind.FOREIGN and not self.handler.signed
 
-    def look(self, entry: Entry) -> Peek | Completion | None:
+    def look(self, entry: Entry) -> EventHeader | Completion | None:
         """The addressing of an event that runs; else what becomes of the entry, None for nothing
         that is recorded."""
         try:
-            event = peek(entry.body or b"", self.domain)
+            event = read_header(entry.body or b"", self.domain)
         except InvalidEvent:
             return Completion(entry.id, "", 1, Outcome.REQUEUED)
         matches = self.handler.matcher.matches(event.type)
@@ -58,7 +58,7 @@ class ChunkFilter:
     ) -> None:
         """Take out what repeats an event; what perhaps does is claimed by itself."""
         looked = [(entry, self.look(entry)) for entry in entries]
-        doubtful = [(entry, found.key) for entry, found in looked if isinstance(found, Peek)]
+        doubtful = [(entry, found.key) for entry, found in looked if isinstance(found, EventHeader)]
         if doubtful:
             repeated = find(doubtful)
             self._repeated = dict.fromkeys(repeated.possible, Outcome.REQUEUED)

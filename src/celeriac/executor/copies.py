@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from celeriac.delivery import DeliveryState, Group, Verdict
 from celeriac.errors import InvalidEvent, UntrustedEvent
-from celeriac.event import Peek, peek
+from celeriac.event import EventHeader, read_header
 from celeriac.executor.admission import Admission
 from celeriac.executor.process import ExecutorProcess
 
@@ -61,10 +61,10 @@ def verdicts_on(
     return verdicts
 
 
-def _trusted(admission: Admission, body: bytes) -> Peek | None:
+def _trusted(admission: Admission, body: bytes) -> EventHeader | None:
     """None for what is to be refused, which claims no id."""
     try:
-        event = peek(body, admission.domain)
+        event = read_header(body, admission.domain)
         admission.guard.verify(body, event, admission.domain)
     except (InvalidEvent, UntrustedEvent):
         return None

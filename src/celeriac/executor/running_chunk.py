@@ -17,7 +17,7 @@ import redis
 from celeriac.delivery import Claimed, Completion, Group, Verdict
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
-from celeriac.event import Event, Peek, decode_unchecked
+from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Unreported
@@ -82,7 +82,7 @@ class RunningChunk:
 
     def wants_several(self) -> bool:
         """Whether more than one entry is to be run."""
-        return sum(isinstance(self._filter.look(one), Peek) for one in self._entries) > 1
+        return sum(isinstance(self._filter.look(one), EventHeader) for one in self._entries) > 1
 
     def run(self, longest: float) -> bool:
         """Run the entries in their order. False where the chunk was lost, and where it took so many
@@ -173,7 +173,7 @@ class RunningChunk:
             ready = self._work.admit(_claim(entry), event)
         else:
             found = self._filter.look(entry)
-            if not isinstance(found, Peek):
+            if not isinstance(found, EventHeader):
                 return found
             self._sources[found.source] = entry.id
             ready = self._work.read(_claim(entry), "")

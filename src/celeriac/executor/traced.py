@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac.event import Effects, Event
+from celeriac.event import EmittedEvents, Event
 from celeriac.executor.work import Work
 from celeriac.handler import decide
 from celeriac.observability.tracing.tracing import Tracing
@@ -19,7 +19,7 @@ class TracedWork(Work):
 
     def call(
         self, argument: Any, cause: Event[Any], attempt: int
-    ) -> tuple[BaseException | None, Effects]:
+    ) -> tuple[BaseException | None, EmittedEvents]:
         handler = self.handler
         batch = handler.batch is not None
         with self.tracing.process(

@@ -19,16 +19,16 @@ from celeriac.delivery import (
 )
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
-    NO_EFFECTS,
-    Effects,
+    NONE_EMITTED,
+    EmittedEvents,
     Event,
-    Handling,
+    HandlingContext,
     RawEvent,
     check_decoded,
     check_domain,
     decode,
     event_key,
-    peek,
+    read_header,
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
@@ -159,7 +159,7 @@ class Work:
         event: Event[Any],
         took: int,
         error: BaseException | None,
-        effects: Effects,
+        effects: EmittedEvents,
     ) -> None:
         """Decide upon a run of the handler that took so many µs, and failed with the error if there
         is one."""
@@ -183,7 +183,7 @@ class Work:
         ready: Sequence[tuple[Claimed, str, Event[Any]]],
         share: int,
         error: BaseException | None,
-        effects: Effects,
+        effects: EmittedEvents,
     ) -> None:
         """As `settle_run`, of events with their claims and keys, of which each took that share."""
         # the value of any of them may be in it
@@ -202,7 +202,7 @@ class Work:
                 )
                 self.report.processed += 1
             # what a batch emits follows from its first event
-            effects = NO_EFFECTS
+            effects = NONE_EMITTED
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
@@ -211,11 +211,11 @@ class Work:
 
     def call(
         self, argument: Any, cause: Event[Any], attempt: int
-    ) -> tuple[BaseException | None, Effects]:
+    ) -> tuple[BaseException | None, EmittedEvents]:
         """Runs the handler's function; returns what it raised, and what it emitted."""
         failure: BaseException | None = None
         size = len(argument) if self.handler.batch is not None else 1
-        with Handling(cause, attempt, self.handler.id, size) as under_way:
+        with HandlingContext(cause, attempt, self.handler.id, size) as under_way:
             try:
                 call(self.handler, argument)
             except BaseException as error:
@@ -236,7 +236,7 @@ class Work:
         error: BaseException,
         took_us: int,
         correlation: str | None = None,
-        effects: Effects = NO_EFFECTS,
+        effects: EmittedEvents = NONE_EMITTED,
         shown: BaseException | None = None,
         *,
         final: bool = True,
@@ -312,7 +312,7 @@ class Work:
         failure: Failure | None = None,
         traceback: str = "",
         type: str = "",
-        effects: Effects = NO_EFFECTS,
+        effects: EmittedEvents = NONE_EMITTED,
     ) -> None:
         self.settled.append(
             Completion(
@@ -395,7 +395,7 @@ def _concurrent_ms(entry: str) -> int:
 def key_of(body: bytes | None) -> str:
     """The key of the event in `body`; '' where there is none to read."""
     try:
-        return peek(body).key if body else ""
+        return read_header(body).key if body else ""
     except InvalidEvent:
         return ""
 

@@ -11,7 +11,7 @@ from celeriac.errors import CeleriacError, ContractTooNew, InvalidData
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.handler import Handler, ShareFilter
 from celeriac.registry import HandlerRecord
-from celeriac.security import Guard
+from celeriac.security import EventSecurity
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Code:
     """A handler as the code has it, with the keys of its service."""
 
     handler: Handler
-    guard: Guard
+    guard: EventSecurity
 
     def record(self) -> HandlerRecord:
         """The handler as its worker would register it, without the domains it takes part in."""

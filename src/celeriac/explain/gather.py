@@ -9,14 +9,14 @@ from functools import cached_property
 from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import IN_FLIGHT, DeadLetter, Group, Pending, Row, refused_field
 from celeriac.errors import InvalidEvent
-from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, peek
+from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, read_header
 from celeriac.explain.code import Code, Judgement
 from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
 from celeriac.tracking import DeliveryState, Located, state_of
 from celeriac.tracking.page import Found, Item, page_cells
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 
 MAX_OTHERS = 3
 LETTERS_READ = 100
@@ -122,7 +122,11 @@ def gather(reading: Reading, located: Located, names: Sequence[str]) -> list[Fac
 
 
 def _of_event(
-    backend: Backend, facts: Facts, located: Located, stand: Stand | None, found: Found | None
+    backend: Backend,
+    facts: Facts,
+    located: Located,
+    stand: GroupPosition | None,
+    found: Found | None,
 ) -> Facts:
     record, event = facts.record, located.event
     if record is None:
@@ -222,7 +226,7 @@ def _other(backend: Backend, group: Group, entry: str, pending: Pending | None =
     pending = pending or backend.deliveries.pending(group, entry)
     read = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
     try:
-        event = peek(read[0].body or b"") if read else None
+        event = read_header(read[0].body or b"") if read else None
     except InvalidEvent:
         event = None
     other = Other(

@@ -7,14 +7,14 @@ from typing import Any
 from tornado.web import StaticFileHandler, url
 
 from celeriac.flower.asset import FOLDER
-from celeriac.flower.view.acts import ACTS
+from celeriac.flower.view.actions import ACTS
 from celeriac.flower.view.audit import AuditPage
 from celeriac.flower.view.contracts import ContractsPage
 from celeriac.flower.view.dead import DeadPageView
 from celeriac.flower.view.event import EventPage
 from celeriac.flower.view.events import EventsPage
 from celeriac.flower.view.explain import ExplainPage
-from celeriac.flower.view.front import DeadCount, FrontPart
+from celeriac.flower.view.home import DeadCount, FrontPart
 from celeriac.flower.view.matrix import MatrixPage
 from celeriac.flower.view.services import ServicesPage
 

@@ -13,7 +13,7 @@ from celeriac.tracking import MEANINGS, Cell, DeliveryState
 from celeriac.visible import listed as listed
 
 # The worst first: what an event is as a whole is the first of these that one of its cells is.
-GRAVITY = (
+SEVERITY = (
     DeliveryState.DEAD,
     DeliveryState.MISSING,
     DeliveryState.SCHEDULED,
@@ -39,7 +39,7 @@ def meaning(state: DeliveryState) -> str:
 def whole(cells: Iterable[Cell]) -> DeliveryState | None:
     """What an event is as a whole; None where no handler takes part."""
     there = {cell.state for cell in cells}
-    return next((state for state in GRAVITY if state in there), None)
+    return next((state for state in SEVERITY if state in there), None)
 
 
 def first_dead(cells: Iterable[Cell]) -> Cell | None:
@@ -55,7 +55,7 @@ def done(cells: Iterable[Cell]) -> int:
 def summary(cells: Iterable[Cell]) -> str:
     """`2 processed, 1 dead`."""
     counts = Counter(cell.state for cell in cells)
-    return ", ".join(f"{counts[s]} {s}" for s in GRAVITY if s in counts)
+    return ", ".join(f"{counts[s]} {s}" for s in SEVERITY if s in counts)
 
 
 def count(number: float) -> str:

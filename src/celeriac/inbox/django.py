@@ -13,8 +13,8 @@ from celeriac.inbox.receiver import (
     IdempotentReceiver,
     Key,
     keys_of,
-    new_among,
     slices,
+    unseen,
 )
 from celeriac.inbox.session import in_session
 
@@ -33,7 +33,7 @@ class DjangoInbox:
         with needing("django", "DjangoInbox"):
             import django  # noqa: F401
         self.using = using
-        self._prune_times = statement.PruneTimes()
+        self._prune_times = statement.PruneSchedule()
 
     def __repr__(self) -> str:
         return f"DjangoInbox(using={self.using!r})"
@@ -44,7 +44,7 @@ class DjangoInbox:
         with atomic(self.using):
             connection = connections[self.using]
             noted = note(connection, receiver.handler, keys_of(argument))
-            left = new_among(argument, noted)
+            left = unseen(argument, noted)
             if left is not None:
                 with in_session(connection):
                     receiver.run(left, connection)

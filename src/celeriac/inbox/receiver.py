@@ -57,7 +57,7 @@ def keys_of(argument: Argument) -> list[Key]:
     return sorted({_key_of(event) for event in events})
 
 
-def new_among(argument: Argument, noted: Iterable[Key]) -> Argument | None:
+def unseen(argument: Argument, noted: Iterable[Key]) -> Argument | None:
     """What is left of the argument where only `noted` keys are new; None where nothing is."""
     new = set(noted)
     if not isinstance(argument, list):

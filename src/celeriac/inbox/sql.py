@@ -14,8 +14,8 @@ from celeriac.inbox.receiver import (
     Inbox,
     Key,
     keys_of,
-    new_among,
     slices,
+    unseen,
 )
 from celeriac.inbox.session import in_session
 from celeriac.sql_engine import protect_from_forks
@@ -70,12 +70,12 @@ class SQLInbox:
 
     def __init__(self, factory: sessionmaker[Session] | Engine) -> None:
         self._factory = factory
-        self._prune_times = statement.PruneTimes()
+        self._prune_times = statement.PruneSchedule()
 
     def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
         with self._factory.begin() as session:
             noted = note(session, receiver.handler, keys_of(argument))
-            left = new_among(argument, noted)
+            left = unseen(argument, noted)
             if left is not None:
                 with in_session(session):
                     receiver.run(left, session)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from celeriac.inbox import statement
-from celeriac.inbox.receiver import Argument, IdempotentReceiver, keys_of, new_among
+from celeriac.inbox.receiver import Argument, IdempotentReceiver, keys_of, unseen
 from celeriac.inbox.session import in_session
 from celeriac.inbox.sql import note, prune
 
@@ -21,13 +21,13 @@ class AsyncSQLInbox:
 
     def __init__(self, factory: async_sessionmaker[AsyncSession] | AsyncEngine) -> None:
         self._factory = factory
-        self._prune_times = statement.PruneTimes()
+        self._prune_times = statement.PruneSchedule()
 
     async def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
         session: Any
         async with self._factory.begin() as session:
             noted = await session.run_sync(note, receiver.handler, keys_of(argument))
-            left = new_among(argument, noted)
+            left = unseen(argument, noted)
             if left is not None:
                 with in_session(session):
                     await receiver.run(left, session)

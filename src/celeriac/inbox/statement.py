@@ -65,7 +65,7 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-class PruneTimes:
+class PruneSchedule:
     """When it is time to prune again: now and then, and soon where there was more than a step."""
 
     def __init__(self) -> None:

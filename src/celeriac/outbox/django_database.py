@@ -9,14 +9,14 @@ from typing import Any
 from celeriac.django_sql import atomic, for_django
 from celeriac.outbox import statement
 from celeriac.outbox.database import DJANGO, Execute
-from celeriac.outbox.notified import Doorbell
-from celeriac.outbox.turns import TurnTaking
+from celeriac.outbox.leader_lock import LeaderLock
+from celeriac.outbox.listener import Doorbell
 from celeriac.transaction import Write
 
 REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
 
 
-class DjangoDatabase(TurnTaking):
+class DjangoDatabase(LeaderLock):
     """See Database. The connection is that of Django for this thread."""
 
     def __init__(self, using: str = "default") -> None:

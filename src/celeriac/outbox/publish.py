@@ -9,12 +9,12 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from celeriac.emitter.announced import Announced
+from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
 from celeriac.event_log import EntryKind, EventLog
 from celeriac.event_log.registered import kind_of_id, kind_postponed
-from celeriac.outbox.flush import Disk
+from celeriac.outbox.fsync_barrier import FsyncBarrier
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import answer_time, explain
 
@@ -51,9 +51,9 @@ class Publisher:
     def __init__(self, settings: Settings, event_log: EventLog) -> None:
         self.settings = settings
         self._log = event_log
-        self._announced = Announced()
+        self._announced = KnownDomains()
         self._types: dict[int, str] = {}
-        self._disk = Disk(settings) if settings.outbox_fsync else None
+        self._disk = FsyncBarrier(settings) if settings.outbox_fsync else None
 
     def publish(self, rows: Sequence[OutboxRow]) -> Published:
         """Appends the rows in their order, and holds those that are for later.
@@ -132,7 +132,9 @@ class Publisher:
     def _postpone(self, row: OutboxRow, published: Published) -> None:
         try:
             kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
-            self._log.postpone(row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind)
+            self._log.append_delayed(
+                row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind
+            )
         except LogFull as error:
             published.full[row.domain] = error
         except redis.RedisError as error:
@@ -145,7 +147,7 @@ class Publisher:
     def _announce(self, rows: Sequence[OutboxRow]) -> None:
         new = self._announced.missing(self._log, (row.domain for row in rows))
         if new:
-            self._log.announce(new)
+            self._log.register_domains(new)
             self._announced.add(new)
 
     def _explained(self, error: redis.RedisError) -> CeleriacError:

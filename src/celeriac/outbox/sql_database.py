@@ -16,15 +16,15 @@ from celeriac.errors import ConfigurationError
 from celeriac.extra import missing_extra
 from celeriac.outbox import statement
 from celeriac.outbox.database import Execute
-from celeriac.outbox.notified import Doorbell
-from celeriac.outbox.turns import TurnTaking
+from celeriac.outbox.leader_lock import LeaderLock
+from celeriac.outbox.listener import Doorbell
 from celeriac.outbox.write import REMEDY
 
 CONNECT_WITHIN = 5  # seconds
 BUSY_FOR = 30  # seconds that SQLite waits for other writers
 
 
-class SQLDatabase(TurnTaking):
+class SQLDatabase(LeaderLock):
     """See Database. Keeps a connection to PostgreSQL open between its turns."""
 
     def __init__(self, url: str) -> None:

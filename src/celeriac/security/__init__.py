@@ -1,14 +1,14 @@
 """Who signed an event, and for whom it is encrypted. Needs the package cryptography, if used."""
 
 from celeriac.security.encrypter import Encrypter, make_encrypter
-from celeriac.security.event_security import Guard
+from celeriac.security.event_security import EventSecurity
 from celeriac.security.key import PublicKey, SecretKey
 from celeriac.security.signer import Signer, make_signer
 from celeriac.security.verifier import Verifier, make_verifier
 
 __all__ = [
     "Encrypter",
-    "Guard",
+    "EventSecurity",
     "PublicKey",
     "SecretKey",
     "Signer",

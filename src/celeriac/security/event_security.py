@@ -10,7 +10,7 @@ from celeriac.security.verifier import Addressed, Verifier, make_verifier
 from celeriac.settings import Settings
 
 
-class Guard:
+class EventSecurity:
     """Says whether an event is to be trusted, and opens what is encrypted for the service."""
 
     def __init__(self, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.dispatcher import Chunk
 from celeriac.errors import InvalidEvent
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import entry_key
 from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
@@ -130,7 +130,7 @@ class MemoryBus:
         """
         groups = self._lanes() if handler is None else self._lanes_of(handler)
         return sum(
-            self.store.deliveries.schedule(group, [(entry, peek(body).key)])
+            self.store.deliveries.schedule(group, [(entry, read_header(body).key)])
             for group in groups
             for entry, body in self._done_in(group)
         )
@@ -197,7 +197,7 @@ class MemoryBus:
         for entry in self.store.event_log.read(group.domain, count=MOST):
             with suppress(InvalidEvent):
                 body = entry.body or b""
-                row = self.store.deliveries.rows(group, [peek(body).key])[0]
+                row = self.store.deliveries.rows(group, [read_header(body).key])[0]
                 run = self.store.backend.chunks.runs(group, [entry.id])[0]
                 by_row = row and row.entry == entry.id and row.state is DeliveryState.PROCESSED
                 in_chunk = row is None and run and run.outcome is RunOutcome.PROCESSED

@@ -53,7 +53,7 @@ class RecordingEventLog(MemoryEventLog):
         self.appended += 1
         return super().append(domain, body, kind, since_ms)
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -63,11 +63,11 @@ class RecordingEventLog(MemoryEventLog):
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
         self._note(body, delay_ms, at_ms)
-        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+        return super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
-    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         with self.silence():
-            return super().promote(domain, most)
+            return super().enqueue_due(domain, most)
 
     @contextmanager
     def silence(self) -> Iterator[None]:

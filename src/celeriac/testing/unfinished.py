@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from celeriac.delivery import DeliveryState, Group, Pending
 from celeriac.errors import InvalidEvent
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.store.factory import Backend
 from celeriac.testing.run_result import Unfinished
 from celeriac.tracking import state_of
@@ -84,7 +84,7 @@ def _unfinished(backend: Backend, group: Group) -> bool:
 
 def _named(body: bytes | None) -> str:
     try:
-        event = peek(body or b"")
+        event = read_header(body or b"")
     except InvalidEvent:
         return "(no event)"
     return f"{event.type} {event.id}"

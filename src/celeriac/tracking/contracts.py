@@ -9,7 +9,7 @@ from celeriac.contract.check import REGISTRY, RunningReader
 from celeriac.contract.judgement import Reader, Writer
 from celeriac.contract.lock import LockedReader
 from celeriac.errors import InvalidEvent
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.registry import is_alive
 from celeriac.store.factory import Backend
 
@@ -78,7 +78,7 @@ def _seen(backend: Backend) -> dict[str, Seen]:
     """How often each type was emitted, and when last among the newest entries of its domain."""
     domains = sorted(backend.event_log.domains())
     found: dict[str, Seen] = {}
-    for domain, volume in zip(domains, backend.event_log.volumes(domains), strict=True):
+    for domain, volume in zip(domains, backend.event_log.stream_stats(domains), strict=True):
         last: dict[str, int] = {}
         for entry in backend.event_log.read(domain, count=MAX_LOOKED_AT, newest_first=True):
             type_ = _type_of(entry.body)
@@ -91,6 +91,6 @@ def _seen(backend: Backend) -> dict[str, Seen]:
 
 def _type_of(body: bytes | None) -> str:
     try:
-        return peek(body).type if body else ""
+        return read_header(body).type if body else ""
     except InvalidEvent:
         return ""

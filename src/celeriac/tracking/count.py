@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from celeriac.delivery import DeliveryState
 from celeriac.errors import InvalidEvent
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import Entry
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -43,7 +43,7 @@ class Count:
         items = []
         for entry in entries:
             try:
-                items.append(Item.of(entry.id, peek(entry.body or b"", domain), entry.kind))
+                items.append(Item.of(entry.id, read_header(entry.body or b"", domain), entry.kind))
             except InvalidEvent:
                 self._events["invalid"] += 1
         rows = page_cells(self.backend, self.records, domain, items)

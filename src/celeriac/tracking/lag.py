@@ -11,7 +11,7 @@ from celeriac.event_log import EventLog, GroupInfo, entry_time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import HandlerLag
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 from celeriac.tracking.state import state_of
 
 PAGE = 500
@@ -34,15 +34,15 @@ def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> l
     ]
 
 
-def _orphan(domain: str, info: GroupInfo) -> Stand:
+def _orphan(domain: str, info: GroupInfo) -> GroupPosition:
     service = info.handler.partition(".")[0]
     record = HandlerRecord(id=info.handler, service=service, patterns=("#",), queue="")
-    return Stand(record, compile_patterns("#"), Group(domain, info.handler), info)
+    return GroupPosition(record, compile_patterns("#"), Group(domain, info.handler), info)
 
 
 def _lag(
     backend: Backend,
-    stand: Stand,
+    stand: GroupPosition,
     stats: Mapping[str, int],
     dead: Mapping[str, int],
     now_ms: int,
@@ -76,7 +76,7 @@ def _lag(
     )
 
 
-def _waiting(event_log: EventLog, stand: Stand) -> int:
+def _waiting(event_log: EventLog, stand: GroupPosition) -> int:
     domain, info = stand.group.domain, stand.info
     if info is None:
         return event_log.length(domain) if stand.since is None else 0
@@ -91,7 +91,7 @@ def _waiting(event_log: EventLog, stand: Stand) -> int:
     return count
 
 
-def _oldest(event_log: EventLog, stand: Stand) -> int | None:
+def _oldest(event_log: EventLog, stand: GroupPosition) -> int | None:
     """The time of the oldest entry that is not finished."""
     info = stand.info
     pending = None if info is None else info.oldest_pending

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from celeriac.errors import InvalidEvent, NotFound
-from celeriac.event import decode, event_key, id_time_ms, made_ms, peek
+from celeriac.event import decode, event_key, id_time_ms, made_ms, read_header
 from celeriac.event_log import Entry, EventLog, is_entry
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -90,7 +90,7 @@ class Wanted:
 
     def is_in(self, domain: str, body: bytes | None) -> bool:
         try:
-            event = peek(body, domain) if body is not None else None
+            event = read_header(body, domain) if body is not None else None
         except InvalidEvent:
             return False
         return event is not None and event.id == self.id and self.source in (None, event.source)
@@ -185,7 +185,7 @@ def entries_near_ids(event_log: EventLog, domain: str, ids: Mapping[str, str]) -
 
 def _key_of(entry: Entry, domain: str) -> str:
     try:
-        return peek(entry.body or b"", domain).key
+        return read_header(entry.body or b"", domain).key
     except InvalidEvent:
         return ""
 

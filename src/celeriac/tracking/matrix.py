@@ -12,7 +12,7 @@ import msgspec
 from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import DeliveryState, refused_field
 from celeriac.errors import InvalidEvent
-from celeriac.event import Event, event_key, masked, peek
+from celeriac.event import Event, event_key, masked, read_header
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
@@ -22,7 +22,7 @@ from celeriac.tracking.last_error import with_errors, with_last_failure
 from celeriac.tracking.locate import locate, locate_entry
 from celeriac.tracking.overview import HandlerView, overview
 from celeriac.tracking.page import Found, Item, page_cells
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 from celeriac.tracking.search import EventPage, Query, search
 from celeriac.tracking.tree import Tree, tree
 
@@ -111,7 +111,7 @@ class Matrix:
             data=masked(event, self.sensitive),
         )
 
-    def _with_failures(self, stand: Stand, found: Found, event: Event) -> Cell:
+    def _with_failures(self, stand: GroupPosition, found: Found, event: Event) -> Cell:
         cell = found.cell(stand.record)
         if found.is_plain:
             return cell
@@ -131,7 +131,7 @@ class Matrix:
         """The id of the event of an entry; the entry itself where it was trimmed."""
         entries = self.backend.event_log.read(domain, start=entry, end=entry, count=1)
         with suppress(InvalidEvent):
-            return peek(entries[0].body or b"").id if entries else entry
+            return read_header(entries[0].body or b"").id if entries else entry
         return entry
 
     def events(

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import msgspec
 
-from celeriac.delivery import Group, Tallies, Tally, sum_tallies
+from celeriac.delivery import Counters, Group, HandlerStats, sum_tallies
 from celeriac.event import compile_patterns
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -117,8 +117,8 @@ def _view(
     handler: str,
     record: HandlerRecord | None,
     lags: tuple[HandlerLag, ...],
-    ever: Tallies,
-    minutes: Sequence[Tallies],
+    ever: Counters,
+    minutes: Sequence[Counters],
     into_minute: float,
 ) -> HandlerView:
     hour = sum_tallies(minutes)
@@ -132,7 +132,7 @@ def _view(
         registered=record is not None,
         lags=lags,
         types=tuple(
-            _type_view(type, hour.get(type, Tally()), ever[type], minutes, into_minute)
+            _type_view(type, hour.get(type, HandlerStats()), ever[type], minutes, into_minute)
             for type in sorted(ever)
         ),
         minutes=tuple(Minute(one.processed, one.retried + one.dead) for one in by_minute),
@@ -145,7 +145,11 @@ def _view(
 
 
 def _type_view(
-    type: str, hour: Tally, ever: Tally, minutes: Sequence[Mapping[str, Tally]], into_minute: float
+    type: str,
+    hour: HandlerStats,
+    ever: HandlerStats,
+    minutes: Sequence[Mapping[str, HandlerStats]],
+    into_minute: float,
 ) -> TypeView:
     counts = [one[type].processed if type in one else 0 for one in minutes[-2:]]
     return TypeView(
@@ -161,8 +165,8 @@ def _type_view(
     )
 
 
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    total = Tally()
+def _sum(tallies: Iterable[HandlerStats]) -> HandlerStats:
+    total = HandlerStats()
     for one in tallies:
         total.add(one)
     return total

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from celeriac.delivery import IN_FLIGHT, DeliveryState, DeliveryStore, Pending, Row, refused_field
 from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.delivery.run_record import Run
-from celeriac.event import Peek, RawEvent, event_key
+from celeriac.event import EventHeader, RawEvent, event_key
 from celeriac.event_log import Entry, EntryKind, EventLog, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell
 from celeriac.tracking.delivery_state import Evidence, delivery_state
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 
 PAGE = 1000
 
@@ -26,12 +26,14 @@ class Item:
     """One event of a page: its entry, as much of it as there is, its key, and the entry's kind."""
 
     entry: str
-    event: Peek | RawEvent
+    event: EventHeader | RawEvent
     key: str
     kind: EntryKind = EntryKind.MADE
 
     @classmethod
-    def of(cls, entry: str, event: Peek | RawEvent, kind: EntryKind = EntryKind.MADE) -> Item:
+    def of(
+        cls, entry: str, event: EventHeader | RawEvent, kind: EntryKind = EntryKind.MADE
+    ) -> Item:
         return cls(entry, event, event_key(event.id, event.source), kind)
 
 
@@ -120,12 +122,12 @@ def page_cells(
     items: Sequence[Item],
     *,
     ignored: bool = False,
-) -> list[list[tuple[Stand, Found]]]:
+) -> list[list[tuple[GroupPosition, Found]]]:
     """For each item, in order, its cells in the order of `records`. The items are in any order.
 
     With `ignored`, a handler has a cell also for an event of the domain that it did not want.
     """
-    cells: list[list[tuple[Stand, Found]]] = [[] for _ in items]
+    cells: list[list[tuple[GroupPosition, Found]]] = [[] for _ in items]
     if not items:
         return cells
     view = _View(backend.deliveries.remembers_from_ms(), ignored=ignored)
@@ -168,13 +170,13 @@ def _columns(
     domain: str,
     items: Sequence[Item],
     view: _View,
-) -> list[tuple[Stand, list[Found | None]]]:
+) -> list[tuple[GroupPosition, list[Found | None]]]:
     there = stands(backend.event_log, records, domain)
     return [(stand, list(_column(backend, stand, items, view))) for stand in there]
 
 
 def _column(
-    backend: Backend, stand: Stand, items: Sequence[Item], view: _View
+    backend: Backend, stand: GroupPosition, items: Sequence[Item], view: _View
 ) -> Iterator[Found | None]:
     """The cells of one handler. Everything is read in the order that Evidence asks for."""
     deliveries = backend.deliveries
@@ -216,7 +218,7 @@ def _column(
 
 
 def _rows(
-    deliveries: DeliveryStore, stand: Stand, items: Sequence[Item]
+    deliveries: DeliveryStore, stand: GroupPosition, items: Sequence[Item]
 ) -> tuple[list[Row | None], dict[str, Row]]:
     """The row of each event, and entry → row of those entries that were refused."""
     fields = [*(item.key for item in items), *(refused_field(item.entry) for item in items)]
@@ -228,7 +230,7 @@ def _rows(
 
 def _runs(
     chunks: ChunkStore,
-    stand: Stand,
+    stand: GroupPosition,
     items: Sequence[Item],
     rows: Sequence[Row | None],
     held: Collection[str],
@@ -247,7 +249,7 @@ def _runs(
 
 
 def _in_flight(
-    deliveries: DeliveryStore, stand: Stand, items: Sequence[Item]
+    deliveries: DeliveryStore, stand: GroupPosition, items: Sequence[Item]
 ) -> dict[str, Pending]:
     if stand.info is None:
         return {}

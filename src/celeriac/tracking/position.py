@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from celeriac.delivery import Group
-from celeriac.event import Matcher, Peek, RawEvent, compile_patterns, meant_for
+from celeriac.event import EventHeader, Matcher, RawEvent, compile_patterns, meant_for
 from celeriac.event_log import EventLog, GroupInfo, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class GroupPosition:
     """One handler in one domain. `info` is None where it has none."""
 
     record: HandlerRecord
@@ -32,10 +32,10 @@ class Stand:
             return self.since is None
         return entry_key(entry) > entry_key(self.info.last_delivered)
 
-    def wants(self, event: Peek | RawEvent) -> bool:
+    def wants(self, event: EventHeader | RawEvent) -> bool:
         return meant_for(self.record.id, self.matcher.matches(event.type), event.handlers)
 
-    def was_subscribed(self, entry: str, event: Peek | RawEvent) -> bool:
+    def was_subscribed(self, entry: str, event: EventHeader | RawEvent) -> bool:
         """Whether the handler took part in the domain, and its patterns matched events of this
         type, when the entry was appended. An unwanted type matches none: only the first counts."""
         if self.since and entry_key(entry) <= entry_key(self.since):
@@ -65,7 +65,9 @@ class Stand:
         return found
 
 
-def stands(event_log: EventLog, records: Iterable[HandlerRecord], domain: str) -> list[Stand]:
+def stands(
+    event_log: EventLog, records: Iterable[HandlerRecord], domain: str
+) -> list[GroupPosition]:
     """Every handler that takes part in the domain, or will once it is started."""
     groups = {info.handler: info for info in event_log.groups(domain)}
     found = []
@@ -74,5 +76,5 @@ def stands(event_log: EventLog, records: Iterable[HandlerRecord], domain: str) -
         reaches = matcher.domains is None or domain in matcher.domains
         if reaches or domain in record.since:
             group = Group(domain, record.id, record.flow_control)
-            found.append(Stand(record, matcher, group, groups.get(record.id)))
+            found.append(GroupPosition(record, matcher, group, groups.get(record.id)))
     return found

@@ -16,7 +16,7 @@ import msgspec
 
 from celeriac.delivery import DeliveryState
 from celeriac.errors import InvalidEvent
-from celeriac.event import Peek, compile_patterns, literal_domain, peek
+from celeriac.event import EventHeader, compile_patterns, literal_domain, read_header
 from celeriac.event_log import EventLog, entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -30,7 +30,7 @@ CELLS, CELLS_GROWTH = 500, 4
 MOST_READ = 5000
 MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
 
-Seen = tuple[Candidate, Peek]  # an entry, and what was read of its event: not its data
+Seen = tuple[Candidate, EventHeader]  # an entry, and what was read of its event: not its data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +148,10 @@ def _page(found: list[EventStatus], last: Candidate | None, read: int, *, full: 
     )
 
 
-def _event_test(query: Query) -> Callable[[Peek], bool]:
+def _event_test(query: Query) -> Callable[[EventHeader], bool]:
     matcher = None if query.pattern is None else compile_patterns(query.pattern)
 
-    def fits(event: Peek) -> bool:
+    def fits(event: EventHeader) -> bool:
         return (
             (query.id is None or event.id.startswith(query.id))
             and (query.subject is None or (event.subject or "").startswith(query.subject))
@@ -206,9 +206,9 @@ def _has(query: Query, one: EventStatus) -> bool:
     )
 
 
-def _peeked(domain: str, body: bytes | None) -> Peek | None:
+def _peeked(domain: str, body: bytes | None) -> EventHeader | None:
     try:
-        return peek(body, domain) if body is not None else None
+        return read_header(body, domain) if body is not None else None
     except InvalidEvent:
         return None
 

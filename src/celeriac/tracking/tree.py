@@ -8,14 +8,14 @@ from itertools import groupby
 import msgspec
 
 from celeriac.errors import NotFound
-from celeriac.event import Peek, id_time_ms, meant_for
+from celeriac.event import EventHeader, id_time_ms, meant_for
 from celeriac.event_log import entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, Located
 from celeriac.tracking.locate import entries_near_ids, locate
 from celeriac.tracking.page import Item, page_cells
-from celeriac.tracking.position import Stand, stands
+from celeriac.tracking.position import GroupPosition, stands
 
 MOST_CAUSES = 20  # steps up
 MOST_NODES = 60  # events in all
@@ -188,7 +188,7 @@ def _placed(
 
 
 def _entries(
-    backend: Backend, domain: str, there: Sequence[Stand], nodes: Sequence[Cause]
+    backend: Backend, domain: str, there: Sequence[GroupPosition], nodes: Sequence[Cause]
 ) -> dict[str, str]:
     """Event key → entry: where a handler has a row, the key is registered, or the entry is of the
     time at which the id was made."""
@@ -205,12 +205,12 @@ def _entries(
     return found | entries_near_ids(backend.event_log, domain, ids)
 
 
-def _wants(stand: Stand, node: Cause) -> bool:
+def _wants(stand: GroupPosition, node: Cause) -> bool:
     return meant_for(stand.record.id, stand.matcher.matches(node.type), ())
 
 
-def _peek(node: Cause) -> Peek:
-    return Peek(id=node.id, source="", type=node.type)
+def _peek(node: Cause) -> EventHeader:
+    return EventHeader(id=node.id, source="", type=node.type)
 
 
 def _by_domain(level: Iterable[Cause]) -> Iterable[tuple[str, list[Cause]]]:

@@ -76,7 +76,7 @@ def guarded_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Call
     return receive
 
 
-class HintRequest(GuardedRequest):
+class DeliveryRequest(GuardedRequest):
     """A hint under way, seen from the main process.
 
     Raises InvalidTaskError, upon which Celery logs and drops the message, for what is no hint.

@@ -20,7 +20,7 @@ if SERVICE == "billing":
             raise ValueError("declined")
 
     @bus.on("order.placed", ordered=True)
-    def book(event: Event[dict[str, Any]]) -> None: ...
+    def handlers(event: Event[dict[str, Any]]) -> None: ...
 
 
 if SERVICE == "orders":

@@ -152,7 +152,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
             raise ValueError("declined")
 
     @billing.on("order.placed", ordered=True)
-    def book(event: Event) -> None: ...
+    def handlers(event: Event) -> None: ...
 
     @billing.on("order.placed", signed=True)
     def audit(event: Event) -> None:

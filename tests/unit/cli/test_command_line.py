@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from celeriac import EventBus
 from celeriac.cli.dispatcher import find_bus
-from celeriac.cli.moment import Moment
 from celeriac.cli.plugin import bus as plugin
 from celeriac.cli.root import main
 from celeriac.cli.show import age, count, took, when
+from celeriac.cli.time_param import TimeParam
 
 NOWHERE = "redis://127.0.0.1:1/0"
 Found = dict[tuple[str, ...], click.Command]
@@ -123,13 +123,13 @@ def test_the_bus_of_a_module_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_times_are_utc_unless_they_say_otherwise(text: str, expected: str) -> None:
-    assert expected == Moment().convert(text, None, None).isoformat()
+    assert expected == TimeParam().convert(text, None, None).isoformat()
 
 
 @pytest.mark.parametrize("text", ["", "soon", "12", "5 m", "m5"])
 def test_what_is_neither_time_nor_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        Moment().convert(text, None, None)
+        TimeParam().convert(text, None, None)
 
 
 def test_quantities_read_well() -> None:

@@ -12,13 +12,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from celeriac.cli.doctor.backlog import check_backlog
-from celeriac.cli.doctor.finding import Patient
+from celeriac.cli.doctor.finding import BusSnapshot
 from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
-from celeriac.event_log import ClockStep, EntryKind, GroupInfo, Volume
+from celeriac.event_log import ClockStep, EntryKind, GroupInfo, StreamStats
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import WorkerRecord
@@ -38,12 +38,12 @@ HEALTHY = {
 }
 
 
-def patient(info: dict[str, Any], **given: Any) -> Patient:
+def snapshot(info: dict[str, Any], **given: Any) -> BusSnapshot:
     parts: dict[str, Any] = {
         "settings": Settings.load({}), "servers": {"h:1": info} if info else {}, "now_ms": 0,
         "clock_off_ms": 0, "handlers": {}, "workers": [], "lags": [], "dead": {},
     }  # fmt: skip
-    return Patient(**{**parts, **given})
+    return BusSnapshot(**{**parts, **given})
 
 
 def levels(run: Run) -> dict[str, str]:
@@ -59,7 +59,7 @@ def levels(run: Run) -> dict[str, str]:
 def test_a_clock_of_the_server_that_was_set_back_is_named(ago_ms: int, named: bool) -> None:
     now = 1_700_000_000_000
     steps = {"order": ClockStep(3_600_000, now - ago_ms), "user": ClockStep(5000, 0)}
-    [finding] = check_clocks(patient({}, now_ms=now, clock_steps=steps))
+    [finding] = check_clocks(snapshot({}, now_ms=now, clock_steps=steps))
     assert ("warn" if named else "ok") == finding.level
     assert named == ("set back by 60 min, 60 s ago" in finding.text)
 
@@ -167,8 +167,8 @@ NOW = 1_800_000_000_000
     ],
 )  # fmt: skip
 def test_ids_of_the_future_are_named(newest: str, text: str | None) -> None:
-    volumes = [Volume("order", newest=newest)]
-    found = list(check_streams(patient(HEALTHY, now_ms=NOW, volumes=volumes)))
+    stream_stats = [StreamStats("order", newest=newest)]
+    found = list(check_streams(snapshot(HEALTHY, now_ms=NOW, stream_stats=stream_stats)))
     assert [one.level for one in found] == ["fail" if text else "ok"]
     assert text is None or text in found[0].text
 
@@ -178,8 +178,8 @@ def test_entries_that_were_removed_before_a_group_had_them_are_counted(
     read: int | None, lost: int
 ) -> None:
     group = GroupInfo("billing.charge", "1-0", 0, None, read, {}, None)
-    volume = Volume("order", length=6, appended=10, newest="10-0")
-    sick = patient(HEALTHY, now_ms=NOW, volumes=[volume], groups={"order": [group]})
+    volume = StreamStats("order", length=6, appended=10, newest="10-0")
+    sick = snapshot(HEALTHY, now_ms=NOW, stream_stats=[volume], groups={"order": [group]})
     found = list(check_streams(sick))
     assert [one.level for one in found] == ["fail" if lost else "ok"]
     assert not lost or found[0].text.startswith(f"{lost} entries of order were removed before")
@@ -214,9 +214,9 @@ def test_dead_letters_and_old_events_are_worth_a_look(
     ],
 )
 def test_the_server_is_checked(change: dict[str, Any], level: str) -> None:
-    found = {finding.level for finding in check_server(patient({**HEALTHY, **change}))}
+    found = {finding.level for finding in check_server(snapshot({**HEALTHY, **change}))}
     assert {"ok", level} == found
-    assert all(f.remedy for f in check_server(patient({**HEALTHY, **change})) if f.level != "ok")
+    assert all(f.remedy for f in check_server(snapshot({**HEALTHY, **change})) if f.level != "ok")
 
 
 def test_a_clock_that_is_off_is_named() -> None:
@@ -224,7 +224,7 @@ def test_a_clock_that_is_off_is_named() -> None:
         name="w", service="s", hostname="h", pid=1, pool="solo", processes=1, queues=("s",),
         version="0", beat_ms=100_000, clock_ms=80_000,
     )  # fmt: skip
-    found = list(check_clocks(patient(HEALTHY, now_ms=100_000, workers=[worker])))
+    found = list(check_clocks(snapshot(HEALTHY, now_ms=100_000, workers=[worker])))
     assert ["w is 20 s behind the server"] == [finding.text for finding in found]
 
 
@@ -237,7 +237,7 @@ def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: st
     settings = Settings.load({}, max_backlog=100)
     found = [
         one
-        for one in check_backlog(patient(HEALTHY, lags=lags, settings=settings))
+        for one in check_backlog(snapshot(HEALTHY, lags=lags, settings=settings))
         if one.check == "log"
     ]
     assert [one.level for one in found] == ([level] if level else [])
@@ -257,7 +257,7 @@ def test_a_log_near_its_bound_is_told_with_who_is_behind(waiting: int, level: st
 def test_an_outbox_that_nobody_relays_fails(
     found: OutboxStatus | str | None, expected: list[str]
 ) -> None:
-    findings = list(check_outbox(patient({}, outbox=found)))
+    findings = list(check_outbox(snapshot({}, outbox=found)))
     assert expected == [finding.level for finding in findings]
 
 
@@ -276,7 +276,7 @@ def test_each_node_of_a_cluster_is_looked_at() -> None:
         "10.0.0.1:6379": {**HEALTHY, "cluster_enabled": 1, "connected_slaves": 1},
         "10.0.0.2:6379": {**HEALTHY, "cluster_enabled": 1, "aof_enabled": 0},
     }
-    found = list(check_server(replace(patient({}), servers=nodes)))
+    found = list(check_server(replace(snapshot({}), servers=nodes)))
     assert [f.check for f in found if f.level == "warn"] == ["persistence", "replicas"]
     assert any("10.0.0.2:6379" in f.text for f in found)
 
@@ -284,7 +284,7 @@ def test_each_node_of_a_cluster_is_looked_at() -> None:
 def test_events_that_wait_in_the_spool_are_told(tmp_path: Path) -> None:
     path = str(tmp_path / "spool.db")
     settings = Settings.load({}, spool=path)
-    sick = patient(HEALTHY, settings=settings)
+    sick = snapshot(HEALTHY, settings=settings)
     assert list(check_spool(sick)) == []
     assert not (tmp_path / "spool.db").exists()
     file = SpoolFile(path, settings.spool_max_bytes)

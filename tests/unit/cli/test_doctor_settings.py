@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from celeriac.bus_settings.record import Record, read_record
-from celeriac.cli.doctor.finding import Finding, Patient
+from celeriac.cli.doctor.finding import BusSnapshot, Finding
 from celeriac.cli.doctor.settings import check_domains, check_settings
 from celeriac.dispatcher.janitor import MANY_DOMAINS
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.test_doctor import patient
+from tests.unit.cli.test_doctor import snapshot
 from tests.unit.tracking.shop import Shop
 
 
 def told(settings: Settings, record: Record) -> list[Finding]:
-    return list(check_settings(patient({}, settings=settings, record=record)))
+    return list(check_settings(snapshot({}, settings=settings, record=record)))
 
 
-def with_domains(number: int, **record: int) -> Patient:
-    return patient({}, dead={f"d{n}": 0 for n in range(number)}, record=Record(record))
+def with_domains(number: int, **record: int) -> BusSnapshot:
+    return snapshot({}, dead={f"d{n}": 0 for n in range(number)}, record=Record(record))
 
 
 def test_settings_that_agree_are_in_order() -> None:

@@ -14,7 +14,7 @@ from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.delivery.run_record import RunOutcome
-from celeriac.flower.view.front import read_front
+from celeriac.flower.view.home import read_front
 from celeriac.flower.view.services import read_services
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend

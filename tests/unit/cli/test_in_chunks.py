@@ -10,7 +10,7 @@ from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
 from celeriac.flower.view.event import read_event
-from celeriac.flower.view.front import read_front
+from celeriac.flower.view.home import read_front
 from celeriac.observability.metrics.snapshot import take_snapshot
 from celeriac.store.memory.event_log import MemoryClock
 from celeriac.tracking import Matrix

@@ -36,7 +36,7 @@ def drain(follower: Follower) -> list[str]:
 
 def test_it_begins_now_and_gives_each_entry_once_in_the_order_they_came(shop: Shop) -> None:
     event_log = shop.backend.event_log
-    event_log.announce(["order", "payment"])
+    event_log.register_domains(["order", "payment"])
     event_log.append("order", b"before")
     follower = Follower(event_log)
     assert [] == drain(follower)
@@ -53,14 +53,14 @@ def test_a_domain_that_appears_later_is_followed_from_its_first_entry(
     event_log = shop.backend.event_log
     follower = Follower(event_log)
     assert [] == drain(follower)
-    event_log.announce(["order"])
+    event_log.register_domains(["order"])
     event_log.append("order", b"first")
     assert ["first"] == drain(follower)
 
 
 def test_a_backlog_of_several_domains_comes_as_one_in_order(shop: Shop, clock: MemoryClock) -> None:
     event_log = shop.backend.event_log
-    event_log.announce(["order", "payment"])
+    event_log.register_domains(["order", "payment"])
     for n in range(3 * PAGE):
         clock.advance(1)
         # one domain has far more than the other: its pages end earlier
@@ -71,7 +71,7 @@ def test_a_backlog_of_several_domains_comes_as_one_in_order(shop: Shop, clock: M
 
 def test_since_is_a_time_and_what_is_older_stays_away(shop: Shop, clock: MemoryClock) -> None:
     event_log = shop.backend.event_log
-    event_log.announce(["order"])
+    event_log.register_domains(["order"])
     event_log.append("order", b"old")
     clock.advance(1000)
     event_log.append("order", b"new")
@@ -115,7 +115,7 @@ def test_each_line_of_json_is_one_event_with_its_place(shop: Shop, run: Run) -> 
 
 
 def test_what_is_no_event_is_told_and_stops_nothing(shop: Shop, run: Run) -> None:
-    shop.backend.event_log.announce(["order"])
+    shop.backend.event_log.register_domains(["order"])
     shop.backend.event_log.append("order", b"\xff\x1b[2Jnonsense")
     shop.emit("order.placed")
     lines = run("tail", "--since", "1h", "--limit", "2").out.splitlines()

@@ -20,10 +20,10 @@ from rich.console import Console, RenderableType
 from celeriac import EventBus
 from celeriac.cli.top.keyboard import named
 from celeriac.cli.top.live import press
-from celeriac.cli.top.looks import SORTS, Looks
 from celeriac.cli.top.screen import screen, still
 from celeriac.cli.top.table import number, seconds
 from celeriac.cli.top.view import HandlerRow, ServiceRow, View, Watch
+from celeriac.cli.top.view_options import SORTS, ViewOptions
 from celeriac.store.memory.event_log import MemoryClock
 from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.cli.conftest import Run, refuse
@@ -60,7 +60,12 @@ def rendered(frame: RenderableType, width: int) -> list[str]:
 @pytest.mark.parametrize("height", [5, 10, 24, 60])
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 132, 250])
 def test_a_screen_is_never_larger_than_the_terminal(width: int, height: int) -> None:
-    for looks in (Looks(), Looks(help=True), Looks(typing=True, filter="s1"), Looks(offset=25)):
+    for looks in (
+        ViewOptions(),
+        ViewOptions(help=True),
+        ViewOptions(typing=True, filter="s1"),
+        ViewOptions(offset=25),
+    ):
         lines = rendered(screen(VIEW, looks, width, height), width)
         assert len(lines) <= height
         assert max(map(len, lines)) <= width
@@ -68,7 +73,7 @@ def test_a_screen_is_never_larger_than_the_terminal(width: int, height: int) -> 
 
 def test_what_has_no_room_gives_way_and_the_most_needed_stays() -> None:
     titles = {
-        width: next(x for x in rendered(still(VIEW, Looks(), width), width) if "handler" in x)
+        width: next(x for x in rendered(still(VIEW, ViewOptions(), width), width) if "handler" in x)
         for width in (60, 80, 160)
     }
     assert all("lag" in title and "rate/s" in title for title in titles.values())
@@ -77,43 +82,43 @@ def test_what_has_no_room_gives_way_and_the_most_needed_stays() -> None:
 
 
 def test_rows_come_in_the_order_that_is_asked_for() -> None:
-    assert "s29" in Looks(sort="lag").chosen(VIEW)[0].handler
-    assert "s0" in Looks(sort="name").chosen(VIEW)[0].handler
-    assert {row.dead for row in Looks(sort="dead").chosen(VIEW)[:10]} == {2}
+    assert "s29" in ViewOptions(sort="lag").chosen(VIEW)[0].handler
+    assert "s0" in ViewOptions(sort="name").chosen(VIEW)[0].handler
+    assert {row.dead for row in ViewOptions(sort="dead").chosen(VIEW)[:10]} == {2}
     assert ["s1.handler_with_a_name_of_some_length_1"] == [
-        row.handler for row in Looks(filter="LENGTH_1").chosen(VIEW) if row.service == "s1"
+        row.handler for row in ViewOptions(filter="LENGTH_1").chosen(VIEW) if row.service == "s1"
     ]
 
 
 def test_a_service_without_a_worker_stands_out() -> None:
-    assert any("gone no worker" in line for line in rendered(still(VIEW, Looks(), 160), 160))
+    assert any("gone no worker" in line for line in rendered(still(VIEW, ViewOptions(), 160), 160))
 
 
 def test_keys_change_how_it_is_looked_at() -> None:
-    looks: Looks | None = Looks()
+    looks: ViewOptions | None = ViewOptions()
     for key in ("s", "?", "?", " ", "down", "down", "up"):
         assert looks is not None
         looks = press(looks, key)
-    assert Looks(sort="oldest", paused=True, offset=1) == looks
-    assert press(Looks(), "q") is None
-    assert Looks(sort="dead") == press(Looks(), "d")
+    assert ViewOptions(sort="oldest", paused=True, offset=1) == looks
+    assert press(ViewOptions(), "q") is None
+    assert ViewOptions(sort="dead") == press(ViewOptions(), "d")
 
 
 def test_every_sort_comes_round() -> None:
-    looks, seen = Looks(), []
+    looks, seen = ViewOptions(), []
     for _ in SORTS:
         looks = looks.next_sort()
         seen.append(looks.sort)
-    assert {*SORTS} == {*seen} and looks == Looks()
+    assert {*SORTS} == {*seen} and looks == ViewOptions()
 
 
 def test_a_filter_is_typed_in_and_q_is_a_letter_of_it() -> None:
-    looks: Looks | None = Looks()
+    looks: ViewOptions | None = ViewOptions()
     for key in ("/", "q", "x", "backspace", "down", "enter"):
         assert looks is not None
         looks = press(looks, key)
-    assert Looks(filter="q") == looks
-    assert Looks() == press(replace(Looks(filter="q"), typing=True), "escape")
+    assert ViewOptions(filter="q") == looks
+    assert ViewOptions() == press(replace(ViewOptions(filter="q"), typing=True), "escape")
 
 
 def test_keys_are_named_however_many_come_at_once() -> None:
@@ -162,7 +167,7 @@ def test_a_backlog_and_a_paused_handler_are_shown(shop: Shop, clock: MemoryClock
     view = Watch(shop.backend).view()
     [row] = view.handlers
     assert (1, 90.0) == (row.lag, row.oldest_s)
-    text = "\n".join(rendered(still(view, Looks(), 120), 120))
+    text = "\n".join(rendered(still(view, ViewOptions(), 120), 120))
     assert "billing.charge paused" in text and "90 s" in text
     assert "billing no worker" in text, "the last beat is too old"
 

@@ -185,7 +185,7 @@ def backend() -> Backend:
 
 def test_the_live_catalog_has_workers_counts_and_handlers_of_older_workers() -> None:
     made = backend()
-    made.event_log.announce(["order"])
+    made.event_log.register_domains(["order"])
     for type_ in ("order.placed", "order.paid"):
         made.event_log.append("order", encode(build_event(type_, {}, source="s")))
     made.event_log.note_emitted(["order.placed"] * 3)

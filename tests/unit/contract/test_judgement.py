@@ -23,7 +23,7 @@ from celeriac.contract.lock import LockedReader, locked_contract, locked_reader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
 from celeriac.contract.versions import VERSIONS
-from celeriac.event.reader import Misfit, reader_for
+from celeriac.event.data_decoder import DataMismatch, decoder_for
 from celeriac.handler import make_handler
 
 pytest.importorskip("jsoncompat")
@@ -96,12 +96,12 @@ def test_the_verdict_is_that_of_reading_all_that_can_be_written(
 ) -> None:
     """Of a reader whose code is at hand. `within` may not object where nothing was found."""
     old, new = struct(written), struct(read)
-    decoder = reader_for(new)
+    decoder = decoder_for(new)
     fits = True
     for example in examples(written_schema(old)):
         try:
             decoder.from_json(msgspec.json.encode(example))
-        except Misfit:
+        except DataMismatch:
             fits = False
     assert fits == (judge_pair(writer(old), own(new)) is None)
     assert fits == (judge_pair(writer(old), foreign(new)) is None)

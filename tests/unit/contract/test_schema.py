@@ -17,7 +17,7 @@ from celeriac.contract.example import examples
 from celeriac.contract.normal_form import digest, normal_form
 from celeriac.contract.schema import read_schema, written_schema
 from celeriac.event import build_event, decode, encode, encode_data
-from celeriac.event.reader import reader_for
+from celeriac.event.data_decoder import decoder_for
 
 
 class Colour(enum.Enum):
@@ -98,7 +98,7 @@ def test_each_example_of_what_is_written_is_read_by_the_model(model: Any) -> Non
     found = list(examples(written_schema(model)))
     assert len(found) > 1
     for example in found:
-        reader_for(model).from_json(msgspec.json.encode(example))
+        decoder_for(model).from_json(msgspec.json.encode(example))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -106,7 +106,7 @@ def test_what_emit_writes_of_a_model_is_within_its_schema(model: Any) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     validator = jsonschema.Draft202012Validator(written_schema(model))
     for example in examples(written_schema(model)):
-        value = reader_for(model).from_json(msgspec.json.encode(example))
+        value = decoder_for(model).from_json(msgspec.json.encode(example))
         event = build_event("order.placed", value, source="shop")
         written = msgspec.json.decode(encode_data(event))
         assert [] == [error.message for error in validator.iter_errors(written)]

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from celeriac.delivery import Histogram, Outcome, Tally, sum_tallies
+from celeriac.delivery import HandlerStats, Histogram, Outcome, sum_tallies
 from celeriac.delivery.counters import (
     FIRST,
     LAST,
-    Tallies,
+    Counters,
     add_tally,
     bucket_of,
     tally_processed,
@@ -59,7 +59,7 @@ def test_a_quantile_is_interpolated_within_its_bucket() -> None:
 
 
 def test_fields_of_the_script_become_tallies_by_type() -> None:
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, HandlerStats] = {}
     stored = {
         b"order.placed processed": b"7",
         b"order.placed retry": b"2",
@@ -77,17 +77,20 @@ def test_fields_of_the_script_become_tallies_by_type() -> None:
 
 
 def test_tallies_add_up_and_leave_their_parts_alone() -> None:
-    one = {"a": Tally(processed=1, run=Histogram({1: 1}, 5))}
-    two = {"a": Tally(processed=2, dead=1, run=Histogram({1: 1, 2: 1}, 7)), "b": Tally(retried=1)}
+    one = {"a": HandlerStats(processed=1, run=Histogram({1: 1}, 5))}
+    two = {
+        "a": HandlerStats(processed=2, dead=1, run=Histogram({1: 1, 2: 1}, 7)),
+        "b": HandlerStats(retried=1),
+    }
     total = sum_tallies([one, two])
-    assert Tally(processed=3, dead=1, run=Histogram({1: 2, 2: 1}, 12)) == total["a"]
+    assert HandlerStats(processed=3, dead=1, run=Histogram({1: 2, 2: 1}, 12)) == total["a"]
     assert 1 == total["b"].retried
-    assert Tally(processed=1, run=Histogram({1: 1}, 5)) == one["a"]
+    assert HandlerStats(processed=1, run=Histogram({1: 1}, 5)) == one["a"]
 
 
 def test_what_a_chunk_counts_is_what_its_deliveries_count_one_by_one() -> None:
     now_ms, ran = 10_000, [("9999-0", 30), ("9999-1", 30), ("9000-0", 1_500_000), ("10001-0", 7)]
-    one_by_one, together = Tally(), Tallies()
+    one_by_one, together = HandlerStats(), Counters()
     for entry, took_us in ran:
         total_us = max(0, now_ms - entry_time_ms(entry)) * 1000
         tally_settled(one_by_one, Outcome.PROCESSED, 1, took_us, total_us)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from celeriac.delivery import MAX_LOST_RUNS, Outcome
 from celeriac.dispatcher.apart import apart_ms, run_apart
 from celeriac.dispatcher.chunk import Item
-from celeriac.event import build_event, encode, peek
+from celeriac.event import build_event, encode, read_header
 
-EVENT = peek(encode(build_event("order.placed", None, source="shop")))
+EVENT = read_header(encode(build_event("order.placed", None, source="shop")))
 
 
 def item(lost_runs: int) -> Item:

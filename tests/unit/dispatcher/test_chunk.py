@@ -8,7 +8,7 @@ import pytest
 
 from celeriac import Event
 from celeriac.dispatcher.chunk import Chunk, Item, chunk_size, limit, split
-from celeriac.event import Peek, key_id
+from celeriac.event import EventHeader, key_id
 from celeriac.handler import Handler, make_handler
 from celeriac.settings import Settings
 
@@ -27,7 +27,7 @@ def handler(**options: Any) -> Handler:
 
 def items(*attempts: int) -> list[Item]:
     return [
-        Item(f"{n}-0", begun, Peek(id=f"e{n}", source="s", type="order.placed"))
+        Item(f"{n}-0", begun, EventHeader(id=f"e{n}", source="s", type="order.placed"))
         for n, begun in enumerate(attempts, 1)
     ]
 
@@ -113,7 +113,7 @@ def test_nothing_makes_no_chunk() -> None:
 
 def test_people_see_type_and_id_and_never_data() -> None:
     some = handler()
-    event = Peek(id="e1", source="s", type="order.placed", subject="order/1")
+    event = EventHeader(id="e1", source="s", type="order.placed", subject="order/1")
     one = Chunk(some, some.group("order"), (Item("1-0", 2, event),))
     assert {"event": "order.placed", "id": "e1", "subject": "order/1", "attempt": 3} == (
         one.describe()
@@ -136,9 +136,9 @@ def test_with_more_to_come_a_chunk_is_not_spread_over_the_processes(
 
 def test_what_flower_keeps_of_a_task_is_short_whatever_the_events_say() -> None:
     some = handler()
-    event = Peek(id="e1", source="s", type="order.placed", subject="x" * 1024)
+    event = EventHeader(id="e1", source="s", type="order.placed", subject="x" * 1024)
     one = Chunk(some, some.group("order"), (Item("1-0", 0, event),))
     assert "x" * 254 + "…" == one.describe()["subject"]
-    types = [Peek(id="e", source="s", type=f"order.{'t' * 200}{n}") for n in range(50)]
+    types = [EventHeader(id="e", source="s", type=f"order.{'t' * 200}{n}") for n in range(50)]
     many = Chunk(some, some.group("order"), tuple(Item("1-0", 0, event) for event in types))
     assert len(many.describe()["event"]) == 255

@@ -30,7 +30,7 @@ def test_a_wildcard_leaves_a_domain_that_is_gone_and_joins_it_again_when_it_is_b
 
     turning = dispatcher()
     # Not emitted: the worker ignores what came before it knew of the domain.
-    store.event_log.announce(["brief"])
+    store.event_log.register_domains(["brief"])
     turning.turn()
     assert {"brief"} == since(store, "billing.audit")
     forget(store, "brief")

@@ -14,7 +14,7 @@ from celeriac import Event, EventBus
 from celeriac.dead_letter import redrive_letter
 from celeriac.delivery import Group
 from celeriac.dispatcher.group_state import is_plain
-from celeriac.event import event_key, peek
+from celeriac.event import event_key, read_header
 from celeriac.event.signature import redriven_for
 from celeriac.event_log import EntryKind, entry_key
 from celeriac.event_log.registered import Registered
@@ -179,10 +179,10 @@ def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
     ms, number = entry_key(true)
     ids = store.event_log.store["order"].ids
     other = f"{ms}-{number + 7}" if entry == "behind" else entry
-    ids.put(peek(body).key, Registered(other), now_ms)
+    ids.put(read_header(body).key, Registered(other), now_ms)
     ids.note_ambiguous(now_ms - 1000, now_ms + 1000)
     drain()
-    assert [peek(body).id] == ran
+    assert [read_header(body).id] == ran
 
 
 @pytest.mark.parametrize("kind", [MADE, GIVEN, FOREIGN])
@@ -231,7 +231,7 @@ def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
     now_ms = store.clock.now_ms()
     store.event_log.store["order"].ids.put(event_key(event, "orders"), Registered("1-0"), now_ms)
     store.clock.advance(6000)
-    store.event_log.promote("order")
+    store.event_log.enqueue_due("order")
     drain()
     assert [event] == ran
 
@@ -243,7 +243,7 @@ def test_a_postponed_event_that_is_emitted_twice_runs_once(
         orders.emit("order.placed", {"n": 1}, id="order-42", delay=delay)
     drain()
     store.clock.advance(10_000)
-    store.event_log.promote("order")
+    store.event_log.enqueue_due("order")
     drain()
     assert ["order-42"] == ran
 
@@ -267,7 +267,7 @@ def test_a_copy_that_is_fetched_first_runs_instead(
     [body] = signed(orders)
     key = store.event_log._append("order", body, MADE)
     copy = store.event_log._append("order", body, MADE)
-    assert {} == store.deliveries.note_verified(GROUP, [(copy, peek(body).key)])
+    assert {} == store.deliveries.note_verified(GROUP, [(copy, read_header(body).key)])
     drain()
     assert key != copy
     assert 1 == len(ran)

@@ -10,7 +10,7 @@ from celeriac import Event, EventBus
 from celeriac.delivery import Completion, FetchRequest, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.dispatcher.group_state import OPEN_CHUNKS
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -32,7 +32,7 @@ def measure(bus: EventBus, store: Store, name: str, type: str, mean_us: int) -> 
     bus.emit(type)
     [taken] = store.deliveries.fetch("other", [FetchRequest(group, 1)])
     [delivery] = taken.deliveries
-    event_id = peek(delivery.body or b"").id
+    event_id = read_header(delivery.body or b"").id
     [claimed] = store.deliveries.claim("other", group, [(delivery.entry, event_id)], 5)
     said = Completion(delivery.entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=mean_us)
     store.deliveries.complete("other", group, [said], mean_us)

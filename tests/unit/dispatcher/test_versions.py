@@ -14,7 +14,7 @@ from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend
 from celeriac.tracking import Matrix
-from tests.unit.cli.test_doctor import patient
+from tests.unit.cli.test_doctor import snapshot
 from tests.unit.tracking.shop import Shop, memory_backend
 
 OLD, NEW = ("order.#",), ("order.#", "payment.#")
@@ -119,11 +119,11 @@ def test_doctor_names_the_workers_that_disagree_and_the_patterns_without_a_worke
     shop = shops[0]
     start(shop, "new", NEW)
     record = shop.backend.registry.handlers()["billing.take"]
-    agreed = patient({}, handlers={record.id: record}, workers=[worker("a", *NEW)])
+    agreed = snapshot({}, handlers={record.id: record}, workers=[worker("a", *NEW)])
     assert ["ok"] == [one.level for one in check_versions(agreed)]
     leaving = msgspec.structs.replace(record, leaving={"payment.#": 0})
     some = [worker("a", *OLD), worker("b", "order.placed")]
-    two = list(check_versions(patient({}, handlers={record.id: leaving}, workers=some)))
+    two = list(check_versions(snapshot({}, handlers={record.id: leaving}, workers=some)))
     assert ["warn", "warn"] == [one.level for one in two]
     assert "a: order.#; b: order.placed" in two[0].text
     assert "no worker has the pattern payment.# of billing.take" in two[1].text

@@ -148,9 +148,9 @@ class FlakyLog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store.event_log, name)
 
-    def announce(self, domains: Any) -> None:
+    def register_domains(self, domains: Any) -> None:
         self.announced.append(list(domains))
-        self.store.event_log.announce(domains)
+        self.store.event_log.register_domains(domains)
 
     def append_many(self, items: Any) -> int:
         self.batches.append(len(items))

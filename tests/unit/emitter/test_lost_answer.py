@@ -17,7 +17,7 @@ import pytest
 from celeriac import EventBus
 from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkRequest
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import EntryKind
 
 MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
@@ -130,7 +130,7 @@ def test_the_event_runs_once(
     bus = EventBus(redis_url=link.url, namespace=namespace, emit_timeout=4, **given)
     reader = EventBus(service="billing", redis_url=redis_url, namespace=namespace)
     backend, group = reader.service.backend, Group("order", "billing.charge")
-    backend.event_log.announce(["order"])
+    backend.event_log.register_domains(["order"])
     bus.emitter._announced.add(["order"])
     backend.event_log.join("order", group.handler, "0")
     EMITS[how](bus, count)
@@ -149,6 +149,6 @@ def test_the_event_runs_once(
     ]
     [fetched] = backend.chunks.fetch("w", [ChunkRequest(group, "chunk", 10, running=True)])
     assert fetched.is_ambiguous
-    entries = [(entry, peek(entry.body or b"").key) for entry in fetched.entries]
+    entries = [(entry, read_header(entry.body or b"").key) for entry in fetched.entries]
     ignored = backend.chunks.repetitions("order", entries).certain
     assert {entry.id for entry, _ in entries[count:]} == ignored

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import Handling, build_event, decode, encode, id_time_ms, plain_event
+from celeriac.event import HandlingContext, build_event, decode, encode, id_time_ms, plain_event
 
 
 class Order(StrEnum):
@@ -54,7 +54,7 @@ def test_the_time_is_turned_into_utc() -> None:
 
 
 def test_an_event_emitted_in_a_handler_follows_from_its_event() -> None:
-    with Handling(build_event("a", None, source="s", id="1")):
+    with HandlingContext(build_event("a", None, source="s", id="1")):
         event = build_event("b", None, source="s")
     assert (event.correlationid, event.causationid) == ("1", "1")
 
@@ -100,7 +100,10 @@ def test_bytes_are_an_octet_stream_unless_said_otherwise() -> None:
 )
 def test_a_bad_attribute_is_refused_by_name(arguments: dict[str, Any], named: str) -> None:
     given: dict[str, Any] = {"type": "a", "data": None, "source": "s", **arguments}
-    with Handling(build_event("a", None, source="s")), pytest.raises(InvalidEvent, match=named):
+    with (
+        HandlingContext(build_event("a", None, source="s")),
+        pytest.raises(InvalidEvent, match=named),
+    ):
         build_event(**given)
 
 
@@ -117,7 +120,7 @@ def test_a_plain_event_is_what_build_event_makes(kind: str, data: object) -> Non
 
 def test_a_plain_event_follows_from_the_one_being_handled() -> None:
     cause = build_event("order.placed", None, source="orders")
-    with Handling(cause):
+    with HandlingContext(cause):
         assert plain_event("payment.captured", None, source="billing").causationid == cause.id
 
 

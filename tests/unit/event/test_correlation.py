@@ -5,18 +5,18 @@ import asyncio
 import pytest
 
 from celeriac.event import (
-    MOST_EFFECTS,
+    MAX_EMITTED,
     Causality,
-    Effect,
-    Effects,
-    Handling,
+    EmittedEvent,
+    EmittedEvents,
+    HandlingContext,
     build_event,
     current_attempt,
     current_event,
     current_handling,
     event_key,
     inherit,
-    note_effects,
+    record_emitted,
 )
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -31,26 +31,26 @@ def test_outside_a_handler_nothing_is_inherited() -> None:
 
 
 def test_the_event_being_handled_is_the_cause() -> None:
-    with Handling(second):
+    with HandlingContext(second):
         assert current_event() is second
         assert inherit() == Causality("1", "2", None)
     assert current_event() is None
 
 
 def test_the_id_of_the_first_event_becomes_the_correlation_id() -> None:
-    with Handling(first):
+    with HandlingContext(first):
         assert inherit() == Causality("1", "1", TRACE)
 
 
 def test_what_is_given_wins() -> None:
-    with Handling(second):
+    with HandlingContext(second):
         given = inherit(correlationid="c", causationid="d", traceparent=TRACE)
     assert given == Causality("c", "d", TRACE)
 
 
 def test_handling_nests_and_ends_with_an_error_too() -> None:
-    with Handling(first):
-        with pytest.raises(ZeroDivisionError), Handling(second):
+    with HandlingContext(first):
+        with pytest.raises(ZeroDivisionError), HandlingContext(second):
             raise ZeroDivisionError
         assert current_event() is first
     assert current_event() is None
@@ -58,9 +58,9 @@ def test_handling_nests_and_ends_with_an_error_too() -> None:
 
 def test_the_attempt_is_known_within_and_zero_outside() -> None:
     assert current_attempt() == 0
-    with Handling(first, 3):
+    with HandlingContext(first, 3):
         assert current_attempt() == 3
-        with Handling(second):
+        with HandlingContext(second):
             assert current_attempt() == 1
         assert current_attempt() == 3
     assert current_attempt() == 0
@@ -68,7 +68,7 @@ def test_the_attempt_is_known_within_and_zero_outside() -> None:
 
 def test_the_handler_is_known_within() -> None:
     assert current_handling() is None
-    with Handling(first, 2, "billing.charge"):
+    with HandlingContext(first, 2, "billing.charge"):
         under_way = current_handling()
         assert under_way is not None
         assert ("billing.charge", 2, first) == (
@@ -79,26 +79,26 @@ def test_the_handler_is_known_within() -> None:
 
 
 def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() -> None:
-    note_effects([second])
-    with Handling(first) as under_way:
-        note_effects([second])
-        note_effects([first, second])
-    note_effects([first])
-    two, one = (Effect(e.type, event_key(e.id, e.source)) for e in (second, first))
-    assert Effects((two, one, two)) == under_way.effects
+    record_emitted([second])
+    with HandlingContext(first) as under_way:
+        record_emitted([second])
+        record_emitted([first, second])
+    record_emitted([first])
+    two, one = (EmittedEvent(e.type, event_key(e.id, e.source)) for e in (second, first))
+    assert EmittedEvents((two, one, two)) == under_way.effects
     assert ["2", "1", "2"] == [effect.id for effect in under_way.effects.named]
 
 
 def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
-    with Handling(first) as under_way:
-        note_effects([second] * (MOST_EFFECTS + 5))
-    assert MOST_EFFECTS + 5 == under_way.effect_count
-    assert (MOST_EFFECTS, 5) == (len(under_way.effects.named), under_way.effects.unnamed)
+    with HandlingContext(first) as under_way:
+        record_emitted([second] * (MAX_EMITTED + 5))
+    assert MAX_EMITTED + 5 == under_way.effect_count
+    assert (MAX_EMITTED, 5) == (len(under_way.effects.named), under_way.effects.unnamed)
 
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:
     async def cause(event_id: str) -> str | None:
-        with Handling(build_event("a", None, source="s", id=event_id)):
+        with HandlingContext(build_event("a", None, source="s", id=event_id)):
             await asyncio.sleep(0)
             return inherit().causationid
 

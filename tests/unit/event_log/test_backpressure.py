@@ -8,7 +8,7 @@ import pytest
 
 from celeriac import EventBus
 from celeriac.errors import LogFull
-from celeriac.event_log.backpressure import FRESH_FOR, MOST_CREDIT, SHARE, Bound
+from celeriac.event_log.backpressure import FRESH_FOR, MOST_CREDIT, SHARE, CreditLimiter
 from celeriac.settings import Settings
 from celeriac.store.redis.bounded_event_log import BoundedRedisEventLog
 
@@ -20,7 +20,7 @@ class Clock:
         return self.now
 
 
-def spent(bound: Bound, domain: str = "order") -> int:
+def spent(bound: CreditLimiter, domain: str = "order") -> int:
     count = 0
     while bound.spend(domain):
         count += 1
@@ -32,13 +32,13 @@ def spent(bound: Bound, domain: str = "order") -> int:
     [(0, MOST_CREDIT), (100_000 - 160, 10), (99_999, 1), (100_000, 0), (200_000, 0)],
 )
 def test_a_credit_is_a_share_of_the_room(backlog: int, credit: int) -> None:
-    bound = Bound(100_000)
+    bound = CreditLimiter(100_000)
     assert bound.learn("order", backlog) == (credit > 0)
     assert spent(bound) == credit
 
 
 def test_so_many_processes_together_do_not_pass_the_bound() -> None:
-    processes = [Bound(1600) for _ in range(SHARE)]
+    processes = [CreditLimiter(1600) for _ in range(SHARE)]
     for one in processes:
         one.learn("order", 1600 - 320)
     assert sum(spent(one) for one in processes) <= 320
@@ -46,7 +46,7 @@ def test_so_many_processes_together_do_not_pass_the_bound() -> None:
 
 def test_a_credit_is_void_after_its_time() -> None:
     clock = Clock()
-    bound = Bound(1000, clock)
+    bound = CreditLimiter(1000, clock)
     bound.learn("order", 0)
     assert bound.spend("order")
     clock.now += FRESH_FOR
@@ -55,7 +55,7 @@ def test_a_credit_is_void_after_its_time() -> None:
 
 
 def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
-    bound = Bound(1000)
+    bound = CreditLimiter(1000)
     assert not bound.spend("order")
     assert not bound.had_room("order")
 

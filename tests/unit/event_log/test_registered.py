@@ -64,7 +64,7 @@ def test_coroutines_postpone_a_given_id_once(make_bus: MakeBus) -> None:
         await bus.aclose()
 
     asyncio.run(emit())
-    assert (2, None) == bus.service.backend.event_log.promote("order")
+    assert (2, None) == bus.service.backend.event_log.enqueue_due("order")
     assert [GIVEN] == kinds(bus)
 
 

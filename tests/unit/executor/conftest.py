@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import EventBus
 from celeriac.delivery import DeliveryState, FetchRequest, Group, Row
-from celeriac.event import event_key, peek
+from celeriac.event import event_key, read_header
 from celeriac.executor import Executor, Report
 from celeriac.handler import Handler
 from celeriac.testing.store import Store
@@ -34,7 +34,7 @@ class Bench:
         (taken,) = self.store.deliveries.fetch(
             self.bus.service.worker, [FetchRequest(self.group, limit=100, sweep=True)]
         )
-        return [(d.entry, peek(d.body or b"").key) for d in taken.deliveries]
+        return [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
 
     def execute(self, hinted: list[tuple[str, str]] | None = None) -> Report:
         return self.executor.execute(

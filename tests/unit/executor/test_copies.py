@@ -7,7 +7,7 @@ import pytest
 from celeriac import EventBus
 from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome, Verdict
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
-from celeriac.event import encode, peek
+from celeriac.event import encode, read_header
 from celeriac.event_log import EntryKind
 from celeriac.executor import Executor
 from celeriac.executor.copies import verdicts_on
@@ -48,7 +48,7 @@ def test_while_the_other_one_is_pending_and_has_not_run_it_waits(
     assert verdict(bus, entry) is CONCURRENT
     [taken] = deliveries.fetch("w2", [FetchRequest(GROUP, 10)])
     assert verdict(bus, entry) is CONCURRENT
-    key = peek(taken.deliveries[0].body or b"").key
+    key = read_header(taken.deliveries[0].body or b"").key
     deliveries.claim("w2", GROUP, [(entry, key)], 10, verifies=True)
     assert verdict(bus, entry) is CONCURRENT
     failure = Failure(attempt=1, at=1, error="x")

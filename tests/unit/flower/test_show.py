@@ -6,9 +6,9 @@ import pytest
 
 from celeriac.delivery import Failure, Restart
 from celeriac.flower import show
-from celeriac.flower.picture.attempts import attempts_of, spans
-from celeriac.flower.picture.causes import HEIGHT, picture
-from celeriac.flower.picture.sparkline import sparkline
+from celeriac.flower.svg.attempts import attempts_of, spans
+from celeriac.flower.svg.causes import HEIGHT, picture
+from celeriac.flower.svg.sparkline import sparkline
 from celeriac.tracking import MEANINGS, Cause, Cell, DeliveryState, Minute
 
 
@@ -52,7 +52,7 @@ def test_an_event_is_as_bad_as_its_worst_cell() -> None:
 
 
 def test_every_state_is_told_in_words() -> None:
-    assert set(DeliveryState) == set(show.GRAVITY) == set(MEANINGS)
+    assert set(DeliveryState) == set(show.SEVERITY) == set(MEANINGS)
 
 
 def cell(state: DeliveryState = DeliveryState.PROCESSED, **more: object) -> Cell:

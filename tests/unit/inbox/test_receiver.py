@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celeriac import Event
 from celeriac.event import build_event, event_key
-from celeriac.inbox.receiver import Key, keys_of, new_among
+from celeriac.inbox.receiver import Key, keys_of, unseen
 
 
 def event(id: str, type: str = "order.placed") -> Event:
@@ -24,24 +24,24 @@ def test_the_keys_of_a_batch_are_sorted_and_each_is_there_once() -> None:
 
 def test_a_single_event_is_left_if_it_is_new() -> None:
     one = event("a")
-    assert new_among(one, [key("a")]) is one
-    assert new_among(one, []) is None
+    assert unseen(one, [key("a")]) is one
+    assert unseen(one, []) is None
 
 
 def test_the_same_id_in_another_domain_is_another_event() -> None:
-    assert new_among(event("a", "stock.low"), [key("a")]) is None
+    assert unseen(event("a", "stock.low"), [key("a")]) is None
 
 
 def test_the_same_id_of_another_source_is_another_event() -> None:
     other = build_event("order.placed", None, source="other", id="a")
-    assert new_among(other, [key("a")]) is None
+    assert unseen(other, [key("a")]) is None
     both = [event("a"), other]
-    assert new_among(both, keys_of(both)) == both
+    assert unseen(both, keys_of(both)) == both
 
 
 def test_of_a_batch_the_new_ones_are_left_in_their_order_and_each_once() -> None:
     batch = [event("c"), event("b"), event("a"), event("c")]
-    left = new_among(batch, [key("a"), key("c")])
+    left = unseen(batch, [key("a"), key("c")])
     assert isinstance(left, list)
     assert [one.id for one in left] == ["c", "a"]
-    assert new_among(batch, []) is None
+    assert unseen(batch, []) is None

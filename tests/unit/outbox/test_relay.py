@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
 from celeriac.event_log import EntryKind
 from celeriac.event_log.registered import is_keyed
+from celeriac.outbox import leader_lock
 from celeriac.outbox import relay as relay_module
 from celeriac.outbox import status as state
-from celeriac.outbox import turns
 from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
 from celeriac.security.generate import generate
@@ -325,7 +325,7 @@ def test_a_running_relay_is_woken_by_a_commit(
     live: EventBus, engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On PostgreSQL it would else look only after a minute, and publishes at once all the same."""
-    monkeypatch.setattr(turns, "POLL_WOKEN", 60.0)
+    monkeypatch.setattr(leader_lock, "POLL_WOKEN", 60.0)
     relay = Relay(database, live.settings, live.service.backend.event_log)
     thread = threading.Thread(target=relay.run)
     thread.start()

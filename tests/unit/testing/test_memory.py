@@ -158,7 +158,7 @@ def test_dead_letters_are_listed_and_asserted_on(billing: EventBus) -> None:
 def test_what_is_no_event_is_dead_without_one(billing: EventBus) -> None:
     billing.on("order.placed", name="note")(lambda event: None)
     with in_memory(billing) as memory:
-        memory.store.event_log.announce(["order"])
+        memory.store.event_log.register_domains(["order"])
         with memory.store.event_log.silence():
             memory.store.event_log.append("order", b"{}")
         memory.run_until_idle()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.event import MOST_EFFECTS
+from celeriac.event import MAX_EMITTED
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop
@@ -116,7 +116,7 @@ def test_what_was_emitted_beyond_the_effects_that_have_a_name_is_counted(
     shop: Shop, matrix: Matrix
 ) -> None:
     def emits_many(event: Any) -> None:
-        for n in range(MOST_EFFECTS + 7):
+        for n in range(MAX_EMITTED + 7):
             shop.emit("payment.captured", id=f"p{n}")
 
     shop.on("billing.charge", "order.placed", function=emits_many)
@@ -124,7 +124,7 @@ def test_what_was_emitted_beyond_the_effects_that_have_a_name_is_counted(
     shop.emit("order.placed", id="o")
     shop.run_until_idle()
     found = matrix.causes(matrix.find("o"))
-    assert 1 + MOST_EFFECTS + 7 == len(found.nodes) + found.unseen
+    assert 1 + MAX_EMITTED + 7 == len(found.nodes) + found.unseen
 
 
 def test_effects_that_keep_the_id_of_their_cause_are_events_of_their_own(

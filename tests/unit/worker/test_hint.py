@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
-from celeriac.event import Peek
+from celeriac.event import EventHeader
 from celeriac.worker.hint import hint_sender
 
 
@@ -44,15 +44,15 @@ class Published:
             "producer": producer,
         }
 
-    def send(self, *events: Peek, watched: bool = False) -> dict[str, Any]:
+    def send(self, *events: EventHeader, watched: bool = False) -> dict[str, Any]:
         items = tuple(Item(f"{n}-0", 0, event) for n, event in enumerate(events, 1))
         chunk = Chunk(self.handler, self.handler.group("order"), items)
         hint_sender(self.app, self.service, watched=lambda: watched)(chunk)
         return self.options
 
 
-def event(id: str, **attributes: Any) -> Peek:
-    return Peek(id=id, source="shop", type="order.placed", **attributes)
+def event(id: str, **attributes: Any) -> EventHeader:
+    return EventHeader(id=id, source="shop", type="order.placed", **attributes)
 
 
 def test_a_hint_of_one_event_shows_it_and_continues_its_chain(

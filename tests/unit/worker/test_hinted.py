@@ -23,7 +23,7 @@ from celeriac.event import event_key
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import check_message, read_pairs, write_pairs
-from celeriac.worker.request import HintRequest, guarded_strategy
+from celeriac.worker.request import DeliveryRequest, guarded_strategy
 
 # kombu ships no types
 Message: Any = kombu_message.Message
@@ -116,8 +116,8 @@ def task(bus: EventBus, store: Store) -> Any:
     return bus.app.tasks["billing.charge"]
 
 
-def request(task: Any, message: Any) -> HintRequest:
-    return HintRequest(message, app=task.app, task=task)
+def request(task: Any, message: Any) -> DeliveryRequest:
+    return DeliveryRequest(message, app=task.app, task=task)
 
 
 def test_a_message_of_a_dispatcher_is_taken(task: Any) -> None:

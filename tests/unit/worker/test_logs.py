@@ -12,7 +12,7 @@ import pytest
 from celery import Celery, signals
 from celery.app.log import TaskFormatter
 
-from celeriac.event import Handling, build_event
+from celeriac.event import HandlingContext, build_event
 from celeriac.observability.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
 from celeriac.settings import Settings
 from celeriac.worker.logs import formatter, install_logs
@@ -42,7 +42,7 @@ def set_up() -> tuple[logging.Logger, io.StringIO]:
 
 def said(log: logging.Logger, stream: io.StringIO) -> str:
     event = build_event("order.placed", None, source="shop", id="7")
-    with Handling(event, 1, "billing.charge_card"):
+    with HandlingContext(event, 1, "billing.charge_card"):
         log.info("charged", extra={"order": 7})
     return stream.getvalue().rstrip("\n")
 

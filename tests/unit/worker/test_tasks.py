@@ -13,7 +13,7 @@ from celery.exceptions import Retry as CeleryRetry
 
 from celeriac import Event, EventBus, Retry
 from celeriac.delivery import FetchRequest, Group
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.testing.store import Store
 from celeriac.worker.hinted import write_pairs
 from celeriac.worker.tasks import HandlerExited, HandlerFailed, _options
@@ -30,7 +30,7 @@ def call(bus: EventBus, store: Store, *ids: str) -> Any:
     for id in ids:
         bus.emit("order.placed", id=id)
     (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=100)])
-    hinted = write_pairs((d.entry, peek(d.body or b"").key) for d in taken.deliveries)
+    hinted = write_pairs((d.entry, read_header(d.body or b"").key) for d in taken.deliveries)
     return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
 
 

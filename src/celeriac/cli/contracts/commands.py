@@ -13,7 +13,7 @@ from celeriac.cli.contracts.report import (
     print_judgement,
     summary,
 )
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import echo

@@ -10,7 +10,7 @@ import click
 
 from celeriac.cli.contracts.code import load_code
 from celeriac.cli.contracts.commands import app_option, contracts, dir_option
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import count, table, when
 from celeriac.cli.terminal import echo

@@ -16,8 +16,8 @@ from celeriac.cli.dead.choice import (
     selection_options,
 )
 from celeriac.cli.dead.edit import edit
-from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.reveal import reveal_option
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, state_text, table, when

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.delivery import MAX_BLOCKED
 from celeriac.tracking import HandlerLag
@@ -13,18 +13,18 @@ MAX_SCHEDULED = 10_000
 OLDEST_S = 3600.0
 
 
-def check_backlog(patient: Patient) -> Iterator[Finding]:
+def check_backlog(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Age of what is unfinished, scheduled and blocked deliveries, dead letters."""
-    findings = [*_fullness(patient), *_unfinished(patient), *_dead(patient)]
+    findings = [*_fullness(snapshot), *_unfinished(snapshot), *_dead(snapshot)]
     if not findings:
-        unfinished = sum(one.unfinished for one in patient.lags)
+        unfinished = sum(one.unfinished for one in snapshot.lags)
         text = f"{count(unfinished, 'unfinished delivery', 'unfinished deliveries')}, none is old"
         findings = [ok("backlog", text)]
     yield from findings
 
 
-def _unfinished(patient: Patient) -> Iterator[Finding]:
-    for one in patient.lags:
+def _unfinished(snapshot: BusSnapshot) -> Iterator[Finding]:
+    for one in snapshot.lags:
         where = f"{one.handler} in {one.domain}"
         if one.scheduled > MAX_SCHEDULED:
             text = f"{where} has {count(one.scheduled, 'delivery', 'deliveries')} scheduled"
@@ -37,11 +37,11 @@ def _unfinished(patient: Patient) -> Iterator[Finding]:
             yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")
 
 
-def _fullness(patient: Patient) -> Iterator[Finding]:
+def _fullness(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = patient.record.over(patient.settings).max_backlog
+    most = snapshot.record.over(snapshot.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
-    for one in patient.lags if most else ():
+    for one in snapshot.lags if most else ():
         if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:
             furthest[one.domain] = one
     for domain, one in sorted(furthest.items()):
@@ -54,8 +54,8 @@ def _fullness(patient: Patient) -> Iterator[Finding]:
             yield (fail if one.unfinished >= most else warn)("log", text, remedy)
 
 
-def _dead(patient: Patient) -> Iterator[Finding]:
-    for domain, letters in sorted(patient.dead.items()):
+def _dead(snapshot: BusSnapshot) -> Iterator[Finding]:
+    for domain, letters in sorted(snapshot.dead.items()):
         if letters:
             text = f"{count(letters, 'dead letter')} in {domain}"
             yield warn("dead", text, "celeriac dead list; then redrive or discard them")

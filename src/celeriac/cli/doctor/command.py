@@ -12,7 +12,7 @@ import click
 
 from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.circuits import check_circuits
-from celeriac.cli.doctor.finding import Finding, Patient
+from celeriac.cli.doctor.finding import BusSnapshot, Finding
 from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
 from celeriac.cli.doctor.records import check_records
 from celeriac.cli.doctor.server import check_server
@@ -21,8 +21,8 @@ from celeriac.cli.doctor.settings import check_domains, check_settings
 from celeriac.cli.doctor.spool import check_spool
 from celeriac.cli.doctor.streams import check_streams
 from celeriac.cli.doctor.versions import check_versions
-from celeriac.cli.document import json_option, print_json
 from celeriac.cli.group import FAILED
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console, state_text
 from celeriac.delivery import Group
@@ -59,8 +59,8 @@ def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
 
     ok: as it should be. warn: look at it. fail: events are not handled, or may be lost.
     """
-    patient = examine(session)
-    findings = [finding for check in CHECKS for finding in check(patient)]
+    snapshot = examine(session)
+    findings = [finding for check in CHECKS for finding in check(snapshot)]
     healthy = all(finding.level != "fail" for finding in findings)
     if as_json:
         print_json({"healthy": healthy, "findings": findings})
@@ -71,14 +71,14 @@ def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
         ctx.exit(FAILED)
 
 
-def examine(session: Session) -> Patient:
+def examine(session: Session) -> BusSnapshot:
     backend = session.backend
     backend.bus.refresh()
     before = time.time()
     now_ms = backend.registry.now_ms()
     here_ms = int((before + time.time()) / 2 * 1000)
     handlers, domains = backend.registry.handlers(), sorted(backend.event_log.domains())
-    found = Patient(
+    found = BusSnapshot(
         settings=session.settings,
         servers=_servers(session),
         now_ms=now_ms,
@@ -89,7 +89,7 @@ def examine(session: Session) -> Patient:
         dead={domain: backend.deliveries.dead_count(domain) for domain in domains},
         circuits=backend.circuits.all(),
         outbox=look_at_outbox(session.settings),
-        volumes=backend.event_log.volumes(domains),
+        stream_stats=backend.event_log.stream_stats(domains),
         groups={domain: backend.event_log.groups(domain) for domain in domains},
         clock_steps=_clock_steps(backend.event_log, domains),
         record=backend.bus.record,

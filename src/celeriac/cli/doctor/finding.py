@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.bus_settings.record import Record
 from celeriac.circuit_breaker import Circuit
-from celeriac.event_log import ClockStep, GroupInfo, Volume
+from celeriac.event_log import ClockStep, GroupInfo, StreamStats
 from celeriac.invalid_record import InvalidRecord
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
@@ -28,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class BusSnapshot:
     """The bus as it was found. `servers` is the INFO of Redis by its address, one for each node of
     a cluster, and empty for a store in memory.
 
@@ -48,7 +48,7 @@ class Patient:
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     outbox: OutboxStatus | str | None = None
     invalid: Sequence[InvalidRecord] = ()
-    volumes: Sequence[Volume] = ()
+    stream_stats: Sequence[StreamStats] = ()
     groups: Mapping[str, Sequence[GroupInfo]] = field(default_factory=dict)
     clock_steps: Mapping[str, ClockStep] = field(default_factory=dict)
     record: Record = field(default_factory=lambda: Record({}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.outbox.database import open_database
 from celeriac.outbox.status import OutboxStatus, status
@@ -27,9 +27,9 @@ def look_at_outbox(settings: Settings) -> OutboxStatus | str | None:
     return found
 
 
-def check_outbox(patient: Patient) -> Iterator[Finding]:
+def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Age of what waits, and what is parked."""
-    found = patient.outbox
+    found = snapshot.outbox
     if found is None:
         return
     if isinstance(found, str):

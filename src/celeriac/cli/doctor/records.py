@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok
 from celeriac.invalid_record import InvalidRecord
 
 # Key by its end → the command that removes one record of it.
@@ -12,12 +12,12 @@ _REMOVALS = {"domains": "SREM", "delayed": "ZREM"}
 _AGAIN = "living workers write their own again within 5 s"
 
 
-def check_records(patient: Patient) -> Iterator[Finding]:
+def check_records(snapshot: BusSnapshot) -> Iterator[Finding]:
     """What readers skipped, by key and field."""
-    for record in patient.invalid:
+    for record in snapshot.invalid:
         text = f"{record} (skipped{_more(record)})"
         yield fail("record", text, _remedy(record))
-    if not patient.invalid:
+    if not snapshot.invalid:
         yield ok("record", "every stored record that was read is valid")
 
 

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
 
 Info = Mapping[str, Any]  # what INFO says
 
 LEAST_REDIS, LEAST_VALKEY = (7, 0), (7, 2)
 
 
-def check_server(patient: Patient) -> Iterator[Finding]:
+def check_server(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Version, eviction, persistence and memory; of each node of a cluster, and its replicas."""
-    if not patient.servers:
+    if not snapshot.servers:
         yield ok("server", "in memory")
-    for where, info in patient.servers.items():
+    for where, info in snapshot.servers.items():
         yield _version(info, where)
         yield _eviction(info)
         yield _persistence(info)

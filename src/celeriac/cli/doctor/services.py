@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
 from celeriac.cli.show import age, count
 from celeriac.event_log import ClockStep
 from celeriac.registry import WorkerRecord, is_alive
@@ -16,17 +16,17 @@ STEP_NAMED_MS = 86_400_000
 JOINED_WITHIN_S = 10.0
 
 
-def check_clocks(patient: Patient) -> Iterator[Finding]:
+def check_clocks(snapshot: BusSnapshot) -> Iterator[Finding]:
     """This host's clock and the workers', against the server's."""
-    off = {"this host": patient.clock_off_ms}
-    off |= {w.name: w.clock_ms - w.beat_ms for w in patient.workers if _lives(patient, w)}
+    off = {"this host": snapshot.clock_off_ms}
+    off |= {w.name: w.clock_ms - w.beat_ms for w in snapshot.workers if _lives(snapshot, w)}
     wrong = {name: ms for name, ms in off.items() if abs(ms) > MOST_SKEW_MS}
     for name, ms in wrong.items():
         side = "ahead of" if ms > 0 else "behind"
         text = f"{name} is {age(abs(ms) / 1000)} {side} the server"
         yield warn("clock", text, "run NTP there: times of events and failures are off by that")
-    if stepped := _latest_step(patient):
-        ago = age((patient.now_ms - stepped.at_ms) / 1000)
+    if stepped := _latest_step(snapshot):
+        ago = age((snapshot.now_ms - stepped.at_ms) / 1000)
         text = f"the server's clock was set back by {age(stepped.ms / 1000)}, {ago} ago"
         remedy = "run NTP on the server, in slew mode. Scheduled deliveries were moved along"
         yield warn("clock", text, remedy)
@@ -34,18 +34,18 @@ def check_clocks(patient: Patient) -> Iterator[Finding]:
         yield ok("clock", f"{count(len(off), 'clock')} within {age(MOST_SKEW_MS / 1000)}")
 
 
-def _latest_step(patient: Patient) -> ClockStep | None:
+def _latest_step(snapshot: BusSnapshot) -> ClockStep | None:
     """The last step back of the server's clock, if it was within a day."""
-    steps = [s for s in patient.clock_steps.values() if patient.now_ms - s.at_ms < STEP_NAMED_MS]
+    steps = [s for s in snapshot.clock_steps.values() if snapshot.now_ms - s.at_ms < STEP_NAMED_MS]
     return max(steps, key=lambda step: step.at_ms, default=None)
 
 
-def check_workers(patient: Patient) -> Iterator[Finding]:
+def check_workers(snapshot: BusSnapshot) -> Iterator[Finding]:
     """A living worker for each service, for each queue, and for each handler."""
     # A dispatcher without a pool has no processes.
-    living = [w for w in patient.workers if _lives(patient, w) and w.processes]
+    living = [w for w in snapshot.workers if _lives(snapshot, w) and w.processes]
     queues: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for record in patient.handlers.values():
+    for record in snapshot.handlers.values():
         queues[record.service][record.id] = record.queue
     for worker in living:
         # Not registered where no worker ever served it.
@@ -53,24 +53,24 @@ def check_workers(patient: Patient) -> Iterator[Finding]:
     for service, of_handler in sorted(queues.items()):
         if of_handler:
             own = [w for w in living if w.service == service]
-            yield from _service(patient, service, of_handler, own)
-    if not patient.handlers:
+            yield from _service(snapshot, service, of_handler, own)
+    if not snapshot.handlers:
         remedy = "start one: celery -A <module> worker"
         yield warn("worker", "no handler is registered: no worker was ever started", remedy)
-    for worker in patient.workers:
-        if not _lives(patient, worker):
-            ago = age((patient.now_ms - worker.beat_ms) / 1000)
+    for worker in snapshot.workers:
+        if not _lives(snapshot, worker):
+            ago = age((snapshot.now_ms - worker.beat_ms) / 1000)
             text = f"{worker.name} is gone without a word, {ago} ago"
             remedy = "killed, or cut off? What it held goes to others when its lease is over"
             yield warn("worker", text, remedy)
 
 
 def _service(
-    patient: Patient, service: str, queues: dict[str, str], living: list[WorkerRecord]
+    snapshot: BusSnapshot, service: str, queues: dict[str, str], living: list[WorkerRecord]
 ) -> Iterator[Finding]:
     """`queues` maps the service's handlers to their queues."""
     if not living:
-        unfinished = sum(one.unfinished for one in patient.lags if one.service == service)
+        unfinished = sum(one.unfinished for one in snapshot.lags if one.service == service)
         waiting = count(unfinished, "unfinished delivery", "unfinished deliveries")
         text = f"{service} has no living worker, and {waiting}"
         remedy = "start one, or remove its handlers (celeriac handlers remove): they hold the log"
@@ -88,7 +88,7 @@ def _service(
                 f"one: celery -A <module> control add_consumer {queue}"
             )
             yield fail("handler", f"{text} {queue}", remedy)
-        elif handler in patient.handlers:
+        elif handler in snapshot.handlers:
             text = f"no living worker has {handler} in its code, and its events wait for one"
             remedy = f"deploy it again, or: celeriac handlers remove {handler}"
             yield fail("handler", text, remedy)
@@ -101,13 +101,13 @@ def _service(
     yield ok("worker", text)
 
 
-def check_groups(patient: Patient) -> Iterator[Finding]:
+def check_groups(snapshot: BusSnapshot) -> Iterator[Finding]:
     """A group for each handler, and a handler for each group."""
-    living = [worker for worker in patient.workers if _lives(patient, worker)]
+    living = [worker for worker in snapshot.workers if _lives(snapshot, worker)]
     served = {worker.service for worker in living}
     in_code = {handler: worker.name for worker in living for handler in worker.handlers}
     faults = 0
-    for one in patient.lags:
+    for one in snapshot.lags:
         where = f"{one.handler} in {one.domain}"
         if not one.registered and one.handler in in_code:
             faults += 1
@@ -117,17 +117,17 @@ def check_groups(patient: Patient) -> Iterator[Finding]:
             faults += 1
             text = f"the group {where} is nobody's, and holds back {count(one.unfinished, 'event')}"
             yield fail("group", text, f"celeriac handlers remove {one.handler}")
-        elif not one.joined and (_has_lost(patient, one) or _is_late(one, served)):
+        elif not one.joined and (_has_lost(snapshot, one) or _is_late(one, served)):
             faults += 1
-            state = "lost its group" if _has_lost(patient, one) else "not joined"
+            state = "lost its group" if _has_lost(snapshot, one) else "not joined"
             remedy = f"restart a worker of {one.service}: it joins then"
             yield fail("group", f"{where} has {state}, and gets nothing", remedy)
-    if not faults and patient.lags:
-        yield ok("group", f"{count(len(patient.lags), 'group')}, each of a registered handler")
+    if not faults and snapshot.lags:
+        yield ok("group", f"{count(len(snapshot.lags), 'group')}, each of a registered handler")
 
 
-def _has_lost(patient: Patient, one: HandlerLag) -> bool:
-    return one.domain in patient.handlers[one.handler].since
+def _has_lost(snapshot: BusSnapshot, one: HandlerLag) -> bool:
+    return one.domain in snapshot.handlers[one.handler].since
 
 
 def _is_late(one: HandlerLag, served: set[str]) -> bool:
@@ -135,5 +135,5 @@ def _is_late(one: HandlerLag, served: set[str]) -> bool:
     return one.service in served and one.oldest_s is not None and one.oldest_s > JOINED_WITHIN_S
 
 
-def _lives(patient: Patient, worker: WorkerRecord) -> bool:
-    return is_alive(worker, patient.now_ms)
+def _lives(snapshot: BusSnapshot, worker: WorkerRecord) -> bool:
+    return is_alive(worker, snapshot.now_ms)

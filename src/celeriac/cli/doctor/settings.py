@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, ok, warn
 from celeriac.dispatcher.janitor import MANY_DOMAINS
 
 
-def check_settings(patient: Patient) -> Iterator[Finding]:
+def check_settings(snapshot: BusSnapshot) -> Iterator[Finding]:
     """The settings that the whole bus shares."""
-    record = patient.record
+    record = snapshot.record
     for fault in record.faults:
         what, _, remedy = fault.partition(". ")
         yield warn("settings", what, remedy)
-    differences = record.differences(patient.settings)
+    differences = record.differences(snapshot.settings)
     for one in differences:
         what, _, remedy = str(one).partition(". ")
         yield warn("settings", what, remedy)
@@ -25,10 +25,10 @@ def check_settings(patient: Patient) -> Iterator[Finding]:
         yield ok("settings", text)
 
 
-def check_domains(patient: Patient) -> Iterator[Finding]:
+def check_domains(snapshot: BusSnapshot) -> Iterator[Finding]:
     """How many domains there are."""
-    there = len(patient.dead)
-    most = patient.record.over(patient.settings).max_domains
+    there = len(snapshot.dead)
+    most = snapshot.record.over(snapshot.settings).max_domains
     if most and there >= 0.75 * most:
         text = f"{there:,} domains, of max_domains={most:,}: beyond it `emit` refuses new ones"
     elif there >= MANY_DOMAINS:

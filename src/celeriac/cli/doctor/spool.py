@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, ok, warn
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, ok, warn
 from celeriac.cli.show import count
 
 
-def check_spool(patient: Patient) -> Iterator[Finding]:
+def check_spool(snapshot: BusSnapshot) -> Iterator[Finding]:
     """The file of CELERIAC_SPOOL on this host, where there is one."""
-    settings = patient.settings
+    settings = snapshot.settings
     # To look at one that is not there would make it.
     if not settings.spool or not os.path.exists(settings.spool):
         return

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.cli.doctor.finding import Finding, Patient, fail, ok
+from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok
 from celeriac.cli.show import age, count
-from celeriac.event_log import Volume, entry_key
+from celeriac.event_log import StreamStats, entry_key
 
 MAX_AHEAD_MS = 60_000  # of the server's clock
 # `XADD *` fails at the last id there is; below it, an id of this time leaves no room for years.
 EXHAUSTED_MS = 2**63
 
 
-def check_streams(patient: Patient) -> Iterator[Finding]:
+def check_streams(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Ids that lie in the future or are used up, and groups that trimming has overtaken."""
-    findings = [*_ids(patient), *_overtaken(patient)]
-    yield from findings or [ok("log", f"{count(len(patient.volumes), 'log')} in order")]
+    findings = [*_ids(snapshot), *_overtaken(snapshot)]
+    yield from findings or [ok("log", f"{count(len(snapshot.stream_stats), 'log')} in order")]
 
 
-def _ids(patient: Patient) -> Iterator[Finding]:
-    for volume in patient.volumes:
+def _ids(snapshot: BusSnapshot) -> Iterator[Finding]:
+    for volume in snapshot.stream_stats:
         ms, _ = entry_key(volume.newest)
-        ahead = ms - patient.now_ms
+        ahead = ms - snapshot.now_ms
         if ms >= EXHAUSTED_MS:
             text = f"the log of {volume.domain} has used up its ids: the last is {volume.newest}"
             yield fail(
@@ -35,10 +35,10 @@ def _ids(patient: Patient) -> Iterator[Finding]:
             yield fail("log", text, f"{remedy}clock set back, or an id written by hand?")
 
 
-def _overtaken(patient: Patient) -> Iterator[Finding]:
-    volumes = {volume.domain: volume for volume in patient.volumes}
-    for domain, groups in patient.groups.items():
-        gone = _trimmed(volumes[domain])
+def _overtaken(snapshot: BusSnapshot) -> Iterator[Finding]:
+    stream_stats = {volume.domain: volume for volume in snapshot.stream_stats}
+    for domain, groups in snapshot.groups.items():
+        gone = _trimmed(stream_stats[domain])
         for group in groups:
             lost = 0 if group.read is None else gone - group.read
             if lost > 0:
@@ -48,5 +48,5 @@ def _overtaken(patient: Patient) -> Iterator[Finding]:
                 yield fail("group", text, remedy)
 
 
-def _trimmed(volume: Volume) -> int:
+def _trimmed(volume: StreamStats) -> int:
     return max(0, volume.appended - volume.length)

@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from celeriac.cli.dispatcher import service_of
-from celeriac.cli.document import json_option, print_json
 from celeriac.cli.emit import read_data
 from celeriac.cli.explain.draw import draw, draw_decisions
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.outbox.choice import OfDatabase, database_options, open_chosen
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import age, console, count, table, when

@@ -8,12 +8,12 @@ import time
 import click
 import msgspec
 
-from celeriac.cli.document import print_json
+from celeriac.cli.json_output import print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
-from celeriac.cli.top.looks import SORTS, Looks
 from celeriac.cli.top.screen import still
 from celeriac.cli.top.view import View, Watch
+from celeriac.cli.top.view_options import SORTS, ViewOptions
 from celeriac.store.redis.connection import address
 
 NO_TERMINAL = 160  # columns, where the output is none
@@ -37,7 +37,7 @@ def top(
     Keys: q quit, s next order, / filter, space pause, arrows scroll, ? help.
     """
     watch = Watch(session.backend)
-    looks = Looks(sort=sort, filter=wanted, url=address(session.settings.redis_url))
+    looks = ViewOptions(sort=sort, filter=wanted, url=address(session.settings.redis_url))
     if not (once or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
         from celeriac.cli.top.live import run
 

@@ -21,7 +21,7 @@ _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.S)
 
 
 @contextmanager
-def keys_alone() -> Iterator[int]:
+def raw_keys() -> Iterator[int]:
     """Within, keys come at once and are not shown. Gives the terminal's descriptor."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import redis
 
 from celeriac.cli.terminal import make_console
-from celeriac.cli.top.keyboard import keys_alone, pressed
-from celeriac.cli.top.looks import Looks
+from celeriac.cli.top.keyboard import pressed, raw_keys
 from celeriac.cli.top.screen import screen
 from celeriac.cli.top.view import View, Watch
+from celeriac.cli.top.view_options import ViewOptions
 
 LETTERS = {"l": "lag", "o": "oldest", "r": "rate", "f": "failing", "d": "dead", "n": "name"}
 PAGE = 10
@@ -44,7 +44,7 @@ class Reader:
             self._stopped.wait(self._interval)
 
 
-def press(looks: Looks, key: str) -> Looks | None:
+def press(looks: ViewOptions, key: str) -> ViewOptions | None:
     """How it is looked at after a key; None to end. Pure."""
     if looks.typing:
         return _type(looks, key)
@@ -66,7 +66,7 @@ def press(looks: Looks, key: str) -> Looks | None:
     return replace(looks, offset=max(0, looks.offset + step))
 
 
-def _type(looks: Looks, key: str) -> Looks:
+def _type(looks: ViewOptions, key: str) -> ViewOptions:
     if key == "enter":
         return replace(looks, typing=False)
     if key == "escape":
@@ -76,7 +76,7 @@ def _type(looks: Looks, key: str) -> Looks:
     return replace(looks, filter=looks.filter + key) if len(key) == 1 and key != " " else looks
 
 
-def run(watch: Watch, looks: Looks, interval: float) -> None:
+def run(watch: Watch, looks: ViewOptions, interval: float) -> None:
     """Until `q` or an interrupt. Needs a terminal for what it shows and for the keys."""
     from rich.live import Live
 
@@ -85,7 +85,7 @@ def run(watch: Watch, looks: Looks, interval: float) -> None:
     shown: View | None = None
     try:
         with (
-            keys_alone() as terminal,
+            raw_keys() as terminal,
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             while True:

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from celeriac.cli.show import age
-from celeriac.cli.top.looks import Looks
 from celeriac.cli.top.table import age_style, number, table
 from celeriac.cli.top.view import ServiceRow, View
+from celeriac.cli.top.view_options import ViewOptions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
 
-def still(view: View, looks: Looks, width: int) -> RenderableType:
+def still(view: View, looks: ViewOptions, width: int) -> RenderableType:
     """A frame with all its rows, without the keys."""
     from rich.console import Group
 
@@ -25,7 +25,7 @@ def still(view: View, looks: Looks, width: int) -> RenderableType:
     return Group(*(_cut(part, width) for part in [*parts, *table(rows, looks.sort, width)]))
 
 
-def screen(view: View | None, looks: Looks, width: int, height: int) -> RenderableType:
+def screen(view: View | None, looks: ViewOptions, width: int, height: int) -> RenderableType:
     """The whole screen, no higher than `height` and no wider than `width`."""
     from rich.console import Group
     from rich.text import Text
@@ -54,7 +54,7 @@ def _cut(line: Text, width: int) -> Text:
     return line
 
 
-def _title(view: View, looks: Looks, width: int) -> Text:
+def _title(view: View, looks: ViewOptions, width: int) -> Text:
     from rich.text import Text
 
     at = datetime.fromtimestamp(view.at_ms / 1000, UTC)
@@ -113,7 +113,7 @@ def _flow(parts: Sequence[Text], width: int) -> list[Text]:
     return lines
 
 
-def _keys(looks: Looks, width: int) -> Text:
+def _keys(looks: ViewOptions, width: int) -> Text:
     from rich.text import Text
 
     if looks.typing:

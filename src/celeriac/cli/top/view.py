@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Group, Tallies, Tally
+from celeriac.delivery import Counters, Group, HandlerStats
 from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
@@ -91,7 +91,7 @@ class Watch:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._matrix = Matrix(backend)
-        self._counted: tuple[float, Mapping[str, Tally], int] | None = None
+        self._counted: tuple[float, Mapping[str, HandlerStats], int] | None = None
 
     def view(self) -> View:
         """The first frame has the rates of the last minute or two, the others live ones."""
@@ -101,9 +101,9 @@ class Watch:
         ever = _by_handler(groups, backend.deliveries.tallies(groups))
         minutes = backend.deliveries.tallies_by_minute(groups, 2)
         lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
-        volumes = backend.event_log.volumes(sorted(backend.event_log.domains()))
+        stream_stats = backend.event_log.stream_stats(sorted(backend.event_log.domains()))
         now_ms, read_at = backend.registry.now_ms(), time.monotonic()
-        appended = sum(volume.appended for volume in volumes)
+        appended = sum(volume.appended for volume in stream_stats)
         rates = _Rates(self._counted, (read_at, ever, appended), lately, 60 + now_ms / 1000 % 60)
         if self._counted is None or rates.live:
             self._counted = (read_at, ever, appended)
@@ -114,8 +114,8 @@ class Watch:
             services=tuple(_services(rows, alive)),
             handlers=rows,
             emitted=rates.emitted,
-            length=sum(volume.length for volume in volumes),
-            postponed=sum(volume.postponed for volume in volumes),
+            length=sum(volume.length for volume in stream_stats),
+            postponed=sum(volume.postponed for volume in stream_stats),
         )
 
 
@@ -124,14 +124,14 @@ class _Rates:
 
     def __init__(
         self,
-        before: tuple[float, Mapping[str, Tally], int] | None,
-        now: tuple[float, Mapping[str, Tally], int],
-        lately: Mapping[str, Tally],
+        before: tuple[float, Mapping[str, HandlerStats], int] | None,
+        now: tuple[float, Mapping[str, HandlerStats], int],
+        lately: Mapping[str, HandlerStats],
         lately_s: float,
     ) -> None:
         self.live = before is not None and now[0] - before[0] >= LEAST_SPAN_S
         self._new, self._seconds = lately, lately_s
-        self._old: Mapping[str, Tally] = {}
+        self._old: Mapping[str, HandlerStats] = {}
         self.emitted = 0.0
         if self.live and before is not None:
             self._new, self._old, self._seconds = now[1], before[1], now[0] - before[0]
@@ -139,17 +139,17 @@ class _Rates:
 
     def of(self, handler: str) -> tuple[float, float]:
         """Processed, and failed attempts."""
-        new, old = self._new.get(handler, Tally()), self._old.get(handler, Tally())
+        new, old = self._new.get(handler, HandlerStats()), self._old.get(handler, HandlerStats())
         processed = new.processed - old.processed
         failed = new.retried + new.dead - old.retried - old.dead
         return max(0, processed) / self._seconds, max(0, failed) / self._seconds
 
 
 def _by_handler(
-    groups: Sequence[Group], tallies: Iterable[Tallies], each: int = 1
-) -> dict[str, Tally]:
+    groups: Sequence[Group], tallies: Iterable[Counters], each: int = 1
+) -> dict[str, HandlerStats]:
     """All types, domains and minutes of a handler together; `each` tallies belong to a lane."""
-    found: defaultdict[str, Tally] = defaultdict(Tally)
+    found: defaultdict[str, HandlerStats] = defaultdict(HandlerStats)
     for n, of_lane in enumerate(tallies):
         for tally in of_lane.values():
             found[groups[n // each].handler].add(tally)
@@ -157,7 +157,7 @@ def _by_handler(
 
 
 def _handlers(
-    lags: Sequence[HandlerLag], rates: _Rates, lately: Mapping[str, Tally]
+    lags: Sequence[HandlerLag], rates: _Rates, lately: Mapping[str, HandlerStats]
 ) -> tuple[HandlerRow, ...]:
     own: dict[str, list[HandlerLag]] = {}
     for lag in lags:
@@ -165,7 +165,7 @@ def _handlers(
     return tuple(_handler(several, rates, lately.get(name)) for name, several in own.items())
 
 
-def _handler(lags: Sequence[HandlerLag], rates: _Rates, lately: Tally | None) -> HandlerRow:
+def _handler(lags: Sequence[HandlerLag], rates: _Rates, lately: HandlerStats | None) -> HandlerRow:
     first = lags[0]
     rate, failing = rates.of(first.handler)
     return HandlerRow(

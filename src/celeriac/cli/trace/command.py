@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from celeriac.cli.document import json_option, print_json
+from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo

@@ -11,9 +11,9 @@ import msgspec
 import redis
 
 from celeriac.cli.doctor.command import CHECKS, examine
-from celeriac.cli.moment import DURATION
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
+from celeriac.cli.time_param import DURATION
 from celeriac.cli.watch.alert import Alert, Alerts, Changes, Known, Level, alerts_of
 from celeriac.cli.watch.rule import Rules, dead_rules, pairs
 from celeriac.errors import ConfigurationError
@@ -89,8 +89,8 @@ def watch(
 def _found(session: Session, rules: Rules, level: Level) -> tuple[list[Alert], bool]:
     """The alerts now, and whether Redis kept more of them back."""
     try:
-        patient = examine(session)
-        findings = [finding for check in CHECKS for finding in check(patient)]
+        snapshot = examine(session)
+        findings = [finding for check in CHECKS for finding in check(snapshot)]
         return [*alerts_of(findings, level), *rules.check(session.backend)], False
     except redis.RedisError as error:
         text = f"Redis at {address(session.settings.redis_url)}: {type(error).__name__}"

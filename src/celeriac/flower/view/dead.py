@@ -11,7 +11,7 @@ from tornado.web import authenticated
 from celeriac.dead_letter import Choice, DeadPage, dead_page, letter_document, masked_document
 from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
-from celeriac.event import masked_envelope, peek
+from celeriac.event import masked_envelope, read_header
 from celeriac.flower.page import MAX_SUGGESTED, Page
 from celeriac.flower.show import json
 from celeriac.tracking import Matrix
@@ -149,7 +149,7 @@ def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> DeadGroupView:
 
 def _shown(letter: DeadLetter, matrix: Matrix, may_edit: bool) -> Letter:
     try:
-        event = peek(letter.event)
+        event = read_header(letter.event)
         type, subject = event.type, event.subject or ""
     except InvalidEvent:
         type = subject = ""

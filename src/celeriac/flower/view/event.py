@@ -9,8 +9,8 @@ from tornado.web import authenticated
 from celeriac.dead_letter import restart_text
 from celeriac.delivery import DeadLetter, Restart
 from celeriac.flower.page import Page
-from celeriac.flower.picture.attempts import Span, attempts_of, spans
-from celeriac.flower.picture.causes import Picture, picture
+from celeriac.flower.svg.attempts import Span, attempts_of, spans
+from celeriac.flower.svg.causes import Picture, picture
 from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, Located, Matrix, Tree
 
 # Of the tasks in Flower's memory, the newest are searched for those of an event.

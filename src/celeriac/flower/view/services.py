@@ -12,7 +12,7 @@ from tornado.web import authenticated
 
 from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.flower.page import Page
-from celeriac.flower.picture.sparkline import Bar, sparkline
+from celeriac.flower.svg.sparkline import Bar, sparkline
 from celeriac.registry import WorkerRecord, is_alive
 from celeriac.tracking import HandlerView, Matrix
 

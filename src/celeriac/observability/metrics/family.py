@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.delivery import Tally
+from celeriac.delivery import HandlerStats
 from celeriac.delivery.counters import OTHER, Histogram, upper_bound_s
 from celeriac.observability.metrics.bound import Bounds
 from celeriac.observability.metrics.definition import METRICS
@@ -53,7 +53,7 @@ def family(name: str) -> Family:
 
 
 def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
-    for volume in snapshot.volumes:
+    for volume in snapshot.stream_stats:
         bounds.types.learn(sorted(volume.emitted, key=lambda type: -volume.emitted[type]))
         emitted: Counter[str] = Counter()
         for type, count in volume.emitted.items():
@@ -122,8 +122,8 @@ def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) ->
             made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
 
 
-def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]:
-    found: defaultdict[Labels, Tally] = defaultdict(Tally)
+def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, HandlerStats]:
+    found: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
     for state in groups:
         bounds.types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
         for type, tally in state.tallies.items():
@@ -131,10 +131,10 @@ def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, Tally]
     return found
 
 
-def _timed(by_type: Mapping[Labels, Tally], bounds: Bounds) -> dict[Labels, Tally]:
+def _timed(by_type: Mapping[Labels, HandlerStats], bounds: Bounds) -> dict[Labels, HandlerStats]:
     """Those whose times are told each; of a handler's others the sum, as `other`."""
     bounds.timed.learn(sorted(by_type, key=lambda labels: -by_type[labels].attempts))
-    found: defaultdict[Labels, Tally] = defaultdict(Tally)
+    found: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
     for labels, tally in by_type.items():
         service, handler, _ = labels
         found[labels if labels in bounds.timed else (service, handler, OTHER)].add(tally)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from celeriac.delivery import Group, Tallies
-from celeriac.event_log import Volume
+from celeriac.delivery import Counters, Group
+from celeriac.event_log import StreamStats
 from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
@@ -21,7 +21,7 @@ class LaneState:
     """One handler in one domain."""
 
     lag: HandlerLag
-    tallies: Tallies
+    tallies: Counters
     stats: Mapping[str, int]
 
 
@@ -30,7 +30,7 @@ class Snapshot:
     """`took_s` is how long the reading took."""
 
     groups: tuple[LaneState, ...]
-    volumes: tuple[Volume, ...]
+    stream_stats: tuple[StreamStats, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
 
@@ -45,7 +45,7 @@ def take_snapshot(backend: Backend) -> Snapshot:
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
         groups=tuple(states),
-        volumes=tuple(backend.event_log.volumes(sorted(backend.event_log.domains()))),
+        stream_stats=tuple(backend.event_log.stream_stats(sorted(backend.event_log.domains()))),
         workers=tuple(one for one in backend.registry.workers() if one.beat_ms >= oldest),
         took_s=time.monotonic() - started,
     )

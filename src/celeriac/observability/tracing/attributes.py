@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celeriac.event import Event, Peek
+from celeriac.event import Event, EventHeader
 
 Attributes = dict[str, str | int]
 
@@ -21,7 +21,7 @@ def of_send_many(types: Sequence[str], count: int) -> Attributes:
     return {**_operation("send", "send"), **_destination(types), **_count(count)}
 
 
-def of_dispatch(handler: str, events: Sequence[Peek]) -> Attributes:
+def of_dispatch(handler: str, events: Sequence[EventHeader]) -> Attributes:
     types = sorted({event.type for event in events})
     attributes = {
         **_operation("dispatch", "receive"),

@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 
 from celeriac.errors import Retry
-from celeriac.event import Event, Peek, current_handling
+from celeriac.event import Event, EventHeader, current_handling
 from celeriac.observability.tracing.attributes import (
     Attributes,
     destination,
@@ -73,7 +73,7 @@ class Tracing:
                     span.update_name(f"send {destination(sorted(types))}".rstrip())
 
     @contextmanager
-    def dispatch(self, handler: str, events: Sequence[Peek]) -> Iterator[None]:
+    def dispatch(self, handler: str, events: Sequence[EventHeader]) -> Iterator[None]:
         """A span around the sending of one hint."""
         found = (context_of(event.traceparent) for event in events[:MOST_LINKS])
         parent, links = self._relation([one for one in found if one], len(events))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
-from celeriac.delivery.counters import Tally, add_tally
+from celeriac.delivery.counters import HandlerStats, add_tally
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
 from celeriac.delivery.state import DeliveryState
@@ -16,7 +16,7 @@ from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.stream import Held, HeldChunk, entry_id
-from celeriac.store.memory.transitions import Moves
+from celeriac.store.memory.transitions import Transitions
 
 
 class MemoryChunks:
@@ -48,8 +48,8 @@ class MemoryChunks:
             position=entry_id(consumers.last),
             now_ms=moves.now,
             open_chunks=self._count_open(worker, request.group),
-            patterns=moves.book.patterns,
-            mean_us=moves.book.stats["mean_us"],
+            patterns=moves.handlers.patterns,
+            mean_us=moves.handlers.stats["mean_us"],
             is_ambiguous=is_ambiguous,
         )
 
@@ -61,11 +61,11 @@ class MemoryChunks:
         moves, chunk = self.deliveries.moves(move.group), move.chunk
         if moves is None:
             return Advanced()
-        consumers, book, is_ambiguous = moves.consumers, moves.book, False
+        consumers, handlers, is_ambiguous = moves.consumers, moves.handlers, False
         is_moved = (
             entry_id(consumers.last) == move.after
             and moves.store.events.get(move.upto) is not None
-            and (not book.patterns or book.patterns == tuple(sorted(set(move.patterns))))
+            and (not handlers.patterns or handlers.patterns == tuple(sorted(set(move.patterns))))
         )
         has_open = bool(consumers.pending or consumers.chunks)
         if is_moved and chunk is not None:
@@ -82,7 +82,7 @@ class MemoryChunks:
             is_ambiguous=is_ambiguous,
             has_open=has_open,
             open_chunks=self._count_open(worker, move.group) if is_opened else 0,
-            mean_us=book.stats["mean_us"] if is_opened else 0,
+            mean_us=handlers.stats["mean_us"] if is_opened else 0,
         )
 
     def begin(
@@ -112,13 +112,13 @@ class MemoryChunks:
                 del moves.consumers.chunks[chunk]
             for one in completion.exceptions:
                 moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
-            book = moves.book
+            handlers = moves.handlers
             record = RunRecord("0-0", completion.until, (worker,), completion.record)
-            book.runs |= {run.entry: run for run in parse_runs(record)}
+            handlers.runs |= {run.entry: run for run in parse_runs(record)}
             for name, number in completion.counts.items():
-                book.stats[name] += number
+                handlers.stats[name] += number
             if completion.mean_us:
-                book.stats["mean_us"] = completion.mean_us
+                handlers.stats["mean_us"] = completion.mean_us
             self._tally(moves, completion)
             self.deliveries.complete(worker, group, completion.exceptions)
             return True
@@ -134,14 +134,14 @@ class MemoryChunks:
         completed = self.complete(worker, group, chunk, completion)
         return completed, self.fetch(worker, [request])[0]
 
-    def _tally(self, moves: Moves, completion: ChunkCompletion) -> None:
-        told: dict[str, Tally] = {}
+    def _tally(self, moves: Transitions, completion: ChunkCompletion) -> None:
+        told: dict[str, HandlerStats] = {}
         for name, number in completion.tallies.items():
             add_tally(told, name, str(number).encode())
-        minute = moves.book.minutes.setdefault(moves.now // 60_000, {})
-        for tallies in (moves.book.tallies, minute):
+        minute = moves.handlers.minutes.setdefault(moves.now // 60_000, {})
+        for tallies in (moves.handlers.tallies, minute):
             for type, tally in told.items():
-                tallies.setdefault(type, Tally()).add(tally)
+                tallies.setdefault(type, HandlerStats()).add(tally)
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
@@ -205,34 +205,34 @@ class MemoryChunks:
             return [_run_of(moves, entry) if moves else None for entry in entries]
 
 
-def _run_of(moves: Moves, entry: str) -> Run | None:
+def _run_of(moves: Transitions, entry: str) -> Run | None:
     """None of an entry that was trimmed."""
-    return moves.book.runs.get(entry) if moves.store.events.get(entry) is not None else None
+    return moves.handlers.runs.get(entry) if moves.store.events.get(entry) is not None else None
 
 
-def _left(moves: Moves, held: HeldChunk) -> list[tuple[str, bytes]]:
+def _left(moves: Transitions, held: HeldChunk) -> list[tuple[str, bytes]]:
     return moves.store.events.range(f"({entry_id(held.after)}", entry_id(held.upto))
 
 
-def _held_by(moves: Moves | None, worker: str, chunk: str) -> HeldChunk | None:
+def _held_by(moves: Transitions | None, worker: str, chunk: str) -> HeldChunk | None:
     held = moves.consumers.chunks.get(chunk) if moves else None
     owners = (f"queued:{worker}", f"running:{worker}")
     return held if held is not None and held.owner in owners else None
 
 
-def _lose(moves: Moves, chunk: str, held: HeldChunk) -> int:
+def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
     """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
     a run."""
     place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
     runs = 1 if place == DeliveryState.RUNNING else 0
     if runs:
-        moves.book.lost_runs |= dict.fromkeys(entries, runs)
+        moves.handlers.lost_runs |= dict.fromkeys(entries, runs)
     if entries:
-        moves.book.stats[f"lost {place}"] += len(entries)
+        moves.handlers.stats[f"lost {place}"] += len(entries)
     return _make_pending(moves, chunk, held, runs)
 
 
-def _make_pending(moves: Moves, chunk: str, held: HeldChunk, runs: int = 0) -> int:
+def _make_pending(moves: Transitions, chunk: str, held: HeldChunk, runs: int = 0) -> int:
     """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
     left = _left(moves, held)
     del moves.consumers.chunks[chunk]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from celeriac.delivery.counters import Tallies, sum_tallies
+from celeriac.delivery.counters import Counters, sum_tallies
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row
@@ -26,14 +26,14 @@ from celeriac.delivery.store import (
     Pending,
 )
 from celeriac.errors import NotFound
-from celeriac.event import Effect, Effects
+from celeriac.event import EmittedEvent, EmittedEvents
 from celeriac.event_log import Entry, EntryKind, entry_key
 from celeriac.settings import Settings
 from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.fetch import fetch
-from celeriac.store.memory.handler_store import Book, Remembered
+from celeriac.store.memory.handler_store import HandlerStore, TTLDict
 from celeriac.store.memory.repetitions import check_entries
-from celeriac.store.memory.transitions import Moves
+from celeriac.store.memory.transitions import Transitions
 
 
 class MemoryDeliveryStore:
@@ -43,8 +43,8 @@ class MemoryDeliveryStore:
         self.lease_ms = int(settings.lease * 1000)
         self.event_log = event_log
         self._lock = event_log.lock
-        self._books: dict[tuple[str, str], Book] = {}
-        self._invalid: dict[str, Remembered[str]] = {}
+        self._books: dict[tuple[str, str], HandlerStore] = {}
+        self._invalid: dict[str, TTLDict[str]] = {}
         self._arrivals: dict[str, float] = {}
         self._sources: dict[str, dict[str, int]] = {}
 
@@ -90,7 +90,7 @@ class MemoryDeliveryStore:
             held = moves.consumers.pending.get(entry) if moves else None
             if moves is None or held is None or held.owner != f"queued:{worker}":
                 return False
-            met = self._invalid.setdefault(group.domain, Remembered(self.window_ms))
+            met = self._invalid.setdefault(group.domain, TTLDict(self.window_ms))
             first = met.get(entry, moves.now) is None
             if first:
                 met.put(entry, group.handler, moves.now)
@@ -102,7 +102,7 @@ class MemoryDeliveryStore:
                         event=moves.body(entry) or b"",
                     )
                 )  # fmt: skip
-                moves.book.stats["dead"] += 1
+                moves.handlers.stats["dead"] += 1
             moves.settle(entry, DeliveryState.DEAD if first else DeliveryState.IGNORED)
             return first
 
@@ -117,11 +117,11 @@ class MemoryDeliveryStore:
         self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         with self._lock:
-            book, own = self._book(group), tuple(sorted(set(patterns)))
-            others = [p for p in book.patterns if p not in own and p not in gone]
-            if {*own, *others} != set(book.patterns):
-                book.patterns = (*own, *others)
-            return book.patterns
+            handlers, own = self._book(group), tuple(sorted(set(patterns)))
+            others = [p for p in handlers.patterns if p not in own and p not in gone]
+            if {*own, *others} != set(handlers.patterns):
+                handlers.patterns = (*own, *others)
+            return handlers.patterns
 
     def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
         with self._lock:
@@ -165,10 +165,10 @@ class MemoryDeliveryStore:
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
-                lost = moves.book.lost_runs.get(entry, 0)
+                lost = moves.handlers.lost_runs.get(entry, 0)
                 if attempt > 1 and len(hinted) > 1:
                     continue  # alone only: it may be what ended its process
-                before = moves.book.came_before(
+                before = moves.handlers.came_before(
                     event_key, entry, moves.consumers.pending, moves.now
                 )
                 if before is DeliveryState.RUNNING:
@@ -179,7 +179,7 @@ class MemoryDeliveryStore:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
-                    moves.book.record(
+                    moves.handlers.record(
                         event_key, DeliveryState.RUNNING, entry, attempt, 0, moves.now
                     )
                     if not verifies:
@@ -187,15 +187,15 @@ class MemoryDeliveryStore:
                         verdict = self._on_repetition(moves, found, event_key)
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
-                moves.book.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
-                moves.book.stats["claimed"] += len(claimed)
+                moves.handlers.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
+                moves.handlers.stats["claimed"] += len(claimed)
             return claimed
 
     def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         with self._lock:
             return self._book(group).note_verified(verified, self.event_log.clock.now_ms())
 
-    def _on_repetition(self, moves: Moves, entry: Entry, event_key: str) -> Verdict:
+    def _on_repetition(self, moves: Transitions, entry: Entry, event_key: str) -> Verdict:
         is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
         if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
             return Verdict.RUN
@@ -209,7 +209,7 @@ class MemoryDeliveryStore:
             for other in found.possible.values()
             if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
         }
-        verdicts = verdicts_on(found.possible, moves.book.runs, running)
+        verdicts = verdicts_on(found.possible, moves.handlers.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)
 
     def complete(
@@ -230,27 +230,27 @@ class MemoryDeliveryStore:
             moves = self.moves(group)
             if moves is None or not settled:
                 return [one.entry for one in settled]
-            lost, book, running = [], moves.book, owner.startswith("running:")
+            lost, handlers, running = [], moves.handlers, owner.startswith("running:")
             for one in settled:
                 if moves.held(one.entry, owner, one.attempt) is None:
                     lost.append(one.entry)
                     continue
                 outcome = one.outcome
                 # settled in passing: unlike a claimed one, not compared with what came before
-                if not running and book.came_before(
+                if not running and handlers.came_before(
                     one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED
                 moves.complete(one, outcome)
                 if outcome is Outcome.REFUSED:
                     outcome = Outcome.DEAD
-                book.stats[outcome.value] += 1
-                book.tally(one, outcome, moves.now)
-                book.add_effects(one.event_key, one.effects, moves.now)
+                handlers.stats[outcome.value] += 1
+                handlers.tally(one, outcome, moves.now)
+                handlers.add_effects(one.event_key, one.effects, moves.now)
                 if one.took_us:
-                    book.stats["busy_us"] += one.took_us
+                    handlers.stats["busy_us"] += one.took_us
             if mean_us and len(lost) < len(settled):
-                book.stats["mean_us"] = mean_us
+                handlers.stats["mean_us"] = mean_us
             return lost
 
     def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
@@ -288,23 +288,23 @@ class MemoryDeliveryStore:
     def failures(self, group: Group, event_key: str) -> list[Failure]:
         return list(self.history(group, event_key).failures)
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
         with self._lock:
             effects, now = self._book(group).effects, self.event_log.clock.now_ms()
-            return [effects.get(event_key, now) or Effects() for event_key in event_keys]
+            return [effects.get(event_key, now) or EmittedEvents() for event_key in event_keys]
 
-    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
+    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
         with self._lock:
             return [sum_tallies([self._book(group).tallies]) for group in groups]
 
     def tallies_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
-    ) -> list[dict[int, Tallies]]:
+    ) -> list[dict[int, Counters]]:
         with self._lock:
             this = self.event_log.clock.now_ms() // 60_000
             span = range(this - min(minutes, 60) + 1, this + 1)
             books = [self._book(group).minutes for group in groups]
-            return [{m: sum_tallies([book.get(m, {})]) for m in span} for book in books]
+            return [{m: sum_tallies([handlers.get(m, {})]) for m in span} for handlers in books]
 
     def pending(self, group: Group, entry: str) -> Pending | None:
         with self._lock:
@@ -313,7 +313,7 @@ class MemoryDeliveryStore:
             if moves is None or held is None:
                 return None
             since = moves.now - held.since_ms
-            lost = moves.book.lost_runs.get(entry, 0)
+            lost = moves.handlers.lost_runs.get(entry, 0)
             return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
 
     def pending_between(
@@ -404,12 +404,14 @@ class MemoryDeliveryStore:
                 self._audit(group.domain, note, done)
             return done
 
-    def _redrive(self, moves: Moves, letter: DeadLetter, addressed: bytes, note: bytes) -> bool:
+    def _redrive(
+        self, moves: Transitions, letter: DeadLetter, addressed: bytes, note: bytes
+    ) -> bool:
         domain = moves.group.domain
         if letter.entry in moves.consumers.pending or not moves.store.dead.remove(letter.id):
             return False
-        moves.book.verified.drop(letter.event_key)
-        moves.book.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
+        moves.handlers.verified.drop(letter.event_key)
+        moves.handlers.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
@@ -429,12 +431,14 @@ class MemoryDeliveryStore:
                 self._audit(group.domain, note, done)
             return done
 
-    def _edit(self, moves: Moves, one: EditedLetter, note: bytes) -> bool:
+    def _edit(self, moves: Transitions, one: EditedLetter, note: bytes) -> bool:
         key = one.letter.event_key
         if not key or not moves.store.dead.remove(one.letter.id):
             return False
-        moves.book.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
-        moves.book.add_effects(key, Effects((Effect(one.type, one.key),)), moves.now)
+        moves.handlers.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
+        moves.handlers.add_effects(
+            key, EmittedEvents((EmittedEvent(one.type, one.key),)), moves.now
+        )
         self.event_log.append(moves.group.domain, one.body, EntryKind.MADE)
         return True
 
@@ -478,15 +482,17 @@ class MemoryDeliveryStore:
 
     # --
 
-    def _book(self, group: Group) -> Book:
-        return self._books.setdefault((group.domain, group.handler), Book(self.window_ms))
+    def _book(self, group: Group) -> HandlerStore:
+        return self._books.setdefault((group.domain, group.handler), HandlerStore(self.window_ms))
 
-    def moves(self, group: Group) -> Moves | None:
+    def moves(self, group: Group) -> Transitions | None:
         """None where the handler has no group any more."""
         consumers = self.event_log.store[group.domain].groups.get(group.handler)
-        return Moves(self.event_log, group, consumers, self._book(group)) if consumers else None
+        return (
+            Transitions(self.event_log, group, consumers, self._book(group)) if consumers else None
+        )
 
-    def _of_group(self, group: Group) -> Moves:
+    def _of_group(self, group: Group) -> Transitions:
         moves = self.moves(group)
         if moves is None:
             raise NotFound(f"{group.handler} is subscribed to nothing in the domain {group.domain}")

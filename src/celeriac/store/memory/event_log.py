@@ -14,7 +14,7 @@ from typing import Any
 
 from celeriac.bus_settings import BusSettings
 from celeriac.errors import LogFull
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log.backpressure import Backlog, full_message, too_many_domains, waiting
 from celeriac.event_log.clock_step import ClockStep, ClockSteps
 from celeriac.event_log.event_log import (
@@ -23,8 +23,8 @@ from celeriac.event_log.event_log import (
     Eviction,
     GroupInfo,
     Item,
+    StreamStats,
     Trimmed,
-    Volume,
     entry_key,
 )
 from celeriac.event_log.open_chunk import OpenChunk, in_log_order
@@ -142,7 +142,7 @@ class MemoryEventLog:
         self._announced: set[str] = set()
         self._forgotten: set[str] = set()
 
-    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
+    def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         most = self.bus.current.max_domains if bounded else 0
         with self.lock:
             for domain in domains:
@@ -204,7 +204,7 @@ class MemoryEventLog:
 
     def _append_once(self, domain: str, body: bytes, kind: EntryKind, since_ms: int) -> str:
         """See lua/append_once.lua."""
-        ids, event_key, now = self.store[domain].ids, peek(body).key, self.clock.now_ms()
+        ids, event_key, now = self.store[domain].ids, read_header(body).key, self.clock.now_ms()
         ids.turn(now, int(self.bus.current.dedup_window * 1000))
         known = ids.get(event_key)
         if known and not known.is_contested:
@@ -233,7 +233,7 @@ class MemoryEventLog:
                     raise
         return len(items)
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -254,7 +254,7 @@ class MemoryEventLog:
             self.ring(domain)
             return time_ms
 
-    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
         with self.lock:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
@@ -269,10 +269,10 @@ class MemoryEventLog:
                 self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
             return len(ready[:most]), min(delayed.values(), default=None)
 
-    def promote_many(
+    def enqueue_due_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
-        return [self.promote(domain, most) for domain in domains]
+        return [self.enqueue_due(domain, most) for domain in domains]
 
     def read(
         self,
@@ -303,7 +303,7 @@ class MemoryEventLog:
             for type in types:
                 self.store[type.partition(".")[0]].emitted[type] += 1
 
-    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+    def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
         with self.lock:
             return [_volume(domain, self.store[domain]) for domain in domains]
 
@@ -408,9 +408,9 @@ class MemoryEventLog:
         return self.store[domain].wakeup if kind == WAKEUP else self.store[domain].events.last
 
 
-def _volume(name: str, domain: MemoryDomain) -> Volume:
+def _volume(name: str, domain: MemoryDomain) -> StreamStats:
     events = domain.events
-    return Volume(
+    return StreamStats(
         name,
         length=len(events),
         appended=events.appended,

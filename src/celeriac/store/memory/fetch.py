@@ -6,13 +6,13 @@ from celeriac.delivery.state import DeliveryState
 from celeriac.delivery.store import Delivery, FetchRequest, FetchResult
 from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.flow_control import MAX_TOGETHER, FlowControl
-from celeriac.store.memory.transitions import Moves
+from celeriac.store.memory.transitions import Transitions
 
 # New entries that are read at once, whether there is room for them or not.
 MAX_READ_AHEAD = 500
 
 
-def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchResult:
+def fetch(moves: Transitions, owner: str, ask: FetchRequest, lease_ms: int) -> FetchResult:
     """See Ledger.take, for one ask."""
     consumers, room = moves.consumers, ask.limit
     moves.correct_times()
@@ -41,7 +41,7 @@ def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchRe
         # room of their own: a worker under steady load is always full
         for holder, entries in _over(moves, lease_ms).items():
             lost = take_over(entries, max(ask.limit, 1), holder)
-            moves.book.stats[f"lost {holder.partition(':')[0]}"] += lost
+            moves.handlers.stats[f"lost {holder.partition(':')[0]}"] += lost
     if ask.most_held is not None:
         # what was taken over is held already; all that follows is held anew
         room = min(room, ask.most_held - held + len(taken))
@@ -69,8 +69,8 @@ def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchRe
         queued=queued,
         next_due_ms=moves.now if has_more else moves.next_ms(),
         now_ms=moves.now,
-        mean_us=moves.book.stats.get("mean_us", 0),
-        patterns=moves.book.patterns,
+        mean_us=moves.handlers.stats.get("mean_us", 0),
+        patterns=moves.handlers.patterns,
         held=held,
         own=queued + len(consumers.held_by(running)),
         is_at_end=given < want,
@@ -78,7 +78,12 @@ def fetch(moves: Moves, owner: str, ask: FetchRequest, lease_ms: int) -> FetchRe
 
 
 def _take_keyed(
-    moves: Moves, owner: str, ask: FetchRequest, room: int, from_due: int, taken: list[Delivery]
+    moves: Transitions,
+    owner: str,
+    ask: FetchRequest,
+    room: int,
+    from_due: int,
+    taken: list[Delivery],
 ) -> tuple[int, int]:
     """What is due, whose turn it is, and what is new, as far as each key allows. Returns how many
     new entries were asked for, and how many were read."""
@@ -136,7 +141,7 @@ def _take_keyed(
     return want, len(new)
 
 
-def _unread(flow: FlowControl, moves: Moves, ask: FetchRequest, left: int) -> int:
+def _unread(flow: FlowControl, moves: Transitions, ask: FetchRequest, left: int) -> int:
     """How many new entries are read: also those that there is no room for, where keys take turns or
     wait until they are quiet."""
     blocked = len(moves.consumers.held_by(DeliveryState.BLOCKED))
@@ -144,7 +149,7 @@ def _unread(flow: FlowControl, moves: Moves, ask: FetchRequest, left: int) -> in
     return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
 
 
-def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:
+def _over(moves: Transitions, lease_ms: int) -> dict[str, list[str]]:
     """Holder → its entries whose lease is over. Parked and due entries have none."""
     over: dict[str, list[str]] = {}
     for entry, held in moves.consumers.sorted():
@@ -154,7 +159,7 @@ def _over(moves: Moves, lease_ms: int) -> dict[str, list[str]]:
     return dict(sorted(over.items()))
 
 
-def _ready(moves: Moves) -> list[str]:
+def _ready(moves: Transitions) -> list[str]:
     """What is due, in the order of time."""
     found = [
         (held.due_ms, entry)

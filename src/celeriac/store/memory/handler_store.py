@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from celeriac.delivery.counters import UNCOUNTED, Tallies, Tally, tally_settled
+from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, tally_settled
 from celeriac.delivery.record import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.state import DeliveryState, Outcome
 from celeriac.delivery.store import Completion
-from celeriac.event import Effects
+from celeriac.event import EmittedEvents
 from celeriac.event_log import entry_time_ms
 from celeriac.store.memory.keyed_entries import KeyedEntries
 
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
+class TTLDict(Generic[T]):
     """A mapping that forgets each value a window after it was last written. The window may
     change."""
 
@@ -49,17 +49,17 @@ class Remembered(Generic[T]):
             del self._written[oldest]
 
 
-class Book:
+class HandlerStore:
     """Rows of the matrix, failures behind them, statistics, and what waits for its key."""
 
     def __init__(self, window_ms: Callable[[], int]) -> None:
-        self.rows: Remembered[Row] = Remembered(window_ms)
-        self.past: Remembered[list[Failure | Restart]] = Remembered(window_ms)
-        self.effects: Remembered[Effects] = Remembered(window_ms)
-        self.verified: Remembered[str] = Remembered(window_ms)  # event key → entry
+        self.rows: TTLDict[Row] = TTLDict(window_ms)
+        self.past: TTLDict[list[Failure | Restart]] = TTLDict(window_ms)
+        self.effects: TTLDict[EmittedEvents] = TTLDict(window_ms)
+        self.verified: TTLDict[str] = TTLDict(window_ms)  # event key → entry
         self.stats: defaultdict[str, int] = defaultdict(int)
-        self.tallies: Tallies = {}
-        self.minutes: dict[int, Tallies] = {}
+        self.tallies: Counters = {}
+        self.minutes: dict[int, Counters] = {}
         self.patterns: tuple[str, ...] = ()
         self.runs: dict[str, Run] = {}
         self.keyed = KeyedEntries()
@@ -159,7 +159,7 @@ class Book:
         del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
         self.past.put(event_key, past, now_ms)
 
-    def add_effects(self, event_key: str, effects: Effects, now_ms: int) -> None:
+    def add_effects(self, event_key: str, effects: EmittedEvents, now_ms: int) -> None:
         """Adds those of one attempt to those of the attempts before it, each named once."""
         if effects:
             known = self.effects.get(event_key, now_ms)
@@ -176,5 +176,9 @@ class Book:
         total_us = max(0, now_ms - entry_time_ms(one.entry)) * 1000
         for tallies in (self.tallies, self.minutes.setdefault(minute, {})):
             tally_settled(
-                tallies.setdefault(one.type, Tally()), outcome, one.attempt, one.took_us, total_us
+                tallies.setdefault(one.type, HandlerStats()),
+                outcome,
+                one.attempt,
+                one.took_us,
+                total_us,
             )

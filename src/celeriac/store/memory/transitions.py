@@ -12,11 +12,11 @@ from celeriac.delivery.state import FINISHED, IN_FLIGHT, MOVES, DeliveryState, O
 from celeriac.delivery.store import Completion, DeadLetter, Group
 from celeriac.errors import InvalidEvent, SubscriptionError
 from celeriac.event import compile_patterns, meant_for
-from celeriac.event.addressing import narrowed, split_handlers
+from celeriac.event.addressing import effective_recipients, split_handlers
 from celeriac.event_log import EntryKind, entry_time_ms
 from celeriac.flow_control import FlowControl, key_of
 from celeriac.store.memory.event_log import MemoryDomain, MemoryEventLog
-from celeriac.store.memory.handler_store import Book
+from celeriac.store.memory.handler_store import HandlerStore
 from celeriac.store.memory.keyed_entries import KeyedEntries, position_behind, position_of
 from celeriac.store.memory.stream import Held, MemoryGroup
 
@@ -31,15 +31,19 @@ _RECORDED = {
 }
 
 
-class Moves:
+class Transitions:
     """One handler in one domain at one moment. Used under the lock of the log."""
 
     def __init__(
-        self, event_log: MemoryEventLog, group: Group, consumers: MemoryGroup, book: Book
+        self,
+        event_log: MemoryEventLog,
+        group: Group,
+        consumers: MemoryGroup,
+        handlers: HandlerStore,
     ) -> None:
         self.group = group
         self.consumers = consumers
-        self.book = book
+        self.handlers = handlers
         self.store: MemoryDomain = event_log.store[group.domain]
         self.now = event_log.clock.now_ms()
         self.flow = group.flow
@@ -50,7 +54,7 @@ class Moves:
         steps = self.store.clock_steps
         step = steps.note(self.group.handler, self.now)
         if step:
-            self.book.keyed.forget_times()
+            self.handlers.keyed.forget_times()
         for held in self.consumers.pending.values() if step else ():
             if held.due_ms is None:
                 held.since_ms = self.now
@@ -79,14 +83,14 @@ class Moves:
         """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
         if not owner.startswith("running:"):
             return 0
-        lost = self.book.lost_runs[entry] = self.book.lost_runs.get(entry, 0) + 1
+        lost = self.handlers.lost_runs[entry] = self.handlers.lost_runs.get(entry, 0) + 1
         return lost
 
     def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
         """A new entry; False if it waits for its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
-            self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
+            key = key_in_force(body, self.flow, self.group.handler, self.handlers.patterns)
+            self.handlers.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
                 self._move(entry, "fetch", DeliveryState.BLOCKED)
                 return False
@@ -103,16 +107,16 @@ class Moves:
         flow = self.flow
         if flow is None or not flow.quiet_ms:
             return False
-        key = key_in_force(body, flow, self.group.handler, self.book.patterns)
+        key = key_in_force(body, flow, self.group.handler, self.handlers.patterns)
         if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
             return False
-        self.book.keyed.note(entry, key, position_of(entry), has_slot=False)
-        pair = self.book.keyed.debounce(entry, flow)
+        self.handlers.keyed.note(entry, key, position_of(entry), has_slot=False)
+        pair = self.handlers.keyed.debounce(entry, flow)
         self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
-            self.book.keyed.leave(pair[0], flow, self.now)
-            self.book.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
-            self.book.keyed.entries[pair[0]].into = pair[1]
+            self.handlers.keyed.leave(pair[0], flow, self.now)
+            self.handlers.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
+            self.handlers.keyed.entries[pair[0]].into = pair[1]
             self._move(pair[0], "fetch", owner)
         return pair
 
@@ -130,18 +134,18 @@ class Moves:
         pending = self.consumers.pending
         if pending[entry].count > 1:
             return []  # what was begun before runs alone
-        return self.book.keyed.together_with(
+        return self.handlers.keyed.together_with(
             entry, flow, self.now, lambda other: pending[other].count == 1
         )
 
     def block_rider(self, entry: str) -> bool:
         """Whether the entry rode with another one whose lease is over: it waits for its key."""
-        one, flow = self.book.keyed.entries.get(entry), self.flow
+        one, flow = self.handlers.keyed.entries.get(entry), self.flow
         if one is None or flow is None or not one.rides:
             return False
         one.rides = False
         self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
-        self.book.keyed.block(entry, flow, self.now)
+        self.handlers.keyed.block(entry, flow, self.now)
         return True
 
     def gather_due(self, entry: str) -> bool:
@@ -157,30 +161,30 @@ class Moves:
         return True
 
     def _waits_for_key(self, entry: str) -> bool:
-        keyed = self.book.keyed.entries.get(entry)
+        keyed = self.handlers.keyed.entries.get(entry)
         return keyed is not None and keyed.key is not None and not keyed.has_slot
 
     def next_ms(self) -> int | None:
         """When something pending may run, as far as it waits for a time."""
         times = [held.due_ms for held in self.consumers.pending.values() if held.due_ms]
-        throttled = self.book.keyed.next_ms()
+        throttled = self.handlers.keyed.next_ms()
         return min(times if throttled is None else [*times, throttled], default=None)
 
     def end_quiet(self, read_until_ms: int) -> None:
         if self.flow is not None:
-            self.book.keyed.end_quiet(self.flow, self.now, read_until_ms)
+            self.handlers.keyed.end_quiet(self.flow, self.now, read_until_ms)
 
     def into(self, entry: str) -> str:
-        keyed = self.book.keyed.entries.get(entry)
+        keyed = self.handlers.keyed.entries.get(entry)
         return keyed.into if keyed else ""
 
     def serve(self) -> str | None:
         """An entry whose turn it is."""
-        return self.book.keyed.serve(self.flow, self.now) if self.flow else None
+        return self.handlers.keyed.serve(self.flow, self.now) if self.flow else None
 
     def _enter(self, entry: str, has_room: bool = True) -> bool:
         assert self.flow is not None
-        return self.book.keyed.enter(entry, self.flow, self.now, has_room=has_room)
+        return self.handlers.keyed.enter(entry, self.flow, self.now, has_room=has_room)
 
     def requeue(self, entry: str) -> None:
         self._move(
@@ -195,7 +199,7 @@ class Moves:
     def _give_up_slot(self, entry: str) -> None:
         """What waits for its time has no slot of its key, but where that is in order."""
         if self.flow is not None and not self.flow.ordered:
-            self.book.keyed.give_up_slot(entry, self.flow, self.now)
+            self.handlers.keyed.give_up_slot(entry, self.flow, self.now)
 
     # -- the executor's moves
 
@@ -206,28 +210,34 @@ class Moves:
         self._move(entry, "renew", owner, self.consumers.pending[entry].count)
 
     def complete(self, one: Completion, outcome: Outcome) -> None:
-        held, book = self.consumers.pending[one.entry], self.book
+        held, handlers = self.consumers.pending[one.entry], self.handlers
         if outcome is Outcome.RETRY:
-            book.add_failure(one.event_key, one.failure, self.now)
+            handlers.add_failure(one.event_key, one.failure, self.now)
             self._record(one, DeliveryState.SCHEDULED, one.attempt, one.took_us)
             self._postpone(one, held.count)
         elif outcome is Outcome.REQUEUED:
             running = held.owner.startswith("running:")
-            if running and book.unrecord(one.event_key, one.entry, self.now) and one.attempt > 1:
+            if (
+                running
+                and handlers.unrecord(one.event_key, one.entry, self.now)
+                and one.attempt > 1
+            ):
                 self._record(one, DeliveryState.SCHEDULED, one.attempt - 1, 0)
             self._postpone(one, held.count - running)
         elif outcome is Outcome.IGNORED:
             if held.owner.startswith("running:"):
-                book.unrecord(one.event_key, one.entry, self.now)
+                handlers.unrecord(one.event_key, one.entry, self.now)
             self.settle(one.entry, DeliveryState.IGNORED)
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
-                book.unrecord(one.event_key, one.entry, self.now)
+                handlers.unrecord(one.event_key, one.entry, self.now)
             self.store.ids.contest(one.event_key, one.entry)
-            book.forget_refused(one.event_key, one.entry, self.now)
+            handlers.forget_refused(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
-            book.record(field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now)
+            handlers.record(
+                field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now
+            )
             self.settle(one.entry, DeliveryState.DEAD)
         else:
             if outcome is Outcome.DEAD:
@@ -238,12 +248,14 @@ class Moves:
     def settle(self, entry: str, place: DeliveryState) -> None:
         """Out of the pending entries; what waited for its slot is looked for."""
         self._move(entry, "complete", place)
-        self.book.lost_runs.pop(entry, None)
-        if self.flow is not None and self.book.keyed.leave(entry, self.flow, self.now):
+        self.handlers.lost_runs.pop(entry, None)
+        if self.flow is not None and self.handlers.keyed.leave(entry, self.flow, self.now):
             self.ring()
 
     def _record(self, one: Completion, state: DeliveryState, attempt: int, took_us: int) -> None:
-        self.book.record(one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into)
+        self.handlers.record(
+            one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into
+        )
 
     def _postpone(self, one: Completion, count: int) -> None:
         self._move(one.entry, "complete", DeliveryState.SCHEDULED, count, self.now + one.delay_ms)
@@ -251,7 +263,7 @@ class Moves:
         self.ring()
 
     def _bury(self, one: Completion, field: str) -> None:
-        history = self.book.add_failure(field, one.failure, self.now)
+        history = self.handlers.add_failure(field, one.failure, self.now)
         self.bury(
             DeadLetter(
                 id="",
@@ -278,7 +290,7 @@ class Moves:
         body, pending = self.body(entry), self.consumers.pending
         if body is None or entry in pending or self.consumers.waits_for(entry):
             return False
-        rows, was = self.book.rows, DeliveryState.IGNORED
+        rows, was = self.handlers.rows, DeliveryState.IGNORED
         row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
         if (
             row is not None
@@ -290,7 +302,7 @@ class Moves:
             self._unbury(row.entry)
         if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
-        self.book.begin_again(event_key, entry, note.decode(), self.now)
+        self.handlers.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 
@@ -302,9 +314,9 @@ class Moves:
     def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """A settled entry is pending again: due at once, or behind those of its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.book.patterns)
+            key = key_in_force(body, self.flow, self.group.handler, self.handlers.patterns)
             behind = position_behind(self.store.events.last, entry)
-            self.book.keyed.note(entry, key, behind, has_slot=False)
+            self.handlers.keyed.note(entry, key, behind, has_slot=False)
             if self.flow.ordered and key is not None and not self._enter(entry):
                 self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
@@ -315,10 +327,10 @@ class Moves:
     def sync(self) -> None:
         """Note every pending entry, and forget all others: the group may be another one, or the
         handler had another flow control before."""
-        keyed, pending, flow = self.book.keyed, self.consumers.pending, self.flow
+        keyed, pending, flow = self.handlers.keyed, self.consumers.pending, self.flow
         if flow is None:
             if keyed.entries:
-                self.book.keyed = KeyedEntries()
+                self.handlers.keyed = KeyedEntries()
             return
         for entry in [entry for entry in keyed.entries if entry not in pending]:
             keyed.leave(entry, flow, self.now)
@@ -326,7 +338,7 @@ class Moves:
             if entry in keyed.entries:
                 continue
             body, place = self.body(entry) or b"", _place(held.owner)
-            key = key_in_force(body, flow, self.group.handler, self.book.patterns)
+            key = key_in_force(body, flow, self.group.handler, self.handlers.patterns)
             runs = place in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
                 flow.ordered and place is DeliveryState.SCHEDULED
             )
@@ -379,7 +391,7 @@ def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -
     type = event.get("type")
     matches = not patterns or (isinstance(type, str) and compile_patterns(*patterns).matches(type))
     try:
-        names = narrowed(split_handlers(event.get("handlers")), event.get("redriven"))
+        names = effective_recipients(split_handlers(event.get("handlers")), event.get("redriven"))
     except (InvalidEvent, SubscriptionError):
         return matches
     return meant_for(handler, matches, names)

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from celeriac.errors import LogFull
-from celeriac.event_log.backpressure import Bound, affordable, full_message, waiting
+from celeriac.event_log.backpressure import CreditLimiter, affordable, full_message, waiting
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.event_log.registered import is_registered
 from celeriac.redis_url import is_cluster
@@ -24,7 +24,7 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.bound = Bound(settings.max_backlog)
+        self.bound = CreditLimiter(settings.max_backlog)
         self._known_groups = KnownGroups(self.keys)
 
     async def append(
@@ -52,7 +52,7 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
                 raise
             done = end
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -63,7 +63,7 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
     ) -> None:
         if await self._is_bounded():
             await self._admit(domain)
-        await super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+        await super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     async def _is_bounded(self) -> bool:
         await self.refresh()

@@ -63,7 +63,7 @@ class AsyncRedisEventLog:
 
             self._watch = AsyncMasterWatch()
 
-    async def announce(self, domains: Iterable[str]) -> None:
+    async def register_domains(self, domains: Iterable[str]) -> None:
         names = list(domains)
         if names:
             await self.refresh()
@@ -130,7 +130,7 @@ class AsyncRedisEventLog:
             raise
         refuse_first(answers, counts)
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,

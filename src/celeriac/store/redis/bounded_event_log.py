@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import redis
 
 from celeriac.errors import LogFull
-from celeriac.event_log.backpressure import Backlog, Bound, affordable, full_message, waiting
+from celeriac.event_log.backpressure import (
+    Backlog,
+    CreditLimiter,
+    affordable,
+    full_message,
+    waiting,
+)
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
@@ -25,7 +31,7 @@ class BoundedRedisEventLog(RedisEventLog):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.bound = Bound(settings.max_backlog)
+        self.bound = CreditLimiter(settings.max_backlog)
 
     def backlog(self, domain: str) -> Backlog:
         """What is unfinished now. Blocks for one round trip."""
@@ -59,7 +65,7 @@ class BoundedRedisEventLog(RedisEventLog):
             done = end
         return done
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -70,7 +76,7 @@ class BoundedRedisEventLog(RedisEventLog):
     ) -> int:
         if self._is_bounded():
             self._admit(domain)
-        return super().postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+        return super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def _is_bounded(self) -> bool:
         self.bound.most = self.bus.current.max_backlog

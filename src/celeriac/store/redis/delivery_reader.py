@@ -9,12 +9,12 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery.counters import Tallies, add_tally
+from celeriac.delivery.counters import Counters, add_tally
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
 from celeriac.delivery.store import DeadLetter, Group, Pending
-from celeriac.event import Effects
+from celeriac.event import EmittedEvents
 from celeriac.event_log import entry_key, is_entry
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.settings import Settings
@@ -79,7 +79,7 @@ class RedisDeliveryReader:
     def failures(self, group: Group, event_key: str) -> list[Failure]:
         return list(self.history(group, event_key).failures)
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[Effects]:
+    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
         if not event_keys:
             return []
         keys = self.keys.effects(group.domain, group.handler)
@@ -90,23 +90,23 @@ class RedisDeliveryReader:
             for event_key, new, old in zip(event_keys, current, older, strict=True)
         ]
 
-    def tallies(self, groups: Sequence[Group]) -> list[Tallies]:
+    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
         return self._tallies([self.keys.tally(group.domain, group.handler) for group in groups])
 
     def tallies_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
-    ) -> list[dict[int, Tallies]]:
+    ) -> list[dict[int, Counters]]:
         this = int(self.client.time()[0]) // 60
         span = range(this - min(minutes, 60) + 1, this + 1)
         keys = [self.keys.tally(group.domain, group.handler, m) for group in groups for m in span]
         found = iter(self._tallies(keys))
         return [{minute: next(found) for minute in span} for _ in groups]
 
-    def _tallies(self, keys: Sequence[str]) -> list[Tallies]:
+    def _tallies(self, keys: Sequence[str]) -> list[Counters]:
         answers = self._read([("hgetall", key) for key in keys], {})
-        found: list[Tallies] = []
+        found: list[Counters] = []
         for key, stored in zip(keys, answers, strict=True):
-            tallies: Tallies = {}
+            tallies: Counters = {}
             self.invalid.decode_all(key, stored, partial(add_tally, tallies))
             found.append(tallies)
         return found

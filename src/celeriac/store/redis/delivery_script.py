@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from celeriac.delivery.state import Outcome, Verdict
 from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
-from celeriac.event import Effect, Effects
+from celeriac.event import EmittedEvent, EmittedEvents
 from celeriac.event.pattern import check_pattern
 from celeriac.event_log import Entry, EntryKind, read_entry
 from celeriac.event_log.registered import parse_intervals
@@ -21,7 +21,7 @@ from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
 
 
-def format_effects(effects: Effects) -> str:
+def format_effects(effects: EmittedEvents) -> str:
     """A line for each that is named, and `+N` for the number of the others."""
     lines = [f"{effect.type} {effect.key}" for effect in effects.named]
     if effects.unnamed:
@@ -29,12 +29,12 @@ def format_effects(effects: Effects) -> str:
     return "\n".join(lines)
 
 
-def parse_effects(stored: bytes | None) -> Effects:
+def parse_effects(stored: bytes | None) -> EmittedEvents:
     lines = stored.decode(errors="replace").split("\n") if stored else []
     unnamed = lines.pop()[1:] if lines and lines[-1].startswith("+") else ""
     pairs = (line.partition(" ") for line in lines)
-    named = tuple(Effect(type, key) for type, _, key in pairs if key)
-    return Effects(named, int(unnamed) if unnamed.isdecimal() else 0)
+    named = tuple(EmittedEvent(type, key) for type, _, key in pairs if key)
+    return EmittedEvents(named, int(unnamed) if unnamed.isdecimal() else 0)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -21,8 +21,8 @@ from celeriac.event_log.event_log import (
     Eviction,
     GroupInfo,
     Item,
+    StreamStats,
     Trimmed,
-    Volume,
     entry_key,
     next_id,
     read_entry,
@@ -94,7 +94,7 @@ class RedisEventLog:
         self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
         self.note_emitted = self._tally.note
 
-    def announce(self, domains: Iterable[str], *, bounded: bool = True) -> None:
+    def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         names, key = list(domains), self.keys.domains
         if names:
             most = self.bus.current.max_domains if bounded else 0
@@ -121,7 +121,7 @@ class RedisEventLog:
             if not domain_fault(name):  # other keys are not celeriac's
                 found.add(name)
         new = frozenset(found - self.domains())
-        self.announce(new, bounded=False)
+        self.register_domains(new, bounded=False)
         return new
 
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
@@ -184,7 +184,7 @@ class RedisEventLog:
     def _dedup_window(self) -> float:
         return self.bus.current.dedup_window
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -200,10 +200,10 @@ class RedisEventLog:
             POSTPONE.on_keys(self.client, POSTPONE.keys(self.keys, domain), member, delay, at)
         )
 
-    def promote(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
-        return self.promote_many([domain], most)[0]
+    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+        return self.enqueue_due_many([domain], most)[0]
 
-    def promote_many(
+    def enqueue_due_many(
         self, domains: Sequence[str], most: int = 1000
     ) -> list[tuple[int, int | None]]:
         arguments = most, int(self._dedup_window() * 1000)
@@ -256,7 +256,7 @@ class RedisEventLog:
         key = self.keys.events(domain)
         return int(self.invalid.unless_wrong_type(key, lambda: self.client.xlen(key), 0))
 
-    def volumes(self, domains: Sequence[str]) -> list[Volume]:
+    def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
         pipeline = self.client.pipeline(transaction=False)
         for domain in domains:
             pipeline.xinfo_stream(self.keys.events(domain))
@@ -265,14 +265,14 @@ class RedisEventLog:
         found = iter(pipeline.execute(raise_on_error=False) if domains else ())
         return [self._volume(domain, next(found), next(found), next(found)) for domain in domains]
 
-    def _volume(self, domain: str, stream: Any, postponed: Any, emitted: Any) -> Volume:
+    def _volume(self, domain: str, stream: Any, postponed: Any, emitted: Any) -> StreamStats:
         keys, answer = self.keys, self.invalid.answer
         if isinstance(stream, ResponseError) and not is_wrong_type(stream):
             stream = {}  # no such stream
         stream = answer(keys.events(domain), stream, {})
         key = keys.emitted(domain)
         counts = self.invalid.decode_all(key, answer(key, emitted, {}), lambda _, n: int(n))
-        return Volume(
+        return StreamStats(
             domain,
             length=int(stream.get("length", 0)),
             appended=int(stream.get("entries-added", 0)),
@@ -340,7 +340,7 @@ class RedisEventLog:
         return [found[domain] for domain in domains]
 
     def join(self, domain: str, handler: str, start: str) -> bool:
-        self.announce([domain], bounded=False)
+        self.register_domains([domain], bounded=False)
         key = self.keys.events(domain)
         try:
             self.client.xgroup_create(key, handler, id=start, mkstream=True)

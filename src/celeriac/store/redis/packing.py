@@ -13,7 +13,7 @@ from celeriac.store.redis.keys import Keys
 MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
 
 
-class Heads(dict[str, bytes]):
+class XaddPrefixes(dict[str, bytes]):
     """Domain → what each XADD to its log begins with, for one kind of entries."""
 
     def __init__(self, keys: Keys, kind: EntryKind) -> None:
@@ -36,12 +36,12 @@ class Packing:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._made, self._foreign = Heads(keys, MADE), Heads(keys, FOREIGN)
+        self._made, self._foreign = XaddPrefixes(keys, MADE), XaddPrefixes(keys, FOREIGN)
 
     def plain(self, domain: str, body: bytes, kind: EntryKind) -> bytes:
         if kind is MADE:
             return self._made.append(domain, body)
-        heads = self._foreign if kind is FOREIGN else Heads(self._keys, kind)
+        heads = self._foreign if kind is FOREIGN else XaddPrefixes(self._keys, kind)
         return heads.append(domain, body)
 
     def portion(

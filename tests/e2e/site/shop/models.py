@@ -10,7 +10,7 @@ class Order(models.Model):
         app_label = "shop"
 
 
-class Effect(models.Model):
+class EmittedEvent(models.Model):
     """What a handler did, without a unique key."""
 
     handler = models.CharField(max_length=50)

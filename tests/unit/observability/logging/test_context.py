@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.event import Event, Handling
+from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import EventContext, fields_of
 from celeriac.observability.logging.context import FIELDS
 
@@ -33,7 +33,7 @@ EXPECTED = {
 def test_a_line_within_a_handler_names_event_handler_attempt_and_correlation(
     record: Make, event: Event[Any]
 ) -> None:
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         assert EXPECTED == fields_of(record("charged"))
     assert {} == fields_of(record("charged"))
 
@@ -41,7 +41,7 @@ def test_a_line_within_a_handler_names_event_handler_attempt_and_correlation(
 def test_a_line_of_a_batch_names_its_first_event_and_its_size(
     record: Make, event: Event[Any]
 ) -> None:
-    with Handling(event, 1, "analytics.count", size=80):
+    with HandlingContext(event, 1, "analytics.count", size=80):
         assert 80 == fields_of(record("counted"))["batch"]
 
 
@@ -51,7 +51,7 @@ def test_the_filter_gives_any_format_its_fields_within_and_empty_ones_outside(
     form = logging.Formatter("%(message)s " + " ".join(f"%({name})s" for name in FIELDS))
     outside, within = record("a"), record("b")
     assert EventContext().filter(outside)
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         assert EventContext().filter(within)
     assert "a" == form.format(outside).strip()
     assert form.format(within).startswith("b order.placed 7 billing.charge_card 2 1 ")
@@ -59,7 +59,7 @@ def test_the_filter_gives_any_format_its_fields_within_and_empty_ones_outside(
 
 def test_what_a_line_says_of_itself_stays(record: Make, event: Event[Any]) -> None:
     one = record("failed", event_id="9", handler="billing.other")
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         EventContext().filter(one)
     assert ("9", "billing.other") == (one.__dict__["event_id"], one.__dict__["handler"])
 
@@ -71,7 +71,7 @@ def test_extra_fields_of_these_names_are_not_refused(event: Event[Any]) -> None:
     logger.addHandler(keep := _Keep(seen))
     keep.addFilter(EventContext())
     try:
-        with Handling(event, 2, "billing.charge_card"):
+        with HandlingContext(event, 2, "billing.charge_card"):
             logger.error("x", extra={"handler": "mine"})
     finally:
         logger.removeHandler(keep)
@@ -86,7 +86,7 @@ def test_coroutines_and_threads_made_for_them_keep_the_event(
         here = asyncio.create_task(asyncio.to_thread(fields_of, record("a")))
         return [fields_of(record("b")), await here]
 
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         assert [EXPECTED, EXPECTED] == asyncio.run(both())
 
 
@@ -94,7 +94,7 @@ def test_a_thread_of_the_handler_keeps_it_with_a_copy_of_the_context(
     record: Make, event: Event[Any]
 ) -> None:
     found: list[object] = []
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         run = copy_context().run
         thread = threading.Thread(target=run, args=(lambda: found.append(fields_of(record("a"))),))
         thread.start()
@@ -109,7 +109,7 @@ def test_two_threads_have_events_of_their_own(record: Make, event: Event[Any]) -
     found: dict[int, object] = {}
 
     def handle(attempt: int) -> None:
-        with Handling(other, attempt, "billing.charge_card"):
+        with HandlingContext(other, attempt, "billing.charge_card"):
             both.wait(5)
             found[attempt] = fields_of(record("a"))["attempt"]
 
@@ -130,14 +130,14 @@ def test_behind_a_queue_the_filter_keeps_what_was_true_when_the_line_was_written
     logger = logging.getLogger("tests.queue")
     logger.addHandler(hand_over)
     try:
-        with Handling(event, 2, "billing.charge_card"):
+        with HandlingContext(event, 2, "billing.charge_card"):
             logger.error("first")
         logger.error("then")
     finally:
         logger.removeHandler(hand_over)
     assert EXPECTED == fields_of(queue.get())
     later = queue.get()
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         assert {} == fields_of(later), "a line from outside is not claimed by who formats it"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from celery.app.log import TaskFormatter
 
-from celeriac.event import Event, Handling
+from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
 
 ESCAPE, CSI, OVERRIDE, SEPARATOR = "\x1b[2J", "\x9b2J", "\u202e", "\u2028"
@@ -45,7 +45,7 @@ def test_an_event_forges_no_line(formatter: logging.Formatter) -> None:
         id=HOSTILE, source=HOSTILE, type="order.placed", subject=HOSTILE, correlationid=HOSTILE,
         data=None,
     )  # fmt: skip
-    with Handling(event, 2, "billing.charge"):
+    with HandlingContext(event, 2, "billing.charge"):
         line = formatter.format(logged("declined"))
     assert "order.placed" in line and "forged" in line
     assert 1 == len(line.splitlines())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from celeriac.event import Event, Handling
+from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import EventContext, JsonFormatter
 
 Make = Callable[..., logging.LogRecord]
@@ -22,7 +22,7 @@ def parsed(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def test_a_line_has_its_time_place_message_and_event(record: Make, event: Event[Any]) -> None:
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         line = parsed(record("card of %s\nis %r", "order/7", "x"))
     assert datetime.fromisoformat(line["time"]).utcoffset() is not None
     assert ("warning", "billing", "handlers.billing") == (

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from celeriac.event import Event, Handling
+from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import KeyValueFormatter, SuffixFormatter
 
 Make = Callable[..., logging.LogRecord]
@@ -21,7 +21,7 @@ def pairs(line: str) -> dict[str, str]:
 def test_a_line_names_event_handler_attempt_and_correlation(
     record: Make, event: Event[Any]
 ) -> None:
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         line = KeyValueFormatter("billing").format(record("charged %d", 7))
     found = pairs(line)
     assert ("warning", "billing", "handlers.billing", "charged 7") == tuple(
@@ -54,10 +54,10 @@ def test_behind_the_lines_of_another_formatter_stands_the_event(
 ) -> None:
     form = SuffixFormatter(logging.Formatter("%(levelname)s %(message)s"))
     assert "WARNING ready" == form.format(record("ready"))
-    with Handling(event, 2, "billing.charge_card"):
+    with HandlingContext(event, 2, "billing.charge_card"):
         assert (
             "WARNING a [order.placed 7 billing.charge_card attempt 2 correlation 1]\nb"
             == form.format(record("a\nb"))
         )
-    with Handling(event, 1, "analytics.count", size=80):
+    with HandlingContext(event, 1, "analytics.count", size=80):
         assert "analytics.count first of 80 correlation 1]" in form.format(record("counted"))

@@ -12,8 +12,8 @@ from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
-from celeriac.store.memory.handler_store import Remembered
-from celeriac.store.memory.transitions import Moves
+from celeriac.store.memory.handler_store import TTLDict
+from celeriac.store.memory.transitions import Transitions
 
 LANE = Group("order", "billing.charge")
 
@@ -61,7 +61,7 @@ def test_a_move_that_is_not_in_the_table_is_a_bug(
     entry = event_log.append("order", b"{}")
     deliveries.fetch("w1", [FetchRequest(LANE, 10)])
     moves = deliveries.moves(LANE)
-    assert isinstance(moves, Moves)
+    assert isinstance(moves, Transitions)
     with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
         moves.renew(entry, "running:w1")
 
@@ -81,7 +81,7 @@ def test_time_passes_only_when_the_clock_is_told(
 
 
 def test_values_are_forgotten_a_window_after_they_were_last_written() -> None:
-    remembered: Remembered[int] = Remembered(lambda: 100)
+    remembered: TTLDict[int] = TTLDict(lambda: 100)
     remembered.put("a", 1, now_ms=0)
     remembered.put("b", 2, now_ms=50)
     remembered.put("a", 3, now_ms=60)

@@ -106,7 +106,7 @@ def test_a_process_tells_the_rest_when_it_ends(settings: Settings) -> None:
         "bus.emit('order.placed'); bus.emit_many([('order.paid', n) for n in range(700)])"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-    [volume] = RedisEventLog(settings).volumes(["order"])
+    [volume] = RedisEventLog(settings).stream_stats(["order"])
     assert {"order.placed": 1, "order.paid": 700} == volume.emitted
     assert 701 == volume.appended
 
@@ -115,7 +115,7 @@ def test_types_without_bound_are_counted_as_other(settings: Settings) -> None:
     event_log, keys = RedisEventLog(settings), Keys(settings.namespace)
     tell_emitted(event_log.client, keys, {f"order.n{n}": 1 for n in range(1200)})
     tell_emitted(event_log.client, keys, {"order.n1": 5, "order.late": 1})
-    [volume] = event_log.volumes(["order"])
+    [volume] = event_log.stream_stats(["order"])
     assert 1001 == len(volume.emitted)
     assert (6, 201) == (volume.emitted["order.n1"], volume.emitted["other"])
     assert 1206 == sum(volume.emitted.values())

@@ -25,7 +25,7 @@ def test_waiting_understands_the_answer(event_log: RedisEventLog) -> None:
     seen = event_log.wait({"order": "0", "wakeup order": "0", "payment": "0"}, 1)
     assert {"order": newest, "wakeup order": "0", "payment": other} == seen
     assert seen == event_log.wait(seen, 0.01)
-    event_log.postpone("order", b"x", delay_ms=0, at_ms=None)
+    event_log.append_delayed("order", b"x", delay_ms=0, at_ms=None)
     assert "0" != event_log.wait(seen, 1)["wakeup order"]
 
 

@@ -24,7 +24,7 @@ else:
     MomentType = DurationType = click.ParamType  # takes no argument before click 8.4
 
 
-class Moment(MomentType):
+class TimeParam(MomentType):
     """A time (ISO 8601; UTC where it names no zone) or a duration before now."""
 
     name = "time|duration"
@@ -81,5 +81,5 @@ def _seconds(text: str) -> int | None:
 def since_option(help: str, *, required: bool = False) -> Callable[[F], F]:
     """The option `--since`."""
     return click.option(
-        "--since", type=Moment(), metavar="TIME|DURATION", help=help, required=required
+        "--since", type=TimeParam(), metavar="TIME|DURATION", help=help, required=required
     )

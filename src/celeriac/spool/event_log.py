@@ -56,11 +56,11 @@ class SpooledEventLog:
 
     # -- what an emitter calls
 
-    def announce(self, domains: Iterable[str]) -> None:
+    def register_domains(self, domains: Iterable[str]) -> None:
         """Also done when events are drained: here it may fail."""
         names = list(domains)
         if not self._away and not self.file.waits():
-            self._try(lambda: self.inner.announce(names))
+            self._try(lambda: self.inner.register_domains(names))
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -108,7 +108,7 @@ class SpooledEventLog:
             self.spool(items[appended:])
         return len(items)
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -122,7 +122,9 @@ class SpooledEventLog:
             raise ValueError("postpone needs delay_ms or at_ms")
         if not self.must_queue():
             done, at = self._try(
-                lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+                lambda: self.inner.append_delayed(
+                    domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind
+                )
             )
             if done and at is not None:
                 return at
@@ -187,12 +189,12 @@ class SpooledEventLog:
 
     def _append(self, some: Sequence[Spooled]) -> None:
         """Appends events and removes them, run by run; what was appended is removed in any case."""
-        self.inner.announce({one.domain for one in some})
+        self.inner.register_domains({one.domain for one in some})
         for later, run in groupby(some, key=lambda one: one.at_ms is not None):
             events = list(run)
             if later:
                 for one in events:
-                    self.inner.postpone(
+                    self.inner.append_delayed(
                         one.domain, one.body, delay_ms=None, at_ms=one.at_ms, kind=one.kind
                     )
                     self.file.remove_until(one.id)

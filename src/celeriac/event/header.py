@@ -6,7 +6,7 @@ from typing import Union
 
 import msgspec
 
-from celeriac.event.addressing import narrowed, split_handlers
+from celeriac.event.addressing import effective_recipients, split_handlers
 from celeriac.event.attributes import (
     MAX_TEXT,
     check_domain,
@@ -20,7 +20,7 @@ from celeriac.event.envelope import RawEvent
 from celeriac.event.identity import event_key
 
 
-class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
+class EventHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
     """The addressing of an event. The attributes are those of `Event`."""
 
     id: str
@@ -41,14 +41,14 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", t
     @property
     def handlers(self) -> tuple[str, ...]:
         """The handlers that the event is for; empty means everyone."""
-        return narrowed(split_handlers(self.handler_refs), self.redriven)
+        return effective_recipients(split_handlers(self.handler_refs), self.redriven)
 
 
 _TEXTS = ("source", "subject", "partitionkey", "correlationid", "traceparent")
-_decoder = msgspec.json.Decoder(Union[Peek, OtherVersion])  # noqa: UP007
+_decoder = msgspec.json.Decoder(Union[EventHeader, OtherVersion])  # noqa: UP007
 
 
-def peek(raw: bytes, domain: str | None = None) -> Peek:
+def read_header(raw: bytes, domain: str | None = None) -> EventHeader:
     """The addressing of the event in `raw`, without its data and without checking the rest.
 
     `domain` is that of the log which holds the event. Raises InvalidEvent for what is not a
@@ -58,7 +58,7 @@ def peek(raw: bytes, domain: str | None = None) -> Peek:
         found = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
-    if type(found) is not Peek:
+    if type(found) is not EventHeader:
         found = _of_whole(decode(raw))
     if len(raw) > MAX_TEXT:  # a shorter event has no longer attribute
         for name in _TEXTS:
@@ -75,9 +75,9 @@ def peek(raw: bytes, domain: str | None = None) -> Peek:
     return found
 
 
-def _of_whole(event: RawEvent) -> Peek:
+def _of_whole(event: RawEvent) -> EventHeader:
     """For an event that only the thorough reader takes."""
-    return Peek(
+    return EventHeader(
         id=event.id,
         source=event.source,
         type=event.type,

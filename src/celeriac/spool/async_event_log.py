@@ -10,7 +10,7 @@ import redis
 
 from celeriac.errors import LogFull
 from celeriac.event_log import AsyncEventLog, EntryKind, Item, time_ms, tried_at
-from celeriac.spool.log import SpooledEventLog
+from celeriac.spool.event_log import SpooledEventLog
 from celeriac.store.redis.connection import is_transient
 from celeriac.store.redis.refusal import nothing_written
 
@@ -21,11 +21,11 @@ class AsyncSpooledEventLog:
     def __init__(self, inner: AsyncEventLog, spooled: SpooledEventLog) -> None:
         self.inner, self._spooled = inner, spooled
 
-    async def announce(self, domains: Iterable[str]) -> None:
+    async def register_domains(self, domains: Iterable[str]) -> None:
         """Also done when events are drained: here it may fail."""
         names = list(domains)
         if not await self._must_queue():
-            await self._try(lambda: self.inner.announce(names))
+            await self._try(lambda: self.inner.register_domains(names))
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -67,7 +67,7 @@ class AsyncSpooledEventLog:
         if appended < len(items):
             await self._spool(items[appended:])
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -78,7 +78,9 @@ class AsyncSpooledEventLog:
     ) -> None:
         due = time_ms() + delay_ms if delay_ms is not None else at_ms
         if await self._must_queue() or not await self._try(
-            lambda: self.inner.postpone(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+            lambda: self.inner.append_delayed(
+                domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind
+            )
         ):
             await self._spool([(domain, body, kind, 0)], due)
 

@@ -61,7 +61,7 @@ def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str)
 
 
 def test_without_psycopg_3_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    from celeriac.outbox.notified import Doorbell
+    from celeriac.outbox.listener import Doorbell
 
     doorbell = Doorbell(object())
     started = time.monotonic()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus, LogFull
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.testing.ports import free_port
 from celeriac.testing.server import EmbeddedServer, start_server
 
@@ -44,7 +44,7 @@ class Site:
         if self._reader is None:
             self._reader = self._opened(EventBus(service="reader", redis_url=self.url))
         entries = self._reader.service.backend.event_log.read(domain, count=100_000)
-        return [peek(entry.body or b"").id for entry in entries]
+        return [read_header(entry.body or b"").id for entry in entries]
 
     def close(self) -> None:
         for bus in self._buses:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from celeriac.errors import InvalidEvent
-from celeriac.event import decode, decode_data, encode, masked, peek
+from celeriac.event import decode, decode_data, encode, masked, read_header
 
 MINIMAL = {"specversion": "1.0", "id": "1", "source": "/s", "type": "order.placed"}
 
@@ -202,12 +202,12 @@ def test_half_a_character_in_the_data_is_read_as_a_replacement_character() -> No
     expected = {"text": "nice \ufffd", "\ufffd": ["\U0001f600", "\\ud83d", "\ufffd\U0001f600"]}
     assert decode_data(decode(raw), Any).data == expected
     assert masked(decode(raw)) == expected
-    assert peek(raw, "a").id == "1"
+    assert read_header(raw, "a").id == "1"
 
 
 def test_half_a_character_in_an_attribute_is_named() -> None:
     raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","subject":"{HALF}"}}'.encode()
-    for read_ in (decode, peek):
+    for read_ in (decode, read_header):
         with pytest.raises(InvalidEvent, match="`subject` must not hold half a character"):
             read_(raw)
 

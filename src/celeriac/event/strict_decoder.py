@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from celeriac.errors import InvalidEvent
-from celeriac.event.addressing import narrowed, split_handlers
+from celeriac.event.addressing import effective_recipients, split_handlers
 from celeriac.event.attributes import CORE, OPTIONAL, REQUIRED
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS, Extensions
@@ -51,7 +51,9 @@ def read(raw: bytes) -> RawEvent:
         **attributes,
         time=_time(values.get("time")),
         data=_data(members.get("data"), values.get("data_base64")),
-        handlers=narrowed(split_handlers(values.get("handlers")), values.get("redriven")),
+        handlers=effective_recipients(
+            split_handlers(values.get("handlers")), values.get("redriven")
+        ),
         extensions=_extensions(extensions),
     )
     validate(event)

@@ -9,7 +9,7 @@ REMEMBERED = 1800.0  # seconds; less than the hour of dispatcher/janitor.py
 MAX_REMEMBERED = 100_000
 
 
-class Announced:
+class KnownDomains:
     """Thread-safe: at worst a domain is announced twice, which changes nothing.
 
     A domain is announced again after REMEMBERED: one that stays empty for longer is removed.

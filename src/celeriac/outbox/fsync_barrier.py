@@ -17,7 +17,7 @@ from celeriac.store.redis.keys import Keys
 LONGEST_MS = 3000
 
 
-class Disk:
+class FsyncBarrier:
     """Of one server. Blocks in each call; connects at the first."""
 
     def __init__(self, settings: Settings) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.errors import SubscriptionError
 from celeriac.event import check_annotation
-from celeriac.event.reader import reader_for
+from celeriac.event.data_decoder import decoder_for
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Two:
 
 
 def test_a_reader_is_made_once() -> None:
-    assert reader_for(list[int]) is reader_for(list[int])
+    assert decoder_for(list[int]) is decoder_for(list[int])
 
 
 def test_an_annotation_without_a_hash_can_be_read_too() -> None:
     annotation = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "cent"}), []]
-    assert reader_for(annotation).from_json(b"5") == 5
+    assert decoder_for(annotation).from_json(b"5") == 5
 
 
 @pytest.mark.parametrize("annotation", [threading.Thread, One | Two, "One", 5])

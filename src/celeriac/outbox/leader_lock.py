@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager, contextmanager
 from celeriac.errors import ConfigurationError
 from celeriac.outbox import statement
 from celeriac.outbox.database import POLL, POLL_WOKEN, Execute
+from celeriac.outbox.listener import Doorbell
 from celeriac.outbox.lock import file_lock
-from celeriac.outbox.notified import Doorbell
 
 
-class TurnTaking(ABC):
+class LeaderLock(ABC):
     """See Database. `_doorbell` is there while a connection to PostgreSQL is open."""
 
     _doorbell: Doorbell | None = None

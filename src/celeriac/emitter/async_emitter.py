@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import redis
 
-from celeriac.emitter.announced import Announced
 from celeriac.emitter.emitter import (
     NEW,
     PIPELINE,
@@ -18,8 +17,9 @@ from celeriac.emitter.emitter import (
     Emitter,
     when_ms,
 )
+from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
-from celeriac.event import Event, made_ms, new_event_ids, note_effects
+from celeriac.event import Event, made_ms, new_event_ids, record_emitted
 from celeriac.event_log import AsyncEventLog, Item, time_ms, tried_at
 from celeriac.store.redis.connection import explain, is_transient, pauses
 from celeriac.store.redis.refusal import nothing_written
@@ -35,13 +35,13 @@ class AsyncEmitter:
         self.emitter = emitter
         self.settings = emitter.settings
         self._log = event_log
-        self._announced = Announced()
+        self._announced = KnownDomains()
 
     def into(self, event_log: AsyncEventLog) -> Self:
         """The same emitter, appending to another log."""
         other = copy(self)
         other._log = lambda: event_log
-        other._announced = Announced()
+        other._announced = KnownDomains()
         return other
 
     async def emit(
@@ -70,12 +70,12 @@ class AsyncEmitter:
                     raise
             else:
                 held = self.emitter.kind_postponed(kind)
-                await event_log.postpone(
+                await event_log.append_delayed(
                     event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held
                 )
 
         await self._persist(append, len(body))
-        note_effects((event,))
+        record_emitted((event,))
         event_log.note_emitted((event.type,))
         return event.id
 
@@ -129,7 +129,7 @@ class AsyncEmitter:
             raise
 
     def _note(self, events: list[Event[Any]]) -> None:
-        note_effects(events)
+        record_emitted(events)
         self._log().note_emitted([event.type for event in events])
 
     async def close(self) -> None:
@@ -139,7 +139,7 @@ class AsyncEmitter:
     async def _announce(self, event_log: AsyncEventLog, domains: Iterable[str]) -> None:
         new = self._announced.missing(event_log, domains)
         if new:
-            await event_log.announce(new)
+            await event_log.register_domains(new)
             self._announced.add(new)
 
     async def _persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from celeriac import BusUnavailable, ConfigurationError, EventBus, Settings
-from celeriac.outbox import create_outbox, flush
+from celeriac.outbox import create_outbox, fsync_barrier
 from celeriac.outbox.database import open_database
-from celeriac.outbox.flush import Disk
+from celeriac.outbox.fsync_barrier import FsyncBarrier
 from celeriac.outbox.relay import Relay
 from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.outbox.conftest import left, published
@@ -67,7 +67,7 @@ def test_what_the_disk_did_not_take_stays_and_is_published_again(
     client = redis.Redis.from_url(server.url)
     emit(bus, engine, "a")
     relay.drain()
-    monkeypatch.setattr(flush, "LONGEST_MS", 300)
+    monkeypatch.setattr(fsync_barrier, "LONGEST_MS", 300)
     client.config_set("appendfsync", "no")
     emit(bus, engine, "b")
     with pytest.raises(BusUnavailable, match="disk"):
@@ -103,16 +103,16 @@ def test_a_server_that_came_back_without_it_gets_it_again(
 ) -> None:
     """It lost what it had taken, between the append and the disk's word."""
     emit(bus, engine, "a")
-    end = Disk.end
+    end = FsyncBarrier.end
 
-    def forget_and_restart(disk: Disk, run: str) -> None:
+    def forget_and_restart(disk: FsyncBarrier, run: str) -> None:
         client = redis.Redis.from_url(server.url)
         client.delete("celeriac:{order}:events", "celeriac:{order}:ids")
         server.restart()
         end(disk, run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Disk, "end", forget_and_restart)
+        patch.setattr(FsyncBarrier, "end", forget_and_restart)
         with pytest.raises(BusUnavailable):
             relay.drain()
     assert left(engine) == ["a"]
@@ -124,4 +124,6 @@ def test_a_server_that_came_back_without_it_gets_it_again(
 
 def test_a_cluster_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="OUTBOX_FSYNC"):
-        Disk(Settings.load({}, redis_url="redis+cluster://127.0.0.1:7000", outbox_fsync=True))
+        FsyncBarrier(
+            Settings.load({}, redis_url="redis+cluster://127.0.0.1:7000", outbox_fsync=True)
+        )

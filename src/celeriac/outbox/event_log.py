@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import transaction
 from celeriac.errors import ConfigurationError
-from celeriac.event import peek
+from celeriac.event import read_header
 from celeriac.event_log import EntryKind, Item
 from celeriac.outbox.write import Values, awrite, row, write
 
@@ -22,20 +22,20 @@ class OutboxEventLog:
     def __init__(self, write: Callable[[Sequence[Values]], None]) -> None:
         self._write = write
 
-    def announce(self, domains: Iterable[str]) -> None:
+    def register_domains(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> str:
-        self._write([row(peek(body).id, domain, body)])
+        self._write([row(read_header(body).id, domain, body)])
         return ""
 
     def append_many(self, items: Sequence[Item]) -> int:
-        self._write([row(peek(body).id, domain, body) for domain, body, *_ in items])
+        self._write([row(read_header(body).id, domain, body) for domain, body, *_ in items])
         return len(items)
 
-    def postpone(
+    def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -44,7 +44,7 @@ class OutboxEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        one = row(peek(body).id, domain, body, delay_ms, at_ms)
+        one = row(read_header(body).id, domain, body, delay_ms, at_ms)
         self._write([one])
         return int(one["at_ms"])
 
@@ -58,18 +58,18 @@ class AsyncOutboxEventLog:
     def __init__(self, write: Callable[[Sequence[Values]], Awaitable[None]]) -> None:
         self._write = write
 
-    async def announce(self, domains: Iterable[str]) -> None:
+    async def register_domains(self, domains: Iterable[str]) -> None:
         """The relay's business."""
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> None:
-        await self._write([row(peek(body).id, domain, body)])
+        await self._write([row(read_header(body).id, domain, body)])
 
     async def append_many(self, items: Sequence[Item]) -> None:
-        await self._write([row(peek(body).id, domain, body) for domain, body, *_ in items])
+        await self._write([row(read_header(body).id, domain, body) for domain, body, *_ in items])
 
-    async def postpone(
+    async def append_delayed(
         self,
         domain: str,
         body: bytes,
@@ -78,7 +78,7 @@ class AsyncOutboxEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        await self._write([row(peek(body).id, domain, body, delay_ms, at_ms)])
+        await self._write([row(read_header(body).id, domain, body, delay_ms, at_ms)])
 
     def note_emitted(self, types: Iterable[str]) -> None:
         """The relay's business."""

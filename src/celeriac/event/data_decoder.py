@@ -19,7 +19,7 @@ _ENUM_VALUE = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
 _PLACE = " - at `$"
 
 
-class Misfit(Exception):
+class DataMismatch(Exception):
     """Data does not fit. The message is `data.path: reason`, with no value in it."""
 
 
@@ -30,7 +30,7 @@ class Reader(NamedTuple):
     from_python: Callable[[Any], Any]
 
 
-def reader_for(annotation: Any) -> Reader:
+def decoder_for(annotation: Any) -> Reader:
     """The reader of a type, made once. Raises SubscriptionError for a type that has none."""
     try:
         return _cached(Any if annotation is object else annotation)
@@ -63,13 +63,13 @@ def _msgspec_reader(annotation: Any) -> Reader:
         try:
             return decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise Misfit(_msgspec_reason(error)) from None
+            raise DataMismatch(_msgspec_reason(error)) from None
 
     def from_python(value: Any) -> Any:
         try:
             return msgspec.convert(value, annotation, dec_hook=_nested_model)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise Misfit(_msgspec_reason(error)) from None
+            raise DataMismatch(_msgspec_reason(error)) from None
 
     return Reader(from_json, from_python)
 
@@ -106,7 +106,7 @@ def _pydantic_reader(annotation: Any) -> Reader:
         try:
             return read(value)
         except ValidationError as error:
-            raise Misfit(_pydantic_reason(error.errors(include_input=False))) from None
+            raise DataMismatch(_pydantic_reason(error.errors(include_input=False))) from None
 
     return Reader(
         lambda raw: guarded(adapter.validate_json, bytes(raw)),

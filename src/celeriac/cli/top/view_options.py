@@ -22,7 +22,7 @@ SORTS: Mapping[str, Key] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class ViewOptions:
     """How it is looked at: the order, whose names are wanted, how far it is scrolled.
 
     `typing` is while the filter is typed in; `notice` is what keeps it from being up to date.
@@ -43,6 +43,6 @@ class Looks:
         key = SORTS[self.sort]
         return sorted(wanted, key=lambda row: (key(row), row.handler))
 
-    def next_sort(self) -> Looks:
+    def next_sort(self) -> ViewOptions:
         names = list(SORTS)
         return replace(self, sort=names[(names.index(self.sort) + 1) % len(names)])
