@@ -98,7 +98,7 @@ def _run_chunk(
 def _options(handler: Handler) -> dict[str, Any]:
     return {
         "typing": False,
-        "Request": "celeriac.worker.request:HintRequest",
+        "Request": "celeriac.worker.request:DeliveryRequest",
         "Strategy": "celeriac.worker.request:guarded_strategy",
         "ignore_result": True,
         "store_errors_even_if_ignored": False,
