@@ -79,7 +79,7 @@ class Stage:
         self.bus.emit_many((type, ORDER) for type in types for _ in range(CHUNK))
 
     def deliver(self) -> None:
-        asks = [FetchRequest(group, CHUNK, most_new=CHUNK) for group in self.groups]
+        asks = [FetchRequest(group, CHUNK, max_new=CHUNK) for group in self.groups]
         for group, taken in zip(self.groups, self.deliveries.fetch("w1", asks), strict=True):
             ids = {one.entry: f"{group.domain}-{one.entry}" for one in taken.deliveries}
             claimed = self.deliveries.claim("w1", group, list(ids.items()), 10)

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from celeriac.dispatcher.pending import SWEEP
+from celeriac.dispatcher.pending import RECLAIM_INTERVAL
 from devtools.faults.fault import RABBITMQ, REDIS, Fault
 from devtools.faults.row import Row, Tally
 from devtools.faults.scene import Scene, Skipped
@@ -167,7 +167,7 @@ def _row(
 
 def _most_to_heal(lease: float) -> float:
     """A lease, the dispatchers' next look for leases that are over, and the work itself."""
-    return lease * (1 + SWEEP) + WORKING_OFF
+    return lease * (1 + RECLAIM_INTERVAL) + WORKING_OFF
 
 
 def _fault_of(fault: Fault, found: Outcome) -> str:

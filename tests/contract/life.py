@@ -335,7 +335,7 @@ class Life(RuleBasedStateMachine):
 
         def fetch(store: Store, which: int) -> set[tuple[int, int, int]]:
             if over:
-                taken = store.sweep(group, worker)
+                taken = store.reclaim(group, worker)
                 more = store.fetch(group, worker)
                 deliveries = taken.deliveries + more.deliveries
             else:
@@ -390,8 +390,8 @@ class Life(RuleBasedStateMachine):
         self.call = "claim"
 
         def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
-            hinted = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            claimed = store.deliveries.claim(worker, group, hinted, MOST_ATTEMPTS)
+            pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
+            claimed = store.deliveries.claim(worker, group, pairs, MOST_ATTEMPTS)
             return [
                 (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
             ]

@@ -83,24 +83,24 @@ class Store:
         return self.event_log.append(DOMAIN, body(event_id, subject, **more))
 
     def fetch(
-        self, group: Group, worker: str = "w1", limit: int = 100, most_new: int = 1000
+        self, group: Group, worker: str = "w1", limit: int = 100, max_new: int = 1000
     ) -> FetchResult:
-        [taken] = self.deliveries.fetch(worker, [FetchRequest(group, limit, most_new=most_new)])
+        [taken] = self.deliveries.fetch(worker, [FetchRequest(group, limit, max_new=max_new)])
         return taken
 
-    def sweep(self, group: Group, worker: str = "w1", limit: int = 100) -> FetchResult:
+    def reclaim(self, group: Group, worker: str = "w1", limit: int = 100) -> FetchResult:
         """Takes with every lease over."""
         with self.leases_over():
             [taken] = self.deliveries.fetch(
-                worker, [FetchRequest(group, limit, sweep=True, most_new=0)]
+                worker, [FetchRequest(group, limit, reclaim=True, max_new=0)]
             )
         return taken
 
     def claim(
         self, group: Group, deliveries: Sequence[Delivery], worker: str = "w1", most: int = 10
     ) -> list[Claimed]:
-        hinted = [(d.entry, key_of(d.body)) for d in deliveries]
-        return self.deliveries.claim(worker, group, hinted, most)
+        pairs = [(d.entry, key_of(d.body)) for d in deliveries]
+        return self.deliveries.claim(worker, group, pairs, most)
 
     def run(self, group: Group, worker: str = "w1") -> list[Claimed]:
         """Takes and claims what there is."""

@@ -170,7 +170,7 @@ def test_a_window_that_was_made_longer_does_not_claim_to_remember_further(
     store = make_store(dedup_window=60)
     now = store.registry.now_ms()
     store.event_log.bus.set("dedup_window", "3600")
-    assert now - 61_000 < store.deliveries.remembers_from_ms()
+    assert now - 61_000 < store.deliveries.kept_since_ms()
 
 
 def test_a_row_lives_for_a_window_and_is_gone_after_two(make_store: MakeStore) -> None:
@@ -189,7 +189,7 @@ def test_the_name_of_nothing_has_no_row(store: Store, group: Group) -> None:
     processed(store, group, "a")
     assert [None] == store.deliveries.rows(group, [""])
     assert [] == store.deliveries.failures(group, "")
-    assert [EmittedEvents()] == store.deliveries.effects(group, [""])
+    assert [EmittedEvents()] == store.deliveries.emitted_events(group, [""])
 
 
 def test_settings_are_told_apart_by_what_was_given() -> None:

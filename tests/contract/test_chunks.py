@@ -189,7 +189,7 @@ def test_a_chunk_counts_as_one_of_the_runs_that_poison_may_lose(store: Store, gr
     [claimed] = store.run(group)
     for lost in range(2, MAX_LOST_RUNS + 1):
         assert Verdict.RUN is claimed.verdict
-        [claimed] = store.claim(group, store.sweep(group).deliveries)
+        [claimed] = store.claim(group, store.reclaim(group).deliveries)
         assert lost == claimed.lost_runs
     assert Verdict.EXHAUSTED is claimed.verdict
 

@@ -52,7 +52,7 @@ def test_a_lease_lasts_no_longer_than_its_length_from_then_on(make_store: MakeSt
     queued, running = store.emit("a"), store.emit("b")
     store.claim(group, store.fetch(group, limit=2).deliveries[1:])
     store.set_clock_back(HOUR_MS)
-    ask = FetchRequest(group, 100, sweep=True, most_new=0)
+    ask = FetchRequest(group, 100, reclaim=True, max_new=0)
     [taken] = store.deliveries.fetch("w2", [ask])
     assert () == taken.deliveries
     store.pass_ms(1100)

@@ -42,7 +42,7 @@ def test_a_lease_that_is_over_is_counted_by_what_its_holder_did(store: Store, gr
         store.emit(name)
     deliveries = store.fetch(group, "w1").deliveries
     store.claim(group, deliveries[:1], "w1")
-    assert 3 == len(store.sweep(group, "w2").deliveries)
+    assert 3 == len(store.reclaim(group, "w2").deliveries)
     stats = store.deliveries.stats(group)
     assert (1, 2) == (stats["lost running"], stats["lost queued"])
 

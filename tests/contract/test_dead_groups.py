@@ -99,14 +99,14 @@ def test_an_act_is_recorded_with_what_it_did(store: Store, group: Group) -> None
     store.deliveries.discard(DOMAIN, [b.id], b"second")
     store.deliveries.schedule(group, [(c.entry, "c")], b"third")
     store.deliveries.record(DOMAIN, b"fourth")
-    found = store.deliveries.audited(DOMAIN)
+    found = store.deliveries.audit_log(DOMAIN)
     expected = [(b"fourth", 0), (b"third", 1), (b"second", 1), (b"first", 1)]
     assert expected == [(one.note, one.count) for one in found]
-    assert found[2:] == store.deliveries.audited(DOMAIN, before=found[1].id)
-    assert found[:1] == store.deliveries.audited(DOMAIN, count=1)
+    assert found[2:] == store.deliveries.audit_log(DOMAIN, before=found[1].id)
+    assert found[:1] == store.deliveries.audit_log(DOMAIN, count=1)
 
 
 def test_nobody_is_recorded_where_nobody_is_named(store: Store, group: Group) -> None:
     bury(store, group, "a", "Boom")
     store.deliveries.redrive(group, [(store.deliveries.dead(DOMAIN)[0], b"")])
-    assert [] == store.deliveries.audited(DOMAIN)
+    assert [] == store.deliveries.audit_log(DOMAIN)

@@ -203,9 +203,9 @@ def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) ->
     assert row is not None and "dead" == row.state
     [delivery] = store.fetch(group).deliveries
     assert "b" == key_of(delivery.body)
-    [effects] = store.deliveries.effects(group, ["a"])
-    assert [("order.placed", "b")] == [tuple(effect) for effect in effects.named]
-    assert [(note, 1)] == [(one.note, one.count) for one in store.deliveries.audited(DOMAIN)]
+    [emitted_events] = store.deliveries.emitted_events(group, ["a"])
+    assert [("order.placed", "b")] == [tuple(effect) for effect in emitted_events.named]
+    assert [(note, 1)] == [(one.note, one.count) for one in store.deliveries.audit_log(DOMAIN)]
 
 
 def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
@@ -214,7 +214,7 @@ def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
     assert 0 == store.deliveries.edit(group, [edited(letter, "c")], b'{"who":"ann"}')
     assert 0 == store.deliveries.edit(group, [])
     assert 2 == store.event_log.length(DOMAIN)
-    assert [] == store.deliveries.audited(DOMAIN), "nothing was done"
+    assert [] == store.deliveries.audit_log(DOMAIN), "nothing was done"
 
 
 def test_nothing_is_edited_for_a_handler_that_left(store: Store, group: Group) -> None:

@@ -95,7 +95,7 @@ def test_a_list_that_lost_its_lease_is_run_one_by_one(store: Store) -> None:
     store.claim(group, taken(store, group))
     done = []
     for _ in range(3):
-        again = list(store.sweep(group, "w2").deliveries) or taken(store, group, "w2")
+        again = list(store.reclaim(group, "w2").deliveries) or taken(store, group, "w2")
         [one] = [claimed for d in again for claimed in store.claim(group, [d], "w2")]
         done.append(one.entry)
         assert store.complete(group, one, worker="w2")
@@ -146,7 +146,7 @@ def test_what_was_coalesced_is_so_after_its_dispatcher_died(store: Store) -> Non
     group = debounced(store, "last")
     a1, a2 = emit(store, "a1", "a2")
     taken(store, group)
-    again = store.sweep(group, "w2").deliveries
+    again = store.reclaim(group, "w2").deliveries
     assert [(a1, a2)] == [(one.entry, one.into) for one in again]
 
 
@@ -195,7 +195,7 @@ def test_a_key_is_not_quiet_while_there_are_unread_entries(store: Store, keep: s
     bodies = [json.dumps({"id": name, "subject": "a"}).encode() for name in ("a1", "a2", "a3")]
     assert store.event_log.append_many([(DOMAIN, body, EntryKind.MADE, 0) for body in bodies]) == 3
     store.pass_ms(30)
-    read = [store.fetch(group, most_new=1).deliveries for _ in range(4)]
+    read = [store.fetch(group, max_new=1).deliveries for _ in range(4)]
     a1, a2, a3 = (entry.id for entry in store.event_log.read(DOMAIN))
     found = {(d.entry, d.together or d.into) for deliveries in read for d in deliveries}
     assert (

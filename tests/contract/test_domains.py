@@ -111,7 +111,7 @@ def test_a_domain_with_a_recent_action_of_an_operator_is_not_removed(
     store.event_log.bus.set("dead_retention", "1")
     store.pass_ms(1100)
     assert store.event_log.forget_domain(DOMAIN, 1)
-    assert [] == store.deliveries.audited(DOMAIN)
+    assert [] == store.deliveries.audit_log(DOMAIN)
 
 
 def test_a_removed_domain_knows_the_events_that_were_appended_once(make_store: MakeStore) -> None:

@@ -15,7 +15,7 @@ from celeriac.dispatcher.chunk import Item
 from celeriac.event import EventHeader
 from celeriac.store.redis.connection import open_client
 from celeriac.testing.server import start_server
-from celeriac.worker.hint import hint_sender
+from celeriac.worker.celery_sender import hint_sender
 from devtools.faults.proxy import Proxy
 
 

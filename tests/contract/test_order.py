@@ -21,7 +21,7 @@ def test_only_the_head_of_a_subject_is_out(store: Store, ordered: Group) -> None
     assert [a] == out(store, ordered)
     assert [] == out(store, ordered)
     assert ["blocked", "blocked"] == [store.owner(ordered, entry) for entry in (b, c)]
-    assert () == store.sweep(ordered, limit=1).deliveries[1:]
+    assert () == store.reclaim(ordered, limit=1).deliveries[1:]
     assert ["blocked", "blocked"] == [store.owner(ordered, entry) for entry in (b, c)]
 
 
@@ -55,7 +55,7 @@ def test_the_next_waits_while_the_head_is_to_run_again(
 def test_a_crash_of_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
     a, _ = store.emit("a", "order/1"), store.emit("b", "order/1")
     store.run(ordered)
-    assert [a] == [d.entry for d in store.sweep(ordered, "w2").deliveries]
+    assert [a] == [d.entry for d in store.reclaim(ordered, "w2").deliveries]
 
 
 def test_handing_back_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
@@ -121,7 +121,7 @@ def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Gr
     for n in range(MAX_BLOCKED + 50):
         hint = store.fetch(ordered, limit=2000).deliveries
         if n == 0:
-            hint = store.sweep(ordered).deliveries
+            hint = store.reclaim(ordered).deliveries
         [claimed] = store.claim(ordered, hint)
         assert body(str(n), "order/1") == claimed.body
         store.complete(ordered, claimed)
@@ -188,7 +188,7 @@ def test_a_handler_that_becomes_ordered_takes_what_is_in_flight_along(
     unordered = replace(ordered, flow=None)
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
     assert [a, b] == out(store, unordered)
-    for claimed in store.claim(ordered, store.sweep(ordered).deliveries):
+    for claimed in store.claim(ordered, store.reclaim(ordered).deliveries):
         assert store.complete(ordered, claimed)
     c = store.emit("c", "order/1")
     assert [c] == out(store, ordered)

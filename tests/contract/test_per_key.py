@@ -84,7 +84,7 @@ def test_a_run_that_lost_its_lease_keeps_its_slot(store: Store) -> None:
     group = joined(store, concurrency=1)
     a = emit(store, "a", 2)
     store.run(group)
-    assert [a[0]] == [d.entry for d in store.sweep(group, "w2").deliveries]
+    assert [a[0]] == [d.entry for d in store.reclaim(group, "w2").deliveries]
     assert [] == out(store, group)
 
 

@@ -30,8 +30,8 @@ def with_keys(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
 
 def claim_all(store: Store, group: Group) -> list[Claimed]:
     [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 100)])
-    hinted = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
-    return store.deliveries.claim("w1", group, hinted, 10)
+    pairs = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
+    return store.deliveries.claim("w1", group, pairs, 10)
 
 
 def certain(store: Store, entries: Sequence[Entry]) -> set[str]:
@@ -191,9 +191,9 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
     assert [Verdict.CONCURRENT] == verdicts(other)
     assert store.chunks.complete("w1", other, running, completion(fetched.entries))
     with store.leases_over():
-        [taken] = store.deliveries.fetch("w2", [FetchRequest(other, 10, sweep=True, most_new=0)])
-    hinted = [(d.entry, key) for d in taken.deliveries]
-    claimed = store.deliveries.claim("w2", other, hinted, 10)
+        [taken] = store.deliveries.fetch("w2", [FetchRequest(other, 10, reclaim=True, max_new=0)])
+    pairs = [(d.entry, key) for d in taken.deliveries]
+    claimed = store.deliveries.claim("w2", other, pairs, 10)
     assert [Verdict.DUPLICATE] == [one.verdict for one in claimed]
 
 
@@ -351,9 +351,9 @@ class Walk:
 
     def claim(self, n: int) -> None:
         group = Group(self.domain, GROUPS[n % 2])
-        [taken] = self.store.deliveries.fetch("w", [FetchRequest(group, 5, most_new=0)])
-        hinted = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
-        for claimed in self.store.deliveries.claim("w", group, hinted, 10):
+        [taken] = self.store.deliveries.fetch("w", [FetchRequest(group, 5, max_new=0)])
+        pairs = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
+        for claimed in self.store.deliveries.claim("w", group, pairs, 10):
             key, run = read_header(claimed.body or b"").key, claimed.verdict is Verdict.RUN
             self.runs[group.handler].update([key] * run)
             outcome = Outcome.PROCESSED if run else Outcome.IGNORED

@@ -86,7 +86,7 @@ def test_a_completion_that_meets_a_key_of_another_type_changes_nothing(
         1,
         exceptions=[failed(fetched.entries[1], Outcome.DEAD)],
         counts={"processed": 1},
-        tallies={"order.placed processed": 1},
+        counters={"order.placed processed": 1},
     )
     with pytest.raises(ResponseError):
         store.chunks.complete("w1", group, chunk, done)

@@ -39,7 +39,7 @@ def test_a_processed_event_has_its_row_and_is_pending_no_more(store: Store, grou
     )
     assert abs(row.at_ms - store.registry.now_ms()) < 60_000
     assert None is store.deliveries.pending(group, entry)
-    assert () == store.sweep(group).deliveries
+    assert () == store.reclaim(group).deliveries
 
 
 def test_rows_come_in_the_order_asked(store: Store, group: Group) -> None:
@@ -89,7 +89,7 @@ def test_saying_it_twice_changes_nothing(store: Store, group: Group) -> None:
 def test_an_outlived_attempt_changes_nothing(store: Store, group: Group, outcome: Outcome) -> None:
     entry = store.emit("a")
     [old] = store.run(group)
-    [new] = store.claim(group, store.sweep(group).deliveries)
+    [new] = store.claim(group, store.reclaim(group).deliveries)
     assert not store.complete(group, old, outcome)
     assert "running:w1" == store.owner(group, entry)
     assert DeliveryState.RUNNING == state(store, group, "a")
@@ -99,7 +99,7 @@ def test_an_outlived_attempt_changes_nothing(store: Store, group: Group, outcome
 def test_a_result_that_comes_after_the_lease_is_not_accepted(store: Store, group: Group) -> None:
     entry = store.emit("a")
     [claimed] = store.run(group)
-    store.sweep(group, "w2")
+    store.reclaim(group, "w2")
     assert not store.complete(group, claimed)
     assert "queued:w2" == store.owner(group, entry)
 
@@ -128,7 +128,7 @@ def test_a_retry_is_taken_when_its_time_has_come_and_not_before(store: Store, gr
     assert abs(now + HOUR_MS // 2 - pending.due_ms) < 60_000
     assert (DeliveryState.SCHEDULED, 1) == (state(store, group, "a"), store.deliveries.due(group))
     taken = store.fetch(group)
-    assert () == taken.deliveries == store.sweep(group).deliveries
+    assert () == taken.deliveries == store.reclaim(group).deliveries
     assert pending.due_ms == taken.next_due_ms
     store.pass_hour()
     [delivery] = store.fetch(group).deliveries
@@ -324,7 +324,7 @@ def test_the_run_time_of_deliveries_that_were_lost_is_not_noted(store: Store, gr
     """Their process was frozen, perhaps: the handler is not as slow as that."""
     store.emit("a")
     [claimed] = store.run(group)
-    store.sweep(group, "w2")
+    store.reclaim(group, "w2")
     assert store.deliveries.complete(
         "w1", group, [settled(claimed, Outcome.PROCESSED)], mean_us=4_500_000
     )
@@ -366,7 +366,7 @@ def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
 def test_a_chunk_of_thousands_is_claimed_and_finished_at_once(store: Store, group: Group) -> None:
     ids = [f"e{n}" for n in range(3000)]
     store.event_log.append_many([(group.domain, body(one), EntryKind.FOREIGN, 0) for one in ids])
-    claimed = store.claim(group, store.fetch(group, limit=5000, most_new=5000).deliveries)
+    claimed = store.claim(group, store.fetch(group, limit=5000, max_new=5000).deliveries)
     assert len(claimed) == 3000
     done = [settled(one, Outcome.PROCESSED) for one in claimed]
     assert store.deliveries.complete("w1", group, done) == []

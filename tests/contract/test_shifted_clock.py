@@ -29,9 +29,9 @@ def shift(store: RedisStore, by_ms: int) -> None:
 
 def processed(store: RedisStore, group: Group) -> list[int]:
     """How many in the minutes of which any were, the present one and the one before."""
-    [minutes] = store.deliveries.tallies_by_minute([group], 2)
-    [in_all] = store.deliveries.tallies([group])
-    found = [tallies[TYPE].processed for tallies in minutes.values() if TYPE in tallies]
+    [minutes] = store.deliveries.counters_by_minute([group], 2)
+    [in_all] = store.deliveries.counters([group])
+    found = [counters[TYPE].processed for counters in minutes.values() if TYPE in counters]
     assert sum(found) == (in_all[TYPE].processed if TYPE in in_all else 0)
     return found
 
@@ -83,7 +83,7 @@ def test_a_chunk_is_completed_and_counted(store: RedisStore, group: Group, by_ms
         store.emit(name, type=TYPE)
     chunk, fetched = fetch(store, group)
     shift(store, by_ms)
-    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries, tallies=TALLIES))
+    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries, counters=TALLIES))
     assert [2] == processed(store, group)
     assert [] == store.chunks.open_chunks(group)
 
@@ -95,7 +95,7 @@ def test_a_chunk_with_an_exception_is_completed_while_the_next_is_fetched(
     for name in "abcd":
         store.emit(name, type=TYPE)
     chunk, fetched = fetch(store, group, 3)
-    told = completion(fetched.entries, tallies=TALLIES, exceptions=[failed(fetched.entries[1])])
+    told = completion(fetched.entries, counters=TALLIES, exceptions=[failed(fetched.entries[1])])
     shift(store, by_ms)
     completed, following = store.chunks.complete_and_fetch(
         "w1", group, chunk, told, ChunkRequest(group, "next", 3, running=True)

@@ -31,7 +31,7 @@ def test_asking_for_nothing_gives_nothing(store: Store, group: Group) -> None:
     store.emit("a")
     assert [] == store.deliveries.fetch("w1", [])
     assert () == store.fetch(group, limit=0).deliveries
-    assert () == store.fetch(group, most_new=0).deliveries
+    assert () == store.fetch(group, max_new=0).deliveries
 
 
 def test_each_handler_has_its_own_delivery(store: Store, group: Group, ordered: Group) -> None:
@@ -68,9 +68,9 @@ def test_a_taken_delivery_is_given_to_nobody_else_until_its_lease_is_over(
     entry = store.emit("a")
     store.fetch(group)
     for worker in ("w1", "w2"):
-        [again] = store.deliveries.fetch(worker, [FetchRequest(group, 10, sweep=True)])
+        [again] = store.deliveries.fetch(worker, [FetchRequest(group, 10, reclaim=True)])
         assert () == again.deliveries
-    [delivery] = store.sweep(group, "w2").deliveries
+    [delivery] = store.reclaim(group, "w2").deliveries
     assert (entry, 0) == (delivery.entry, delivery.attempts)
     assert "queued:w2" == store.owner(group, entry)
 
@@ -87,7 +87,7 @@ def test_a_worker_whose_room_is_full_of_lost_hints_takes_those_again(
 ) -> None:
     entries = [store.emit(str(n)) for n in range(5)]
     store.fetch(group, limit=3)
-    taken = store.sweep(group, limit=3)
+    taken = store.reclaim(group, limit=3)
     assert entries[:3] == [d.entry for d in taken.deliveries]
 
 
@@ -97,7 +97,7 @@ def test_a_full_worker_takes_what_others_abandoned(store: Store, group: Group) -
     store.fetch(group, "w2")
     held = store.emit("b")
     store.fetch(group, "w1", limit=1)
-    taken = store.sweep(group, "w1", limit=1)
+    taken = store.reclaim(group, "w1", limit=1)
     assert sorted([held, abandoned[0]]) == sorted(d.entry for d in taken.deliveries)
 
 
@@ -109,7 +109,7 @@ def test_an_old_copy_of_a_hint_does_not_run_what_was_begun_beside_others_again(
         store.emit(name)
     chunk = store.fetch(group, "w1").deliveries
     assert 3 == len(store.claim(group, chunk, "w1"))
-    again = store.sweep(group, "w1").deliveries
+    again = store.reclaim(group, "w1").deliveries
     assert [] == store.claim(group, again, "w1"), "the copy"
     assert [2] == [one.attempt for one in store.claim(group, again[:1], "w1")]
 
@@ -121,7 +121,7 @@ def test_an_attempt_counts_when_it_is_claimed_and_survives_a_crash(
     [claimed] = store.run(group)
     assert Claimed(entry, Verdict.RUN, 1, body("a")) == claimed
     assert "running:w1" == store.owner(group, entry)
-    [delivery] = store.sweep(group, "w2").deliveries
+    [delivery] = store.reclaim(group, "w2").deliveries
     assert 1 == delivery.attempts
     [claimed] = store.claim(group, [delivery], "w2")
     assert (Verdict.RUN, 2) == (claimed.verdict, claimed.attempt)
@@ -130,7 +130,7 @@ def test_an_attempt_counts_when_it_is_claimed_and_survives_a_crash(
 def test_a_lost_hint_costs_no_attempt(store: Store, group: Group) -> None:
     store.emit("a")
     store.fetch(group)
-    [claimed] = store.claim(group, store.sweep(group).deliveries)
+    [claimed] = store.claim(group, store.reclaim(group).deliveries)
     assert 1 == claimed.attempt
 
 
@@ -216,7 +216,7 @@ def test_runs_that_ended_with_their_lease_count_as_no_attempts(store: Store, gro
     store.emit("a")
     claimed = store.claim(group, store.fetch(group).deliveries, most=2)
     for lost in (1, 2, 3):
-        [delivery] = store.sweep(group).deliveries
+        [delivery] = store.reclaim(group).deliveries
         claimed = store.claim(group, [delivery], most=2)
         assert (lost, lost, 1 + lost) == (
             delivery.lost_runs,
@@ -229,7 +229,7 @@ def test_runs_that_ended_with_their_lease_count_as_no_attempts(store: Store, gro
 def test_attempts_after_lost_runs_count(store: Store, group: Group) -> None:
     store.emit("a")
     store.run(group)
-    [claimed] = store.claim(group, store.sweep(group).deliveries, most=1)
+    [claimed] = store.claim(group, store.reclaim(group).deliveries, most=1)
     for counted, verdict in ((1, Verdict.RUN), (2, Verdict.EXHAUSTED)):
         assert (counted, verdict) == (claimed.counted, claimed.verdict)
         assert store.complete(group, claimed, Outcome.RETRY)
@@ -241,13 +241,13 @@ def test_attempts_after_lost_runs_count(store: Store, group: Group) -> None:
 def test_lost_runs_are_forgotten_when_a_delivery_is_settled(store: Store, group: Group) -> None:
     entry = store.emit("a")
     store.run(group)
-    [claimed] = store.claim(group, store.sweep(group).deliveries)
+    [claimed] = store.claim(group, store.reclaim(group).deliveries)
     pending = store.deliveries.pending(group, entry)
     assert pending is not None and 1 == pending.lost_runs
     assert store.complete(group, claimed)
     store.deliveries.schedule(group, [(entry, "a")])
     store.run(group)
-    [claimed] = store.claim(group, store.sweep(group).deliveries)
+    [claimed] = store.claim(group, store.reclaim(group).deliveries)
     assert (1, 2) == (claimed.lost_runs, claimed.attempt)
 
 
@@ -256,7 +256,7 @@ def test_a_delivery_that_lost_very_many_runs_is_exhausted(store: Store, group: G
     claimed = store.run(group)
     for lost in range(1, MAX_LOST_RUNS + 1):
         assert [Verdict.RUN] == [c.verdict for c in claimed]
-        claimed = store.claim(group, store.sweep(group).deliveries, most=2)
+        claimed = store.claim(group, store.reclaim(group).deliveries, most=2)
         assert [lost] == [c.lost_runs for c in claimed]
     assert [Verdict.EXHAUSTED] == [c.verdict for c in claimed]
     assert "running:w1" == store.owner(group, entry)
@@ -289,7 +289,7 @@ def test_no_more_than_asked_is_handed_back_at_once(store: Store, group: Group) -
 def test_handing_back_keeps_the_attempts(store: Store, group: Group) -> None:
     store.emit("a")
     store.run(group)
-    store.sweep(group)
+    store.reclaim(group)
     store.deliveries.requeue("w1", group)
     [delivery] = store.fetch(group).deliveries
     assert 1 == delivery.attempts
@@ -315,7 +315,7 @@ def test_what_is_queued_is_settled_in_passing(store: Store, group: Group) -> Non
 def test_what_is_put_off_while_queued_keeps_its_attempts(store: Store, group: Group) -> None:
     entry = store.emit("a")
     store.run(group)
-    store.sweep(group)
+    store.reclaim(group)
     put_off = Completion(entry, "a", 1, Outcome.REQUEUED, delay_ms=HOUR_MS // 2)
     assert [] == store.deliveries.skip("w1", group, [put_off])
     assert () == store.fetch(group).deliveries
@@ -422,12 +422,12 @@ def test_most_held_counts_what_other_workers_have_queued_and_running(
         store.emit(f"e{n}")
     store.claim(group, store.fetch(group, "w1", limit=2).deliveries, "w1")
     store.fetch(group, "w2", limit=1)
-    [taken] = store.deliveries.fetch("w3", [FetchRequest(group, 10, most_held=5)])
-    assert (taken.held, taken.own, len(taken.deliveries)) == (3, 0, 2)
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, most_held=5)])
-    assert (taken.held, taken.own, len(taken.deliveries)) == (5, 2, 0)
-    [taken] = store.deliveries.fetch("w2", [FetchRequest(group, 10, most_held=5)])
-    assert (taken.held, taken.own) == (5, 1)
+    [taken] = store.deliveries.fetch("w3", [FetchRequest(group, 10, max_in_flight=5)])
+    assert (taken.in_flight, taken.in_flight_here, len(taken.deliveries)) == (3, 0, 2)
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, max_in_flight=5)])
+    assert (taken.in_flight, taken.in_flight_here, len(taken.deliveries)) == (5, 2, 0)
+    [taken] = store.deliveries.fetch("w2", [FetchRequest(group, 10, max_in_flight=5)])
+    assert (taken.in_flight, taken.in_flight_here) == (5, 1)
 
 
 def test_most_held_does_not_count_what_is_due(store: Store, group: Group) -> None:
@@ -435,10 +435,10 @@ def test_most_held_does_not_count_what_is_due(store: Store, group: Group) -> Non
         store.emit(f"e{n}")
     for claimed in store.run(group):
         store.complete(group, claimed, Outcome.RETRY, delay_ms=HOUR_MS)
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, most_held=1)])
-    assert (taken.held, taken.deliveries) == (0, ())
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, max_in_flight=1)])
+    assert (taken.in_flight, taken.deliveries) == (0, ())
     store.pass_hour()
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, most_held=1)])
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, max_in_flight=1)])
     assert len(taken.deliveries) == 1
 
 
@@ -448,10 +448,12 @@ def test_what_a_dead_worker_held_is_taken_over_within_the_bound(store: Store, gr
         store.emit(f"e{n}")
     store.fetch(group, "dead", limit=2)
     with store.leases_over():
-        [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, sweep=True, most_held=2)])
+        [taken] = store.deliveries.fetch(
+            "w1", [FetchRequest(group, 10, reclaim=True, max_in_flight=2)]
+        )
     assert len(taken.deliveries) == 2
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, most_held=2)])
-    assert (taken.held, taken.deliveries) == (2, ())
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, max_in_flight=2)])
+    assert (taken.in_flight, taken.deliveries) == (2, ())
 
 
 def test_what_was_taken_over_counts_once_against_the_bound(store: Store, group: Group) -> None:
@@ -459,10 +461,12 @@ def test_what_was_taken_over_counts_once_against_the_bound(store: Store, group: 
         store.emit(f"e{n}")
     store.fetch(group, "dead", limit=2)
     with store.leases_over():
-        [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, sweep=True, most_held=3)])
+        [taken] = store.deliveries.fetch(
+            "w1", [FetchRequest(group, 10, reclaim=True, max_in_flight=3)]
+        )
     assert len(taken.deliveries) == 3
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, most_held=3)])
-    assert (taken.held, taken.deliveries) == (3, ())
+    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10, max_in_flight=3)])
+    assert (taken.in_flight, taken.deliveries) == (3, ())
 
 
 def test_the_deliveries_of_one_owner_are_listed_alone(store: Store, group: Group) -> None:
@@ -524,15 +528,17 @@ def test_all_of_the_room_is_for_what_is_due_where_nothing_new_is_asked_for(
 ) -> None:
     old = replayed(store, group, 20)
     store.emit("new")
-    taken = {one.entry for one in store.fetch(group, limit=10, most_new=0).deliveries}
+    taken = {one.entry for one in store.fetch(group, limit=10, max_new=0).deliveries}
     assert 10 == len(taken & old)
 
 
 @pytest.mark.parametrize("due_first", [True, False])
 def test_where_there_is_room_for_one_the_ask_says_which(
-    store: Store, group: Group, due_first: bool
+    store: Store, group: Group, scheduled_first: bool
 ) -> None:
     old = replayed(store, group, 2)
     store.emit("new")
-    [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 1, due_first=due_first)])
-    assert due_first == (taken.deliveries[0].entry in old)
+    [taken] = store.deliveries.fetch(
+        "w1", [FetchRequest(group, 1, scheduled_first=scheduled_first)]
+    )
+    assert scheduled_first == (taken.deliveries[0].entry in old)

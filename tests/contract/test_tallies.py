@@ -20,8 +20,8 @@ def test_outcomes_are_counted_by_event_type(store: Store, group: Group) -> None:
         settled(d, Outcome.RETRY, delay_ms=60_000, type=PLACED),
     ]
     assert [] == store.deliveries.complete("w1", group, said)
-    [tallies] = store.deliveries.tallies([group])
-    placed, paid = tallies[PLACED], tallies[PAID]
+    [counters] = store.deliveries.counters([group])
+    placed, paid = counters[PLACED], counters[PAID]
     assert (1, 1, 1, 0) == (placed.processed, placed.retried, placed.dead, placed.skipped)
     assert (1, 0, 0) == (paid.processed, paid.retried, paid.dead)
     assert {2: 1} == paid.run.buckets and 3000 == paid.run.sum_us
@@ -34,8 +34,8 @@ def test_what_is_said_twice_is_counted_once(store: Store, group: Group) -> None:
     one = settled(claimed, Outcome.PROCESSED, type=PLACED)
     store.deliveries.complete("w1", group, [one])
     store.deliveries.complete("w1", group, [one])
-    [tallies] = store.deliveries.tallies([group])
-    assert 1 == tallies[PLACED].processed
+    [counters] = store.deliveries.counters([group])
+    assert 1 == counters[PLACED].processed
 
 
 def test_the_wait_is_counted_for_the_first_attempt_alone(store: Store, group: Group) -> None:
@@ -44,8 +44,8 @@ def test_the_wait_is_counted_for_the_first_attempt_alone(store: Store, group: Gr
     store.deliveries.complete("w1", group, [settled(first, Outcome.RETRY, type=PLACED)])
     [second] = store.claim(group, store.fetch(group).deliveries)
     store.deliveries.complete("w1", group, [settled(second, Outcome.PROCESSED, type=PLACED)])
-    [tallies] = store.deliveries.tallies([group])
-    placed = tallies[PLACED]
+    [counters] = store.deliveries.counters([group])
+    placed = counters[PLACED]
     assert (2, 1, 1) == (placed.run.count, placed.wait.count, placed.total.count)
 
 
@@ -58,39 +58,41 @@ def test_skipped_in_passing_is_counted_and_ignored_is_not(store: Store, group: G
         Completion(b.entry, "b", 0, Outcome.IGNORED, type=PAID),
     ]
     assert [] == store.deliveries.skip("w1", group, said)
-    [tallies] = store.deliveries.tallies([group])
-    assert {PLACED} == tallies.keys()
-    assert (1, 0) == (tallies[PLACED].skipped, tallies[PLACED].run.count)
+    [counters] = store.deliveries.counters([group])
+    assert {PLACED} == counters.keys()
+    assert (1, 0) == (counters[PLACED].skipped, counters[PLACED].run.count)
 
 
 def test_each_minute_has_tallies_of_its_own(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
     store.deliveries.complete("w1", group, [settled(claimed, Outcome.PROCESSED, type=PLACED)])
-    [minutes] = store.deliveries.tallies_by_minute([group], 5)
+    [minutes] = store.deliveries.counters_by_minute([group], 5)
     assert 5 == len(minutes)
     assert sorted(minutes) == list(minutes)
-    counted = [tallies[PLACED].processed for tallies in minutes.values() if tallies]
+    counted = [counters[PLACED].processed for counters in minutes.values() if counters]
     assert [1] == counted
-    [minutes] = store.deliveries.tallies_by_minute([group], 1000)
+    [minutes] = store.deliveries.counters_by_minute([group], 1000)
     assert 60 == len(minutes)
-    assert [] == store.deliveries.tallies([])
-    assert [] == store.deliveries.tallies_by_minute([])
+    assert [] == store.deliveries.counters([])
+    assert [] == store.deliveries.counters_by_minute([])
 
 
 def test_what_a_delivery_led_to_is_remembered_over_its_attempts(store: Store, group: Group) -> None:
     store.emit("a")
     parcel, letter = EmittedEvent("shipment.sent", "1"), EmittedEvent("mail.sent", "2")
     [first] = store.run(group)
-    failed = settled(first, Outcome.RETRY, type=PLACED, effects=EmittedEvents((parcel,)))
+    failed = settled(first, Outcome.RETRY, type=PLACED, emitted_events=EmittedEvents((parcel,)))
     store.deliveries.complete("w1", group, [failed])
     [second] = store.claim(group, store.fetch(group).deliveries)
-    said = settled(second, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((parcel, letter)))
+    said = settled(
+        second, Outcome.PROCESSED, type=PLACED, emitted_events=EmittedEvents((parcel, letter))
+    )
     store.deliveries.complete("w1", group, [said])
-    assert [EmittedEvents((parcel, letter)), EmittedEvents()] == store.deliveries.effects(
+    assert [EmittedEvents((parcel, letter)), EmittedEvents()] == store.deliveries.emitted_events(
         group, ["a", "x"]
     )
-    assert [] == store.deliveries.effects(group, [])
+    assert [] == store.deliveries.emitted_events(group, [])
 
 
 def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
@@ -108,10 +110,10 @@ def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
     found, totals = EmittedEvents(), []
     store.emit("a")
     [run] = store.run(group)
-    for effects in attempts:
-        done = settled(run, Outcome.RETRY, type=PLACED, effects=effects)
+    for emitted_events in attempts:
+        done = settled(run, Outcome.RETRY, type=PLACED, emitted_events=emitted_events)
         store.deliveries.complete("w1", group, [done])
-        [found] = store.deliveries.effects(group, ["a"])
+        [found] = store.deliveries.emitted_events(group, ["a"])
         totals.append((len(found.named), found.unnamed))
         [run] = store.claim(group, store.fetch(group).deliveries)
     assert [(99, 0), (100, 1), (100, 9), (100, 49)] == totals
@@ -121,23 +123,26 @@ def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
 def test_what_an_outlived_attempt_led_to_is_not_told(store: Store, group: Group) -> None:
     store.emit("a")
     [old] = store.run(group)
-    store.claim(group, store.sweep(group).deliveries)
+    store.claim(group, store.reclaim(group).deliveries)
     said = settled(
-        old, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((EmittedEvent("b", "1"),))
+        old, Outcome.PROCESSED, type=PLACED, emitted_events=EmittedEvents((EmittedEvent("b", "1"),))
     )
     assert [old.entry] == store.deliveries.complete("w1", group, [said])
-    assert [EmittedEvents()] == store.deliveries.effects(group, ["a"])
-    assert [{}] == store.deliveries.tallies([group])
+    assert [EmittedEvents()] == store.deliveries.emitted_events(group, ["a"])
+    assert [{}] == store.deliveries.counters([group])
 
 
 def test_forgetting_a_handler_forgets_its_counts(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
     said = settled(
-        claimed, Outcome.PROCESSED, type=PLACED, effects=EmittedEvents((EmittedEvent("b", "1"),))
+        claimed,
+        Outcome.PROCESSED,
+        type=PLACED,
+        emitted_events=EmittedEvents((EmittedEvent("b", "1"),)),
     )
     store.deliveries.complete("w1", group, [said])
     store.event_log.leave(group.domain, group.handler)
     store.deliveries.forget(group)
-    assert [{}] == store.deliveries.tallies([group])
-    assert [EmittedEvents()] == store.deliveries.effects(group, ["a"])
+    assert [{}] == store.deliveries.counters([group])
+    assert [EmittedEvents()] == store.deliveries.emitted_events(group, ["a"])

@@ -92,8 +92,8 @@ def test_what_a_handler_refuses_does_not_count_any_longer(
         assert store.chunks.complete("w1", group, chunk, only)
     else:
         [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10)])
-        hinted = [(one.entry, key) for one in taken.deliveries]
-        store.deliveries.claim("w1", group, hinted, 10, verifies=True)
+        pairs = [(one.entry, key) for one in taken.deliveries]
+        store.deliveries.claim("w1", group, pairs, 10, verifies=True)
         assert {"9-0": entry} == store.deliveries.note_verified(group, [("9-0", key)])
         assert not store.deliveries.complete("w1", group, [refused])
     assert {} == store.deliveries.note_verified(group, [("9-0", key)])

@@ -34,7 +34,7 @@ from celeriac.event import (
 from celeriac.event.signature import split
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
-from celeriac.worker.hinted import check_message, read_pairs
+from celeriac.worker.delivery_task import check_message, read_pairs
 
 fuzzed = settings(max_examples=int(os.environ.get("CELERIAC_FUZZ_EXAMPLES", "200")))
 

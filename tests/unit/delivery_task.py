@@ -14,4 +14,4 @@ def run_task(service: Service, chunk: Chunk) -> Report:
         return executor.chunks.execute(
             chunk.handler, domain, chunk.id, chunk.entries, more=chunk.more
         )
-    return executor.execute(chunk.handler, domain, chunk.hinted)
+    return executor.execute(chunk.handler, domain, chunk.pairs)

@@ -152,7 +152,7 @@ def test_every_key_is_there() -> None:
         *keys.matrix("order", handler),
         keys.verified("order", handler)[0],
         keys.failures("order", handler)[0],
-        keys.effects("order", handler)[0],
+        keys.emitted_events("order", handler)[0],
         keys.tally("order", handler),
         keys.tally("order", handler, 29733000),
     }

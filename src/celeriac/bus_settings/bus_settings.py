@@ -69,10 +69,10 @@ class BusSettings:
         return self._record
 
     @property
-    def remembers_from_ms(self) -> int:
+    def kept_since_ms(self) -> int:
         """The time before which rows of the matrix may be gone though the window reaches further:
         it was longer made, and a shorter one had held before."""
-        return self._record.remembers_from_ms
+        return self._record.kept_since_ms
 
     @property
     def differences(self) -> list[Difference]:
@@ -135,7 +135,7 @@ class BusSettings:
         values = {name: format_number(value)}
         if name == "dedup_window" and value > before:
             reached = self._store.now_ms() - int(before * 1000)
-            values[REMEMBERS_FROM] = str(max(reached, self.remembers_from_ms))
+            values[REMEMBERS_FROM] = str(max(reached, self.kept_since_ms))
         self._store.write(values)
         self.refresh()
         return before, value

@@ -35,7 +35,7 @@ class Record:
 
     values: Mapping[str, int | float]
     faults: tuple[str, ...] = ()
-    remembers_from_ms: int = 0
+    kept_since_ms: int = 0
 
     def over(self, own: Settings) -> Settings:
         """Return `own` with the values of the bus in it."""

@@ -87,7 +87,7 @@ def service_of(where: str) -> Service:
 
 def _make(bus: EventBus, processes: int) -> Dispatcher:
     from celeriac.dispatcher import Dispatcher
-    from celeriac.worker.hint import hint_sender
+    from celeriac.worker.celery_sender import hint_sender
 
     app, service = bus.app, bus.service
     app.loader.import_default_modules()

@@ -77,7 +77,7 @@ def acts(backend: Backend, *, count: int = 200) -> list[Act]:
     """What people did lately in every domain, the newest first; reads `count` records of each."""
     domains = sorted(backend.event_log.domains() | {BUS})
     found = heapq.merge(
-        *(backend.deliveries.audited(domain, count=count) for domain in domains),
+        *(backend.deliveries.audit_log(domain, count=count) for domain in domains),
         key=lambda one: entry_key(one.id),
         reverse=True,
     )

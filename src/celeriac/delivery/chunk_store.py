@@ -68,7 +68,7 @@ class ChunkCompletion:
 
     `record` packs the run of each (see run_record.py). `exceptions` are the entries that need a
     record of their own: failed, to be retried, skipped, with effects, or not to be decided here.
-    `counts` are the fields that are added to the statistics, `tallies` those that are added to the
+    `counts` are the fields that are added to the statistics, `counters` those that are added to the
     counts by event type.
     """
 
@@ -77,7 +77,7 @@ class ChunkCompletion:
     record: bytes = b""
     exceptions: Sequence[Completion] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-    tallies: Mapping[str, int] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
     mean_us: int = 0
 
 

@@ -150,10 +150,10 @@ def tally_processed(
     return fields
 
 
-def add_tally(tallies: Counters, field: str, value: bytes) -> None:
+def add_tally(counters: Counters, field: str, value: bytes) -> None:
     """Adds one field that `_tally.lua` writes. Raises ValueError for another."""
     type, what, *bucket = field.split(" ")
-    tally, number = tallies.get(type) or HandlerStats(), int(value)
+    tally, number = counters.get(type) or HandlerStats(), int(value)
     if not bucket and what in _OUTCOMES:
         setattr(tally, _OUTCOMES[what], number)
     elif bucket == ["us"] and what in _DURATIONS:
@@ -162,13 +162,13 @@ def add_tally(tallies: Counters, field: str, value: bytes) -> None:
         getattr(tally, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
     else:
         raise ValueError("is no count")
-    tallies[type] = tally
+    counters[type] = tally
 
 
 def sum_tallies(several: Iterable[Counters]) -> Counters:
     """Tallies of the same types added up: of several minutes, domains or handlers."""
     total: Counters = {}
-    for tallies in several:
-        for type, tally in tallies.items():
+    for counters in several:
+        for type, tally in counters.items():
             total.setdefault(type, HandlerStats()).add(tally)
     return total

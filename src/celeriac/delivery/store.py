@@ -1,10 +1,10 @@
-"""The ledger: where each delivery is, and what each handler did with each event.
+"""The delivery store: the state of each delivery, and what each handler did with each event.
 
-It knows events by their keys (`event.event_key`), and does not look into these.
+Events are identified by their keys (`event.event_key`), which the store does not parse.
 
-Every method is one atomic move (see `state.MOVES`), blocks for one round trip, may be repeated
-after a lost answer, and raises redis.RedisError where Redis cannot be reached. A handler that was
-removed has nothing: nothing is taken, claimed or held any more.
+Every method is one atomic transition (see `state.MOVES`) and blocks for one round trip. It can be
+repeated after a lost reply, and raises redis.RedisError if Redis is unreachable. For a handler that
+was removed, every method returns nothing.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from celeriac.delivery.state import Outcome, Verdict
 from celeriac.event import EmittedEvents, key_id
 from celeriac.flow_control import FlowControl
 
-# How long a delivery waits that only a worker with newer code can run.
-PUT_OFF_MS = 1000
-LONGEST_PUT_OFF_MS = 60_000
-# Runs of a delivery that ended with their lease, after which it is dead-lettered as poison. Chance
-# puts no other under way in so many workers that die.
+# Delay of a delivery that only a worker with newer code can run.
+REQUEUE_DELAY_MS = 1000
+MAX_REQUEUE_DELAY_MS = 60_000
+# A delivery is dead-lettered as poison after this many runs whose lease expired. A healthy delivery
+# is unlikely to be running in that many crashing workers.
 MAX_LOST_RUNS = 10
-# Of one domain: those seen last.
+# Sources that are kept for a domain: the most recent ones.
 MAX_SOURCES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One handler in one domain: what a hint, a claim and a finish are about.
+    """The consumer group of one handler on the event log of one domain.
 
-    `flow` is what it allows the events of one key; no part of what it is compared by."""
+    `flow` holds its limits per ordering key; two groups are equal without regard to it."""
 
     domain: str
     handler: str
@@ -49,27 +49,29 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What a dispatcher asks `take` for. `limit` bounds what it holds queued, old and new;
-    `most_held` what all workers together have queued or running, but for leases that are over.
-    What is due and what is new share the room half and half; where there is room for one, it is
-    something due if `due_first`."""
+    """What a dispatcher fetches for one group.
+
+    `limit` is the maximum of deliveries that this worker has queued, including earlier ones;
+    `max_in_flight` the maximum that all workers together have queued or running, not counting
+    expired leases. `reclaim` also fetches deliveries whose lease expired. Scheduled and new
+    deliveries get half of the limit each; a single slot goes to a scheduled one if
+    `scheduled_first`."""
 
     group: Group
     limit: int
-    sweep: bool = False
-    most_new: int = 1000
-    most_held: int | None = None
-    due_first: bool = True
+    reclaim: bool = False
+    max_new: int = 1000
+    max_in_flight: int | None = None
+    scheduled_first: bool = True
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """A delivery that a dispatcher was given. `attempts` counts those begun before.
+    """A fetched delivery. `attempts` counts the attempts that began before.
 
-    `body` is None where another hand deleted the log entry; it is lost and no longer pending.
-    `lost_runs` counts the runs whose lease ended, where this `take` took it over from one; else 0.
-    `into` is the entry that stands for it, where it was coalesced; `together` is the same for all
-    that are given to the handler in one list.
-    """
+    `body` is None if the log entry was deleted outside celeriac: the delivery is lost and no longer
+    pending. `lost_runs` counts the runs whose lease expired if this fetch reclaimed it from one,
+    else 0. `into` is the entry that was handled in place of a coalesced one. `together` is equal
+    for deliveries that the handler receives in one list."""
 
     entry: str
     body: bytes | None
@@ -81,25 +83,28 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """`queued` is what the worker held before; `mean_us` the handler's run time, 0 if unknown;
-    `now_ms` the server's time, by which `next_due_ms` is. `is_at_end`: the group was given the log
-    to its end."""
+    """The fetched deliveries of one group.
+
+    `queued` counts the deliveries that the worker had queued before. `mean_us` is the handler's run
+    time, 0 if unknown. `now_ms` is the server's time and the base of `next_due_ms`. `is_at_end`:
+    the group has read the log to its end."""
 
     deliveries: tuple[Delivery, ...] = ()
     queued: int = 0
     next_due_ms: int | None = None
     now_ms: int = 0
     mean_us: int = 0
-    removed: bool = False  # the handler has no group any more
+    removed: bool = False  # the handler has no consumer group
     patterns: tuple[str, ...] = ()  # in force: see note_patterns
-    held: int = 0  # what all workers had queued or running before
-    own: int = 0  # what this worker had of that
+    in_flight: int = 0  # queued or running in all workers before
+    in_flight_here: int = 0  # of those, in this worker
     is_at_end: bool = False
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A delivery that an executor holds. `attempt` counts from 1 and is the fencing token;
-    `lost_runs` of the attempts before it ended with their lease."""
+    """A delivery that an executor may run. `attempt` counts from 1 and is the fencing token.
+
+    `lost_runs` counts the earlier attempts whose lease expired."""
 
     entry: str
     verdict: Verdict
@@ -109,14 +114,16 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def counted(self) -> int:
-        """The attempt as the handler's policy counts it: a worker that died costs none."""
+        """The attempt as the retry policy counts it: attempts of crashed workers are left out."""
         return self.attempt - self.lost_runs
 
 
 class Completion(msgspec.Struct, frozen=True, gc=False):
-    """What became of one delivery, for `finish`. `attempt` is that of the claim; `type` is the
-    event's, which it is counted by; `effects` are the events that the attempt emitted; `into` is
-    the entry that stands for a coalesced one."""
+    """The outcome of one delivery, for `complete`.
+
+    `attempt` is the claimed one. `type` is the event type that statistics are kept by. `emitted`
+    are the events that the attempt emitted. `into` is the entry that was handled in place of a
+    coalesced one."""
 
     entry: str
     event_key: str
@@ -127,19 +134,19 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     failure: Failure | None = None
     traceback: str = ""
     type: str = ""
-    effects: EmittedEvents = EmittedEvents()
+    emitted_events: EmittedEvents = EmittedEvents()
     into: str = ""
 
     @property
     def attempts(self) -> int:
-        """The attempts that ran. A claim that found them used up began none."""
+        """The attempts that ran. An exhausted delivery was claimed and not run."""
         return self.failure.attempt if self.failure else self.attempt
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A delivery that was given up. `event` is the body as it was in the log; `event_key` is empty
-    where that is no event."""
+    """A delivery that failed permanently. `event` is the body as the log had it; `event_key` is
+    empty if the body is not a valid event."""
 
     id: str
     domain: str
@@ -160,8 +167,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class EditedLetter:
-    """A dead letter, and the event that stands for its own: for this handler alone, with a new id.
-    `body` is the event as it enters the log."""
+    """A dead letter and the edited event that replaces it: for this handler only, with a new id.
+
+    `body` is the event as it is appended to the log."""
 
     letter: DeadLetter
     id: str
@@ -172,7 +180,8 @@ class EditedLetter:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One delivery in flight. `owner` is `queued:W`, `running:W`, `due` or `parked`."""
+    """A pending delivery. `owner` is `queued:W` or `running:W` for worker W, `scheduled` or
+    `blocked`."""
 
     entry: str
     owner: str
@@ -183,157 +192,157 @@ class Pending:
 
 
 class DeliveryStore(Protocol):
-    # -- the dispatcher's side
-    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
-        """Takes new, due and abandoned deliveries for each ask; in one round trip for all."""
+    # -- for dispatchers
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
+        """Fetch new, scheduled and reclaimed deliveries for each request, in one round trip."""
         ...
 
     def pending_counts(self, domains: Sequence[str]) -> list[Mapping[str, int] | None]:
-        """Return, for each domain, the handlers that have a consumer group in it, each with the
-        number of its pending deliveries; in one round trip. None where it cannot be read now."""
+        """Return for each domain the number of pending deliveries by handler, in one round trip.
+
+        None for a domain that cannot be read now.
+        """
         ...
 
     def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
-        """Makes what the worker holds queued due at once; returns how many."""
+        """Requeue deliveries that the worker has queued; return how many. No attempt is counted."""
         ...
 
     def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
-        """Settles a queued entry that is no event; True if this wrote the dead letter."""
+        """Dead-letter a queued entry that is not a valid event; return whether this call did."""
         ...
 
     def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
-        """`finish` for deliveries that are queued and will not run."""
+        """Complete queued deliveries that will not run; return the entries no longer owned."""
         ...
 
     def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
-        """`skip` for many lanes, in one round trip for all. What is no longer held is let be."""
+        """`skip` for many groups in one round trip. Entries no longer owned are left untouched."""
         ...
 
     def note_patterns(
         self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
-        """Adds the patterns of this code to those in force for the handler; returns all of them.
+        """Add the patterns of this code to those in force for the handler; return all of them.
 
-        Every dispatcher of the handler gets them with all it takes from now on: code that has not
-        all of them must not settle what another version wants. Those in `gone` are not in force any
-        more, unless `patterns` has them. Idempotent.
+        Each later fetch returns them: code that lacks one of them must not complete deliveries that
+        another version wants. Patterns in `gone` are removed unless they are in `patterns`.
+        Idempotent.
         """
         ...
 
     def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
-        """Notes sources of events of the domain, each with a time in ms at which it was seen.
+        """Record sources of events of the domain, each with the time in ms at which it was seen.
 
-        Keeps the MAX_SOURCES that were seen last. Idempotent.
+        Keeps the MAX_SOURCES most recent ones. Idempotent.
         """
         ...
 
     def patterns(self, group: Group) -> tuple[str, ...]:
-        """The patterns in force for the handler in the domain."""
+        """Return the patterns in force for the handler in the domain."""
         ...
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
-        """How many of `want` deliveries the handler's rate allows now, over all workers.
+        """Return how many of `want` deliveries the rate limit of all workers allows now.
 
-        Also returns the ms after which the next one is allowed. What is granted counts as used.
+        Also returns the ms until the next one is allowed. Granted deliveries count as used.
         """
         ...
 
-    # -- the executor's side
+    # -- for executors
     def claim(
         self,
         worker: str,
         group: Group,
-        hinted: Sequence[tuple[str, str]],
-        most_attempts: int,
+        pairs: Sequence[tuple[str, str]],
+        max_attempts: int,
         *,
         verifies: bool = False,
     ) -> list[Claimed]:
-        """Claims what is queued of a hint's (entry, event key) pairs; the rest is not returned.
+        """Claim the queued ones of a task's (entry, event key) pairs; return the claimed ones.
 
-        A delivery that was begun before is claimed only by a hint that names it alone. One is
-        exhausted after `most_attempts` attempts, of which those whose lease ended count none, or
-        after MAX_LOST_RUNS of these.
+        A delivery that began before is claimed only if it is the task's only one. A delivery is
+        exhausted after `max_attempts` attempts, not counting those whose lease expired, or after
+        MAX_LOST_RUNS of these.
 
-        `verifies`: the handler demands signatures. Which entries repeat an event is then found by
-        `note_verified`, and not by registered ids, which whoever emits into the domain can write.
+        `verifies`: the handler requires signatures. Duplicates are then found by `note_verified`
+        and not by registered ids, which every producer of the domain can write.
         """
         ...
 
     def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Note the (entry, event key) pairs whose signatures were verified for the handler; return
-        the entries of which another one with the event was noted before, with that one.
+        """Record (entry, event key) pairs whose signatures were verified for the handler; return
+        the duplicates, each with the entry that was recorded first.
 
-        Idempotent. Of the entries of one event, whoever appended them, one counts, for at least
-        `dedup_window`. Where that one is refused or redriven, the next one is noted. Blocks for a
-        round trip.
+        Of the entries of one event, one counts for at least `dedup_window`. If that one is refused
+        or redriven, the next one is recorded. Idempotent.
         """
         ...
 
     def complete(
         self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        """Says what became of running deliveries; returns the entries no longer held."""
+        """Record the outcomes of running deliveries; return the entries no longer owned."""
         ...
 
     def begin_complete(
         self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        """`finish`, whose answer is waited for when the function returned is called, once.
+        """Send `complete`; the returned function waits for its reply, and must be called once.
 
-        Each of the two raises what `finish` would. Where it is not known whether it was carried
-        out, it may be told again by `finish`.
+        Both raise what `complete` raises. After a lost reply, `complete` may be repeated.
         """
         ...
 
     def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
-        """Begins the lease of (entry, attempt) pairs anew; returns the entries no longer held."""
+        """Renew the leases of (entry, attempt) pairs; return the entries no longer owned."""
         ...
 
-    # -- the reader's side
+    # -- for readers
     def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
-        """The handler's cell for each event, in order."""
+        """Return the handler's row of the matrix for each event, in order."""
         ...
 
     def history(self, group: Group, event_key: str) -> History:
-        """The failed attempts of every life of a delivery, and what began the later ones."""
+        """Return the failed attempts of a delivery, and what restarted it: redrives, replays."""
         ...
 
     def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
-        """The same of many deliveries, in their order; in one round trip."""
+        """Return `history` of many deliveries, in order, in one round trip."""
         ...
 
     def failures(self, group: Group, event_key: str) -> list[Failure]:
-        """The failed attempts of its history, oldest first."""
+        """Return the failed attempts of a delivery, oldest first."""
         ...
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
-        """What the handler emitted while it handled each event, in order; of all attempts."""
+    def emitted_events(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
+        """Return the events that all attempts at each event emitted, in order."""
         ...
 
-    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
-        """What each handler did by event type, since it joined; in one round trip for all."""
+    def counters(self, groups: Sequence[Group]) -> list[Counters]:
+        """Return the counters of each handler by event type since it joined, in one round trip."""
         ...
 
-    def tallies_by_minute(
+    def counters_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Counters]]:
-        """The same for each of the last `minutes` minutes, at most 60, the present one included.
+        """Return the counters of the last `minutes` minutes, at most 60, including this one.
 
-        Keys are minutes since the epoch by the server's clock; each is there, the oldest first. In
-        one round trip for all lanes, after one for the time.
+        Keys are minutes since the epoch by the server's clock, oldest first, without gaps. Blocks
+        for two round trips.
         """
         ...
 
     def pending(self, group: Group, entry: str) -> Pending | None:
-        """Where a delivery in flight is; None if it is not in flight."""
+        """Return a pending delivery; None if the entry is not pending."""
         ...
 
     def pending_between(
         self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
-        """Deliveries in flight of the entries from `first` to `last`, in the order of the log.
+        """Return the pending deliveries from entry `first` to `last`, both included, in log order.
 
-        Both included; `(id` excludes. With `owner`, those of this owner only.
+        `(id` excludes an end. With `owner`, only deliveries of this owner.
         """
         ...
 
@@ -343,92 +352,98 @@ class DeliveryStore(Protocol):
         ...
 
     def blocked_until_ms(self, group: Group) -> int | None:
-        """Return when the next key may run that waits for its rate, or until it is quiet."""
+        """Return the time in ms at which the next blocked key may run: its rate, or its quiet."""
         ...
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
-        """Return the ms after which the handler's rate limit allows a delivery; uses none of it."""
+        """Return the ms until the handler's rate limit allows a delivery, without using it."""
         ...
 
     def sources(self, domain: str) -> list[str]:
-        """The noted sources of the domain's events, the last seen first."""
+        """Return the recorded sources of the domain's events, the most recent first."""
         ...
 
-    def remembers_from_ms(self) -> int:
-        """Since when no row is forgotten: an older entry may have had one that is gone."""
+    def kept_since_ms(self) -> int:
+        """Return the time in ms since which all rows are kept; older rows may be gone."""
         ...
 
     def due(self, group: Group) -> int:
-        """How many deliveries wait for their time."""
+        """Return the number of scheduled deliveries."""
         ...
 
     def stats(self, group: Group) -> Mapping[str, int]:
-        """Counts since the handler joined: of each outcome; `busy_us` and `mean_us`; `chunk k`,
-        the claims of at most 2**k deliveries and more than half as many, and `claimed`, the
-        deliveries in them; `lost running` and `lost queued`, the deliveries taken from another
-        worker, or sent anew, because their lease was over."""
+        """Return counts since the handler joined.
+
+        Of each outcome; `busy_us` and `mean_us`; `chunk k`, the claims of more than 2**(k-1) and at
+        most 2**k deliveries, and `claimed`, their deliveries; `lost running` and `lost queued`, the
+        deliveries that were reclaimed after their lease expired.
+        """
         ...
 
     def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
-        """`stats` of each lane, in order; in one round trip for all."""
+        """Return `stats` of each group, in order, in one round trip."""
         ...
 
-    # -- the operator's side
+    # -- for operators
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
     ) -> list[DeadLetter]:
-        """Dead letters of a domain past the id `after`."""
+        """Return dead letters of a domain with ids after `after`."""
         ...
 
     def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
-        """One dead letter."""
+        """Return a dead letter; None if there is none of this id."""
         ...
 
     def dead_count(self, domain: str) -> int:
-        """How many dead letters the domain has."""
+        """Return the number of dead letters of the domain."""
         ...
 
     def dead_groups(self, domain: str) -> list[DeadGroup]:
-        """The dead letters of the domain, counted by handler and type of error. Does not read
-        them: the counts are kept."""
+        """Return the number of dead letters by handler and type of error, from stored counts."""
         ...
 
     def redrive(
         self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
-        """Makes dead letters of the handler deliveries again; returns how many were there still.
+        """Redrive dead letters of the handler; return how many still existed.
 
-        With each comes its event with this handler as the only reference, used where the log entry
-        was trimmed. `note` (who asks, and why) is recorded in the same move. Raises NotFound where
-        the handler has no group."""
+        Each comes with its event addressed to this handler only, which is appended if the log entry
+        was trimmed. `note` (who, and why) is recorded in the same transition. Raises NotFound if
+        the handler has no consumer group."""
         ...
 
     def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
-        """Resolves dead letters of the handler by events that stand for theirs; returns how many
-        were there still.
+        """Replace dead letters of the handler by edited events; return how many still existed.
 
-        The letter goes, the event enters the log, and the history of the old delivery names it, in
-        one move with `note`. Raises NotFound where the handler has no group."""
+        The dead letter is removed, the event is appended, and the history of the old delivery names
+        it, in one transition with `note`. Raises NotFound if the handler has no consumer group.
+        """
         ...
 
     def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
-        """Removes dead letters for good; returns how many there were. Records `note`."""
+        """Discard dead letters permanently; return how many existed. Records `note`."""
         ...
 
     def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
-        """Runs (entry, event key) pairs again that are settled; returns how many. Records `note`.
-        Raises NotFound where the handler has no group."""
+        """Schedule finished (entry, event key) pairs to run again; return how many. Records `note`.
+
+        Raises NotFound if the handler has no consumer group.
+        """
         ...
 
     def record(self, domain: str, note: bytes) -> None:
-        """Records an act that is no move of a delivery."""
+        """Record an action that changes no delivery in the audit log."""
         ...
 
-    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
-        """What was recorded, the newest first. The oldest of more than 10,000 are forgotten."""
+    def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+        """Return the audit log, newest first. It keeps 10,000 actions."""
         ...
 
     def forget(self, group: Group) -> None:
-        """Removes everything the handler has in the domain but its dead letters. Only for one that
-        has left: what is due in a group that is there would wait for ever."""
+        """Remove all data of the handler in the domain except its dead letters.
+
+        Only for a handler whose consumer group was destroyed: scheduled deliveries of an existing
+        group would never run.
+        """
         ...

@@ -62,7 +62,7 @@ class Chunk:
     more: bool = False
 
     @property
-    def hinted(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, str]]:
         """The (entry, event key) pairs."""
         return [(item.entry, item.event.key) for item in self.items]
 

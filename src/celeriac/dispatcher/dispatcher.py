@@ -31,7 +31,7 @@ from celeriac.dispatcher.janitor import Janitor
 from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
-from celeriac.dispatcher.pending import SWEEP, PendingDeliveries
+from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
 from celeriac.dispatcher.promotion import Promotion
 from celeriac.dispatcher.share import Share, processes_for_slow
 from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
@@ -88,7 +88,7 @@ class Dispatcher:
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
-        self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * SWEEP))
+        self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * RECLAIM_INTERVAL))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
@@ -323,9 +323,9 @@ class Dispatcher:
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
     ) -> None:
         """Take pending deliveries; of groups that are not fetched also new ones."""
-        asks = self._pending.asks(now, ready, fetched)
-        answers = self.service.backend.deliveries.fetch(self.service.worker, asks)
-        for ask, taken in zip(asks, answers, strict=True):
+        requests = self._pending.requests(now, ready, fetched)
+        answers = self.service.backend.deliveries.fetch(self.service.worker, requests)
+        for ask, taken in zip(requests, answers, strict=True):
             state = self._groups.get(ask.group)
             if state is None:  # removed, as was seen in another of its domains
                 continue
@@ -375,7 +375,7 @@ class Dispatcher:
             rest(state, NEVER)
         else:
             longest = self._unrung
-            if not taken.held and not taken.deliveries:
+            if not taken.in_flight and not taken.deliveries:
                 # No lease can be over: what another worker takes comes from an entry that rings.
                 longest = max(longest, len(self._groups) / ASKED_UNRUNG)
             rest(state, now + longest * random.uniform(0.5, 1))

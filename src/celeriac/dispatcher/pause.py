@@ -40,15 +40,15 @@ def until_asked(
     hints as it may, `new` whether it is also asked for what is new.
     """
     given = len(taken.deliveries)
-    if ask.most_held is not None and taken.held + given >= ask.most_held:
+    if ask.max_in_flight is not None and taken.in_flight + given >= ask.max_in_flight:
         # What is due stays so: it must not wake this dispatcher again and again. Where what was
         # given was not wanted, there is room to look further.
-        return until_share(taken.mean_us) if taken.held + wanted >= ask.most_held else 0.0
+        return until_share(taken.mean_us) if taken.in_flight + wanted >= ask.max_in_flight else 0.0
     if ask.limit == 0:
         return until_room(taken.queued * taken.mean_us, processes) if enough else 0.0
     if taken.queued + wanted >= ask.limit:
         return until_room(ask.limit * taken.mean_us, processes)
-    if (new and given >= ask.most_new) or taken.queued + given >= ask.limit:
+    if (new and given >= ask.max_new) or taken.queued + given >= ask.limit:
         return 0.0
     if taken.next_due_ms is None:
         return None

@@ -23,7 +23,7 @@ from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 
-SWEEP = 0.1  # of a lease: how often leases that are over are looked for
+RECLAIM_INTERVAL = 0.1  # of a lease: how often leases that are over are looked for
 
 
 class PendingDeliveries:
@@ -46,72 +46,72 @@ class PendingDeliveries:
         self._unwanted: list[tuple[Group, list[Completion]]] = []
         self.sweep_from = NOW
 
-    def asks(
+    def requests(
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
     ) -> list[FetchRequest]:
         """Return what to take for the groups, those that wait longest first, and for those that are
         `fetched` only pending deliveries. Reclaims chunks whose lease expired."""
-        asks = []
+        requests = []
         expired = []
         for state in ready:
             group = state.group
             if group not in self._groups:
                 continue
-            swept = state.swept_at + self._service.settings.lease * SWEEP
-            sweep = now >= max(swept, self.sweep_from)
-            if sweep:
+            swept = state.swept_at + self._service.settings.lease * RECLAIM_INTERVAL
+            reclaim = now >= max(swept, self.sweep_from)
+            if reclaim:
                 expired.append(group)
             if group in fetched:
-                if not sweep and now < state.take_at:
+                if not reclaim and now < state.take_at:
                     continue
-                ask: FetchRequest | None = self._ask_pending(state, sweep)
+                ask: FetchRequest | None = self._ask_pending(state, reclaim)
             else:
-                ask = self._ask(state, sweep)
+                ask = self._ask(state, reclaim)
             if ask is None:
                 look_at(state, now + IDLE)
                 continue
-            if sweep:
+            if reclaim:
                 state.swept_at = now
             # What stands in its way is known from other lanes, which are asked for soon.
             if ask.limit == 0:
                 look_soon((one for one in state.of.groups if one.sent), now + BUSY)
-            if ask.most_held is not None and ask.most_held <= state.held.everywhere:
+            if ask.max_in_flight is not None and ask.max_in_flight <= state.held.everywhere:
                 look_soon(self._share.holding(state.of), now + BUSY)
             state.is_new_first = not state.is_new_first
-            asks.append(replace(ask, due_first=state.is_new_first))
+            requests.append(replace(ask, scheduled_first=state.is_new_first))
         self._service.backend.chunks.reclaim(expired)
-        asks.sort(key=lambda ask: self._share.turn_of(self._groups[ask.group]))
-        return asks
+        requests.sort(key=lambda ask: self._share.turn_of(self._groups[ask.group]))
+        return requests
 
-    def _ask_pending(self, state: GroupState, sweep: bool) -> FetchRequest:
+    def _ask_pending(self, state: GroupState, reclaim: bool) -> FetchRequest:
         """For a group whose new entries come in chunks."""
         most = limit(state.handler, state.mean_us, self._processes, self._service.settings)
-        if state.has_begun and not sweep:
+        if state.has_begun and not reclaim:
             most = min(most, state.queued + max(1, self._tasks.room(state)))
-        return FetchRequest(state.group, most, sweep=sweep, most_new=0)
+        return FetchRequest(state.group, most, reclaim=reclaim, max_new=0)
 
-    def _ask(self, state: GroupState, sweep: bool) -> FetchRequest | None:
+    def _ask(self, state: GroupState, reclaim: bool) -> FetchRequest | None:
         """None where nothing may be taken: not even what is due, which stays where it is."""
         group, handler = state.group, state.handler
         if self._members.is_left_to_others(state):
-            return FetchRequest(group, 0, most_new=0)  # tells which patterns are in force
+            return FetchRequest(group, 0, max_new=0)  # tells which patterns are in force
         through = self._doors.most(handler.id)
         if through is not None:
             new = 0 if state.is_together else through
-            return FetchRequest(group, through, sweep=sweep, most_new=new) if through else None
+            return FetchRequest(group, through, reclaim=reclaim, max_new=new) if through else None
         room = self._share.room(state)
         held = None if room is None else state.held.everywhere + room
         most = limit(handler, state.mean_us, self._processes, self._service.settings)
-        if state.has_begun and not sweep:
+        if state.has_begun and not reclaim:
             # The last ones needed a task each, and so may the next.
             most = min(most, state.queued + max(1, self._tasks.room(state)))
         if self._tasks.has_enough(state):
             # Lost hints count as waiting too, so a sweep needs its room to send them anew.
-            return FetchRequest(group, most if sweep else 0, sweep=sweep, most_new=0)
+            return FetchRequest(group, most if reclaim else 0, reclaim=reclaim, max_new=0)
         if state.is_together:
             # What is new is read for all of them.
-            return FetchRequest(group, most, sweep=sweep, most_held=held, most_new=0)
-        return FetchRequest(group, most, sweep=sweep, most_held=held)
+            return FetchRequest(group, most, reclaim=reclaim, max_in_flight=held, max_new=0)
+        return FetchRequest(group, most, reclaim=reclaim, max_in_flight=held)
 
     def accept(self, state: GroupState, ask: FetchRequest, taken: FetchResult) -> int:
         """Send a task for what the handler wants; return how many deliveries that is."""
@@ -140,7 +140,7 @@ class PendingDeliveries:
         if unwanted:
             self._unwanted.append((group, unwanted))
         # All that was asked for came, so there is a backlog.
-        more = given >= min(ask.most_new, ask.limit - taken.queued)
+        more = given >= min(ask.max_new, ask.limit - taken.queued)
         chunks = split(
             handler,
             group,

@@ -41,7 +41,7 @@ class Share:
 
     def note(self, state: GroupState, taken: FetchResult) -> bool:
         """What the store answered of a group; whether its handler has turned slow just now."""
-        self._hold(state, taken.held, taken.own)
+        self._hold(state, taken.in_flight, taken.in_flight_here)
         return self.note_run_time(state, taken.mean_us)
 
     def note_run_time(self, state: GroupState, mean_us: int) -> bool:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from celeriac.contract import read_data
-from celeriac.delivery import LONGEST_PUT_OFF_MS, PUT_OFF_MS, Completion, Delivery, Outcome
+from celeriac.delivery import MAX_REQUEUE_DELAY_MS, REQUEUE_DELAY_MS, Completion, Delivery, Outcome
 from celeriac.dispatcher.chunk import Item
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
@@ -93,7 +93,7 @@ def until_other_code_ms(entry: str) -> int:
     """After which time to look again for a worker whose code wants the event: a tenth of the age
     of the entry, from 1 s to 1 min, so that many which wait long cost little."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
-    return max(PUT_OFF_MS, min(age // 10, LONGEST_PUT_OFF_MS))
+    return max(REQUEUE_DELAY_MS, min(age // 10, MAX_REQUEUE_DELAY_MS))
 
 
 def _waited(

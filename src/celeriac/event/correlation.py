@@ -48,10 +48,10 @@ class HandlingContext:
     """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
 
     `with HandlingContext(event) as under_way` makes `event` the cause of what is emitted inside, in
-    this thread or asyncio task. Of a batch `event` is the first of `size`. `effect_count` counts
+    this thread or asyncio task. Of a batch `event` is the first of `size`. `emitted_count` counts
     all that was emitted."""
 
-    __slots__ = ("_named", "_token", "attempt", "effect_count", "event", "handler", "size")
+    __slots__ = ("_named", "_token", "attempt", "emitted_count", "event", "handler", "size")
     _token: Token[HandlingContext | None]
 
     def __init__(
@@ -59,7 +59,7 @@ class HandlingContext:
     ) -> None:
         self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
         self._named: list[EmittedEvent] | None = None
-        self.effect_count = 0
+        self.emitted_count = 0
 
     def __enter__(self) -> HandlingContext:
         self._token = _current.set(self)
@@ -69,15 +69,15 @@ class HandlingContext:
         _current.reset(self._token)
 
     @property
-    def effects(self) -> EmittedEvents:
+    def emitted_events(self) -> EmittedEvents:
         """The first MOST_EFFECTS that were emitted by name, and how many more there were."""
         if self._named is None:
             return NONE_EMITTED
-        return EmittedEvents(tuple(self._named), self.effect_count - len(self._named))
+        return EmittedEvents(tuple(self._named), self.emitted_count - len(self._named))
 
     def note(self, event: Event[Any]) -> None:
         """Count an event that was emitted."""
-        self.effect_count += 1
+        self.emitted_count += 1
         if self._named is None:
             self._named = []
         if len(self._named) < MAX_EMITTED:

@@ -39,13 +39,13 @@ class AtHand:
         self._shared = memoryview(mmap.mmap(-1, SLOTS * FIELDS * 8)).cast("Q")
         self._slot = 0
 
-    def begin(self, handler: str, domain: str, hinted: Sequence[tuple[str, str]]) -> None:
+    def begin(self, handler: str, domain: str, pairs: Sequence[tuple[str, str]]) -> None:
         """A chunk begins, and none of its events has."""
         pid = os.getpid()
         slot = self._slot = pid % SLOTS * FIELDS
         self._shared[slot + FIRST] = self._shared[slot + END] = 0
         self._shared[slot + PID] = pid
-        self._shared[slot + CHUNK] = _number(handler, domain, hinted)
+        self._shared[slot + CHUNK] = _number(handler, domain, pairs)
 
     def enter(self, first: int, end: int) -> None:
         """The handler is about to be called with what the hint names from `first` on, before
@@ -77,17 +77,17 @@ class AtHand:
         return PlaceInChunk(f"{chunk:016x}", first, end, f"{following:016x}")
 
     def of(
-        self, pid: int | None, handler: str, domain: str, hinted: Sequence[tuple[str, str]]
+        self, pid: int | None, handler: str, domain: str, pairs: Sequence[tuple[str, str]]
     ) -> range | None:
         """The places in the hint that the process was at; None where that is not known."""
         if pid is None:
             return None
         slot = pid % SLOTS * FIELDS
         of_it = self._shared[slot + PID] == pid
-        if not of_it or self._shared[slot + CHUNK] != _number(handler, domain, hinted):
+        if not of_it or self._shared[slot + CHUNK] != _number(handler, domain, pairs):
             return None
         return range(self._shared[slot + FIRST], self._shared[slot + END]) or None
 
 
-def _number(handler: str, domain: str, hinted: Sequence[tuple[str, str]]) -> int:
-    return crc32(f"{handler} {domain} {hinted[0][0]} {hinted[-1][0]} {len(hinted)}".encode())
+def _number(handler: str, domain: str, pairs: Sequence[tuple[str, str]]) -> int:
+    return crc32(f"{handler} {domain} {pairs[0][0]} {pairs[-1][0]} {len(pairs)}".encode())

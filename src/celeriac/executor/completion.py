@@ -50,7 +50,7 @@ class Unreported:
     def add(self, settled: Completion, entry: Entry) -> None:
         if settled.outcome is Outcome.IGNORED:
             self.ignored.append(entry.id)
-        elif settled.outcome is Outcome.PROCESSED and not settled.effects:
+        elif settled.outcome is Outcome.PROCESSED and not settled.emitted_events:
             self.of_type(settled.type).add(entry.id, settled.took_us)
         else:
             self.exceptions.append(with_key(settled, entry))
@@ -69,9 +69,9 @@ class Unreported:
         entries = [entry for some in self.processed.values() for entry in some.entries]
         took_us = [took for some in self.processed.values() for took in some.took_us]
         counts = dict(self._counts(sum(took_us), len(entries)))
-        tallies: dict[str, int] = {}
+        counters: dict[str, int] = {}
         for type, some in self.processed.items():
-            tallies |= tally_processed(type, some.entries, some.took_us, now_ms)
+            counters |= tally_processed(type, some.entries, some.took_us, now_ms)
         codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
         recorded = entries + self.ignored
         return ChunkCompletion(
@@ -80,7 +80,7 @@ class Unreported:
             record=pack_runs(worker, now_ms, recorded, codes, until) if recorded else b"",
             exceptions=self.exceptions,
             counts=counts,
-            tallies=tallies,
+            counters=counters,
             mean_us=mean_us,
         )
 

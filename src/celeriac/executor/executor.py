@@ -44,7 +44,7 @@ class Executor:
         self.chunks = ChunkExecutor(self.process)
         self._cut_at: dict[str, float] = {}
 
-    def execute(self, handler: Handler, domain: str, hinted: Sequence[tuple[str, str]]) -> Report:
+    def execute(self, handler: Handler, domain: str, pairs: Sequence[tuple[str, str]]) -> Report:
         """Runs what the claim gives of (entry, event key) pairs. Blocks until all is finished.
 
         Raises BusUnavailable where the ledger cannot be reached for a lease's time: what was
@@ -54,15 +54,15 @@ class Executor:
         breaking = self._breaking(handler)
         if breaking is not None and not breaking.circuit.flows:
             # Its events stay queued as they are; the dispatcher that holds them gives them back.
-            return Report(hinted=len(hinted))
+            return Report(pairs=len(pairs))
         sure_at = time.monotonic()
-        claimed = self.process.persist(lambda: self._claim(handler, group, hinted))
-        keys = dict(hinted)
+        claimed = self.process.persist(lambda: self._claim(handler, group, pairs))
+        keys = dict(pairs)
         held = {c.entry: c.attempt for c in claimed}
-        work = self._work(handler, group, len(hinted), held)
+        work = self._work(handler, group, len(pairs), held)
         work.breaking = breaking
-        if len(hinted) > 1:
-            self.process.at_hand.begin(handler.id, domain, hinted)
+        if len(pairs) > 1:
+            self.process.at_hand.begin(handler.id, domain, pairs)
         with self.process.leases.keeping(group, work.held):
             try:
                 if handler.signed:
@@ -107,7 +107,7 @@ class Executor:
         self,
         handler: Handler,
         domain: str,
-        hinted: Sequence[tuple[str, str]],
+        pairs: Sequence[tuple[str, str]],
         error: BaseException,
         pid: int | None = None,
     ) -> int:
@@ -118,13 +118,11 @@ class Executor:
         not finished are due at once, with no attempt counted. Where several may be the culprit,
         none is given up for it: each runs again, alone, whatever its retries."""
         group = handler.group(domain)
-        places = self.process.at_hand.of(pid, handler.id, domain, hinted)
-        suspects = {
-            entry for entry, _ in (hinted[places.start : places.stop] if places else hinted)
-        }
-        left = self._still_running(group, hinted)
-        work = self._work(handler, group, len(hinted), {})
-        keys = dict(hinted)
+        places = self.process.at_hand.of(pid, handler.id, domain, pairs)
+        suspects = {entry for entry, _ in (pairs[places.start : places.stop] if places else pairs)}
+        left = self._still_running(group, pairs)
+        work = self._work(handler, group, len(pairs), {})
+        keys = dict(pairs)
         for one in left:
             if one.entry in suspects:
                 one = replace(one, body=self._body(domain, one.entry))
@@ -139,10 +137,10 @@ class Executor:
             breaking.flush()
         return len(work.report.failures)
 
-    def _still_running(self, group: Group, hinted: Sequence[tuple[str, str]]) -> list[Claimed]:
+    def _still_running(self, group: Group, pairs: Sequence[tuple[str, str]]) -> list[Claimed]:
         """What of it this worker holds, without the bodies; in the order of the log."""
         deliveries, owner = self.service.backend.deliveries, f"running:{self.service.worker}"
-        asked = {entry for entry, _ in hinted}
+        asked = {entry for entry, _ in pairs}
         first, last = (edge(asked, key=entry_key) for edge in (min, max))
         found: list[Claimed] = []
         while some := deliveries.pending_between(group, first, last, PAGE):
@@ -173,11 +171,11 @@ class Executor:
         return entries[0].body if entries else None
 
     def _claim(
-        self, handler: Handler, group: Group, hinted: Sequence[tuple[str, str]]
+        self, handler: Handler, group: Group, pairs: Sequence[tuple[str, str]]
     ) -> list[Claimed]:
         deliveries, worker = self.service.backend.deliveries, self.service.worker
-        most = handler.failure.most_attempts
-        return deliveries.claim(worker, group, hinted, most, verifies=handler.signed)
+        most = handler.failure.max_attempts
+        return deliveries.claim(worker, group, pairs, most, verifies=handler.signed)
 
     def _without_copies(self, work: Work, group: Group, claimed: list[Claimed]) -> list[Claimed]:
         """The same, with the verdicts on those that repeat the verified event of another entry."""
@@ -193,14 +191,14 @@ class Executor:
         work.lose(self.process.persist(lambda: deliveries.renew(worker, group, held)))
         return [one for one in claimed if one.entry in work.held]
 
-    def _work(self, handler: Handler, group: Group, hinted: int, held: dict[str, int]) -> Work:
+    def _work(self, handler: Handler, group: Group, pairs: int, held: dict[str, int]) -> Work:
         def complete(settled: Sequence[Completion]) -> Callable[[], list[str]]:
             ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
             mean = self.process.note_run_times(handler, ran)
             return self._told((self.service.worker, group, settled, mean))
 
         work = self.process.work(handler, group.domain, held, complete)
-        work.report.hinted = hinted
+        work.report.pairs = pairs
         return work
 
     def _told(self, told: tuple[str, Group, Sequence[Completion], int]) -> Callable[[], list[str]]:

@@ -27,7 +27,7 @@ class FailedAttempt:
 
 @dataclass(slots=True)
 class Report:
-    hinted: int = 0
+    pairs: int = 0
     processed: int = 0
     skipped: int = 0
     failures: list[FailedAttempt] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Report:
     @property
     def sole_failure(self) -> FailedAttempt | None:
         """The failure, where the chunk was of one event: the task itself fails then."""
-        return self.failures[0] if self.hinted == 1 and self.failures else None
+        return self.failures[0] if self.pairs == 1 and self.failures else None
 
     def __str__(self) -> str:
         retried = sum(f.outcome is Outcome.RETRY for f in self.failures)

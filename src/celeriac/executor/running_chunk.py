@@ -93,7 +93,7 @@ class RunningChunk:
                 return self._run_events(ends_at)
             return self._run_batches(self.handler.batch, ends_at)
         finally:
-            self._report.hinted += self.wanted
+            self._report.pairs += self.wanted
             self.process.sources.add(self.group.domain, self._sources)
 
     def _run_events(self, ends_at: float) -> bool:
@@ -111,13 +111,13 @@ class RunningChunk:
                     # A report may wait for Redis, which is not this event's run time.
                     started = time.monotonic()
                 enter(count - self._next, count - self._next - 1)
-                error, effects = call(found, found, 1)
+                error, emitted_events = call(found, found, 1)
                 took_us = int((time.monotonic() - started) * 1e6)
-                if error is None and not effects:
+                if error is None and not emitted_events:
                     self._unreported.of_type(found.type).add(entry.id, took_us)
                     self._report.processed += 1
                 else:
-                    self._work.settle_run(_claim(entry), "", found, took_us, error, effects)
+                    self._work.settle_run(_claim(entry), "", found, took_us, error, emitted_events)
                     self._note([(entry, None)])
             elif isinstance(found, Completion):
                 self._unreported.add(found, entry)
@@ -151,11 +151,11 @@ class RunningChunk:
 
     def _run_batch(self, read: Sequence[tuple[Entry, Read]], events: list[Event[Any]]) -> None:
         started = time.monotonic()
-        error, effects = self._work.call(events, events[0], 1)
+        error, emitted_events = self._work.call(events, events[0], 1)
         share = int((time.monotonic() - started) * 1e6) // len(events)
-        if error is not None or effects:
+        if error is not None or emitted_events:
             ready = [(_claim(entry), "", one) for entry, one in read if type(one) is Event]
-            self._work.settle_batch(ready, share, error, effects)
+            self._work.settle_batch(ready, share, error, emitted_events)
             self._note(read)
             return
         for entry, found in read:
@@ -224,7 +224,7 @@ class RunningChunk:
         """Report what was decided upon; the rest becomes pending and due at once."""
         self._report_progress()
         left = len(self._entries) - self._next
-        self._report.hinted += left
+        self._report.pairs += left
         if left and not self.lost:
             self._requeue(self.id)
 

@@ -25,7 +25,7 @@ class TracedWork(Work):
         with self.tracing.process(
             handler.id, self.worker, argument if batch else (cause,), attempt, batch=batch
         ) as note:
-            error, effects = super().call(argument, cause, attempt)
+            error, emitted_events = super().call(argument, cause, attempt)
             if error is not None:
                 note(error, decide(handler.failure, error, attempt).outcome.value)
-            return error, effects
+            return error, emitted_events

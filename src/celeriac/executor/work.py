@@ -9,8 +9,8 @@ from typing import Any
 
 from celeriac.contract import read_data
 from celeriac.delivery import (
-    LONGEST_PUT_OFF_MS,
-    PUT_OFF_MS,
+    MAX_REQUEUE_DELAY_MS,
+    REQUEUE_DELAY_MS,
     Claimed,
     Completion,
     Failure,
@@ -58,7 +58,7 @@ class Work:
         self,
         worker: str,
         handler: Handler,
-        hinted: int,
+        pairs: int,
         held: dict[str, int],
         finish: Finish,
         admission: Admission,
@@ -67,7 +67,7 @@ class Work:
         self.complete = finish
         self.admission = admission
         self.held = held
-        self.report = Report(hinted=hinted)
+        self.report = Report(pairs=pairs)
         self.breaking: Breaking | None = None
         self.settled: list[Completion] = []
         self.told_at = time.monotonic()
@@ -115,7 +115,7 @@ class Work:
                 return None
             if not self.handler.matcher.matches(event.type):
                 # Newer code of this handler wants it, and this is the older.
-                self._settle(one, key, Outcome.REQUEUED, delay_ms=PUT_OFF_MS)
+                self._settle(one, key, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
                 return None
             return self._admitted_event(one, key, event)
         except Exception as error:
@@ -149,8 +149,8 @@ class Work:
 
     def _run_one(self, one: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
-        error, effects = self.call(event, event, one.attempt)
-        self.settle_run(one, key, event, _us(started), error, effects)
+        error, emitted_events = self.call(event, event, one.attempt)
+        self.settle_run(one, key, event, _us(started), error, emitted_events)
 
     def settle_run(
         self,
@@ -159,15 +159,20 @@ class Work:
         event: Event[Any],
         took: int,
         error: BaseException | None,
-        effects: EmittedEvents,
+        emitted_events: EmittedEvents,
     ) -> None:
         """Decide upon a run of the handler that took so many µs, and failed with the error if there
         is one."""
         if error is not None:
-            self.fail(one, key, event.type, error, took, event.correlationid, effects)
+            self.fail(one, key, event.type, error, took, event.correlationid, emitted_events)
         else:
             self._settle(
-                one, key, Outcome.PROCESSED, took_us=took, type=event.type, effects=effects
+                one,
+                key,
+                Outcome.PROCESSED,
+                took_us=took,
+                type=event.type,
+                emitted_events=emitted_events,
             )
             self.report.processed += 1
 
@@ -175,22 +180,24 @@ class Work:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
         events = [event for _, _, event in ready]
-        error, effects = self.call(events, events[0], ready[0][0].attempt)
-        self.settle_batch(ready, _us(started) // len(ready), error, effects)
+        error, emitted_events = self.call(events, events[0], ready[0][0].attempt)
+        self.settle_batch(ready, _us(started) // len(ready), error, emitted_events)
 
     def settle_batch(
         self,
         ready: Sequence[tuple[Claimed, str, Event[Any]]],
         share: int,
         error: BaseException | None,
-        effects: EmittedEvents,
+        emitted_events: EmittedEvents,
     ) -> None:
         """As `settle_run`, of events with their claims and keys, of which each took that share."""
         # the value of any of them may be in it
         shown = error and self.admission.shown(error, [one.body for one, _, _ in ready])
         for one, key, event in ready:
             if error is not None:
-                self.fail(one, key, event.type, error, share, event.correlationid, effects, shown)
+                self.fail(
+                    one, key, event.type, error, share, event.correlationid, emitted_events, shown
+                )
             else:
                 self._settle(
                     one,
@@ -198,11 +205,11 @@ class Work:
                     Outcome.PROCESSED,
                     took_us=share,
                     type=event.type,
-                    effects=effects,
+                    emitted_events=emitted_events,
                 )
                 self.report.processed += 1
             # what a batch emits follows from its first event
-            effects = NONE_EMITTED
+            emitted_events = NONE_EMITTED
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
@@ -226,7 +233,7 @@ class Work:
                 failure = from_their_code(error)
         if self.breaking is not None:
             self.breaking.note(failure)
-        return failure, under_way.effects
+        return failure, under_way.emitted_events
 
     def fail(
         self,
@@ -236,7 +243,7 @@ class Work:
         error: BaseException,
         took_us: int,
         correlation: str | None = None,
-        effects: EmittedEvents = NONE_EMITTED,
+        emitted_events: EmittedEvents = NONE_EMITTED,
         shown: BaseException | None = None,
         *,
         final: bool = True,
@@ -249,7 +256,7 @@ class Work:
         key = key or key_of(one.body)
         decision = decide(self.handler.failure, error, one.counted)
         if decision.outcome is Outcome.DEAD and not final:
-            decision = Decision(Outcome.RETRY, PUT_OFF_MS)
+            decision = Decision(Outcome.RETRY, REQUEUE_DELAY_MS)
         if isinstance(error, Exhausted):
             decision = Decision(Outcome.DEAD)
         counted = one.attempt - isinstance(error, Exhausted)
@@ -272,7 +279,7 @@ class Work:
             ),
             traceback=text,
             type=event_type,
-            effects=effects,
+            emitted_events=emitted_events,
         )
         failed = FailedAttempt(key, event_type, counted, decision.outcome, error, text, correlation)
         self.report.failures.append(failed)
@@ -312,7 +319,7 @@ class Work:
         failure: Failure | None = None,
         traceback: str = "",
         type: str = "",
-        effects: EmittedEvents = NONE_EMITTED,
+        emitted_events: EmittedEvents = NONE_EMITTED,
     ) -> None:
         self.settled.append(
             Completion(
@@ -325,7 +332,7 @@ class Work:
                 failure,
                 traceback,
                 type,
-                effects,
+                emitted_events,
             )
         )
 
@@ -389,7 +396,7 @@ def _why_exhausted(one: Claimed) -> str:
 def _concurrent_ms(entry: str) -> int:
     """After which time to look again: half the age of the entry, from 1 s to 1 min."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
-    return max(PUT_OFF_MS, min(age // 2, LONGEST_PUT_OFF_MS))
+    return max(REQUEUE_DELAY_MS, min(age // 2, MAX_REQUEUE_DELAY_MS))
 
 
 def key_of(body: bytes | None) -> str:

@@ -78,7 +78,7 @@ class FailurePolicy:
         return self.default
 
     @property
-    def most_attempts(self) -> int:
+    def max_attempts(self) -> int:
         """Attempts after which a delivery that only ever crashed its process is given up.
 
         At least 2: the first may have been in company, and the culprit another event."""

@@ -74,11 +74,11 @@ class MemoryWorker:
                     chunk.handler, chunk.group.domain, chunk.id, more=chunk.more
                 )
             )
-        hinted = chunk.hinted
+        pairs = chunk.pairs
         if random is not None:
-            random.shuffle(hinted)
+            random.shuffle(pairs)
         return _outside_of_loops(
-            lambda: self._executor.execute(chunk.handler, chunk.group.domain, hinted)
+            lambda: self._executor.execute(chunk.handler, chunk.group.domain, pairs)
         )
 
     def _find_lanes(self, domains: frozenset[str]) -> None:

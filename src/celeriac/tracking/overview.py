@@ -92,8 +92,8 @@ def overview(
     `Matrix.lag` answers. The rest is read in three round trips."""
     by_id = {record.id: record for record in records}
     groups = [Group(one.domain, one.handler) for one in lags]
-    ever = backend.deliveries.tallies(groups)
-    by_minute = backend.deliveries.tallies_by_minute(groups, MINUTES)
+    ever = backend.deliveries.counters(groups)
+    by_minute = backend.deliveries.counters_by_minute(groups, MINUTES)
     into_minute = backend.registry.now_ms() % 60_000 / 1000
     there = sorted(zip(lags, ever, by_minute, strict=True), key=lambda one: one[0].handler)
     found = []
@@ -123,7 +123,7 @@ def _view(
 ) -> HandlerView:
     hour = sum_tallies(minutes)
     whole = _sum(hour.values())
-    by_minute = [_sum(tallies.values()) for tallies in minutes]
+    by_minute = [_sum(counters.values()) for counters in minutes]
     return HandlerView(
         handler=handler,
         service=lags[0].service,
@@ -165,9 +165,9 @@ def _type_view(
     )
 
 
-def _sum(tallies: Iterable[HandlerStats]) -> HandlerStats:
+def _sum(counters: Iterable[HandlerStats]) -> HandlerStats:
     total = HandlerStats()
-    for one in tallies:
+    for one in counters:
         total.add(one)
     return total
 

@@ -130,7 +130,7 @@ def page_cells(
     cells: list[list[tuple[GroupPosition, Found]]] = [[] for _ in items]
     if not items:
         return cells
-    view = _View(backend.deliveries.remembers_from_ms(), ignored=ignored)
+    view = _View(backend.deliveries.kept_since_ms(), ignored=ignored)
     columns = _columns(backend, records, domain, items, view)
     # A replay may have taken a row and made the delivery pending between the two looks. Or there
     # never was a record, or it was trimmed with the entry.

@@ -129,8 +129,8 @@ def _cause_of(
     """The one of several events with one id that led to the effect, as far as their rows tell."""
     for one in several:
         node = Cause(id=one.event.id, key=one.key, type=one.event.type, domain=one.domain)
-        effects, _ = _effects(backend, records, [node])
-        if any(found.key == effect.key for found in effects):
+        emitted_events, _ = _effects(backend, records, [node])
+        if any(found.key == effect.key for found in emitted_events):
             return one
     return several[0]
 
@@ -144,8 +144,8 @@ def _effects(
     for domain, nodes in _by_domain(level):
         for stand in stands(backend.event_log, records, domain):
             wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.deliveries.effects(stand.group, [node.key for node in wanting])
-            for node, effects in zip(wanting, emitted, strict=True):
+            emitted = backend.deliveries.emitted_events(stand.group, [node.key for node in wanting])
+            for node, emitted_events in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
                         id=effect.id,
@@ -157,9 +157,9 @@ def _effects(
                         parent=node.key,
                         handler=stand.record.id,
                     )
-                    for effect in effects.named
+                    for effect in emitted_events.named
                 )
-                unnamed += effects.unnamed
+                unnamed += emitted_events.unnamed
     return answer, unnamed
 
 

@@ -21,9 +21,9 @@ from celeriac.settings import VERSION
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.emitted import flush_emitted
 from celeriac.worker.broker_refusal import survive_refusals
+from celeriac.worker.celery_sender import hint_sender
 from celeriac.worker.contracts import ContractDeclaration
 from celeriac.worker.fork_gate import fork_gate
-from celeriac.worker.hint import hint_sender
 from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.old_master import OldMaster, install_old_master, is_followed

@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
-from celeriac.worker.hinted import check_headers, check_message
+from celeriac.worker.delivery_task import check_headers, check_message
 from celeriac.worker.local import LocalMessage
 from celeriac.worker.time_limits import limit_as_task
 

@@ -17,7 +17,7 @@ from celeriac.errors import CeleriacError, Retry
 from celeriac.executor import Executor, Report, describe, is_trace_cut, message_of
 from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.handler import Handler
-from celeriac.worker.hinted import read_chunk, read_entries, read_pairs
+from celeriac.worker.delivery_task import read_chunk, read_entries, read_pairs
 from celeriac.worker.watch import show_failures
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from celery import signals
 
-from celeriac.delivery import PUT_OFF_MS, Completion, Group, Outcome
+from celeriac.delivery import REQUEUE_DELAY_MS, Completion, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event.attributes import check_handler
 from celeriac.service import Service
-from celeriac.worker.hinted import read_chunk, read_pairs
+from celeriac.worker.delivery_task import read_chunk, read_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +46,18 @@ def _receiver(service: Service) -> Callable[..., None]:
     return on_unknown
 
 
-def put_off(service: Service, group: Group, hinted: list[tuple[str, str]]) -> None:
+def put_off(service: Service, group: Group, pairs: list[tuple[str, str]]) -> None:
     """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
     deliveries, worker = service.backend.deliveries, service.worker
-    claimed = deliveries.claim(worker, group, hinted, ANY_ATTEMPTS)
-    keys = dict(hinted)
+    claimed = deliveries.claim(worker, group, pairs, ANY_ATTEMPTS)
+    keys = dict(pairs)
     deliveries.complete(
         worker,
         group,
         [
-            Completion(c.entry, keys[c.entry], c.attempt, Outcome.REQUEUED, delay_ms=PUT_OFF_MS)
+            Completion(
+                c.entry, keys[c.entry], c.attempt, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS
+            )
             for c in claimed
         ],
     )
@@ -68,7 +70,9 @@ def put_off_chunk(service: Service, group: Group, chunk: str) -> None:
     entries = chunks.begin(worker, group, chunk)
     if not entries:
         return
-    released = [Completion(one.id, "", 1, Outcome.REQUEUED, delay_ms=PUT_OFF_MS) for one in entries]
+    released = [
+        Completion(one.id, "", 1, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS) for one in entries
+    ]
     chunks.complete(
         worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", released)
     )

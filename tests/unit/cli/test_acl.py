@@ -143,7 +143,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
         trusted_keys=public,
     )
     shipped: set[str] = set()
-    audited: set[str] = set()
+    audit_log: set[str] = set()
 
     @billing.on("order.placed", retries=1, backoff=0.05, jitter=0.0, rate_limit="500/s")
     def charge(event: Event[dict[str, int]]) -> None:
@@ -156,7 +156,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
 
     @billing.on("order.placed", signed=True)
     def audit(event: Event) -> None:
-        audited.add(event.id)
+        audit_log.add(event.id)
 
     @orders.on("payment.*")
     def ship(event: Event) -> None:
@@ -178,14 +178,14 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
     # What failed, and both that are not signed.
-    while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audited) < 7:
+    while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audit_log) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
             one.turn()
     for one in turning:
         one.requeue()
     assert {f"{id}.paid" for id in ids} <= shipped
-    assert {*ids} - {"foreign", "tried"} <= audited
+    assert {*ids} - {"foreign", "tried"} <= audit_log
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
     assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
     client.close()

@@ -72,7 +72,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
         found[name] = getattr(keys, name)(DOMAIN)
     for name in ("scheduled", "tally", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
-    for name in ("matrix", "failures", "effects"):
+    for name in ("matrix", "failures", "emitted_events"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)[0]
     return found
 
@@ -80,7 +80,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
 NAMES = [
     "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
     "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "tally",
-    "patterns", "stats", "matrix", "failures", "effects",
+    "patterns", "stats", "matrix", "failures", "emitted_events",
 ]  # fmt: skip
 COMMANDS = [
     ["lag"], ["doctor"], ["handlers"], ["workers"], ["status", "one"], ["status", "later"],

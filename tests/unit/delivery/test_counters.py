@@ -59,7 +59,7 @@ def test_a_quantile_is_interpolated_within_its_bucket() -> None:
 
 
 def test_fields_of_the_script_become_tallies_by_type() -> None:
-    tallies: dict[str, HandlerStats] = {}
+    counters: dict[str, HandlerStats] = {}
     stored = {
         b"order.placed processed": b"7",
         b"order.placed retry": b"2",
@@ -68,12 +68,12 @@ def test_fields_of_the_script_become_tallies_by_type() -> None:
         b"order.paid skipped": b"1",
     }
     for field, value in stored.items():
-        add_tally(tallies, field.decode(), value)
-    assert {"order.placed", "order.paid"} == tallies.keys()
-    placed = tallies["order.placed"]
+        add_tally(counters, field.decode(), value)
+    assert {"order.placed", "order.paid"} == counters.keys()
+    placed = counters["order.placed"]
     assert (7, 2, 0, 9) == (placed.processed, placed.retried, placed.dead, placed.attempts)
     assert Histogram({3: 9}, 40000) == placed.run
-    assert 1 == tallies["order.paid"].skipped
+    assert 1 == counters["order.paid"].skipped
 
 
 def test_tallies_add_up_and_leave_their_parts_alone() -> None:

@@ -121,7 +121,7 @@ def test_people_see_type_and_id_and_never_data() -> None:
     many = Chunk(some, some.group("order"), tuple(items(0, 0, 0)))
     assert {"events": 3, "event": "order.placed", "id": "e1", "last": "e3"} == many.describe()
     assert [("1-0", "e1"), ("2-0", "e2"), ("3-0", "e3")] == [
-        (entry, key_id(key)) for entry, key in many.hinted
+        (entry, key_id(key)) for entry, key in many.pairs
     ]
 
 

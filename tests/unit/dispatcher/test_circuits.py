@@ -46,7 +46,7 @@ def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
     store.backend.circuits.pause("billing.charge")
     made.turn()
     group = bus.service.handlers["billing.charge"].group("order")
-    assert store.deliveries.claim("w", group, hint.hinted, 5) == []
+    assert store.deliveries.claim("w", group, hint.pairs, 5) == []
     sent.clear()
     store.backend.circuits.resume("billing.charge")
     made.turn()
@@ -80,7 +80,7 @@ def test_all_that_is_queued_goes_back_however_much_it_is(
     made = dispatcher()
     bus.emit_many([("order.placed", {})] * 1001)
     group = bus.service.handlers["billing.charge"].group("order")
-    [taken] = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, 2000, most_new=2000)])
+    [taken] = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, 2000, max_new=2000)])
     assert len(taken.deliveries) == 1001
     if way == "pause":
         store.backend.circuits.pause("billing.charge")
@@ -121,7 +121,7 @@ def test_of_a_handler_on_trial_one_event_is_sent(
         made.turn()
     assert sent.ids == [[first]]
     # also where it runs, so that none is queued
-    assert store.deliveries.claim(bus.service.worker, sent[0].group, sent[0].hinted, 5)
+    assert store.deliveries.claim(bus.service.worker, sent[0].group, sent[0].pairs, 5)
     made.turn()
     assert sent.ids == [[first]]
     assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN

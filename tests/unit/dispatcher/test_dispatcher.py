@@ -109,7 +109,7 @@ def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
     charging: EventBus, dispatcher: MakeDispatcher, store: Store
 ) -> None:
     turning = dispatcher()
-    store.deliveries._book(ORDER).stats["mean_us"] = 10_000_000
+    store.deliveries.handler_store(ORDER).stats["mean_us"] = 10_000_000
     emit(charging, *"abcdef", type="order.paid")
     assert [0.0, 0.0, 0.0] == [turning.turn() for _ in range(3)]
 
@@ -291,7 +291,7 @@ def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
     turning = dispatcher()
     emit(taking, "a")
     turning.turn()
-    store.deliveries.claim("dead worker", ORDER, sent[0].hinted, 9)
+    store.deliveries.claim("dead worker", ORDER, sent[0].pairs, 9)
     store.clock.advance(store.deliveries.lease_ms)
     turning.turn()
     assert [["a"], ["a"]] == sent.ids
@@ -334,7 +334,7 @@ def test_handing_back_makes_what_is_queued_due_for_others(
     emit(taking, *"ab")
     turning.turn()
     assert [taking.service.worker] == [worker.name for worker in store.registry.workers()]
-    store.deliveries.claim(taking.service.worker, ORDER, sent[0].hinted, 9)
+    store.deliveries.claim(taking.service.worker, ORDER, sent[0].pairs, 9)
     turning.requeue()
     places = [store.deliveries.pending(ORDER, c.items[0].entry) for c in sent]
     assert [DeliveryState.RUNNING, DeliveryState.SCHEDULED] == [

@@ -64,7 +64,7 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     """A fast handler for each type `order.t0` …; they stand together, with no chunk open."""
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}", backoff=0.0, jitter=0.0)(handle)
-        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries.handler_store(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher()
     bus.emit("order.other", id="first")
     wake(made)
@@ -114,7 +114,7 @@ def test_an_event_moves_only_the_groups_that_want_it_and_a_look_moves_all(
     now = [0.0]
     for number in range(MANY):
         bus.on(f"order.t{number}", name=f"h{number}")(handle)
-        store.deliveries._book(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
+        store.deliveries.handler_store(Group("order", f"billing.h{number}")).stats["mean_us"] = 100
     made = dispatcher(clock=lambda: now[0])
     wake(made)
     moved: list[str] = []
@@ -183,7 +183,7 @@ def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
     bus: EventBus, many: Dispatcher, sent: Sent, store: Store
 ) -> None:
     group = Group("order", "billing.h3")
-    store.deliveries._book(group).stats["mean_us"] = many._groups[group].mean_us = 5000
+    store.deliveries.handler_store(group).stats["mean_us"] = many._groups[group].mean_us = 5000
     for n in range(10):
         bus.emit("order.t3", id=f"a{n}")
     bus.emit("order.t4", id="b")

@@ -116,7 +116,7 @@ def test_a_copy_of_an_event_that_ran_in_a_chunk_is_ignored(
 def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
-    store.deliveries._book(GROUP).stats["mean_us"] = 100
+    store.deliveries.handler_store(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     event = bus.emit("order.placed")
@@ -134,7 +134,7 @@ def test_a_copy_in_the_same_chunk_is_claimed_by_itself_and_ignored(
 def test_a_first_try_that_arrives_after_its_own_retry_runs_once(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store, together: bool
 ) -> None:
-    store.deliveries._book(GROUP).stats["mean_us"] = 100
+    store.deliveries.handler_store(GROUP).stats["mean_us"] = 100
     turning = dispatcher()
     settle(turning)
     body = encode(bus.event("order.placed", id="a"))

@@ -39,7 +39,9 @@ def test_after_the_first_chunk_none_holds_more_than_its_bytes(
         ran.append(event.id)
 
     turning = dispatcher(is_free=lambda queue: free)
-    store.deliveries._book(GROUP).stats["mean_us"] = 1  # so fast that only the bytes bound a chunk
+    store.deliveries.handler_store(GROUP).stats["mean_us"] = (
+        1  # so fast that only the bytes bound a chunk
+    )
     bus.emit_many([("order.placed", "x" * size)] * 500)
     held: list[tuple[int, int]] = []
     chunks: Any = store.backend.chunks
@@ -72,7 +74,7 @@ def test_one_chunk_alone_is_larger_where_events_become_large_all_at_once(
     """Redis tells no size without the event: a chunk is bounded by what was fetched before it."""
     bus.on("order.placed", name="charge")(lambda event: None)
     turning = dispatcher()
-    store.deliveries._book(GROUP).stats["mean_us"] = 1
+    store.deliveries.handler_store(GROUP).stats["mean_us"] = 1
     counts = []
     for body in ("x", "x" * 100_000):
         bus.emit_many([("order.placed", body)] * 1050)

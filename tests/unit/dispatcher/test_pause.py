@@ -46,17 +46,17 @@ def taken(count: int = 0, **more: Any) -> FetchResult:
         (FetchRequest(LANE, 100), taken(next_due_ms=900), 0, False, BUSY),
         (FetchRequest(LANE, 100), taken(next_due_ms=90_000), 0, False, 2.0),
         # it was given all that it asked for: there may be more
-        (FetchRequest(LANE, 100, most_new=10), taken(10), 10, False, 0.0),
+        (FetchRequest(LANE, 100, max_new=10), taken(10), 10, False, 0.0),
         (FetchRequest(LANE, 100), taken(100), 20, False, 0.0),
         # it holds all that it may
         (FetchRequest(LANE, 100), taken(100), 100, False, until_room(100_000, 2)),
         (FetchRequest(LANE, 100), taken(40, queued=60), 40, False, until_room(100_000, 2)),
         # hints enough are under way
-        (FetchRequest(LANE, 0, most_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
-        (FetchRequest(LANE, 0, most_new=0), taken(queued=400), 0, False, 0.0),
+        (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
+        (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, False, 0.0),
         # slow handlers hold their share, unless what was given was not wanted
-        (FetchRequest(LANE, 100, most_held=2), taken(1, held=1), 1, False, until_share(1000)),
-        (FetchRequest(LANE, 100, most_held=2), taken(1, held=1), 0, False, 0.0),
+        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, held=1), 1, False, until_share(1000)),
+        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, held=1), 0, False, 0.0),
     ],
 )
 def test_when_a_lane_is_asked_for_again(

@@ -31,7 +31,7 @@ def group(handler: Handler) -> Group:
 
 
 def held(mean_us: int, everywhere: int, here: int = 0) -> FetchResult:
-    return FetchResult(mean_us=mean_us, held=everywhere, own=here)
+    return FetchResult(mean_us=mean_us, in_flight=everywhere, in_flight_here=here)
 
 
 class Known:

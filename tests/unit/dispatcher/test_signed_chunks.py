@@ -53,7 +53,7 @@ def ran(bus: EventBus, store: Store) -> list[str]:
         if event.id.startswith("bad"):
             raise ValueError("bad")
 
-    store.deliveries._book(GROUP).stats["mean_us"] = 100
+    store.deliveries.handler_store(GROUP).stats["mean_us"] = 100
     return found
 
 
@@ -203,7 +203,7 @@ def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
     def count(event: Event[dict[str, int]]) -> None:
         numbers.append(event.data["n"])
 
-    store.deliveries._book(Group("order", "billing.count")).stats["mean_us"] = 100
+    store.deliveries.handler_store(Group("order", "billing.count")).stats["mean_us"] = 100
     drain = drain_with(bus, dispatcher, sent)
     for data in ("no number", 7, 7):
         event = orders.event("order.counted", {"n": data}, id="order-42")

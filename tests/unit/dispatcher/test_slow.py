@@ -73,8 +73,8 @@ def test_what_ends_makes_room_for_the_next(
         made.turn()
     [first, _] = sent
     group = bus.service.handlers["billing.slow"].group("order")
-    [claimed] = store.deliveries.claim(bus.service.worker, group, first.hinted, 5)
-    [(entry, event_id)] = first.hinted
+    [claimed] = store.deliveries.claim(bus.service.worker, group, first.pairs, 5)
+    [(entry, event_id)] = first.pairs
     said = Completion(entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=SLOW)
     store.deliveries.complete(bus.service.worker, group, [said], SLOW)
     for _ in range(5):

@@ -85,15 +85,18 @@ def test_what_is_emitted_within_is_noted_and_what_is_emitted_outside_is_not() ->
         record_emitted([first, second])
     record_emitted([first])
     two, one = (EmittedEvent(e.type, event_key(e.id, e.source)) for e in (second, first))
-    assert EmittedEvents((two, one, two)) == under_way.effects
-    assert ["2", "1", "2"] == [effect.id for effect in under_way.effects.named]
+    assert EmittedEvents((two, one, two)) == under_way.emitted_events
+    assert ["2", "1", "2"] == [effect.id for effect in under_way.emitted_events.named]
 
 
 def test_only_the_first_effects_are_named_and_all_are_counted() -> None:
     with HandlingContext(first) as under_way:
         record_emitted([second] * (MAX_EMITTED + 5))
-    assert MAX_EMITTED + 5 == under_way.effect_count
-    assert (MAX_EMITTED, 5) == (len(under_way.effects.named), under_way.effects.unnamed)
+    assert MAX_EMITTED + 5 == under_way.emitted_count
+    assert (MAX_EMITTED, 5) == (
+        len(under_way.emitted_events.named),
+        under_way.emitted_events.unnamed,
+    )
 
 
 def test_concurrent_tasks_have_causes_of_their_own() -> None:

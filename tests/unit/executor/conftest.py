@@ -32,13 +32,13 @@ class Bench:
     def queue(self) -> list[tuple[str, str]]:
         """The hint for all that can be taken now: what waits, what is due, whose lease is over."""
         (taken,) = self.store.deliveries.fetch(
-            self.bus.service.worker, [FetchRequest(self.group, limit=100, sweep=True)]
+            self.bus.service.worker, [FetchRequest(self.group, limit=100, reclaim=True)]
         )
         return [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
 
-    def execute(self, hinted: list[tuple[str, str]] | None = None) -> Report:
+    def execute(self, pairs: list[tuple[str, str]] | None = None) -> Report:
         return self.executor.execute(
-            self.handler, "order", self.queue() if hinted is None else hinted
+            self.handler, "order", self.queue() if pairs is None else pairs
         )
 
     def key(self, event_id: str) -> str:

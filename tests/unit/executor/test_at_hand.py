@@ -66,7 +66,7 @@ def crashed(bench: Bench, at: str, **options: Any) -> None:
     hint = bench.queue()
     # What a process of its own does with a store in memory dies with it: here is what Redis has.
     worker = bench.bus.service.worker
-    most = handler.failure.most_attempts
+    most = handler.failure.max_attempts
     pid = in_child(lambda: bench.execute(hint))
     bench.store.deliveries.claim(worker, bench.group, hint, most)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"), pid)

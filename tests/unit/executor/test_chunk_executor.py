@@ -83,7 +83,7 @@ def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench:
     assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
     stats = bench.stats
     assert (3, 3, 1) == (stats["processed"], stats["claimed"], stats["chunk 2"])
-    tally = bench.store.deliveries.tallies([bench.group])[0]["order.placed"]
+    tally = bench.store.deliveries.counters([bench.group])[0]["order.placed"]
     assert (3, 3, 3) == (tally.processed, tally.run.count, tally.total.count)
 
 
@@ -214,7 +214,7 @@ def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> No
     bench.subscribe()
     bench.emit(3, "order.paid")
     report = bench.execute()
-    assert ([], 0) == (bench.ran, report.hinted)
+    assert ([], 0) == (bench.ran, report.pairs)
     assert ([], []) == (bench.pending(), bench.chunks.open_chunks(bench.group))
 
 

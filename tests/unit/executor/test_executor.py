@@ -44,7 +44,7 @@ def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
     bench.emit(*"abc")
     report = bench.execute()
     assert ["a", "b", "c"] == ran
-    assert (3, 3, "3 processed") == (report.hinted, report.processed, str(report))
+    assert (3, 3, "3 processed") == (report.pairs, report.processed, str(report))
     assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "abc"}
     assert 0 == bench.store.event_log.groups("order")[0].pending
 
@@ -461,7 +461,7 @@ def test_a_crash_in_company_gives_none_up_even_without_retries(bench: Bench) -> 
     bench.emit(*"ab")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.most_attempts)
+    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.max_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
     owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in hint]
     assert [DeliveryState.SCHEDULED, DeliveryState.SCHEDULED] == [o and o.owner for o in owners]
@@ -472,7 +472,7 @@ def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
     bench.emit("a")
     hint = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.most_attempts)
+    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.max_attempts)
     bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
     assert ["a"] == [letter.event_id for letter in bench.store.deliveries.dead("order")]
 
@@ -491,7 +491,7 @@ def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
             monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
             rest = [pair for pair in hint if pair[1] != bench.key("a")]
             bench.store.deliveries.lease_ms = 0
-            bench.store.deliveries.fetch("w2", [FetchRequest(bench.group, 9, sweep=True)])
+            bench.store.deliveries.fetch("w2", [FetchRequest(bench.group, 9, reclaim=True)])
             bench.store.deliveries.claim("w2", bench.group, rest, 9)
 
     bench.subscribe(handle)
@@ -542,7 +542,7 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
         monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
         with monkeypatch.context() as lease:
             lease.setattr(deliveries, "lease_ms", 0)
-            deliveries.fetch("w2", [FetchRequest(bench.group, 1, sweep=True)])
+            deliveries.fetch("w2", [FetchRequest(bench.group, 1, reclaim=True)])
         return claimed
 
     monkeypatch.setattr(deliveries, "claim", frozen_after)
@@ -588,7 +588,7 @@ def test_any_error_can_be_described_and_stored(bench: Bench, error: Exception, t
 
 
 def test_a_report_of_one_event_has_its_failure() -> None:
-    assert Report(hinted=1).sole_failure is None
+    assert Report(pairs=1).sole_failure is None
 
 
 def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> None:

@@ -225,7 +225,7 @@ def running_on_a_dead_worker(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(_, chunk)] = shop.chunks
-    shop.backend.deliveries.claim("gone@host/1", chunk.group, chunk.hinted, 5)
+    shop.backend.deliveries.claim("gone@host/1", chunk.group, chunk.pairs, 5)
     return Asked(id, CHARGE)
 
 
@@ -234,7 +234,7 @@ def running_elsewhere(shop: Shop) -> Asked:
     id = shop.emit("order.placed", subject="order/1")
     shop.dispatch()
     [(service, chunk)] = shop.chunks
-    shop.backend.deliveries.claim(service.worker, chunk.group, chunk.hinted, 5)
+    shop.backend.deliveries.claim(service.worker, chunk.group, chunk.pairs, 5)
     return Asked(id, CHARGE)
 
 

@@ -113,4 +113,4 @@ def test_what_fails_the_same_way_every_time_is_dead_at_once(error: Exception) ->
 
 def test_crashes_are_given_up_after_the_most_patient_policy() -> None:
     policy = FailurePolicy(RetryPolicy(retries=1), {Root: RetryPolicy(retries=4), Leaf: None})
-    assert policy.most_attempts == 5
+    assert policy.max_attempts == 5

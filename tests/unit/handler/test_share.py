@@ -52,9 +52,9 @@ def test_a_handler_gets_its_share_of_the_subjects_and_skips_the_rest(shop: Shop)
         shop.emit("order.placed", subject=subject)
     shop.run_until_idle()
     assert sorted(got) == sorted(one for one in subjects if in_share(one, 0.3))
-    [tallies] = shop.backend.deliveries.tallies([Group("order", "billing.new")])
-    assert len(got) == tallies["order.placed"].processed
-    assert len(subjects) - len(got) == tallies["order.placed"].skipped
+    [counters] = shop.backend.deliveries.counters([Group("order", "billing.new")])
+    assert len(got) == counters["order.placed"].processed
+    assert len(subjects) - len(got) == counters["order.placed"].skipped
 
 
 def test_when_decides_within_the_share(shop: Shop) -> None:

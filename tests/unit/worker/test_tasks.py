@@ -15,7 +15,7 @@ from celeriac import Event, EventBus, Retry
 from celeriac.delivery import FetchRequest, Group
 from celeriac.event import read_header
 from celeriac.testing.store import Store
-from celeriac.worker.hinted import write_pairs
+from celeriac.worker.delivery_task import write_pairs
 from celeriac.worker.tasks import HandlerExited, HandlerFailed, _options
 
 
@@ -30,8 +30,8 @@ def call(bus: EventBus, store: Store, *ids: str) -> Any:
     for id in ids:
         bus.emit("order.placed", id=id)
     (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=100)])
-    hinted = write_pairs((d.entry, read_header(d.body or b"").key) for d in taken.deliveries)
-    return bus.app.tasks["billing.handle"].run(domain="order", events=hinted)
+    pairs = write_pairs((d.entry, read_header(d.body or b"").key) for d in taken.deliveries)
+    return bus.app.tasks["billing.handle"].run(domain="order", events=pairs)
 
 
 def test_an_app_that_was_there_keeps_its_settings_and_tasks() -> None:

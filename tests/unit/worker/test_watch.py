@@ -36,7 +36,7 @@ def watched(broker: str, failures: list[FailedAttempt]) -> tuple[Celery, Any]:
 
     task = SimpleNamespace(app=app, request=SimpleNamespace(hostname="billing@h"))
     handler = bus.service.handlers["billing.charge"]
-    return app, lambda: show_failures(task, handler, Report(hinted=2, failures=failures))
+    return app, lambda: show_failures(task, handler, Report(pairs=2, failures=failures))
 
 
 def test_a_failure_within_a_chunk_is_a_failed_task_of_its_own() -> None:

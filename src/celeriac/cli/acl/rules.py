@@ -218,7 +218,16 @@ def operator_rules(keys: Keys) -> list[str]:
 def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
     handler = f"{service}.*"
     base = keys.base(domain)
-    kinds = ("scheduled", "matrix", "verified", "failures", "effects", "tally", "patterns", "stats")
+    kinds = (
+        "scheduled",
+        "matrix",
+        "verified",
+        "failures",
+        "emitted_events",
+        "tally",
+        "patterns",
+        "stats",
+    )
     for kind in (*kinds, *FLOW_TYPES, "lost", "chunks", "runs"):
         yield f"{base}{kind}:{handler}"
 

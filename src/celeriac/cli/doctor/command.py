@@ -96,7 +96,7 @@ def examine(session: Session) -> BusSnapshot:
     )
     # Read for what is invalid there.
     groups = [Group(one.domain, one.handler) for one in found.lags]
-    backend.deliveries.tallies(groups)
+    backend.deliveries.counters(groups)
     if isinstance(backend.chunks, RedisChunks):
         backend.chunks.inspect(groups)
     for domain in domains:

@@ -98,8 +98,8 @@ class Watch:
         backend = self._backend
         lags = self._matrix.lag()
         groups = [Group(one.domain, one.handler) for one in lags]
-        ever = _by_handler(groups, backend.deliveries.tallies(groups))
-        minutes = backend.deliveries.tallies_by_minute(groups, 2)
+        ever = _by_handler(groups, backend.deliveries.counters(groups))
+        minutes = backend.deliveries.counters_by_minute(groups, 2)
         lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
         stream_stats = backend.event_log.stream_stats(sorted(backend.event_log.domains()))
         now_ms, read_at = backend.registry.now_ms(), time.monotonic()
@@ -146,11 +146,11 @@ class _Rates:
 
 
 def _by_handler(
-    groups: Sequence[Group], tallies: Iterable[Counters], each: int = 1
+    groups: Sequence[Group], counters: Iterable[Counters], each: int = 1
 ) -> dict[str, HandlerStats]:
     """All types, domains and minutes of a handler together; `each` tallies belong to a lane."""
     found: defaultdict[str, HandlerStats] = defaultdict(HandlerStats)
-    for n, of_lane in enumerate(tallies):
+    for n, of_lane in enumerate(counters):
         for tally in of_lane.values():
             found[groups[n // each].handler].add(tally)
     return dict(found)

@@ -51,14 +51,14 @@ def _event(
     yield Line(first, node, begin=begin)
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
-    effects = children.get(node.key, ())
+    emitted_events = children.get(node.key, ())
     # Of an effect whose handler is not known, nobody can say more than that it followed.
-    loose = [effect for effect in effects if effect.handler not in by_handler]
+    loose = [effect for effect in emitted_events if effect.handler not in by_handler]
     for n, cell in enumerate(cells):
         last = n == len(cells) - 1 and not loose
         yield _handler(rest + ("└─ " if last else "├─ "), node, cell, zero)
         below = rest + ("   " if last else "│  ")
-        own = [effect for effect in effects if effect.handler == cell.handler]
+        own = [effect for effect in emitted_events if effect.handler == cell.handler]
         yield from _several(own, below, children, zero)
     yield from _several(loose, rest, children, zero)
 

@@ -105,7 +105,7 @@ def read_choices(matrix: Matrix, whole: bool) -> dict[str, Any]:
         groups = [
             Group(domain, record.id) for record in records.values() for domain in record.since
         ]
-        types = {type for tallies in backend.deliveries.tallies(groups) for type in tallies}
+        types = {type for counters in backend.deliveries.counters(groups) for type in counters}
         found["types"] = sorted(types)[:MAX_SUGGESTED]
         handlers, services = sorted(records), sorted({one.service for one in records.values()})
         found["handlers"], found["services"] = handlers[:MAX_SUGGESTED], services[:MAX_SUGGESTED]

@@ -125,8 +125,8 @@ def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) ->
 def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, HandlerStats]:
     found: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
     for state in groups:
-        bounds.types.learn(sorted(state.tallies, key=lambda type: -state.tallies[type].attempts))
-        for type, tally in state.tallies.items():
+        bounds.types.learn(sorted(state.counters, key=lambda type: -state.counters[type].attempts))
+        for type, tally in state.counters.items():
             found[state.lag.service, state.lag.handler, bounds.label(type)].add(tally)
     return found
 

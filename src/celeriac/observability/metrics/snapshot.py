@@ -21,7 +21,7 @@ class LaneState:
     """One handler in one domain."""
 
     lag: HandlerLag
-    tallies: Counters
+    counters: Counters
     stats: Mapping[str, int]
 
 
@@ -40,8 +40,8 @@ def take_snapshot(backend: Backend) -> Snapshot:
     started = time.monotonic()
     lags = Matrix(backend).lag()
     groups = [Group(one.domain, one.handler) for one in lags]
-    tallies, stats = backend.deliveries.tallies(groups), backend.deliveries.stats_many(groups)
-    states = (LaneState(*one) for one in zip(lags, tallies, stats, strict=True))
+    counters, stats = backend.deliveries.counters(groups), backend.deliveries.stats_many(groups)
+    states = (LaneState(*one) for one in zip(lags, counters, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
         groups=tuple(states),

@@ -48,8 +48,8 @@ class MemoryChunks:
             position=entry_id(consumers.last),
             now_ms=moves.now,
             open_chunks=self._count_open(worker, request.group),
-            patterns=moves.handlers.patterns,
-            mean_us=moves.handlers.stats["mean_us"],
+            patterns=moves.handler_store.patterns,
+            mean_us=moves.handler_store.stats["mean_us"],
             is_ambiguous=is_ambiguous,
         )
 
@@ -61,11 +61,14 @@ class MemoryChunks:
         moves, chunk = self.deliveries.moves(move.group), move.chunk
         if moves is None:
             return Advanced()
-        consumers, handlers, is_ambiguous = moves.consumers, moves.handlers, False
+        consumers, handler_store, is_ambiguous = moves.consumers, moves.handler_store, False
         is_moved = (
             entry_id(consumers.last) == move.after
             and moves.store.events.get(move.upto) is not None
-            and (not handlers.patterns or handlers.patterns == tuple(sorted(set(move.patterns))))
+            and (
+                not handler_store.patterns
+                or handler_store.patterns == tuple(sorted(set(move.patterns)))
+            )
         )
         has_open = bool(consumers.pending or consumers.chunks)
         if is_moved and chunk is not None:
@@ -82,7 +85,7 @@ class MemoryChunks:
             is_ambiguous=is_ambiguous,
             has_open=has_open,
             open_chunks=self._count_open(worker, move.group) if is_opened else 0,
-            mean_us=handlers.stats["mean_us"] if is_opened else 0,
+            mean_us=handler_store.stats["mean_us"] if is_opened else 0,
         )
 
     def begin(
@@ -112,13 +115,13 @@ class MemoryChunks:
                 del moves.consumers.chunks[chunk]
             for one in completion.exceptions:
                 moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
-            handlers = moves.handlers
-            record = RunRecord("0-0", completion.until, (worker,), completion.record)
-            handlers.runs |= {run.entry: run for run in parse_runs(record)}
+            handler_store = moves.handler_store
+            runs = RunRecord("0-0", completion.until, (worker,), completion.record)
+            handler_store.runs |= {run.entry: run for run in parse_runs(runs)}
             for name, number in completion.counts.items():
-                handlers.stats[name] += number
+                handler_store.stats[name] += number
             if completion.mean_us:
-                handlers.stats["mean_us"] = completion.mean_us
+                handler_store.stats["mean_us"] = completion.mean_us
             self._tally(moves, completion)
             self.deliveries.complete(worker, group, completion.exceptions)
             return True
@@ -136,12 +139,12 @@ class MemoryChunks:
 
     def _tally(self, moves: Transitions, completion: ChunkCompletion) -> None:
         told: dict[str, HandlerStats] = {}
-        for name, number in completion.tallies.items():
+        for name, number in completion.counters.items():
             add_tally(told, name, str(number).encode())
-        minute = moves.handlers.minutes.setdefault(moves.now // 60_000, {})
-        for tallies in (moves.handlers.tallies, minute):
+        minute = moves.handler_store.minutes.setdefault(moves.now // 60_000, {})
+        for counters in (moves.handler_store.counters, minute):
             for type, tally in told.items():
-                tallies.setdefault(type, HandlerStats()).add(tally)
+                counters.setdefault(type, HandlerStats()).add(tally)
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
@@ -207,7 +210,9 @@ class MemoryChunks:
 
 def _run_of(moves: Transitions, entry: str) -> Run | None:
     """None of an entry that was trimmed."""
-    return moves.handlers.runs.get(entry) if moves.store.events.get(entry) is not None else None
+    return (
+        moves.handler_store.runs.get(entry) if moves.store.events.get(entry) is not None else None
+    )
 
 
 def _left(moves: Transitions, held: HeldChunk) -> list[tuple[str, bytes]]:
@@ -226,9 +231,9 @@ def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
     place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
     runs = 1 if place == DeliveryState.RUNNING else 0
     if runs:
-        moves.handlers.lost_runs |= dict.fromkeys(entries, runs)
+        moves.handler_store.lost_runs |= dict.fromkeys(entries, runs)
     if entries:
-        moves.handlers.stats[f"lost {place}"] += len(entries)
+        moves.handler_store.stats[f"lost {place}"] += len(entries)
     return _make_pending(moves, chunk, held, runs)
 
 

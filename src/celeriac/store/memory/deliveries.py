@@ -53,9 +53,9 @@ class MemoryDeliveryStore:
 
     # -- the dispatcher's side
 
-    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
         with self._lock:
-            found = [(ask, self.moves(ask.group)) for ask in asks]
+            found = [(ask, self.moves(ask.group)) for ask in requests]
             return [
                 fetch(moves, f"queued:{worker}", ask, self.lease_ms)
                 if moves
@@ -102,7 +102,7 @@ class MemoryDeliveryStore:
                         event=moves.body(entry) or b"",
                     )
                 )  # fmt: skip
-                moves.handlers.stats["dead"] += 1
+                moves.handler_store.stats["dead"] += 1
             moves.settle(entry, DeliveryState.DEAD if first else DeliveryState.IGNORED)
             return first
 
@@ -117,11 +117,11 @@ class MemoryDeliveryStore:
         self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         with self._lock:
-            handlers, own = self._book(group), tuple(sorted(set(patterns)))
-            others = [p for p in handlers.patterns if p not in own and p not in gone]
-            if {*own, *others} != set(handlers.patterns):
-                handlers.patterns = (*own, *others)
-            return handlers.patterns
+            handler_store, own = self.handler_store(group), tuple(sorted(set(patterns)))
+            others = [p for p in handler_store.patterns if p not in own and p not in gone]
+            if {*own, *others} != set(handler_store.patterns):
+                handler_store.patterns = (*own, *others)
+            return handler_store.patterns
 
     def note_sources(self, domain: str, sources: Mapping[str, int]) -> None:
         with self._lock:
@@ -133,7 +133,7 @@ class MemoryDeliveryStore:
 
     def patterns(self, group: Group) -> tuple[str, ...]:
         with self._lock:
-            return self._book(group).patterns
+            return self.handler_store(group).patterns
 
     def grant(self, handler: str, want: int, per_second: float) -> tuple[int, int]:
         with self._lock:
@@ -151,35 +151,35 @@ class MemoryDeliveryStore:
         self,
         worker: str,
         group: Group,
-        hinted: Sequence[tuple[str, str]],
-        most_attempts: int,
+        pairs: Sequence[tuple[str, str]],
+        max_attempts: int,
         *,
         verifies: bool = False,
     ) -> list[Claimed]:
         with self._lock:
             moves = self.moves(group)
             claimed = []
-            for entry, event_key in hinted if moves else ():
+            for entry, event_key in pairs if moves else ():
                 assert moves
                 held, body = moves.consumers.pending.get(entry), moves.body(entry)
                 if held is None or body is None or not held.owner.startswith("queued:"):
                     continue
                 attempt, verdict = held.count, Verdict.RUN
-                lost = moves.handlers.lost_runs.get(entry, 0)
-                if attempt > 1 and len(hinted) > 1:
+                lost = moves.handler_store.lost_runs.get(entry, 0)
+                if attempt > 1 and len(pairs) > 1:
                     continue  # alone only: it may be what ended its process
-                before = moves.handlers.came_before(
+                before = moves.handler_store.came_before(
                     event_key, entry, moves.consumers.pending, moves.now
                 )
                 if before is DeliveryState.RUNNING:
                     verdict = Verdict.CONCURRENT
                 elif before is not None:
                     verdict = Verdict.DUPLICATE
-                elif attempt - lost > most_attempts or lost >= MAX_LOST_RUNS:
+                elif attempt - lost > max_attempts or lost >= MAX_LOST_RUNS:
                     verdict = Verdict.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
                 if verdict is Verdict.RUN:
-                    moves.handlers.record(
+                    moves.handler_store.record(
                         event_key, DeliveryState.RUNNING, entry, attempt, 0, moves.now
                     )
                     if not verifies:
@@ -187,13 +187,13 @@ class MemoryDeliveryStore:
                         verdict = self._on_repetition(moves, found, event_key)
                 claimed.append(Claimed(entry, verdict, attempt, body, lost))
             if moves and claimed:
-                moves.handlers.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
-                moves.handlers.stats["claimed"] += len(claimed)
+                moves.handler_store.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
+                moves.handler_store.stats["claimed"] += len(claimed)
             return claimed
 
     def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         with self._lock:
-            return self._book(group).note_verified(verified, self.event_log.clock.now_ms())
+            return self.handler_store(group).note_verified(verified, self.event_log.clock.now_ms())
 
     def _on_repetition(self, moves: Transitions, entry: Entry, event_key: str) -> Verdict:
         is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
@@ -209,7 +209,7 @@ class MemoryDeliveryStore:
             for other in found.possible.values()
             if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
         }
-        verdicts = verdicts_on(found.possible, moves.handlers.runs, running)
+        verdicts = verdicts_on(found.possible, moves.handler_store.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)
 
     def complete(
@@ -230,27 +230,27 @@ class MemoryDeliveryStore:
             moves = self.moves(group)
             if moves is None or not settled:
                 return [one.entry for one in settled]
-            lost, handlers, running = [], moves.handlers, owner.startswith("running:")
+            lost, handler_store, running = [], moves.handler_store, owner.startswith("running:")
             for one in settled:
                 if moves.held(one.entry, owner, one.attempt) is None:
                     lost.append(one.entry)
                     continue
                 outcome = one.outcome
                 # settled in passing: unlike a claimed one, not compared with what came before
-                if not running and handlers.came_before(
+                if not running and handler_store.came_before(
                     one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED
                 moves.complete(one, outcome)
                 if outcome is Outcome.REFUSED:
                     outcome = Outcome.DEAD
-                handlers.stats[outcome.value] += 1
-                handlers.tally(one, outcome, moves.now)
-                handlers.add_effects(one.event_key, one.effects, moves.now)
+                handler_store.stats[outcome.value] += 1
+                handler_store.tally(one, outcome, moves.now)
+                handler_store.add_emitted(one.event_key, one.emitted_events, moves.now)
                 if one.took_us:
-                    handlers.stats["busy_us"] += one.took_us
+                    handler_store.stats["busy_us"] += one.took_us
             if mean_us and len(lost) < len(settled):
-                handlers.stats["mean_us"] = mean_us
+                handler_store.stats["mean_us"] = mean_us
             return lost
 
     def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
@@ -275,12 +275,12 @@ class MemoryDeliveryStore:
 
     def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
         with self._lock:
-            rows, now = self._book(group).rows, self.event_log.clock.now_ms()
+            rows, now = self.handler_store(group).rows, self.event_log.clock.now_ms()
             return [rows.get(event_key, now) for event_key in event_keys]
 
     def history(self, group: Group, event_key: str) -> History:
         with self._lock:
-            return self._book(group).history(event_key, self.event_log.clock.now_ms())
+            return self.handler_store(group).history(event_key, self.event_log.clock.now_ms())
 
     def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
         return [self.history(group, event_key) for event_key in event_keys]
@@ -288,23 +288,28 @@ class MemoryDeliveryStore:
     def failures(self, group: Group, event_key: str) -> list[Failure]:
         return list(self.history(group, event_key).failures)
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
+    def emitted_events(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
         with self._lock:
-            effects, now = self._book(group).effects, self.event_log.clock.now_ms()
-            return [effects.get(event_key, now) or EmittedEvents() for event_key in event_keys]
+            emitted_events, now = (
+                self.handler_store(group).emitted_events,
+                self.event_log.clock.now_ms(),
+            )
+            return [
+                emitted_events.get(event_key, now) or EmittedEvents() for event_key in event_keys
+            ]
 
-    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
+    def counters(self, groups: Sequence[Group]) -> list[Counters]:
         with self._lock:
-            return [sum_tallies([self._book(group).tallies]) for group in groups]
+            return [sum_tallies([self.handler_store(group).counters]) for group in groups]
 
-    def tallies_by_minute(
+    def counters_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Counters]]:
         with self._lock:
             this = self.event_log.clock.now_ms() // 60_000
             span = range(this - min(minutes, 60) + 1, this + 1)
-            books = [self._book(group).minutes for group in groups]
-            return [{m: sum_tallies([handlers.get(m, {})]) for m in span} for handlers in books]
+            records = [self.handler_store(group).minutes for group in groups]
+            return [{m: sum_tallies([record.get(m, {})]) for m in span} for record in records]
 
     def pending(self, group: Group, entry: str) -> Pending | None:
         with self._lock:
@@ -313,7 +318,7 @@ class MemoryDeliveryStore:
             if moves is None or held is None:
                 return None
             since = moves.now - held.since_ms
-            lost = moves.handlers.lost_runs.get(entry, 0)
+            lost = moves.handler_store.lost_runs.get(entry, 0)
             return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
 
     def pending_between(
@@ -328,20 +333,20 @@ class MemoryDeliveryStore:
 
     def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
         with self._lock:
-            return self._book(group).keyed.earlier(entry)
+            return self.handler_store(group).keyed.earlier(entry)
 
     def blocked_until_ms(self, group: Group) -> int | None:
         with self._lock:
-            return self._book(group).keyed.next_ms()
+            return self.handler_store(group).keyed.next_ms()
 
     def rate_wait_ms(self, handler: str, per_second: float) -> int:
         with self._lock:
             arrival = self._arrivals.get(handler, 0.0)
             return rate_wait(arrival, self.event_log.clock.now_ms(), 1000 / per_second)
 
-    def remembers_from_ms(self) -> int:
+    def kept_since_ms(self) -> int:
         return max(
-            self.event_log.clock.now_ms() - self.window_ms(), self.event_log.bus.remembers_from_ms
+            self.event_log.clock.now_ms() - self.window_ms(), self.event_log.bus.kept_since_ms
         )
 
     def due(self, group: Group) -> int:
@@ -351,7 +356,7 @@ class MemoryDeliveryStore:
 
     def stats(self, group: Group) -> Mapping[str, int]:
         with self._lock:
-            return dict(self._book(group).stats)
+            return dict(self.handler_store(group).stats)
 
     def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
         return [self.stats(group) for group in groups]
@@ -410,8 +415,8 @@ class MemoryDeliveryStore:
         domain = moves.group.domain
         if letter.entry in moves.consumers.pending or not moves.store.dead.remove(letter.id):
             return False
-        moves.handlers.verified.drop(letter.event_key)
-        moves.handlers.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
+        moves.handler_store.verified.drop(letter.event_key)
+        moves.handler_store.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
         if domain in self._invalid:
             self._invalid[domain].drop(letter.entry)
         body = moves.body(letter.entry)
@@ -435,8 +440,8 @@ class MemoryDeliveryStore:
         key = one.letter.event_key
         if not key or not moves.store.dead.remove(one.letter.id):
             return False
-        moves.handlers.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
-        moves.handlers.add_effects(
+        moves.handler_store.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
+        moves.handler_store.add_emitted(
             key, EmittedEvents((EmittedEvent(one.type, one.key),)), moves.now
         )
         self.event_log.append(moves.group.domain, one.body, EntryKind.MADE)
@@ -470,7 +475,7 @@ class MemoryDeliveryStore:
         with self._lock:
             self._audit(domain, note, 0)
 
-    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+    def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         with self._lock:
             actions = self.event_log.store[domain].actions
             found = actions.range("-", f"({before}" if before else "+")[::-1]
@@ -482,14 +487,16 @@ class MemoryDeliveryStore:
 
     # --
 
-    def _book(self, group: Group) -> HandlerStore:
+    def handler_store(self, group: Group) -> HandlerStore:
         return self._books.setdefault((group.domain, group.handler), HandlerStore(self.window_ms))
 
     def moves(self, group: Group) -> Transitions | None:
         """None where the handler has no group any more."""
         consumers = self.event_log.store[group.domain].groups.get(group.handler)
         return (
-            Transitions(self.event_log, group, consumers, self._book(group)) if consumers else None
+            Transitions(self.event_log, group, consumers, self.handler_store(group))
+            if consumers
+            else None
         )
 
     def _of_group(self, group: Group) -> Transitions:

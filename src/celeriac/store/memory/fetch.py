@@ -37,25 +37,25 @@ def fetch(moves: Transitions, owner: str, ask: FetchRequest, lease_ms: int) -> F
                 taken.append(Delivery(entry, moves.body(entry), attempts, lost, into))
         return len(chosen)
 
-    if ask.sweep:
+    if ask.reclaim:
         # room of their own: a worker under steady load is always full
         for holder, entries in _over(moves, lease_ms).items():
             lost = take_over(entries, max(ask.limit, 1), holder)
-            moves.handlers.stats[f"lost {holder.partition(':')[0]}"] += lost
-    if ask.most_held is not None:
+            moves.handler_store.stats[f"lost {holder.partition(':')[0]}"] += lost
+    if ask.max_in_flight is not None:
         # what was taken over is held already; all that follows is held anew
-        room = min(room, ask.most_held - held + len(taken))
+        room = min(room, ask.max_in_flight - held + len(taken))
     # Half of the room is kept for what is new, or a replay of many would hold it up until its end.
     left = max(0, room - len(taken))
-    for_new = 1 if left == 1 and not ask.due_first else left // 2
-    from_due = left - min(for_new, ask.most_new)
+    for_new = 1 if left == 1 and not ask.scheduled_first else left // 2
+    from_due = left - min(for_new, ask.max_new)
     if ask.group.flow is not None:
         want, given = _take_keyed(moves, owner, ask, room, from_due, taken)
     else:
         take_over(_ready(moves), from_due)
         # the handler limited keys before; nobody else would ever free these
         take_over(parked, room - len(taken))
-        want = min(room - len(taken), ask.most_new)
+        want = min(room - len(taken), ask.max_new)
         found = moves.store.events.after(consumers.last, want) if want > 0 else []
         given = len(found)
         for entry, body in found:
@@ -69,10 +69,10 @@ def fetch(moves: Transitions, owner: str, ask: FetchRequest, lease_ms: int) -> F
         queued=queued,
         next_due_ms=moves.now if has_more else moves.next_ms(),
         now_ms=moves.now,
-        mean_us=moves.handlers.stats.get("mean_us", 0),
-        patterns=moves.handlers.patterns,
-        held=held,
-        own=queued + len(consumers.held_by(running)),
+        mean_us=moves.handler_store.stats.get("mean_us", 0),
+        patterns=moves.handler_store.patterns,
+        in_flight=held,
+        in_flight_here=queued + len(consumers.held_by(running)),
         is_at_end=given < want,
     )
 
@@ -132,7 +132,7 @@ def _take_keyed(
         consumers.last = max(consumers.last, entry_key(entry))
     # A key is not quiet while an unread entry may be of it, unless so many entries are blocked that
     # no more are read.
-    read_until = moves.now if ask.most_new else 0
+    read_until = moves.now if ask.max_new else 0
     if 0 < want <= len(new):
         read_until = min(moves.now, entry_time_ms(new[-1][0]))
     moves.end_quiet(read_until)
@@ -145,7 +145,7 @@ def _unread(flow: FlowControl, moves: Transitions, ask: FetchRequest, left: int)
     """How many new entries are read: also those that there is no room for, where keys take turns or
     wait until they are quiet."""
     blocked = len(moves.consumers.held_by(DeliveryState.BLOCKED))
-    want = min(ask.most_new, flow.max_blocked - blocked)
+    want = min(ask.max_new, flow.max_blocked - blocked)
     return min(want, MAX_READ_AHEAD) if flow.fair or flow.quiet_ms else min(want, left)
 
 

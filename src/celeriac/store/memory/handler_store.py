@@ -9,7 +9,14 @@ from typing import Generic, TypeVar
 import msgspec
 
 from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, tally_settled
-from celeriac.delivery.record import MAX_HISTORY, Failure, History, Restart, Row, refused_field
+from celeriac.delivery.record import (
+    MAX_HISTORY,
+    Failure,
+    History,
+    Restart,
+    Row,
+    refused_field,
+)
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.state import DeliveryState, Outcome
 from celeriac.delivery.store import Completion
@@ -55,10 +62,10 @@ class HandlerStore:
     def __init__(self, window_ms: Callable[[], int]) -> None:
         self.rows: TTLDict[Row] = TTLDict(window_ms)
         self.past: TTLDict[list[Failure | Restart]] = TTLDict(window_ms)
-        self.effects: TTLDict[EmittedEvents] = TTLDict(window_ms)
+        self.emitted_events: TTLDict[EmittedEvents] = TTLDict(window_ms)
         self.verified: TTLDict[str] = TTLDict(window_ms)  # event key → entry
         self.stats: defaultdict[str, int] = defaultdict(int)
-        self.tallies: Counters = {}
+        self.counters: Counters = {}
         self.minutes: dict[int, Counters] = {}
         self.patterns: tuple[str, ...] = ()
         self.runs: dict[str, Run] = {}
@@ -159,12 +166,12 @@ class HandlerStore:
         del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
         self.past.put(event_key, past, now_ms)
 
-    def add_effects(self, event_key: str, effects: EmittedEvents, now_ms: int) -> None:
+    def add_emitted(self, event_key: str, emitted_events: EmittedEvents, now_ms: int) -> None:
         """Adds those of one attempt to those of the attempts before it, each named once."""
-        if effects:
-            known = self.effects.get(event_key, now_ms)
-            whole = known.and_those_of(effects) if known else effects
-            self.effects.put(event_key, whole, now_ms)
+        if emitted_events:
+            known = self.emitted_events.get(event_key, now_ms)
+            whole = known.and_those_of(emitted_events) if known else emitted_events
+            self.emitted_events.put(event_key, whole, now_ms)
 
     def tally(self, one: Completion, outcome: Outcome, now_ms: int) -> None:
         """Counts what was settled, for all time and for the minute."""
@@ -174,9 +181,9 @@ class HandlerStore:
         for old in [m for m in self.minutes if m <= minute - 60]:
             del self.minutes[old]
         total_us = max(0, now_ms - entry_time_ms(one.entry)) * 1000
-        for tallies in (self.tallies, self.minutes.setdefault(minute, {})):
+        for counters in (self.counters, self.minutes.setdefault(minute, {})):
             tally_settled(
-                tallies.setdefault(one.type, HandlerStats()),
+                counters.setdefault(one.type, HandlerStats()),
                 outcome,
                 one.attempt,
                 one.took_us,

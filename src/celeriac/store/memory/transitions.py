@@ -39,11 +39,11 @@ class Transitions:
         event_log: MemoryEventLog,
         group: Group,
         consumers: MemoryGroup,
-        handlers: HandlerStore,
+        handler_store: HandlerStore,
     ) -> None:
         self.group = group
         self.consumers = consumers
-        self.handlers = handlers
+        self.handler_store = handler_store
         self.store: MemoryDomain = event_log.store[group.domain]
         self.now = event_log.clock.now_ms()
         self.flow = group.flow
@@ -54,7 +54,7 @@ class Transitions:
         steps = self.store.clock_steps
         step = steps.note(self.group.handler, self.now)
         if step:
-            self.handlers.keyed.forget_times()
+            self.handler_store.keyed.forget_times()
         for held in self.consumers.pending.values() if step else ():
             if held.due_ms is None:
                 held.since_ms = self.now
@@ -83,14 +83,14 @@ class Transitions:
         """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
         if not owner.startswith("running:"):
             return 0
-        lost = self.handlers.lost_runs[entry] = self.handlers.lost_runs.get(entry, 0) + 1
+        lost = self.handler_store.lost_runs[entry] = self.handler_store.lost_runs.get(entry, 0) + 1
         return lost
 
     def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
         """A new entry; False if it waits for its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handlers.patterns)
-            self.handlers.keyed.note(entry, key, position_of(entry), has_slot=False)
+            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
+            self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
                 self._move(entry, "fetch", DeliveryState.BLOCKED)
                 return False
@@ -107,16 +107,16 @@ class Transitions:
         flow = self.flow
         if flow is None or not flow.quiet_ms:
             return False
-        key = key_in_force(body, flow, self.group.handler, self.handlers.patterns)
+        key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
         if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
             return False
-        self.handlers.keyed.note(entry, key, position_of(entry), has_slot=False)
-        pair = self.handlers.keyed.debounce(entry, flow)
+        self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
+        pair = self.handler_store.keyed.debounce(entry, flow)
         self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
-            self.handlers.keyed.leave(pair[0], flow, self.now)
-            self.handlers.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
-            self.handlers.keyed.entries[pair[0]].into = pair[1]
+            self.handler_store.keyed.leave(pair[0], flow, self.now)
+            self.handler_store.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
+            self.handler_store.keyed.entries[pair[0]].into = pair[1]
             self._move(pair[0], "fetch", owner)
         return pair
 
@@ -134,18 +134,18 @@ class Transitions:
         pending = self.consumers.pending
         if pending[entry].count > 1:
             return []  # what was begun before runs alone
-        return self.handlers.keyed.together_with(
+        return self.handler_store.keyed.together_with(
             entry, flow, self.now, lambda other: pending[other].count == 1
         )
 
     def block_rider(self, entry: str) -> bool:
         """Whether the entry rode with another one whose lease is over: it waits for its key."""
-        one, flow = self.handlers.keyed.entries.get(entry), self.flow
+        one, flow = self.handler_store.keyed.entries.get(entry), self.flow
         if one is None or flow is None or not one.rides:
             return False
         one.rides = False
         self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
-        self.handlers.keyed.block(entry, flow, self.now)
+        self.handler_store.keyed.block(entry, flow, self.now)
         return True
 
     def gather_due(self, entry: str) -> bool:
@@ -161,30 +161,30 @@ class Transitions:
         return True
 
     def _waits_for_key(self, entry: str) -> bool:
-        keyed = self.handlers.keyed.entries.get(entry)
+        keyed = self.handler_store.keyed.entries.get(entry)
         return keyed is not None and keyed.key is not None and not keyed.has_slot
 
     def next_ms(self) -> int | None:
         """When something pending may run, as far as it waits for a time."""
         times = [held.due_ms for held in self.consumers.pending.values() if held.due_ms]
-        throttled = self.handlers.keyed.next_ms()
+        throttled = self.handler_store.keyed.next_ms()
         return min(times if throttled is None else [*times, throttled], default=None)
 
     def end_quiet(self, read_until_ms: int) -> None:
         if self.flow is not None:
-            self.handlers.keyed.end_quiet(self.flow, self.now, read_until_ms)
+            self.handler_store.keyed.end_quiet(self.flow, self.now, read_until_ms)
 
     def into(self, entry: str) -> str:
-        keyed = self.handlers.keyed.entries.get(entry)
+        keyed = self.handler_store.keyed.entries.get(entry)
         return keyed.into if keyed else ""
 
     def serve(self) -> str | None:
         """An entry whose turn it is."""
-        return self.handlers.keyed.serve(self.flow, self.now) if self.flow else None
+        return self.handler_store.keyed.serve(self.flow, self.now) if self.flow else None
 
     def _enter(self, entry: str, has_room: bool = True) -> bool:
         assert self.flow is not None
-        return self.handlers.keyed.enter(entry, self.flow, self.now, has_room=has_room)
+        return self.handler_store.keyed.enter(entry, self.flow, self.now, has_room=has_room)
 
     def requeue(self, entry: str) -> None:
         self._move(
@@ -199,7 +199,7 @@ class Transitions:
     def _give_up_slot(self, entry: str) -> None:
         """What waits for its time has no slot of its key, but where that is in order."""
         if self.flow is not None and not self.flow.ordered:
-            self.handlers.keyed.give_up_slot(entry, self.flow, self.now)
+            self.handler_store.keyed.give_up_slot(entry, self.flow, self.now)
 
     # -- the executor's moves
 
@@ -210,32 +210,32 @@ class Transitions:
         self._move(entry, "renew", owner, self.consumers.pending[entry].count)
 
     def complete(self, one: Completion, outcome: Outcome) -> None:
-        held, handlers = self.consumers.pending[one.entry], self.handlers
+        held, handler_store = self.consumers.pending[one.entry], self.handler_store
         if outcome is Outcome.RETRY:
-            handlers.add_failure(one.event_key, one.failure, self.now)
+            handler_store.add_failure(one.event_key, one.failure, self.now)
             self._record(one, DeliveryState.SCHEDULED, one.attempt, one.took_us)
             self._postpone(one, held.count)
         elif outcome is Outcome.REQUEUED:
             running = held.owner.startswith("running:")
             if (
                 running
-                and handlers.unrecord(one.event_key, one.entry, self.now)
+                and handler_store.unrecord(one.event_key, one.entry, self.now)
                 and one.attempt > 1
             ):
                 self._record(one, DeliveryState.SCHEDULED, one.attempt - 1, 0)
             self._postpone(one, held.count - running)
         elif outcome is Outcome.IGNORED:
             if held.owner.startswith("running:"):
-                handlers.unrecord(one.event_key, one.entry, self.now)
+                handler_store.unrecord(one.event_key, one.entry, self.now)
             self.settle(one.entry, DeliveryState.IGNORED)
         elif outcome is Outcome.REFUSED:
             if held.owner.startswith("running:"):
-                handlers.unrecord(one.event_key, one.entry, self.now)
+                handler_store.unrecord(one.event_key, one.entry, self.now)
             self.store.ids.contest(one.event_key, one.entry)
-            handlers.forget_refused(one.event_key, one.entry, self.now)
+            handler_store.forget_refused(one.event_key, one.entry, self.now)
             field = refused_field(one.entry)
             self._bury(one, field)
-            handlers.record(
+            handler_store.record(
                 field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now
             )
             self.settle(one.entry, DeliveryState.DEAD)
@@ -248,12 +248,12 @@ class Transitions:
     def settle(self, entry: str, place: DeliveryState) -> None:
         """Out of the pending entries; what waited for its slot is looked for."""
         self._move(entry, "complete", place)
-        self.handlers.lost_runs.pop(entry, None)
-        if self.flow is not None and self.handlers.keyed.leave(entry, self.flow, self.now):
+        self.handler_store.lost_runs.pop(entry, None)
+        if self.flow is not None and self.handler_store.keyed.leave(entry, self.flow, self.now):
             self.ring()
 
     def _record(self, one: Completion, state: DeliveryState, attempt: int, took_us: int) -> None:
-        self.handlers.record(
+        self.handler_store.record(
             one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into
         )
 
@@ -263,7 +263,7 @@ class Transitions:
         self.ring()
 
     def _bury(self, one: Completion, field: str) -> None:
-        history = self.handlers.add_failure(field, one.failure, self.now)
+        history = self.handler_store.add_failure(field, one.failure, self.now)
         self.bury(
             DeadLetter(
                 id="",
@@ -290,7 +290,7 @@ class Transitions:
         body, pending = self.body(entry), self.consumers.pending
         if body is None or entry in pending or self.consumers.waits_for(entry):
             return False
-        rows, was = self.handlers.rows, DeliveryState.IGNORED
+        rows, was = self.handler_store.rows, DeliveryState.IGNORED
         row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
         if (
             row is not None
@@ -302,7 +302,7 @@ class Transitions:
             self._unbury(row.entry)
         if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
-        self.handlers.begin_again(event_key, entry, note.decode(), self.now)
+        self.handler_store.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 
@@ -314,9 +314,9 @@ class Transitions:
     def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """A settled entry is pending again: due at once, or behind those of its key."""
         if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handlers.patterns)
+            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
             behind = position_behind(self.store.events.last, entry)
-            self.handlers.keyed.note(entry, key, behind, has_slot=False)
+            self.handler_store.keyed.note(entry, key, behind, has_slot=False)
             if self.flow.ordered and key is not None and not self._enter(entry):
                 self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
@@ -327,10 +327,10 @@ class Transitions:
     def sync(self) -> None:
         """Note every pending entry, and forget all others: the group may be another one, or the
         handler had another flow control before."""
-        keyed, pending, flow = self.handlers.keyed, self.consumers.pending, self.flow
+        keyed, pending, flow = self.handler_store.keyed, self.consumers.pending, self.flow
         if flow is None:
             if keyed.entries:
-                self.handlers.keyed = KeyedEntries()
+                self.handler_store.keyed = KeyedEntries()
             return
         for entry in [entry for entry in keyed.entries if entry not in pending]:
             keyed.leave(entry, flow, self.now)
@@ -338,7 +338,7 @@ class Transitions:
             if entry in keyed.entries:
                 continue
             body, place = self.body(entry) or b"", _place(held.owner)
-            key = key_in_force(body, flow, self.group.handler, self.handlers.patterns)
+            key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
             runs = place in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
                 flow.ordered and place is DeliveryState.SCHEDULED
             )

@@ -212,7 +212,7 @@ class RedisChunks:
             if completion.exceptions
             else b"",
             pack_lists((list(completion.counts), list(completion.counts.values()))),
-            pack_lists((list(completion.tallies), list(completion.tallies.values()))),
+            pack_lists((list(completion.counters), list(completion.counters.values()))),
         )
 
     def _finishing(

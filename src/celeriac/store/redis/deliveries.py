@@ -57,8 +57,8 @@ _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
 class RedisDeliveryStore(RedisDeliveryReader):
     """See Ledger for the promises. What only reads is in RedisLedgerReader."""
 
-    def fetch(self, worker: str, asks: Sequence[FetchRequest]) -> list[FetchResult]:
-        if not asks:
+    def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
+        if not requests:
             return []
         calls = [
             (
@@ -68,22 +68,22 @@ class RedisDeliveryStore(RedisDeliveryReader):
                     f"queued:{worker}",
                     ask.limit,
                     self.lease_ms,
-                    int(ask.sweep),
+                    int(ask.reclaim),
                     pack_flow(ask.group.flow),
                     ask.group.flow.max_blocked if ask.group.flow else 0,
-                    ask.most_new,
-                    "" if ask.most_held is None else ask.most_held,
-                    int(ask.due_first),
+                    ask.max_new,
+                    "" if ask.max_in_flight is None else ask.max_in_flight,
+                    int(ask.scheduled_first),
                 ),
             )
-            for ask in asks
+            for ask in requests
         ]
         answers = _take.on_keys_many(self.client, calls)
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
         # What other nodes of a cluster gave must not be lost with the answer of one that is away.
         return [
             FetchResult() if gone and not all(away) else self._taken(ask.group, answer)
-            for gone, ask, answer in zip(away, asks, answers, strict=True)
+            for gone, ask, answer in zip(away, requests, answers, strict=True)
         ]
 
     def _taken(self, group: Group, answer: Any) -> FetchResult:
@@ -164,21 +164,21 @@ class RedisDeliveryStore(RedisDeliveryReader):
         self,
         worker: str,
         group: Group,
-        hinted: Sequence[tuple[str, str]],
-        most_attempts: int,
+        pairs: Sequence[tuple[str, str]],
+        max_attempts: int,
         *,
         verifies: bool = False,
     ) -> list[Claimed]:
-        if not hinted:
+        if not pairs:
             return []
-        stream, entries = self.keys.events(group.domain), [entry for entry, _ in hinted]
+        stream, entries = self.keys.events(group.domain), [entry for entry, _ in pairs]
         arguments = (
             group.handler,
             self.window_ms,
             f"running:{worker}",
-            most_attempts,
+            max_attempts,
             MAX_LOST_RUNS,
-            pack_lists([entries, [key for _, key in hinted]]),
+            pack_lists([entries, [key for _, key in pairs]]),
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         intervals = ("GET", self.keys.ambiguous(group.domain))
@@ -200,7 +200,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
             found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
             for one in found:
                 there |= parse_entries(one)
-        doubtful = [] if verifies else doubtful_entries(claimed, there, dict(hinted), noted)
+        doubtful = [] if verifies else doubtful_entries(claimed, there, dict(pairs), noted)
         repeated = self._repeated(group, doubtful) if doubtful else {}
         return [
             Claimed(
@@ -297,7 +297,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
             arguments += (
                 one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
                 failure.encode() if failure else b"", failure.error if failure else one.into,
-                one.traceback, one.type, format_effects(one.effects),
+                one.traceback, one.type, format_effects(one.emitted_events),
             )  # fmt: skip
         keys = _finish.keys(self.keys, group.domain, group.handler, self.clock.now_ms())
         return keys, arguments
@@ -383,7 +383,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
         doomed += keys.of_flow(domain, handler)
-        for kind in (keys.matrix, keys.verified, keys.failures, keys.effects):
+        for kind in (keys.matrix, keys.verified, keys.failures, keys.emitted_events):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
         doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]

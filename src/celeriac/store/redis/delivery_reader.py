@@ -79,10 +79,10 @@ class RedisDeliveryReader:
     def failures(self, group: Group, event_key: str) -> list[Failure]:
         return list(self.history(group, event_key).failures)
 
-    def effects(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
+    def emitted_events(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
         if not event_keys:
             return []
-        keys = self.keys.effects(group.domain, group.handler)
+        keys = self.keys.emitted_events(group.domain, group.handler)
         none: list[bytes | None] = [None] * len(event_keys)
         current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         return [
@@ -90,10 +90,10 @@ class RedisDeliveryReader:
             for event_key, new, old in zip(event_keys, current, older, strict=True)
         ]
 
-    def tallies(self, groups: Sequence[Group]) -> list[Counters]:
+    def counters(self, groups: Sequence[Group]) -> list[Counters]:
         return self._tallies([self.keys.tally(group.domain, group.handler) for group in groups])
 
-    def tallies_by_minute(
+    def counters_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Counters]]:
         this = int(self.client.time()[0]) // 60
@@ -106,9 +106,9 @@ class RedisDeliveryReader:
         answers = self._read([("hgetall", key) for key in keys], {})
         found: list[Counters] = []
         for key, stored in zip(keys, answers, strict=True):
-            tallies: Counters = {}
-            self.invalid.decode_all(key, stored, partial(add_tally, tallies))
-            found.append(tallies)
+            counters: Counters = {}
+            self.invalid.decode_all(key, stored, partial(add_tally, counters))
+            found.append(counters)
         return found
 
     def _read(self, commands: Sequence[tuple[Any, ...]], empty: Any) -> list[Any]:
@@ -196,10 +196,10 @@ class RedisDeliveryReader:
         [found] = self._read([("zrevrange", key, 0, -1)], [])
         return [source.decode(errors="replace") for source in found]
 
-    def remembers_from_ms(self) -> int:
+    def kept_since_ms(self) -> int:
         # The server's clock decides, as in the scripts: this machine's may be off.
         now_ms = server_time_ms(self.client)
-        return max(now_ms - self.window_ms, self.bus.remembers_from_ms)
+        return max(now_ms - self.window_ms, self.bus.kept_since_ms)
 
     def due(self, group: Group) -> int:
         return int(self._read([("zcard", self.keys.scheduled(group.domain, group.handler))], 0)[0])
@@ -254,7 +254,7 @@ class RedisDeliveryReader:
             groups.append(DeadGroup(domain, handler, exception, count, last))
         return groups
 
-    def audited(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
+    def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         end = f"({before}" if before else "+"
         key = self.keys.audit(domain)
         found = self.invalid.unless_wrong_type(

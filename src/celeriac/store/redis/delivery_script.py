@@ -21,11 +21,11 @@ from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
 
 
-def format_effects(effects: EmittedEvents) -> str:
+def format_effects(emitted_events: EmittedEvents) -> str:
     """A line for each that is named, and `+N` for the number of the others."""
-    lines = [f"{effect.type} {effect.key}" for effect in effects.named]
-    if effects.unnamed:
-        lines.append(f"+{effects.unnamed}")
+    lines = [f"{effect.type} {effect.key}" for effect in emitted_events.named]
+    if emitted_events.unnamed:
+        lines.append(f"+{emitted_events.unnamed}")
     return "\n".join(lines)
 
 
@@ -98,7 +98,7 @@ def plain_and_other(
     plain: list[Completion] = []
     others: list[Completion] = []
     for one in settled:
-        well = one.outcome is Outcome.PROCESSED and not one.effects
+        well = one.outcome is Outcome.PROCESSED and not one.emitted_events
         if well and (not plain or one.type == plain[0].type):
             plain.append(one)
         else:
@@ -106,9 +106,9 @@ def plain_and_other(
     return plain, others
 
 
-def parse_claimed(answer: Any, hinted: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
+def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
     if answer == b"all":
-        return [(entry, Verdict.RUN, 1, 0) for entry in hinted]
+        return [(entry, Verdict.RUN, 1, 0) for entry in pairs]
     return [
         (entry.decode(), Verdict(verdict.decode()), int(attempt), int(lost))
         for entry, verdict, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
@@ -159,8 +159,8 @@ def parse_taken(answer: Any) -> FetchResult:
         now_ms=int(now),
         mean_us=int(mean),
         patterns=parse_patterns(patterns),
-        held=int(held),
-        own=int(own),
+        in_flight=int(held),
+        in_flight_here=int(own),
         is_at_end=bool(at_end),
     )
 

@@ -150,10 +150,10 @@ class Keys:
         """Hashes: event key → its failed attempts, one JSON object a line; both generations."""
         return _generations(f"{self.base(domain)}failures:{handler}")
 
-    def effects(self, domain: str, handler: str) -> tuple[str, str]:
+    def emitted_events(self, domain: str, handler: str) -> tuple[str, str]:
         """Hashes: event key → what the handler emitted while it handled it, `type key` a line; both
         generations."""
-        return _generations(f"{self.base(domain)}effects:{handler}")
+        return _generations(f"{self.base(domain)}emitted_events:{handler}")
 
     def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
         """Hash: event type and outcome or bucket → count; since ever, or of one minute."""
@@ -226,7 +226,7 @@ class Keys:
             found[self.lost_runs(domain, handler)] = "hash"
             flow = self.of_flow(domain, handler)
             found |= dict(zip(flow, FLOW_TYPES.values(), strict=True))
-            for kind in (self.matrix, self.verified, self.failures, self.effects):
+            for kind in (self.matrix, self.verified, self.failures, self.emitted_events):
                 found |= dict.fromkeys(kind(domain, handler), "hash")
         return found
 

@@ -42,8 +42,8 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "older_verified": lambda keys, *group: keys.verified(*group)[1],
     "failures": lambda keys, *group: keys.failures(*group)[0],
     "older_failures": lambda keys, *group: keys.failures(*group)[1],
-    "effects": lambda keys, *group: keys.effects(*group)[0],
-    "older_effects": lambda keys, *group: keys.effects(*group)[1],
+    "emitted_events": lambda keys, *group: keys.emitted_events(*group)[0],
+    "older_emitted_events": lambda keys, *group: keys.emitted_events(*group)[1],
     "tallies": Keys.tally,
     **{name: lambda keys, *group, name=name: keys.flow_key(name, *group) for name in FLOW_TYPES},
 }

@@ -82,7 +82,7 @@ def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
         group = Group("order", "billing.charge")
         memory.store.deliveries.fetch("w1", [FetchRequest(group, 2)])
         memory.advance(90)
-        memory.store.deliveries.fetch("w2", [FetchRequest(group, 1, sweep=True, most_new=0)])
+        memory.store.deliveries.fetch("w2", [FetchRequest(group, 1, reclaim=True, max_new=0)])
         found = scrape(memory.store.backend)
     places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
     assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
@@ -204,12 +204,12 @@ def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 
     """The times of the readings, each of which takes so long."""
     reads: list[float] = []
     deliveries = shop.store.backend.deliveries
-    tallies = deliveries.tallies
+    counters = deliveries.counters
 
     def slowly(*args: Any) -> Any:
         reads.append(time.monotonic())
         time.sleep(seconds)
-        return tallies(*args)
+        return counters(*args)
 
     monkeypatch.setattr(deliveries, "tallies", slowly)
     return reads

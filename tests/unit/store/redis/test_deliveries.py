@@ -44,7 +44,7 @@ def fetch(
     deliveries: RedisDeliveryStore, group: Group, *, over: bool = False
 ) -> dict[str, bytes | None]:
     deliveries.lease_ms = 0 if over else 30_000
-    [taken] = deliveries.fetch("w1", [FetchRequest(group, 100, sweep=over)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(group, 100, reclaim=over)])
     return {delivery.entry: delivery.body for delivery in taken.deliveries}
 
 
@@ -141,9 +141,9 @@ def test_of_a_chunk_the_entry_that_another_hand_deleted_is_not_claimed(
     event_log.client.xdel(event_log.keys.events("order"), deleted)
     # alone, and after those that are there
     alone = [pair for pair in pairs if pair[0] == deleted]
-    for hinted in (alone, pairs):
-        claimed = [one.entry for one in deliveries.claim("w1", LANE, hinted, 3)]
-        assert claimed == [entry for entry, _ in hinted if entry != deleted]
+    for task in (alone, pairs):
+        claimed = [one.entry for one in deliveries.claim("w1", LANE, task, 3)]
+        assert claimed == [entry for entry, _ in task if entry != deleted]
     assert fetch(deliveries, LANE, over=True)[deleted] is None
 
 
@@ -184,8 +184,8 @@ def test_scripts_that_the_server_forgot_are_loaded_again(
 ) -> None:
     entry = event_log.append("order", event("a"))
     event_log.client.script_flush()
-    asks = [FetchRequest(LANE, 10), FetchRequest(ORDERED, 10)]
-    assert [1, 1] == [len(taken.deliveries) for taken in deliveries.fetch("w1", asks)]
+    requests = [FetchRequest(LANE, 10), FetchRequest(ORDERED, 10)]
+    assert [1, 1] == [len(taken.deliveries) for taken in deliveries.fetch("w1", requests)]
     event_log.client.script_flush()
     assert 1 == len(deliveries.claim("w1", LANE, [(entry, "a")], 3))
 

@@ -22,7 +22,7 @@ def test_the_keys_of_a_handler_in_a_domain() -> None:
     assert "celeriac:{order}:matrix:billing.charge" == keys.matrix("order", "billing.charge")[0]
     assert "celeriac:{order}:failures:b.c:older" == keys.failures("order", "b.c")[1]
     assert "celeriac:{order}:stats:b.c" == keys.stats("order", "b.c")
-    assert "celeriac:{order}:effects:b.c" == keys.effects("order", "b.c")[0]
+    assert "celeriac:{order}:effects:b.c" == keys.emitted_events("order", "b.c")[0]
     assert "celeriac:{order}:tally:b.c" == keys.tally("order", "b.c")
     assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
 

@@ -12,7 +12,7 @@
 --       event type of those plainly processed, and their entries, event keys, attempts and run times
 --       in µs: four lists as MessagePack, which costs a third of as many arguments; then for each of
 --       the others: entry, event key, attempt, outcome, run time µs, delay ms, failure (JSON or ''),
---       error, traceback, event type, effects (see _matrix.lua)
+--       error, traceback, event type, emitted_events (see _matrix.lua)
 -- Outcomes: processed · skipped (recorded) · ignored (not meant for this handler; not recorded)
 --         · coalesced (recorded, with the entry that stands for it in place of the error)
 --         · refused (dead, and no claim on the event key) · retry (scheduled after the delay) · released (scheduled after the delay, the attempt not counted) · dead
@@ -24,7 +24,7 @@
 local given_flow = ARGV[4]
 --! include _keyed.lua
 --! include _history.lua
---! include _effects.lua
+--! include _emitted_events.lua
 --! include _many.lua
 --! include _dead.lua
 local owner, mean = ARGV[3], tonumber(ARGV[5])

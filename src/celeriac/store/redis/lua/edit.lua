@@ -10,7 +10,7 @@
 --! include _delivery.lua
 --! include _matrix.lua
 --! include _history.lua
---! include _effects.lua
+--! include _emitted_events.lua
 --! include _dead.lua
 --! include _audit.lua
 local done = 0

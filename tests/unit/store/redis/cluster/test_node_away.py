@@ -33,14 +33,14 @@ def test_what_other_nodes_gave_is_not_lost_with_it(cluster: EmbeddedCluster) -> 
         event_log.join(group.domain, group.handler, "0")
         event_log.append(group.domain, b'{"id": "1"}')
     deliveries.fetch(
-        "w0", [FetchRequest(group, 1, most_new=0) for group in groups]
+        "w0", [FetchRequest(group, 1, max_new=0) for group in groups]
     )  # loads the script
     dead = cluster.masters[1]
     lost = {
         d for d in DOMAINS if event_log.client.node_of(event_log.keys.events(d))[1] == dead.port
     }
     dead.kill()
-    taken = deliveries.fetch("w1", [FetchRequest(group, 10, most_new=10) for group in groups])
+    taken = deliveries.fetch("w1", [FetchRequest(group, 10, max_new=10) for group in groups])
     given = {group.domain for group, one in zip(groups, taken, strict=True) if one.deliveries}
     assert given == set(DOMAINS) - lost
     assert lost

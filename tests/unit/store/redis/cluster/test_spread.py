@@ -71,14 +71,14 @@ def handle(settings: Settings, domains: list[str], count: int) -> None:
             [(domain, body, EntryKind.FOREIGN, 0) for domain in domains for _ in range(CHUNK)]
         )
         for taken, group in zip(
-            deliveries.fetch("w1", [FetchRequest(group, 1000, most_new=1000) for group in groups]),
+            deliveries.fetch("w1", [FetchRequest(group, 1000, max_new=1000) for group in groups]),
             groups,
             strict=True,
         ):
             assert len(taken.deliveries) == CHUNK
-            hinted = [(one.entry, f"{group.domain}-{one.entry}") for one in taken.deliveries]
-            claimed = deliveries.claim("w1", group, hinted, 10)
-            ids = dict(hinted)
+            pairs = [(one.entry, f"{group.domain}-{one.entry}") for one in taken.deliveries]
+            claimed = deliveries.claim("w1", group, pairs, 10)
+            ids = dict(pairs)
             done = [
                 Completion(one.entry, ids[one.entry], one.attempt, Outcome.PROCESSED)
                 for one in claimed

@@ -13,7 +13,7 @@ from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import EventHeader
-from celeriac.worker.hint import hint_sender
+from celeriac.worker.celery_sender import hint_sender
 
 
 def charge(event: Event) -> None: ...

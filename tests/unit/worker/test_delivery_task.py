@@ -22,7 +22,7 @@ from celeriac.delivery import FetchRequest, Group
 from celeriac.event import event_key
 from celeriac.settings import MOST_IN_A_HINT, Settings
 from celeriac.testing.store import Store
-from celeriac.worker.hinted import check_message, read_pairs, write_pairs
+from celeriac.worker.delivery_task import check_message, read_pairs, write_pairs
 from celeriac.worker.request import DeliveryRequest, guarded_strategy
 
 # kombu ships no types

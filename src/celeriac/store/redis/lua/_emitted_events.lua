@@ -1,13 +1,13 @@
 -- Included by finish and edit: what handlers emitted while they handled an event.
---! keys effects older_effects
+--! keys emitted_events older_emitted_events
 
 local MOST_EFFECTS = 100  -- as in event/correlation.py
--- Adds the effects of one attempt to those of the attempts before it: a line for each that is named,
+-- Adds the emitted_events of one attempt to those of the attempts before it: a line for each that is named,
 -- each once, and at the end `+N` for the number of the others. Each attempt emits under new ids, and
 -- an event that is retried without end stays small.
 local function remember_effects(event_key, lines)
-  local began, longest = current(effects, older_effects)
-  local all = redis.call('HGET', effects, event_key) or redis.call('HGET', older_effects, event_key)
+  local began, longest = current(emitted_events, older_emitted_events)
+  local all = redis.call('HGET', emitted_events, event_key) or redis.call('HGET', older_emitted_events, event_key)
   if not all then
     all = lines
   else
@@ -28,6 +28,6 @@ local function remember_effects(event_key, lines)
     end
     if unnamed > 0 then all = all .. '\n+' .. unnamed end
   end
-  redis.call('HSET', effects, event_key, all)
-  keep(effects, began, longest)
+  redis.call('HSET', emitted_events, event_key, all)
+  keep(emitted_events, began, longest)
 end

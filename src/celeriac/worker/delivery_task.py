@@ -66,7 +66,7 @@ def check_headers(headers: Mapping[str, Any]) -> None:
 def write_chunk(chunk: Chunk) -> dict[str, Any]:
     """The arguments of a delivery task, as JSON has them."""
     if not chunk.id:
-        return {"domain": chunk.group.domain, "events": write_pairs(chunk.hinted)}
+        return {"domain": chunk.group.domain, "events": write_pairs(chunk.pairs)}
     named: dict[str, Any] = {"domain": chunk.group.domain, "chunk": chunk.id, "more": chunk.more}
     if chunk.entries is not None:
         named["entries"] = [
