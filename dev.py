@@ -48,11 +48,13 @@ COMMANDS = {
     "faults": Command(
         "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
-    "check": Command("ruff, mypy, pyright, imports, contracts; language if named", "check", None),
+    "check": Command(
+        "ruff, mypy, pyright, imports, contracts and docs, or those named (language)", "check", None
+    ),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
     ),
-    "bench": Command("how fast, beside its peers: --quick, --json, …", "bench", "benchmarks"),
+    "bench": Command("speed, and that of others: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
@@ -60,6 +62,14 @@ COMMANDS = {
     ),
     "pictures": Command(
         "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"
+    ),
+    "docs": Command(
+        "the documentation site (--serve: and show it while you write)", "docs", "mkdocs"
+    ),
+    "release": Command(
+        "build the wheel, test it in a clean environment; SBOM, hashes",
+        "release",
+        "devtools.release",
     ),
     "lock": Command("renew uv.lock and requirements/ (needs uv)", None, None),
 }
@@ -71,6 +81,7 @@ CHECKS = {
     "pyright": ["pyright"],
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
+    "docs": ["dev.py", "docs"],
     "language": ["python", "-m", "devtools.language"],
 }
 # These run only where they are named.
@@ -78,7 +89,7 @@ ON_REQUEST = ("language",)
 
 
 class Failure(Exception):
-    """What went wrong, in words for whoever started this script."""
+    """What went wrong, for the user of this script."""
 
 
 def main(argv: "list[str]") -> int:
@@ -101,6 +112,8 @@ def main(argv: "list[str]") -> int:
     python = environment(command.lock)
     if name == "test":
         arguments = test_arguments(arguments, os.cpu_count() or 1)
+    if name == "docs":
+        arguments = docs_arguments(arguments)
     os.environ.pop("PYTHONHOME", None)
     os.environ["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
     os.environ["PATH"] = os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -121,10 +134,10 @@ def run_newer_python(argv: "list[str]") -> "NoReturn":
 
 
 def keep_bytecode(environ: "MutableMapping[str, str]") -> None:
-    """Where Python is told to write no bytecode, let it be written below .celeriac/ instead.
+    """Write bytecode below .celeriac/ if the environment forbids to write it.
 
-    Tests and faults start hundreds of workers, each of which would compile all that it imports:
-    half of what the suite computes.
+    Tests and faults start hundreds of workers. Without bytecode each of them compiles all that it
+    imports: half of the CPU time of the suite.
     """
     if environ.pop("PYTHONDONTWRITEBYTECODE", None):
         environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(ROOT, STATE, "bytecode"))
@@ -230,8 +243,8 @@ def installers(python: str, progress: "Progress") -> "Iterator[tuple[str, list[s
         yield "uv", [uv, "pip", "install", "--python", python]
     options = ["install", "--no-compile", "--no-input", "--progress-bar", "off"]
     options += ["--disable-pip-version-check", "--no-warn-script-location"]
-    # an environment without pip is no obstacle to a pip outside of it, which knows --python
-    # from 22.3 on, and does not take it for the system's Python, which may be off limits
+    # pip 22.3 or later installs into an environment without pip, by --python, and does not take it
+    # for the system's Python, which may be protected
     if pip_version() >= (22, 3):
         yield "pip", [sys.executable, "-m", "pip", "--python", python, *options]
     elif run([python, "-m", "ensurepip"], progress) is None:
@@ -263,12 +276,12 @@ def download_pip(target: str) -> None:
     page_url = index.rstrip("/") + "/pip/"
     try:
         page = fetch(page_url).decode()
-        found = re.search(rf'href="([^"#]*{re.escape(PIP_WHEEL)})[#"]', page)
-        if found is None:
+        link = re.search(rf'href="([^"#]*{re.escape(PIP_WHEEL)})[#"]', page)
+        if link is None:
             raise Failure(f"{page_url} has no {PIP_WHEEL}; install pip 22.3 or newer, or uv")
-        wheel = fetch(urljoin(page_url, found.group(1)))
+        wheel = fetch(urljoin(page_url, link.group(1)))
     except OSError as error:
-        raise Failure(f"neither uv nor pip is here, and {page_url} says: {error}") from None
+        raise Failure(f"neither uv nor pip is here, and {page_url} answers: {error}") from None
     if hashlib.sha256(wheel).hexdigest() != PIP_SHA256:
         raise Failure(f"{page_url} has a {PIP_WHEEL} with another sha256 than {PIP_SHA256}")
     with open(target + ".part", "wb") as file:
@@ -285,7 +298,7 @@ def fetch(url: str) -> bytes:
 
 
 def run(command: "list[str]", progress: "Progress") -> "str | None":
-    """Run an installer and show what it is at. Returns the end of what it said if it failed."""
+    """Run an installer and show its progress. Return the end of its output if it failed."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -294,7 +307,7 @@ def run(command: "list[str]", progress: "Progress") -> "str | None":
         env=installer_environment(),
     )
     assert process.stdout is not None
-    said = b""
+    output = b""
     try:
         while True:
             progress.draw()
@@ -303,8 +316,8 @@ def run(command: "list[str]", progress: "Progress") -> "str | None":
             part = os.read(process.stdout.fileno(), 65536)
             if not part:
                 break
-            *lines, _ = (said[said.rfind(b"\n") + 1 :] + part).split(b"\n")
-            said += part
+            *lines, _ = (output[output.rfind(b"\n") + 1 :] + part).split(b"\n")
+            output += part
             for line in lines:
                 progress.note(line.decode(errors="replace").strip())
         if process.wait() == 0:
@@ -314,7 +327,7 @@ def run(command: "list[str]", progress: "Progress") -> "str | None":
             process.kill()
             process.wait()
         process.stdout.close()
-    return "\n".join(said.decode(errors="replace").splitlines()[-20:])
+    return "\n".join(output.decode(errors="replace").splitlines()[-20:])
 
 
 def installer_environment() -> "dict[str, str]":
@@ -342,7 +355,7 @@ class Progress:
             self._write(f"dev.py: {title}\n")
 
     def note(self, line: str) -> None:
-        """Show a line of an installer if it tells what is being fetched."""
+        """Show a line of an installer if it names what is being fetched."""
         if self.WORTH_SHOWING.match(line):
             self.show(re.sub(r"\s+\(from .*|(?<=Installing) collected packages:.*", "", line))
 
@@ -387,6 +400,15 @@ def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     return ["-n", str(2 * cores), *arguments]
 
 
+def docs_arguments(arguments: "list[str]") -> "list[str]":
+    """Those of MkDocs: build the site below .celeriac/, or serve it."""
+    # Material for MkDocs warns at each start about MkDocs 2; pyproject.toml requires MkDocs 1.
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
+    if "--serve" in arguments:
+        return ["serve", *[argument for argument in arguments if argument != "--serve"]]
+    return ["build", "--clean", *arguments]
+
+
 def check(python: str, names: "list[str]") -> int:
     """Run every check, also after one has failed."""
     unknown = [name for name in names if name not in CHECKS]
@@ -396,8 +418,12 @@ def check(python: str, names: "list[str]") -> int:
     for name in names or [name for name in CHECKS if name not in ON_REQUEST]:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
-        command[0] = os.path.join(os.path.dirname(python), command[0])
-        # mypy and pyright look for packages where they are told to
+        if command[0] == "dev.py":
+            # in an environment of its own
+            command.insert(0, sys.executable)
+        else:
+            command[0] = os.path.join(os.path.dirname(python), command[0])
+        # mypy and pyright find packages only in the Python that is named
         if name == "pyright":
             command += ["--pythonpath", python]
         if subprocess.call(command) != 0:
@@ -407,22 +433,25 @@ def check(python: str, names: "list[str]") -> int:
 
 
 def renew_locks() -> int:
-    """Resolve anew, and export what pip and uv install from: one file for each environment."""
+    """Resolve again, and export what pip and uv install from: one file for each environment."""
     uv = shutil.which("uv")
     if uv is None:
         raise Failure("`dev.py lock` needs uv on PATH (`pip install uv`)")
     subprocess.check_call([uv, "lock", "--upgrade"])
     os.makedirs("requirements", exist_ok=True)
     groups = (
-        ("demo", "demo"),
-        ("test", "test"),
-        ("compat", "compat"),
-        ("bench", "bench"),
-        ("check", "dev"),
+        ("demo", "--group=demo"),
+        ("test", "--group=test"),
+        ("compat", "--group=compat"),
+        ("bench", "--group=bench"),
+        ("check", "--group=dev"),
+        # without what celeriac itself needs: neither imports it
+        ("docs", "--only-group=docs"),
+        ("release", "--only-group=release"),
     )
     for lock, group in groups:
         target = os.path.join("requirements", lock + ".txt")
-        export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--group", group]
+        export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", group]
         export += ["--no-emit-project", "--no-annotate", "--no-header", "-o", target]
         subprocess.check_call(export)
     return 0

@@ -29,17 +29,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EventBus:
-    """One service's part of the bus.
+    """One service's connection to the bus: `emit` publishes events, `on` subscribes handlers.
 
-    `EventBus(app, service="billing")` works beside what the app already does: its other tasks and
-    its settings stay as they were. `EventBus(service="billing")` makes an app, which is `bus.app`.
-    Without `service` the bus only emits. Other settings come as keywords or from the environment
-    (`CELERIAC_REDIS_URL`, …: see Settings). Connects to nothing before the first emit.
+    `EventBus(app, service="billing")` adds handlers to an existing Celery app and changes nothing
+    else in it. `EventBus(service="billing")` makes an app, which is `bus.app`. Without `service`,
+    the bus only emits. Pass further settings as keywords, or set `CELERIAC_…` variables: see
+    [Settings][celeriac.Settings]. The constructor does not connect; the first emit does.
 
-    Several modules may each make the bus of one app and service, with the same settings: what is
-    subscribed and declared on one of them is so on all.
+    Several modules can construct the bus of one app and service with the same settings. They share
+    handlers and declarations.
 
-    Raises ConfigurationError, which lists every fault at once.
+    Args:
+        app: The Celery app whose workers run the handlers.
+        service: First part of each handler's id, and the name of its queue. Defaults to the app's
+            name.
+        **settings: Any field of Settings.
+
+    Raises:
+        ConfigurationError: A setting is wrong. The message lists every fault.
     """
 
     def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
@@ -67,7 +74,7 @@ class EventBus:
 
     @property
     def app(self) -> Celery:
-        """The Celery app: the given one, or one made for this service at the first use."""
+        """Return the Celery app: the given one, or one made for this service at the first use."""
         if self._app is None:
             # Here and not above: who only emits is spared the import of Celery.
             from celeriac.worker import install, make_app, register
@@ -105,23 +112,35 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> str:
-        """Publishes an event for whoever subscribed, and returns its id.
+        """Publish an event and return its id.
 
-        When it returns, every handler subscribed at that time gets the event at least once. It
-        knows nothing of who they are, and costs the same for any number. Emitting the same `id`
-        twice within `dedup_window` is one event. `delay` (seconds or timedelta) or `at` (aware
-        datetime) put it off. `handlers` (`service.function`) addresses it to those alone, of the
-        ones whose patterns match. Within a handler, cause and correlation follow by themselves.
-        `sensitive` are paths of data to be masked, beside what its type marks as Sensitive.
-        `encrypt_for` names the services that alone can read the data.
+        When it returns, every handler that is subscribed at that time gets the event at least once.
+        The cost does not depend on the number of handlers. The same source and `id` within
+        `dedup_window` are one event, so a repeated call is safe. Inside a handler, `correlationid`
+        and `causationid` default to those of the event being handled.
 
-        With `session` (SQLAlchemy), and within Django's `transaction.atomic` of the database
-        `using`, the event is written into the outbox there, without a round trip to Redis: it is
-        published if the transaction commits, and never if it does not.
+        With `session`, or inside Django's `transaction.atomic` of the database `using`, the event
+        goes into the outbox there, without a round trip to Redis. It is published if the
+        transaction commits, and never if it does not.
 
-        Blocks for one round trip; where Redis is away, for at most `emit_timeout` seconds.
-        Raises InvalidEvent, InvalidData, EventTooLarge (nothing was sent), LogFull (nothing was
-        written) or BusUnavailable (unknown: emit again with the same id).
+        Blocks for one round trip; while Redis is down, for at most `emit_timeout` seconds.
+
+        Args:
+            delay: Seconds or a timedelta until handlers may run. Excludes `at`.
+            at: Time from which handlers may run, with a time zone.
+            handlers: Ids, `service.function`, of the handlers that get the event, of those whose
+                patterns match. Default: all.
+            sensitive: Paths of data to mask, in addition to fields that are marked Sensitive.
+            encrypt_for: Services that can read the data.
+            session: A SQLAlchemy session in whose transaction the event is written.
+            using: The alias of a Django database.
+
+        Raises:
+            InvalidEvent: An attribute is invalid. InvalidData and EventTooLarge are subclasses.
+                Nothing was sent.
+            LogFull: There is no room. Nothing was written.
+            BusUnavailable: Redis did not answer. The event may be written: emit it again with the
+                same id.
         """
         event = self._event(
             type,
@@ -153,12 +172,13 @@ class EventBus:
         session: AnySession | None = None,
         using: str | None = None,
     ) -> int:
-        """Publishes any number of events in their order, and returns how many.
+        """Publish events in their order and return how many.
 
-        Each is an Event (from `bus.event`), a (type, data) pair, or a mapping of `event`'s
-        arguments. They are pipelined, and memory stays bounded however long the iterable is.
-        On failure the exception's `emitted` counts the events known to be published; repeating
-        with the same ids repeats nothing. `session` and `using` are those of `emit`.
+        Each is an Event made by `event`, a `(type, data)` pair, or a mapping of `event`'s
+        arguments. They are pipelined, and memory stays bounded for any length of the iterable.
+        `session` and `using` are those of `emit`. Blocks; raises the errors of `emit`, whose
+        `emitted` is the number of events that were confirmed. Repeating with the same ids publishes
+        nothing twice.
         """
         emitter = self.emitter
         if session is not None or using is not None or transaction.find is not None:
@@ -175,8 +195,10 @@ class EventBus:
         session: AnyAsyncSession | None = None,
         **attributes: Any,
     ) -> str:
-        """`emit` for coroutines, on a connection of the running event loop, or in the transaction
-        of `session`."""
+        """Do what `emit` does without blocking the event loop.
+
+        Uses a connection of the running event loop, or the transaction of `session`.
+        """
         emitter = self._async if session is None else self._async_emitter_in(session)
         event = self._event(type, data, **attributes)
         return await emitter.emit(event, delay=delay, at=at, made=attributes.get("id") is None)
@@ -188,18 +210,18 @@ class EventBus:
         *,
         session: AnyAsyncSession | None = None,
     ) -> int:
-        """`emit_many` for coroutines; takes async iterables too."""
+        """Do what `emit_many` does without blocking the event loop. Takes async iterables, too."""
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
 
     async def aclose(self) -> None:
-        """Closes what `aemit` opened in the running event loop."""
+        """Close the connections that `aemit` opened in the running event loop. Idempotent."""
         await self._async.close()
 
     def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
-        """An event of this service, checked and not published: for `emit_many`.
+        """Return a valid event of this service without publishing it, for `emit_many`.
 
-        Takes `emit`'s attributes. Raises InvalidEvent or InvalidData.
+        Takes the attributes of `emit`. Raises InvalidEvent or InvalidData.
         """
         if attributes.get("id") is None:
             attributes["id"] = unpublished_event_id()
@@ -224,10 +246,15 @@ class EventBus:
         return self._async if Service.instead else self._async.into(async_log_in(session))
 
     def declare(self, type: str, schema: Any, *, encrypt_for: Sequence[str] | None = None) -> None:
-        """Says what the data of a type is: emit validates it, by pydantic, msgspec or dataclass.
+        """Declare the model of a type's data, which `emit` then validates.
 
-        `encrypt_for` are the services that its data is encrypted for at each emit that names none.
-        Raises InvalidEvent for a bad type, SubscriptionError for what data cannot be read as.
+        Args:
+            schema: A pydantic model, a msgspec Struct, a dataclass or a TypedDict.
+            encrypt_for: Services to encrypt the data for, in each `emit` that names none.
+
+        Raises:
+            InvalidEvent: The type is invalid.
+            SubscriptionError: Data cannot be read as `schema`.
         """
         check_type(type)
         check_annotation(schema)
@@ -268,40 +295,43 @@ class EventBus:
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
     ) -> Callable[[F], F]:
-        """Subscribes the decorated function, and returns it unchanged.
+        """Subscribe the decorated function as a handler and return it unchanged.
 
-        patterns: event types; `*` stands for one segment, `#` for zero or more.
-        name: the handler's durable identity within the service; the function's name by default.
-        when: takes the event and says whether the handler wants it.
-        retries, backoff, max_backoff, jitter: see RetryPolicy.
-        on_error: exception class → RetryPolicy, or None for dead at once.
-        time_limit, soft_time_limit: seconds for one event, as Celery's; it then travels alone.
-        rate_limit: '50/s', '600/m' or '5/h', over all workers of the service; PerKey('10/s') for
-            the events of each key.
-        priority: 0 (normal) to 9 (most urgent).
-        queue: a Celery queue of its own; the service's by default.
-        batch: the function takes a list of up to so many events.
-        ordered: the events of one key one at a time, in order, across retries.
-        signed: run only events signed by a key that is trusted for their source and type; the
-            setting `require_signature` by default.
-        inbox: what opens the transaction that the function runs in, and that notes the event, so
-            that its effects happen once: a sessionmaker or Engine of SQLAlchemy, or DjangoInbox.
-            The function may take the session as its second parameter.
-        start: where a handler seen for the first time begins: 'now', 'beginning' or a time.
-        concurrency: so many events at once at most, over all workers of the service; PerKey(2) for
-            the events of each key.
-        breaker: when the handler is paused because its calls keep failing: see Breaker.
-        share: the part of the subjects that it gets, over 0 and up to 1, always the same ones.
-        paused: pause it when it is registered for the first time, until an operator resumes it.
-        key: what groups events: 'subject' (else partitionkey; the default), 'partitionkey',
-            'source', 'type', 'correlationid', an extension attribute, or a path into the data such
-            as 'data.tenant'. Events without it share one key, and so do those whose data is
-            encrypted, for a path into it.
-        fair: keys take turns, as far as the events were read: the next 10,000.
-        weights: key → its share of the turns; 1 by default.
-        debounce: delivers the events of a key once it is quiet: see Debounce.
+        Args:
+            *patterns: Event types. `*` matches one segment, `#` zero or more.
+            name: The handler's permanent name within the service. Default: the function's name.
+            when: Takes the event; a false result skips it.
+            retries: Attempts after the first. See RetryPolicy.
+            backoff: Seconds before the first retry, doubled for each further one.
+            max_backoff: Upper limit of the backoff, in seconds.
+            jitter: Random part, of the backoff, that is added to it.
+            on_error: Exception class → RetryPolicy, or None to dead-letter at once.
+            time_limit: Seconds for one event, as Celery's. Each event then has its own task.
+            soft_time_limit: The same for Celery's soft limit.
+            rate_limit: `'50/s'`, `'600/m'` or `'5/h'` over all workers of the service;
+                `PerKey('10/s')` for each key.
+            priority: 0 (normal) to 9 (most urgent).
+            queue: The handler's own Celery queue. Default: the service's.
+            batch: Pass a list of up to this many events.
+            ordered: Run the events of one key one at a time and in order, across retries.
+            signed: Run only events with a trusted signature. Default: `require_signature`.
+            inbox: Opens the transaction that the function runs in and that records the event: a
+                SQLAlchemy sessionmaker or Engine, or DjangoInbox. The function may take the session
+                as its second parameter.
+            start: Where a new handler begins: `'now'`, `'beginning'` or a time.
+            concurrency: Deliveries in flight over all workers; `PerKey(2)` for each key.
+            breaker: When to pause the handler because its calls fail. See Breaker.
+            share: The part of the subjects that it gets, above 0 and at most 1.
+            paused: Pause it at its first registration, until an operator resumes it.
+            key: What groups events: `'subject'` (else `partitionkey`), `'partitionkey'`,
+                `'source'`, `'type'`, `'correlationid'`, an extension attribute, or a path such as
+                `'data.tenant'`. Events without a value, and encrypted data, share one key.
+            fair: Let keys take turns, among the next 10,000 events.
+            weights: Key → its share of the turns, 1 by default.
+            debounce: Deliver the events of a key once it is quiet. See Debounce.
 
-        Raises SubscriptionError, at import, with the remedy.
+        Raises:
+            SubscriptionError: An option is wrong. Raised at import, with the remedy.
         """
 
         for pattern in patterns:

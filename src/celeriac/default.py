@@ -12,7 +12,7 @@ _default: EventBus | None = None
 
 
 def default_bus() -> EventBus:
-    """The bus behind the module-level `emit`: made from the environment, or set."""
+    """Return the default bus; make it from the environment at the first call."""
     global _default
     if _default is None:
         _default = EventBus()
@@ -20,23 +20,23 @@ def default_bus() -> EventBus:
 
 
 def set_default_bus(bus: EventBus | None) -> None:
-    """Makes `bus` the one behind the module-level functions; None: the environment's again."""
+    """Make `bus` the default bus. None makes it from the environment again."""
     global _default
     _default = bus
 
 
 def emit(type: str, data: Any = None, **options: Any) -> str:
-    """`EventBus.emit` on the default bus."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.emit]."""
     return default_bus().emit(type, data, **options)
 
 
 def emit_many(events: Iterable[Emission | Mapping[str, Any]], **options: Any) -> int:
-    """`EventBus.emit_many` on the default bus."""
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.emit_many]."""
     return default_bus().emit_many(events, **options)
 
 
 async def aemit(type: str, data: Any = None, **options: Any) -> str:
-    """`EventBus.aemit` on the default bus."""
+    """Publish an event on the default bus: see [EventBus][celeriac.EventBus.aemit]."""
     return await default_bus().aemit(type, data, **options)
 
 
@@ -44,5 +44,5 @@ async def aemit_many(
     events: Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Mapping[str, Any]],
     **options: Any,
 ) -> int:
-    """`EventBus.aemit_many` on the default bus."""
+    """Publish events on the default bus: see [EventBus][celeriac.EventBus.aemit_many]."""
     return await default_bus().aemit_many(events, **options)

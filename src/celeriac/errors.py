@@ -1,27 +1,27 @@
 """Every error that celeriac raises, in one tree.
 
 CeleriacError
-├── ConfigurationError      a setting is wrong; raised at start, names every fault at once
+├── ConfigurationError      a setting is wrong; raised at start, the message lists every fault
 │   └── SubscriptionError   a handler cannot be registered; raised at import
 ├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   │   └── ContractTooNew  its version is newer than the worker's code
-│   ├── UntrustedEvent      it is not signed as the handler demands
-│   ├── EncryptionError     its data cannot be encrypted or opened with the keys at hand
+│   ├── UntrustedEvent      it has no signature that the handler trusts
+│   ├── EncryptionError     its data cannot be encrypted or decrypted with its keys
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis could not be reached, or refused, within the limit
-├── LogFull                 the log, Redis or the spool has no room left
+├── LogFull                 the event log, Redis or the spool is full
 ├── NotFound                no such event, handler or dead letter
-├── Exhausted               its workers died again and again while they ran it
+├── Exhausted               its workers died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
-└── Reject                  control flow: a handler gives the event up for good
+└── Reject                  control flow: a handler dead-letters the event
 """
 
 from __future__ import annotations
 
 
 class CeleriacError(Exception):
-    """The root: `except CeleriacError` catches all that celeriac raises."""
+    """Root of all errors of celeriac."""
 
 
 class ConfigurationError(CeleriacError):
@@ -29,13 +29,14 @@ class ConfigurationError(CeleriacError):
 
 
 class SubscriptionError(ConfigurationError):
-    """A handler cannot be registered: bad pattern, doubled name, signature without an event."""
+    """A handler cannot be registered: a bad pattern or option, a duplicate name, no parameter."""
 
 
 class InvalidEvent(CeleriacError, ValueError):
-    """An event breaks CloudEvents 1.0. The message names the attribute and what it should be.
+    """An event breaks CloudEvents 1.0. The message names the attribute and the expected value.
 
-    `emitted` is the number of events of an `emit_many` that were published before.
+    Attributes:
+        emitted: Number of events of an `emit_many` that were published before this one.
     """
 
     emitted: int = 0
@@ -46,33 +47,33 @@ class InvalidData(InvalidEvent):
 
 
 class ContractTooNew(InvalidData):
-    """Data of a version that the worker's code does not know does not fit what the handler reads.
+    """The data has a newer version than the worker's code, and the handler cannot read it.
 
     Deploy the new code, then redrive the dead letters.
     """
 
 
 class UntrustedEvent(InvalidEvent):
-    """A handler demands a signature, and the event has none that counts. It was not run."""
+    """The handler requires a signature and did not run: the event has no trusted one."""
 
 
 class EncryptionError(InvalidEvent):
-    """Data cannot be encrypted, or opened, with the keys at hand. The message names the keys."""
+    """Data cannot be encrypted or decrypted with the available keys. The message names the keys."""
 
 
 class EventTooLarge(InvalidEvent):
-    """An encoded event is over `max_event_bytes`. Put the bulk in a store and emit its address."""
+    """An encoded event exceeds `max_event_bytes`. Store the bulk elsewhere and emit its address."""
 
 
 class BusUnavailable(CeleriacError, ConnectionError):
     """Redis did not answer within `emit_timeout`, or refused the command for that long.
 
-    `nothing_written` is True where no try can have been written: Redis refused each of them. Else
-    that is not known. Emit again with the same `id`: the same id twice within the de-duplication
-    window is one event.
+    Emit again with the same `id`: within the de-duplication window, the same id is one event.
 
-    `emitted` is the number of events of an `emit_many` that Redis confirmed. Events after them may
-    have been written where `nothing_written` is False.
+    Attributes:
+        nothing_written: True if Redis refused every try. Otherwise the event may be written.
+        emitted: Number of events of an `emit_many` that Redis confirmed. Later ones may be written
+            as well unless `nothing_written` is True.
     """
 
     nothing_written: bool = False
@@ -83,12 +84,14 @@ class BusUnavailable(CeleriacError, ConnectionError):
 
 
 class LogFull(CeleriacError):
-    """There is no room for the event; it was not written.
+    """There is no room for the event. It was not written.
 
-    A domain has `max_backlog` unfinished events, Redis has no memory left (`maxmemory` with
-    `noeviction`), or the spool has no room: the message says which, and the remedy.
+    A domain has `max_backlog` unfinished events, the bus has `max_domains` domains, Redis has no
+    memory left (`maxmemory` with `noeviction`), or the spool is full. The message names the limit
+    and the remedy.
 
-    `emitted` is the number of events of an `emit_many` that were accepted before.
+    Attributes:
+        emitted: Number of events of an `emit_many` that were accepted before.
     """
 
     appended: int = 0  # of one call of the log
@@ -99,17 +102,19 @@ class LogFull(CeleriacError):
 
 
 class NotFound(CeleriacError, LookupError):
-    """There is no such event, handler or dead letter."""
+    """The event, handler or dead letter does not exist."""
 
 
 class Exhausted(CeleriacError):
-    """The workers that ran a delivery died again and again; it was dead-lettered as poison."""
+    """The workers that ran a delivery died repeatedly. It was dead-lettered as poison."""
 
 
 class Retry(CeleriacError):
-    """Raise in a handler: run this delivery again.
+    """Raise it in a handler to run this delivery again. The attempt counts.
 
-    `after` is in seconds; None takes the handler's own backoff. The attempt counts.
+    Args:
+        reason: Recorded with the attempt.
+        after: Seconds until the next attempt. Default: the handler's backoff.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
@@ -118,7 +123,11 @@ class Retry(CeleriacError):
 
 
 class Reject(CeleriacError):
-    """Raise in a handler: give the event up now. It goes to dead letters with the reason."""
+    """Raise it in a handler to dead-letter the delivery at once.
+
+    Args:
+        reason: Recorded with the dead letter.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -1,8 +1,8 @@
-"""Shadow mode: an event beside each call of an existing task, and the task's outcome as a handler.
+"""Shadow mode: an event for each call of an existing task, and a handler with the task's outcome.
 
-So a task and the handler that is to replace it stand side by side in the matrix, one event for each
-call, before anything is switched; and a call is moved to the handler by one decision, which the
-task's message and the event both carry.
+The matrix then shows the task next to the handler that will replace it, one event for each call,
+before anything is switched. One decision moves a call to the handler; the task's message and the
+event both carry it.
 """
 
 from __future__ import annotations
@@ -42,18 +42,27 @@ def shadow(
     subject: Subject | None = None,
     moved: float = 0.0,
 ) -> str:
-    """Emit an event beside each call of a task, and subscribe a handler that ends as the task does.
+    """Emit an event for each call of a task, and subscribe a handler that ends as the task does.
 
-    Returns the handler's id: `service.<name of the task>_task`. Call it where the task is defined,
-    so that producers and workers import it. The event has the task's id, and the extension
-    `shadow`. `data` and `subject` take the arguments of the task; without `data`, the event's data
-    are `args` and `kwargs`. A call with a countdown or an eta emits at that time. A retry of the
-    task emits nothing.
+    Call it where the task is defined, so that producers and workers import it. The event has the
+    task's id and the extension `shadow`. A call with a countdown or an eta emits at that time. A
+    retry of the task emits nothing. A call never fails because of its event: if the event cannot be
+    emitted, a warning is logged and the task does the work.
 
-    `moved` is the part of the subjects (of the ids, without `subject`) that the handler does
-    instead of the task: `is_moved` is True there, of the event and within the task. A call whose
-    event cannot be emitted is not moved, and logs a warning: it never fails for its event.
-    Raises SubscriptionError where the task has no results to compare with.
+    Args:
+        task: The decorated task. It needs a result backend.
+        type: The type of the event.
+        data: Takes the arguments of the task and returns the event's data. Default: `args` and
+            `kwargs`.
+        subject: Takes the arguments of the task and returns the event's subject.
+        moved: The part of the subjects, from 0 to 1, that the handler does instead of the task.
+            Without `subject`, the part of the ids.
+
+    Returns:
+        The id of the handler: `service.<name of the task>_task`.
+
+    Raises:
+        SubscriptionError: The task has no results, or an argument is wrong.
     """
     if not callable(getattr(task, "apply_async", None)):
         raise SubscriptionError(f"shadow() got {task!r}: give the decorated task itself")
@@ -83,8 +92,11 @@ def shadow(
 
 
 def is_moved(what: Any) -> bool:
-    """Whether the handler does this call: for `when=` of the handler, and within the task, where
-    it returns at once: `if is_moved(charge): return`."""
+    """Return whether the handler does this call.
+
+    Takes an event in the handler, and the task within the task, which then returns at once: `if
+    is_moved(charge): return`.
+    """
     if isinstance(what, Event):
         return bool(what.extensions.get(MOVED))
     request = what.request

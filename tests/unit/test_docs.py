@@ -228,3 +228,24 @@ def test_the_page_of_the_command_line_names_nothing_that_is_not_there() -> None:
         known = {o for command in own for p in command.params for o in p.opts}
         shown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", section_of(heading)))
         assert shown - known - {"--json", "--help"} == set(), heading
+
+
+def section_of_troubleshooting(heading: str) -> set[str]:
+    """The names in the first cells of the table below a heading."""
+    text = (DOCS / "how-to/troubleshoot.md").read_text()
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return {name for row in rows(section) for name in named(row[0])}
+
+
+def test_troubleshooting_has_every_check_of_doctor() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "src/celeriac/cli/doctor").glob("*.py"))
+    checks = set(re.findall(r"\b(?:ok|warn|fail)\)?\(\s*\"(\w+)\"", source))
+    assert section_of_troubleshooting("A finding of `celeriac doctor`") == checks
+
+
+def test_troubleshooting_has_every_error_that_is_a_fault() -> None:
+    kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
+    # roots, control flow, and what commands answer to a wrong name
+    others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "NotFound"}
+    faults = {kind.__name__ for kind in kinds} - others
+    assert section_of_troubleshooting("An exception") - {"NOPERM"} == faults

@@ -1,9 +1,9 @@
-"""The circuit breaker of a handler: its states, the only moves between them, and who may ask.
+"""The circuit breaker of a handler: its states and the moves between them.
 
 M. Nygard, Release It!, "Circuit Breaker". A handler whose attempts keep failing is paused for all
-workers: nothing is taken from the log for it, so no attempt is burnt, and its backlog waits. After
-the pause one worker may take one event as a trial; what becomes of it closes the circuit or opens
-it anew. Anybody may pause and resume a handler by hand, whether it has a breaker or not.
+workers: nothing is fetched for it, so no attempt is wasted, and its backlog waits. After
+`recovery_timeout`, one worker fetches one event as a trial. Its outcome closes the circuit or opens
+it again. Operators can pause and resume any handler manually, with or without a breaker.
 """
 
 from __future__ import annotations
@@ -23,11 +23,20 @@ BUCKETS = 10  # a window is counted in so many parts, and moves on by one of the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When celeriac pauses a handler that fails. Times are in seconds.
+    """When celeriac pauses a handler whose calls fail.
 
-    The circuit opens when at least `failures` calls failed within `window`, counted over all
-    workers, and they are at least `failure_rate` of all calls. It stays open for
-    `recovery_timeout`; then one delivery is tried. Raises SubscriptionError.
+    The circuit opens when at least `failures` calls failed within `window`, over all workers, and
+    they are at least `failure_rate` of all calls. It stays open for `recovery_timeout`. Then one
+    delivery is tried: success closes the circuit, failure opens it again.
+
+    Attributes:
+        failures: Failed calls that open the circuit.
+        window: Seconds in which calls are counted.
+        recovery_timeout: Seconds for which the circuit stays open.
+        failure_rate: Least part of the calls that must have failed, from 0 to 1.
+
+    Raises:
+        SubscriptionError: A value is out of range.
     """
 
     failures: int = 5

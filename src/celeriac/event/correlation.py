@@ -110,13 +110,13 @@ def current_handling() -> HandlingContext | None:
 
 
 def current_event() -> Event[Any] | None:
-    """The event being handled, of a batch the first; None outside a handler."""
+    """Return the event being handled, the first one of a batch; None outside a handler."""
     now = _current.get()
     return None if now is None else now.event
 
 
 def current_attempt() -> int:
-    """Which attempt at the event being handled this is, from 1; 0 outside a handler."""
+    """Return the number of the current attempt, from 1; 0 outside a handler."""
     now = _current.get()
     return 0 if now is None else now.attempt
 

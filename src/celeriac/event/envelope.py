@@ -41,13 +41,29 @@ class Event(
     tag_field="specversion",
     tag="1.0",
 ):
-    """One event. Immutable; `Event[OrderPlaced]` says what `data` is.
+    """One immutable event. `Event[OrderPlaced]` declares the type of `data`.
 
-    The constructor checks nothing: `build_event` and `decode` return valid events only,
-    and `encode` refuses an invalid one. `time` is in UTC. `handlers` names those the event
-    is for, as `service.function`; empty means everyone who subscribed. `sensitive` names the parts
-    of the data that people must not see (see event/sensitive.py). `keyid` and `signature` are as
-    they came: only for a handler that demands a signature were they verified.
+    Handlers receive valid events. The constructor checks nothing; `EventBus.event` returns a valid
+    event.
+
+    Attributes:
+        id: Identifies the event together with `source`.
+        source: The producer: its service by default.
+        type: What happened, such as `order.placed`.
+        subject: What it is about, such as `order/42`.
+        time: When it happened, in UTC.
+        data: The payload, as the handler's annotation declares it.
+        datacontenttype: Media type of the data. None means JSON.
+        dataschema: URI of the data's schema.
+        correlationid: Id of the first event of the chain that led to this one.
+        causationid: Id of the event whose handler emitted this one.
+        partitionkey: Groups events where `subject` is missing.
+        traceparent: W3C trace context.
+        sensitive: Paths of the data that are masked, with commas between them.
+        keyid: Id of the signing key. Verified only for handlers that require a signature.
+        signature: The signature. Verified only for handlers that require one.
+        handlers: Ids of the handlers it is addressed to. Empty means all that match.
+        extensions: Further CloudEvents attributes.
     """
 
     id: str
@@ -70,11 +86,11 @@ class Event(
 
     @property
     def domain(self) -> str:
-        """The first segment of the type: the log that holds the event."""
+        """Return the first segment of the type: the stream that holds the event."""
         return self.type.partition(".")[0]
 
     def with_data(self, data: U) -> Event[U]:
-        """The same event around other data."""
+        """Return the same event with other data."""
         return cast("Event[U]", msgspec.structs.replace(self, data=data))
 
     def __repr__(self) -> str:

@@ -38,10 +38,10 @@ _MODELS = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__")
 
 
 class Sensitive:
-    """Marks a field: `card: Annotated[str, Sensitive]`, in any kind of model.
+    """Marks a field of a model as sensitive: `card: Annotated[str, Sensitive]`.
 
-    What is marked is masked wherever people look: Flower, logs, the command line, dead letters.
-    Handlers get it as it is.
+    Its value is masked in Flower, logs, the command line and dead letters. Handlers get it
+    unmasked.
     """
 
 

@@ -18,7 +18,10 @@ _KEEPS = ("last", "first", "all")
 
 @dataclass(frozen=True, slots=True)
 class PerKey:
-    """A limit for each key on its own: `concurrency=PerKey(2)`, `rate_limit=PerKey("10/s")`."""
+    """A limit that applies to each key separately.
+
+    Use it as `concurrency=PerKey(2)` or `rate_limit=PerKey("10/s")`.
+    """
 
     limit: int | float | str
 
@@ -27,12 +30,14 @@ class PerKey:
 class Debounce:
     """Deliver the events of a key once the key is quiet.
 
-    quiet: seconds without another event of the key.
-    most: seconds after the first event of the key, after which they are delivered in any case.
-    keep: "last" or "first" delivers one event and coalesces the others into it; "all" delivers all
-        of them to the handler in one list.
+    Args:
+        quiet: Seconds without another event of the key.
+        most: Seconds after the key's first event after which its events are delivered anyway.
+        keep: `"last"` or `"first"` delivers one event and coalesces the others into it; `"all"`
+            delivers all of them to the handler in one list.
 
-    Raises SubscriptionError.
+    Raises:
+        SubscriptionError: A value is out of range.
     """
 
     quiet: float

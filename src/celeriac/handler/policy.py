@@ -22,11 +22,19 @@ LONGEST = 10 * 365 * 24 * 3600.0  # seconds; a Retry(after=inf) still has a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and when to run again. Times are in seconds.
+    """How often and when a failed delivery runs again.
 
-    `retries` is the number of attempts after the first. The n-th retry comes after
-    `backoff * 2**(n-1)`, at most `max_backoff`, lengthened by a random part of up to `jitter`
-    of itself: jitter never shortens a wait.
+    The n-th retry waits `backoff * 2**(n-1)` seconds, at most `max_backoff`, plus a random part of
+    up to `jitter` of that. Jitter never shortens a wait.
+
+    Attributes:
+        retries: Attempts after the first.
+        backoff: Seconds before the first retry.
+        max_backoff: Upper limit of the wait, in seconds, without jitter.
+        jitter: Largest random addition, as a part of the wait.
+
+    Raises:
+        SubscriptionError: A value is negative or not finite.
     """
 
     retries: int = 5
@@ -42,7 +50,10 @@ class RetryPolicy:
                 )
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before the retry that follows attempt number `attempt`; chance is in [0, 1)."""
+        """Return the seconds before the retry that follows attempt number `attempt`.
+
+        `chance` is a random number in [0, 1).
+        """
         # 2.0**1024 overflows, and nobody waits 2**63 backoffs
         wait = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 63))
         return wait * (1 + self.jitter * chance)

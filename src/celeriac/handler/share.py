@@ -22,10 +22,10 @@ def position(subject: str) -> float:
 
 
 def in_share(subject: str, share: float) -> bool:
-    """Whether the subject is in the share that a handler with `share=` gets.
+    """Return whether a handler with this `share=` gets the subject.
 
-    A larger share has all subjects of a smaller one. Use it where a task is called beside an emit:
-    `if not in_share(subject, 0.1): charge.delay(order)`.
+    A larger share includes all subjects of a smaller one. Use it where a task is called in addition
+    to an emit: `if not in_share(subject, 0.1): charge.delay(order)`.
     """
     return position(subject) < share
 

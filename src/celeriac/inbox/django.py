@@ -20,10 +20,10 @@ from celeriac.inbox.session import in_session
 
 
 class DjangoInbox:
-    """One `transaction.atomic(using=…)` for each call of the handler.
+    """Runs each call of a handler in `transaction.atomic(using=…)`.
 
-    Handlers are plain functions: Django has no transactions for coroutines. They use the ORM, and
-    take no second parameter.
+    Handlers are plain functions, because Django has no transactions for coroutines. They use the
+    ORM and take no second parameter.
     """
 
     is_async = False

@@ -11,8 +11,11 @@ _current: ContextVar[Any] = ContextVar("celeriac_inbox_session", default=None)
 
 
 def current_session() -> Any:
-    """The session or connection of the handler's inbox: what the handler gets as its second
-    parameter. Raises RuntimeError outside of a handler with `inbox=`."""
+    """Return the session or connection of the current handler's inbox.
+
+    It is what the handler gets as its second parameter. Raises RuntimeError outside of a handler
+    with `inbox=`.
+    """
     session = _current.get()
     if session is None:
         raise RuntimeError(

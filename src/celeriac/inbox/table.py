@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Puts the table `celeriac_inbox` into your metadata, where Alembic finds it. Idempotent.
+    """Add the table `celeriac_inbox` to your metadata, where Alembic finds it, and return it.
 
-    A row for each event that a handler with `inbox=` has handled, by its event key. It has no
-    schema: it lies where unqualified names lead.
+    It has a row for each event that a handler with `inbox=` has processed, and no schema:
+    PostgreSQL resolves the name by `search_path`. Idempotent.
     """
     with needing("sqlalchemy", "inbox_table"):
         from sqlalchemy import BigInteger, Column, Index, String, Table

@@ -16,10 +16,10 @@ LONGBLOB = 2**32 - 1
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Puts the table `celeriac_outbox` into your metadata, where Alembic finds it. Idempotent.
+    """Add the table `celeriac_outbox` to your metadata, where Alembic finds it, and return it.
 
-    A row for each event that waits for a relay. It has no schema: it lies where unqualified names
-    lead.
+    It has a row for each event that waits for a relay, and no schema: PostgreSQL resolves the name
+    by `search_path`. Idempotent.
     """
     with needing("sqlalchemy", "outbox_table"):
         from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text

@@ -20,10 +20,17 @@ def generate(
     encryption: bool = False,
     service: str = "",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A new key as (private, public) JSON Web Keys, the public one bound to sources and types, or
-    to a service that is encrypted for.
+    """Return a new key as two JSON Web Keys: the private and the public one.
 
-    Raises ConfigurationError for a bad id or pattern, or where cryptography is missing.
+    Args:
+        id: Names the key in events: up to 64 letters, digits and `_ . : -`.
+        sources: The sources that the public key is trusted for. Default: all.
+        types: The patterns of types that it is trusted for. Default: all.
+        encryption: Make an X25519 key to encrypt for, instead of an Ed25519 key to sign with.
+        service: The service that data is encrypted for. Default: the id.
+
+    Raises:
+        ConfigurationError: The id or a pattern is invalid, or `cryptography` is not installed.
     """
     if not KEY_ID.fullmatch(id):
         raise ConfigurationError(

@@ -12,9 +12,10 @@ from celeriac.testing.store import Store
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Collects the events that any bus of this process emits inside; they go nowhere else.
+    """Collect the events that any bus of this process emits in the `with` block.
 
-    They are checked and encoded as ever: what Redis would not have been given raises here too.
+    Events are checked and encoded, and go nowhere else. No handler runs. Errors of `emit` are
+    raised as usual.
     """
     store = Store(Settings.load({}))
     with store.in_place():

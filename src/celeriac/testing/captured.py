@@ -15,7 +15,10 @@ MOST_SHOWN = 20
 
 
 class Captured(Sequence[Event[Any]]):
-    """Emitted events, oldest first. `data` is as it is on the wire: dicts, lists, strings."""
+    """A sequence of emitted events, oldest first.
+
+    Their `data` is what JSON holds: dicts, lists, strings, numbers.
+    """
 
     def __init__(self, emitted: list[Emitted]) -> None:
         self._emitted = emitted
@@ -32,16 +35,16 @@ class Captured(Sequence[Event[Any]]):
 
     @property
     def types(self) -> list[str]:
-        """The types, in the order in which they were emitted."""
+        """Return the types of the events, in their order."""
         return [event.type for event in self]
 
     def of(self, *patterns: str) -> Captured:
-        """Those whose type matches; patterns are those of `@bus.on`."""
+        """Return the events whose type matches a pattern of the kind that `@bus.on` takes."""
         matcher = compile_patterns(*patterns)
         return Captured([one for one in self._emitted if matcher.matches(one.event.type)])
 
     def clear(self) -> None:
-        """Forgets them, so that the next assertion is about what comes after."""
+        """Forget the events, so that the next assertion sees only later ones."""
         self._emitted.clear()
 
     def assert_emitted(
@@ -54,11 +57,18 @@ class Captured(Sequence[Event[Any]]):
         where: Callable[[Event[Any]], bool] | None = None,
         **attributes: Any,
     ) -> Event[Any]:
-        """The first event of the type that has all that is given; fails if there is none.
+        """Return the first event of the type that fits all arguments; fail if there is none.
 
-        data: equal to this, a model or plain data. delay: put off by so many seconds.
-        times: exactly so many events match. where: what else must hold.
-        attributes: `subject=`, `id=`, `correlationid=`, … of the event.
+        Args:
+            data: The data is equal to this model or plain data.
+            times: Exactly this many events fit.
+            delay: The event was emitted with this delay in seconds.
+            where: A condition on the event.
+            **attributes: Attributes of the event, such as `subject=`.
+
+        Raises:
+            AssertionError: No event fits, or not `times` of them. The message lists what was
+                emitted.
         """
         __tracebackhide__ = True
         found = self._matching(type, data, delay, where, attributes)
@@ -78,7 +88,7 @@ class Captured(Sequence[Event[Any]]):
         where: Callable[[Event[Any]], bool] | None = None,
         **attributes: Any,
     ) -> None:
-        """Fails if an event matched; without patterns, if there was any event."""
+        """Fail if an event matches a pattern; without patterns, if there is any event."""
         __tracebackhide__ = True
         pattern = patterns or ("#",)
         found = [event for event in self.of(*pattern) if _has(event, data, where, attributes)]

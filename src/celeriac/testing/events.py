@@ -19,11 +19,17 @@ def make_event(type: str, data: T, *, model: None = None, **attributes: Any) -> 
 @overload
 def make_event(type: str, *, model: None = None, **attributes: Any) -> Event[None]: ...
 def make_event(type: str, data: Any = None, *, model: Any = None, **attributes: Any) -> Event[Any]:
-    """The event as a handler gets it: `charge_card(make_event("order.placed", order))`.
+    """Return an event as a handler gets it: `charge_card(make_event("order.placed", order))`.
 
-    It has been to the wire and back, so what would fail on the way fails here. `data` is an
-    instance of the model, or plain data read as `model`. `attributes` are those of `emit`.
-    Raises InvalidEvent or InvalidData.
+    The event is encoded and decoded, so data that cannot be sent fails here.
+
+    Args:
+        data: An instance of the model, or plain data to read as `model`.
+        model: The type of the data. Default: the type of `data`.
+        **attributes: Those of `emit`.
+
+    Raises:
+        InvalidEvent: An attribute is invalid. InvalidData is a subclass.
     """
     attributes.setdefault("source", "test")
     sent = build_event(type, data, **attributes)

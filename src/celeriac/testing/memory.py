@@ -28,10 +28,10 @@ Named = str | Callable[..., Any]
 
 @contextmanager
 def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
-    """Puts the services of these buses on one bus in memory; without any, that of `emit`.
+    """Run the services of these buses on one bus in memory; without arguments, the default bus.
 
-    Every bus of the process emits into it inside; handlers run for the given ones, within
-    `settle`. Nothing reaches Redis or a broker. Afterwards all is as it was before.
+    In the `with` block, every bus of the process emits into it. Handlers of the given buses run in
+    `run_until_idle`. Nothing reaches Redis or a broker. Afterwards, everything is as before.
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
@@ -41,7 +41,11 @@ def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
 
 
 class MemoryBus:
-    """Several services on one bus in memory. `emitted` is every event emitted on it so far."""
+    """Several services on one bus in memory. `in_memory` makes it.
+
+    Attributes:
+        emitted: All events emitted on it.
+    """
 
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
@@ -51,7 +55,7 @@ class MemoryBus:
         store.event_log.before_emit = self.join
 
     def join(self) -> None:
-        """Lets handlers take part that were subscribed since. Every emit does it."""
+        """Add handlers that were subscribed since. Every emit does it."""
         for worker in self._workers:
             worker.join()
 
@@ -89,14 +93,14 @@ class MemoryBus:
 
     @property
     def now(self) -> datetime:
-        """The time on the bus."""
+        """Return the time on the bus."""
         return datetime.fromtimestamp(self.store.clock.now_ms() / 1000, UTC)
 
     # -- what came of it
 
     @property
     def dead(self) -> list[Dead]:
-        """The dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
         letters = [
             one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
@@ -107,7 +111,7 @@ class MemoryBus:
         ]
 
     def assert_no_dead(self) -> None:
-        """Fails if there are dead letters, caused by what the first one's handler raised."""
+        """Fail if there are dead letters. The cause is the exception of the first one's handler."""
         __tracebackhide__ = True
         dead = self.dead
         if dead:
@@ -115,7 +119,7 @@ class MemoryBus:
             raise AssertionError(f"dead letters:\n{lines}") from dead[0].exception
 
     def processed(self, handler: Named) -> Captured:
-        """The events that the handler processed, in the order in which they were emitted."""
+        """Return the events that the handler processed, in the order of their emits."""
         done = [one for group in self._lanes_of(handler) for one in self._done_in(group)]
         done.sort(key=lambda pair: entry_key(pair[0]))
         return Captured([recorded(body) for _, body in done])
@@ -123,10 +127,10 @@ class MemoryBus:
     # -- faults
 
     def redeliver_all(self, handler: Named | None = None) -> int:
-        """Makes every processed delivery due again, as after a crash of the worker between the
-        handler's end and its record; `settle` runs them. Returns how many.
+        """Schedule every processed delivery again, as if workers had crashed before their report.
 
-        A handler is idempotent if nothing differs afterwards.
+        `run_until_idle` then runs them. A handler is idempotent if nothing differs afterwards.
+        Returns the number of deliveries.
         """
         groups = self._lanes() if handler is None else self._lanes_of(handler)
         return sum(
@@ -136,8 +140,10 @@ class MemoryBus:
         )
 
     def duplicate_all(self) -> int:
-        """Appends every event so far once more, with its id, as a producer does that got no answer.
-        Returns how many. The bus takes the same id for one event: no handler runs again."""
+        """Append every event again with its id, as a producer does that got no answer.
+
+        Returns the number of events. The same id is one event: no handler runs again.
+        """
         sent = [
             one
             for one in self.store.event_log.emitted
@@ -149,8 +155,10 @@ class MemoryBus:
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
-        """Lets the process die the next `times` times between a handler's end and its record.
-        `settle` goes on when the lease is over, as any other worker would."""
+        """Let the process die between a handler's end and its report, the next `times` times.
+
+        `run_until_idle` continues when the lease expires, as another worker would.
+        """
         self.store.deliveries.deaths += times
 
     # --

@@ -13,10 +13,15 @@ from celeriac.executor import FailedAttempt, Report
 
 @dataclass(slots=True)
 class RunResult:
-    """Count deliveries that were processed, skipped by `when=`, retried and dead-lettered.
+    """What happened in `run_until_idle`.
 
-    `failures` holds each failed attempt with its exception; `crashed` counts the processes that
-    died of `crash_before_ack`.
+    Attributes:
+        processed: Deliveries whose handler succeeded.
+        skipped: Deliveries that `when=` or `share=` rejected.
+        retried: Failed attempts that were followed by another one.
+        dead: Deliveries that became dead letters.
+        crashed: Processes that died of `crash_before_ack`.
+        failures: Each failed attempt with its exception.
     """
 
     processed: int = 0
@@ -37,9 +42,14 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A delivery that was given up. `event` is None where the log held something else.
+    """A dead letter.
 
-    `exception` is what the handler raised in the last attempt; None where it did not run.
+    Attributes:
+        handler: The handler's id.
+        event: The event; None if the entry held no valid event.
+        attempts: Number of attempts.
+        error: Text of the last error.
+        exception: The exception of the last attempt; None if the handler did not run.
     """
 
     handler: str
@@ -64,7 +74,14 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A delivery that is not finished. `due_in` is in seconds; None if it is not scheduled."""
+    """A delivery that is not finished.
+
+    Attributes:
+        handler: The handler's id. Empty for an event that is emitted later.
+        event: Type and id of the event.
+        state: The delivery's state.
+        due_in: Seconds until it runs; None if it is not scheduled.
+    """
 
     handler: str
     event: str
@@ -77,9 +94,10 @@ class Unfinished:
 
 
 class NeverIdle(AssertionError):
-    """Deliveries were left after `max_steps` steps, for example of handlers that emit in a loop.
+    """Deliveries were left after `max_steps` steps, for example because handlers emit in a loop.
 
-    `left` lists the unfinished deliveries.
+    Attributes:
+        left: The unfinished deliveries.
     """
 
     def __init__(self, steps: int, left: list[Unfinished]) -> None:

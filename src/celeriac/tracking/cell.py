@@ -16,14 +16,19 @@ from celeriac.event_log import EntryKind
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler's part in one event.
+    """What one handler did with one event.
 
-    `attempts` counts those begun, `took_us` is the last one's run time, `at_ms` when the state was
-    recorded. `worker` has the delivery, or made the last attempt, where that is recorded.
-    `failures` and `restarts` (redrives and replays after a failure) are in the answer to `status`
-    only; they are of every life of the delivery. `error` is the last failure's, in `status` and,
-    where the delivery is dead or scheduled, in lists of events. `into` is the event that was
-    handled in place of a coalesced one: its id in `status`, its entry in lists of events.
+    Attributes:
+        state: The delivery's state.
+        attempts: Attempts begun.
+        took_us: Run time of the last attempt, in microseconds.
+        at_ms: When the state was recorded, in ms since the epoch.
+        due_ms: When a scheduled delivery runs, in ms since the epoch.
+        worker: The worker that has the delivery or made the last attempt, if it is recorded.
+        error: The last error. In lists of events, only of dead and scheduled deliveries.
+        into: The event that was handled in place of a coalesced one.
+        failures: All failed attempts, also before a redrive, in the result of `status` only.
+        restarts: Redrives and replays after a failure, in the result of `status` only.
     """
 
     handler: str
@@ -41,8 +46,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and where it lies. A postponed one has no entry yet, and its time is to come. `kind`
-    says what is known about duplicates of the entry."""
+    """An event that was found, and where it is.
+
+    Attributes:
+        domain: The first segment of the type.
+        entry: The entry of the domain's stream; None for an event that is emitted later.
+        time_ms: When it entered the stream, or will enter it, in ms since the epoch.
+        event: The event.
+        kind: What is known about duplicates of the entry.
+    """
 
     domain: str
     entry: str | None
@@ -57,7 +69,14 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and its row of the matrix. `data`, masked, is in the answer to `status` only."""
+    """An event with its row of the matrix.
+
+    Attributes:
+        entry: The entry of the domain's stream; None for an event that is emitted later.
+        time_ms: When it entered the stream, in ms since the epoch.
+        cells: One for each handler that the event concerns.
+        data: The masked data, in the result of `status` only.
+    """
 
     id: str
     type: str
@@ -78,17 +97,29 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
         return event_key(self.id, self.source)
 
     def has(self, state: DeliveryState) -> bool:
-        """Whether any cell is in that state."""
+        """Return whether any cell is in the state."""
         return any(cell.state is state for cell in self.cells)
 
 
 class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
     """How far one handler is in one domain.
 
-    `waiting` counts entries of the log that it was not given yet, unwanted ones included; `dead`
-    what lies in dead letters now. `processed`, `retried`, `skipped` and `failed` (given up) count
-    since the handler joined. `joined` is False where it has no group, `registered` where there is
-    a group that belongs to no handler. `circuit` is the handler's, in all its domains.
+    Attributes:
+        waiting: Entries that were not fetched yet, including ones that the handler does not want.
+        queued: Deliveries that were sent to a worker.
+        running: Deliveries that a process runs.
+        scheduled: Deliveries that run later.
+        blocked: Deliveries that wait for their key.
+        dead: Dead letters.
+        processed: Deliveries processed since the handler joined.
+        retried: Failed attempts that were followed by another one.
+        skipped: Deliveries that `when=` or `share=` rejected.
+        failed: Deliveries that became dead letters.
+        oldest_s: Age of the oldest unfinished event, in seconds.
+        mean_us: Mean run time of an event, in microseconds.
+        joined: False if the handler has no consumer group.
+        registered: False for a consumer group without a handler.
+        circuit: The state of the handler's circuit breaker.
     """
 
     handler: str
@@ -116,10 +147,15 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole matrix, counted. `expected` deliveries is the sum of the states after it.
+    """Counts of all events and deliveries. `expected` is the sum of the states that follow it.
 
-    `emitted` counts events in the logs, an id that was emitted again not twice; `retried` the
-    deliveries that took more than one attempt. `invalid` entries are no events.
+    Attributes:
+        emitted: Events in the streams, duplicates not counted.
+        repeated: Entries that repeat an event.
+        postponed: Events that are emitted later.
+        invalid: Entries that hold no valid event.
+        expected: Deliveries.
+        retried: Deliveries that took more than one attempt.
     """
 
     emitted: int = 0

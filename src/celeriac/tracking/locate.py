@@ -22,7 +22,7 @@ WINDOWS_MS = (20, 2_000, 300_000)
 
 
 class EventNotFound(NotFound):
-    """No log has the event. `is_partial` says that some of the logs was not read."""
+    """No stream has the event. `is_partial` is True if parts of the streams were not read."""
 
     def __init__(self, message: str, *, is_partial: bool) -> None:
         super().__init__(message)

@@ -30,10 +30,11 @@ NEWEST = 20_000  # entries that are read for one list of events, where no time b
 
 
 class Matrix:
-    """Reads only. Every method blocks, and raises redis.RedisError where Redis is away.
+    """Reads what became of events. Make it by `Matrix(bus.service.backend)`.
 
-    What moves while it is read is seen in its old place or in its new one, never in none.
-    Data is masked: what the events themselves name, and members called one of `sensitive`.
+    Every method blocks, changes nothing, and raises redis.RedisError while Redis is down. A
+    delivery that moves during a read is seen in its old or in its new state. Data is masked: paths
+    that the events name, and members whose name is in `sensitive`.
     """
 
     def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
@@ -48,7 +49,7 @@ class Matrix:
         near: str = "",
         deep: bool = False,
     ) -> Located:
-        """The first of `find_all`. Raises NotFound."""
+        """Return the first event of `find_all`. Raises NotFound."""
         return self.find_all(event_id, source=source, near=near, deep=deep)[0]
 
     def find_all(
@@ -60,11 +61,13 @@ class Matrix:
         deep: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Located]:
-        """The events that have the id, as they are, postponed ones included. Raises NotFound.
+        """Return the events with this id, one for each source that used it. Raises NotFound.
 
-        There are several where several sources used the id; `source` chooses. `near`, a
-        `domain/entry` where the event was seen, is looked at first. Only where it is `deep` the
-        logs are read through, which takes a while where they are long. For more, see `locate`.
+        Args:
+            source: Only the event of this source.
+            near: A `domain/entry` where the event was seen, to look there first.
+            deep: Read whole streams. Without it, the number of entries read is bounded.
+            progress: Called with the number of entries read.
         """
         return locate(
             self.backend,
@@ -77,15 +80,15 @@ class Matrix:
         )
 
     def at_entry(self, domain: str, entry: str) -> Located:
-        """The event of an entry of a log. Raises NotFound, InvalidEvent."""
+        """Return the event of an entry of a domain's stream. Raises NotFound or InvalidEvent."""
         return locate_entry(self.backend.event_log, domain, entry)
 
     def status(self, event_id: str, *, source: str | None = None) -> EventStatus:
-        """The event, and one cell for every handler it concerns. Raises NotFound."""
+        """Return the event with a cell for every handler it concerns. Raises NotFound."""
         return self.status_of(self.find(event_id, source=source))
 
     def status_of(self, located: Located) -> EventStatus:
-        """The same of an event that was found."""
+        """Return the status of an event that `find` returned."""
         records, event = self._records(), located.event
         if located.entry is None:
             there = stands(self.backend.event_log, records, located.domain)
@@ -144,7 +147,7 @@ class Matrix:
         state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> list[EventStatus]:
-        """Up to `limit` events of the log, newest first: the events of `newest`."""
+        """Return up to `limit` events of `newest`."""
         return list(
             self.newest(
                 domain=domain,
@@ -166,12 +169,18 @@ class Matrix:
         state: DeliveryState | None = None,
         subject: str | None = None,
     ) -> EventPage:
-        """Return up to `limit` events of the log, newest first, and whether the search stopped.
+        """Return up to `limit` events, newest first, and whether the search stopped early.
 
-        `pattern` is one as handlers have; `state` asks for a cell in that state; `subject` is what
-        the subject begins with. Cells that are dead or will be retried have their last error.
-        Reads NEWEST entries; with `since`, all entries since then. Raises SubscriptionError for a
-        bad pattern.
+        Cells that are dead or scheduled have their last error.
+
+        Args:
+            pattern: A pattern of types, as for `@bus.on`.
+            since: Read all entries since then. Default: the newest 20,000 entries.
+            state: Only events with a cell in this state.
+            subject: Only events whose subject begins with this text.
+
+        Raises:
+            SubscriptionError: The pattern is invalid.
         """
         query = Query(
             domain=domain,
@@ -186,20 +195,23 @@ class Matrix:
         return msgspec.structs.replace(found, events=events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
-        """A page of events, newest first, at a bounded cost: see `search`."""
+        """Return a page of events that fit the query, newest first.
+
+        Reads a bounded number of entries. `before` is `older` of the page before.
+        """
         found = search(self.backend, self._records(), query, before=before, limit=limit)
         return msgspec.structs.replace(found, events=tuple(with_errors(self.backend, found.events)))
 
     def causes(self, located: Located) -> Tree:
-        """Which event caused which, around one event: see `tree`."""
+        """Return the tree of events that caused and followed an event."""
         return tree(self.backend, self._records(), located)
 
     def overview(self) -> list[HandlerView]:
-        """What every handler is doing, domains together: see `overview`."""
+        """Return rates, lag and failures of every handler, all domains together."""
         return overview(self.backend, self._records(), self.lag())
 
     def lag(self) -> list[HandlerLag]:
-        """How far every handler is in every domain it reaches, and groups that nobody owns."""
+        """Return how far every handler is in each domain, and consumer groups without a handler."""
         records = self._records()
         domains = self._domains(records)
         circuits = self.backend.circuits.all()
@@ -213,15 +225,15 @@ class Matrix:
         return sorted(found, key=lambda one: (one.handler, one.domain))
 
     def circuits(self) -> list[Circuit]:
-        """The circuit of every registered handler, and of others that somebody paused."""
+        """Return the circuit breaker's state of every handler, closed ones included."""
         known = self.backend.circuits.all()
         names = known.keys() | {record.id for record in self._records()}
         return [known.get(name, Circuit(handler=name)) for name in sorted(names)]
 
     def totals(self, progress: Callable[[int, int], None] | None = None) -> Totals:
-        """Every event of every log, counted by what became of it.
+        """Return the number of deliveries in each state, of all events.
 
-        Reads it all, PAGE at a time; `progress` is told how many entries of how many.
+        Reads every stream. `progress` is called with the entries read and their total.
         """
         records = self._records()
         domains = self._domains(records)

@@ -47,10 +47,17 @@ class TypeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandlerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler. `lags` is how far it is in each domain; `types` what it did by event type.
+    """One handler, all domains together.
 
-    `minutes` are the last 60, the present one included; `rate` is processed per second lately;
-    `failing` the share of the last hour's attempts that failed, None without any.
+    Attributes:
+        lags: How far it is in each domain.
+        types: What it did in the last hour, by event type.
+        minutes: Counts of the last 60 minutes, the current one included.
+        rate: Deliveries processed per second, lately.
+        failing: The part of the last hour's attempts that failed; None without attempts.
+        p95_s: 95th percentile of the seconds from emit to processed.
+        wait_p95_s: 95th percentile of the seconds from emit to the start of the handler.
+        run_p95_s: 95th percentile of the handler's run time, in seconds.
     """
 
     handler: str

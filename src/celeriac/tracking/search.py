@@ -35,11 +35,18 @@ Seen = tuple[Candidate, EventHeader]  # an entry, and what was read of its event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which events; what is None does not restrict.
+    """Conditions on events. None means no condition.
 
-    `pattern` is one as handlers have; `id` and `subject` are what an id or subject begins with.
-    `service`, `handler` and `state` ask for one cell that fits all of them. Times are ms since
-    the epoch.
+    Attributes:
+        pattern: A pattern of types, as for `@bus.on`.
+        domain: The first segment of the type.
+        id: The beginning of the id.
+        subject: The beginning of the subject.
+        service: Only events with a cell of this service. With `handler` and `state`, the same cell.
+        handler: Only events with a cell of this handler.
+        state: Only events with a cell in this state.
+        since_ms: Earliest time, in ms since the epoch.
+        until_ms: Latest time, in ms since the epoch.
     """
 
     pattern: str | None = None
@@ -58,8 +65,15 @@ class Query:
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """`older` is the cursor of what comes after, None at the end of the logs. `full` is False
-    where the search stopped at `searched_ms` because enough was read; `read` entries were."""
+    """A page of events.
+
+    Attributes:
+        events: The events, newest first.
+        older: Cursor of the next page; None at the end.
+        full: False if the search stopped before it had `limit` events.
+        searched_ms: Time at which the search stopped, in ms since the epoch.
+        read: Number of entries read.
+    """
 
     events: tuple[EventStatus, ...]
     older: str | None = None

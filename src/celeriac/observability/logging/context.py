@@ -14,10 +14,10 @@ FIELDS = ("event_type", "event_id", "handler", "attempt", "correlation_id", "bat
 class EventContext(logging.Filter):
     """Puts the fields of the event being handled on each record, for any formatter.
 
-    Add it to a logging.Handler; in dictConfig:
-    `"filters": {"event": {"()": "celeriac.observability.logging.EventContext"}}`. Outside a
-    handler each field is an empty string, so a format with `%(event_id)s` works everywhere. Fields
-    that a record already has, for example from `extra=`, are kept. Every record passes.
+    Add it to a `logging.Handler`; with `dictConfig`: `"filters": {"event": {"()":
+    "celeriac.observability.logging.EventContext"}}`. Outside a handler, each field is an empty
+    string, so a format with `%(event_id)s` works everywhere. Fields that a record already has are
+    kept. Every record passes.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

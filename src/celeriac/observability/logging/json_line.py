@@ -18,11 +18,11 @@ _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record, in one line: `time` (ISO 8601, UTC), `level`, `service`, `logger`,
-    `message`, the fields of the event, what `extra=` gave, and `error` with `traceback`.
+    """Formats a record as one line of JSON.
 
-    A value of `extra` that JSON does not have is shown by its repr. What a terminal would obey is
-    escaped.
+    The members are `time` (ISO 8601, UTC), `level`, `service`, `logger`, `message`, the fields of
+    the event, the fields of `extra=`, and `error` with `traceback`. A value without a JSON form is
+    shown by its repr. Control characters are escaped.
     """
 
     def __init__(self, service: str = "") -> None:

@@ -12,9 +12,9 @@ SHORT = {"event_type": "event", "event_id": "id", "correlation_id": "correlation
 
 
 class KeyValueFormatter(logging.Formatter):
-    """One line a record, and one more, indented, for each line of its traceback.
+    """Formats a record as one line of `key=value`, followed by its traceback, indented.
 
-    What a terminal would obey is replaced by a visible character: see `visible`.
+    Control characters are replaced by visible ones.
     """
 
     default_msec_format = "%s.%03d"

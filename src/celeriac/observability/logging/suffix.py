@@ -10,11 +10,10 @@ from celeriac.visible import visible, visible_line
 
 
 class SuffixFormatter(logging.Formatter):
-    """What `inner` makes of a record, and behind its first line
-    `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`.
+    """Appends the event to the first line that another formatter makes.
 
-    In lines of celeriac itself, which quote errors and stored records, what a terminal would obey
-    is replaced by a visible character. Other lines may have colours of their own.
+    The suffix is `[order.placed 01a2… billing.charge_card attempt 2, correlation 01a1…]`. In lines
+    of celeriac, control characters are replaced by visible ones.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 
 def collector(backend: Backend, *, patience: float = 5.0) -> BusCollector:
-    """A collector for a registry of prometheus_client: `REGISTRY.register(collector(backend))`.
+    """Return a collector for a registry of prometheus_client.
 
-    Connects at the first scrape. A scrape blocks for at most `patience` seconds; see BusCollector.
-    Raises ConfigurationError where prometheus_client is not installed.
+    Register it: `REGISTRY.register(collector(bus.service.backend))`. It connects at the first
+    scrape.
+
+    Args:
+        patience: Seconds for which a scrape blocks at most.
+
+    Raises:
+        ConfigurationError: prometheus_client is not installed.
     """
     with needing("prometheus", "CELERIAC_METRICS_PORT or a collector of metrics"):
         from celeriac.observability.metrics.scrape import BusCollector
