@@ -41,10 +41,16 @@ class RunningWorkers:
             self._pids[service] = self._fork(bus, processes)
 
     def wait_until_idle(self, timeout: float = 30.0) -> None:
-        """Block until no handler has a delivery that is not finished.
+        """Block until no handler has an unfinished delivery.
 
-        Retries are waited for; events that were emitted with `delay` or `at` are not. Raises
-        WorkerFailed after `timeout` seconds, or when a worker ends.
+        This includes deliveries that wait for a retry. It does not include events that were emitted
+        with `delay` or `at` and are not due yet.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Raises:
+            WorkerFailed: A worker ended, or the deliveries were not finished in time.
         """
         previous: list[HandlerLag] = []
 
@@ -58,7 +64,7 @@ class RunningWorkers:
         self._wait(is_idle, timeout, "did not become idle")
 
     def wait_until_ready(self, timeout: float = STARTS_WITHIN) -> None:
-        """Block until every service has subscribed its handlers."""
+        """Block until every service has subscribed its handlers. `run_workers` calls it."""
         registry = self._matrix.backend.registry
 
         def is_ready() -> bool:
@@ -67,7 +73,7 @@ class RunningWorkers:
         self._wait(is_ready, timeout, "did not start")
 
     def stop(self) -> None:
-        """Shut the workers down: they finish what they run. Calling it twice does no harm."""
+        """Shut the workers down; they finish the deliveries that run. Idempotent."""
         pids, self._pids = self._pids, {}
         for pid in pids.values():
             with contextlib.suppress(ProcessLookupError):
@@ -104,11 +110,17 @@ class RunningWorkers:
 
 @contextlib.contextmanager
 def run_workers(*buses: EventBus, processes: int = 1) -> Iterator[RunningWorkers]:
-    """Run a Celery worker for each bus until the block ends, with `processes` pool processes each.
+    """Run a Celery worker for each bus until the block ends.
 
-    The workers are forks of this process, so handlers may be defined anywhere, and what they print
-    goes to this process's output. Call it before this process starts threads. Blocks until the
-    handlers are subscribed. Raises WorkerFailed if a worker does not start.
+    The workers are forks of this process: handlers may be defined in any module or function, and
+    their output goes to the output of this process. Call it before this process starts threads.
+
+    Args:
+        buses: The buses of the services, each with a service of its own.
+        processes: The number of pool processes of each worker.
+
+    Raises:
+        WorkerFailed: A worker ended, or did not start within a minute.
     """
     workers = RunningWorkers(buses, processes)
     try:
