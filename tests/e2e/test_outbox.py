@@ -150,7 +150,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
             producer.join(60)
         database = open_database(database_url)
         deployment.until(lambda: state.status(database).waiting == 0, what="the relays")
-        assert state.status(database).parked == 0
+        assert state.status(database).failed == 0
         database.close()
     finally:
         for producer in producers:

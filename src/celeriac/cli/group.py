@@ -43,7 +43,7 @@ COMMANDS = {
     "keys": "Makes and shows the keys that events are signed with.",
     "doctor": "Checks server, workers and handlers, and says what to do.",
     "watch": "Sends a notice when something is wrong, and when it is over.",
-    "outbox": "Shows what waits in an outbox, and deals with what is parked.",
+    "outbox": "Shows what waits in an outbox, and deals with what is failed.",
     "relay": "Publishes what was committed into an outbox.",
     "dispatcher": "Runs the dispatcher of a service without a worker.",
 }

@@ -38,7 +38,7 @@ class Database(Protocol):
         ...
 
     def ask(self) -> AbstractContextManager[Execute]:
-        """A transaction without that right: for looking, and for what is parked."""
+        """A transaction without that right: for looking, and for what is failed."""
         ...
 
     def wait(self, seconds: float) -> None:

@@ -35,12 +35,12 @@ class OutboxRow:
 
 @dataclass(slots=True)
 class Published:
-    """`done` are ids of rows that are in the log, `parked` of those that cannot be, with the
+    """`done` are ids of rows that are in the log, `failed` of those that cannot be, with the
     reason. `full` are domains whose logs take no more for now, with what the log said. `failure`
     is why the rest was not tried, or None."""
 
     done: list[int] = field(default_factory=list)
-    parked: list[tuple[int, str]] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
     full: dict[str, LogFull] = field(default_factory=dict)
     failure: CeleriacError | None = None
 
@@ -106,7 +106,7 @@ class Publisher:
                     "raise CELERIAC_MAX_EVENT_BYTES of the relay"
                 )
         except InvalidEvent as error:
-            published.parked.append((row.id, _described(error)))
+            published.failed.append((row.id, _described(error)))
             return False
         return True
 
@@ -124,7 +124,7 @@ class Publisher:
             published.done += [row.id for row in rows[:appended]]
             if not of_one_key(error):
                 raise
-            published.parked.append((rows[appended].id, _described(self._explained(error))))
+            published.failed.append((rows[appended].id, _described(self._explained(error))))
             return rows[appended + 1 :]
         published.done += [row.id for row in rows]
         return ()
@@ -140,7 +140,7 @@ class Publisher:
         except redis.RedisError as error:
             if not of_one_key(error):
                 raise
-            published.parked.append((row.id, _described(self._explained(error))))
+            published.failed.append((row.id, _described(self._explained(error))))
         else:
             published.done.append(row.id)
 

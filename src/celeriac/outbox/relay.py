@@ -38,7 +38,7 @@ class Turn:
 
     active: bool = True
     published: int = 0
-    parked: int = 0
+    failed: int = 0
     more: bool = False
     failure: CeleriacError | None = None
 
@@ -110,11 +110,11 @@ class Relay:
         for domain, reason in published.full.items():
             logger.warning("celeriac: events of %s wait in the outbox: %s", domain, reason)
             self._full[domain] = time.monotonic() + FULL_FOR
-        for id, error in published.parked:
-            logger.error("celeriac: row %d of %s is parked: %s", id, statement.TABLE, error)
+        for id, error in published.failed:
+            logger.error("celeriac: row %d of %s is failed: %s", id, statement.TABLE, error)
         return Turn(
             published=len(published.done),
-            parked=len(published.parked),
+            failed=len(published.failed),
             # Where a log was full, there may be rows of other domains behind.
             more=(more or bool(published.full)) and published.failure is None,
             failure=published.failure,
@@ -178,5 +178,5 @@ def _settle(execute: Execute, published: Published) -> None:
     if published.done:
         execute(statement.delete(len(published.done)), statement.numbered(published.done))
     now = int(time.time() * 1000)
-    for id, error in published.parked:
-        execute(statement.PARK, {"id": id, "now": now, "error": error})
+    for id, error in published.failed:
+        execute(statement.FAIL, {"id": id, "now": now, "error": error})

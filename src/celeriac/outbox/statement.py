@@ -26,22 +26,22 @@ LOCKS = {
     "mysql": "SELECT GET_LOCK(CONCAT('celeriac.', SHA1(DATABASE())), 0)",
 }
 
-_SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE parked_ms IS NULL"
-_TAKE = f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE parked_ms IS NULL"
-PARK = f"UPDATE {TABLE} SET parked_ms = :now, error = :error WHERE id = :id"
+_SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE failed_ms IS NULL"
+_TAKE = f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE failed_ms IS NULL"
+FAIL = f"UPDATE {TABLE} SET failed_ms = :now, error = :error WHERE id = :id"
 
-WAITING = f"SELECT COUNT(*), MIN(created_ms) FROM {TABLE} WHERE parked_ms IS NULL"
-PARKED = f"SELECT COUNT(*), MIN(parked_ms) FROM {TABLE} WHERE parked_ms IS NOT NULL"
-LIST_PARKED = (
-    f"SELECT id, event_id, domain, error, parked_ms, created_ms FROM {TABLE} "
-    "WHERE parked_ms IS NOT NULL ORDER BY id LIMIT :most"
+WAITING = f"SELECT COUNT(*), MIN(created_ms) FROM {TABLE} WHERE failed_ms IS NULL"
+FAILED = f"SELECT COUNT(*), MIN(failed_ms) FROM {TABLE} WHERE failed_ms IS NOT NULL"
+LIST_FAILED = (
+    f"SELECT id, event_id, domain, error, failed_ms, created_ms FROM {TABLE} "
+    "WHERE failed_ms IS NOT NULL ORDER BY id LIMIT :most"
 )
-PARKED_IDS = (
-    f"SELECT id FROM {TABLE} WHERE parked_ms IS NOT NULL AND id > :after ORDER BY id LIMIT :most"
+FAILED_IDS = (
+    f"SELECT id FROM {TABLE} WHERE failed_ms IS NOT NULL AND id > :after ORDER BY id LIMIT :most"
 )
-_PARKED_AMONG = f"SELECT id, event_id FROM {TABLE} WHERE parked_ms IS NOT NULL"
-_UNPARK = f"UPDATE {TABLE} SET parked_ms = NULL, error = NULL WHERE parked_ms IS NOT NULL"
-_DISCARD = f"DELETE FROM {TABLE} WHERE parked_ms IS NOT NULL"
+_FAILED_AMONG = f"SELECT id, event_id FROM {TABLE} WHERE failed_ms IS NOT NULL"
+_RETRY = f"UPDATE {TABLE} SET failed_ms = NULL, error = NULL WHERE failed_ms IS NOT NULL"
+_DISCARD = f"DELETE FROM {TABLE} WHERE failed_ms IS NOT NULL"
 
 
 def sizes(held: int) -> str:
@@ -71,18 +71,18 @@ def delete(count: int) -> str:
     return f"DELETE FROM {TABLE} WHERE id IN ({_listed(count)})"
 
 
-def parked_among(ids: Sequence[int]) -> str:
-    """Those of these rows that are parked, with the ids of their events."""
-    return _PARKED_AMONG + _among(ids)
+def failed_among(ids: Sequence[int]) -> str:
+    """Those of these rows that are failed, with the ids of their events."""
+    return _FAILED_AMONG + _among(ids)
 
 
-def unpark(ids: Sequence[int]) -> str:
-    """Gives parked rows back to the relay."""
-    return _UNPARK + _among(ids)
+def retry(ids: Sequence[int]) -> str:
+    """Gives failed rows back to the relay."""
+    return _RETRY + _among(ids)
 
 
 def discard(ids: Sequence[int]) -> str:
-    """Removes parked rows."""
+    """Removes failed rows."""
     return _DISCARD + _among(ids)
 
 

@@ -37,7 +37,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("body", LargeBinary(LONGBLOB), nullable=False),
         Column("at_ms", BigInteger),
         Column("created_ms", BigInteger, nullable=False),
-        Column("parked_ms", BigInteger),
+        Column("failed_ms", BigInteger),
         Column("error", Text),
         schema=BLANK_SCHEMA,
         sqlite_autoincrement=True,

@@ -16,11 +16,11 @@ from celeriac.errors import SubscriptionError
     [
         {"failures": 0},
         {"failures": 1.5},
-        {"within": 0},
-        {"within": float("inf")},
-        {"pause": -1},
-        {"share": 1.1},
-        {"share": -0.1},
+        {"window": 0},
+        {"window": float("inf")},
+        {"recovery_timeout": -1},
+        {"failure_rate": 1.1},
+        {"failure_rate": -0.1},
     ],
 )
 def test_a_mistaken_breaker_is_refused_with_its_name(given: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The commands for an outbox: what waits, what is parked, and publishing it by hand."""
+"""The commands for an outbox: what waits, what is failed, and publishing it by hand."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_status_counts_what_waits_and_once_publishes_it(
     assert out.startswith("2 events waiting, the oldest for ")
     assert run(settings, "relay", "--database", url, "--once").stdout == "2 events published\n"
     found = json.loads(run(settings, "outbox", "status", "--database", url, "--json").stdout)
-    assert (found["waiting"], found["oldest_s"], found["blocked"]) == (0, None, 0)
+    assert (found["waiting"], found["oldest_s"], found["failed"]) == (0, None, 0)
     assert live.service.backend.event_log.length("order") == 2
 
 
-def test_what_is_parked_is_listed_given_back_and_discarded(
+def test_what_is_failed_is_listed_given_back_and_discarded(
     settings: Settings,
     live: EventBus,
     engine: Engine,
@@ -66,7 +66,7 @@ def test_what_is_parked_is_listed_given_back_and_discarded(
     monkeypatch.setenv("CELERIAC_OUTBOX_URL", url)
     monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "1000")
     run(settings, "relay", "--once")
-    assert "0 events waiting; 2 parked" in run(settings, "outbox", "status").stdout
+    assert "0 events waiting; 2 failed" in run(settings, "outbox", "status").stdout
     listed = run(settings, "outbox", "list").stdout
     assert "e0" in listed
     assert "EventTooLarge" in listed
@@ -77,7 +77,7 @@ def test_what_is_parked_is_listed_given_back_and_discarded(
     assert run(settings, "outbox", "retry", "99").exit_code == 1
     assert run(settings, "outbox", "retry").exit_code == 2
     assert run(settings, "outbox", "discard", str(rows[0]), input="n\n").exit_code == 1
-    assert "2 parked" in run(settings, "outbox", "status").stdout
+    assert "2 failed" in run(settings, "outbox", "status").stdout
     assert "1 event discarded" in run(settings, "outbox", "discard", str(rows[0]), "--yes").stdout
     monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "10000")
     assert "1 event given back" in run(settings, "outbox", "retry", "--all", "--yes").stdout
@@ -85,32 +85,32 @@ def test_what_is_parked_is_listed_given_back_and_discarded(
 
 
 def park(engine: Engine, count: int) -> None:
-    row = {"domain": "order", "body": b"{}", "created_ms": 1, "parked_ms": 2}
+    row = {"domain": "order", "body": b"{}", "created_ms": 1, "failed_ms": 2}
     with engine.begin() as connection:
         statement = (
-            "INSERT INTO celeriac_outbox (event_id, domain, body, created_ms, parked_ms) "
-            "VALUES (:event_id, :domain, :body, :created_ms, :parked_ms)"
+            "INSERT INTO celeriac_outbox (event_id, domain, body, created_ms, failed_ms) "
+            "VALUES (:event_id, :domain, :body, :created_ms, :failed_ms)"
         )
         connection.execute(text(statement), [{**row, "event_id": f"e{n}"} for n in range(count)])
 
 
 @pytest.mark.parametrize("command", ["retry", "discard"])
-def test_any_number_of_parked_events_is_dealt_with_and_the_first_are_named(
+def test_any_number_of_failed_events_is_dealt_with_and_the_first_are_named(
     settings: Settings, engine: Engine, url: str, command: str
 ) -> None:
     park(engine, 1103)
     database = ("--database", url)
     rows = [str(row) for row in range(1, 1003)]
     asked = run(settings, "outbox", command, *rows, *database, input="n\n").stdout
-    assert f"{command.capitalize()} 1,002 parked events: e0, e1, " in asked
+    assert f"{command.capitalize()} 1,002 failed events: e0, e1, " in asked
     assert "e9 and 992 more?" in asked
     assert "1,002 events" in run(settings, "outbox", command, *rows, *database, "--yes").stdout
     answer = run(settings, "outbox", command, *rows, *database, "--yes")
     assert (1, True) == (answer.exit_code, "10 and 992 more. Run" in answer.stderr)
-    assert "101 parked" in run(settings, "outbox", "status", *database).stdout
+    assert "101 failed" in run(settings, "outbox", "status", *database).stdout
     asked = run(settings, "outbox", command, "--all", *database, input="y\n").stdout
-    assert "101 parked events: e1002, e1003, " in asked and "and 91 more?" in asked
-    assert "0 parked" in run(settings, "outbox", "status", *database).stdout
+    assert "101 failed events: e1002, e1003, " in asked and "and 91 more?" in asked
+    assert "0 failed" in run(settings, "outbox", "status", *database).stdout
 
 
 def test_a_number_that_no_row_has_is_refused(settings: Settings, engine: Engine, url: str) -> None:

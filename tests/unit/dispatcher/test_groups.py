@@ -24,7 +24,7 @@ def handler(*patterns: str, start: Any = "now") -> Handler:
 
 def known(*patterns: str, **since: str) -> HandlerRecord:
     return HandlerRecord(
-        id="billing.take", service="billing", patterns=patterns, queue="billing", since=since
+        id="billing.fetch", service="billing", patterns=patterns, queue="billing", since=since
     )
 
 
@@ -85,14 +85,14 @@ def test_joining_twice_changes_nothing(store: Store) -> None:
         store.event_log.append("order", b"{}")
     store.clock.advance(1000)
     assert first == join(store.backend, [handler("order.placed")], set())
-    assert {"billing.take": first[0]} == dict(store.registry.handlers())
+    assert {"billing.fetch": first[0]} == dict(store.registry.handlers())
 
 
 def test_a_group_that_was_lost_is_made_again_where_it_began(store: Store) -> None:
     with store.event_log.silence():
         entry = store.event_log.append("order", b"{}")
     join(store.backend, [handler("order.placed")], set())
-    store.event_log.leave("order", "billing.take")
+    store.event_log.leave("order", "billing.fetch")
     join(store.backend, [handler("order.placed")], set())
     assert entry == store.event_log.groups("order")[0].last_delivered
 
@@ -156,7 +156,7 @@ def test_older_code_that_joins_later_keeps_the_patterns_and_domains_of_the_newer
     (older,) = join(store.backend, [handler("order.a")], set())
     assert set(newer.patterns) == set(older.patterns) == {"order.a", "payment.#"}
     assert {"order", "payment"} == set(older.since)
-    assert dict(store.registry.handlers()) == {"billing.take": older}
+    assert dict(store.registry.handlers()) == {"billing.fetch": older}
 
 
 def test_a_wildcard_whose_record_is_gone_misses_no_domain_that_appeared_meanwhile(

@@ -370,7 +370,7 @@ def test_what_could_not_be_told_is_told_again(
     def begin(worker: str, group: Any, settled: Any, mean_us: int = 0) -> Any:
         return fail if in_answer else fail()
 
-    monkeypatch.setattr(bench.store.deliveries, "begin_finish", begin)
+    monkeypatch.setattr(bench.store.deliveries, "begin_complete", begin)
     monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
     bench.subscribe(note)
     bench.emit(*"ab")

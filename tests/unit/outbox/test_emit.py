@@ -165,7 +165,7 @@ def test_a_session_of_the_wrong_kind_is_refused_with_the_right_call(
 
 
 def test_using_needs_django(unreachable: EventBus) -> None:
-    with pytest.raises(ConfigurationError, match=r"celeriac\.django"):
+    with pytest.raises(ConfigurationError, match=r"celeriac\.contrib\.django"):
         unreachable.emit("order.placed", using="default")
 
 

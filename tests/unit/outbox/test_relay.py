@@ -121,7 +121,7 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
         for id in ("a", "b", "c"):
             live.emit("order.placed", id=id, session=session)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE celeriac_outbox SET parked_ms = 1 WHERE event_id = 'a'"))
+        connection.execute(text("UPDATE celeriac_outbox SET failed_ms = 1 WHERE event_id = 'a'"))
 
     turn = relay.database.turn
 
@@ -133,7 +133,7 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
             def watched(sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
                 found = execute(sql, parameters)
                 if "LENGTH(body)" in sql:
-                    execute("UPDATE celeriac_outbox SET parked_ms = NULL", {})
+                    execute("UPDATE celeriac_outbox SET failed_ms = NULL", {})
                 return found
 
             yield watched
@@ -165,10 +165,10 @@ def test_the_limit_of_the_relay_is_of_the_event_before_it_was_signed(
     with Session(engine) as session, session.begin():
         signing.emit_many([("order.placed", "x" * 5001)] * events, session=session)
     assert 0 == relay.drain()
-    assert events == state.status(database).parked
+    assert events == state.status(database).failed
 
 
-def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
+def test_what_can_never_be_published_is_failed_and_holds_up_nobody(
     live: EventBus, engine: Engine, database: Database, settings: Settings
 ) -> None:
     with Session(engine) as session, session.begin():
@@ -190,8 +190,8 @@ def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     assert list(dict.fromkeys(published(live))) == ["a", "b"]
     assert left(engine) == ["large", "broken", "taken"]
     found = state.status(database)
-    assert (found.waiting, found.oldest_s, found.parked) == (0, None, 3)
-    errors = [(row.event_id, row.error) for row in state.parked(database)]
+    assert (found.waiting, found.oldest_s, found.failed) == (0, None, 3)
+    errors = [(row.event_id, row.error) for row in state.failed(database)]
     assert [(id, error.split(":")[0]) for id, error in errors] == [
         ("large", "EventTooLarge"), ("broken", "InvalidEvent"), ("taken", "BusUnavailable")
     ]  # fmt: skip
@@ -199,7 +199,7 @@ def test_what_can_never_be_published_is_parked_and_holds_up_nobody(
     assert "WRONGTYPE" in errors[2][1]
 
     client.delete(f"{settings.namespace}:{{stock}}:events")
-    rows = {row.event_id: row.row for row in state.parked(database)}
+    rows = {row.event_id: row.row for row in state.failed(database)}
     state.retry(database, [rows["taken"]])
     state.discard(database, [rows["broken"]])
     assert relay.drain() == 1
@@ -236,7 +236,7 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     assert published(live) == [f"order-{n}" for n in range(25)]
 
 
-def test_a_row_of_another_domain_than_its_event_is_parked(
+def test_a_row_of_another_domain_than_its_event_is_failed(
     live: EventBus, engine: Engine, relay: Relay, database: Database
 ) -> None:
     """It would land in the log of somebody else's domain."""
@@ -244,7 +244,7 @@ def test_a_row_of_another_domain_than_its_event_is_parked(
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET domain = 'stock'"))
     relay.drain()
-    assert "of order, the row of stock" in state.parked(database)[0].error
+    assert "of order, the row of stock" in state.failed(database)[0].error
     assert published(live, "stock") == []
 
 

@@ -28,7 +28,7 @@ def look_at_outbox(settings: Settings) -> OutboxStatus | str | None:
 
 
 def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Age of what waits, and what is parked."""
+    """Age of what waits, and what is failed."""
     found = snapshot.outbox
     if found is None:
         return
@@ -41,6 +41,6 @@ def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
         yield fail("outbox", text, "is a relay running? Its log says why it waits: celeriac relay")
     else:
         yield ok("outbox", f"{waiting} waiting at {found.database}")
-    if found.parked:
-        text = f"{count(found.parked, 'event')} of the outbox cannot be published"
+    if found.failed:
+        text = f"{count(found.failed, 'event')} of the outbox cannot be published"
         yield warn("outbox", text, "celeriac outbox list; then retry or discard them")

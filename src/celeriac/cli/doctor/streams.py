@@ -26,7 +26,7 @@ def _ids(snapshot: BusSnapshot) -> Iterator[Finding]:
         if ms >= EXHAUSTED_MS:
             text = f"the log of {volume.domain} has used up its ids: the last is {volume.newest}"
             yield fail(
-                "log", text, "nothing can be emitted there: docs/how-to/secure.md, Used-up ids"
+                "log", text, "nothing can be emitted there: docs/how-to/recover-used-up-ids.md"
             )
         elif ahead > MAX_AHEAD_MS:
             text = f"the last id of the log of {volume.domain}, {volume.newest}, is "

@@ -21,7 +21,7 @@ MAX_ROW = 2**63 - 1
 
 @click.group(cls=OfDatabase)
 def outbox() -> None:
-    """Shows what waits in an outbox, and deals with what is parked."""
+    """Shows what waits in an outbox, and deals with what is failed."""
 
 
 @outbox.command()
@@ -29,14 +29,14 @@ def outbox() -> None:
 @json_option
 @pass_session
 def status(session: Session, database: str | None, django: bool, as_json: bool) -> None:
-    """How many events wait, for how long, and how many are parked."""
+    """How many events wait, for how long, and how many are failed."""
     chosen, _ = open_chosen(session.settings, database, django)
     found = state.status(chosen)
     if as_json:
         print_json(found)
         return
     oldest = f", the oldest for {age(found.oldest_s)}" if found.waiting else ""
-    console().print(f"{count(found.waiting, 'event')} waiting{oldest}; {found.parked:,} parked")
+    console().print(f"{count(found.waiting, 'event')} waiting{oldest}; {found.failed:,} failed")
 
 
 @outbox.command("list")
@@ -47,18 +47,18 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
 def list_(session: Session, limit: int, database: str | None, django: bool, as_json: bool) -> None:
     """The events that could not be published, and why; the oldest first."""
     chosen, _ = open_chosen(session.settings, database, django)
-    rows = state.parked(chosen, limit)
+    rows = state.failed(chosen, limit)
     if as_json:
         print_json(rows)
         return
     table(
-        ("row", "parked (UTC)", "event", "domain", "error"),
-        [(r.row, when(r.parked_ms), r.event_id, r.domain, r.error) for r in rows],
+        ("row", "failed (UTC)", "event", "domain", "error"),
+        [(r.row, when(r.failed_ms), r.event_id, r.domain, r.error) for r in rows],
         right=("row",),
         fold={"event": 12, "error": 20},
-        shed=("domain", "parked (UTC)"),
+        shed=("domain", "failed (UTC)"),
     )
-    total = state.status(chosen).parked if len(rows) == limit else len(rows)
+    total = state.status(chosen).failed if len(rows) == limit else len(rows)
     if total > len(rows):
         echo(f"\n{len(rows):,} shown of {total:,}")
 
@@ -66,7 +66,7 @@ def list_(session: Session, limit: int, database: str | None, django: bool, as_j
 def _rows_command(name: str, done: str, help: str, act: Any) -> None:
     @outbox.command(name, help=help)
     @click.argument("rows", nargs=-1, type=click.IntRange(0, MAX_ROW))
-    @click.option("--all", "every", is_flag=True, help="All that are parked.")
+    @click.option("--all", "every", is_flag=True, help="All that are failed.")
     @click.option("--yes", is_flag=True, help="Does not ask.")
     @database_options
     @pass_session
@@ -83,23 +83,23 @@ def _rows_command(name: str, done: str, help: str, act: Any) -> None:
         chosen, _ = open_chosen(session.settings, database, django)
         number, named = _chosen(chosen, rows)
         if not yes:
-            text = f"{name.capitalize()} {count(number, 'parked event')}"
+            text = f"{name.capitalize()} {count(number, 'failed event')}"
             confirm(f"{text}: {named}?" if named else f"{text}?", abort=True)
         changed = act(chosen, rows or None)
         echo(f"{count(changed, 'event')} {done}")
 
 
 def _chosen(database: Database, rows: tuple[int, ...]) -> tuple[int, str]:
-    """How many parked events there are of these rows, or in all, and the first of them by id."""
+    """How many failed events there are of these rows, or in all, and the first of them by id."""
     if not rows:
-        number = state.status(database).parked
-        first = [row.event_id for row in state.parked(database, MAX_NAMED)]
+        number = state.status(database).failed
+        first = [row.event_id for row in state.failed(database, MAX_NAMED)]
         return number, listed(first, number)
-    found = state.parked_events(database, rows)
+    found = state.failed_events(database, rows)
     if missing := [str(row) for row in rows if row not in found]:
-        raise NotFound(f"rows are not parked: {listed(missing)}. Run `celeriac outbox list`.")
+        raise NotFound(f"rows are not failed: {listed(missing)}. Run `celeriac outbox list`.")
     return len(found), listed(found.values())
 
 
-_rows_command("retry", "given back to the relay", "Gives parked events back to it.", state.retry)
-_rows_command("discard", "discarded", "Removes parked events for good.", state.discard)
+_rows_command("retry", "given back to the relay", "Gives failed events back to it.", state.retry)
+_rows_command("discard", "discarded", "Removes failed events for good.", state.discard)

@@ -43,7 +43,7 @@ class OutboxRow(models.Model):
     body = models.BinaryField()
     at_ms = models.BigIntegerField(null=True)
     created_ms = models.BigIntegerField()
-    parked_ms = models.BigIntegerField(null=True)
+    failed_ms = models.BigIntegerField(null=True)
     error = models.TextField(null=True)
 
     class Meta:

@@ -100,7 +100,7 @@ def test_what_is_begun_is_finished_by_a_server_that_forgot_the_scripts(
 
 
 @pytest.mark.parametrize("before", ["queued", "running", "scheduled"])
-@pytest.mark.parametrize("lane", [LANE, ORDERED], ids=["plain", "ordered"])
+@pytest.mark.parametrize("group", [LANE, ORDERED], ids=["plain", "ordered"])
 def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore, group: Group, before: str
 ) -> None:

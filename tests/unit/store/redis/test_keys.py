@@ -18,11 +18,11 @@ def test_keys_begin_with_the_namespace() -> None:
 
 def test_the_keys_of_a_handler_in_a_domain() -> None:
     keys = Keys()
-    assert "celeriac:{order}:due:billing.charge" == keys.scheduled("order", "billing.charge")
+    assert "celeriac:{order}:scheduled:billing.charge" == keys.scheduled("order", "billing.charge")
     assert "celeriac:{order}:matrix:billing.charge" == keys.matrix("order", "billing.charge")[0]
     assert "celeriac:{order}:failures:b.c:older" == keys.failures("order", "b.c")[1]
     assert "celeriac:{order}:stats:b.c" == keys.stats("order", "b.c")
-    assert "celeriac:{order}:effects:b.c" == keys.emitted_events("order", "b.c")[0]
+    assert "celeriac:{order}:emitted_events:b.c" == keys.emitted_events("order", "b.c")[0]
     assert "celeriac:{order}:tally:b.c" == keys.tally("order", "b.c")
     assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
 

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ("body", models.BinaryField()),
                 ("at_ms", models.BigIntegerField(null=True)),
                 ("created_ms", models.BigIntegerField()),
-                ("parked_ms", models.BigIntegerField(null=True)),
+                ("failed_ms", models.BigIntegerField(null=True)),
                 ("error", models.TextField(null=True)),
             ],
             options={"db_table": "celeriac_outbox"},

@@ -1,7 +1,7 @@
 -- Included by fetch: the server's clock may step back, as when it was corrected, or when a replica
 -- with another clock took over. The group's times were set by the clock as it was before.
 -- The hash `clock` has for each handler the time of the last look, the last step back in ms, and when
--- that was seen: doctor names it. As in log/lua/promote.lua.
+-- that was seen: doctor names it. As in promote.lua.
 --! keys stream scheduled clocks
 local CLOCK_TOLERANCE_MS = 1000
 
@@ -15,9 +15,9 @@ local function correct_times(pending)
   if step > 0 then last_step, stepped_at = step, now end
   redis.call('HSET', clocks, handler, string.format('%.0f %.0f %.0f', now, last_step or 0, stepped_at or 0))
   if step < 0 then return end
-  local scheduled = redis.call('ZRANGE', scheduled, 0, -1, 'WITHSCORES')
-  for i = 1, #scheduled, 2 do
-    redis.call('ZADD', scheduled, scheduled[i + 1] - step, scheduled[i])
+  local times = redis.call('ZRANGE', scheduled, 0, -1, 'WITHSCORES')
+  for i = 1, #times, 2 do
+    redis.call('ZADD', scheduled, times[i + 1] - step, times[i])
   end
   for _, consumer in ipairs(pending[4] or {}) do
     local first = '-'

@@ -12,7 +12,7 @@ local given_flow = ARGV[3]
 --! include _revive.lua
 --! include _dead.lua
 --! include _audit.lua
-local scheduled = 0
+local count = 0
 for i = 5, #ARGV, 2 do
   local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
@@ -22,9 +22,9 @@ for i = 5, #ARGV, 2 do
     if state == 'dead' then remove_dead(letter) end
     begin_again(event_key, entry, ARGV[4])
     revive(entry, body)
-    scheduled = scheduled + 1
+    count = count + 1
   end
 end
-if scheduled > 0 then notify() end
-audit(ARGV[4], scheduled)
-return scheduled
+if count > 0 then notify() end
+audit(ARGV[4], count)
+return count

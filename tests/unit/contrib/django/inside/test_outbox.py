@@ -126,7 +126,7 @@ def test_the_commands_know_the_databases_of_django(live: EventBus) -> None:
     with transaction.atomic():
         live.emit("order.placed", id="a")
     found = state.status(open_database("django:default"))
-    assert (found.database, found.waiting, found.parked) == ("django:default", 1, 0)
+    assert (found.database, found.waiting, found.failed) == ("django:default", 1, 0)
 
 
 def test_a_missing_table_names_the_migration(live: EventBus) -> None:
