@@ -23,15 +23,17 @@ def sentences(outcome: Outcome) -> list[str]:
     ]
     notable = [step for step in steps if abs(step[0]) > log(1 + NOTABLE)]
     if not notable:
-        return [f"No step changes it by more than {NOTABLE:.0%}." + _limits(outcome, points[-1][0])]
+        limits = _limits(outcome, points[-1][0])
+        return [f"No step changes the rate by more than {NOTABLE:.0%}." + limits]
     chosen = dict.fromkeys((min(notable), max(notable)))
     return [_step(outcome, left, right) for _, left, right in chosen]
 
 
 def _step(outcome: Outcome, left: tuple[str, float], right: tuple[str, float]) -> str:
     (a, before), (b, after) = left, right
-    said = f"From {_count(a)} to {_count(b)} it {'falls' if after < before else 'rises'} "
-    said += f"from {number(before)} to {number(after)} {outcome.measurement.unit}"
+    sentence = f"From {_count(a)} to {_count(b)} the rate "
+    sentence += f"{'falls' if after < before else 'rises'} from {number(before)} "
+    sentence += f"to {number(after)} {outcome.measurement.unit}"
     grown = []
     for unit in outcome.units:
         x, y = outcome.median(a, unit), outcome.median(b, unit)
@@ -39,26 +41,26 @@ def _step(outcome: Outcome, left: tuple[str, float], right: tuple[str, float]) -
             grown.append((abs(log(y / x)), f"{unit.partition(' ')[0]} from {x:.0f} to {y:.0f} µs"))
     if grown:
         grown.sort(reverse=True)
-        said += f": CPU for each goes, of the {' and of the '.join(text for _, text in grown)}"
-    return said + "." + _limits(outcome, b)
+        sentence += f". CPU for each: {', '.join(text for _, text in grown)}"
+    return sentence + "." + _limits(outcome, b)
 
 
 def _limits(outcome: Outcome, name: str) -> str:
-    """Who is busy there; all cores being so is a reason of its own."""
+    """Return the CPU use at this point, and the limit that it shows."""
     shares = {u: outcome.median(name, u) for u in outcome.units if u.endswith(" %")}
     known = {unit.removesuffix(" %"): share for unit, share in shares.items() if share is not None}
     if not known:
         return ""
     cores = os.cpu_count() or 1
-    shown = ", ".join(f"the {who} {share:.0f} %" for who, share in known.items())
-    said = f" At {_count(name)}, {shown} of one core"
+    shown = ", ".join(f"{process} {share:.0f} %" for process, share in known.items())
+    sentence = f" CPU use at {_count(name)}: {shown} of one core"
     if known.get("server", 0) > 90:
-        said += ": the server's one thread is the limit"
+        sentence += ": the server's one thread is the limit"
     elif sum(known.values()) > 85 * cores:
-        said += f": all {cores} cores are busy"
+        sentence += f": all {cores} cores are busy"
     elif sum(known.values()) < 60 * cores:
-        said += ": nobody is busy all the time, so it is waiting that costs"
-    return said + "."
+        sentence += ": no process is busy all the time, so they wait for each other"
+    return sentence + "."
 
 
 def _count(name: str) -> str:

@@ -33,17 +33,17 @@ def curve(
 CURVES = (
     curve(
         "by-workers",
-        "Processed, by workers of one process",
+        "Processed, by number of workers with one process",
         (celeriac(n, workers=n, processes=1) for n in (1, 2, 3, 4)),
     ),
     curve(
         "by-handlers",
-        "Processed, by handlers of one event",
+        "Processed, by number of handlers",
         (celeriac(n, options=subscribers(n), fanout=n) for n in (1, 3, 10, 30, 100)),
     ),
     curve(
         "by-backlog",
-        "Processed, by events in the backlog",
+        "Processed, by size of the backlog",
         (celeriac(n, events=n) for n in (1_000, 10_000, 100_000, 1_000_000)),
         rounds=1,
         goals=tuple(
@@ -58,7 +58,7 @@ CURVES = (
     ),
     curve(
         "by-size",
-        "Processed, by bytes added to an event",
+        "Processed, by bytes added to the event",
         (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
         goals=(
             # Four times the 1,698 a second of the first core, measured on a machine of this kind.
@@ -67,13 +67,13 @@ CURVES = (
     ),
     curve(
         "by-size-emit",
-        "Emitted, by bytes added to an event",
+        "Emitted, by bytes added to the event",
         (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
         emitted=True,
     ),
     curve(
         "by-types",
-        "Processed, 20,000 events by types, ten to a domain, a handler each",
+        "Processed, by number of types: 20,000 events, ten types per domain",
         # as many at each point: of a second's work a thousand handlers would get a few events each
         (celeriac(n, events=20_000, options=spread(n, n // 10 or 1)) for n in (1, 10, 100, 1000)),
     ),

@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.measurement import Goal, Outcome
 
-HEAD = ("goal", "aim", "measured", "min-max", "", "for orientation")
+HEAD = ("comparison", "target", "measured", "min-max", "", "values")
 
 
 def number(value: float) -> str:
@@ -71,7 +71,7 @@ def taken(outcomes: Iterable[Outcome]) -> dict[str, str]:
     shares = [share for outcome in outcomes for share in outcome.neighbours]
     middle = median(shares) if shares else 0.0
     return {
-        "neighbours": f"{middle:.0%} of a core during a sample (median), "
+        "other processes": f"{middle:.0%} of a core during a sample (median), "
         f"at most {max(shares, default=0):.0%}",
         "took": f"{sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes",
     }

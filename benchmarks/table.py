@@ -150,7 +150,7 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "costs", "What its parts cost, in runs", "runs/s", process.drained,
+        "costs", "Cost of features: processing", "runs/s", process.drained,
         contestants=(
             C("celeriac", "celeriac", quick=False),
             C("without the matrix", "celeriac", options={"BENCH_NO_MATRIX": "1"}, quick=False),
@@ -163,7 +163,7 @@ TABLE = (
         beside="celeriac",
     ),
     Measurement(
-        "costs-emit", "What its parts cost, in emitting one at a time", "events/s", emit.emitted,
+        "costs-emit", "Cost of features: emit", "events/s", emit.emitted,
         contestants=(
             C("celeriac", "celeriac", quick=False),
             C("signed", "celeriac", options=SIGNED, quick=False),
@@ -173,7 +173,7 @@ TABLE = (
         beside="celeriac",
     ),
     Measurement(
-        "services", "To three services, a worker of one process each", "runs/s", process.drained,
+        "services", "Processed by three services with one process each", "runs/s", process.drained,
         contestants=(
             C("celeriac", "celeriac", services=THREE, processes=1, fanout=3),
             C("Celery topic exchange", "celery_topic", services=THREE, processes=1, fanout=3),
@@ -234,7 +234,7 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "matrix", "Redis memory of a processed event, beyond the log", "bytes/run",
+        "matrix", "Redis memory of a processed event, without the log", "bytes/run",
         memory.remembered,
         contestants=(
             C("celeriac", "celeriac"),
@@ -247,7 +247,7 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "journal", "Append-only file, by processing an event", "bytes/run", memory.journaled,
+        "journal", "Append-only file growth for a processed event", "bytes/run", memory.journaled,
         contestants=(
             C("celeriac", "celeriac", durable=True),
             C("FastStream batch", "faststream", options=batch(500), durable=True),
@@ -272,7 +272,7 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "busy", "Worker of two processes at work", "MiB", idle.laden,
+        "busy", "Busy worker, two processes", "MiB", idle.laden,
         contestants=(
             C("celeriac", "celeriac", quick=False),
             C("Celery, late ack", "celery", events=2000, quick=False),
@@ -280,13 +280,13 @@ TABLE = (
         rounds=2,
     ),
     Measurement(
-        "start", "Start of a worker until it has handled its first event", "s",
+        "start", "Worker start to its first handled event", "s",
         startup.first_event,
         contestants=(C("celeriac", "celeriac"), C("Celery, late ack", "celery")),
         rounds=2,
     ),
     Measurement(
-        "command", "--help of the command line", "s", startup.helped,
+        "command", "Command line: --help", "s", startup.helped,
         contestants=(C("celeriac", "celeriac"), C("celery", "celery"), C("python", "python")),
     ),
     Measurement(

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 def _line(result: Result) -> str:
     return "\n    ".join(
         [
-            f"{result.cell}: {result.outcome} ({result.seconds:.0f} s) {result.said}",
+            f"{result.cell}: {result.outcome} ({result.seconds:.0f} s) {result.summary}",
             *result.failures,
         ]
     )

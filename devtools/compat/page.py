@@ -63,6 +63,6 @@ def _row(cell: Cell, result: Result | None) -> str:
 
 def _summary(result: Result) -> str:
     """pytest's closing line without its duration, and the tests that failed."""
-    said = re.sub(r" in [\d.]+s.*$", "", result.said.splitlines()[0]).strip("= ")
+    said = re.sub(r" in [\d.]+s.*$", "", result.summary.splitlines()[0]).strip("= ")
     names = [re.sub(r"^\w+ (\S+).*", r"`\1`", line) for line in result.failures]
     return said.replace("|", "\\|") + (f": {', '.join(names)}" if names else "")

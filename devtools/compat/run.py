@@ -48,7 +48,7 @@ print(json.dumps(found))
 
 
 class Result(msgspec.Struct):
-    """`said` is the closing line of pytest, or why the cell did not run.
+    """`summary` is the closing line of pytest, or why the cell did not run.
 
     `versions` has those of `python`, the `server` and each package of SHOWN; `tests` names one of
     SELECTIONS.
@@ -56,7 +56,7 @@ class Result(msgspec.Struct):
 
     cell: str
     outcome: str
-    said: str
+    summary: str
     seconds: float
     tests: str
     date: str
@@ -76,7 +76,7 @@ def run_cell(cell: Cell, root: Path, *, quick: bool) -> Result:
             server = server_of(cell, python)
         except (NotAvailable, NotResolved) as error:
             result.outcome = ABSENT if isinstance(error, NotAvailable) else FAILED
-            result.said = str(error)
+            result.summary = str(error)
         else:
             _test(result, python, server, root)
     result.seconds = round(time.monotonic() - began, 1)
@@ -106,6 +106,6 @@ def _test(result: Result, python: Path, server: str, root: Path) -> None:
     )
     lines = done.stdout.strip().splitlines()
     result.outcome = FAILED if done.returncode else PASSED
-    result.said = lines[-1] if lines else done.stderr[-500:]
+    result.summary = lines[-1] if lines else done.stderr[-500:]
     # Not what tests logged.
     result.failures = [line for line in lines if line.startswith(("FAILED tests/", "ERROR tests/"))]

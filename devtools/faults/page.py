@@ -15,8 +15,8 @@ from devtools.faults.fault import RABBITMQ, REDIS
 from devtools.faults.row import Row
 
 COLUMNS = (
-    "fault", "times", "deliveries", "lost", "effects doubled", "runs doubled", "unexplained",
-    "dead", "heal", "lease", "stock deliveries", "stock lost", "stock doubled",
+    "fault", "times", "deliveries", "lost", "duplicate effects", "duplicate runs", "unexplained",
+    "dead", "recovery", "lease", "stock deliveries", "stock lost", "stock duplicates",
 )  # fmt: skip
 
 
@@ -50,14 +50,17 @@ def page(rows: Sequence[Row], rabbitmq: str = "") -> str:
             versions=", ".join(versions),
         )
     ]
-    for broker, title in ((REDIS, "Celery's queues in Redis"), (RABBITMQ, "In RabbitMQ")):
+    for broker, title in (
+        (REDIS, "Celery's queues in Redis"),
+        (RABBITMQ, "Celery's queues in RabbitMQ"),
+    ):
         of_broker = [row for row in rows if row.broker == broker]
         if of_broker:
             parts.append(f"## {title}\n\n{_table(of_broker)}\n")
     failed = [row for row in rows if not row.ok]
     if failed:
         said = "\n".join(f"- {row.fault} ({row.broker}): {row.failed}" for row in failed)
-        parts.append(f"## Goals missed\n\n{said}\n")
+        parts.append(f"## Missed targets\n\n{said}\n")
     lost = sum(row.lost or 0 for row in rows)
     deliveries = sum(row.deliveries for row in rows)
     parts.append(f"{len(rows)} rows, {deliveries:,} deliveries, {lost} lost.\n")

@@ -181,6 +181,33 @@ def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "CONTRIBUTING.md", *sorted((DOCS / "internals").glob("*.md"))], ids=str
+)
+def test_the_files_that_a_page_for_contributors_names_are_there(path: Path) -> None:
+    """A path is relative to the checkout or to src/celeriac."""
+    names = {name for name in named(path.read_text()) if re.fullmatch(r"[\w-][\w./-]+", name)}
+    paths = {name for name in names if "/" in name or name.endswith(".py")} - {".celeriac/"}
+    folders = (ROOT, ROOT / "src" / "celeriac")
+    assert [p for p in sorted(paths) if not any((f / p).exists() for f in folders)] == []
+
+
+DECISIONS = {path.name[:4]: path for path in sorted((DOCS / "adr").glob("[0-9]*.md"))}
+
+
+@pytest.mark.parametrize("number", DECISIONS)
+def test_a_decision_is_short_and_states_its_status(number: str) -> None:
+    """At most 300 words, and a superseded decision and its successor name each other."""
+    text = DECISIONS[number].read_text()
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    status = re.findall(r"^\*\*Status:\*\* (accepted|superseded by \[(\d{4})\])", text, re.M)
+    assert headings == ["Context", "Decision", "Consequences"]
+    assert len(status) == 1
+    assert len(text.split()) <= 300
+    if successor := status[0][1]:
+        assert f"Supersedes [{number}]" in DECISIONS[successor].read_text()
+
+
 def commands() -> dict[str, click.Command]:
     """Every command that runs, by its full name: `dead list`."""
     found: dict[str, click.Command] = {}

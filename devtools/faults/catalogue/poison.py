@@ -135,7 +135,7 @@ def queued(scene: Scene) -> int:
 
 FAULTS = (
     Fault(
-        name="poison beside others",
+        name="poison among others",
         about="2,000 events of which 2 % kill their process; others wait a lease at most",
         inject=beside_others,
         on=(REDIS, RABBITMQ),

@@ -114,14 +114,14 @@ def curve(**values: tuple[float, float, float]) -> Outcome:
 
 def test_a_bend_is_explained_by_what_was_measured() -> None:
     [said] = sentences(curve(n1=(1000, 20, 30), n10=(1000, 20, 30), n100=(400, 55, 96)))
-    assert said.startswith("From 10 to 100 it falls from 1,000 to 400 runs/s")
+    assert said.startswith("From 10 to 100 the rate falls from 1,000 to 400 runs/s")
     assert "server from 20 to 55 µs" in said
     assert "the server's one thread is the limit" in said
 
 
 def test_a_curve_that_does_not_bend_says_so() -> None:
     [said] = sentences(curve(n1=(1000, 20, 30), n10=(1050, 20, 30)))
-    assert said.startswith("No step changes it by more than 15%")
+    assert said.startswith("No step changes the rate by more than 15%")
 
 
 def test_a_printed_result_is_read_again(tmp_path: Path) -> None:

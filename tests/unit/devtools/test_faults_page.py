@@ -45,7 +45,7 @@ def test_each_broker_has_its_table_and_all_are_counted() -> None:
     assert "Valkey 9.1.2, RabbitMQ 3.10.8" in shown
     assert "2 rows, 2,400 deliveries, 0 lost." in shown
     assert "in 3 minutes on a machine of" in shown
-    assert "Goals missed" not in shown
+    assert "Missed targets" not in shown
 
 
 def test_a_goal_that_was_missed_is_told_and_work_has_no_time_to_heal() -> None:
