@@ -91,5 +91,5 @@ READERS: dict[str, Callable[[str, str], Iterator[Passage]]] = {
     ".css": _text,
     ".json": _text,
     ".toml": _comments("#"),
-    ".yml": _comments("#"),
+    ".yml": _text,
 }
