@@ -1,13 +1,13 @@
-"""The workers of the shop and Flower: forks of the demo, which has imported Celery already.
+"""The workers of the shop and Flower: forks of the demo, which has already imported Celery.
 
-    demo ──pipe──▶ crew ──┬── billing, which does what `celery -A config worker` does
-                          ├── …, each with its pool processes
-                          └── flower, which does what `celery -A config flower` does
+    demo ──pipe──▶ leader ──┬── billing, which does what `celery -A config worker` does
+                            ├── …, each with its pool processes
+                            └── flower, which does what `celery -A config flower` does
 
-Six commands would each take a second to import Celery, and the demo should be there at once. The
-crew is a process group of its own and ends as one: at the end of the demo, at its death (the
-kernel closes the pipe), or when one of the workers ends by itself. It ends with SIGKILL, for what
-it holds is of no use to anyone by then.
+Six commands would each take a second to import Celery, and the demo should start at once. The
+leader and its children are one process group. It ends with SIGKILL, because none of its data is
+needed afterwards: at the end of the demo, at the demo's death (the kernel closes the pipe), or when
+a worker ends by itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-# What a worker imports, but for the shop itself: that asks for its service when it is imported.
+# What a worker imports, except the shop: that reads CELERIAC_SERVICE when it is imported.
 BEFORE_FORK = (
     "celery.app.amqp",
     "celery.app.control",
@@ -60,11 +60,11 @@ class Plan:
     flower_port: int | None
 
 
-class Crew:
-    """The crew, seen from the demo. Call `stop` exactly once."""
+class ServiceProcesses:
+    """The process group, as the demo sees it. Call `stop` exactly once."""
 
     def __init__(self, plan: Plan) -> None:
-        """Forks: this process must not have threads."""
+        """Fork. This process must not have threads."""
         for module in BEFORE_FORK:
             import_module(module)
         death, self._life = os.pipe()
@@ -76,14 +76,14 @@ class Crew:
         self._ended = False
 
     def ended(self) -> bool:
-        """Whether it has ended by itself; its log says why."""
+        """Return whether the group ended by itself. Its log has the reason."""
         if not self._ended:
             self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
         return self._ended
 
     def stop(self) -> None:
-        """Ends all of it at once."""
-        # First this: it may not have become a group yet.
+        """End the group at once."""
+        # Close the pipe first: the leader may not have a process group yet.
         os.close(self._life)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -92,33 +92,33 @@ class Crew:
 
 
 def _lead(plan: Plan, death: int) -> NoReturn:
-    """The crew's own process. It forks the others and waits for the first to end."""
+    """Be the leader: fork the others, and wait for the first of them to end."""
     try:
-        # A session of its own: Ctrl-C is for the demo, which then says what came of it.
+        # In its own session, so that Ctrl-C reaches only the demo, which then prints the summary.
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        _log_to(plan.directory / "crew.log")
-        # Processes that are killed leave their temporary files behind, so those go with ours.
+        _log_to(plan.directory / "services.log")
+        # Killed processes leave their temporary files, so put these into the demo's directory.
         tempfile.tempdir = os.environ["TMPDIR"] = str(plan.directory)
         members = {
             _fork(plan.directory / f"{service}.log", _work, service, processes): service
             for service, processes in plan.workers.items()
         }
         if plan.flower_port is not None:
-            log = plan.directory / "flower.log"
-            members[_fork(log, _show, plan.flower_port)] = "flower"
+            log_path = plan.directory / "flower.log"
+            members[_fork(log_path, _show, plan.flower_port)] = "flower"
         while not select.select([death], [], [], 0.1)[0]:
             member, status = os.waitpid(-1, os.WNOHANG)
             if not member:
                 continue
             how = os.waitstatus_to_exitcode(status)
             print(f"{members.get(member, member)} ended with {how}", flush=True)
-            # Events go on without Flower, which may have lost a race for its port.
+            # The shop works without Flower, which may have lost a race for its port.
             if members.get(member) != "flower":
                 break
         else:
-            # Nobody else is left to clean up.
+            # The demo is gone: clean up in its place.
             shutil.rmtree(plan.directory, ignore_errors=True)
     finally:
         os.killpg(0, signal.SIGKILL)
@@ -126,13 +126,13 @@ def _lead(plan: Plan, death: int) -> NoReturn:
         os._exit(1)
 
 
-def _fork(log: Path, run: Callable[..., int], *arguments: object) -> int:
+def _fork(log_path: Path, run: Callable[..., int], *arguments: object) -> int:
     member = os.fork()
     if member:
         return member
     status = 1
     try:
-        _log_to(log)
+        _log_to(log_path)
         status = run(*arguments)
     except SystemExit as end:
         print(end)
@@ -145,14 +145,14 @@ def _fork(log: Path, run: Callable[..., int], *arguments: object) -> int:
 
 
 def _log_to(path: Path) -> None:
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
+        os.dup2(file, stream)
+    os.close(file)
 
 
 def _work(service: str, processes: int) -> int:
-    """`celery -A config worker`, without looking for neighbours first."""
+    """Do what `celery -A config worker` does, without mingle."""
     os.environ["CELERIAC_SERVICE"] = service
     config = import_module("config")
     worker = config.app.Worker(
@@ -167,10 +167,10 @@ def _work(service: str, processes: int) -> int:
 
 
 def _show(port: int) -> int:
-    """`celery -A config flower`."""
-    # It imports for a second, in which the workers need the processor to be there.
+    """Do what `celery -A config flower` does."""
+    # Its imports take a second of CPU time, which the workers need first.
     time.sleep(1)
-    # Before the import, at which celeriac looks whether this is Flower: see cli/plugin.py.
+    # Before the import: celeriac then detects that this is Flower, see cli/plugin.py.
     sys.argv = ["celery", "-A", "config", "flower", "--conf=config/flower.py", f"--port={port}"]
     command = import_module("celery.bin.celery")
     return int(command.main() or 0)

@@ -1,4 +1,4 @@
-"""The stream of customers."""
+"""Place the demo's orders."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable
 from devtools.demo.processes import DemoFailed
 
 
-class Till(threading.Thread):
-    """Places orders 1, 2, 3, … until `events` are placed or it is closed."""
+class OrderGenerator(threading.Thread):
+    """A thread that places orders 1, 2, 3, … until `events` are placed or it is closed."""
 
     def __init__(
-        self, place: Callable[[int], object], *, events: int | None, rate: float | None
+        self, place_order: Callable[[int], object], *, events: int | None, rate: float | None
     ) -> None:
-        super().__init__(name="till", daemon=True)
+        super().__init__(name="orders", daemon=True)
         self.placed = 0
-        self._place, self._events, self._rate = place, events, rate
+        self._place_order, self._events, self._rate = place_order, events, rate
         self._closed = threading.Event()
         self._error: Exception | None = None
 
     @property
     def done(self) -> bool:
-        """Whether all orders are placed. Raises DemoFailed if one could not be."""
+        """Whether all orders are placed. Raises DemoFailed if placing one failed."""
         if self._error is not None:
-            raise DemoFailed(f"order {self.placed + 1} was not taken: {self._error}")
+            raise DemoFailed(f"order {self.placed + 1} was not placed: {self._error}")
         return self._events is not None and self.placed >= self._events
 
     def run(self) -> None:
@@ -36,13 +36,13 @@ class Till(threading.Thread):
                     due = started + self.placed / self._rate
                     if self._closed.wait(max(0.0, due - time.monotonic())):
                         break
-                self._place(self.placed + 1)
+                self._place_order(self.placed + 1)
                 self.placed += 1
         except Exception as error:
             self._error = error
 
     def close(self) -> None:
-        """No more orders. Blocks until the last one is through."""
+        """Place no more orders. Blocks until the last one is placed."""
         self._closed.set()
         if self.is_alive():
             self.join(10)
