@@ -8,8 +8,8 @@ from statistics import median
 
 from benchmarks import chart
 from benchmarks.bench import ROOT
-from benchmarks.bend import sentences
 from benchmarks.curves import CURVES
+from benchmarks.knee import sentences
 from benchmarks.measurement import Outcome
 from benchmarks.report import HEAD, goal_rows, number, value_rows
 
@@ -112,7 +112,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def draw(outcome: Outcome) -> str | None:
-    """The chart of a measurement, if it has one and somebody did not fail."""
+    """Return the chart of a measurement, if it has one and not all candidates failed."""
     measurement = outcome.measurement
     medians = [(name, outcome.median(name, measurement.unit)) for name in outcome.samples]
     values = [(name, value) for name, value in medians if value]

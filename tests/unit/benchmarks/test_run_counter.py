@@ -11,21 +11,21 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import tally
+from benchmarks import run_counter
 
 
 @pytest.fixture
 def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module as it is in the process of a contestant."""
-    (tmp_path / "tally").touch()
+    """The module as it is in the process of a candidate."""
+    (tmp_path / "runs").touch()
     with monkeypatch.context() as patched:
-        patched.setenv(tally.VARIABLE, str(tmp_path / "tally"))
-        yield importlib.reload(tally)
-    importlib.reload(tally)
+        patched.setenv(run_counter.VARIABLE, str(tmp_path / "runs"))
+        yield importlib.reload(run_counter)
+    importlib.reload(run_counter)
 
 
 def test_counts_of_threads_and_processes_are_added_up(counting: ModuleType, tmp_path: Path) -> None:
-    found = counting.Tally(tmp_path / "tally")
+    found = counting.RunCounter(tmp_path / "runs")
     assert 0 == found.size
     counting.count()
     process = multiprocessing.get_context("fork").Process(target=counting.count, args=(10,))
@@ -41,7 +41,7 @@ def test_counts_of_threads_and_processes_are_added_up(counting: ModuleType, tmp_
 def test_latencies_after_a_size_are_those_that_came_since(
     counting: ModuleType, tmp_path: Path
 ) -> None:
-    found = counting.Tally(tmp_path / "tally")
+    found = counting.RunCounter(tmp_path / "runs")
     counting.count(3)
     counting.arrived(0.0)
     before = found.size

@@ -1,4 +1,4 @@
-"""Results in a file, as --json prints them: read again, and added to."""
+"""Results in a file, in the format of --json."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from benchmarks.curves import CURVES
 from benchmarks.measurement import Outcome
-from benchmarks.report import as_json, taken
+from benchmarks.report import as_json, conditions
 from benchmarks.table import TABLE
 
 
 def load(path: Path) -> tuple[Sequence[Outcome], Mapping[str, str]]:
-    """Outcomes in their order, and facts. Raises ValueError where it is no result of a bench.
+    """Return the outcomes in order, and the facts. Raises ValueError if the file has no result.
 
-    Of several lines the last counts, so that what else was printed does no harm.
+    The last line counts, so other output before it is ignored.
     """
     lines = [line for line in path.read_text().splitlines() if line.startswith("{")]
     if not lines:
@@ -25,20 +25,19 @@ def load(path: Path) -> tuple[Sequence[Outcome], Mapping[str, str]]:
     outcomes = [
         Outcome(
             known[name],
-            dict(found["samples"]),
-            dict(found["failed"]),
-            found.get("seconds", 0.0),
-            list(found.get("neighbours", ())),
+            dict(entry["samples"]),
+            dict(entry["failed"]),
+            entry.get("seconds", 0.0),
+            list(entry.get("neighbours", ())),
         )
-        for name, found in document["measured"].items()
+        for name, entry in document["measured"].items()
         if name in known
     ]
     return outcomes, document["facts"]
 
 
-class Store:
-    """A file of results. Each measurement is in it as soon as it is made, and replaces an older
-    one."""
+class SavedResults:
+    """A file of results. Each measurement is saved when it ends, and replaces an older one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,18 +48,20 @@ class Store:
             self._outcomes = {outcome.measurement.name: outcome for outcome in outcomes}
 
     def __contains__(self, name: str) -> bool:
-        """Whether it has the measurement, and no contestant failed."""
+        """Return whether the file has the measurement and no candidate failed."""
         return name in self._outcomes and not self._outcomes[name].failed
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """In the order of the table."""
+        """The outcomes in the order of the table."""
         order = [m.name for m in (*TABLE, *CURVES)]
-        return sorted(self._outcomes.values(), key=lambda one: order.index(one.measurement.name))
+        return sorted(
+            self._outcomes.values(), key=lambda outcome: order.index(outcome.measurement.name)
+        )
 
     @property
     def facts(self) -> Mapping[str, str]:
-        return {**self._facts, **taken(self.outcomes)}
+        return {**self._facts, **conditions(self.outcomes)}
 
     def add(self, outcome: Outcome, facts: Mapping[str, str]) -> None:
         self._outcomes[outcome.measurement.name] = outcome

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.slowed`: events/s of one, two and three nodes, each 6 % of a core.
+"""`python -m benchmarks.throttled_nodes`: events/s of one, two and three nodes, each 6 % of a core.
 
 A machine of two cores cannot show that three nodes do more than one: their clients need the cores.
-So each node is stopped for most of the time (SIGSTOP), which makes nodes the limit, as they are
-where they have machines of their own. Twelve clients emit to a domain each, take, claim and finish.
+So each node is stopped for most of the time (SIGSTOP), which makes nodes the limit, as they are on
+machines of their own. Twelve clients emit, fetch, claim and complete, each in a domain of its own.
 Each goes as fast as its own node lets it, so that the model expects as many times the events as
 there are nodes. Prints JSON.
 """
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from benchmarks.spread import CHUNK, DOMAINS, Stage
+from benchmarks.cluster_costs import CHUNK, DOMAINS, Stage
 from devtools.cluster import start_cluster
 
 RUN, REST = 0.003, 0.047
@@ -36,13 +36,13 @@ def slowed(pids: Sequence[int]) -> Iterator[None]:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def beat() -> None:
+    def throttle() -> None:
         while not ended.wait(RUN):
             all_of(signal.SIGSTOP)
             ended.wait(REST)
             all_of(signal.SIGCONT)
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=throttle, daemon=True)
     thread.start()
     try:
         yield
@@ -78,9 +78,9 @@ def events_per_second(nodes: int) -> float:
 
 
 def main() -> int:
-    found = {nodes: round(events_per_second(nodes)) for nodes in (1, 2, 3)}
-    ratios = {nodes: round(rate / found[1], 2) for nodes, rate in found.items()}
-    print(json.dumps({"events/s": found, "times one node": ratios}))
+    rates = {nodes: round(events_per_second(nodes)) for nodes in (1, 2, 3)}
+    ratios = {nodes: round(rate / rates[1], 2) for nodes, rate in rates.items()}
+    print(json.dumps({"events/s": rates, "times one node": ratios}))
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What else the machine does: a sample is only as good as its neighbours are quiet.
+"""The load of other processes on the machine, which disturbs samples.
 
-The processors' busy time less that of our own processes is the neighbours' share. A sample that
-they disturbed is taken again, as long as the patience lasts, and the least disturbed one counts.
+It is the busy time of all processors minus the CPU time of the benchmark's own processes. A
+disturbed sample is repeated until the patience ends. The least disturbed sample counts.
 """
 
 from __future__ import annotations
@@ -12,42 +12,42 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from benchmarks.measurement import Sample, Take
+from benchmarks.measurement import Sample, TakeSample
 
 QUIET = 0.10  # of one core
 TICK = os.sysconf("SC_CLK_TCK")
 BUSY = (0, 1, 2, 5, 6, 7)  # in /proc/stat: user, nice, system, irq, softirq, steal
 
 
-class Neighbours:
-    """`patience`: seconds to wait within one measurement. `shares`: of its samples that count."""
+class NoiseMonitor:
+    """`patience` is in seconds for one measurement. `shares` has the load during each sample."""
 
     def __init__(self, patience: float) -> None:
-        self.patience = self.left = patience
+        self.patience = self._remaining = patience
         self.shares: list[float] = []
 
     def begin(self) -> None:
-        """Another measurement, with patience of its own."""
-        self.left = self.patience
+        """Start a measurement, with the full patience."""
+        self._remaining = self.patience
         self.shares = []
 
-    def undisturbed(self, take: Take) -> Sample:
-        best = self._measured(take)
+    def undisturbed(self, take_sample: TakeSample) -> Sample:
+        best = self._measured(take_sample)
         while best[0] > QUIET and self._wait_for_quiet():
-            best = min(best, self._measured(take), key=lambda sample: sample[0])
+            best = min(best, self._measured(take_sample), key=lambda sample: sample[0])
         self.shares.append(best[0])
         return best[1]
 
-    def _measured(self, take: Take) -> tuple[float, Sample]:
+    def _measured(self, take_sample: TakeSample) -> tuple[float, Sample]:
         with contextlib.closing(share()) as meter:
             next(meter)
-            sample = take()
+            sample = take_sample()
             return next(meter), sample
 
     def _wait_for_quiet(self) -> bool:
-        """Blocks until a moment was quiet; False when there is no patience left."""
-        while self.left > 0:
-            self.left -= 0.5
+        """Block until the machine is quiet for half a second. Return False if the patience ends."""
+        while self._remaining > 0:
+            self._remaining -= 0.5
             with contextlib.closing(share()) as meter:
                 next(meter)
                 time.sleep(0.5)
@@ -57,23 +57,23 @@ class Neighbours:
 
 
 def share() -> Generator[float, None, None]:
-    """First nothing, then the cores that others kept busy since. Counts what is alive at both."""
-    before, own_before, started = busy(), own(), time.monotonic()
+    """Yield 0, then the cores that other processes used in between."""
+    before, before_by_pid, started = busy(), cpu_of_descendants(), time.monotonic()
     yield 0.0
     passed = time.monotonic() - started
-    now = own()
-    ours = sum(now[pid] - own_before.get(pid, 0.0) for pid in now)
+    now = cpu_of_descendants()
+    ours = sum(now[pid] - before_by_pid.get(pid, 0.0) for pid in now)
     yield max(0.0, busy() - before - ours) / passed
 
 
 def busy() -> float:
-    """Seconds that all processors have been busy since the start of the machine."""
+    """Return the busy time of all processors since the start of the machine, in seconds."""
     first = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
     return sum(int(first[i]) for i in BUSY) / TICK
 
 
-def own() -> dict[int, float]:
-    """Pid → seconds of CPU, for this process and all that descend from it."""
+def cpu_of_descendants() -> dict[int, float]:
+    """Return pid → CPU seconds of this process and its descendants."""
     parents: dict[int, int] = {}
     used: dict[int, float] = {}
     for entry in Path("/proc").iterdir():
@@ -81,7 +81,7 @@ def own() -> dict[int, float]:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             pid = int(entry.name)
             parents[pid] = int(fields[1])
-            # With those of its ended children, so that a short life is counted too.
+            # Including ended children, which may have been short-lived.
             used[pid] = sum(int(field) for field in fields[11:15]) / TICK
     return {pid: seconds for pid, seconds in used.items() if descends(pid, parents)}
 

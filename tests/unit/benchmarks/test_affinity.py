@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.apart import apart
+from benchmarks.affinity import separate_cores
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
@@ -26,7 +26,7 @@ def process() -> Iterator[int]:
 
 def test_each_has_a_core_of_its_own_and_is_free_again_afterwards(process: int) -> None:
     free = os.sched_getaffinity(0)
-    with apart(os.getpid(), process):
+    with separate_cores(os.getpid(), process):
         server, producer = os.sched_getaffinity(0), os.sched_getaffinity(process)
     assert (len(server), len(producer)) == (1, 1)
     assert server.isdisjoint(producer)
@@ -35,6 +35,6 @@ def test_each_has_a_core_of_its_own_and_is_free_again_afterwards(process: int) -
 
 def test_they_are_free_again_after_a_failure(process: int) -> None:
     free = os.sched_getaffinity(0)
-    with pytest.raises(RuntimeError), apart(os.getpid(), process):
+    with pytest.raises(RuntimeError), separate_cores(os.getpid(), process):
         raise RuntimeError
     assert os.sched_getaffinity(0) == os.sched_getaffinity(process) == free

@@ -1,7 +1,7 @@
-"""What handlers did, counted without any broker, in a file that every process writes to.
+"""Count handler runs without a broker, in a file that every process writes to.
 
-To count costs each contestant the same, and less than a tenth of what the fastest of them costs for
-an event: each thread adds to a page of its own in shared memory. A latency is one short write with
+Counting costs every candidate the same, and less than a tenth of the fastest candidate's time for
+an event: each thread adds to its own page in shared memory. A latency is one short write with
 O_APPEND, which is atomic.
 """
 
@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from threading import get_ident
 
-VARIABLE = "BENCH_TALLY"
+VARIABLE = "BENCH_RUN_COUNTER"
 _LATENCY = struct.Struct("d")
 _COUNT = struct.Struct("Q")
 LATENCY_BYTES = _LATENCY.size
 
 
-class Tally:
-    """The reading side."""
+class RunCounter:
+    """Reads the counts."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._counts = path, counts_of(path)
@@ -32,7 +32,7 @@ class Tally:
 
     @property
     def size(self) -> int:
-        """What was counted, and the bytes of all latencies."""
+        """The number of runs plus the bytes of all latencies."""
         return self.path.stat().st_size + self._counted()
 
     def _counted(self) -> int:
@@ -46,7 +46,7 @@ class Tally:
         return sum(_COUNT.unpack_from(self._pages, page)[0] for page in pages)
 
     def wait(self, size: int, seconds: float) -> bool:
-        """Blocks until there is that much; False when there is not in time."""
+        """Block until `size` is reached. Return False if it is not reached in time."""
         deadline = time.monotonic() + seconds
         while self.size < size:
             if time.monotonic() > deadline:
@@ -55,8 +55,10 @@ class Tally:
         return True
 
     def latencies(self, after: int) -> list[float]:
-        """Seconds from emit to handler, of what was written after that size, where nothing was
-        counted since."""
+        """Return the seconds from emit to handler that were written after a size.
+
+        No run may have been counted since.
+        """
         with self.path.open("rb") as file:
             file.seek(after - self._counted())
             written = file.read()

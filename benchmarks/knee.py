@@ -1,4 +1,4 @@
-"""Where a curve bends, and why: sentences from the CPU that was measured with it. Pure."""
+"""Describe where a curve bends, and why, from the CPU time that was measured with it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def sentences(outcome: Outcome) -> list[str]:
     unit = outcome.measurement.unit
     points = [(name, outcome.median(name, unit) or 0.0) for name in outcome.samples]
     steps = [
-        (log(after / before), (left, before), (right, after))
-        for (left, before), (right, after) in pairwise(points)
+        (log(after / before), (lower, before), (upper, after))
+        for (lower, before), (upper, after) in pairwise(points)
         if before and after
     ]
     notable = [step for step in steps if abs(step[0]) > log(1 + NOTABLE)]
@@ -26,11 +26,11 @@ def sentences(outcome: Outcome) -> list[str]:
         limits = _limits(outcome, points[-1][0])
         return [f"No step changes the rate by more than {NOTABLE:.0%}." + limits]
     chosen = dict.fromkeys((min(notable), max(notable)))
-    return [_step(outcome, left, right) for _, left, right in chosen]
+    return [_step(outcome, lower, upper) for _, lower, upper in chosen]
 
 
-def _step(outcome: Outcome, left: tuple[str, float], right: tuple[str, float]) -> str:
-    (a, before), (b, after) = left, right
+def _step(outcome: Outcome, lower: tuple[str, float], upper: tuple[str, float]) -> str:
+    (a, before), (b, after) = lower, upper
     sentence = f"From {_count(a)} to {_count(b)} the rate "
     sentence += f"{'falls' if after < before else 'rises'} from {number(before)} "
     sentence += f"to {number(after)} {outcome.measurement.unit}"

@@ -1,8 +1,8 @@
-"""A producer and the server, each on a core of its own.
+"""Bind a producer and the server to separate cores.
 
-Left to the scheduler, two processes that wake each other thousands of times a second lie now on
-one core and now on two, and a round trip costs twice as much in the one as in the other: which of
-them a contestant met would decide its place.
+The scheduler puts two processes that wake each other thousands of times a second sometimes on one
+core and sometimes on two. A round trip takes twice as long in one case as in the other, which would
+decide the result by chance.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 
 @contextmanager
-def apart(server: int, producer: int) -> Iterator[None]:
-    """On a machine of one core, or of a system without affinity, it leaves them where they are."""
+def separate_cores(server: int, producer: int) -> Iterator[None]:
+    """Bind both until the block ends. Does nothing with one core, or without CPU affinity."""
     free = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(free) < 2:
         yield
@@ -30,7 +30,7 @@ def apart(server: int, producer: int) -> Iterator[None]:
 
 
 def bind(process: int, cores: set[int]) -> None:
-    """All its threads."""
+    """Bind all threads of a process."""
     for thread in Path(f"/proc/{process}/task").iterdir():
         with suppress(ProcessLookupError):
             os.sched_setaffinity(int(thread.name), cores)
