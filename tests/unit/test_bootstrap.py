@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "dev.py"
-LOCKS = ("demo", "test", "compat", "check")
+LOCKS = ("demo", "test", "compat", "bench", "check", "docs", "release")
 
 
 def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from dataclasses import fields
@@ -276,3 +277,18 @@ def test_troubleshooting_has_every_error_that_is_a_fault() -> None:
     others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "NotFound"}
     faults = {kind.__name__ for kind in kinds} - others
     assert section_of_troubleshooting("An exception") - {"NOPERM"} == faults
+
+
+def test_troubleshooting_quotes_log_messages_as_they_are() -> None:
+    calls = [
+        node
+        for path in (ROOT / "src/celeriac").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("warning", "error")
+    ]
+    texts = [
+        node.args[0].value for node in calls if node.args and isinstance(node.args[0], ast.Constant)
+    ]
+    quoted = section_of_troubleshooting("A warning in a worker's log")
+    assert len(quoted) >= 10
+    assert [part for part in sorted(quoted) if not any(part in str(text) for text in texts)] == []
