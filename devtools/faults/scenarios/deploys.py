@@ -4,63 +4,63 @@ from __future__ import annotations
 
 import time
 
-from devtools.faults.apps.doing import wide_type
+from devtools.faults.apps.handlers import wide_type
 from devtools.faults.fault import RABBITMQ, REDIS, Fault
 from devtools.faults.flow import new_ids
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 
 WIDE = 1000
 
 
-def backlog(scene: Scene) -> None:
+def backlog(testbed: Testbed) -> None:
     """Far older than the lease when a worker comes, and longer than the lease to work off."""
-    scene.worker().stop()
-    scene.publish("work.old", 1500)
-    scene.publish("slow.old", 150)
-    time.sleep(4 * scene.lease)
-    scene.worker()
-    scene.injected += 1
+    testbed.worker().stop()
+    testbed.publish("work.old", 1500)
+    testbed.publish("slow.old", 150)
+    time.sleep(4 * testbed.lease)
+    testbed.worker()
+    testbed.injected += 1
 
 
-def rolling(scene: Scene) -> None:
+def rolling(testbed: Testbed) -> None:
     """Old and new at once, the old one stopped warmly while the new handler's events flow."""
-    old = [scene.worker(processes=1) for _ in range(2)]
-    with scene.flow():
+    old = [testbed.worker(processes=1) for _ in range(2)]
+    with testbed.stream():
         for worker in old:
-            scene.busy()
-            scene.worker(processes=1, env={"FAULTS_DOMAINS": "work,new"})
-            scene.publish("new.one", 20)
-            scene.busy()
+            testbed.busy()
+            testbed.worker(processes=1, env={"FAULTS_DOMAINS": "work,new"})
+            testbed.publish("new.one", 20)
+            testbed.busy()
             worker.stop()
-            scene.injected += 1
-    scene.publish("new.one", 20)
+            testbed.injected += 1
+    testbed.publish("new.one", 20)
 
 
-def old_joins(scene: Scene) -> None:
+def old_joins(testbed: Testbed) -> None:
     """An old worker crashes and starts again while one lives whose handler has more patterns."""
-    old = scene.worker(processes=1)
-    scene.worker(processes=1, env={"FAULTS_VERSION": "2"})
-    with scene.flow("grown.one"):
-        for _ in range(scene.times):
-            with scene.harm(old):
+    old = testbed.worker(processes=1)
+    testbed.worker(processes=1, env={"FAULTS_VERSION": "2"})
+    with testbed.stream("grown.one"):
+        for _ in range(testbed.times):
+            with testbed.fault_window(old):
                 old.kill_group()
-            old = scene.worker(processes=1)
+            old = testbed.worker(processes=1)
             for _ in range(10):
-                scene.publish("grown.two", 10)
-                scene.publish("more.one", 10)
-                scene.busy(20)
-    scene.whole()
+                testbed.publish("grown.two", 10)
+                testbed.publish("more.one", 10)
+                testbed.busy(20)
+    testbed.restored()
 
 
-def wide(scene: Scene) -> None:
-    scene.worker(env={"FAULTS_WIDE": str(WIDE)})
+def wide(testbed: Testbed) -> None:
+    testbed.worker(env={"FAULTS_WIDE": str(WIDE)})
     began = time.monotonic()
     for n in range(WIDE):
         ids = new_ids(1)
-        scene.side.publish(wide_type(n), ids)
-        scene.accepted(wide_type(n), ids)
-    scene.injected += WIDE
-    scene.notes.append(f"1,000 types published in {time.monotonic() - began:.1f} s")
+        testbed.system.publish(wide_type(n), ids)
+        testbed.accepted(wide_type(n), ids)
+    testbed.injected += WIDE
+    testbed.notes.append(f"1,000 types published in {time.monotonic() - began:.1f} s")
 
 
 FAULTS = (
@@ -88,7 +88,7 @@ FAULTS = (
         on=(REDIS, RABBITMQ),
         stock=False,
         domains=("grown",),
-        works="what older code gives back waits a second or more, and runs in one process",
+        works="deliveries that older code requeues wait a second or more, and run in one process",
     ),
     Fault(
         name="1,000 handlers, 1,000 event types",

@@ -11,68 +11,68 @@ import msgspec
 
 from celeriac.testing.process_guard import guarded_popen
 from devtools.faults.fault import RABBITMQ, REDIS, Fault, Inject
+from devtools.faults.fault_window import FaultWindow
 from devtools.faults.freezing import freeze_beside_store
-from devtools.faults.harm import Harm
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 from devtools.faults.worker import Worker
 
 
-def kill_group(scene: Scene) -> None:
-    worker = scene.worker()
-    with scene.flow():
-        for _ in range(scene.times):
-            scene.busy()
-            with scene.harm(worker):
+def kill_group(testbed: Testbed) -> None:
+    worker = testbed.worker()
+    with testbed.stream():
+        for _ in range(testbed.times):
+            testbed.busy()
+            with testbed.fault_window(worker):
                 worker.kill_group()
-            worker = scene.worker()
-            scene.whole()
+            worker = testbed.worker()
+            testbed.restored()
 
 
-def kill_main(scene: Scene) -> None:
-    worker = scene.worker(orphans=True)
-    with scene.flow():
-        for _ in range(scene.times):
-            scene.busy()
-            with scene.harm(worker):
+def kill_main(testbed: Testbed) -> None:
+    worker = testbed.worker(orphans=True)
+    with testbed.stream():
+        for _ in range(testbed.times):
+            testbed.busy()
+            with testbed.fault_window(worker):
                 worker.kill_main()
-            worker = scene.worker(orphans=True)
-            scene.whole()
+            worker = testbed.worker(orphans=True)
+            testbed.restored()
 
 
-def kill_child(scene: Scene) -> None:
-    worker = scene.worker()
-    with scene.flow():
-        for _ in range(2 * scene.times):
-            scene.busy()
+def kill_child(testbed: Testbed) -> None:
+    worker = testbed.worker()
+    with testbed.stream():
+        for _ in range(2 * testbed.times):
+            testbed.busy()
             now = time.monotonic()
             killed = worker.kill_child()
-            scene.harms.append(Harm(frozenset(killed), now, time.monotonic()))
-            scene.injected += len(killed)
-            scene.whole()
-        scene.busy()
+            testbed.windows.append(FaultWindow(frozenset(killed), now, time.monotonic()))
+            testbed.injected += len(killed)
+            testbed.restored()
+        testbed.busy()
 
 
-def stop_one(scene: Scene, worker: Worker, number: int) -> None:
+def stop_one(testbed: Testbed, worker: Worker, number: int) -> None:
     if number == signal.SIGTERM:
         # Warm: nothing that runs is cut short, so nothing may run again.
         ended = worker.stop(number)
-        scene.injected += 1
+        testbed.injected += 1
     else:
-        with scene.harm(worker):
+        with testbed.fault_window(worker):
             ended = worker.stop(number)
     if not ended:
-        scene.notes.append("a stop took over 10 s and was ended by SIGKILL")
+        testbed.notes.append("a stop took over 10 s and was ended by SIGKILL")
 
 
 def stopped_by(number: int, **env: str) -> Inject:
-    def stop(scene: Scene) -> None:
-        worker = scene.worker(env=env)
-        with scene.flow():
-            for _ in range(scene.times):
-                scene.busy()
-                stop_one(scene, worker, number)
-                worker = scene.worker(env=env)
-                scene.whole()
+    def stop(testbed: Testbed) -> None:
+        worker = testbed.worker(env=env)
+        with testbed.stream():
+            for _ in range(testbed.times):
+                testbed.busy()
+                stop_one(testbed, worker, number)
+                worker = testbed.worker(env=env)
+                testbed.restored()
 
     return stop
 
@@ -80,62 +80,62 @@ def stopped_by(number: int, **env: str) -> Inject:
 def freeze(type: str) -> Inject:
     """The frozen one comes back after another has taken its deliveries."""
 
-    def inject(scene: Scene) -> None:
-        frozen: Worker = scene.worker()
-        scene.worker(processes=1)
-        with scene.flow(type):
-            for _ in range(scene.times):
-                scene.busy()
-                pids, began = frozenset(frozen.pids()), freeze_beside_store(scene, frozen)
-                # Its deliveries are to heal while it is frozen: another worker is there.
-                scene.whole(wait=False)
-                time.sleep(scene.lease + 1.5)
+    def inject(testbed: Testbed) -> None:
+        frozen: Worker = testbed.worker()
+        testbed.worker(processes=1)
+        with testbed.stream(type):
+            for _ in range(testbed.times):
+                testbed.busy()
+                pids, began = frozenset(frozen.pids()), freeze_beside_store(testbed, frozen)
+                # Another worker must recover its deliveries while it is frozen.
+                testbed.restored(wait=False)
+                time.sleep(testbed.lease + 1.5)
                 frozen.thaw()
-                scene.harms.append(Harm(pids, began, time.monotonic(), frozen=True))
-                scene.injected += 1
-                scene.heal()
+                testbed.windows.append(FaultWindow(pids, began, time.monotonic(), frozen=True))
+                testbed.injected += 1
+                testbed.heal()
 
     return inject
 
 
-def kill_dispatcher(scene: Scene) -> None:
-    """Beside a worker, whose own dispatcher takes what the dead one had taken."""
-    scene.worker(processes=1)
-    dispatcher = scene.dispatcher()
-    with scene.flow():
-        for _ in range(scene.times):
-            scene.busy()
+def kill_dispatcher(testbed: Testbed) -> None:
+    """With a worker, whose own dispatcher fetches the deliveries of the dead one."""
+    testbed.worker(processes=1)
+    dispatcher = testbed.dispatcher()
+    with testbed.stream():
+        for _ in range(testbed.times):
+            testbed.busy()
             dispatcher.kill_group()
-            scene.injected += 1
-            scene.whole()
-            dispatcher = scene.dispatcher()
+            testbed.injected += 1
+            testbed.restored()
+            dispatcher = testbed.dispatcher()
     dispatcher.kill_group()
 
 
-def refork(scene: Scene) -> None:
-    scene.worker("--max-tasks-per-child", "1")
+def refork(testbed: Testbed) -> None:
+    testbed.worker("--max-tasks-per-child", "1")
     # Few at a time: each task waits for a fork.
-    with scene.flow(depth=20):
-        scene.busy(200 if scene.times > 2 else 60)
-    scene.injected = scene.store.began_count()
+    with testbed.stream(depth=20):
+        testbed.busy(200 if testbed.times > 2 else 60)
+    testbed.injected = testbed.store.began_count()
 
 
 def kill_publisher(many: bool) -> Inject:
-    def kill(scene: Scene) -> None:
-        scene.worker()
-        rounds = 6 * scene.times
+    def kill(testbed: Testbed) -> None:
+        testbed.worker()
+        rounds = 6 * testbed.times
         command = [sys.executable, "-m", "devtools.faults.apps.publishing"]
-        command += [scene.side.name, scene.url, "many" if many else "one", str(rounds)]
-        out = scene.directory / "published.json"
+        command += [testbed.system.name, testbed.url, "many" if many else "one", str(rounds)]
+        out = testbed.directory / "published.json"
         with out.open("wb") as file:
             process = guarded_popen(
-                [*command, str(random.randrange(2**32))], env=scene.environment(), stdout=file
+                [*command, str(random.randrange(2**32))], env=testbed.environment(), stdout=file
             )
-            scene.stack.enter_context(process)
+            testbed.stack.enter_context(process)
             process.wait(120)
         ids, killed = msgspec.json.decode(out.read_bytes(), type=tuple[list[str], int])
-        scene.accepted("fan.out", ids)
-        scene.injected += killed
+        testbed.accepted("fan.out", ids)
+        testbed.injected += killed
 
     return kill
 
@@ -177,7 +177,7 @@ FAULTS = (
             (
                 "worker: SIGSTOP past the lease",
                 freeze("work.flow"),
-                "a frozen transaction keeps its lock on the row of the inbox until it goes on",
+                "a frozen transaction keeps its lock on the row of the inbox until it continues",
             ),
         )
     ),
@@ -202,7 +202,7 @@ FAULTS = (
     ),
     Fault(
         name="worker: SIGSTOP past the lease",
-        about="for the lease and 1.5 s, beside another worker; then SIGCONT",
+        about="for the lease and 1.5 s, with another worker running; then SIGCONT",
         # Not the handler with the inbox: in SQLite a frozen transaction locks the whole file.
         inject=freeze("fan.out"),
         domains=("fan",),
@@ -210,7 +210,7 @@ FAULTS = (
     ),
     Fault(
         name="dispatcher: SIGKILL",
-        about="`celeriac dispatcher` under flow, beside a worker",
+        about="`celeriac dispatcher` under load, with a worker running",
         inject=kill_dispatcher,
         stock=False,
     ),

@@ -11,10 +11,10 @@ from typing import Any
 
 from celeriac import EventTooLarge
 from celeriac.store.redis.keys import Keys
-from devtools.faults.apps.doing import SERVICE
+from devtools.faults.apps.handlers import SERVICE
 from devtools.faults.fault import Fault, Inject
-from devtools.faults.scene import Scene
-from devtools.faults.side import Ours
+from devtools.faults.system import CeleriacSystem
+from devtools.faults.testbed import Testbed
 
 HUGE = 100 * 1024 * 1024
 
@@ -27,53 +27,53 @@ def event(type: str, **members: Any) -> str:
 def foreign(domain: str, *bodies: Callable[[], str | bytes]) -> Inject:
     """Entries that another program appends to the log, among good ones; each must end as dead."""
 
-    def append(scene: Scene) -> None:
-        scene.worker()
-        for _ in range(scene.times):
+    def append(testbed: Testbed) -> None:
+        testbed.worker()
+        for _ in range(testbed.times):
             for body in bodies:
                 raw = body()
-                entry = scene.redis.xadd(Keys().events(domain), {"event": raw}).decode()
-                _expect_dead(scene, domain, raw, entry)
-                scene.injected += 1
-            scene.publish("work.neighbour", 40)
+                entry = testbed.redis.xadd(Keys().events(domain), {"event": raw}).decode()
+                _expect_dead(testbed, domain, raw, entry)
+                testbed.injected += 1
+            testbed.publish("work.neighbour", 40)
 
     return append
 
 
-def _expect_dead(scene: Scene, domain: str, raw: str | bytes, entry: str) -> None:
+def _expect_dead(testbed: Testbed, domain: str, raw: str | bytes, entry: str) -> None:
     try:
         id = json.loads(raw)["id"]
-        scene.accepted(f"{domain}.one", [id], fails=True)
+        testbed.accepted(f"{domain}.one", [id], fails=True)
     except Exception:
-        # No event at all: one handler of the domain, whichever meets it first, buries it.
-        scene.accepted_invalid(entry)
+        # No event: the handler that reads it first makes it a dead letter.
+        testbed.accepted_invalid(entry)
 
 
-def huge(scene: Scene) -> None:
+def huge(testbed: Testbed) -> None:
     """emit refuses it; what a foreign program appends in spite of that reaches its handlers, and
     their neighbours wait no longer than it takes to read."""
-    scene.worker()
+    testbed.worker()
     payload = "x" * HUGE
-    if isinstance(scene.side, Ours):
+    if isinstance(testbed.system, CeleriacSystem):
         try:
-            scene.side.bus.emit("work.huge", payload)
+            testbed.system.bus.emit("work.huge", payload)
             raise AssertionError("emit accepted 100 MB")
         except EventTooLarge:
-            scene.notes.append("refused by emit")
+            testbed.notes.append("refused by emit")
         raw = event("work.huge", id="huge", data=payload)
-        scene.redis.xadd(Keys().events("work"), {"event": raw})
-        scene.accepted("work.huge", ["huge"])
+        testbed.redis.xadd(Keys().events("work"), {"event": raw})
+        testbed.accepted("work.huge", ["huge"])
     else:
-        scene.publish("work.huge", 1, data=payload)
-    scene.injected += 1
+        testbed.publish("work.huge", 1, data=payload)
+    testbed.injected += 1
     for _ in range(10):
-        scene.publish("work.neighbour", 10)
+        testbed.publish("work.neighbour", 10)
         time.sleep(0.2)
 
 
-def queue_junk(scene: Scene) -> None:
+def queue_junk(testbed: Testbed) -> None:
     """What a program that took our queue for its own may write there."""
-    scene.worker()
+    testbed.worker()
     message = {
         "body": base64.b64encode(b'[[], {}, {"callbacks": null}]').decode(),
         "content-encoding": "utf-8",
@@ -90,14 +90,14 @@ def queue_junk(scene: Scene) -> None:
     wrong = json.loads(json.dumps(message))
     wrong["headers"] |= {"task": f"{SERVICE}.first", "id": "2"}
     junk = ["{}", json.dumps(message), json.dumps(wrong), "not JSON", "[]"]
-    with scene.flow():
-        for _ in range(scene.times):
+    with testbed.stream():
+        for _ in range(testbed.times):
             for item in junk:
-                scene.busy(40)
-                scene.redis.lpush(SERVICE, item)
-                scene.injected += 1
-                scene.whole(wait=False)
-        scene.busy(40)
+                testbed.busy(40)
+                testbed.redis.lpush(SERVICE, item)
+                testbed.injected += 1
+                testbed.restored(wait=False)
+        testbed.busy(40)
 
 
 FAULTS = (

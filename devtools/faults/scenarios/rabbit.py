@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from devtools.faults.fault import RABBITMQ, Fault, Inject
 from devtools.faults.rabbit_queue import RabbitQueue
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 from devtools.rabbitmq import EmbeddedRabbit
 
 # Seconds after which a quorum queue survives a SIGKILL of its only node: RabbitMQ writes down that
@@ -17,71 +17,71 @@ HEARTBEATS = 30.0  # a lease longer than the heartbeats after which both sides g
 
 
 def down(end: Callable[[EmbeddedRabbit], None]) -> Inject:
-    def restart(scene: Scene) -> None:
-        scene.worker()
+    def restart(testbed: Testbed) -> None:
+        testbed.worker()
         time.sleep(WRITTEN_DOWN)
-        with scene.flow():
-            for _ in range(scene.times):
-                scene.busy()
-                end(scene.rabbit)
-                scene.rabbit.start()
-                scene.injected += 1
-                scene.whole()
-            scene.busy()
+        with testbed.stream():
+            for _ in range(testbed.times):
+                testbed.busy()
+                end(testbed.rabbit)
+                testbed.rabbit.start()
+                testbed.injected += 1
+                testbed.restored()
+            testbed.busy()
 
     return restart
 
 
-def lose_leader(scene: Scene) -> None:
-    scene.worker()
-    with scene.flow():
-        scene.busy()
-        scene.rabbit.kill()
-        scene.rabbit.start()
-        scene.injected += 1
-        # What the guide tells the operator to do. Until then nothing gets through.
-        RabbitQueue(scene.rabbit.url).delete()
-        scene.whole()
-        scene.busy()
+def lose_leader(testbed: Testbed) -> None:
+    testbed.worker()
+    with testbed.stream():
+        testbed.busy()
+        testbed.rabbit.kill()
+        testbed.rabbit.start()
+        testbed.injected += 1
+        # The operator must do this, as the guide states. Until then no event is delivered.
+        RabbitQueue(testbed.rabbit.url).delete()
+        testbed.restored()
+        testbed.busy()
 
 
-def close_connections(scene: Scene) -> None:
-    scene.worker()
-    with scene.flow():
-        for _ in range(2 * scene.times):
-            scene.busy()
-            scene.rabbit.close_connections()
-            scene.injected += 1
-            scene.whole()
-        scene.busy()
+def close_connections(testbed: Testbed) -> None:
+    testbed.worker()
+    with testbed.stream():
+        for _ in range(2 * testbed.times):
+            testbed.busy()
+            testbed.rabbit.close_connections()
+            testbed.injected += 1
+            testbed.restored()
+        testbed.busy()
 
 
-def emptied_by(take: Callable[[RabbitQueue], int]) -> Inject:
+def emptied_by(remove: Callable[[RabbitQueue], int]) -> Inject:
     """Until there was something in it."""
 
-    def empty(scene: Scene) -> None:
-        scene.worker()
-        queue = RabbitQueue(scene.rabbit.url)
-        with scene.flow():
-            for _ in range(scene.times):
-                scene.busy()
-                if scene.until(lambda: take(queue) > 0, "a message", 10, fatal=False):
-                    scene.injected += 1
-                    scene.whole()
+    def empty(testbed: Testbed) -> None:
+        testbed.worker()
+        queue = RabbitQueue(testbed.rabbit.url)
+        with testbed.stream():
+            for _ in range(testbed.times):
+                testbed.busy()
+                if testbed.until(lambda: remove(queue) > 0, "a message", 10, fatal=False):
+                    testbed.injected += 1
+                    testbed.restored()
 
     return empty
 
 
-def half_open(scene: Scene) -> None:
+def half_open(testbed: Testbed) -> None:
     """Only its connections to the broker; the ones to the log are sound."""
-    proxy = scene.broker_link()
-    scene.worker()
-    with scene.flow():
-        scene.busy()
+    proxy = testbed.broker_link()
+    testbed.worker()
+    with testbed.stream():
+        testbed.busy()
         proxy.half_open()
-        scene.injected += 1
+        testbed.injected += 1
         time.sleep(1)
-        scene.whole(wait=False)
+        testbed.restored(wait=False)
 
 
 FAULTS = (
@@ -100,7 +100,7 @@ FAULTS = (
     ),
     Fault(
         name="RabbitMQ: queue without a leader",
-        about="SIGKILL within its first second; it has none for ever, and is deleted by hand",
+        about="SIGKILL within its first second; it has none for ever, and is deleted manually",
         inject=lose_leader,
         on=(RABBITMQ,),
         once=True,

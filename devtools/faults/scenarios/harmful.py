@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from devtools.faults.apps.doing import POISON
+from devtools.faults.apps.handlers import POISON
 from devtools.faults.fault import RABBITMQ, REDIS, Fault, Inject
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 
 NEIGHBOURS = 60
 
@@ -12,46 +12,48 @@ NEIGHBOURS = 60
 def poison(domain: str) -> Inject:
     """Some events whose handler fails each time, among others that must not suffer."""
 
-    def publish(scene: Scene) -> None:
-        scene.worker()
-        for _ in range(scene.times):
-            scene.publish(f"{domain}.poison", 1, fails=True)
-            scene.publish("work.neighbour", NEIGHBOURS)
-            scene.injected += 1
+    def publish(testbed: Testbed) -> None:
+        testbed.worker()
+        for _ in range(testbed.times):
+            testbed.publish(f"{domain}.poison", 1, fails=True)
+            testbed.publish("work.neighbour", NEIGHBOURS)
+            testbed.injected += 1
 
     return publish
 
 
-def among_its_own(scene: Scene) -> None:
+def among_its_own(testbed: Testbed) -> None:
     """Poison for a handler that is busy with good events: they share its chunks, and no retry is
     left to any of them."""
-    scene.worker()
-    with scene.flow("kind.good"):
-        scene.busy(200)
-        for _ in range(scene.times):
-            scene.publish("kind.poison", 1, fails=True, data=POISON)
-            scene.injected += 1
-            scene.busy(60)
+    testbed.worker()
+    with testbed.stream("kind.good"):
+        testbed.busy(200)
+        for _ in range(testbed.times):
+            testbed.publish("kind.poison", 1, fails=True, data=POISON)
+            testbed.injected += 1
+            testbed.busy(60)
 
 
-def unknown(scene: Scene) -> None:
-    """A dispatcher of the new code sends its hints to a worker that runs the old."""
-    old = scene.worker(processes=1)
-    if scene.ours:
-        dispatcher = scene.dispatcher(FAULTS_DOMAINS="work,new")
-        scene.publish("new.one", 20)
-        scene.publish("work.one", 20)
-        scene.injected += 20
-        hinted = "unregistered task of type 'billing.newcomer'"
-        scene.until(lambda: hinted in old.said(), "the old worker to get a hint", 20)
+def unknown(testbed: Testbed) -> None:
+    """A dispatcher of the new code sends delivery tasks to a worker that runs the old."""
+    old = testbed.worker(processes=1)
+    if testbed.ours:
+        dispatcher = testbed.dispatcher(FAULTS_DOMAINS="work,new")
+        testbed.publish("new.one", 20)
+        testbed.publish("work.one", 20)
+        testbed.injected += 20
+        unregistered = "unregistered task of type 'billing.newcomer'"
+        testbed.until(
+            lambda: unregistered in old.output(), "the old worker to get a delivery task", 20
+        )
         dispatcher.stop()
     else:
-        scene.publish("new.one", 20)
-        scene.publish("work.one", 20)
-        scene.injected += 20
-        scene.until(lambda: "newcomer" in old.said(), "the old worker to get a task", 20)
+        testbed.publish("new.one", 20)
+        testbed.publish("work.one", 20)
+        testbed.injected += 20
+        testbed.until(lambda: "newcomer" in old.output(), "the old worker to get a task", 20)
     old.stop()
-    scene.worker(env={"FAULTS_DOMAINS": "work,new"})
+    testbed.worker(env={"FAULTS_DOMAINS": "work,new"})
 
 
 FAULTS = (
@@ -103,7 +105,7 @@ FAULTS = (
     ),
     Fault(
         name="handler unknown to the worker",
-        about="an old version gets the hint of a handler that only the new one has",
+        about="an old version gets the delivery task of a handler that only the new one has",
         inject=unknown,
         on=(REDIS, RABBITMQ),
         once=True,

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from devtools.faults.apps.doing import FAILS, FAILS_ONCE
+from devtools.faults.apps.handlers import FAILS, FAILS_ONCE
 from devtools.faults.fault import Fault
+from devtools.faults.fault_window import FaultWindow
 from devtools.faults.freezing import freeze_beside_store
-from devtools.faults.harm import Harm
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 from devtools.faults.worker import Worker
 
 TYPE = "churn.event"
@@ -40,9 +40,9 @@ class Publishing:
 
     Without an error the end of the block waits for the last one."""
 
-    def __init__(self, scene: Scene, events: int, chance: random.Random) -> None:
+    def __init__(self, testbed: Testbed, events: int, chance: random.Random) -> None:
         self.limit = 0
-        self._scene, self._events, self._chance = scene, events, chance
+        self._scene, self._events, self._chance = testbed, events, chance
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
@@ -64,8 +64,8 @@ class Publishing:
         try:
             while plain + failing < self._events and not self._stopped.is_set():
                 ahead = self._scene.effect_count() + failing + DEPTH
-                room = min(self.limit, self._events, ahead) - plain - failing
-                if room <= 0:
+                available = min(self.limit, self._events, ahead) - plain - failing
+                if available <= 0:
                     time.sleep(0.01)
                 elif failing * FAILING_EVERY < plain + failing:
                     once = failing % 2 == 0
@@ -73,7 +73,7 @@ class Publishing:
                     self._scene.publish(TYPE, 1, fails=not once, data=data)
                     failing += 1
                 else:
-                    count = min(self._chance.randrange(1, 2 * FAILING_EVERY), room)
+                    count = min(self._chance.randrange(1, 2 * FAILING_EVERY), available)
                     self._scene.publish(TYPE, count)
                     plain += count
         except BaseException as error:
@@ -84,7 +84,7 @@ class Publishing:
 class Storm:
     """What is done to the workers. One of them at most is frozen at a time."""
 
-    scene: Scene
+    testbed: Testbed
     chance: random.Random
     workers: list[Worker] = field(default_factory=list)
     frozen: tuple[Worker, frozenset[int], float] | None = None
@@ -93,30 +93,32 @@ class Storm:
         """Those that are missing; wait until they are ready."""
         for worker in self.workers:
             if not worker.main_lives:
-                # Celery ends a worker of which a pool process dies while the pool starts.
+                # Celery ends a worker if a pool process dies while the pool starts.
                 worker.given_up = True
                 now = time.monotonic()
-                self.scene.harms.append(Harm(frozenset(worker.pids()), now, now))
+                self.testbed.windows.append(FaultWindow(frozenset(worker.pids()), now, now))
         self.workers = self.living()
         while len(self.workers) < WORKERS:
-            self.workers.append(self.scene.worker(orphans=True))
+            self.workers.append(self.testbed.worker(orphans=True))
 
     def living(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.main_lives]
 
     def kill(self) -> None:
         """SIGKILL to a whole worker, its main process or one of its pool processes."""
-        worker = self.chance.choice([one for one in self.living() if not self.is_frozen(one)])
+        worker = self.chance.choice(
+            [worker for worker in self.living() if not self.is_frozen(worker)]
+        )
         how = self.chance.choice((self._kill_group, self._kill_main, self._kill_child))
         how(worker)
-        self.scene.injected += 1
+        self.testbed.injected += 1
 
     def kill_last(self) -> None:
-        """A worker as a whole, of which no process is left to report what it was running."""
-        busy, living = self.scene.store.latest_main(), self.living()
+        """A whole worker: no process remains that reports its deliveries."""
+        busy, living = self.testbed.store.latest_main(), self.living()
         at_work = [worker for worker in living if worker.main == busy]
         self._kill_group((at_work or living)[0])
-        self.scene.injected += 1
+        self.testbed.injected += 1
 
     def _kill_group(self, worker: Worker) -> None:
         self._kill(worker, worker.kill_group)
@@ -127,32 +129,32 @@ class Storm:
     def _kill(self, worker: Worker, kill: Callable[[], None]) -> None:
         pids, began = frozenset(worker.pids()), time.monotonic()
         kill()
-        self.scene.harms.append(Harm(pids, began, time.monotonic()))
+        self.testbed.windows.append(FaultWindow(pids, began, time.monotonic()))
         self.workers.remove(worker)
 
     def _kill_child(self, worker: Worker) -> None:
         began = time.monotonic()
         killed = worker.kill_child()
-        self.scene.harms.append(Harm(frozenset(killed), began, time.monotonic()))
+        self.testbed.windows.append(FaultWindow(frozenset(killed), began, time.monotonic()))
 
     def freeze(self) -> None:
         self.thaw(wait=True)
         worker = self.chance.choice(self.living())
         pids = frozenset(worker.pids())
-        self.frozen = worker, pids, freeze_beside_store(self.scene, worker)
-        self.scene.injected += 1
+        self.frozen = worker, pids, freeze_beside_store(self.testbed, worker)
+        self.testbed.injected += 1
 
     def thaw(self, *, wait: bool = False) -> None:
         """Thaw the frozen worker if its time has come; `wait` until then."""
         if self.frozen is None:
             return
         worker, pids, began = self.frozen
-        left = began + self.scene.lease + FROZEN_BEYOND - time.monotonic()
-        if left > 0 and not wait:
+        remaining = began + self.testbed.lease + FROZEN_BEYOND - time.monotonic()
+        if remaining > 0 and not wait:
             return
-        time.sleep(max(0.0, left))
+        time.sleep(max(0.0, remaining))
         worker.thaw()
-        self.scene.harms.append(Harm(pids, began, time.monotonic(), frozen=True))
+        self.testbed.windows.append(FaultWindow(pids, began, time.monotonic(), frozen=True))
         self.frozen = None
 
     def is_frozen(self, worker: Worker) -> bool:
@@ -164,38 +166,38 @@ class Storm:
 
         def begun() -> bool:
             self.thaw()
-            return self.scene.store.began_count() >= executions
+            return self.testbed.store.began_count() >= executions
 
-        self.scene.until(begun, f"{executions:,} executions", PROGRESS_WITHIN)
+        self.testbed.until(begun, f"{executions:,} executions", PROGRESS_WITHIN)
 
 
-def kills_and_freezes(scene: Scene) -> None:
+def kills_and_freezes(testbed: Testbed) -> None:
     """At random points of the run, the same ones for the same FAULTS_SEED."""
-    size = FULL if scene.times > 2 else QUICK
+    size = FULL if testbed.times > 2 else QUICK
     seed = int(os.environ.get("FAULTS_SEED") or random.randrange(2**32))
     print(f"    FAULTS_SEED={seed}", file=sys.stderr, flush=True)
     chance = random.Random(seed)
-    storm = Storm(scene, chance)
-    harms = [storm.kill] * (size.kills - 1) + [storm.freeze] * size.freezes
-    chance.shuffle(harms)
-    # Work is left after the last.
+    storm = Storm(testbed, chance)
+    windows = [storm.kill] * (size.kills - 1) + [storm.freeze] * size.freezes
+    chance.shuffle(windows)
+    # Work is remaining after the last.
     within = range(size.events // 50, size.events * 85 // 100)
-    *points, last = sorted(chance.sample(within, len(harms) + 1))
-    with Publishing(scene, size.events, random.Random(seed)) as publishing:
-        for point, following, harm in zip(points, [*points[1:], last], harms, strict=True):
+    *points, last = sorted(chance.sample(within, len(windows) + 1))
+    with Publishing(testbed, size.events, random.Random(seed)) as publishing:
+        for point, following, inject in zip(points, [*points[1:], last], windows, strict=True):
             storm.start_workers()
-            # Not past the next: that harm, too, is done to running work, however long this takes.
+            # Not beyond the next point: that fault, too, must affect running work.
             publishing.limit = following + DEPTH
             storm.until_begun(point)
-            harm()
+            inject()
         storm.thaw(wait=True)
         storm.start_workers()
         publishing.limit = size.events
         storm.until_begun(last)
         storm.kill_last()
-        # Two workers are left. What the third held they get at the end of its lease.
-        scene.whole(wait=False)
-    scene.notes.append(f"{size.kills} kills, {size.freezes} freezes, FAULTS_SEED={seed}")
+        # Two workers are remaining. What the third held they get at the end of its lease.
+        testbed.restored(wait=False)
+    testbed.notes.append(f"{size.kills} kills, {size.freezes} freezes, FAULTS_SEED={seed}")
 
 
 FAULTS = (

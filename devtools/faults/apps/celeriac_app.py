@@ -1,4 +1,4 @@
-"""The service on celeriac: `celery -A devtools.faults.apps.ours worker`."""
+"""The service on celeriac: `celery -A devtools.faults.apps.celeriac_app worker`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from celeriac import Event, EventBus
 from celeriac.inbox import create_inbox
-from devtools.faults.apps import doing
+from devtools.faults.apps import handlers
 from devtools.faults.inboxed import open_engine
 
-bus = EventBus(service=doing.SERVICE)
+bus = EventBus(service=handlers.SERVICE)
 app = bus.app
 # Pool processes inherit it: Worker.stop asks one that hangs for what it is at.
 faulthandler.register(signal.SIGUSR2)
@@ -35,18 +35,18 @@ class Payload(msgspec.Struct):
 
 def _handler(name: str) -> Callable[[Event[Any]], None]:
     def handler(event: Event[Any]) -> None:
-        doing.do(name, event.id, event.data)
+        handlers.do(name, event.id, event.data)
 
     handler.__name__ = handler.__qualname__ = name
     return handler
 
 
 def typed(event: Event[Payload]) -> None:
-    doing.do("typed", event.id)
+    handlers.do("typed", event.id)
 
 
 def second(event: Event[Any], connection: Connection) -> None:
-    doing.do_inboxed("second", event.id, connection)
+    handlers.do_inboxed("second", event.id, connection)
 
 
 GIVEN: dict[str, Callable[..., None]] = {"typed": typed, "second": second}
@@ -57,17 +57,17 @@ def _subscribe(name: str, *patterns: str) -> None:
     bus.on(
         *patterns,
         name=name,
-        retries=doing.RETRIES.get(name, 1 if name in doing.HARM else 5),
+        retries=handlers.RETRIES.get(name, 1 if name in handlers.HARM else 5),
         backoff=0.1,
-        time_limit=doing.TIME_LIMITS.get(name),
-        inbox=effects if name in doing.INBOXED else None,
+        time_limit=handlers.TIME_LIMITS.get(name),
+        inbox=effects if name in handlers.INBOXED else None,
     )(function)
 
 
-if doing.wide():
-    for n in range(doing.wide()):
-        _subscribe(f"wide_{n}", doing.wide_type(n))
+if handlers.wide():
+    for n in range(handlers.wide()):
+        _subscribe(f"wide_{n}", handlers.wide_type(n))
 else:
-    for domain in doing.domains():
-        for name in doing.SUBSCRIBED[domain]:
-            _subscribe(name, *doing.patterns(name, domain))
+    for domain in handlers.domains():
+        for name in handlers.SUBSCRIBED[domain]:
+            _subscribe(name, *handlers.patterns(name, domain))

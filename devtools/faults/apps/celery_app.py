@@ -11,12 +11,12 @@ from typing import Any
 
 from celery import Celery
 
-from devtools.faults.apps import doing
+from devtools.faults.apps import handlers
 
 RABBITMQ = os.environ["CELERIAC_BROKER_URL"]
 app = Celery("stock", broker=RABBITMQ or os.environ["CELERIAC_REDIS_URL"])
 app.conf.update(
-    task_default_queue=doing.SERVICE,
+    task_default_queue=handlers.SERVICE,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_ignore_result=True,
@@ -41,18 +41,20 @@ def _register(name: str) -> None:
     def run(event_id: str, data: Any = None) -> None:
         if name == "typed" and not isinstance((data or {}).get("n"), int):
             raise ValueError("n is no number")
-        doing.do(name, event_id, data)
+        handlers.do(name, event_id, data)
 
     options: dict[str, Any] = {}
-    if name in doing.HARM:
+    if name in handlers.HARM:
         options = {"autoretry_for": (Exception,), "max_retries": 1, "default_retry_delay": 0.1}
-    app.task(run, name=f"{doing.SERVICE}.{name}", time_limit=doing.TIME_LIMITS.get(name), **options)
+    app.task(
+        run, name=f"{handlers.SERVICE}.{name}", time_limit=handlers.TIME_LIMITS.get(name), **options
+    )
 
 
-if doing.wide():
-    for n in range(doing.wide()):
+if handlers.wide():
+    for n in range(handlers.wide()):
         _register(f"wide_{n}")
 else:
-    for domain in doing.domains():
-        for name in doing.SUBSCRIBED[domain]:
+    for domain in handlers.domains():
+        for name in handlers.SUBSCRIBED[domain]:
             _register(name)

@@ -1,6 +1,6 @@
 """What the handlers do, by name: most of them their work, some of them harm.
 
-The first segment of an event's type says which of them are for it.
+The first segment of an event's type selects the handlers.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def work() -> None:
 
 
 def churns() -> None:
-    """Nothing beside the traces, so that chunks have many events."""
+    """Write only the traces, so that chunks have many events."""
 
 
 def slow() -> None:
@@ -138,9 +138,9 @@ def exhausts() -> None:
         used = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
     try:
-        held: list[Any] = []
+        memory: list[Any] = []
         while True:
-            held.append(bytearray(16 * 1024 * 1024))
+            memory.append(bytearray(16 * 1024 * 1024))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 

@@ -1,4 +1,4 @@
-"""A system under load, that a fault can be done to: a server, workers, a publisher, the store."""
+"""A system under load that faults are injected into: a server, workers, a publisher, the store."""
 
 from __future__ import annotations
 
@@ -17,35 +17,38 @@ from sqlalchemy.exc import OperationalError
 from celeriac.store.redis.connection import Client, open_client
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
-from devtools.faults.flow import DEPTH, Flow, new_ids
-from devtools.faults.harm import Harm, heal_time
+from devtools.faults.fault_window import FaultWindow, recovery_time
+from devtools.faults.flow import DEPTH, EventStream, new_ids
 from devtools.faults.inboxed import POSTGRESQL, InboxedEffects
 from devtools.faults.proxy import Proxy
 from devtools.faults.rabbit_queue import RabbitQueue
-from devtools.faults.row import Tally, tally
-from devtools.faults.side import Ours, Side, Stock, handlers_of
+from devtools.faults.row import Counts, count
 from devtools.faults.store import Delivery, Store
+from devtools.faults.system import CeleriacSystem, CelerySystem, System, handlers_of
 from devtools.faults.worker import KEEP_ORPHANS, Worker
 from devtools.rabbitmq import EmbeddedRabbit
 
 ANY = "*"
-HEALED_WITHIN = 20.0  # seconds; whoever needs longer has missed the goal
+# Workers import devtools, which is not installed.
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+MAX_RECOVERY = 20.0  # seconds; a longer recovery misses the goal
 
 
 class Skipped(Exception):
-    """This fault cannot be injected here. The message says why."""
+    """This fault cannot be injected here. The message has the reason."""
 
 
 class MissedGoal(Exception):
-    """A goal of one fault alone was missed. The message says which."""
+    """A goal of this fault alone was missed. The message has the goal."""
 
 
-class Scene:
-    """One of the two systems. Close it to end all that it started."""
+class Testbed:
+    """One of the two systems, with its servers and workers. Close it to end them."""
 
     def __init__(
         self,
-        kind: type[Ours] | type[Stock],
+        kind: type[CeleriacSystem] | type[CelerySystem],
         directory: Path,
         *,
         domains: Sequence[str],
@@ -68,8 +71,8 @@ class Scene:
         self.expected: set[Delivery] = set()
         self.failing: set[Delivery] = set()
         self.invalid: set[str] = set()
-        self.harms: list[Harm] = []
-        self._whole: list[float] = []
+        self.windows: list[FaultWindow] = []
+        self._restored: list[float] = []
         self._accepted: dict[Delivery, float] = {}
         self.stack.callback(self._end_workers)
         self.server: EmbeddedServer = start_server(directory / "data", extra=tuple(server))
@@ -78,15 +81,15 @@ class Scene:
         self.store.create()
         self.stack.callback(self.store.close)
         self.inboxed: InboxedEffects | None = None
-        if kind is Ours:
+        if kind is CeleriacSystem:
             self.inboxed = self._make_inboxed(on_postgresql)
         self._rabbit, self.broker_url = rabbit, rabbit.url if rabbit else ""
         if rabbit:
             rabbit.start()
             RabbitQueue(rabbit.url).delete()
         self._kind, self._domains = kind, tuple(domains)
-        self.side: Side = self._side(self.server.url, self.server.url)
-        self.stack.callback(self.side.close)
+        self.system: System = self._system(self.server.url, self.server.url)
+        self.stack.callback(self.system.close)
         # What new workers connect to.
         self.url = self.server.url
 
@@ -105,7 +108,7 @@ class Scene:
 
     @property
     def ours(self) -> bool:
-        return isinstance(self.side, Ours)
+        return isinstance(self.system, CeleriacSystem)
 
     @property
     def rabbit(self) -> EmbeddedRabbit:
@@ -113,12 +116,12 @@ class Scene:
         assert self._rabbit is not None
         return self._rabbit
 
-    def _side(self, url: str, server: str) -> Side:
+    def _system(self, url: str, server: str) -> System:
         return self._kind(url, server, self.lease, self.broker_url)
 
     @property
     def redis(self) -> Client:
-        """A client for the one who does the harm; a new connection pool each time."""
+        """A client that injects faults, with a new connection pool each time."""
         return open_client(self.server.url, answer_within=20)
 
     def close(self) -> None:
@@ -142,7 +145,7 @@ class Scene:
     def connect_to(self, url: str) -> None:
         """Workers and the publisher reach the server by this URL."""
         self.url = url
-        self.side = self._side(url, self.server.url)
+        self.system = self._system(url, self.server.url)
 
     def broker_link(self) -> Proxy:
         """A proxy between the workers and RabbitMQ."""
@@ -152,7 +155,7 @@ class Scene:
 
     def follow(self, server: str) -> None:
         """After a failover: another server has the data now."""
-        self.side = self._side(self.url, server)
+        self.system = self._system(self.url, server)
 
     def environment(self, **more: str) -> dict[str, str]:
         return {
@@ -164,6 +167,7 @@ class Scene:
             "FAULTS_STORE": str(self.directory / "store.sqlite"),
             "FAULTS_VISIBILITY": str(self.visibility),
             "FAULTS_DOMAINS": ",".join(self._domains),
+            "PYTHONPATH": PYTHONPATH,
             "PYTHONUNBUFFERED": "1",
             **more,
         }
@@ -178,30 +182,30 @@ class Scene:
     ) -> Worker:
         """Starts a worker. `orphans`: its pool processes may outlive a kill of their main one."""
         name = f"w{len(self.workers)}"
-        command = [sys.executable, "-m", "celery", "-A", self.side.app, "worker"]
+        command = [sys.executable, "-m", "celery", "-A", self.system.app, "worker"]
         command += ["-c", str(processes), "-n", f"{name}@%h", "--loglevel", "info"]
         command += ["--without-mingle", "--without-gossip", *options]
         return self._start(name, command, orphans, wait, env or {})
 
     def dispatcher(self, **env: str) -> Worker:
-        """Starts `celeriac dispatcher`, which takes deliveries and sends hints, and runs none."""
+        """Start `celeriac dispatcher`, which sends delivery tasks and runs none."""
         name = f"w{len(self.workers)}"
         program = "from celeriac.cli import main; main()"
-        command = [sys.executable, "-c", program, "dispatcher", "-A", self.side.app]
+        command = [sys.executable, "-c", program, "dispatcher", "-A", self.system.app]
         return self._start(name, command, False, True, env)
 
     def _start(
         self, name: str, command: list[str], orphans: bool, wait: bool, env: Mapping[str, str]
     ) -> Worker:
-        log, pid_file = self.directory / f"{name}.log", None
+        log_path, pid_file = self.directory / f"{name}.log", None
         if orphans:
             pid_file = self.directory / f"{name}.pid"
             command = ["/bin/sh", "-c", KEEP_ORPHANS, str(pid_file), *command]
-        with log.open("wb") as out:
+        with log_path.open("wb") as out:
             process = guarded_popen(
                 command, env=self.environment(**env), cwd=self.directory, stdout=out, stderr=out
             )
-        worker = Worker(process, log, pid_file)
+        worker = Worker(process, log_path, pid_file)
         self.workers.append(worker)
         if wait:
             self.until_ready(worker)
@@ -210,8 +214,8 @@ class Scene:
     def until_ready(self, worker: Worker) -> None:
         def ready() -> bool:
             if not worker.alive:
-                raise RuntimeError(f"a worker did not start: {worker.said()[-2000:]}")
-            return worker.started and self.side.ready(worker.main, worker.said())
+                raise RuntimeError(f"a worker did not start: {worker.output()[-2000:]}")
+            return worker.started and self.system.ready(worker.main, worker.output())
 
         self.until(ready, "a worker to be ready", 40)
 
@@ -222,7 +226,7 @@ class Scene:
     ) -> list[str]:
         """Publishes new events; `fails` where their handlers fail by design. Returns the ids."""
         ids = new_ids(count)
-        self.side.publish(type, ids, data)
+        self.system.publish(type, ids, data)
         self.accepted(type, ids, fails=fails)
         return ids
 
@@ -237,19 +241,19 @@ class Scene:
         return len(deliveries)
 
     def accepted_invalid(self, entry: str) -> None:
-        """Notes an entry of the log that is no event: whichever handler meets it buries it."""
+        """Record an entry that is no event: the handler that reads it makes it a dead letter."""
         self.invalid.add(entry)
         self.expected.add((ANY, entry))
         self.failing.add((ANY, entry))
 
-    def flow(self, type: str = "work.flow", *, depth: int = DEPTH) -> Flow:
-        """A stream of events to keep workers busy while harm is done."""
+    def stream(self, type: str = "work.flow", *, depth: int = DEPTH) -> EventStream:
+        """A stream of events that keeps the workers busy while a fault is injected."""
 
         def publish(ids: Sequence[str]) -> int:
-            self.side.publish(type, ids)
+            self.system.publish(type, ids)
             return self.accepted(type, ids)
 
-        return Flow(publish, self.store.began_count, depth, loses=not self.ours)
+        return EventStream(publish, self.store.began_count, depth, loses=not self.ours)
 
     def busy(self, executions: int = 60) -> None:
         """Waits until so many more executions have begun."""
@@ -264,32 +268,33 @@ class Scene:
     # -- what the fault did
 
     @contextmanager
-    def harm(self, *workers: Worker) -> Iterator[None]:
+    def fault_window(self, *workers: Worker) -> Iterator[None]:
         """Kills, freezes or cuts off the workers within the block, or all if none is named: what
         they are running may run again."""
         pids = frozenset(pid for worker in workers for pid in worker.pids())
         began = time.monotonic()
         yield
-        self.harms.append(Harm(pids, began, time.monotonic()))
+        self.windows.append(FaultWindow(pids, began, time.monotonic()))
         self.injected += 1
 
-    def whole(self, *, wait: bool = True) -> None:
-        """All that the fault took away is back: what was accepted is to heal from here on.
+    def restored(self, *, wait: bool = True) -> None:
+        """Report that the fault is over: deliveries that were accepted must recover from now on.
 
-        Waits until it has, or for HEALED_WITHIN, so that the next harm does not lengthen it."""
-        self._whole.append(time.monotonic())
+        Waits until they have, or for MAX_RECOVERY, so that the next fault does not prolong it.
+        """
+        self._restored.append(time.monotonic())
         if wait:
             self.heal()
 
     def heal(self) -> None:
-        """Waits until what was accepted has its effect, or for HEALED_WITHIN."""
+        """Waits until what was accepted has its effect, or for MAX_RECOVERY."""
         if not self.ours:
             return
         accepted = frozenset(self._accepted)
         self.until(
             lambda: accepted <= self.effects().keys(),
             "what was accepted",
-            HEALED_WITHIN,
+            MAX_RECOVERY,
             fatal=False,
             pause=0.1,
         )
@@ -314,32 +319,32 @@ class Scene:
             lambda: wanted <= self.effects().keys(), "effects", within, fatal=False, pause=0.1
         )
         times = self._effect_times()
-        return max((times.get(one, math.inf) - self._accepted[one] for one in wanted), default=0.0)
+        return max((times.get(key, math.inf) - self._accepted[key] for key in wanted), default=0.0)
 
     def _effect_times(self) -> dict[Delivery, float]:
         return self.store.effect_times() | (self.inboxed.times() if self.inboxed else {})
 
-    def heal_time(self) -> float:
+    def recovery_time(self) -> float:
         """The longest that what was accepted took after a moment at which all was whole."""
-        return heal_time(self._accepted, self._effect_times(), self._whole)
+        return recovery_time(self._accepted, self._effect_times(), self._restored)
 
-    def count(self) -> Tally:
-        # Beside the store, for whoever asks why a repetition is unexplained.
-        (self.directory / "harms.txt").write_text("\n".join(map(repr, self.harms)))
-        dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.side.dead()}
-        return tally(
+    def count(self) -> Counts:
+        # Next to the store, to show why a repetition is unexplained.
+        (self.directory / "windows.txt").write_text("\n".join(map(repr, self.windows)))
+        dead = {(ANY if id in self.invalid else handler, id) for handler, id in self.system.dead()}
+        return count(
             self.expected,
             self.failing,
             dead,
-            self.side.left(),
+            self.system.remaining(),
             self.store.runs(),
             self.effects(),
-            self.harms,
+            self.windows,
         )
 
     def late(self) -> int:
         """How many deliveries have no effect yet, while the system still holds them."""
-        return len((self.expected & self.side.left()) - self.effects().keys())
+        return len((self.expected & self.system.remaining()) - self.effects().keys())
 
     def until(
         self,
@@ -367,6 +372,6 @@ class Scene:
                 worker.given_up = True
                 self.restarted += 1
                 now = time.monotonic()
-                self.harms.append(Harm(frozenset(worker.pids()), now, now))
+                self.windows.append(FaultWindow(frozenset(worker.pids()), now, now))
                 # Not waited for: what ended the first may end this one too before it is ready.
                 self.worker(wait=False)

@@ -13,24 +13,24 @@ from redis.exceptions import RedisError
 
 from celeriac.store.redis.connection import Client
 from devtools.faults.fault import RABBITMQ, REDIS, Fault, Inject
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 
 REFUSES_FOR = 3.0  # seconds
 ENDLESS = "while true do end"
 
 # Refuses within the block, and no longer.
-Refusal = Callable[[Scene, Client], AbstractContextManager[None]]
+Refusal = Callable[[Testbed, Client], AbstractContextManager[None]]
 
 
 @contextmanager
-def no_replicas(scene: Scene, client: Client) -> Iterator[None]:
+def no_replicas(testbed: Testbed, client: Client) -> Iterator[None]:
     client.config_set("min-replicas-to-write", 1)
     yield
     client.config_set("min-replicas-to-write", 0)
 
 
 @contextmanager
-def demoted(scene: Scene, client: Client) -> Iterator[None]:
+def demoted(testbed: Testbed, client: Client) -> Iterator[None]:
     """A replica of a master that is not there, and promoted again."""
     client.replicaof("127.0.0.1", 1)
     yield
@@ -38,7 +38,7 @@ def demoted(scene: Scene, client: Client) -> Iterator[None]:
 
 
 @contextmanager
-def failed_snapshot(scene: Scene, client: Client) -> Iterator[None]:
+def failed_snapshot(testbed: Testbed, client: Client) -> Iterator[None]:
     """A directory is where the snapshot should be written."""
     directory = Path(client.config_get("dir")["dir"])
     snapshot = directory / client.config_get("dbfilename")["dbfilename"]
@@ -46,27 +46,29 @@ def failed_snapshot(scene: Scene, client: Client) -> Iterator[None]:
     (snapshot / "in the way").mkdir(parents=True)
     client.config_set("save", "3600 1000000")
     client.bgsave()
-    scene.until(lambda: _snapshot_status(client) == "err", "the snapshot to fail", 10)
+    testbed.until(lambda: _snapshot_status(client) == "err", "the snapshot to fail", 10)
     yield
     shutil.rmtree(snapshot)
     client.bgsave()
-    scene.until(lambda: _snapshot_status(client) == "ok", "a snapshot", 10)
+    testbed.until(lambda: _snapshot_status(client) == "ok", "a snapshot", 10)
     client.config_set("save", "")
 
 
 def _snapshot_status(client: Client) -> str:
-    found = client.info("persistence")
-    return "" if found["rdb_bgsave_in_progress"] else str(found["rdb_last_bgsave_status"])
+    persistence = client.info("persistence")
+    return (
+        "" if persistence["rdb_bgsave_in_progress"] else str(persistence["rdb_last_bgsave_status"])
+    )
 
 
 @contextmanager
-def long_script(scene: Scene, client: Client) -> Iterator[None]:
+def long_script(testbed: Testbed, client: Client) -> Iterator[None]:
     client.config_set("lua-time-limit", 200)
 
     def run() -> None:
         # SCRIPT KILL ends it with an error.
         with suppress(RedisError):
-            scene.redis.eval(ENDLESS, 0)
+            testbed.redis.eval(ENDLESS, 0)
 
     thread = threading.Thread(target=run, name="endless script", daemon=True)
     thread.start()
@@ -78,22 +80,22 @@ def long_script(scene: Scene, client: Client) -> Iterator[None]:
 def refuse(code: str, refusal: Refusal) -> Inject:
     """The server refuses with this code while events flow, and then takes commands again."""
 
-    def inject(scene: Scene) -> None:
-        scene.worker()
-        client = scene.redis
-        with scene.flow():
-            for _ in range(scene.times):
-                scene.busy()
-                with refusal(scene, client):
-                    scene.injected += 1
+    def inject(testbed: Testbed) -> None:
+        testbed.worker()
+        client = testbed.redis
+        with testbed.stream():
+            for _ in range(testbed.times):
+                testbed.busy()
+                with refusal(testbed, client):
+                    testbed.injected += 1
                     time.sleep(REFUSES_FOR)
-                scene.whole()
+                testbed.restored()
                 refused = refusals(client, code)
-                scene.notes.append(f"{refused} commands refused")
+                testbed.notes.append(f"{refused} commands refused")
                 # Stock Celery has nothing in Redis where RabbitMQ is its broker.
-                if scene.ours and not refused:
+                if testbed.ours and not refused:
                     raise AssertionError(f"the server never refused with {code}")
-                scene.busy()
+                testbed.busy()
 
     return inject
 

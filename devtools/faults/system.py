@@ -14,7 +14,7 @@ from celeriac import EventBus
 from celeriac.errors import BusUnavailable, LogFull
 from celeriac.registry import WorkerRecord
 from celeriac.store.redis.connection import Client, open_client
-from devtools.faults.apps.doing import SERVICE, SUBSCRIBED
+from devtools.faults.apps.handlers import SERVICE, SUBSCRIBED
 from devtools.faults.rabbit_queue import RabbitQueue
 from devtools.faults.store import Delivery
 
@@ -23,50 +23,52 @@ QUEUES = [SERVICE, *(f"{SERVICE}\x06\x16{step}" for step in (3, 6, 9))]
 PUBLISH_WITHIN = 45.0  # seconds for which a publisher tries again with the same ids
 
 
-class Side(Protocol):
+class System(Protocol):
     name: str
     app: str
 
     def publish(self, type: str, ids: Sequence[str], data: Any = None) -> None:
-        """Returns when all are accepted: until then it tries again with the same ids."""
+        """Publish events, and return when all are accepted. Retries with the same ids."""
 
     def dead(self) -> set[Delivery]:
-        """Deliveries given up with a reason."""
+        """Return the deliveries that are dead letters."""
         ...
 
-    def left(self) -> set[Delivery]:
-        """Deliveries that the system still holds when it is told to be done with, by name: they
-        are late, not lost. Empty where it is enough to count them."""
+    def remaining(self) -> set[Delivery]:
+        """Return the deliveries that the system still has at the end: they are late, not lost.
+
+        Empty if the system only counts them.
+        """
         ...
 
-    def held(self) -> int:
-        """Deliveries that are waiting or in flight."""
+    def in_flight(self) -> int:
+        """Return the number of deliveries that are waiting or in flight."""
         ...
 
-    def ready(self, pid: int, said: str) -> bool:
-        """Whether the worker is at work."""
+    def ready(self, pid: int, output: str) -> bool:
+        """Return whether the worker has started. `output` is its log."""
         ...
 
     def close(self) -> None: ...
 
 
 def handlers_of(type: str) -> tuple[str, ...]:
-    """The ids of the handlers that subscribe to a type."""
+    """Return the ids of the handlers that subscribe to a type."""
     domain = type.partition(".")[0]
     if domain.startswith("wide"):
         return (f"{SERVICE}.wide_{type.rpartition('type')[2]}",)
     return tuple(f"{SERVICE}.{name}" for name in SUBSCRIBED[domain])
 
 
-class Ours:
+class CeleriacSystem:
     """celeriac."""
 
     name = "celeriac"
-    app = "devtools.faults.apps.ours"
+    app = "devtools.faults.apps.celeriac_app"
 
     def __init__(self, url: str, server: str, lease: float, broker: str = "") -> None:
         self._emitter = EventBus(redis_url=url, lease=lease, emit_timeout=2.0)
-        # Past any proxy: what is asked about the system must not suffer the fault.
+        # Not through a proxy: these queries must not suffer the fault.
         self._reader = EventBus(redis_url=server, lease=lease)
 
     @property
@@ -87,36 +89,36 @@ class Ours:
 
     def dead(self) -> set[Delivery]:
         backend = self._reader.service.backend
-        found: set[Delivery] = set()
+        dead: set[Delivery] = set()
         for domain in backend.event_log.domains():
             after = ""
-            while letters := backend.deliveries.dead(domain, after=after, count=1000):
-                found |= {(letter.handler, letter.event_id or letter.entry) for letter in letters}
-                after = letters[-1].id
-        return found
+            while page := backend.deliveries.dead(domain, after=after, count=1000):
+                dead |= {(entry.handler, entry.event_id or entry.entry) for entry in page}
+                after = page[-1].id
+        return dead
 
-    def left(self) -> set[Delivery]:
+    def remaining(self) -> set[Delivery]:
         return set()
 
-    def held(self) -> int:
-        log = self._reader.service.backend.event_log
-        groups = [group for domain in log.domains() for group in log.groups(domain)]
+    def in_flight(self) -> int:
+        event_log = self._reader.service.backend.event_log
+        groups = [group for domain in event_log.domains() for group in event_log.groups(domain)]
         return sum(group.pending + (1 if group.lag is None else group.lag) for group in groups)
 
     def workers(self) -> list[WorkerRecord]:
         return list(self._reader.service.backend.registry.workers())
 
-    def ready(self, pid: int, said: str) -> bool:
+    def ready(self, pid: int, output: str) -> bool:
         return any(worker.pid == pid for worker in self.workers())
 
     def close(self) -> None: ...
 
 
-class Stock:
+class CelerySystem:
     """Celery with a message for each subscriber."""
 
     name = "stock"
-    app = "devtools.faults.apps.stock"
+    app = "devtools.faults.apps.celery_app"
 
     def __init__(self, url: str, server: str, lease: float, broker: str = "") -> None:
         self._celery = Celery("publisher", broker=broker or url)
@@ -151,28 +153,28 @@ class Stock:
     def dead(self) -> set[Delivery]:
         return set()
 
-    def left(self) -> set[Delivery]:
+    def remaining(self) -> set[Delivery]:
         if self._rabbit:
-            return set()  # what is unacknowledged there nobody can list
+            return set()  # RabbitMQ does not list unacknowledged messages
         queued = [item for queue in QUEUES for item in self._client.lrange(queue, 0, -1)]
         unacked = self._client.hvals("unacked")
-        found: set[Delivery] = set()
+        remaining: set[Delivery] = set()
         for message in (*map(_json, queued), *(_first(_json(raw)) for raw in unacked)):
             with contextlib.suppress(TypeError, KeyError, ValueError):
                 id, handler = message["headers"]["id"].split(".", 1)
-                found.add((handler, id))
-        return found
+                remaining.add((handler, id))
+        return remaining
 
-    def held(self) -> int:
+    def in_flight(self) -> int:
         if self._rabbit:
             try:
                 return self._rabbit.waiting()
-            except Exception:  # it is being restarted: as far as anyone can tell, all of it
+            except Exception:  # it is being restarted: its messages cannot be counted
                 return 1
-        return len(self.left())
+        return len(self.remaining())
 
-    def ready(self, pid: int, said: str) -> bool:
-        return " ready." in said
+    def ready(self, pid: int, output: str) -> bool:
+        return " ready." in output
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
