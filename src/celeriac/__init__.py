@@ -22,6 +22,7 @@ from celeriac.errors import (
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.handler import Debounce, PerKey, RetryPolicy, in_share
+from celeriac.middleware import Attempt, Middleware
 from celeriac.settings import VERSION, Settings
 
 __version__ = VERSION
@@ -47,6 +48,9 @@ __all__ = [
     "RetryPolicy",
     "current_attempt",
     "current_event",
+    # middleware
+    "Attempt",
+    "Middleware",
     # settings
     "Settings",
     # errors

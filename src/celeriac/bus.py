@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients, make_emitters
+from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
 from celeriac.handler import Debounce, PerKey, Predicate, Start, make_handler
 from celeriac.handler.policy import ErrorPolicies
+from celeriac.middleware import EmitHooks, Middleware
 from celeriac.service import Service
 from celeriac.settings import Settings
 
@@ -49,7 +50,14 @@ class EventBus:
         ConfigurationError: A setting is wrong. The message lists every fault.
     """
 
-    def __init__(self, app: Celery | None = None, *, service: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        app: Celery | None = None,
+        *,
+        service: str = "",
+        middleware: Sequence[Middleware] = (),
+        **settings: Any,
+    ) -> None:
         if isinstance(app, str):
             raise ConfigurationError(f"EventBus({app!r}) names no app; EventBus(service={app!r})")
         if app is not None and not service:
@@ -59,7 +67,13 @@ class EventBus:
         caller = sys._getframe(1)
         self._made_in = f"{caller.f_globals.get('__name__')} (line {caller.f_lineno})"
         other = None if app is None else _bus_of(app, self)
-        self.service: Service = other.service if other else Service(self.settings)
+        self.service: Service = other.service if other else Service(self.settings, middleware)
+        if other and middleware:
+            raise ConfigurationError(
+                f"EventBus(middleware=...) in {self._made_in}: the service "
+                f"{self.settings.service!r} has a bus already, made in {other._made_in}. "
+                "Give the middleware to that one."
+            )
         self.emitter: Emitter
         self._async: AsyncEmitter
         self.emitter, self._async = (
@@ -411,7 +425,9 @@ def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
         logs = (lambda: service.emitting.event_log), (lambda: service.emitting.async_event_log)
     else:
         logs = (lambda: service.backend.event_log), (lambda: service.backend.async_event_log)
-    return make_emitters(service.settings, *logs)
+    hooks = EmitHooks(service.middleware) if service.middleware else None
+    emitter = Emitter(service.settings, logs[0], hooks)
+    return emitter, AsyncEmitter(emitter, logs[1])
 
 
 def _buses_of(app: Celery) -> dict[str, EventBus]:

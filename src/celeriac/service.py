@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 from celeriac.errors import SubscriptionError
 from celeriac.handler.handler import Handler
 from celeriac.handler.signature import qualified_name
+from celeriac.middleware import Middleware
+from celeriac.observability.tracing import with_tracing
 from celeriac.security import EventSecurity
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
@@ -25,8 +27,9 @@ class Service:
     # own: no bus that the test did not think of reaches Redis. See celeriac.testing.
     instead: ClassVar[Backend | None] = None
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, middleware: Sequence[Middleware] = ()) -> None:
         self.settings = settings
+        self.middleware = with_tracing(settings, middleware)
         self.worker = worker_name(settings.service)
         self._handlers: dict[str, Handler] = {}
         self._backend: Backend | None = None

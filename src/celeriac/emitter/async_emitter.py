@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -21,6 +21,7 @@ from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, made_ms, new_event_ids, record_emitted
 from celeriac.event_log import AsyncEventLog, Item, time_ms, tried_at
+from celeriac.middleware import Through
 from celeriac.store.redis.connection import explain, is_transient, pauses
 from celeriac.store.redis.refusal import nothing_written
 from celeriac.transfer import PORTION_BYTES, transfer_time
@@ -53,6 +54,26 @@ class AsyncEmitter:
         made: bool = False,
     ) -> str:
         """Appends the event, now or later; returns its id. See Emitter.emit."""
+        hooks = self.emitter.hooks
+        if hooks is None:
+            return await self._emit(event, delay, at, made)
+        with hooks.around(event) as through:
+            changed = through(event)
+            try:
+                await self._emit(changed, delay, at, made and changed.id == event.id)
+            except Exception as error:
+                hooks.failed((changed,), error)
+                raise
+            hooks.appended((changed,))
+            return changed.id
+
+    async def _emit(
+        self,
+        event: Event[Any],
+        delay: float | timedelta | None,
+        at: datetime | None,
+        made: bool,
+    ) -> str:
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         event_log = self._log()
@@ -81,6 +102,12 @@ class AsyncEmitter:
 
     async def emit_many(self, events: Emissions) -> int:
         """Appends events of any number, as Emitter.emit_many does; returns how many."""
+        if self.emitter.hooks is None:
+            return await self._emit_many(events, None)
+        with self.emitter.hooks.around(None) as through:
+            return await self._emit_many(events, through)
+
+    async def _emit_many(self, events: Emissions, through: Through | None) -> int:
         emitted = 0
         ids = new_event_ids(PIPELINE)
         chunk: list[Item] = []
@@ -89,8 +116,12 @@ class AsyncEmitter:
         async for given in _each(events):
             try:
                 event = self.emitter.as_event(given, ids)
-                body = self.emitter.encode_unsigned(event, valid=not isinstance(given, Event))
                 kind, since = NEW if type(given) is tuple else self.emitter.kind_of(given)
+                is_valid = not isinstance(given, Event)
+                if through is not None:
+                    event, (kind, since) = self.emitter.changed(event, through, (kind, since))
+                    is_valid = False
+                body = self.emitter.encode_unsigned(event, valid=is_valid)
                 chunk.append((event.domain, body, kind, since))
                 chosen.append(event)
                 size += len(body)
@@ -98,16 +129,18 @@ class AsyncEmitter:
                 error.emitted = emitted
                 raise
             if len(chunk) == PIPELINE or size >= PORTION_BYTES:
-                await self._emit_chunk(chunk, emitted)
+                await self._emit_chunk(chunk, chosen, emitted)
                 self._note(chosen)
                 emitted += len(chunk)
                 ids, chunk, chosen, size = new_event_ids(PIPELINE), [], [], 0
         if chunk:
-            await self._emit_chunk(chunk, emitted)
+            await self._emit_chunk(chunk, chosen, emitted)
             self._note(chosen)
         return emitted + len(chunk)
 
-    async def _emit_chunk(self, items: list[Item], before: int) -> None:
+    async def _emit_chunk(
+        self, items: list[Item], events: Sequence[Event[Any]], before: int
+    ) -> None:
         event_log, done, items = self._log(), 0, self.emitter.signed(items)
 
         async def append() -> None:
@@ -126,7 +159,12 @@ class AsyncEmitter:
             await self._persist(append, sum(len(item[1]) for item in items))
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
+            if self.emitter.hooks is not None:
+                self.emitter.hooks.appended(events[:done])
+                self.emitter.hooks.failed(events[done:], error)
             raise
+        if self.emitter.hooks is not None:
+            self.emitter.hooks.appended(events)
 
     def _note(self, events: list[Event[Any]]) -> None:
         record_emitted(events)

@@ -30,6 +30,7 @@ from celeriac.event import (
 from celeriac.event.sensitive import DEEP, escaped
 from celeriac.event_log import EntryKind, EventLog, Item, time_ms, tried_at
 from celeriac.event_log.registered import kind_of_id, kind_postponed
+from celeriac.middleware import EmitHooks, Through
 from celeriac.security import Encrypter, make_encrypter, make_signer
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import persist
@@ -46,8 +47,14 @@ NEW = (MADE, 0)
 class Emitter:
     """Emits into one log. Thread-safe, fork-safe; connects at the first emit."""
 
-    def __init__(self, settings: Settings, event_log: Callable[[], EventLog]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        event_log: Callable[[], EventLog],
+        hooks: EmitHooks | None = None,
+    ) -> None:
         self.settings = settings
+        self.hooks = hooks
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
         self._signer = make_signer(settings)
@@ -125,6 +132,25 @@ class Emitter:
 
         `made` says that its id was made for this very call.
         """
+        if self.hooks is None:
+            return self._emit(event, delay, at, made)
+        with self.hooks.around(event) as through:
+            changed = through(event)
+            try:
+                self._emit(changed, delay, at, made and changed.id == event.id)
+            except Exception as error:
+                self.hooks.failed((changed,), error)
+                raise
+            self.hooks.appended((changed,))
+            return changed.id
+
+    def _emit(
+        self,
+        event: Event[Any],
+        delay: float | timedelta | None,
+        at: datetime | None,
+        made: bool,
+    ) -> str:
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         event_log = self._log()
@@ -154,10 +180,18 @@ class Emitter:
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
         """Appends events of any number, at most PIPELINE and PORTION_BYTES at a time; returns how
         many. See EventBus."""
+        if self.hooks is None:
+            return self._emit_many(events, None)
+        with self.hooks.around(None) as through:
+            return self._emit_many(events, through)
+
+    def _emit_many(
+        self, events: Iterable[Emission | Mapping[str, Any]], through: Through | None
+    ) -> int:
         emitted = 0
         event_log = self._log()
         given = iter(events)
-        while chosen := self._encoded(given, emitted):
+        while chosen := self._encoded(given, emitted, through):
             chosen_events, items = chosen
             done = 0
 
@@ -177,11 +211,23 @@ class Emitter:
                 self._persist(append, sum(len(item[1]) for item in items))
             except (BusUnavailable, LogFull) as error:
                 error.emitted = emitted + done
+                if self.hooks is not None:
+                    self.hooks.appended(chosen_events[:done])
+                    self.hooks.failed(chosen_events[done:], error)
                 raise
+            if self.hooks is not None:
+                self.hooks.appended(chosen_events)
             record_emitted(chosen_events)
             event_log.note_emitted([event.type for event in chosen_events])
             emitted += len(items)
         return emitted
+
+    def changed(
+        self, event: Event[Any], through: Through, kind: tuple[EntryKind, int]
+    ) -> tuple[Event[Any], tuple[EntryKind, int]]:
+        """Return the event as middleware changed it, and its kind: another id is a given one."""
+        changed = through(event)
+        return changed, kind if changed.id == event.id else self.kind_of_id(changed.id)
 
     def kind_of(self, given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
         """Whether emit_many makes the id of what it was given; as `kind_of_id`."""
@@ -201,7 +247,10 @@ class Emitter:
         return kind_postponed(kind, signed=self._signer is not None)
 
     def _encoded(
-        self, events: Iterator[Emission | Mapping[str, Any]], emitted: int
+        self,
+        events: Iterator[Emission | Mapping[str, Any]],
+        emitted: int,
+        through: Through | None,
     ) -> tuple[list[Event[Any]], list[Item]] | None:
         """The next events, and as they enter the log, as many as one pipeline takes; none of them
         published yet."""
@@ -212,9 +261,13 @@ class Emitter:
         try:
             for given in islice(events, PIPELINE):
                 event = self.as_event(given, ids)
-                body = self.encode_unsigned(event, valid=not isinstance(given, Event))
-                chosen.append(event)
                 kind, since = NEW if type(given) is tuple else self.kind_of(given)
+                is_valid = not isinstance(given, Event)
+                if through is not None:
+                    event, (kind, since) = self.changed(event, through, (kind, since))
+                    is_valid = False
+                body = self.encode_unsigned(event, valid=is_valid)
+                chosen.append(event)
                 items.append((event.domain, body, kind, since))
                 size += len(body)
                 if size >= PORTION_BYTES:

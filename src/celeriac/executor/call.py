@@ -31,6 +31,13 @@ def call(handler: Handler, argument: Any) -> None:
                 "function that its decorator calls"
             )
         return
+    run_awaitable(answer)
+
+
+def run_awaitable(answer: Awaitable[Any] | None) -> None:
+    """Wait for the result in this thread's event loop; None is nothing to wait for. Blocks."""
+    if answer is None:
+        return
     if isinstance(answer, asyncio.Future):
         # A future ends in its own loop alone.
         loop = answer.get_loop()

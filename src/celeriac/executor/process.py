@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import median_low
 from typing import TypeVar
 
@@ -15,7 +14,6 @@ from celeriac.executor.at_hand import AtHand
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.work import Finish, Work
 from celeriac.handler import Handler
-from celeriac.observability.tracing import tracing_of
 from celeriac.service import Service
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import persist
@@ -37,7 +35,6 @@ class ExecutorProcess:
         self.at_hand = AtHand()
         self.sources = Sources(time.monotonic)
         self._means_us: dict[str, deque[float]] = {}
-        self._make_work = _work_maker(service.settings)
 
     @property
     def settings(self) -> Settings:
@@ -50,7 +47,8 @@ class ExecutorProcess:
     def work(self, handler: Handler, domain: str, held: dict[str, int], finish: Finish) -> Work:
         """Return a Work for events of the domain; `finish` reports what became of them."""
         admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
-        return self._make_work(self.worker, handler, len(held), held, finish, admission)
+        middleware = self.service.middleware
+        return Work(self.worker, handler, len(held), held, finish, admission, middleware)
 
     def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
         """Return the call's result; repeat it while Redis is away, for a lease's time by default.
@@ -85,16 +83,6 @@ class ExecutorProcess:
         """Return the same, without new runs; 0 where there were none."""
         means = self._means_us.get(handler.id)
         return max(1, round(median_low(means))) if means else 0
-
-
-def _work_maker(settings: Settings) -> Callable[..., Work]:
-    """Chosen once, so that work which is not traced pays nothing for it."""
-    tracing = tracing_of(settings)
-    if tracing is None:
-        return Work
-    from celeriac.executor.traced import TracedWork
-
-    return partial(TracedWork, tracing)
 
 
 def typical_us(took_us: Sequence[int]) -> float:

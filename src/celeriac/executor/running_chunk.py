@@ -111,7 +111,7 @@ class RunningChunk:
                     # A report may wait for Redis, which is not this event's run time.
                     started = time.monotonic()
                 enter(count - self._next, count - self._next - 1)
-                error, emitted_events = call(found, found, 1)
+                error, emitted_events = call(found, found, 1, (entry.body,))
                 took_us = int((time.monotonic() - started) * 1e6)
                 if error is None and not emitted_events:
                     self._unreported.of_type(found.type).add(entry.id, took_us)
@@ -151,7 +151,8 @@ class RunningChunk:
 
     def _run_batch(self, read: Sequence[tuple[Entry, Read]], events: list[Event[Any]]) -> None:
         started = time.monotonic()
-        error, emitted_events = self._work.call(events, events[0], 1)
+        bodies = [entry.body for entry, one in read if type(one) is Event]
+        error, emitted_events = self._work.call(events, events[0], 1, bodies)
         share = int((time.monotonic() - started) * 1e6) // len(events)
         if error is not None or emitted_events:
             ready = [(_claim(entry), "", one) for entry, one in read if type(one) is Event]

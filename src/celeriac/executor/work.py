@@ -32,12 +32,14 @@ from celeriac.event import (
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
+from celeriac.executor.attempt_hooks import run_attempt
 from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
 from celeriac.handler import Decision, Handler, decide
+from celeriac.middleware import Attempt, Middleware
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +64,10 @@ class Work:
         held: dict[str, int],
         finish: Finish,
         admission: Admission,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.worker, self.handler = worker, handler
+        self.middleware = middleware
         self.complete = finish
         self.admission = admission
         self.held = held
@@ -149,7 +153,7 @@ class Work:
 
     def _run_one(self, one: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
-        error, emitted_events = self.call(event, event, one.attempt)
+        error, emitted_events = self.call(event, event, one.attempt, (one.body,))
         self.settle_run(one, key, event, _us(started), error, emitted_events)
 
     def settle_run(
@@ -180,7 +184,8 @@ class Work:
         """A batch that fails fails for each of its events; each runs alone at its next attempt."""
         started = time.perf_counter()
         events = [event for _, _, event in ready]
-        error, emitted_events = self.call(events, events[0], ready[0][0].attempt)
+        bodies = [one.body for one, _, _ in ready]
+        error, emitted_events = self.call(events, events[0], ready[0][0].attempt, bodies)
         self.settle_batch(ready, _us(started) // len(ready), error, emitted_events)
 
     def settle_batch(
@@ -217,23 +222,61 @@ class Work:
             self._settle(one, keys[one.entry], Outcome.REQUEUED)
 
     def call(
-        self, argument: Any, cause: Event[Any], attempt: int
+        self,
+        argument: Any,
+        cause: Event[Any],
+        attempt: int,
+        bodies: Sequence[bytes | None],
     ) -> tuple[BaseException | None, EmittedEvents]:
-        """Runs the handler's function; returns what it raised, and what it emitted."""
+        """Run the handler's function; return what it raised, and what it emitted.
+
+        `bodies` are the events as the log has them.
+        """
         failure: BaseException | None = None
         size = len(argument) if self.handler.batch is not None else 1
         with HandlingContext(cause, attempt, self.handler.id, size) as under_way:
-            try:
-                call(self.handler, argument)
-            except BaseException as error:
-                # A coroutine that something cancelled has failed; so has a native extension that
-                # panicked.
-                if is_control_flow(error) or is_time_limit(error, self.handler.time_limit):
-                    raise
-                failure = from_their_code(error)
+            if self.middleware:
+                failure = self._call_within(argument, cause, attempt, bodies)
+            else:
+                try:
+                    call(self.handler, argument)
+                except BaseException as error:
+                    failure = self._failure(error)
         if self.breaking is not None:
             self.breaking.note(failure)
         return failure, under_way.emitted_events
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return the error of a failed attempt, or raise it if it must end the task."""
+        # A coroutine that something cancelled has failed; so has a native extension that panicked.
+        if is_control_flow(error) or is_time_limit(error, self.handler.time_limit):
+            raise error
+        return from_their_code(error)
+
+    def _call_within(
+        self, argument: Any, cause: Event[Any], number: int, bodies: Sequence[bytes | None]
+    ) -> BaseException | None:
+        """Run the handler's function within the middleware."""
+        is_batch = self.handler.batch is not None
+        events = tuple(argument) if is_batch else (cause,)
+        attempt = Attempt(self.handler.id, self.worker, number, events, is_batch)
+        failures: list[BaseException] = []
+
+        def fail(error: BaseException) -> None:
+            failures.append(self._failure(error))
+            attempt.error = self.admission.shown(failures[0], bodies)
+            attempt.outcome = decide(self.handler.failure, failures[0], number).outcome.value
+
+        def run() -> None:
+            call(self.handler, argument)
+            attempt.outcome = Outcome.PROCESSED.value
+
+        try:
+            run_attempt(self.middleware, attempt, run, fail)
+        except BaseException as error:
+            # Of a hook that ended after the attempt.
+            failures.append(self._failure(error))
+        return failures[0] if failures else None
 
     def fail(
         self,

@@ -49,7 +49,7 @@ def test_a_traceback_follows_in_lines_of_its_own(record: Make) -> None:
     assert ("  Traceback (most recent call last):", "  ValueError: no") == (lines[1], lines[-1])
 
 
-def test_behind_the_lines_of_another_formatter_stands_the_event(
+def test_the_event_is_appended_to_lines_of_another_formatter(
     record: Make, event: Event[Any]
 ) -> None:
     form = SuffixFormatter(logging.Formatter("%(levelname)s %(message)s"))

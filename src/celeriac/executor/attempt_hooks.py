@@ -1,0 +1,53 @@
+"""Running the hooks of middleware around one attempt of a handler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from celeriac.executor.call import run_awaitable
+from celeriac.middleware import Attempt, Middleware
+
+logger = logging.getLogger(__name__)
+
+
+def run_attempt(
+    middleware: Sequence[Middleware],
+    attempt: Attempt,
+    call: Callable[[], None],
+    fail: Callable[[BaseException], None],
+) -> None:
+    """Call the handler with the hooks around it.
+
+    `fail` sets `attempt.error` and `attempt.outcome` for an exception of the handler or of a hook,
+    or raises it again. Blocks until all hooks have ended.
+    """
+    with ExitStack() as stack:
+        entered: list[Middleware] = []
+        try:
+            for one in middleware:
+                stack.enter_context(one.around_attempt(attempt))
+                entered.append(one)
+                run_awaitable(one.before_attempt(attempt))
+            call()
+            for one in reversed(entered):
+                run_awaitable(one.after_attempt(attempt))
+        except BaseException as error:
+            fail(error)
+            for one in reversed(entered):
+                _report_failure(one, attempt)
+
+
+def _report_failure(middleware: Middleware, attempt: Attempt) -> None:
+    try:
+        run_awaitable(middleware.attempt_failed(attempt))
+    except Exception:
+        logger.exception(
+            "%s.attempt_failed of the middleware failed after attempt %d of %s at %s %s",
+            type(middleware).__name__,
+            attempt.number,
+            attempt.handler,
+            attempt.event.type,
+            attempt.event.id,
+        )
