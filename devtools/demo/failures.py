@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LINE = re.compile(
-    r'at=(?P<at>\S+) .* say="(?P<handler>\S+) failed on (?P<event>\S+) (?P<id>\S+) '
+    r'at=(?P<at>\S+) .* msg="(?P<handler>\S+) failed on (?P<event>\S+) (?P<id>\S+) '
     r'in attempt (?P<attempt>\d+) \((?P<then>[^)]*)\): (?P<error>.*?)"( event=|$)'
 )
 

@@ -1,4 +1,4 @@
-"""The page of contracts: what each event's data is, who reads it, and who cannot."""
+"""The page of contracts: each event's data, its readers, and the readers that break."""
 
 from __future__ import annotations
 

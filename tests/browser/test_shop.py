@@ -38,7 +38,7 @@ class ShopFlower(Flower):
 
 
 @pytest.mark.parametrize("command", [COMPOSE, DEMO], ids=["compose", "demo"])
-def test_it_shows_events_to_who_knows_the_password(
+def test_it_shows_events_with_the_password(
     watched: Settings, tmp_path: Path, command: list[str]
 ) -> None:
     flower = ShopFlower(watched, tmp_path)

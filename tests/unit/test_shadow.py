@@ -115,7 +115,7 @@ def test_a_call_for_later_emits_at_that_time(app: Any, bus: EventBus) -> None:
     shadow(bus, charge, "charge.asked")
     with in_memory(bus) as memory:
         result = charge.apply_async(countdown=3600)
-        assert "postponed" == Matrix(memory.store.backend).status(result.id).place
+        assert "postponed" == Matrix(memory.store.backend).status(result.id).location
 
 
 def test_a_retry_of_the_task_emits_nothing(app: Any, bus: EventBus) -> None:

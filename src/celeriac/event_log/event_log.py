@@ -250,6 +250,11 @@ class EventLog(Protocol):
         """Return the entries from `start` to `end`, both inclusive; `(id` is exclusive."""
         ...
 
+    def read_after(self, asked: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        """For each domain, entry and count: at most so many entries after that one. In one round
+        trip for all; None of a domain whose node of a cluster is away."""
+        ...
+
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         """Return the entry registered for each event key (see `append`), in order."""
         ...

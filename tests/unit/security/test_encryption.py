@@ -21,7 +21,7 @@ from celeriac import (
     InvalidData,
     InvalidEvent,
 )
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.dispatcher.sift import verdict
 from celeriac.event import decode, is_encrypted, masked, masked_envelope, read_header
 from celeriac.event.encrypted import ENCRYPTED, Jwe
@@ -327,7 +327,7 @@ def test_redriven_it_is_opened_again(
     memory.run_until_idle()
     (letter,) = memory.store.deliveries.dead("order")
     backend, records = memory.store.backend, memory.store.registry.handlers()
-    assert redrive_letter(backend, records, "order", letter.id)
+    assert redrive_dead_letter(backend, records, "order", letter.id)
     memory.run_until_idle()
     assert ran.count(("billing", SECRET)) == 2
     (again,) = memory.store.deliveries.dead("order")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import ConfigurationError, Event, EventBus, UntrustedEvent
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.event import build_event, decode, encode, read_header
 from celeriac.event.signature import attach, redriven_for, signing_input, split
 from celeriac.event_log import EntryKind
@@ -288,7 +288,7 @@ def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus
     billing.emit("order.placed", {"n": 1}, id="forged")
     memory.run_until_idle()
     (letter,) = memory.store.deliveries.dead("order")
-    assert redrive_letter(
+    assert redrive_dead_letter(
         memory.store.backend, memory.store.registry.handlers(), "order", letter.id
     )
     memory.run_until_idle()

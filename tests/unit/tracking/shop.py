@@ -1,4 +1,4 @@
-"""Services driven by hand: emit, dispatch and run are steps that a test takes one by one."""
+"""Services that a test drives step by step: emit, dispatch and run."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ class Shop:
                 pass
 
     def run(self) -> None:
-        """Executes every hint sent so far."""
+        """Run every delivery task sent so far."""
         chunks, self.chunks = self.chunks, []
         for service, chunk in chunks:
             run_task(service, chunk)
 
     def run_until_idle(self, *names: str) -> None:
-        """Dispatches and runs until nothing is to be done now."""
+        """Dispatch and run until no delivery is due."""
         self.dispatch(*names)
         while self.chunks:
             self.run()

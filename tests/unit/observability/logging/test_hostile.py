@@ -13,7 +13,7 @@ from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
 
 ESCAPE, CSI, OVERRIDE, SEPARATOR = "\x1b[2J", "\x9b2J", "\u202e", "\u2028"
-FORGED = "at=00:00:00 level=error say=forged"
+FORGED = "at=00:00:00 level=error msg=forged"
 HOSTILE = f"x{ESCAPE}{CSI}{OVERRIDE}{SEPARATOR}\r\n{FORGED}\n\x07\x7f"
 OBEYED = frozenset("\x1b\x9b\u202e\u2028\r\x07\x7f")
 FORMATTERS = [
