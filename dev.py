@@ -49,7 +49,7 @@ COMMANDS = {
         "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
     "check": Command(
-        "ruff, mypy, pyright, imports, contracts and docs, or those named", "check", None
+        "ruff, mypy, pyright, imports, contracts and docs, or those named (language)", "check", None
     ),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
@@ -59,6 +59,9 @@ COMMANDS = {
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
         "devtools.compat",
+    ),
+    "pictures": Command(
+        "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"
     ),
     "docs": Command(
         "the documentation site (--serve: and show it while you write)", "docs", "mkdocs"
@@ -79,7 +82,10 @@ CHECKS = {
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
     "docs": ["dev.py", "docs"],
+    "language": ["python", "-m", "devtools.language"],
 }
+# These run only where they are named.
+ON_REQUEST = ("language",)
 
 
 class Failure(Exception):
@@ -90,7 +96,7 @@ def main(argv: "list[str]") -> int:
     if os.name != "posix":
         raise Failure("Windows is not supported; WSL is")
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = [f"  {name:8}{command.help}" for name, command in COMMANDS.items()]
+        lines = [f"  {name:10}{command.help}" for name, command in COMMANDS.items()]
         print((__doc__ or "").format(commands="\n".join(lines)).strip())
         return 0 if argv else 2
     name, arguments = argv[0], argv[1:]
@@ -409,7 +415,7 @@ def check(python: str, names: "list[str]") -> int:
     if unknown:
         raise Failure(f"no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     failed = []
-    for name in names or CHECKS:
+    for name in names or [name for name in CHECKS if name not in ON_REQUEST]:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
         if command[0] == "dev.py":

@@ -25,7 +25,7 @@ def main(name: str, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         with connection.makefile("rw") as file:
-            # The first answer says that the peer could be imported.
+            # The first answer confirms that the peer was imported.
             request = json.dumps(["ready", []])
             while request:
                 try:
@@ -70,7 +70,7 @@ async def one_async(peer: Any, events: int) -> None:
 
 
 def timed(peer: Any, events: int, rate: float) -> Any:
-    """Emits at an even rate; each event says when."""
+    """Emit at an even rate. Each event has its time."""
     if inspect.iscoroutinefunction(peer.emit):
         return timed_async(peer, events, rate)
     begun = time.monotonic()

@@ -36,7 +36,7 @@ def _row(outcome: Outcome, goal: Goal) -> tuple[str, ...]:
 
 
 def value_rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    """One row for each contestant: the median of each unit, or why it failed."""
+    """One row for each candidate: the median of each unit, or why it failed."""
     beside = outcome.measurement.beside
     rows = [("", *outcome.units, *([f"× {beside}", "min-max"] if beside else []))]
     for name in outcome.samples:
@@ -65,8 +65,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def taken(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Facts about the measuring: how long it took, and how busy others kept the machine."""
+def conditions(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return the duration of a run, and the load of other processes during it."""
     outcomes = list(outcomes)
     shares = [share for outcome in outcomes for share in outcome.neighbours]
     middle = median(shares) if shares else 0.0

@@ -1,11 +1,11 @@
-"""The table: what is measured, between which contestants, and the goals."""
+"""The table: what is measured, between which candidates, and the goals."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from benchmarks import emit, idle, latency, memory, process, startup
-from benchmarks.measurement import Contestant as C
+from benchmarks.measurement import Candidate as C
 from benchmarks.measurement import Goal, Measurement
 
 THREE = ("billing", "shipping", "audit")
@@ -15,8 +15,8 @@ SIGNED = {"BENCH_SIGNED": "1"}
 TRACED = {"CELERIAC_TRACING": "on"}
 
 
-def batch(most: int) -> dict[str, str]:
-    return {"BENCH_BATCH": str(most)}
+def batch(size: int) -> dict[str, str]:
+    return {"BENCH_BATCH": str(size)}
 
 
 def subscribers(count: int) -> dict[str, str]:
@@ -33,21 +33,21 @@ def spread(count: int, domains: int) -> dict[str, str]:
 
 
 # fmt: off
-ONE = C("1 handler and type", "celeriac", options=subscribers(1))
+SINGLE = C("1 handler and type", "celeriac", options=subscribers(1))
 MANY = C("1,000 in 100 domains", "celeriac", options=spread(1000, 100))
-CROWD = C("1,000 in one domain", "celeriac", options=spread(1000, 1))
+SHARED = C("1,000 in one domain", "celeriac", options=spread(1000, 1))
 
 TABLE = (
     Measurement(
         "emit", "Emit, one at a time", "events/s", emit.emitted,
-        contestants=(
+        candidates=(
             C("raw XADD", "raw"),
             C("celeriac", "celeriac"),
             C("celeriac, AOF", "celeriac", durable=True),
             C("celeriac to 1", "celeriac", options=subscribers(1)),
             C("celeriac to 3", "celeriac", options=subscribers(3), quick=False),
             C("celeriac to 30", "celeriac", options=subscribers(30)),
-            C("celeriac, async", "celeriac", act="async_one"),
+            C("celeriac, async", "celeriac", mode="async_one"),
             C("celeriac, signed", "celeriac", options=SIGNED, quick=False),
             C("FastStream stream", "faststream"),
             C("huey", "huey", quick=False),
@@ -67,17 +67,17 @@ TABLE = (
     ),
     Measurement(
         "bulk", "Emit in bulk", "events/s", emit.emitted,
-        contestants=(
-            C("raw, pipeline of 500", "raw", act="bulk"),
-            C("raw, pipeline of 100", "raw", act="bulk", options={"BENCH_PIPELINE": "100"}),
-            C("celeriac emit_many", "celeriac", act="bulk"),
-            C("celeriac aemit_many", "celeriac", act="async_bulk"),
-            C("celeriac emit_many, signed", "celeriac", act="bulk", options=SIGNED),
-            C("celeriac emit_many, AOF", "celeriac", act="bulk", durable=True),
-            C("FastStream list, 100", "faststream", act="bulk"),
-            C("celeriac to 30, emit_many", "celeriac", act="bulk", options=subscribers(30),
+        candidates=(
+            C("raw, pipeline of 500", "raw", mode="bulk"),
+            C("raw, pipeline of 100", "raw", mode="bulk", options={"BENCH_PIPELINE": "100"}),
+            C("celeriac emit_many", "celeriac", mode="bulk"),
+            C("celeriac aemit_many", "celeriac", mode="async_bulk"),
+            C("celeriac emit_many, signed", "celeriac", mode="bulk", options=SIGNED),
+            C("celeriac emit_many, AOF", "celeriac", mode="bulk", durable=True),
+            C("FastStream list, 100", "faststream", mode="bulk"),
+            C("celeriac to 30, emit_many", "celeriac", mode="bulk", options=subscribers(30),
               quick=False),
-            C("Celery, 100 in a message", "celery", act="bulk", quick=False),
+            C("Celery, 100 in a message", "celery", mode="bulk", quick=False),
         ),
         goals=(
             Goal("emit_many : raw pipeline", "celeriac emit_many", "raw, pipeline of 500",
@@ -94,7 +94,7 @@ TABLE = (
     ),
     Measurement(
         "process", "Processed, trivial handler, two pool processes", "runs/s", process.drained,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac"),
             C("celeriac, batch=500", "celeriac", options=batch(500)),
             C("celeriac, AOF", "celeriac", durable=True),
@@ -128,7 +128,7 @@ TABLE = (
     ),
     Measurement(
         "pools", "Processed, by pool", "runs/s", process.drained,
-        contestants=(
+        candidates=(
             C("prefork, 2", "celeriac", quick=False),
             C("threads, 2", "celeriac", pool="threads", quick=False),
             C("solo", "celeriac", pool="solo", processes=1, quick=False),
@@ -138,7 +138,7 @@ TABLE = (
     ),
     Measurement(
         "pools-slow", "Handlers of 5 ms, by pool", "runs/s", process.against_perfect,
-        contestants=(
+        candidates=(
             C("perfect, 2", "nobody", options=WORK, quick=False),
             C("prefork, 2", "celeriac", options=WORK, quick=False),
             C("threads, 2", "celeriac", pool="threads", options=WORK, quick=False),
@@ -151,7 +151,7 @@ TABLE = (
     ),
     Measurement(
         "costs", "Cost of features: processing", "runs/s", process.drained,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac", quick=False),
             C("without the matrix", "celeriac", options={"BENCH_NO_MATRIX": "1"}, quick=False),
             C("task events, -E", "celeriac", options=EVENTS, quick=False),
@@ -164,7 +164,7 @@ TABLE = (
     ),
     Measurement(
         "costs-emit", "Cost of features: emit", "events/s", emit.emitted,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac", quick=False),
             C("signed", "celeriac", options=SIGNED, quick=False),
             C("traced, without an SDK", "celeriac", options=TRACED, quick=False),
@@ -174,7 +174,7 @@ TABLE = (
     ),
     Measurement(
         "services", "Processed by three services with one process each", "runs/s", process.drained,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac", services=THREE, processes=1, fanout=3),
             C("Celery topic exchange", "celery_topic", services=THREE, processes=1, fanout=3),
             C("FastStream groups", "faststream", services=THREE, processes=1, fanout=3),
@@ -187,7 +187,7 @@ TABLE = (
     ),
     Measurement(
         "slow", "Handlers of 5 ms, two processes", "runs/s", process.against_perfect,
-        contestants=(
+        candidates=(
             C("perfect", "nobody", options=WORK),
             C("celeriac", "celeriac", options=WORK),
             C("Celery, late ack", "celery", options=WORK, quick=False),
@@ -196,7 +196,7 @@ TABLE = (
     ),
     Measurement(
         "latency", "Latency at 100 events/s", "p50 ms", latency.measured,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac"),
             C("celeriac, -E", "celeriac", options=EVENTS, quick=False),
             C("Celery, late ack", "celery"),
@@ -216,14 +216,14 @@ TABLE = (
     ),
     Measurement(
         "backlog", "Redis memory of a backlogged event", "bytes/event", memory.backlogged,
-        contestants=(
-            C("raw stream", "raw", act="bulk"),
-            C("celeriac to 1", "celeriac", act="bulk", options=subscribers(1)),
-            C("celeriac to 10", "celeriac", act="bulk", options=subscribers(10)),
-            C("FastStream stream", "faststream", act="fill"),
-            C("taskiq stream", "taskiq", act="fill", quick=False),
-            C("dramatiq", "dramatiq", act="fill", quick=False),
-            C("Celery .delay × 1", "celery", act="fill"),
+        candidates=(
+            C("raw stream", "raw", mode="bulk"),
+            C("celeriac to 1", "celeriac", mode="bulk", options=subscribers(1)),
+            C("celeriac to 10", "celeriac", mode="bulk", options=subscribers(10)),
+            C("FastStream stream", "faststream", mode="fill"),
+            C("taskiq stream", "taskiq", mode="fill", quick=False),
+            C("dramatiq", "dramatiq", mode="fill", quick=False),
+            C("Celery .delay × 1", "celery", mode="fill"),
         ),
         goals=(
             Goal("backlog of 1 subscriber : raw stream", "celeriac to 1", "raw stream",
@@ -236,7 +236,7 @@ TABLE = (
     Measurement(
         "matrix", "Redis memory of a processed event, without the log", "bytes/run",
         memory.remembered,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac"),
             C("celeriac, 3 handlers", "celeriac", options=subscribers(3), fanout=3),
         ),
@@ -248,7 +248,7 @@ TABLE = (
     ),
     Measurement(
         "journal", "Append-only file growth for a processed event", "bytes/run", memory.journaled,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac", durable=True),
             C("FastStream batch", "faststream", options=batch(500), durable=True),
             C("Celery, late ack", "celery", events=2000, durable=True, quick=False),
@@ -258,7 +258,7 @@ TABLE = (
     ),
     Measurement(
         "idle", "Idle worker, two processes", "MiB", idle.rested,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac"),
             C("Celery, late ack", "celery"),
             C("FastStream stream", "faststream", quick=False),
@@ -273,7 +273,7 @@ TABLE = (
     ),
     Measurement(
         "busy", "Busy worker, two processes", "MiB", idle.laden,
-        contestants=(
+        candidates=(
             C("celeriac", "celeriac", quick=False),
             C("Celery, late ack", "celery", events=2000, quick=False),
         ),
@@ -282,36 +282,36 @@ TABLE = (
     Measurement(
         "start", "Worker start to its first handled event", "s",
         startup.first_event,
-        contestants=(C("celeriac", "celeriac"), C("Celery, late ack", "celery")),
+        candidates=(C("celeriac", "celeriac"), C("Celery, late ack", "celery")),
         rounds=2,
     ),
     Measurement(
         "command", "Command line: --help", "s", startup.helped,
-        contestants=(C("celeriac", "celeriac"), C("celery", "celery"), C("python", "python")),
+        candidates=(C("celeriac", "celeriac"), C("celery", "celery"), C("python", "python")),
     ),
     Measurement(
         "many-emit", "Emit, with 1,000 handlers and types", "events/s", emit.emitted,
-        contestants=(ONE, MANY, CROWD),
+        candidates=(SINGLE, MANY, SHARED),
         goals=(
-            Goal("emit, 1,000 types in 100 domains : 1", MANY.name, ONE.name, at_least=0.83),
-            Goal("emit, 1,000 types in one domain : 1", CROWD.name, ONE.name, at_least=0.83),
+            Goal("emit, 1,000 types in 100 domains : 1", MANY.name, SINGLE.name, at_least=0.83),
+            Goal("emit, 1,000 types in one domain : 1", SHARED.name, SINGLE.name, at_least=0.83),
         ),
     ),
     Measurement(
         "many-process", "Processed, with 1,000 handlers and types", "runs/s", process.drained,
-        contestants=tuple(replace(one, events=20_000) for one in (ONE, MANY, CROWD)),
+        candidates=tuple(replace(candidate, events=20_000) for candidate in (SINGLE, MANY, SHARED)),
         goals=(
-            Goal("processed, 1,000 in 100 domains : 1", MANY.name, ONE.name, at_least=0.6),
+            Goal("processed, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, at_least=0.6),
         ),
         rounds=2,
     ),
     Measurement(
         "many-latency", "Latency at 100 events/s, with 1,000 handlers and types", "p50 ms",
         latency.measured,
-        contestants=(ONE, MANY, CROWD),
+        candidates=(SINGLE, MANY, SHARED),
         goals=(
-            Goal("latency p50, 1,000 in 100 domains : 1", MANY.name, ONE.name, at_most=1.2),
-            Goal("latency p50, 1,000 in one domain : 1", CROWD.name, ONE.name, at_most=1.2),
+            Goal("latency p50, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, at_most=1.2),
+            Goal("latency p50, 1,000 in one domain : 1", SHARED.name, SINGLE.name, at_most=1.2),
         ),
         rounds=2,
     ),

@@ -14,7 +14,7 @@ from tests.browser.flower import PASSWORD, USER, Flower
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ["-m", "celery", "-A", "config", "flower", "--conf=config/flower.py", "--port={port}"]
-DEMO = ["-c", "from devtools.demo.crew import _show; _show({port})"]
+DEMO = ["-c", "from devtools.demo.service_processes import _show; _show({port})"]
 
 
 class ShopFlower(Flower):

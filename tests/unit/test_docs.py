@@ -209,14 +209,6 @@ def test_a_decision_is_short_and_states_its_status(number: str) -> None:
         assert f"Supersedes [{number}]" in DECISIONS[successor].read_text()
 
 
-def test_the_readme_quotes_the_shop_as_it_is() -> None:
-    """Each Python block names its file, which has it word for word."""
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) >= 3
-    for file, quoted in blocks:
-        assert quoted in (ROOT / file).read_text()
-
-
 def commands() -> dict[str, click.Command]:
     """Return full name → command, such as `dead list`."""
     found: dict[str, click.Command] = {}

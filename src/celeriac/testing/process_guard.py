@@ -1,21 +1,22 @@
-"""A process that cannot outlive its parent, not even after `kill -9` of the parent.
+"""Run a process that cannot outlive its parent, even after `kill -9` of the parent.
 
     parent ──pipe──▶ guard ──▶ child, the leader of its own process group
-                                 └── its forks
+                                 └── whatever it forks
 
-A process gets no signal when its parent is killed, but the kernel closes the parent's pipes. So a
-guard runs between the two, with the reading end of a pipe as its stdin. It reacts to:
+No signal reports to a process that its parent was killed, but the kernel closes the parent's pipes.
+A guard process between the two therefore holds the reading end of a pipe as its stdin:
 
-* End of file, or another parent than at the start: it sends SIGTERM to the child. The pool
-  processes of a Celery worker get no SIGTERM, which would end them during the worker's warm
-  shutdown. After the grace period, it sends SIGKILL to the group.
-* The end of the child: it sends SIGKILL to the remaining group, such as the pool processes of a
-  killed worker. Then the guard ends as the child did, with the same status or signal.
-* SIGTERM, SIGINT, SIGQUIT, SIGHUP: it forwards them to the child.
+* At the end of file, or with another parent than at the start, it sends SIGTERM to the child. Only
+  to the child: the pool processes of a Celery worker end at a SIGTERM that their main process
+  survives for its warm shutdown. After the grace it sends SIGKILL to the whole group.
+* When the child is gone, it sends SIGKILL to the rest of the child's group, such as the pool
+  processes of a killed worker. Then it ends as the child did, with the same status or by the same
+  signal.
+* It passes on SIGTERM, SIGINT, SIGQUIT and SIGHUP to the child.
 
-Run it as `python -I -S process_guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`:
-this file imports the standard library only, and writes the child's pid to FD. From Python, use
-`guarded_popen`. A guard that is killed with SIGKILL cannot end its child.
+Run it as `python -I -S process_guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`.
+This file imports only the standard library, and writes the child's pid to FD. From Python, call
+`guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ GRACE = 5.0
 
 
 class GuardedProcess:
-    """A running command and its guard. `pid` is that of the command, which leads its group."""
+    """A running command and its guard. `pid` is the command's own, and leads its process group."""
 
     def __init__(self, guard: subprocess.Popen[bytes], pid: int, grace: float) -> None:
         self.pid = pid
@@ -50,52 +51,49 @@ class GuardedProcess:
 
     @property
     def returncode(self) -> int | None:
-        """As in `subprocess.Popen`: negative for a signal, None before `wait` or `poll`."""
+        """As of `subprocess.Popen`: negative for a signal, None until it was waited for."""
         return self._guard.returncode
 
     @property
     def stdout(self) -> IO[bytes] | None:
-        """The reading end with `stdout=subprocess.PIPE`, else None."""
+        """The reading end, if `stdout=subprocess.PIPE` was asked for."""
         return self._guard.stdout
 
     @property
     def stderr(self) -> IO[bytes] | None:
-        """The reading end with `stderr=subprocess.PIPE`, else None."""
+        """The reading end, if `stderr=subprocess.PIPE` was asked for."""
         return self._guard.stderr
 
     def poll(self) -> int | None:
-        """Return the return code, or None while the command runs."""
+        """The return code, or None while the command runs."""
         if self._guard.poll() is not None:
             self._release()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Block until the command and its group have ended; return the return code.
-
-        Raises subprocess.TimeoutExpired.
-        """
+        """Block until the command and its group are gone. Raises `subprocess.TimeoutExpired`."""
         status = self._guard.wait(timeout)
         self._release()
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the command only; without effect after its end."""
+        """Send a signal to the command itself; nothing happens when it is gone."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Send SIGTERM to the command only. Does not wait for its end."""
+        """SIGTERM to the command itself, which may take its time."""
         self.send_signal(signal.SIGTERM)
 
     def kill_group(self) -> None:
-        """Send SIGKILL to the command and its forks."""
+        """SIGKILL to the command and all that it forked, at once."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def stop(self) -> int:
-        """Send SIGTERM, and after the grace period SIGKILL to the group; return the return code."""
+        """SIGTERM, and after the grace SIGKILL to the group. Returns the return code."""
         import subprocess
 
         self.terminate()
@@ -133,18 +131,18 @@ def guarded_popen(
     stderr: int | IO[bytes] | None = None,
     grace: float = GRACE,
 ) -> GuardedProcess:
-    """Start a command that ends with this process; return it when it runs. Its stdin is empty.
+    """Start a command that ends with this process. Its stdin is empty.
 
-    It has its own session, so that a Ctrl-C of the terminal reaches only the caller, which then
-    decides how to end the command. Raises OSError if the command cannot be started.
+    Returns when the command runs; `OSError` when it cannot be started. It has its own session, so
+    a Ctrl-C of the terminal reaches only the caller, who then decides how to end it.
 
-    A fork of the caller without exec (multiprocessing) keeps the pipe open. Then the guard detects
-    the death of its parent within a second instead of at once.
+    A fork of the caller that does not exec (multiprocessing) keeps the pipe open; then the guard
+    notices the death of its parent within a second instead of at once.
     """
     import subprocess
 
     report, pid_fd = os.pipe()
-    # Passed, because this process may die before the guard reads its parent.
+    # It may have died before the guard asks for it.
     options = ["--grace", str(grace), "--pid-fd", str(pid_fd), "--parent", str(os.getpid())]
     try:
         guard = subprocess.Popen(
@@ -167,15 +165,13 @@ def guarded_popen(
     if not pid:
         with guard:
             status = guard.wait()
-        raise OSError(
-            f"{os.fspath(args[0])} could not be started (its guard ended with status {status})"
-        )
+        raise OSError(f"{os.fspath(args[0])} could not be started (its guard ended with {status})")
     return GuardedProcess(guard, int(pid), grace)
 
 
 def main(argv: list[str]) -> int:
-    """Guard a command until its end; return its exit status, or end by its signal."""
-    parser = argparse.ArgumentParser(prog="process_guard.py")
+    """Guard a command to its end. Returns its exit status; ends by its signal if it had one."""
+    parser = argparse.ArgumentParser(prog="guard.py")
     parser.add_argument("--grace", type=float, default=GRACE)
     parser.add_argument("--pid-fd", type=int)
     parser.add_argument("--parent", type=int, default=os.getppid())
@@ -196,7 +192,7 @@ def main(argv: list[str]) -> int:
 
 
 def _catch_signals() -> int:
-    """Convert signals into bytes of a pipe, so that none is lost; return its reading end."""
+    """Turn signals into bytes of a pipe, so that none is lost between two looks at it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -214,13 +210,13 @@ def _spawn(command: list[str]) -> int:
         os.environ,
         file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         setpgroup=0,
-        # Python ignores these signals, which the child would inherit.
+        # Python ignores these, and a child would inherit that
         setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
     )
 
 
 def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
-    """Wait for the end of the child or the parent; return the wait status of the child."""
+    """Wait for the child or the end of the parent, whichever is first. Returns the wait status."""
     watched = [0, wakeups]
     deadline: float | None = None
     while True:
@@ -244,7 +240,7 @@ def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
 
 
 def _read_stdin() -> bytes:
-    """Return bytes from the parent; empty after the parent's end of the pipe was closed."""
+    """Nothing means that the parent closed its end, or that the kernel did."""
     try:
         return os.read(0, 4096)
     except OSError:  # a terminal that hung up
@@ -257,7 +253,7 @@ def _signal_group(group: int, number: int) -> None:
 
 
 def _end_as(status: int) -> int:
-    """Return the exit status of the child, or end this process by the same signal."""
+    """The exit status of a child that exited; the same death for one that a signal ended."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code

