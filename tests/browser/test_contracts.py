@@ -63,7 +63,7 @@ def declared(watched: Settings) -> None:
     )
     for handler, reads in (("billing.charge_card", old), ("analytics.count_events", new)):
         service = handler.partition(".")[0]
-        backend.registry.beat(
+        backend.registry.heartbeat(
             WorkerRecord(
                 name=f"{service}@host",
                 service=service,

@@ -199,7 +199,7 @@ def test_names_of_eighty_characters_are_shown_whole_in_services(page: Page, shop
     shop.on(f"long.{name}", "long.named")
     shop.start()
     record = shop.record(shop.services["long"])
-    shop.backend.registry.beat(msgspec.structs.replace(record, name=f"{worker}/1-ab"))
+    shop.backend.registry.heartbeat(msgspec.structs.replace(record, name=f"{worker}/1-ab"))
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
         page.goto("/services")

@@ -46,7 +46,7 @@ class Code:
             queue=handler.queue,
             ordered=handler.ordered,
             when=handler.when is not None,
-            options=handler.options(),
+            options=handler.describe_options(),
             doc=handler.doc,
         )
 
@@ -61,7 +61,7 @@ class Code:
         key: bool | str | None = None
         if is_encrypted(event):
             try:
-                event, key = self.guard.open(event), True
+                event, key = self.guard.decrypt(event), True
             except CeleriacError as error:
                 return CodeResults(signature=signature, key=str(error))
         try:

@@ -50,7 +50,7 @@ def test_before_the_first_worker_nothing_is_written(run: Run) -> None:
 def test_an_ignored_value_of_this_environment_is_named(shop: Shop) -> None:
     worker(shop, retention=50)
     own = Settings.load({"CELERIAC_RETENTION": "5"})
-    shop.backend.bus.own = own
+    shop.backend.bus.local = own
     result = CliRunner().invoke(main, ["config"], obj=Session(own, shop.backend))
     assert "CELERIAC_RETENTION=5 is ignored: the bus uses retention=50" in result.stdout
     assert "celeriac config set retention 5" in result.stdout

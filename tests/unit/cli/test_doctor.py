@@ -84,7 +84,7 @@ def test_a_service_without_a_living_worker_fails(shop: Shop, run: Run, clock: Me
 def beat(shop: Shop, service: str, **changed: Any) -> None:
     """Write the heartbeat of the service's worker again, with these changes."""
     record = shop.record(shop.services[service])
-    shop.backend.registry.beat(msgspec.structs.replace(record, **changed))
+    shop.backend.registry.heartbeat(msgspec.structs.replace(record, **changed))
 
 
 def test_a_queue_without_a_consumer_fails(shop: Shop, run: Run) -> None:
@@ -308,7 +308,7 @@ def test_of_many_findings_alike_the_first_are_shown_and_all_are_in_the_json(
             name=f"w{n}", service="billing", hostname="h", pid=1, pool="solo", processes=1,
             queues=("billing",), version="0",
         )  # fmt: skip
-        shop.backend.registry.beat(record)
+        shop.backend.registry.heartbeat(record)
     clock.advance(60_000)
     lines = run("doctor").out.splitlines()
     assert "no handler is registered" in "".join(lines)

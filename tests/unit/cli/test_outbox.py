@@ -135,8 +135,8 @@ def test_django_needs_its_settings(settings: Settings, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nonsense", "no URL of SQLAlchemy"),
-        ("foo://secret@host/x", "begins with foo"),
+        ("nonsense", "not a URL of SQLAlchemy"),
+        ("foo://secret@host/x", "unknown driver foo"),
         ("sqlite:////nowhere/at/all.sqlite", "nowhere/at/all"),
         ("postgresql://u:secret@127.0.0.1:1/x", "connection"),
     ],

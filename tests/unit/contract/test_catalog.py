@@ -176,7 +176,7 @@ def backend() -> Backend:
         queues=(), version="1", handlers=("billing.charge",),
         reads={"billing.charge": known.digest},
     )  # fmt: skip
-    made.registry.beat(worker)
+    made.registry.heartbeat(worker)
     for name, pattern in (("old.code", "order.#"), ("billing.charge", "order.placed")):
         service = name.partition(".")[0]
         made.registry.register(

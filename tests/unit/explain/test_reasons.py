@@ -55,7 +55,13 @@ REASONS = [
     (reasons.rejected_by_when, "when", FAILED, "when= rejected it", "celeriac replay"),
     (reasons.outside_of_its_share, "share", FAILED, "outside: order/1 is at 0.", "raise share="),
     (reasons.unsigned, "signature", FAILED, "not signed", "CELERIAC_SIGNING_KEY"),
-    (reasons.data_does_not_fit, "key", FAILED, "cannot be opened", "celeriac dead redrive order/"),
+    (
+        reasons.data_does_not_fit,
+        "key",
+        FAILED,
+        "cannot be decrypted",
+        "celeriac dead redrive order/",
+    ),
     (reasons.paused, "paused", WAITING, "paused manually", "celeriac handlers resume"),
     (reasons.breaker_open, "paused", WAITING, "circuit breaker (open)", "celeriac handlers resume"),
     (

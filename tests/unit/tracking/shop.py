@@ -10,7 +10,7 @@ from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.emitter import Emitter
 from celeriac.event import Event
 from celeriac.event_log import SyncLogAdapter
-from celeriac.handler import make_handler
+from celeriac.handler import HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
 from celeriac.settings import Settings
@@ -56,7 +56,9 @@ class Shop:
         def handle(event: Event) -> None:
             function(event)
 
-        made = make_handler(handle, patterns, service=service, name=handler, **options)
+        made = make_handler(
+            handle, patterns, HandlerOptions(name=handler, **options), service=service
+        )
         self._service(service).add(made)
 
     def _service(self, name: str) -> Service:

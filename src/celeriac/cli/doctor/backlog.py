@@ -46,7 +46,7 @@ def _unfinished(snapshot: BusSnapshot) -> Iterator[Finding]:
 
 def _fullness(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Check which domains are near CELERIAC_MAX_BACKLOG, by their slowest handler."""
-    maximum = snapshot.record.over(snapshot.settings).max_backlog
+    maximum = snapshot.record.applied_to(snapshot.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
     for lag in snapshot.lags if maximum else ():
         if lag.domain not in furthest or lag.unfinished > furthest[lag.domain].unfinished:

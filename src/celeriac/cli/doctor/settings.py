@@ -28,7 +28,7 @@ def check_settings(snapshot: BusSnapshot) -> Iterator[Finding]:
 def check_domains(snapshot: BusSnapshot) -> Iterator[Finding]:
     """Check the number of domains."""
     number = len(snapshot.dead)
-    maximum = snapshot.record.over(snapshot.settings).max_domains
+    maximum = snapshot.record.applied_to(snapshot.settings).max_domains
     if maximum and number >= 0.75 * maximum:
         text = (
             f"{number:,} domains, of CELERIAC_MAX_DOMAINS={maximum:,}; at the limit emit "
